@@ -1,0 +1,18 @@
+//! [`ByteOrder`]: which end of a number comes first in a file.
+
+/// The byte order of a file: of its header, and of the numbers inside its tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[allow(clippy::exhaustive_enums, reason = "there is no third one")]
+pub enum ByteOrder {
+    /// Least significant byte first: nearly every GGUF there is.
+    #[default]
+    Little,
+    /// Most significant byte first: models for s390x.
+    Big,
+}
+
+impl ByteOrder {
+    /// The byte order of the machine this runs on.
+    pub const NATIVE: ByteOrder =
+        if cfg!(target_endian = "big") { ByteOrder::Big } else { ByteOrder::Little };
+}

@@ -1,0 +1,33 @@
+//! File arithmetic that the reader and the writer share: alignment, padding, offsets. All of it checked.
+
+/// The alignment of a file that does not name one.
+pub(crate) const DEFAULT_ALIGNMENT: u32 = 32;
+
+/// The metadata key that names the alignment.
+pub(crate) const ALIGNMENT_KEY: &str = "general.alignment";
+
+/// The longest tensor name in bytes, by the specification.
+pub(crate) const MAX_NAME_BYTES: u64 = 64;
+
+/// `at` rounded up to a multiple of `alignment`, a power of two; `None` where that is beyond 64 bits.
+pub(crate) fn align_up(at: u64, alignment: u32) -> Option<u64> {
+    debug_assert!(alignment.is_power_of_two());
+    let mask = u64::from(alignment) - 1;
+    Some(at.checked_add(mask)? & !mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aligns_up_and_never_wraps() {
+        assert_eq!(align_up(0, 32), Some(0));
+        assert_eq!(align_up(1, 32), Some(32));
+        assert_eq!(align_up(32, 32), Some(32));
+        assert_eq!(align_up(33, 1), Some(33));
+        assert_eq!(align_up(u64::MAX - 31, 32), Some(u64::MAX - 31));
+        assert_eq!(align_up(u64::MAX - 30, 32), None);
+        assert_eq!(align_up(1, 1 << 31), Some(1 << 31));
+    }
+}

@@ -1,0 +1,263 @@
+//! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be right.
+
+use std::fmt;
+use std::io;
+
+use crate::GgmlType;
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, sorted by who can mend it.
+///
+/// [`Io`](Self::Io) is the machine's, [`Malformed`](Self::Malformed) the file's, [`Limit`](Self::Limit) the
+/// choice of [`Limits`](crate::Limits), and the others are the caller's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was being done, such as `open 'model.gguf'`.
+        action: String,
+        /// What the system answered.
+        source: io::Error,
+    },
+
+    /// The file breaks a rule of the format.
+    #[error("byte {offset}, {place}: {problem}")]
+    Malformed {
+        /// Where the offending field begins, in bytes from the start of the GGUF.
+        offset: u64,
+        /// Which part of the header it belongs to.
+        place: Place,
+        /// The rule that is broken.
+        problem: Problem,
+    },
+
+    /// The file is perhaps well formed but asks for more than the [`Limits`](crate::Limits) in force allow.
+    #[error("byte {offset}, {place}: {what} is {found}, and the limit in force is {limit}")]
+    Limit {
+        /// Where the offending field begins, in bytes from the start of the GGUF.
+        offset: u64,
+        /// Which part of the header it belongs to.
+        place: Place,
+        /// The quantity, such as `the number of keys`.
+        what: &'static str,
+        /// What the file asks for.
+        found: u64,
+        /// What the limit allows.
+        limit: u64,
+    },
+
+    /// The metadata has no such key.
+    #[error("the metadata has no key '{key}'")]
+    MissingKey {
+        /// The key asked for.
+        key: String,
+    },
+
+    /// The key is there, and its value cannot be had as the type asked for.
+    #[error("key '{key}' is {found}, not {wanted}")]
+    WrongValue {
+        /// The key asked for.
+        key: String,
+        /// The value's type, and the value where that explains the refusal.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
+
+    /// The model has no such tensor.
+    #[error("there is no tensor '{name}'")]
+    MissingTensor {
+        /// The name asked for.
+        name: String,
+    },
+
+    /// A typed view of a tensor was asked for in another type than the tensor's own.
+    #[error("tensor '{tensor}' is {found}, not {wanted}")]
+    WrongType {
+        /// The tensor's name.
+        tensor: String,
+        /// Its type.
+        found: GgmlType,
+        /// The type asked for.
+        wanted: GgmlType,
+    },
+
+    /// The tensor's bytes were asked for, and only the header is there.
+    #[error("tensor '{tensor}' has no data here: only the header was read")]
+    HeaderOnly {
+        /// The tensor's name.
+        tensor: String,
+    },
+
+    /// The view asked for would have to copy: the tensor's bytes are in the other byte order or not aligned.
+    #[error("tensor '{tensor}' cannot be viewed without copying: {why}; dequantize it instead")]
+    NotViewable {
+        /// The tensor's name.
+        tensor: String,
+        /// What stands in the way.
+        why: &'static str,
+    },
+
+    /// No such tensor type.
+    #[error("{message}")]
+    UnknownType {
+        /// The whole message.
+        message: String,
+    },
+
+    /// This crate knows the type but cannot do this with it.
+    #[error("cannot {operation} {ty}")]
+    Unsupported {
+        /// The type.
+        ty: GgmlType,
+        /// `quantize to` or `dequantize`.
+        operation: &'static str,
+    },
+
+    /// A slice or a shape has the wrong length.
+    #[error("{what} is {found} long, and must be {wanted}")]
+    Length {
+        /// Which argument, and its unit.
+        what: &'static str,
+        /// Its length.
+        found: u64,
+        /// The right length, with the reason where it is not plain.
+        wanted: String,
+    },
+
+    /// A row, range or index lies outside the tensor.
+    #[error("{what} {found} is out of range: there are {count}")]
+    OutOfRange {
+        /// What was indexed, such as `row`.
+        what: &'static str,
+        /// The index, or the range's end.
+        found: u64,
+        /// How many there are.
+        count: u64,
+    },
+
+    /// A value to quantize, or an importance weight, is NaN or infinite. Blocks cannot hold one.
+    #[error("{what} {index} is {value}, and a quantized block cannot hold that")]
+    NonFinite {
+        /// `value` or `importance weight`.
+        what: &'static str,
+        /// Its index in the slice given.
+        index: usize,
+        /// What it is.
+        value: f32,
+    },
+
+    /// A file cannot be written as asked: the message names the key or tensor and what would be right.
+    #[error("{message}")]
+    Write {
+        /// The whole message.
+        message: String,
+    },
+}
+
+impl Error {
+    /// Wraps an I/O error with what was being done, such as `open 'model.gguf'`.
+    pub(crate) fn io(action: impl Into<String>, source: io::Error) -> Self {
+        Error::Io { action: action.into(), source }
+    }
+
+    /// The byte of the file at which the problem lies, where there is one.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Error::Malformed { offset, .. } | Error::Limit { offset, .. } => Some(*offset),
+            _ => None,
+        }
+    }
+}
+
+/// The part of a header that an error was met in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// The fixed fields at the start.
+    Start,
+    /// A key-value pair, counted from 0.
+    Key {
+        /// Its position.
+        index: u64,
+        /// Its key, once that was read.
+        key: Option<String>,
+    },
+    /// A tensor's description or data, counted from 0.
+    Tensor {
+        /// Its position.
+        index: u64,
+        /// Its name, once that was read.
+        name: Option<String>,
+    },
+    /// The padding between the header and the tensors' data.
+    Padding,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Start => f.write_str("in the start of the header"),
+            Place::Key { index, key: None } => write!(f, "in key {index}"),
+            Place::Key { index, key: Some(key) } => write!(f, "in key {index} '{}'", key.escape_debug()),
+            Place::Tensor { index, name: None } => write!(f, "in tensor {index}"),
+            Place::Tensor { index, name: Some(name) } => {
+                write!(f, "in tensor {index} '{}'", name.escape_debug())
+            }
+            Place::Padding => f.write_str("in the padding before the tensors' data"),
+        }
+    }
+}
+
+/// A rule of the format that a file breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each message says what its fields are")]
+pub enum Problem {
+    #[error("the magic is '{}', not 'GGUF'", found.escape_ascii())]
+    Magic { found: [u8; 4] },
+    #[error("version {found} is unknown; 1, 2 and 3 can be read")]
+    Version { found: u32 },
+    #[error("the {what} needs {needed} bytes, and {remaining} remain")]
+    Truncated { what: &'static str, needed: u64, remaining: u64 },
+    #[error("{count} {what} need at least {needed} bytes, and {remaining} remain")]
+    Count { what: &'static str, count: u64, needed: u128, remaining: u64 },
+    #[error("a key is empty")]
+    EmptyKey,
+    #[error("the {what} is not UTF-8")]
+    NotUtf8 { what: &'static str },
+    #[error("the key occurs a second time; key {first} is the same")]
+    DuplicateKey { first: u64 },
+    #[error("value type {found} is unknown; there are 0 to 12")]
+    ValueType { found: u32 },
+    #[error("a bool is {found}, and must be 0 or 1")]
+    Bool { found: u8 },
+    #[error("the alignment is of type {found}, and must be u32")]
+    AlignmentType { found: &'static str },
+    #[error("the alignment is {found}, and must be a power of two")]
+    Alignment { found: u32 },
+    #[error("the tensor's name is {len} bytes long, and may be 64 at most")]
+    NameLength { len: u64 },
+    #[error("the tensor's name occurs a second time; tensor {first} has the same")]
+    DuplicateTensor { first: u64 },
+    #[error("the tensor has {found} dimensions, and may have 4 at most")]
+    Dimensions { found: u32 },
+    #[error("the shape {shape:?} has more elements than 63 bits can count")]
+    Elements { shape: Vec<u64> },
+    #[error("the shape {shape:?} in {ty} takes more bytes than 64 bits can count")]
+    Bytes { shape: Vec<u64>, ty: GgmlType },
+    #[error("tensor type {id} is unknown; the last that this crate knows is 42")]
+    TypeUnknown { id: u32 },
+    #[error("tensor type {id} ({name}) was removed from ggml; the file must be made again from its source")]
+    TypeRemoved { id: u32, name: &'static str },
+    #[error("rows of {row_len} values are not whole blocks: {ty} has {} values in a block", ty.block_len())]
+    PartialBlock { ty: GgmlType, row_len: u64 },
+    #[error("the tensor's offset is {found}, and must be {expected}, where the tensor before it ends")]
+    Offset { found: u64, expected: u64 },
+    #[error("the tensor's data ends at byte {end}, and the file at {file_len}")]
+    DataBeyondEnd { end: u64, file_len: u64 },
+}

@@ -1,0 +1,42 @@
+//! [`Limits`]: what an untrusted header may ask for.
+
+/// Bounds on a header, checked before anything is reserved or read.
+///
+/// The defaults are far above any real model (the largest known have about 100 keys, 2,000 tensors and a
+/// 30 MB header) and low enough that a hostile file costs little. Independent of them, opening never
+/// allocates more than ten times the bytes of the header that are really there.
+///
+/// ```
+/// use gguf_codec::Limits;
+/// let strict = Limits { max_header_bytes: 1 << 20, ..Limits::default() };
+/// # assert!(strict.max_header_bytes < Limits::default().max_header_bytes);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "so that `..Limits::default()` works for users")]
+pub struct Limits {
+    /// Bytes of the header, up to the end of the tensor table. Default: 1 GiB.
+    pub max_header_bytes: u64,
+    /// Key-value pairs. Default: 1,048,576.
+    pub max_keys: u64,
+    /// Tensors. Default: 1,048,576.
+    pub max_tensors: u64,
+    /// Bytes of one string, keys included. Default: 1 GiB, as ggml.
+    pub max_string_bytes: u64,
+    /// Elements of one array. Default: 1,073,741,824, as ggml.
+    pub max_array_len: u64,
+    /// Levels of arrays in arrays: 1 allows plain arrays only. Default: 4.
+    pub max_array_depth: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_header_bytes: 1 << 30,
+            max_keys: 1 << 20,
+            max_tensors: 1 << 20,
+            max_string_bytes: 1 << 30,
+            max_array_len: 1 << 30,
+            max_array_depth: 4,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! [`Shape`]: a tensor's extents in GGUF order.
+
+use std::fmt;
+
+/// Up to four extents in GGUF order: the first is the *innermost*, the length of a row.
+///
+/// A matrix that PyTorch calls `[rows, columns]` is `[columns, rows]` here. No extents at all is a scalar, of
+/// one element; an extent may be 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    extents: [u64; 4],
+    len: u8,
+}
+
+impl Shape {
+    /// The most extents that a GGUF tensor can have.
+    pub const MAX_DIMS: usize = 4;
+
+    /// A shape from its extents, innermost first, or `None` where there are more than four or their product
+    /// is beyond what ggml can count (63 bits).
+    pub fn new(extents: &[u64]) -> Option<Self> {
+        let mut shape = Shape { extents: [1; 4], len: u8::try_from(extents.len()).ok()? };
+        shape.extents.get_mut(..extents.len())?.copy_from_slice(extents);
+        shape.is_countable().then_some(shape)
+    }
+
+    /// ggml's bound, without its overflow: every extent and their product stay below 2^63 - 1, checked as
+    /// ggml does by dividing, which also refuses a few products just below it.
+    fn is_countable(&self) -> bool {
+        const MAX: u64 = i64::MAX as u64;
+        let [a, b, c, d] = self.extents;
+        if self.extents.iter().any(|&extent| extent > MAX) {
+            return false;
+        }
+        if self.extents.contains(&0) {
+            return true;
+        }
+        // Each product is below MAX by the check to its left, so none of them can overflow.
+        MAX / b > a && MAX / c > a * b && MAX / d > a * b * c
+    }
+
+    /// The extents, innermost first.
+    pub fn dims(&self) -> &[u64] {
+        &self.extents[..usize::from(self.len)]
+    }
+
+    /// Values in a row: the first extent, or 1 for a scalar.
+    pub fn row_len(&self) -> u64 {
+        self.extents[0]
+    }
+
+    /// Rows: the product of all extents but the first.
+    pub fn rows(&self) -> u64 {
+        self.extents[1..].iter().fold(1, |product, &extent| product.saturating_mul(extent))
+    }
+
+    /// Values in all.
+    pub fn elements(&self) -> u64 {
+        if self.extents.contains(&0) { 0 } else { self.extents.iter().product() }
+    }
+}
+
+impl fmt::Display for Shape {
+    /// As `[576, 1536]`, innermost first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.dims()).finish()
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shape{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_elements_and_rows() {
+        let shape = Shape::new(&[576, 1536, 2]).unwrap();
+        assert_eq!((shape.row_len(), shape.rows(), shape.elements()), (576, 3072, 576 * 3072));
+        assert_eq!(shape.to_string(), "[576, 1536, 2]");
+        let scalar = Shape::new(&[]).unwrap();
+        assert_eq!((scalar.row_len(), scalar.rows(), scalar.elements()), (1, 1, 1));
+    }
+
+    #[test]
+    fn zero_extents_count_as_nothing_whatever_stands_beside_them() {
+        for dims in [&[0, 5][..], &[5, 0], &[1 << 62, 0, 1 << 62, 1 << 62], &[0]] {
+            assert_eq!(Shape::new(dims).unwrap().elements(), 0, "{dims:?}");
+        }
+    }
+
+    #[test]
+    fn products_that_ggml_lets_wrap_are_refused() {
+        let max = i64::MAX as u64;
+        assert!(Shape::new(&[max - 1]).is_some());
+        assert!(Shape::new(&[max]).is_none());
+        assert!(Shape::new(&[1 << 32, 1 << 32]).is_none());
+        assert!(Shape::new(&[(1 << 31) - 1, (1 << 32) - 1]).is_some());
+        // Countable, but ggml's division refuses it too.
+        assert!(Shape::new(&[1 << 31, (1 << 32) - 1]).is_none());
+        assert!(Shape::new(&[1 << 31, 1 << 32]).is_none());
+        assert!(Shape::new(&[1 << 21, 1 << 21, 1 << 21, 1]).is_none());
+        assert!(Shape::new(&[u64::MAX, 0]).is_none());
+        assert!(Shape::new(&[1; 5]).is_none());
+    }
+}
