@@ -1,6 +1,8 @@
 //! Read, write, dequantize and quantize GGUF, the file format of language models for llama.cpp, Ollama, LM
 //! Studio and most local runtimes.
 
+#![deny(missing_docs)]
+
 mod byte_order;
 mod codec;
 mod container;
@@ -11,9 +13,13 @@ mod simd;
 mod tensor;
 
 pub use byte_order::ByteOrder;
-pub use codec::{BlockFormat, Float, dequantize, quantize};
+pub use codec::formats::*;
+pub use codec::{BlockFormat, Float, dequantize, dequantize_with, quantize, quantize_with};
+#[cfg(feature = "rayon")]
+pub use codec::{par_dequantize, par_quantize};
 pub use container::{Array, ArrayRef, Value, ValueRef, ValueType};
 pub use error::{Error, Place, Problem, Result};
 pub use ggml_type::GgmlType;
 pub use limits::Limits;
+pub use simd::Isa;
 pub use tensor::{Shape, Tensor};
