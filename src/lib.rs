@@ -22,4 +22,4 @@ pub use error::{Error, Place, Problem, Result};
 pub use ggml_type::GgmlType;
 pub use limits::Limits;
 pub use simd::Isa;
-pub use tensor::{Shape, Tensor};
+pub use tensor::{Plain, Shape, Tensor, TypedTensor};
