@@ -69,8 +69,9 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_0]) {
         for at in (0..HALF).step_by(S::LANES) {
             // |x * inverse| is 8 and a rounding error at most, so the sum stays within 0..=16. An infinite
             // inverse, of a scale below 2^-128, gives i32::MIN, whose low byte is ggml's 0.
-            let quants = |x: &[f32]| s.min_i(s.trunc(s.add(s.mul(s.load(x), inverse), offset)), most);
-            nibbles::pack(s, quants(&x[at..]), quants(&x[HALF + at..]), &mut block.qs[at..]);
+            let low = s.min_i(s.trunc(s.add(s.mul(s.load(&x[at..]), inverse), offset)), most);
+            let high = s.min_i(s.trunc(s.add(s.mul(s.load(&x[HALF + at..]), inverse), offset)), most);
+            nibbles::pack(s, low, high, &mut block.qs[at..]);
         }
     }
 }
@@ -106,7 +107,10 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
     for (group, out) in out.chunks_mut(S::LANES).enumerate() {
         // Lanes beyond the last block repeat it.
         let block_of = |lane: usize| group * S::LANES + lane.min(out.len() - 1);
-        let values: [S::F; LEN] = std::array::from_fn(|i| s.from_lanes(|lane| x[block_of(lane)][i]));
+        let mut values = [s.splat(0.0); LEN];
+        for (i, value) in values.iter_mut().enumerate() {
+            *value = s.from_lanes(|lane| x[block_of(lane)][i]);
+        }
         let weights = weights.of_blocks(s, &values, block_of);
         let found = scale_search::symmetric(s, 8, &values, &weights);
 
@@ -122,8 +126,9 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
             let (inverse, eight) = (s.splat(inverses[lane]), s.splat_i(8));
             let x = &x[group * S::LANES + lane];
             for at in (0..HALF).step_by(S::LANES) {
-                let quants = |x: &[f32]| s.add_i(s.nearest_within(s.mul(inverse, s.load(x)), -8, 7), eight);
-                nibbles::pack(s, quants(&x[at..]), quants(&x[HALF + at..]), &mut block.qs[at..]);
+                let low = s.nearest_within(s.mul(inverse, s.load(&x[at..])), -8, 7);
+                let high = s.nearest_within(s.mul(inverse, s.load(&x[HALF + at..])), -8, 7);
+                nibbles::pack(s, s.add_i(low, eight), s.add_i(high, eight), &mut block.qs[at..]);
             }
         }
     }

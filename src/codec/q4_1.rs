@@ -73,11 +73,11 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_1]) {
         for at in (0..HALF).step_by(S::LANES) {
             // Where the inverse is infinite, of a scale below 2^-128, or the range overflows, truncation gives
             // i32::MIN, whose low byte is ggml's 0.
-            let quants = |x: &[f32]| {
-                let scaled = s.mul(s.sub(s.load(x), min), inverse);
-                s.min_i(s.trunc(s.add(scaled, half)), most)
-            };
-            nibbles::pack(s, quants(&x[at..]), quants(&x[HALF + at..]), &mut block.qs[at..]);
+            let low = s.mul(s.sub(s.load(&x[at..]), min), inverse);
+            let high = s.mul(s.sub(s.load(&x[HALF + at..]), min), inverse);
+            let low = s.min_i(s.trunc(s.add(low, half)), most);
+            let high = s.min_i(s.trunc(s.add(high, half)), most);
+            nibbles::pack(s, low, high, &mut block.qs[at..]);
         }
     }
 }
@@ -110,7 +110,10 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
     for (group, out) in out.chunks_mut(S::LANES).enumerate() {
         // Lanes beyond the last block repeat it.
         let block_of = |lane: usize| group * S::LANES + lane.min(out.len() - 1);
-        let values: [S::F; LEN] = std::array::from_fn(|i| s.from_lanes(|lane| x[block_of(lane)][i]));
+        let mut values = [s.splat(0.0); LEN];
+        for (i, value) in values.iter_mut().enumerate() {
+            *value = s.from_lanes(|lane| x[block_of(lane)][i]);
+        }
         let weights = weights.of_blocks(s, &values, block_of);
         let found = scale_search::asymmetric(s, 15, scale_search::Steps::WITH_IMPORTANCE, &values, &weights);
 
@@ -125,8 +128,10 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
             let x = &x[group * S::LANES + lane];
             let (inverse, base) = (s.splat(inverses[lane]), s.splat(bases[lane]));
             for at in (0..HALF).step_by(S::LANES) {
-                let quants = |x: &[f32]| s.nearest_within(s.mul(inverse, s.sub(s.load(x), base)), 0, 15);
-                nibbles::pack(s, quants(&x[at..]), quants(&x[HALF + at..]), &mut block.qs[at..]);
+                let low = s.mul(inverse, s.sub(s.load(&x[at..]), base));
+                let high = s.mul(inverse, s.sub(s.load(&x[HALF + at..]), base));
+                let (low, high) = (s.nearest_within(low, 0, 15), s.nearest_within(high, 0, 15));
+                nibbles::pack(s, low, high, &mut block.qs[at..]);
             }
         }
     }

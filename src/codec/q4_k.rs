@@ -6,7 +6,7 @@ use super::format::{Codec, Number, Rows, block_format};
 use super::scale_search::{self, Steps};
 use super::{k_scales, nibbles};
 use crate::Float;
-use crate::simd::{MAX_LANES, Simd, f16_to_f32, f32_to_f16, nearest};
+use crate::simd::{MAX_LANES, Simd, f32_to_f16, nearest};
 
 /// A super-block of [`Q4_K`]: `value[i] = d * scale[i / 32] * q[i] - dmin * min[i / 32]`, 4.5 bits per weight.
 ///
@@ -79,32 +79,31 @@ impl Codec for Q4_K {
             });
             let found = SubBlocks::search(s, x, importance);
             for (i, (x, block)) in x.iter().zip(out).enumerate() {
-                let quants =
-                    |sub: usize| -> [S::F; 2] { [s.splat(found.inverse[sub]), s.splat(found.base[sub])] };
-                let scales = fit_scales(&found, i * SUBS, rows.importance.is_some());
+                let first = i * SUBS;
+                let scales = fit_scales(&found, first, rows.importance.is_some());
                 block.d = f32_to_f16(scales.d).to_le_bytes();
                 block.dmin = f32_to_f16(scales.dmin).to_le_bytes();
                 block.scales = k_scales::pack(&scales.scales, &scales.mins);
-                let (d, dmin) = (f16_to_f32(f32_to_f16(scales.d)), f16_to_f32(f32_to_f16(scales.dmin)));
-                // What a reader will see, which differs where one was above 63.
+                // What a reader will see, which differs where a scale was above 63.
                 let (scales, mins) = k_scales::unpack(&block.scales);
-
-                let quantize_sub = |sub: usize, x: &[f32]| {
-                    let scale = d * f32::from(scales[sub]);
-                    if scale != 0.0 {
-                        let min = s.splat(dmin * f32::from(mins[sub]));
-                        s.nearest_within(s.div(s.add(s.load(x), min), s.splat(scale)), 0, 15)
-                    } else {
-                        let [inverse, base] = quants(i * SUBS + sub);
-                        s.nearest_within(s.mul(inverse, s.sub(s.load(x), base)), 0, 15)
-                    }
-                };
+                let (d, dmin) = (s.widen_f16(block.d), s.widen_f16(block.dmin));
                 for (pair, qs) in block.qs.as_chunks_mut::<SUB>().0.iter_mut().enumerate() {
-                    let x = &x[2 * SUB * pair..][..2 * SUB];
                     for at in (0..SUB).step_by(S::LANES) {
-                        let low = quantize_sub(2 * pair, &x[at..]);
-                        let high = quantize_sub(2 * pair + 1, &x[SUB + at..]);
-                        nibbles::pack(s, low, high, &mut qs[at..]);
+                        let mut nibbles = [s.splat_i(0); 2];
+                        for (half, nibble) in nibbles.iter_mut().enumerate() {
+                            let sub = 2 * pair + half;
+                            let x = s.load(&x[SUB * sub + at..]);
+                            let scale = d * f32::from(scales[sub]);
+                            let scaled = if scale != 0.0 {
+                                let min = dmin * f32::from(mins[sub]);
+                                s.div(s.add(x, s.splat(min)), s.splat(scale))
+                            } else {
+                                let (inverse, base) = (found.inverse[first + sub], found.base[first + sub]);
+                                s.mul(s.splat(inverse), s.sub(x, s.splat(base)))
+                            };
+                            *nibble = s.nearest_within(scaled, 0, 15);
+                        }
+                        nibbles::pack(s, nibbles[0], nibbles[1], &mut qs[at..]);
                     }
                 }
             }
@@ -141,27 +140,39 @@ impl SubBlocks {
         for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
             // Lanes beyond the last sub-block repeat it.
             let sub_of = |lane: usize| (first + lane).min(blocks.len() * SUBS - 1);
-            let x: [S::F; SUB] = std::array::from_fn(|i| {
-                s.from_lanes(|lane| blocks[sub_of(lane) / SUBS][sub_of(lane) % SUBS * SUB + i])
-            });
-            let (weights, steps): ([S::F; SUB], _) = match &importance {
+            let mut x = [s.splat(0.0); SUB];
+            for (i, x) in x.iter_mut().enumerate() {
+                *x = s.from_lanes(|lane| blocks[sub_of(lane) / SUBS][sub_of(lane) % SUBS * SUB + i]);
+            }
+            let mut weights = x;
+            let steps = match &importance {
                 None => {
-                    let sum = x.iter().fold(s.splat(0.0), |sum, &x| s.add(sum, s.mul(x, x)));
+                    let mut sum = s.splat(0.0);
+                    for &x in &x {
+                        sum = s.add(sum, s.mul(x, x));
+                    }
                     let root_mean_square = s.sqrt(s.div(sum, s.splat(SUB as f32)));
-                    (std::array::from_fn(|i| s.add(root_mean_square, s.abs(x[i]))), Steps::PLAIN)
+                    for weight in &mut weights {
+                        *weight = s.add(root_mean_square, s.abs(*weight));
+                    }
+                    Steps::PLAIN
                 }
                 Some(importance) => {
                     let mean_square = s.from_lanes(|lane| mean_squares[sub_of(lane) / SUBS]);
-                    let weight = |i: usize| {
-                        let sub = |lane| sub_of(lane) % SUBS * SUB + i;
-                        let importance = s.from_lanes(|lane| importance(sub_of(lane) / SUBS)[sub(lane)]);
-                        s.mul(importance, s.sqrt(s.add(mean_square, s.mul(x[i], x[i]))))
-                    };
-                    (std::array::from_fn(weight), Steps::WITH_IMPORTANCE)
+                    for (i, weight) in weights.iter_mut().enumerate() {
+                        let importance = s.from_lanes(|lane| {
+                            importance(sub_of(lane) / SUBS)[sub_of(lane) % SUBS * SUB + i]
+                        });
+                        *weight = s.mul(importance, s.sqrt(s.add(mean_square, s.mul(x[i], x[i]))));
+                    }
+                    Steps::WITH_IMPORTANCE
                 }
             };
+            let mut sum_of_weights = s.splat(0.0);
+            for &weight in &weights {
+                sum_of_weights = s.add(sum_of_weights, weight);
+            }
             let sub = scale_search::asymmetric(s, 15, steps, &x, &weights);
-            let sum_of_weights = weights.iter().fold(s.splat(0.0), |sum, &w| s.add(sum, w));
             s.store(sub.scale, &mut found.scale[first..]);
             s.store(s.mul(sub.min, s.splat(-1.0)), &mut found.min[first..]);
             s.store(sub.inverse, &mut found.inverse[first..]);

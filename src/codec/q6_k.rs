@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::format::{Codec, Number, Rows, block_format};
 use super::scale_search::{self, LEAST_MAGNITUDE};
 use crate::Float;
-use crate::simd::{MAX_LANES, Simd, f16_to_f32, f32_to_f16, nearest};
+use crate::simd::{MAX_LANES, Simd, f32_to_f16, nearest};
 
 /// A super-block of [`Q6_K`]: `value[i] = d * scales[i / 16] * (q[i] - 32)`, 6.5625 bits per weight.
 ///
@@ -57,15 +57,17 @@ impl Codec for Q6_K {
                 for at in (0..32).step_by(S::LANES) {
                     let (a, b, high) =
                         (s.load_u8(&ql[at..]), s.load_u8(&ql[32 + at..]), s.load_u8(&qh[at..]));
-                    let mut put = |quarter: usize, low: S::I, high: S::I| {
+                    let quarters = [
+                        (s.and(a, nibble), s.shl::<4>(high)),
+                        (s.and(b, nibble), s.shl::<2>(high)),
+                        (s.shr::<4>(a), high),
+                        (s.shr::<4>(b), s.shr::<2>(high)),
+                    ];
+                    for (quarter, (low, high)) in quarters.into_iter().enumerate() {
                         let q = s.sub_i(s.or(low, s.and(high, two_bits)), bias);
                         let scale = s.splat(d * f32::from(scales[2 * quarter + at / SUB]));
                         T::put(s, s.mul(scale, s.to_float(q)), &mut out[32 * quarter + at..]);
-                    };
-                    put(0, s.and(a, nibble), s.shl::<4>(high));
-                    put(1, s.and(b, nibble), s.shl::<2>(high));
-                    put(2, s.shr::<4>(a), high);
-                    put(3, s.shr::<4>(b), s.shr::<2>(high));
+                    }
                 }
             }
         }
@@ -96,7 +98,7 @@ impl Codec for Q6_K {
                 *scale = nearest(inverse * sub_scale).min(127) as i8;
             }
 
-            let d = f16_to_f32(u16::from_le_bytes(block.d));
+            let d = s.widen_f16(block.d);
             let mut quants = [0u8; LEN];
             for sub in 0..SUBS {
                 let scale = d * f32::from(block.scales[sub]);
@@ -124,15 +126,16 @@ fn search<S: Simd>(s: S, x: &[f32; LEN], importance: Option<&[f32]>) -> ([f32; S
     const { assert!(SUBS == MAX_LANES) };
     let [mut scales, mut inverses] = [[0.0; SUBS]; 2];
     for first in (0..SUBS).step_by(S::LANES) {
-        let transposed = |from: &[f32]| -> [S::F; SUB] {
-            std::array::from_fn(|i| s.from_lanes(|lane| from[SUB * (first + lane) + i]))
-        };
-        let x = transposed(x);
-        let weights = match importance {
-            Some(importance) => transposed(importance),
-            None => std::array::from_fn(|i| s.mul(x[i], x[i])),
-        };
-        let found = scale_search::symmetric(s, 32, &x, &weights);
+        let zero = s.splat(0.0);
+        let (mut values, mut weights) = ([zero; SUB], [zero; SUB]);
+        for i in 0..SUB {
+            values[i] = s.from_lanes(|lane| x[SUB * (first + lane) + i]);
+            weights[i] = match importance {
+                Some(importance) => s.from_lanes(|lane| importance[SUB * (first + lane) + i]),
+                None => s.mul(values[i], values[i]),
+            };
+        }
+        let found = scale_search::symmetric(s, 32, &values, &weights);
         s.store(found.scale, &mut scales[first..]);
         s.store(found.inverse, &mut inverses[first..]);
     }

@@ -4,6 +4,9 @@
 //! order, so the result has ggml's bits whatever the number of lanes. `x[i]` holds the i-th value of every lane's
 //! block. A search returns how to quantize rather than quants, since most formats quantize once more with their
 //! rounded scales: `inverse` (and `base`) give the search's own quants again, exactly, where they are needed.
+//!
+//! Lanes pass through functions marked `#[inline(always)]` and never through closures: a closure is compiled without
+//! the instruction set of the kernel around it, and where it is not inlined each word in it becomes a call.
 
 use super::format::Rows;
 use crate::simd::{Simd, nearest};
@@ -38,25 +41,18 @@ pub(super) fn symmetric<S: Simd, const N: usize>(
     }
     let is_zero = s.lt(greatest, s.splat(LEAST_MAGNITUDE));
 
-    let weighted: [S::F; N] = std::array::from_fn(|i| s.mul(weights[i], x[i]));
-    // Σ w·x·q and Σ w·q·q over the quants that an inverse scale gives.
-    let sums = |inverse: S::F| {
-        let (mut sum_xq, mut sum_qq) = (zero, zero);
-        for i in 0..N {
-            let q = s.to_float(s.nearest_within(s.mul(inverse, x[i]), -levels, levels - 1));
-            sum_xq = s.add(sum_xq, s.mul(weighted[i], q));
-            sum_qq = s.add(sum_qq, s.mul(s.mul(weights[i], q), q));
-        }
-        (sum_xq, sum_qq)
-    };
+    let mut weighted = *weights;
+    for i in 0..N {
+        weighted[i] = s.mul(weights[i], x[i]);
+    }
 
     let mut inverse = s.div(s.splat(-levels as f32), extreme);
-    let (sum_xq, sum_qq) = sums(inverse);
+    let (sum_xq, sum_qq) = symmetric_sums(s, levels, x, weights, &weighted, inverse);
     let mut scale = s.select(s.ne(sum_qq, zero), s.div(sum_xq, sum_qq), zero);
     let mut best = s.mul(scale, sum_xq);
     for step in (-9..=9).filter(|&step| step != 0) {
         let candidate = s.div(s.splat(-(levels as f32 + 0.1 * step as f32)), extreme);
-        let (sum_xq, sum_qq) = sums(candidate);
+        let (sum_xq, sum_qq) = symmetric_sums(s, levels, x, weights, &weighted, candidate);
         let wins = s.both(s.lt(zero, sum_qq), s.lt(s.mul(best, sum_qq), s.mul(sum_xq, sum_xq)));
         let better = s.div(sum_xq, sum_qq);
         scale = s.select(wins, better, scale);
@@ -64,6 +60,25 @@ pub(super) fn symmetric<S: Simd, const N: usize>(
         inverse = s.select(wins, candidate, inverse);
     }
     Symmetric { scale: s.select(is_zero, zero, scale), inverse: s.select(is_zero, zero, inverse) }
+}
+
+/// Σ w·x·q and Σ w·q·q over the quants that an inverse scale gives.
+#[inline(always)]
+fn symmetric_sums<S: Simd, const N: usize>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+    weighted: &[S::F; N],
+    inverse: S::F,
+) -> (S::F, S::F) {
+    let (mut sum_xq, mut sum_qq) = (s.splat(0.0), s.splat(0.0));
+    for i in 0..N {
+        let q = s.to_float(s.nearest_within(s.mul(inverse, x[i]), -levels, levels - 1));
+        sum_xq = s.add(sum_xq, s.mul(weighted[i], q));
+        sum_qq = s.add(sum_qq, s.mul(s.mul(weights[i], q), q));
+    }
+    (sum_xq, sum_qq)
 }
 
 /// Which inverse scales [`asymmetric`] tries: `(from + by * step + levels) / (max - min)` for each step.
@@ -118,26 +133,15 @@ pub(super) fn asymmetric<S: Simd, const N: usize>(
     let least = min;
     let varies = s.lt(min, max);
 
-    let make_quants = |inverse: S::F, base: S::F| -> [S::F; N] {
-        std::array::from_fn(|i| s.to_float(s.nearest_within(s.mul(inverse, s.sub(x[i], base)), 0, levels)))
-    };
-    let error_of = |q: &[S::F; N], scale: S::F, min: S::F| {
-        let mut error = zero;
-        for i in 0..N {
-            let difference = s.sub(s.add(s.mul(scale, q[i]), min), x[i]);
-            error = s.add(error, s.mul(weights[i], s.mul(difference, difference)));
-        }
-        error
-    };
-
     let mut inverse = s.div(s.splat(levels as f32), s.sub(max, min));
     let mut base = min;
     let mut scale = s.div(s.splat(1.0), inverse);
-    let mut least_error = error_of(&make_quants(inverse, base), scale, min);
+    let q = asymmetric_quants(s, levels, x, inverse, base);
+    let mut least_error = asymmetric_error(s, x, weights, &q, scale, min);
     for step in 0..=steps.last {
         // `min` is the best candidate's so far, not the block's least value.
         let candidate = s.div(s.splat(steps.from + steps.by * step as f32 + levels as f32), s.sub(max, min));
-        let q = make_quants(candidate, min);
+        let q = asymmetric_quants(s, levels, x, candidate, min);
         let (mut sum_q, mut sum_qq, mut sum_xq) = (zero, zero, zero);
         for i in 0..N {
             let weighted = s.mul(weights[i], q[i]);
@@ -151,7 +155,7 @@ pub(super) fn asymmetric<S: Simd, const N: usize>(
         let too_high = s.lt(zero, fit_min);
         let fit_scale = s.select(too_high, s.div(sum_xq, sum_qq), fit_scale);
         let fit_min = s.select(too_high, zero, fit_min);
-        let error = error_of(&q, fit_scale, fit_min);
+        let error = asymmetric_error(s, x, weights, &q, fit_scale, fit_min);
         let wins = s.both(s.lt(zero, determinant), s.lt(error, least_error));
         inverse = s.select(wins, candidate, inverse);
         base = s.select(wins, min, base);
@@ -160,13 +164,46 @@ pub(super) fn asymmetric<S: Simd, const N: usize>(
         min = s.select(wins, fit_min, min);
     }
     // Equal values end the search before it begins: all quants 0, no scale.
-    let keep = |value: S::F, otherwise: S::F| s.select(varies, value, otherwise);
     Asymmetric {
-        scale: keep(scale, zero),
-        min: keep(min, least),
-        inverse: keep(inverse, zero),
-        base: keep(base, least),
+        scale: s.select(varies, scale, zero),
+        min: s.select(varies, min, least),
+        inverse: s.select(varies, inverse, zero),
+        base: s.select(varies, base, least),
     }
+}
+
+/// The quants, as floats, that an inverse scale and a min give.
+#[inline(always)]
+fn asymmetric_quants<S: Simd, const N: usize>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    inverse: S::F,
+    base: S::F,
+) -> [S::F; N] {
+    let mut quants = *x;
+    for q in &mut quants {
+        *q = s.to_float(s.nearest_within(s.mul(inverse, s.sub(*q, base)), 0, levels));
+    }
+    quants
+}
+
+/// Σ w·(scale·q + min - x)²
+#[inline(always)]
+fn asymmetric_error<S: Simd, const N: usize>(
+    s: S,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+    q: &[S::F; N],
+    scale: S::F,
+    min: S::F,
+) -> S::F {
+    let mut error = s.splat(0.0);
+    for i in 0..N {
+        let difference = s.sub(s.add(s.mul(scale, q[i]), min), x[i]);
+        error = s.add(error, s.mul(weights[i], s.mul(difference, difference)));
+    }
+    error
 }
 
 /// The scale for values that are themselves scales or mins (not negative), with quants in `0..=levels`, a few
@@ -263,10 +300,12 @@ impl<'a> RowWeights<'a> {
         block_of: impl Fn(usize) -> usize,
     ) -> [S::F; 32] {
         let mean_square = s.from_lanes(|lane| self.mean_squares[block_of(lane) / self.blocks_per_row]);
-        std::array::from_fn(|i| {
+        let mut weights = *x;
+        for (i, weight) in weights.iter_mut().enumerate() {
             let importance =
                 s.from_lanes(|lane| self.importance[block_of(lane) % self.blocks_per_row * 32 + i]);
-            s.mul(importance, s.sqrt(s.add(mean_square, s.mul(x[i], x[i]))))
-        })
+            *weight = s.mul(importance, s.sqrt(s.add(mean_square, s.mul(x[i], x[i]))));
+        }
+        weights
     }
 }
