@@ -62,7 +62,7 @@ pub fn dequantize_with<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mu
 }
 
 fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
-    if bytes % ty.block_bytes() != 0 {
+    if !bytes.is_multiple_of(ty.block_bytes()) {
         return Err(Error::Length {
             what: "the slice of blocks, in bytes,",
             found: bytes as u64,
@@ -146,11 +146,11 @@ impl<'a> Plan<'a> {
         let unsupported = Error::Unsupported { ty, operation: "quantize to" };
         let quantize = entry(ty, "quantize to")?.quantize.ok_or(unsupported)?;
         let length = |what, found: usize, wanted| Err(Error::Length { what, found: found as u64, wanted });
-        if row_len % ty.block_len() != 0 || (row_len == 0 && !values.is_empty()) {
+        if !row_len.is_multiple_of(ty.block_len()) || (row_len == 0 && !values.is_empty()) {
             let wanted = format!("a multiple of {}, the values in a block of {ty}", ty.block_len());
             return length("the row, in values,", row_len, wanted);
         }
-        if values.len() % row_len.max(1) != 0 {
+        if !values.len().is_multiple_of(row_len.max(1)) {
             return length("the input, in values,", values.len(), format!("whole rows of {row_len}"));
         }
         let bytes = values.len() / ty.block_len() * ty.block_bytes();

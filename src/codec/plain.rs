@@ -19,7 +19,7 @@ trait Plain: BlockFormat {
     /// `LANES` values. For formats that lanes have a word for.
     #[inline(always)]
     fn load<S: Simd>(s: S, from: &[Self::Block]) -> S::F {
-        s.from_lanes(|lane| Self::widen(from[lane]))
+        s.gather(|lane| Self::widen(from[lane]))
     }
     /// `LANES` values back. For formats that lanes have a word for.
     #[inline(always)]

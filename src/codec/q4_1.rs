@@ -112,7 +112,7 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
         let block_of = |lane: usize| group * S::LANES + lane.min(out.len() - 1);
         let mut values = [s.splat(0.0); LEN];
         for (i, value) in values.iter_mut().enumerate() {
-            *value = s.from_lanes(|lane| x[block_of(lane)][i]);
+            *value = s.gather(|lane| x[block_of(lane)][i]);
         }
         let weights = weights.of_blocks(s, &values, block_of);
         let found = scale_search::asymmetric(s, 15, scale_search::Steps::WITH_IMPORTANCE, &values, &weights);

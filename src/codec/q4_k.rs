@@ -142,7 +142,7 @@ impl SubBlocks {
             let sub_of = |lane: usize| (first + lane).min(blocks.len() * SUBS - 1);
             let mut x = [s.splat(0.0); SUB];
             for (i, x) in x.iter_mut().enumerate() {
-                *x = s.from_lanes(|lane| blocks[sub_of(lane) / SUBS][sub_of(lane) % SUBS * SUB + i]);
+                *x = s.gather(|lane| blocks[sub_of(lane) / SUBS][sub_of(lane) % SUBS * SUB + i]);
             }
             let mut weights = x;
             let steps = match &importance {
@@ -158,11 +158,10 @@ impl SubBlocks {
                     Steps::PLAIN
                 }
                 Some(importance) => {
-                    let mean_square = s.from_lanes(|lane| mean_squares[sub_of(lane) / SUBS]);
+                    let mean_square = s.gather(|lane| mean_squares[sub_of(lane) / SUBS]);
                     for (i, weight) in weights.iter_mut().enumerate() {
-                        let importance = s.from_lanes(|lane| {
-                            importance(sub_of(lane) / SUBS)[sub_of(lane) % SUBS * SUB + i]
-                        });
+                        let importance =
+                            s.gather(|lane| importance(sub_of(lane) / SUBS)[sub_of(lane) % SUBS * SUB + i]);
                         *weight = s.mul(importance, s.sqrt(s.add(mean_square, s.mul(x[i], x[i]))));
                     }
                     Steps::WITH_IMPORTANCE

@@ -100,14 +100,14 @@ impl Codec for Q6_K {
 
             let d = s.widen_f16(block.d);
             let mut quants = [0u8; LEN];
-            for sub in 0..SUBS {
-                let scale = d * f32::from(block.scales[sub]);
+            for (sub, (scale, inverse)) in block.scales.iter().zip(&inverses).enumerate() {
+                let scale = d * f32::from(*scale);
                 for at in (SUB * sub..SUB * (sub + 1)).step_by(S::LANES) {
                     let x = s.load(&x[at..]);
                     let q = if scale != 0.0 {
                         s.nearest_within(s.div(x, s.splat(scale)), -32, 31)
-                    } else if inverses[sub] != 0.0 {
-                        s.nearest_within(s.mul(s.splat(inverses[sub]), x), -32, 31)
+                    } else if *inverse != 0.0 {
+                        s.nearest_within(s.mul(s.splat(*inverse), x), -32, 31)
                     } else {
                         // Of a sub-block of zeros ggml leaves 0 in place of the biased 32.
                         s.splat_i(-32)
@@ -129,9 +129,9 @@ fn search<S: Simd>(s: S, x: &[f32; LEN], importance: Option<&[f32]>) -> ([f32; S
         let zero = s.splat(0.0);
         let (mut values, mut weights) = ([zero; SUB], [zero; SUB]);
         for i in 0..SUB {
-            values[i] = s.from_lanes(|lane| x[SUB * (first + lane) + i]);
+            values[i] = s.gather(|lane| x[SUB * (first + lane) + i]);
             weights[i] = match importance {
-                Some(importance) => s.from_lanes(|lane| importance[SUB * (first + lane) + i]),
+                Some(importance) => s.gather(|lane| importance[SUB * (first + lane) + i]),
                 None => s.mul(values[i], values[i]),
             };
         }

@@ -299,11 +299,10 @@ impl<'a> RowWeights<'a> {
         x: &[S::F; 32],
         block_of: impl Fn(usize) -> usize,
     ) -> [S::F; 32] {
-        let mean_square = s.from_lanes(|lane| self.mean_squares[block_of(lane) / self.blocks_per_row]);
+        let mean_square = s.gather(|lane| self.mean_squares[block_of(lane) / self.blocks_per_row]);
         let mut weights = *x;
         for (i, weight) in weights.iter_mut().enumerate() {
-            let importance =
-                s.from_lanes(|lane| self.importance[block_of(lane) % self.blocks_per_row * 32 + i]);
+            let importance = s.gather(|lane| self.importance[block_of(lane) % self.blocks_per_row * 32 + i]);
             *weight = s.mul(importance, s.sqrt(s.add(mean_square, s.mul(x[i], x[i]))));
         }
         weights

@@ -8,7 +8,7 @@ use crate::{Float, GgmlType};
 macro_rules! formats {
     ($($module:ident: $format:ident $(as $block:ident)?;)*) => {
         /// Every format's marker and block.
-        pub mod formats {
+        pub(crate) mod formats {
             $(pub use super::$module::{$format $(, $block)?};)*
         }
 

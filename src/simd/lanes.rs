@@ -32,7 +32,7 @@ pub(crate) trait Simd: Copy {
     fn load(self, from: &[f32]) -> Self::F;
     /// Lane `j` is `lane(j)`. For transposing; costs a scalar load for each lane.
     #[inline(always)]
-    fn from_lanes(self, lane: impl Fn(usize) -> f32) -> Self::F {
+    fn gather(self, lane: impl Fn(usize) -> f32) -> Self::F {
         let mut lanes = [0.0; MAX_LANES];
         for (j, value) in lanes[..Self::LANES].iter_mut().enumerate() {
             *value = lane(j);

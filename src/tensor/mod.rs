@@ -38,7 +38,7 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// [`Error::Length`] where rows are not whole blocks of `ty` or `bytes` is not what `shape` takes.
     pub fn new(name: &'a str, shape: Shape, ty: GgmlType, order: ByteOrder, bytes: &'a [u8]) -> Result<Self> {
-        if shape.row_len() % ty.block_len() as u64 != 0 {
+        if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
             return Err(Error::Length {
                 what: "the row, in values,",
                 found: shape.row_len(),
