@@ -9,6 +9,7 @@ mod container;
 mod error;
 mod ggml_type;
 mod limits;
+mod model;
 mod simd;
 mod tensor;
 
@@ -21,5 +22,6 @@ pub use container::{Array, ArrayRef, Value, ValueRef, ValueType};
 pub use error::{Error, Place, Problem, Result};
 pub use ggml_type::GgmlType;
 pub use limits::Limits;
+pub use model::{FileType, QUANTIZATION_VERSION};
 pub use simd::Isa;
 pub use tensor::{Plain, Shape, Tensor, TypedTensor};

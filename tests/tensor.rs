@@ -49,6 +49,15 @@ fn rows_and_ranges_of_rows_are_what_the_whole_tensor_holds_there() {
         assert_eq!(tensor.rows(1..).unwrap().dequantize::<f32>().unwrap(), all[ROW..]);
         assert_eq!(tensor.rows(..=1).unwrap().shape().dims(), [ROW as u64, 2]);
         assert!(tensor.rows(3..3).unwrap().is_empty());
+        for (values, sizes) in
+            [(1, &[1, 1, 1][..]), (2 * ROW, &[2, 1]), (2 * ROW - 1, &[1, 1, 1]), (usize::MAX, &[3])]
+        {
+            let chunks: Vec<_> = tensor.row_chunks(values).collect();
+            assert_eq!(chunks.iter().map(Tensor::row_count).collect::<Vec<_>>(), sizes);
+            let joined: Vec<f32> =
+                chunks.iter().flat_map(|chunk| chunk.dequantize::<f32>().unwrap()).collect();
+            assert_eq!(joined, all);
+        }
         let error = tensor.row(3).unwrap_err().to_string();
         assert_eq!(error, "row 3 is out of range: there are 3");
         assert!(tensor.rows(2..5).is_err());

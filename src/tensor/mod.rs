@@ -132,6 +132,17 @@ impl<'a> Tensor<'a> {
         self.part(&[self.shape.row_len(), (end - start) as u64], bytes)
     }
 
+    /// The whole tensor in ranges of rows, each of at most `values` values or of one row, for work that must not
+    /// hold a whole tensor's floats.
+    pub fn row_chunks(&self, values: usize) -> impl Iterator<Item = Tensor<'a>> + use<'a> {
+        let tensor = *self;
+        let rows = if tensor.is_empty() { 0 } else { tensor.row_count() };
+        let step = (values / tensor.row_len().max(1)).max(1);
+        (0..rows)
+            .step_by(step)
+            .filter_map(move |start| tensor.rows(start..rows.min(start.saturating_add(step))).ok())
+    }
+
     fn part(&self, dims: &[u64], bytes: &'a [u8]) -> Result<Tensor<'a>> {
         let too_large = || Error::Length {
             what: "the range of rows",
@@ -178,6 +189,19 @@ impl<'a> Tensor<'a> {
             codec::dequantize(self.ty, &buffer, out)?;
         }
         Ok(())
+    }
+
+    /// [`dequantize_into`](Self::dequantize_into) on all cores.
+    ///
+    /// # Errors
+    /// As [`dequantize_into`](Self::dequantize_into).
+    #[cfg(feature = "rayon")]
+    pub fn par_dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
+        if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
+            codec::par_dequantize(self.ty, self.bytes, out)
+        } else {
+            self.dequantize_into(out)
+        }
     }
 
     /// The values as a new vector of floats.
