@@ -26,6 +26,11 @@ SCALES = {Type.F16: [0], Type.BF16: [], Type.Q8_0: [0], Type.Q4_0: [0], Type.Q4_
           Type.Q6_K: [208]}
 
 
+def magnitudes(rng, count, low, high):
+    """Numbers from 2^low to 2^high. Not by `**`: its last bits depend on the processor that numpy finds."""
+    return np.ldexp(rng.uniform(1, 2, count), rng.integers(low, high, count))
+
+
 def kinds(rng):
     """The inputs, by kind: what each would catch stands beside it."""
     n = ROW_LEN * ROWS
@@ -43,13 +48,12 @@ def kinds(rng):
     zero[rng.random(n) < 0.3] = -0.0
     # Some blocks of zeros only, beside others: a super-block with empty sub-blocks.
     sparse = np.where(np.repeat(rng.random(n // 32) < 0.5, 32), 0, normal)
-    magnitudes = np.repeat(10.0 ** rng.uniform(-6, 3, n // 32), 32)
     return {
         "normal": normal,
         "heavy_tailed": rng.standard_t(1.5, n) * 0.02,
         "tiny": rng.normal(0, 1e-9, n),
         # Scales around the smallest normal f16 (6.1e-5) and the smallest subnormal (6e-8).
-        "subnormal_scale": normal * 10.0 ** np.repeat(rng.uniform(-5.5, -1.5, n // 32), 32),
+        "subnormal_scale": normal * np.repeat(magnitudes(rng, n // 32, -18, -5), 32),
         "subnormal": rng.normal(0, 1e-39, n),
         "zero": zero,
         "sparse": sparse,
@@ -58,12 +62,12 @@ def kinds(rng):
         "outlier": outlier,
         "positive": np.abs(normal) + 1e-3,
         "negative": -np.abs(normal) - 1e-3,
-        "mixed_magnitudes": normal * magnitudes,
+        "mixed_magnitudes": normal * np.repeat(magnitudes(rng, n // 32, -20, 10), 32),
         "tied": tied,
         # Scales around and beyond f16's largest (65504), while the searches' sums of cubes stay finite.
-        "large": rng.normal(0, 1, n) * 10.0 ** np.repeat([4, 6, 5, 10], n // 4),
+        "large": rng.normal(0, 1, n) * np.repeat([1e4, 1e6, 1e5, 1e10], n // 4),
         # Finite, and the searches' sums overflow.
-        "huge": rng.choice([-1, 1], n) * 10.0 ** rng.uniform(12, 30, n),
+        "huge": rng.choice([-1, 1], n) * magnitudes(rng, n, 40, 100),
     }
 
 
