@@ -38,7 +38,7 @@ impl Ggml {
         row_len: usize,
         importance: Option<&[f32]>,
     ) -> Vec<u8> {
-        assert!(row_len % ty.block_len() == 0 && values.len() % row_len == 0);
+        assert!(row_len.is_multiple_of(ty.block_len()) && values.len().is_multiple_of(row_len));
         assert!(importance.is_none_or(|weights| weights.len() == row_len));
         let rows = values.len() / row_len;
         let mut out = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
