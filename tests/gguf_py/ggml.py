@@ -1,7 +1,7 @@
 """ggml's reference library through ctypes: the few functions that the test programs call."""
 
 import ctypes
-from ctypes import POINTER, c_bool, c_char_p, c_float, c_int, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, c_bool, c_char_p, c_int, c_int64, c_size_t, c_void_p
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType

@@ -91,6 +91,22 @@ def fnv1a(values):
     return digest
 
 
+class Cases:
+    """The cases of one format: its bytes, each distinct run once, and its lines of the manifest."""
+
+    def __init__(self, ggml, ty):
+        self.ggml, self.ty = ggml, ty
+        self.stored, self.lines = b"", []
+
+    def add(self, kind, weighted, row_len, rows, values, data):
+        at = self.stored.find(data)
+        if at < 0:
+            at, self.stored = len(self.stored), self.stored + data
+        digest = fnv1a(self.ggml.dequantize(self.ty, np.frombuffer(data, np.uint8)))
+        fields = [self.ty.name, kind, weighted, row_len, rows, values, at, len(data), f"{digest:016x}"]
+        self.lines.append("\t".join(map(str, fields)))
+
+
 def main():
     np.seterr(all="ignore")  # the kinds leave single precision's comfortable range on purpose
     ggml = Ggml(os.environ["GGML_BASE_SO"])
@@ -106,26 +122,18 @@ def main():
     lines = ["format\tkind\timportance\trow_len\trows\tvalues\tbytes\tbytes_len\thash"]
     for ty in TYPES:
         block_len, _ = GGML_QUANT_SIZES[ty]
-        stored = b""
-
-        def case(kind, weighted, row_len, rows, values, data):
-            nonlocal stored
-            at = stored.find(data)  # equal bytes are stored once
-            if at < 0:
-                at, stored = len(stored), stored + data
-            digest = fnv1a(ggml.dequantize(ty, np.frombuffer(data, np.uint8)))
-            lines.append(f"{ty.name}\t{kind}\t{weighted}\t{row_len}\t{rows}\t{values}\t{at}\t{len(data)}\t{digest:016x}")
-
+        cases = Cases(ggml, ty)
         for index, (kind, values) in enumerate(inputs.items()):
             for row_len in [ROW_LEN] + [SHORT_ROW_LEN] * (block_len == 32):
                 matrix = values[: row_len * ROWS].reshape(ROWS, row_len)
                 for weighted in [0, 1]:
                     weights = importance[:row_len].copy() if weighted else None
                     data = ggml.quantize(ty, matrix, weights).tobytes()
-                    case(kind, weighted, row_len, ROWS, index * ROW_LEN * ROWS, data)
+                    cases.add(kind, weighted, row_len, ROWS, index * ROW_LEN * ROWS, data)
         blocks = random_blocks(rng, ty)
-        case("random_bytes", 0, block_len, len(blocks), "-", blocks.tobytes())
-        (HERE / f"{ty.name.lower()}.bin").write_bytes(stored)
+        cases.add("random_bytes", 0, block_len, len(blocks), "-", blocks.tobytes())
+        (HERE / f"{ty.name.lower()}.bin").write_bytes(cases.stored)
+        lines += cases.lines
     (HERE / "manifest.tsv").write_text("\n".join(lines) + "\n")
     total = sum(path.stat().st_size for path in HERE.iterdir() if path.suffix in {".bin", ".tsv"})
     print(f"{len(lines) - 1} cases, {total} bytes")
