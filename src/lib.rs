@@ -12,7 +12,12 @@ mod tensor;
 
 pub use byte_order::ByteOrder;
 pub use codec::{BlockFormat, Float, dequantize, quantize};
-pub use container::{Array, ArrayRef, Value, ValueRef, ValueType};
+#[cfg(feature = "mmap")]
+pub use container::Mapped;
+pub use container::{
+    Array, ArrayIter, ArrayIterAs, ArrayRef, Element, FromValue, Gguf, GgufOptions, HeaderParser, Metadata,
+    MetadataIter, Progress, TensorInfo, TensorIter, Value, ValueRef, ValueType,
+};
 pub use error::{Error, Place, Problem, Result};
 pub use ggml_type::GgmlType;
 pub use limits::Limits;
