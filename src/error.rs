@@ -236,7 +236,7 @@ pub enum Problem {
     #[error("the {what} needs {needed} bytes, and {remaining} remain")]
     Truncated { what: &'static str, needed: u64, remaining: u64 },
     #[error("{count} {what} need at least {needed} bytes, and {remaining} remain for them")]
-    Count { what: &'static str, count: u64, needed: u128, remaining: u64 },
+    Count { what: &'static str, count: u64, needed: u64, remaining: u64 },
     #[error("a key is empty")]
     EmptyKey,
     #[error("the {what} is not UTF-8")]

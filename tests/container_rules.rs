@@ -50,7 +50,7 @@ fn rule_3_counts_are_compared_with_the_bytes_that_remain() {
         let mut short = one.clone();
         short.bytes.pop();
         let remaining = least.0 - 1;
-        let problem = Problem::Count { what: "keys", count: 1, needed: least.0.into(), remaining };
+        let problem = Problem::Count { what: "keys", count: 1, needed: least.0, remaining };
         assert_eq!(short.fails(keys_at, problem), Place::Start);
 
         let one = Raw::new(format, 1, 0).tensor("", &[], 0, 0);
@@ -59,12 +59,12 @@ fn rule_3_counts_are_compared_with_the_bytes_that_remain() {
         let mut short = one.clone();
         short.bytes.pop();
         let remaining = least.1 - 1;
-        let problem = Problem::Count { what: "tensors", count: 1, needed: least.1.into(), remaining };
+        let problem = Problem::Count { what: "tensors", count: 1, needed: least.1, remaining };
         short.fails(tensors_at, problem);
 
         // What the keys need is not there for tensors.
         let both = Raw::new(format, 1, 1).key("k", U8).u8(1).zeros(least.1 as usize - 1);
-        let problem = Problem::Count { what: "tensors", count: 1, needed: least.1.into(), remaining };
+        let problem = Problem::Count { what: "tensors", count: 1, needed: least.1, remaining };
         both.fails(tensors_at, problem);
 
         // Arrays of each kind, nothing of them there.
@@ -73,7 +73,7 @@ fn rule_3_counts_are_compared_with_the_bytes_that_remain() {
             raw.ok();
             let mut short = raw.clone();
             short.bytes.pop();
-            let needed = 100 * size as u128;
+            let needed = 100 * size as u64;
             let remaining = 100 * size as u64 - 1;
             let len_at = raw.at() - 100 * size as u64 - raw.len_bytes();
             let problem = Problem::Count { what: "array elements", count: 100, needed, remaining };

@@ -72,15 +72,14 @@ fn opening_takes_less_than_ten_times_the_header() {
     let v1 = (1, false);
     for limits in [Limits::default(), any] {
         // The least entries there can be, in numbers on and about the steps at which lists grow.
-        for count in [1, 2, 5, 9, 100, 1000, 1500, 4096, 4097, 20_000, 100_000, 150_000] {
+        for count in [1, 2, 5, 9, 100, 1000, 1500, 4096, 4097, 20_000, 100_000] {
             let keys = (0..count).fold(Raw::new(v1, 0, count as u64), |raw, i| raw.key(name(i), U8).u8(0));
             assert!(factor("keys", &keys.bytes, limits) < 10.0);
             let same = (0..count).fold(Raw::new(v1, 0, count as u64), |raw, _| raw.key("k", U8).u8(0));
             assert!(factor("the same key", &same.bytes, limits) < 10.0);
             let tensors = (0..count)
                 .fold(Raw::new(v1, count as u64, 0), |raw, i| raw.tensor(name(i), &[], 24, 32 * i as u64));
-            let padded = tensors.clone().pad(32);
-            assert!(factor("tensors", &padded.bytes[..padded.bytes.len()], limits) < 10.0);
+            assert!(factor("tensors", &tensors.bytes, limits) < 10.0);
             let nameless =
                 (0..count).fold(Raw::new(v1, count as u64, 0), |raw, _| raw.tensor("", &[], 24, 0));
             assert!(factor("nameless", &nameless.bytes, limits) < 10.0);

@@ -228,7 +228,7 @@ pub(crate) struct Trickle<'a> {
 impl std::io::Read for Trickle<'_> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         self.step += 1;
-        if self.step % 4 == 0 {
+        if self.step.is_multiple_of(4) {
             return Err(std::io::ErrorKind::Interrupted.into());
         }
         let count = (self.step * 2 % 5 + 1).min(into.len()).min(self.bytes.len() - self.at);

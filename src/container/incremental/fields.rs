@@ -63,8 +63,8 @@ impl HeaderParser {
     /// Waits until all that a count promises could be there, so that nothing is ever reserved or looped over
     /// on a promise alone.
     pub(super) fn count(&self, cursor: &Cursor<'_>, count: Count) -> Result<(), Stop> {
-        let needed = u128::from(count.count) * u128::from(count.least);
-        let whole = u64::try_from(needed).unwrap_or(u64::MAX).saturating_add(count.tail);
+        let needed = count.count.saturating_mul(count.least);
+        let whole = needed.saturating_add(count.tail);
         let remaining = to_u64(cursor.remaining());
         if whole <= remaining {
             return Ok(());
