@@ -18,7 +18,12 @@ pub use codec::formats::*;
 pub use codec::{BlockFormat, Float, dequantize, dequantize_with, quantize, quantize_with};
 #[cfg(feature = "rayon")]
 pub use codec::{par_dequantize, par_quantize};
-pub use container::{Array, ArrayRef, Value, ValueRef, ValueType};
+#[cfg(feature = "mmap")]
+pub use container::Mapped;
+pub use container::{
+    Array, ArrayIter, ArrayIterAs, ArrayRef, Element, FromValue, Gguf, GgufOptions, HeaderParser, Metadata,
+    MetadataIter, Progress, TensorInfo, TensorIter, Value, ValueRef, ValueType,
+};
 pub use error::{Error, Place, Problem, Result};
 pub use ggml_type::GgmlType;
 pub use limits::Limits;
