@@ -145,10 +145,9 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         self.whole.then(|| self.gguf())
     }
 
-    /// Whether the last byte of the file's final padding is there, and all of it is zero. Files that end right
-    /// behind the last tensor, or behind a header without tensors, are as valid, and a writer that
-    /// reproduces a file needs to know. `true` where no padding is needed, and where only the header was read:
-    /// ggml and gguf-py write it.
+    /// Whether the padding behind the last tensor, or behind a header without tensors, is all there, and zero.
+    /// Files without it are as valid, and a writer that reproduces a file needs to know. `true` where none is
+    /// needed, and where only the header was read: ggml and gguf-py write it.
     pub fn has_final_padding(&self) -> bool {
         if !self.whole {
             return true;
