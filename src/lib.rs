@@ -13,6 +13,7 @@ mod tensor;
 pub use byte_order::ByteOrder;
 pub use codec::{BlockFormat, Float, dequantize, quantize};
 pub use container::{Array, ArrayRef, Value, ValueRef, ValueType};
+pub use container::{AtomicFile, DataWriter, Sink, TensorWriter, Writer};
 pub use error::{Error, Place, Problem, Result};
 pub use ggml_type::GgmlType;
 pub use limits::Limits;
