@@ -8,7 +8,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use gguf_codec::{Array, ByteOrder, GgmlType, Result, Value, Writer};
+use anyhow::Result;
+use gguf_codec::{Array, ByteOrder, GgmlType, Value, Writer};
 
 type Stream = Writer<Vec<u8>>;
 

@@ -359,12 +359,13 @@ impl<S: Sink> TensorWriter<'_, S> {
         let bytes_of = |values: usize| values / ty.block_len() * ty.block_bytes();
         self.expect_room(bytes_of(values.len()) as u64)?;
 
-        // Plain types have no rows to keep together.
-        let (row_len, importance) = if ty.is_quantized() { (row_len, importance) } else { (1, None) };
-        let at_once = (BUFFER_BYTES / bytes_of(row_len).max(1)).max(1) * row_len;
+        // Plain types have no rows to keep together: any piece serves as one.
+        let (unit, importance) = if ty.is_quantized() { (row_len, importance) } else { (1, None) };
+        let at_once = (BUFFER_BYTES / bytes_of(unit).max(1)).max(1) * unit;
         let mut buffer = std::mem::take(&mut self.file.buffer);
         for (index, rows) in values.chunks(at_once.max(1)).enumerate() {
             buffer.resize(bytes_of(rows.len()), 0);
+            let row_len = if ty.is_quantized() { row_len } else { rows.len() };
             quantize(ty, rows, row_len, importance, &mut buffer)
                 .map_err(|error| self.wrong(format!("cannot be written: {}", at(error, index * at_once))))?;
             if self.file.order == ByteOrder::Big {

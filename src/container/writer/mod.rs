@@ -4,6 +4,8 @@
 mod data;
 mod header;
 mod sink;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io::{BufWriter, Write};
