@@ -182,7 +182,7 @@ fn sync_folder(target: &Path) -> io::Result<()> {
     }
 }
 
-/// Other systems have no such call; there the rename is journalled.
+/// Other systems do not let a folder be synced.
 #[cfg(not(unix))]
 fn sync_folder(_target: &Path) -> io::Result<()> {
     Ok(())

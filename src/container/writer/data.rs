@@ -366,8 +366,9 @@ impl<S: Sink> TensorWriter<'_, S> {
         for (index, rows) in values.chunks(at_once.max(1)).enumerate() {
             buffer.resize(bytes_of(rows.len()), 0);
             let row_len = if ty.is_quantized() { row_len } else { rows.len() };
-            quantize(ty, rows, row_len, importance, &mut buffer)
-                .map_err(|error| self.wrong(format!("cannot be written: {}", at(error, index * at_once))))?;
+            quantize(ty, rows, row_len, importance, &mut buffer).map_err(|error| {
+                self.wrong(format!("cannot be written: {}", counted_from(error, index * at_once)))
+            })?;
             if self.file.order == ByteOrder::Big {
                 swap_byte_order(ty, &mut buffer);
             }
@@ -378,9 +379,9 @@ impl<S: Sink> TensorWriter<'_, S> {
     }
 }
 
-/// The same error with a value's index counted from the start of the caller's slice, `offset` values before
-/// the one that was quantized.
-fn at(error: Error, offset: usize) -> Error {
+/// The same error with a value's index counted from the start of the caller's slice, which began `offset`
+/// values before the piece that was quantized.
+pub(super) fn counted_from(error: Error, offset: usize) -> Error {
     match error {
         Error::NonFinite { what: "value", index, value } => {
             Error::NonFinite { what: "value", index: index + offset, value }

@@ -31,8 +31,9 @@ use sink::{AsWrite, put_zeros};
 /// [`write_header`](Self::write_header) gives a [`DataWriter`], which takes the tensors' data in the same order.
 /// No stage seeks, and none holds more than the header and a buffer of bounded size.
 ///
-/// The same calls write the same bytes as gguf-py's `GGUFWriter`, with two exceptions where gguf-py drops what
-/// it is given: empty strings and empty arrays are written here.
+/// The same calls write the same bytes as gguf-py's `GGUFWriter` (whose constructor adds `general.architecture`),
+/// except where gguf-py drops what it is given: empty strings and empty arrays are written here, and the key
+/// `general.alignment` takes effect however it is set.
 ///
 /// ```
 /// use gguf_codec::{GgmlType, Value, Writer};

@@ -65,3 +65,32 @@ fn values_of_another_file_are_checked_and_written_like_ones_own() {
         assert!(writer.metadata_ref(ALIGNMENT_KEY, wrong).unwrap_err().to_string().contains(ALIGNMENT_KEY));
     }
 }
+
+#[test]
+fn values_are_swapped_on_their_way_into_a_big_endian_file() {
+    let shape = Shape::new(&[768, 1001]).unwrap();
+    let values: Vec<f32> = (0..768 * 1001).map(|i| (i as f32 * 0.37).sin()).collect();
+    for ty in [GgmlType::F16, GgmlType::F32, GgmlType::Q8_0, GgmlType::Q4_K] {
+        let mut bytes = vec![0; ty.bytes_for(shape.elements()).unwrap() as usize];
+        crate::quantize(ty, &values, 768, None, &mut bytes).unwrap();
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let mut writer = Writer::new(Vec::new());
+            writer.byte_order(order).tensor("t", shape.dims(), ty).unwrap();
+            let mut data = writer.write_header().unwrap();
+            let mut tensor = data.begin("t").unwrap();
+            tensor.write_values(&values, None).unwrap();
+            tensor.finish().unwrap();
+            let copied = copy(&Tensor::new("t", shape, ty, ByteOrder::Little, &bytes), order).unwrap();
+            assert!(data.finish().unwrap() == copied, "{ty} {order:?}");
+        }
+    }
+}
+
+#[test]
+fn the_index_of_a_refused_value_counts_from_the_callers_first() {
+    let error = |index| Error::NonFinite { what: "value", index, value: f32::NAN };
+    assert_eq!(data::counted_from(error(3), 4096).to_string(), error(4099).to_string());
+    // Weights are the same for every piece.
+    let error = |index| Error::NonFinite { what: "importance weight", index, value: f32::NAN };
+    assert_eq!(data::counted_from(error(3), 4096).to_string(), error(3).to_string());
+}
