@@ -48,7 +48,7 @@ fn metadata_that_cannot_be_written_is_named() {
         says(writer.alignment(bad).unwrap_err(), &["general.alignment", &bad.to_string(), "power of two"]);
     }
     for bad in [Value::U64(32), Value::I32(32), Value::Array(Array::U32(vec![32]))] {
-        says(writer.metadata("general.alignment", bad).unwrap_err(), &["general.alignment", "U32"]);
+        says(writer.metadata("general.alignment", bad).unwrap_err(), &["general.alignment", "must be a u32"]);
     }
     assert_eq!(writer.file_len().unwrap(), 32, "nothing was added");
 }

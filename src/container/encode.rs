@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use byteorder::{ByteOrder as Order, ReadBytesExt, WriteBytesExt};
 
-use super::value::{Array, ArrayRef, Value, ValueRef, ValueType};
+use super::array::ArrayRef;
+use super::value::{Array, MAX_DEPTH, Value, ValueRef, ValueType};
 use crate::byte_order::ByteOrder;
 
 /// A value that waits for its header: owned, or an array kept as the bytes it had in another file.
@@ -85,7 +86,7 @@ pub(crate) fn write_stored<B: Order>(
 }
 
 fn write_value<B: Order>(out: &mut impl Write, value: &Value) -> io::Result<()> {
-    out.write_u32::<B>(value_type(value) as u32)?;
+    out.write_u32::<B>(value.value_type() as u32)?;
     match value {
         Value::U8(value) => out.write_u8(*value),
         Value::I8(value) => out.write_i8(*value),
@@ -100,24 +101,6 @@ fn write_value<B: Order>(out: &mut impl Write, value: &Value) -> io::Result<()> 
         Value::U64(value) => out.write_u64::<B>(*value),
         Value::I64(value) => out.write_i64::<B>(*value),
         Value::F64(value) => out.write_f64::<B>(*value),
-    }
-}
-
-pub(crate) fn value_type(value: &Value) -> ValueType {
-    match value {
-        Value::U8(_) => ValueType::U8,
-        Value::I8(_) => ValueType::I8,
-        Value::U16(_) => ValueType::U16,
-        Value::I16(_) => ValueType::I16,
-        Value::U32(_) => ValueType::U32,
-        Value::I32(_) => ValueType::I32,
-        Value::F32(_) => ValueType::F32,
-        Value::Bool(_) => ValueType::Bool,
-        Value::String(_) => ValueType::String,
-        Value::Array(_) => ValueType::Array,
-        Value::U64(_) => ValueType::U64,
-        Value::I64(_) => ValueType::I64,
-        Value::F64(_) => ValueType::F64,
     }
 }
 
@@ -191,18 +174,20 @@ fn write_array_ref<B: Order>(out: &mut impl Write, order: ByteOrder, array: Arra
     }
     let mut rest = array.bytes;
     match array.order {
-        ByteOrder::Little => write_elements::<byteorder::LittleEndian, B>(out, array, &mut rest),
-        ByteOrder::Big => write_elements::<byteorder::BigEndian, B>(out, array, &mut rest),
+        ByteOrder::Little => write_elements::<byteorder::LittleEndian, B>(out, array, &mut rest, MAX_DEPTH),
+        ByteOrder::Big => write_elements::<byteorder::BigEndian, B>(out, array, &mut rest, MAX_DEPTH),
     }
 }
 
 /// Writes `array.len` elements from the front of `rest`, which is in byte order `I`, in byte order `O`.
 ///
-/// Recurses as deep as the reader let the arrays of the file nest. `array.bytes` is not used.
+/// `array.bytes` is not used. The reader has bounded how deep arrays nest; `depth` bounds it again for bytes
+/// that changed since.
 fn write_elements<I: Order, O: Order>(
     out: &mut impl Write,
     array: ArrayRef<'_>,
     rest: &mut &[u8],
+    depth: u32,
 ) -> io::Result<()> {
     let read_len = |rest: &mut &[u8]| {
         if array.short_lengths { rest.read_u32::<I>().map(u64::from) } else { rest.read_u64::<I>() }
@@ -219,34 +204,15 @@ fn write_elements<I: Order, O: Order>(
                 write_string::<O>(out, string)?;
             }
             ValueType::Array => {
-                let element = element_type(rest.read_u32::<I>()?)?;
+                let element = ValueType::from_id(rest.read_u32::<I>()?).ok_or(io::ErrorKind::InvalidData)?;
                 let inner = ArrayRef { element, len: read_len(rest)?, ..array };
                 write_array_head::<O>(out, inner.element, inner.len)?;
-                write_elements::<I, O>(out, inner, rest)?;
+                let depth = depth.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
+                write_elements::<I, O>(out, inner, rest, depth)?;
             }
         }
     }
     Ok(())
-}
-
-/// The type with this id. The reader has checked every id in an array already.
-fn element_type(id: u32) -> io::Result<ValueType> {
-    Ok(match id {
-        0 => ValueType::U8,
-        1 => ValueType::I8,
-        2 => ValueType::U16,
-        3 => ValueType::I16,
-        4 => ValueType::U32,
-        5 => ValueType::I32,
-        6 => ValueType::F32,
-        7 => ValueType::Bool,
-        8 => ValueType::String,
-        9 => ValueType::Array,
-        10 => ValueType::U64,
-        11 => ValueType::I64,
-        12 => ValueType::F64,
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("array of unknown type {id}"))),
-    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::Shape;
 use super::header::{Declared, Header, wrong};
 use super::sink::{Sink, put, put_zeros};
 use crate::byte_order::ByteOrder;
-use crate::codec::{BlockFormat, quantize, swap_byte_order};
+use crate::codec::{self, BlockFormat, quantize, swap_byte_order};
 use crate::container::layout::align_up;
 use crate::error::{Error, Result};
 use crate::{GgmlType, Tensor};
@@ -79,8 +79,9 @@ impl<S: Sink> DataWriter<S> {
     /// Writes the next tensor as another file has it, under the same name, in this file's byte order.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin), and [`Error::Write`] where it was declared with another shape or type. These
-    /// leave the file as it was. [`Error::Io`] gives it up.
+    /// As [`begin`](Self::begin), and [`Error::Write`] where it was declared with another shape or type, or is in
+    /// the other byte order and of a type that this crate has no codec for. These leave the file as it was.
+    /// [`Error::Io`] gives it up.
     pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
         let name = tensor.name();
         let declared = self.expect_next(name)?;
@@ -89,6 +90,13 @@ impl<S: Sink> DataWriter<S> {
             let Declared { shape: wanted_shape, ty: wanted_ty, .. } = declared;
             return Err(wrong(format!(
                 "tensor '{}' is {ty} of shape {shape}, and was declared as {wanted_ty} of shape {wanted_shape}",
+                name.escape_debug()
+            )));
+        }
+        if tensor.byte_order() != self.order && codec::find(ty).is_none() {
+            return Err(wrong(format!(
+                "tensor '{}' cannot be copied into the other byte order: this crate does not know the numbers in \
+                 blocks of {ty}",
                 name.escape_debug()
             )));
         }

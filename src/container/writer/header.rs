@@ -208,8 +208,8 @@ fn check_alignment(value: &Stored) -> Result<()> {
     let found = match value {
         Stored::Value(Value::U32(alignment)) if alignment.is_power_of_two() => return Ok(()),
         Stored::Value(Value::U32(alignment)) => format!("{alignment}"),
-        Stored::Value(value) => format!("of type {:?}", encode::value_type(value)),
-        Stored::Array(_) => format!("of type {:?}", ValueType::Array),
+        Stored::Value(value) => format!("of type {}", value.value_type()),
+        Stored::Array(_) => format!("of type {}", ValueType::Array),
     };
-    Err(wrong(format!("key '{ALIGNMENT_KEY}' is {found}, and must be a U32 that is a power of two")))
+    Err(wrong(format!("key '{ALIGNMENT_KEY}' is {found}, and must be a u32 that is a power of two")))
 }

@@ -1,6 +1,7 @@
 //! [`Writer`]: declare, write the header, stream the data, finish. A type for each stage, so that misuse does
 //! not compile.
 
+mod copy;
 mod data;
 mod header;
 mod sink;

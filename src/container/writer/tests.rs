@@ -23,7 +23,7 @@ fn copies_keep_the_bytes_or_swap_them_whole() {
         swap_byte_order(ty, &mut swapped);
         for from in [ByteOrder::Little, ByteOrder::Big] {
             for to in [ByteOrder::Little, ByteOrder::Big] {
-                let file = copy(&Tensor::new("t", shape, ty, from, &bytes), to).unwrap();
+                let file = copy(&Tensor::new("t", shape, ty, from, &bytes).unwrap(), to).unwrap();
                 let expected = if from == to { &bytes } else { &swapped };
                 // 24 bytes of header and 45 of the tensor's entry, padded to 96.
                 assert!(file[96..][..len] == *expected, "{ty} from {from:?} to {to:?}");
@@ -36,7 +36,7 @@ fn copies_keep_the_bytes_or_swap_them_whole() {
 fn copies_must_be_as_declared_and_otherwise_leave_the_file_as_it_was() {
     let shape = Shape::new(&[2, 3]).unwrap();
     let other = Shape::new(&[3, 2]).unwrap();
-    let tensor = |shape, ty, bytes| Tensor::new("t", shape, ty, ByteOrder::Little, bytes);
+    let tensor = |shape, ty, bytes| Tensor::new("t", shape, ty, ByteOrder::Little, bytes).unwrap();
     let mut writer = Writer::new(Vec::new());
     writer.tensor("t", &[2, 3], GgmlType::F16).unwrap();
     let mut data = writer.write_header().unwrap();
@@ -80,7 +80,8 @@ fn values_are_swapped_on_their_way_into_a_big_endian_file() {
             let mut tensor = data.begin("t").unwrap();
             tensor.write_values(&values, None).unwrap();
             tensor.finish().unwrap();
-            let copied = copy(&Tensor::new("t", shape, ty, ByteOrder::Little, &bytes), order).unwrap();
+            let copied =
+                copy(&Tensor::new("t", shape, ty, ByteOrder::Little, &bytes).unwrap(), order).unwrap();
             assert!(data.finish().unwrap() == copied, "{ty} {order:?}");
         }
     }
