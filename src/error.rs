@@ -68,6 +68,17 @@ pub enum Error {
         wanted: String,
     },
 
+    /// An element of an array cannot be had as the type asked for.
+    #[error("element {index} of the array is {found}, not {wanted}")]
+    WrongElement {
+        /// The element's position, from 0.
+        index: u64,
+        /// Its type, and its value where that explains the refusal.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
+
     /// The model has no such tensor.
     #[error("there is no tensor '{name}'")]
     MissingTensor {
@@ -102,7 +113,7 @@ pub enum Error {
         why: &'static str,
     },
 
-    /// No such tensor type.
+    /// No such tensor type, or no such type of metadata value.
     #[error("{message}")]
     UnknownType {
         /// The whole message.
@@ -184,7 +195,7 @@ pub enum Place {
     Key {
         /// Its position.
         index: u64,
-        /// Its key, once that was read.
+        /// Its key, once that was read; cut short and ended with `…` where it is longer than 256 bytes.
         key: Option<String>,
     },
     /// A tensor's description or data, counted from 0.
@@ -224,8 +235,8 @@ pub enum Problem {
     Version { found: u32 },
     #[error("the {what} needs {needed} bytes, and {remaining} remain")]
     Truncated { what: &'static str, needed: u64, remaining: u64 },
-    #[error("{count} {what} need at least {needed} bytes, and {remaining} remain")]
-    Count { what: &'static str, count: u64, needed: u128, remaining: u64 },
+    #[error("{count} {what} need at least {needed} bytes, and {remaining} remain for them")]
+    Count { what: &'static str, count: u64, needed: u64, remaining: u64 },
     #[error("a key is empty")]
     EmptyKey,
     #[error("the {what} is not UTF-8")]
@@ -250,6 +261,8 @@ pub enum Problem {
     Elements { shape: Vec<u64> },
     #[error("the shape {shape:?} in {ty} takes more bytes than 64 bits can count")]
     Bytes { shape: Vec<u64>, ty: GgmlType },
+    #[error("the tensors up to here take more bytes than 64 bits can count")]
+    TotalBytes,
     #[error("tensor type {id} is unknown; the last that this crate knows is 42")]
     TypeUnknown { id: u32 },
     #[error("tensor type {id} ({name}) was removed from ggml; the file must be made again from its source")]

@@ -151,7 +151,7 @@ impl GgmlType {
 
     /// Bytes that `values` values take, or `None` where they are not whole blocks or the product overflows.
     pub const fn bytes_for(self, values: u64) -> Option<u64> {
-        if values % self.block_len() as u64 != 0 {
+        if !values.is_multiple_of(self.block_len() as u64) {
             return None;
         }
         (values / self.block_len() as u64).checked_mul(self.block_bytes() as u64)

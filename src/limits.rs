@@ -24,7 +24,8 @@ pub struct Limits {
     pub max_string_bytes: u64,
     /// Elements of one array. Default: 1,073,741,824, as ggml.
     pub max_array_len: u64,
-    /// Levels of arrays in arrays: 1 allows plain arrays only. Default: 4.
+    /// Levels of arrays in arrays: 1 allows plain arrays only. Default: 4. Never more than 64, whatever is set
+    /// here, since nested values are converted and dropped level by level on the stack.
     pub max_array_depth: u32,
 }
 

@@ -4,7 +4,8 @@
 //! With `GGUF_PY_PYTHON` set to a Python that has gguf, the script also runs afresh, which shows a change in
 //! gguf-py itself.
 
-use std::io::Write;
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -217,12 +218,7 @@ fn writes_what_gguf_py_wrote() {
 
 #[test]
 fn writes_what_gguf_py_writes_now() {
-    let Some(python) = std::env::var_os("GGUF_PY_PYTHON") else {
-        // Not `eprintln`, which a test that passes does not show.
-        let _ = writeln!(
-            std::io::stderr(),
-            "NOT RUN: the comparison with gguf-py as it is now; set GGUF_PY_PYTHON to a Python that has gguf"
-        );
+    let Some(python) = common::needs("GGUF_PY_PYTHON", "the comparison with gguf-py as it is now") else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -1,40 +1,39 @@
-//! The block formats, one file each, and the table that maps [`GgmlType`] to them.
+//! The block formats, one file each, and the one table that finds them by [`GgmlType`](crate::GgmlType).
 
-use crate::{GgmlType, Result};
+mod doors;
+mod float;
+mod format;
+mod k_scales;
+mod nibbles;
+mod plain;
+mod scale_search;
+mod table;
 
-/// STUB
-pub trait Float: Copy {}
-impl Float for f32 {}
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q6_k;
+mod q8_0;
 
-/// A way to store values in blocks, known at compile time.
-pub trait BlockFormat {
-    /// One block, as its little-endian bytes: alignment 1, no padding.
-    type Block: bytemuck::Pod;
-    /// The format's entry in the table of types.
-    const TYPE: GgmlType;
-}
+pub use doors::{dequantize, dequantize_with, quantize, quantize_with};
+#[cfg(feature = "rayon")]
+pub use doors::{par_dequantize, par_quantize};
+pub use float::Float;
+pub use format::BlockFormat;
+pub(crate) use table::swap_byte_order;
 
-/// STUB
-pub fn dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
-    let _ = (ty, blocks, out);
-    Ok(())
-}
-
-/// STUB
-pub fn quantize(
-    ty: GgmlType,
-    values: &[f32],
-    row_len: usize,
-    importance: Option<&[f32]>,
-    out: &mut [u8],
-) -> Result<()> {
-    let _ = (ty, values, row_len, importance, out);
-    Ok(())
-}
-
-/// Turns blocks of `ty` from one byte order into the other, in place: reverses each number of several bytes
-/// (scales, plain values) and leaves packed quants alone. `bytes` holds whole blocks.
-#[allow(dead_code)]
-pub(crate) fn swap_byte_order(ty: GgmlType, bytes: &mut [u8]) {
-    let _ = (ty, bytes);
+table::formats! {
+    plain: F32;
+    plain: F16;
+    plain: BF16;
+    plain: F64;
+    plain: I8;
+    plain: I16;
+    plain: I32;
+    plain: I64;
+    q8_0: Q8_0 as BlockQ8_0;
+    q4_0: Q4_0 as BlockQ4_0;
+    q4_1: Q4_1 as BlockQ4_1;
+    q4_k: Q4_K as BlockQ4_K;
+    q6_k: Q6_K as BlockQ6_K;
 }

@@ -16,6 +16,11 @@ pub(crate) fn align_up(at: u64, alignment: u32) -> Option<u64> {
     Some(at.checked_add(mask)? & !mask)
 }
 
+/// A length or position in memory as one in a file: no machine has memory beyond 64 bits.
+pub(crate) fn to_u64(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,17 @@
 //! Metadata values: [`ValueRef`] borrowed from the file, [`Value`] owned.
 
-use crate::byte_order::ByteOrder;
+use std::fmt;
 
-/// The type of a metadata value, by the specification's names and ids.
+use super::array::ArrayRef;
+use super::cursor::{Cursor, Encoding};
+use super::from_value::FromValue;
+use crate::error::{Error, Problem, Result};
+
+/// Levels of nested arrays, whatever the limits in force say: values are converted, shown and dropped
+/// recursively, and this many levels fit every stack.
+pub(crate) const MAX_DEPTH: u32 = 64;
+
+/// The type of a metadata value, by the specification's ids. Its `UINT32` is `u32` here, its `FLOAT64` `f64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other, and cannot gain one in version 3")]
 #[allow(missing_docs, reason = "the names say it")]
@@ -24,7 +33,10 @@ pub enum ValueType {
 }
 
 /// A metadata value borrowed from the file. Strings are bytes: the format does not promise UTF-8.
-#[derive(Debug, Clone, Copy)]
+///
+/// Displayed it is short enough for a line of a table: strings are escaped, and long strings and arrays cut,
+/// with their length told.
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum ValueRef<'a> {
@@ -41,18 +53,6 @@ pub enum ValueRef<'a> {
     U64(u64),
     I64(i64),
     F64(f64),
-}
-
-/// An array in the file, decoded as it is iterated: nothing is allocated.
-#[derive(Debug, Clone, Copy)]
-pub struct ArrayRef<'a> {
-    pub(crate) element: ValueType,
-    pub(crate) len: u64,
-    /// The elements' bytes as in the file.
-    pub(crate) bytes: &'a [u8],
-    pub(crate) order: ByteOrder,
-    /// Whether lengths inside (of strings and nested arrays) are 32 bits wide, as in version 1.
-    pub(crate) short_lengths: bool,
 }
 
 /// A metadata value that owns its data, for building files.
@@ -93,4 +93,196 @@ pub enum Array {
     U64(Vec<u64>),
     I64(Vec<i64>),
     F64(Vec<f64>),
+}
+
+impl ValueType {
+    /// The type with this id in the file.
+    pub(crate) fn from_id(id: u32) -> Option<Self> {
+        use ValueType::*;
+        [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64]
+            .get(usize::try_from(id).ok()?)
+            .copied()
+    }
+
+    /// The number that stands for this type in a file.
+    pub const fn id(self) -> u32 {
+        self as u32
+    }
+
+    /// The name, such as `u32`, `string` or `array`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ValueType::U8 => "u8",
+            ValueType::I8 => "i8",
+            ValueType::U16 => "u16",
+            ValueType::I16 => "i16",
+            ValueType::U32 => "u32",
+            ValueType::I32 => "i32",
+            ValueType::F32 => "f32",
+            ValueType::Bool => "bool",
+            ValueType::String => "string",
+            ValueType::Array => "array",
+            ValueType::U64 => "u64",
+            ValueType::I64 => "i64",
+            ValueType::F64 => "f64",
+        }
+    }
+
+    /// Bytes of a value in the file, or `None` for strings and arrays.
+    pub const fn size(self) -> Option<u64> {
+        match self {
+            ValueType::U8 | ValueType::I8 | ValueType::Bool => Some(1),
+            ValueType::U16 | ValueType::I16 => Some(2),
+            ValueType::U32 | ValueType::I32 | ValueType::F32 => Some(4),
+            ValueType::U64 | ValueType::I64 | ValueType::F64 => Some(8),
+            ValueType::String | ValueType::Array => None,
+        }
+    }
+}
+
+impl TryFrom<u32> for ValueType {
+    type Error = Error;
+
+    /// The type that an id in a file stands for.
+    ///
+    /// # Errors
+    /// [`Error::UnknownType`] for ids above 12.
+    fn try_from(id: u32) -> Result<Self> {
+        let unknown = || Error::UnknownType { message: Problem::ValueType { found: id }.to_string() };
+        Self::from_id(id).ok_or_else(unknown)
+    }
+}
+
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl<'a> ValueRef<'a> {
+    /// Reads a value of a type already known. `None` where its bytes are not all there.
+    pub(crate) fn read(cursor: &mut Cursor<'a>, ty: ValueType, encoding: Encoding) -> Option<Self> {
+        Some(match ty {
+            ValueType::U8 => ValueRef::U8(cursor.u8()?),
+            ValueType::I8 => ValueRef::I8(cursor.i8()?),
+            ValueType::U16 => ValueRef::U16(cursor.u16()?),
+            ValueType::I16 => ValueRef::I16(cursor.i16()?),
+            ValueType::U32 => ValueRef::U32(cursor.u32()?),
+            ValueType::I32 => ValueRef::I32(cursor.i32()?),
+            ValueType::F32 => ValueRef::F32(cursor.f32()?),
+            ValueType::Bool => ValueRef::Bool(cursor.u8()? != 0),
+            ValueType::String => ValueRef::String(cursor.string()?),
+            ValueType::Array => ValueRef::Array(ArrayRef::read(cursor, encoding)?),
+            ValueType::U64 => ValueRef::U64(cursor.u64()?),
+            ValueType::I64 => ValueRef::I64(cursor.i64()?),
+            ValueType::F64 => ValueRef::F64(cursor.f64()?),
+        })
+    }
+
+    /// The value's type in the file.
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            ValueRef::U8(_) => ValueType::U8,
+            ValueRef::I8(_) => ValueType::I8,
+            ValueRef::U16(_) => ValueType::U16,
+            ValueRef::I16(_) => ValueType::I16,
+            ValueRef::U32(_) => ValueType::U32,
+            ValueRef::I32(_) => ValueType::I32,
+            ValueRef::F32(_) => ValueType::F32,
+            ValueRef::Bool(_) => ValueType::Bool,
+            ValueRef::String(_) => ValueType::String,
+            ValueRef::Array(_) => ValueType::Array,
+            ValueRef::U64(_) => ValueType::U64,
+            ValueRef::I64(_) => ValueType::I64,
+            ValueRef::F64(_) => ValueType::F64,
+        }
+    }
+
+    /// The value as a Rust type, where it converts without loss: see [`FromValue`].
+    pub fn get<T: FromValue<'a>>(&self) -> Option<T> {
+        T::from_value(*self)
+    }
+
+    /// A copy that does not borrow from the file.
+    #[allow(clippy::should_implement_trait, reason = "`ToOwned` is taken: this type is `Clone`")]
+    pub fn to_owned(&self) -> Value {
+        match *self {
+            ValueRef::U8(value) => Value::U8(value),
+            ValueRef::I8(value) => Value::I8(value),
+            ValueRef::U16(value) => Value::U16(value),
+            ValueRef::I16(value) => Value::I16(value),
+            ValueRef::U32(value) => Value::U32(value),
+            ValueRef::I32(value) => Value::I32(value),
+            ValueRef::F32(value) => Value::F32(value),
+            ValueRef::Bool(value) => Value::Bool(value),
+            ValueRef::String(value) => Value::String(value.to_vec()),
+            ValueRef::Array(value) => Value::Array(value.to_owned()),
+            ValueRef::U64(value) => Value::U64(value),
+            ValueRef::I64(value) => Value::I64(value),
+            ValueRef::F64(value) => Value::F64(value),
+        }
+    }
+
+    /// The type, and the value where it is a number: for errors about conversions.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            ValueRef::String(bytes) if std::str::from_utf8(bytes).is_err() => {
+                "a string that is not UTF-8".to_owned()
+            }
+            ValueRef::String(_) => "a string".to_owned(),
+            ValueRef::Array(array) => format!("an array of {} {}", array.len(), array.element_type()),
+            number => format!("{} {number}", number.value_type()),
+        }
+    }
+}
+
+impl fmt::Display for ValueRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 60;
+        match self {
+            ValueRef::U8(value) => value.fmt(f),
+            ValueRef::I8(value) => value.fmt(f),
+            ValueRef::U16(value) => value.fmt(f),
+            ValueRef::I16(value) => value.fmt(f),
+            ValueRef::U32(value) => value.fmt(f),
+            ValueRef::I32(value) => value.fmt(f),
+            // As Debug, which goes over to an exponent where plain digits would fill the line.
+            ValueRef::F32(value) => write!(f, "{value:?}"),
+            ValueRef::Bool(value) => value.fmt(f),
+            ValueRef::String(bytes) => {
+                let shown = bytes.get(..MOST).unwrap_or(bytes);
+                write!(f, "\"{}", String::from_utf8_lossy(shown).escape_debug())?;
+                if shown.len() < bytes.len() {
+                    write!(f, "…\" ({} bytes)", bytes.len())
+                } else {
+                    f.write_str("\"")
+                }
+            }
+            ValueRef::Array(array) => array.fmt(f),
+            ValueRef::U64(value) => value.fmt(f),
+            ValueRef::I64(value) => value.fmt(f),
+            ValueRef::F64(value) => write!(f, "{value:?}"),
+        }
+    }
+}
+
+impl Value {
+    /// The value's type in a file.
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            Value::U8(_) => ValueType::U8,
+            Value::I8(_) => ValueType::I8,
+            Value::U16(_) => ValueType::U16,
+            Value::I16(_) => ValueType::I16,
+            Value::U32(_) => ValueType::U32,
+            Value::I32(_) => ValueType::I32,
+            Value::F32(_) => ValueType::F32,
+            Value::Bool(_) => ValueType::Bool,
+            Value::String(_) => ValueType::String,
+            Value::Array(_) => ValueType::Array,
+            Value::U64(_) => ValueType::U64,
+            Value::I64(_) => ValueType::I64,
+            Value::F64(_) => ValueType::F64,
+        }
+    }
 }

@@ -1,1 +1,91 @@
-//! Lanes, and nothing about formats.
+//! Lanes, and nothing about formats: detect once, dispatch once for a whole slice.
+
+mod lanes;
+mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
+use std::fmt;
+use std::sync::OnceLock;
+
+pub(crate) use lanes::{MAX_LANES, Simd, nearest};
+pub(crate) use scalar::{Scalar, f16_to_f32, f32_to_bf16, f32_to_f16};
+
+/// Work written once over [`Simd`]. Implementations are `#[inline(always)]`, so that the body is compiled anew
+/// inside each instruction set's entry function.
+pub(crate) trait Kernel {
+    /// What the work gives back.
+    type Output;
+    /// Does it in the lanes of `s`.
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// An instruction set that this machine has: only detection makes one.
+///
+/// Results do not depend on it, to the bit; it is there for tests and measurements, which take one through
+/// [`dequantize_with`](crate::dequantize_with) and [`quantize_with`](crate::quantize_with). The environment
+/// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`), read once, makes [`Isa::detect`] choose that one if the machine
+/// has it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Isa(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Isa {
+    /// One lane in portable Rust, which every machine has.
+    pub const SCALAR: Isa = Isa(Kind::Scalar);
+
+    /// The widest instruction set of this machine, or the one that `GGUF_CODEC_ISA` names.
+    pub fn detect() -> Isa {
+        static CHOICE: OnceLock<Isa> = OnceLock::new();
+        *CHOICE.get_or_init(|| {
+            let available = Isa::available();
+            let widest = available.last().copied().unwrap_or(Isa::SCALAR);
+            match std::env::var("GGUF_CODEC_ISA") {
+                Ok(name) => available.into_iter().find(|isa| isa.name() == name).unwrap_or(widest),
+                Err(_) => widest,
+            }
+        })
+    }
+
+    /// Every instruction set of this machine that has kernels, the widest last.
+    pub fn available() -> Vec<Isa> {
+        let mut available = vec![Isa::SCALAR];
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
+            available.push(Isa(Kind::Avx2));
+        }
+        available
+    }
+
+    /// Its name, as `GGUF_CODEC_ISA` takes it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+        }
+    }
+
+    /// Runs a kernel in this instruction set's lanes.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Kind::Scalar => kernel.run(Scalar),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: only `available` makes this kind, after detecting AVX2 and F16C.
+            Kind::Avx2 => unsafe { avx2::run(kernel) },
+        }
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

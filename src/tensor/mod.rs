@@ -1,12 +1,28 @@
-//! Views of tensors: [`Tensor`] with its type known at run time, `TypedTensor` at compile time.
+//! Views of tensors: [`Tensor`] with its type known at run time, [`TypedTensor`] at compile time.
 
 mod shape;
+mod typed;
+
+use std::ops::{Bound, RangeBounds};
 
 pub use shape::Shape;
+pub use typed::TypedTensor;
 
-use crate::{ByteOrder, GgmlType};
+use crate::codec::{self, BlockFormat};
+use crate::{ByteOrder, Error, Float, GgmlType, Result};
 
-/// A tensor's description and its bytes, borrowed from the file.
+/// A tensor's description and its bytes, borrowed from the file: cheap to copy.
+///
+/// Rows are along the first extent, as everywhere in GGUF. A range of rows is a tensor too.
+///
+/// ```
+/// # use gguf_codec::{Gguf, Result};
+/// # fn show(model: &Gguf<Vec<u8>>) -> Result<()> {
+/// let tensor = model.tensor("token_embd.weight")?;
+/// let mut row = vec![0.0f32; tensor.row_len()];
+/// tensor.row(3)?.dequantize_into(&mut row)?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor<'a> {
     name: &'a str,
@@ -17,10 +33,29 @@ pub struct Tensor<'a> {
 }
 
 impl<'a> Tensor<'a> {
-    /// A tensor from parts that the container has checked: `bytes` is as long as `shape` in `ty` takes.
-    pub(crate) fn new(name: &'a str, shape: Shape, ty: GgmlType, order: ByteOrder, bytes: &'a [u8]) -> Self {
-        debug_assert_eq!(ty.bytes_for(shape.elements()), Some(bytes.len() as u64));
-        Tensor { name, shape, ty, order, bytes }
+    /// A tensor from its parts, for data that does not come from a GGUF file.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where rows are not whole blocks of `ty` or `bytes` is not what `shape` takes.
+    pub fn new(name: &'a str, shape: Shape, ty: GgmlType, order: ByteOrder, bytes: &'a [u8]) -> Result<Self> {
+        if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
+            return Err(Error::Length {
+                what: "the row, in values,",
+                found: shape.row_len(),
+                wanted: format!("a multiple of {}, the values in a block of {ty}", ty.block_len()),
+            });
+        }
+        match ty.bytes_for(shape.elements()) {
+            Some(wanted) if wanted == bytes.len() as u64 => Ok(Tensor { name, shape, ty, order, bytes }),
+            wanted => Err(Error::Length {
+                what: "the tensor's data, in bytes,",
+                found: bytes.len() as u64,
+                wanted: match wanted {
+                    Some(wanted) => format!("{wanted}, what the shape {shape} takes in {ty}"),
+                    None => format!("more than 64 bits can count, by the shape {shape} in {ty}"),
+                },
+            }),
+        }
     }
 
     /// Its name, as in the file.
@@ -47,4 +82,182 @@ impl<'a> Tensor<'a> {
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
+
+    /// Values in a row: the first extent. Saturates at `usize::MAX`, for a tensor of no bytes only.
+    pub fn row_len(&self) -> usize {
+        usize::try_from(self.shape.row_len()).unwrap_or(usize::MAX)
+    }
+
+    /// Rows: the product of the other extents. Saturates at `usize::MAX`, for a tensor of no bytes only.
+    pub fn row_count(&self) -> usize {
+        usize::try_from(self.shape.rows()).unwrap_or(usize::MAX)
+    }
+
+    /// Values in all.
+    pub fn len(&self) -> usize {
+        // What is in memory can be counted: a value takes a bit or more, and the shape was checked against 63.
+        self.bytes.len() / self.ty.block_bytes() * self.ty.block_len()
+    }
+
+    /// Whether it has no values: one of its extents is 0.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// One row, as a tensor of one dimension.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] beyond the last row.
+    pub fn row(&self, row: usize) -> Result<Tensor<'a>> {
+        let range = self.row_bytes(row, row.saturating_add(1))?;
+        self.part(&[self.shape.row_len()], range)
+    }
+
+    /// A range of rows, as a tensor of two dimensions.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where the range ends beyond the last row or before it begins.
+    pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Tensor<'a>> {
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&start) => start.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&end) => end.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => self.row_count(),
+        };
+        let bytes = self.row_bytes(start, end)?;
+        self.part(&[self.shape.row_len(), (end - start) as u64], bytes)
+    }
+
+    /// The whole tensor in ranges of rows, each of at most `values` values or of one row, for work that must not
+    /// hold a whole tensor's floats.
+    pub fn row_chunks(&self, values: usize) -> impl Iterator<Item = Tensor<'a>> + use<'a> {
+        let tensor = *self;
+        let rows = if tensor.is_empty() { 0 } else { tensor.row_count() };
+        let step = (values / tensor.row_len().max(1)).max(1);
+        (0..rows)
+            .step_by(step)
+            .filter_map(move |start| tensor.rows(start..rows.min(start.saturating_add(step))).ok())
+    }
+
+    fn part(&self, dims: &[u64], bytes: &'a [u8]) -> Result<Tensor<'a>> {
+        let too_large = || Error::Length {
+            what: "the range of rows",
+            found: dims.iter().copied().max().unwrap_or(0),
+            wanted: "a shape that 63 bits can count".into(),
+        };
+        Ok(Tensor { shape: Shape::new(dims).ok_or_else(too_large)?, bytes, ..*self })
+    }
+
+    fn row_bytes(&self, start: usize, end: usize) -> Result<&'a [u8]> {
+        let rows = self.row_count();
+        if end > rows || start > end {
+            let found = if end > rows { end.saturating_sub(1).max(start) } else { start };
+            return Err(Error::OutOfRange { what: "row", found: found as u64, count: rows as u64 });
+        }
+        let row = self.bytes.len() / rows.max(1);
+        Ok(self.bytes.get(start * row..end * row).unwrap_or_default())
+    }
+
+    /// The values as floats: `out` takes exactly [`len`](Self::len) of them. Works in both byte orders, and the
+    /// values equal ggml's to the bit.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where `out` has another length; [`Error::Unsupported`] for types without a codec.
+    pub fn dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
+        if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
+            return codec::dequantize(self.ty, self.bytes, out);
+        }
+        if out.len() != self.len() {
+            return Err(Error::Length {
+                what: "the output, in values,",
+                found: out.len() as u64,
+                wanted: format!("{}, as many as tensor '{}' has", self.len(), self.name),
+            });
+        }
+        // Kernels read little-endian blocks, so these are turned a buffer at a time.
+        const BUFFER_BLOCKS: usize = 64;
+        let mut buffer = Vec::with_capacity(BUFFER_BLOCKS * self.ty.block_bytes());
+        let blocks = self.bytes.chunks(BUFFER_BLOCKS * self.ty.block_bytes());
+        for (blocks, out) in blocks.zip(out.chunks_mut(BUFFER_BLOCKS * self.ty.block_len())) {
+            buffer.clear();
+            buffer.extend_from_slice(blocks);
+            codec::swap_byte_order(self.ty, &mut buffer);
+            codec::dequantize(self.ty, &buffer, out)?;
+        }
+        Ok(())
+    }
+
+    /// [`dequantize_into`](Self::dequantize_into) on all cores.
+    ///
+    /// # Errors
+    /// As [`dequantize_into`](Self::dequantize_into).
+    #[cfg(feature = "rayon")]
+    pub fn par_dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
+        if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
+            codec::par_dequantize(self.ty, self.bytes, out)
+        } else {
+            self.dequantize_into(out)
+        }
+    }
+
+    /// The values as a new vector of floats.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for types without a codec.
+    pub fn dequantize<T: Float>(&self) -> Result<Vec<T>> {
+        let mut out = vec![T::default(); self.len()];
+        self.dequantize_into(&mut out)?;
+        Ok(out)
+    }
+
+    /// The same tensor with its format known at compile time: blocks without copying.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] where it is of another type; [`Error::NotViewable`] for numbers of several bytes in a
+    /// big-endian file, since blocks are little-endian on every machine.
+    pub fn typed<F: BlockFormat>(&self) -> Result<TypedTensor<'a, F>> {
+        TypedTensor::new(*self)
+    }
+
+    /// The values of a plain tensor without copying: `f32`, `f64`, [`half::f16`], [`half::bf16`] or a signed
+    /// integer, whichever the tensor's type is.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] where the tensor is of another type; [`Error::NotViewable`] where the bytes are in the
+    /// other order than this machine's or not aligned for `T` in memory.
+    pub fn as_slice<T: Plain>(&self) -> Result<&'a [T]> {
+        if self.ty != T::TYPE {
+            return Err(Error::WrongType { tensor: self.name.into(), found: self.ty, wanted: T::TYPE });
+        }
+        let not_viewable = |why| Error::NotViewable { tensor: self.name.into(), why };
+        if self.order != ByteOrder::NATIVE && size_of::<T>() > 1 {
+            return Err(not_viewable("its numbers are in the other byte order than this machine's"));
+        }
+        bytemuck::try_cast_slice(self.bytes).map_err(|_| not_viewable("its bytes are not aligned in memory"))
+    }
 }
+
+/// A Rust type that a plain tensor type stores: see [`Tensor::as_slice`].
+pub trait Plain: bytemuck::Pod + sealed::Sealed {
+    /// The tensor type.
+    const TYPE: GgmlType;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! plain {
+    ($($rust:ty: $ty:ident),*) => {$(
+        impl sealed::Sealed for $rust {}
+        impl Plain for $rust {
+            const TYPE: GgmlType = GgmlType::$ty;
+        }
+    )*};
+}
+
+plain!(f32: F32, half::f16: F16, half::bf16: BF16, f64: F64, i8: I8, i16: I16, i32: I32, i64: I64);

@@ -1,0 +1,244 @@
+//! The doors for raw bytes: lengths are checked here, once for a whole slice, and nowhere behind.
+
+use super::find;
+use super::float::Float;
+use super::format::Rows;
+use super::table::Entry;
+use crate::simd::Isa;
+use crate::{Error, GgmlType, Result};
+
+/// Values that are checked and quantized together, so that the check finds them in cache for the kernel.
+const CHUNK_VALUES: usize = 16 * 1024;
+
+impl GgmlType {
+    /// Whether [`dequantize`] knows this type.
+    pub fn can_dequantize(self) -> bool {
+        find(self).is_some()
+    }
+
+    /// Whether [`quantize`] knows this type. Integers have no scale, so floats cannot become integers.
+    pub fn can_quantize(self) -> bool {
+        find(self).is_some_and(|entry| entry.quantize.is_some())
+    }
+}
+
+fn entry(ty: GgmlType, operation: &'static str) -> Result<&'static Entry> {
+    find(ty).ok_or(Error::Unsupported { ty, operation })
+}
+
+/// Turns whole blocks of `ty`, in the bytes of a little-endian file, into floats.
+///
+/// The values equal ggml's to the bit, on every machine; `f16` and `bf16` are ggml's `f32` rounded once to
+/// nearest even. A block with a NaN or infinite scale gives NaN or infinite values. Integers and `f64` become the
+/// nearest `f32`.
+///
+/// ```
+/// use gguf_codec::{GgmlType, dequantize, quantize};
+/// let values: Vec<f32> = (0..64).map(|i| i as f32 / 64.0).collect();
+/// let mut blocks = vec![0; 2 * GgmlType::Q8_0.block_bytes()];
+/// quantize(GgmlType::Q8_0, &values, 32, None, &mut blocks)?;
+/// let mut back = [0.0f32; 64];
+/// dequantize(GgmlType::Q8_0, &blocks, &mut back)?;
+/// assert!(values.iter().zip(&back).all(|(a, b)| (a - b).abs() < 0.005));
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Length`] where `blocks` is not whole blocks or `out` has not exactly their values;
+/// [`Error::Unsupported`] for types without a codec.
+pub fn dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
+    dequantize_with(Isa::detect(), ty, blocks, out)
+}
+
+/// [`dequantize`] in the instruction set given: the same values, at another speed.
+///
+/// # Errors
+/// As [`dequantize`].
+pub fn dequantize_with<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
+    let entry = entry(ty, "dequantize")?;
+    check_blocks(ty, blocks.len(), out.len())?;
+    T::dequantizer(entry)(isa, blocks, out);
+    Ok(())
+}
+
+fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
+    if !bytes.is_multiple_of(ty.block_bytes()) {
+        return Err(Error::Length {
+            what: "the slice of blocks, in bytes,",
+            found: bytes as u64,
+            wanted: format!("a multiple of {}, the bytes in a block of {ty}", ty.block_bytes()),
+        });
+    }
+    let wanted = (bytes / ty.block_bytes()) as u128 * ty.block_len() as u128;
+    if values as u128 != wanted {
+        return Err(Error::Length {
+            what: "the output, in values,",
+            found: values as u64,
+            wanted: format!("{wanted}, as many as {bytes} bytes of {ty} hold"),
+        });
+    }
+    Ok(())
+}
+
+/// Turns rows of floats into blocks of `ty`, in the bytes of a little-endian file.
+///
+/// `values` holds whole rows of `row_len` values, and `out` takes exactly their blocks. `importance`, from an
+/// importance matrix, weighs the values of a row against each other (`row_len` weights, the same for every row);
+/// formats without a search (plain types, Q8_0) do not use it. The bytes equal those of ggml's
+/// `ggml_quantize_chunk`, on every machine.
+///
+/// NaN and infinity: plain floats keep them. A quantized block cannot hold one, so they are an error that gives
+/// the first one's index, where ggml would write a block of garbage. Finite values beyond what an f16 scale can
+/// express (about 5 × 10^5 for Q4_0, 8 × 10^6 for Q8_0) give an infinite scale, as in ggml.
+///
+/// # Errors
+/// [`Error::Length`] where the lengths do not fit each other or rows are not whole blocks; [`Error::NonFinite`];
+/// [`Error::Unsupported`] for integers and types without a codec. On an error `out` may be partly written.
+pub fn quantize(
+    ty: GgmlType,
+    values: &[f32],
+    row_len: usize,
+    importance: Option<&[f32]>,
+    out: &mut [u8],
+) -> Result<()> {
+    quantize_with(Isa::detect(), ty, values, row_len, importance, out)
+}
+
+/// [`quantize`] in the instruction set given: the same bytes, at another speed.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn quantize_with(
+    isa: Isa,
+    ty: GgmlType,
+    values: &[f32],
+    row_len: usize,
+    importance: Option<&[f32]>,
+    out: &mut [u8],
+) -> Result<()> {
+    let plan = Plan::new(ty, values, row_len, importance, out.len())?;
+    for (i, (values, out)) in
+        values.chunks(plan.chunk_values).zip(out.chunks_mut(plan.chunk_bytes)).enumerate()
+    {
+        plan.run(isa, i, values, out)?;
+    }
+    Ok(())
+}
+
+/// A quantization whose lengths are checked, cut into chunks of whole rows.
+struct Plan<'a> {
+    ty: GgmlType,
+    quantize: fn(Isa, Rows<'_>, &mut [u8]),
+    row_len: usize,
+    importance: Option<&'a [f32]>,
+    chunk_values: usize,
+    chunk_bytes: usize,
+}
+
+impl<'a> Plan<'a> {
+    fn new(
+        ty: GgmlType,
+        values: &[f32],
+        row_len: usize,
+        importance: Option<&'a [f32]>,
+        out_len: usize,
+    ) -> Result<Self> {
+        let unsupported = Error::Unsupported { ty, operation: "quantize to" };
+        let quantize = entry(ty, "quantize to")?.quantize.ok_or(unsupported)?;
+        let length = |what, found: usize, wanted| Err(Error::Length { what, found: found as u64, wanted });
+        if !row_len.is_multiple_of(ty.block_len()) || (row_len == 0 && !values.is_empty()) {
+            let wanted = format!("a multiple of {}, the values in a block of {ty}", ty.block_len());
+            return length("the row, in values,", row_len, wanted);
+        }
+        if !values.len().is_multiple_of(row_len.max(1)) {
+            return length("the input, in values,", values.len(), format!("whole rows of {row_len}"));
+        }
+        let bytes = values.len() / ty.block_len() * ty.block_bytes();
+        if out_len != bytes {
+            let wanted = format!("{bytes}, the bytes of {} values in {ty}", values.len());
+            return length("the output, in bytes,", out_len, wanted);
+        }
+        if let Some(importance) = importance {
+            if importance.len() != row_len {
+                let wanted = format!("{row_len}, a weight for each value of a row");
+                return length("the importance, in weights,", importance.len(), wanted);
+            }
+            check_finite("importance weight", importance, 0)?;
+        }
+        // Only with importance does a block's result depend on the row around it.
+        let unit = if importance.is_some() { row_len.max(ty.block_len()) } else { ty.block_len() };
+        let chunk_values = (CHUNK_VALUES / unit).max(1) * unit;
+        Ok(Plan {
+            ty,
+            quantize,
+            row_len: unit,
+            importance,
+            chunk_values,
+            chunk_bytes: chunk_values / ty.block_len() * ty.block_bytes(),
+        })
+    }
+
+    /// Quantizes the `index`-th chunk.
+    fn run(&self, isa: Isa, index: usize, values: &[f32], out: &mut [u8]) -> Result<()> {
+        if self.ty.is_quantized() {
+            check_finite("value", values, index * self.chunk_values)?;
+        }
+        let rows = Rows { values, row_len: self.row_len, importance: self.importance };
+        (self.quantize)(isa, rows, out);
+        Ok(())
+    }
+}
+
+/// Fails on NaN and infinity; `first` is the index of `values[0]` in the caller's slice.
+fn check_finite(what: &'static str, values: &[f32], first: usize) -> Result<()> {
+    // Without a branch for each value, so that it becomes vector code.
+    let any = values.iter().fold(false, |any, value| any | !value.is_finite());
+    match values.iter().position(|value| any && !value.is_finite()) {
+        Some(at) => Err(Error::NonFinite { what, index: first + at, value: values[at] }),
+        None => Ok(()),
+    }
+}
+
+/// [`dequantize`] on all cores.
+///
+/// # Errors
+/// As [`dequantize`].
+#[cfg(feature = "rayon")]
+pub fn par_dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
+    use rayon::prelude::*;
+
+    let dequantize = T::dequantizer(entry(ty, "dequantize")?);
+    check_blocks(ty, blocks.len(), out.len())?;
+    let isa = Isa::detect();
+    let chunk_blocks = (CHUNK_VALUES / ty.block_len()).max(1);
+    blocks
+        .par_chunks(chunk_blocks * ty.block_bytes())
+        .zip(out.par_chunks_mut(chunk_blocks * ty.block_len()))
+        .for_each(|(blocks, out)| dequantize(isa, blocks, out));
+    Ok(())
+}
+
+/// [`quantize`] on all cores: the same bytes and, of several errors, the same first one.
+///
+/// # Errors
+/// As [`quantize`].
+#[cfg(feature = "rayon")]
+pub fn par_quantize(
+    ty: GgmlType,
+    values: &[f32],
+    row_len: usize,
+    importance: Option<&[f32]>,
+    out: &mut [u8],
+) -> Result<()> {
+    use rayon::prelude::*;
+
+    let plan = Plan::new(ty, values, row_len, importance, out.len())?;
+    let isa = Isa::detect();
+    values
+        .par_chunks(plan.chunk_values)
+        .zip(out.par_chunks_mut(plan.chunk_bytes))
+        .enumerate()
+        .map(|(i, (values, out))| plan.run(isa, i, values, out))
+        .find_first(Result::is_err)
+        .unwrap_or(Ok(()))
+}

@@ -1,0 +1,53 @@
+//! [`Float`]: what blocks can be turned into.
+
+use half::{bf16, f16};
+
+use super::table::Entry;
+use crate::simd::{Isa, Simd};
+
+pub(crate) mod sealed {
+    use crate::codec::table::Entry;
+    use crate::simd::{Isa, Simd};
+
+    #[allow(private_interfaces, private_bounds, reason = "sealed: only this crate calls it")]
+    pub trait Put: Sized {
+        /// Writes a vector of floats as `Self`, rounded to nearest even.
+        fn put<S: Simd>(s: S, value: S::F, to: &mut [Self]);
+        /// The entry's function that dequantizes to `Self`.
+        fn dequantizer(entry: &Entry) -> fn(Isa, &[u8], &mut [Self]);
+    }
+}
+
+/// A float that tensors can be dequantized to: `f32`, [`half::f16`] or [`half::bf16`].
+///
+/// Values are computed in single precision as ggml does and rounded once, to nearest even. Beyond 65,504 an
+/// `f16` becomes infinite.
+pub trait Float: sealed::Put + Copy + Default + PartialEq + Send + Sync + bytemuck::Pod {
+    /// The value in single precision, exactly.
+    fn to_f32(self) -> f32;
+}
+
+macro_rules! float {
+    ($float:ident, $store:ident, $entry:ident, $widen:expr) => {
+        impl Float for $float {
+            fn to_f32(self) -> f32 {
+                $widen(self)
+            }
+        }
+
+        #[allow(private_interfaces, private_bounds, reason = "sealed: only this crate calls it")]
+        impl sealed::Put for $float {
+            #[inline(always)]
+            fn put<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
+                s.$store(value, to);
+            }
+            fn dequantizer(entry: &Entry) -> fn(Isa, &[u8], &mut [Self]) {
+                entry.$entry
+            }
+        }
+    };
+}
+
+float!(f32, store, to_f32, |value| value);
+float!(f16, store_f16, to_f16, f16::to_f32);
+float!(bf16, store_bf16, to_bf16, bf16::to_f32);

@@ -1,0 +1,77 @@
+//! [`BlockFormat`] and [`Codec`]: what a format's file says about itself.
+
+use crate::simd::Simd;
+use crate::{Float, GgmlType};
+
+/// A way to store values in blocks, known at compile time: [`Q4_K`](crate::Q4_K), [`F16`](crate::F16) and so on.
+///
+/// The marker types have no values; they are named in [`Tensor::typed`](crate::Tensor::typed).
+#[allow(private_bounds, reason = "sealed: formats live in this crate")]
+pub trait BlockFormat: sealed::Sealed + 'static {
+    /// One block as its bytes in a little-endian file: alignment 1, no padding, any bytes are valid.
+    type Block: bytemuck::Pod + Send + Sync + std::fmt::Debug;
+    /// The format's entry in the table of types.
+    const TYPE: GgmlType;
+}
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// Numbers of several bytes inside a block: what changes with a file's byte order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Number {
+    /// Where in the block, in bytes.
+    pub(crate) at: usize,
+    /// 2, 4 or 8 bytes.
+    pub(crate) width: usize,
+}
+
+/// Rows to quantize, already checked: whole rows of whole blocks, all values finite.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) values: &'a [f32],
+    /// Values in a row.
+    pub(crate) row_len: usize,
+    /// A weight for each value of a row, the same for all rows.
+    pub(crate) importance: Option<&'a [f32]>,
+}
+
+/// The work of a format, written once over [`Simd`].
+pub(crate) trait Codec: BlockFormat {
+    /// The numbers in a block that a big-endian file stores the other way round.
+    const NUMBERS: &'static [Number];
+
+    /// Whether values can become blocks. Integers cannot: GGUF gives them no scale.
+    const QUANTIZES: bool = true;
+
+    /// Blocks to values: `out` has exactly the values of `blocks`.
+    fn dequantize<S: Simd, T: Float>(s: S, blocks: &[Self::Block], out: &mut [T]);
+
+    /// Values to blocks: `out` has exactly the blocks of `rows`.
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [Self::Block]);
+}
+
+/// Declares a quantized format's marker and ties it to its block.
+macro_rules! block_format {
+    ($(#[$doc:meta])* $name:ident, $block:ident) => {
+        $(#[$doc])*
+        #[allow(non_camel_case_types, reason = "the field's name")]
+        #[derive(Debug, Clone, Copy)]
+        #[allow(clippy::exhaustive_enums, reason = "a marker without values")]
+        pub enum $name {}
+
+        impl $crate::codec::format::sealed::Sealed for $name {}
+
+        impl $crate::codec::format::BlockFormat for $name {
+            type Block = $block;
+            const TYPE: $crate::GgmlType = $crate::GgmlType::$name;
+        }
+
+        const _: () = {
+            assert!(size_of::<$block>() == $crate::GgmlType::$name.block_bytes());
+            assert!(align_of::<$block>() == 1);
+        };
+    };
+}
+pub(crate) use block_format;

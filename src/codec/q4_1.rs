@@ -1,0 +1,138 @@
+//! Q4_1: 32 values in 20 bytes, a scale, a min and 4-bit quants.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::format::{Codec, Number, Rows, block_format};
+use super::{nibbles, scale_search};
+use crate::Float;
+use crate::simd::{MAX_LANES, Simd, f32_to_f16};
+
+/// A block of [`Q4_1`]: `value[i] = d * q[i] + m`, 5 bits per weight.
+///
+/// ```text
+/// byte  0    2    4                                   20
+///       | d  | m  | q16 q0 | q17 q1 |   …   | q31 q15 |
+///       f16  f16    high nibble: the second half of the block, low nibble: the first
+/// ```
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
+pub struct BlockQ4_1 {
+    /// The scale, an f16 in little-endian bytes.
+    pub d: [u8; 2],
+    /// The min, an f16 in little-endian bytes.
+    pub m: [u8; 2],
+    /// The quants, two to a byte.
+    pub qs: [u8; 16],
+}
+
+block_format! {
+    /// The format of [`BlockQ4_1`].
+    Q4_1, BlockQ4_1
+}
+
+const LEN: usize = 32;
+const HALF: usize = LEN / 2;
+
+impl Codec for Q4_1 {
+    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }, Number { at: 2, width: 2 }];
+
+    #[inline(always)]
+    fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ4_1], out: &mut [T]) {
+        for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
+            let d = s.splat(s.widen_f16(block.d));
+            let m = s.splat(s.widen_f16(block.m));
+            for at in (0..HALF).step_by(S::LANES) {
+                let (low, high) = nibbles::unpack(s, &block.qs[at..]);
+                T::put(s, s.add(s.mul(s.to_float(low), d), m), &mut out[at..]);
+                T::put(s, s.add(s.mul(s.to_float(high), d), m), &mut out[HALF + at..]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ4_1]) {
+        match rows.importance {
+            None => round(s, rows.values, out),
+            Some(importance) => search(s, rows, importance, out),
+        }
+    }
+}
+
+/// Without importance: the least value becomes quant 0 and the greatest 15.
+#[inline(always)]
+fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_1]) {
+    let (half, most) = (s.splat(0.5), s.splat_i(15));
+    for (x, block) in values.as_chunks::<LEN>().0.iter().zip(out) {
+        let (min, max) = range(s, x);
+        let d = (max - min) / 15.0;
+        let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+        block.d = f32_to_f16(d).to_le_bytes();
+        block.m = f32_to_f16(min).to_le_bytes();
+        let (min, inverse) = (s.splat(min), s.splat(inverse));
+        for at in (0..HALF).step_by(S::LANES) {
+            // Where the inverse is infinite, of a scale below 2^-128, or the range overflows, truncation gives
+            // i32::MIN, whose low byte is ggml's 0.
+            let low = s.mul(s.sub(s.load(&x[at..]), min), inverse);
+            let high = s.mul(s.sub(s.load(&x[HALF + at..]), min), inverse);
+            let low = s.min_i(s.trunc(s.add(low, half)), most);
+            let high = s.min_i(s.trunc(s.add(high, half)), most);
+            nibbles::pack(s, low, high, &mut block.qs[at..]);
+        }
+    }
+}
+
+/// The least and the greatest value. A least value of zero has the sign of the first zero, which ggml stores.
+#[inline(always)]
+fn range<S: Simd>(s: S, x: &[f32; LEN]) -> (f32, f32) {
+    let mut least = s.load(x);
+    let mut greatest = least;
+    for at in (S::LANES..LEN).step_by(S::LANES) {
+        let v = s.load(&x[at..]);
+        least = s.min(v, least);
+        greatest = s.max(v, greatest);
+    }
+    let (mut least, mut greatest) = (s.reduce_min(least), s.reduce_max(greatest));
+    if least == 0.0 {
+        least = x.iter().copied().find(|&v| v == 0.0).unwrap_or(least);
+        if greatest == 0.0 {
+            greatest = least;
+        }
+    }
+    (least, greatest)
+}
+
+/// With importance: the scale and min that a search finds to have the least weighted error, a block in each lane.
+#[inline(always)]
+fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_1]) {
+    let x = rows.values.as_chunks::<LEN>().0;
+    let weights = scale_search::RowWeights::new(rows, importance);
+    for (group, out) in out.chunks_mut(S::LANES).enumerate() {
+        // Lanes beyond the last block repeat it.
+        let block_of = |lane: usize| group * S::LANES + lane.min(out.len() - 1);
+        let mut values = [s.splat(0.0); LEN];
+        for (i, value) in values.iter_mut().enumerate() {
+            *value = s.gather(|lane| x[block_of(lane)][i]);
+        }
+        let weights = weights.of_blocks(s, &values, block_of);
+        let found = scale_search::asymmetric(s, 15, scale_search::Steps::WITH_IMPORTANCE, &values, &weights);
+
+        let [mut scales, mut mins, mut inverses, mut bases] = [[0.0; MAX_LANES]; 4];
+        s.store(found.scale, &mut scales);
+        s.store(found.min, &mut mins);
+        s.store(found.inverse, &mut inverses);
+        s.store(found.base, &mut bases);
+        for (lane, block) in out.iter_mut().enumerate() {
+            block.d = f32_to_f16(scales[lane]).to_le_bytes();
+            block.m = f32_to_f16(mins[lane]).to_le_bytes();
+            let x = &x[group * S::LANES + lane];
+            let (inverse, base) = (s.splat(inverses[lane]), s.splat(bases[lane]));
+            for at in (0..HALF).step_by(S::LANES) {
+                let low = s.mul(inverse, s.sub(s.load(&x[at..]), base));
+                let high = s.mul(inverse, s.sub(s.load(&x[HALF + at..]), base));
+                let (low, high) = (s.nearest_within(low, 0, 15), s.nearest_within(high, 0, 15));
+                nibbles::pack(s, low, high, &mut block.qs[at..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Q6_K: super-blocks of 256 values in 210 bytes, with an 8-bit scale for each 16 values.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::format::{Codec, Number, Rows, block_format};
+use super::scale_search::{self, LEAST_MAGNITUDE};
+use crate::Float;
+use crate::simd::{MAX_LANES, Simd, f32_to_f16, nearest};
+
+/// A super-block of [`Q6_K`]: `value[i] = d * scales[i / 16] * (q[i] - 32)`, 6.5625 bits per weight.
+///
+/// ```text
+/// byte  0             128           192             208  210
+///       | ql: low 4b  | qh: high 2b | scales i8×16  | d  |
+///                                                    f16
+/// for each half of 128 values, with l = 0..32:
+///   ql[l]       q[l + 64] in the high nibble, q[l]      in the low one
+///   ql[l + 32]  q[l + 96] in the high nibble, q[l + 32] in the low one
+///   qh[l]       bits 4..6 of q[l + 96], q[l + 64], q[l + 32], q[l], from the top
+/// ```
+#[allow(non_camel_case_types, reason = "the field's name")]
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
+pub struct BlockQ6_K {
+    /// The lower four bits of the quants.
+    pub ql: [u8; 128],
+    /// The upper two bits of the quants.
+    pub qh: [u8; 64],
+    /// The sub-blocks' scales.
+    pub scales: [i8; 16],
+    /// The scale of the scales, an f16 in little-endian bytes.
+    pub d: [u8; 2],
+}
+
+block_format! {
+    /// The format of [`BlockQ6_K`].
+    Q6_K, BlockQ6_K
+}
+
+const LEN: usize = 256;
+/// Values in a sub-block, which share a scale.
+const SUB: usize = 16;
+const SUBS: usize = LEN / SUB;
+
+impl Codec for Q6_K {
+    const NUMBERS: &'static [Number] = &[Number { at: 208, width: 2 }];
+
+    #[inline(always)]
+    fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ6_K], out: &mut [T]) {
+        let (nibble, two_bits, bias) = (s.splat_i(15), s.splat_i(0x30), s.splat_i(32));
+        for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
+            let d = s.widen_f16(block.d);
+            let halves = block.ql.as_chunks::<64>().0.iter().zip(block.qh.as_chunks::<32>().0);
+            let halves = halves.zip(block.scales.as_chunks::<8>().0).zip(out.as_chunks_mut::<128>().0);
+            for (((ql, qh), scales), out) in halves {
+                for at in (0..32).step_by(S::LANES) {
+                    let (a, b, high) =
+                        (s.load_u8(&ql[at..]), s.load_u8(&ql[32 + at..]), s.load_u8(&qh[at..]));
+                    let quarters = [
+                        (s.and(a, nibble), s.shl::<4>(high)),
+                        (s.and(b, nibble), s.shl::<2>(high)),
+                        (s.shr::<4>(a), high),
+                        (s.shr::<4>(b), s.shr::<2>(high)),
+                    ];
+                    for (quarter, (low, high)) in quarters.into_iter().enumerate() {
+                        let q = s.sub_i(s.or(low, s.and(high, two_bits)), bias);
+                        let scale = s.splat(d * f32::from(scales[2 * quarter + at / SUB]));
+                        T::put(s, s.mul(scale, s.to_float(q)), &mut out[32 * quarter + at..]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Searches a scale for each sub-block, quantizes these to 8 bits, and quantizes the values with what came of
+    /// it. A sub-block whose 8-bit scale is 0 keeps the search's quants, as in ggml.
+    #[inline(always)]
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ6_K]) {
+        let blocks_per_row = (rows.row_len / LEN).max(1);
+        for (i, (x, block)) in rows.values.as_chunks::<LEN>().0.iter().zip(out).enumerate() {
+            let importance = rows.importance.map(|importance| &importance[i % blocks_per_row * LEN..][..LEN]);
+            let (sub_scales, inverses) = search(s, x, importance);
+
+            let mut greatest = 0.0;
+            for &scale in &sub_scales {
+                if scale.abs() > f32::abs(greatest) {
+                    greatest = scale;
+                }
+            }
+            if greatest.abs() < LEAST_MAGNITUDE {
+                *block = Zeroable::zeroed();
+                continue;
+            }
+            let inverse = -128.0 / greatest;
+            block.d = f32_to_f16(1.0 / inverse).to_le_bytes();
+            for (scale, sub_scale) in block.scales.iter_mut().zip(&sub_scales) {
+                *scale = nearest(inverse * sub_scale).min(127) as i8;
+            }
+
+            let d = s.widen_f16(block.d);
+            let mut quants = [0u8; LEN];
+            for (sub, (scale, inverse)) in block.scales.iter().zip(&inverses).enumerate() {
+                let scale = d * f32::from(*scale);
+                for at in (SUB * sub..SUB * (sub + 1)).step_by(S::LANES) {
+                    let x = s.load(&x[at..]);
+                    let q = if scale != 0.0 {
+                        s.nearest_within(s.div(x, s.splat(scale)), -32, 31)
+                    } else if *inverse != 0.0 {
+                        s.nearest_within(s.mul(s.splat(*inverse), x), -32, 31)
+                    } else {
+                        // Of a sub-block of zeros ggml leaves 0 in place of the biased 32.
+                        s.splat_i(-32)
+                    };
+                    s.store_u8(s.add_i(q, s.splat_i(32)), &mut quants[at..]);
+                }
+            }
+            pack(&quants, block);
+        }
+    }
+}
+
+/// The scale of each sub-block and the inverse that gives the search's quants, a sub-block in each lane.
+#[inline(always)]
+fn search<S: Simd>(s: S, x: &[f32; LEN], importance: Option<&[f32]>) -> ([f32; SUBS], [f32; SUBS]) {
+    const { assert!(SUBS == MAX_LANES) };
+    let [mut scales, mut inverses] = [[0.0; SUBS]; 2];
+    for first in (0..SUBS).step_by(S::LANES) {
+        let zero = s.splat(0.0);
+        let (mut values, mut weights) = ([zero; SUB], [zero; SUB]);
+        for i in 0..SUB {
+            values[i] = s.gather(|lane| x[SUB * (first + lane) + i]);
+            weights[i] = match importance {
+                Some(importance) => s.gather(|lane| importance[SUB * (first + lane) + i]),
+                None => s.mul(values[i], values[i]),
+            };
+        }
+        let found = scale_search::symmetric(s, 32, &values, &weights);
+        s.store(found.scale, &mut scales[first..]);
+        s.store(found.inverse, &mut inverses[first..]);
+    }
+    (scales, inverses)
+}
+
+/// Quants of 6 bits into their places.
+#[inline(always)]
+fn pack(quants: &[u8; LEN], block: &mut BlockQ6_K) {
+    let halves = block.ql.as_chunks_mut::<64>().0.iter_mut().zip(block.qh.as_chunks_mut::<32>().0);
+    for (q, (ql, qh)) in quants.as_chunks::<128>().0.iter().zip(halves) {
+        for l in 0..32 {
+            let [a, b, c, d] = [q[l], q[l + 32], q[l + 64], q[l + 96]];
+            ql[l] = (a & 15) | (c << 4);
+            ql[l + 32] = (b & 15) | (d << 4);
+            qh[l] = (a >> 4) | (b >> 4) << 2 | (c >> 4) << 4 | (d >> 4) << 6;
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The table's machinery: an [`Entry`] holds a format's functions behind byte slices.
+
+use super::format::{Codec, Number, Rows};
+use crate::simd::{Isa, Kernel, Simd};
+use crate::{Float, GgmlType};
+
+/// Declares the formats: re-exports each row's names and finds its [`Entry`] by type.
+macro_rules! formats {
+    ($($module:ident: $format:ident $(as $block:ident)?;)*) => {
+        /// Every format's marker and block.
+        pub(crate) mod formats {
+            $(pub use super::$module::{$format $(, $block)?};)*
+        }
+
+        /// The codec of a type, or `None` where this crate has none yet.
+        pub(crate) fn find(ty: $crate::GgmlType) -> Option<&'static table::Entry> {
+            match ty {
+                $(<formats::$format as BlockFormat>::TYPE => {
+                    Some(const { &table::Entry::of::<formats::$format>() })
+                })*
+                _ => None,
+            }
+        }
+    };
+}
+pub(crate) use formats;
+
+/// A format as functions over bytes: whole blocks in, whole blocks out, checked by the caller.
+pub(crate) struct Entry {
+    pub(crate) numbers: &'static [Number],
+    pub(crate) to_f32: fn(Isa, &[u8], &mut [f32]),
+    pub(crate) to_f16: fn(Isa, &[u8], &mut [half::f16]),
+    pub(crate) to_bf16: fn(Isa, &[u8], &mut [half::bf16]),
+    /// `None` where values cannot become blocks.
+    pub(crate) quantize: Option<fn(Isa, Rows<'_>, &mut [u8])>,
+}
+
+impl Entry {
+    pub(crate) const fn of<C: Codec>() -> Entry {
+        Entry {
+            numbers: C::NUMBERS,
+            to_f32: dequantize::<C, f32>,
+            to_f16: dequantize::<C, half::f16>,
+            to_bf16: dequantize::<C, half::bf16>,
+            quantize: if C::QUANTIZES { Some(quantize::<C>) } else { None },
+        }
+    }
+}
+
+struct Dequantize<'a, C: Codec, T> {
+    blocks: &'a [C::Block],
+    out: &'a mut [T],
+}
+
+impl<C: Codec, T: Float> Kernel for Dequantize<'_, C, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        C::dequantize(s, self.blocks, self.out);
+    }
+}
+
+fn dequantize<C: Codec, T: Float>(isa: Isa, blocks: &[u8], out: &mut [T]) {
+    isa.run(Dequantize::<C, T> { blocks: bytemuck::cast_slice(blocks), out });
+}
+
+struct Quantize<'a, C: Codec> {
+    rows: Rows<'a>,
+    out: &'a mut [C::Block],
+}
+
+impl<C: Codec> Kernel for Quantize<'_, C> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        C::quantize(s, self.rows, self.out);
+    }
+}
+
+fn quantize<C: Codec>(isa: Isa, rows: Rows<'_>, out: &mut [u8]) {
+    isa.run(Quantize::<C> { rows, out: bytemuck::cast_slice_mut(out) });
+}
+
+/// Turns blocks of `ty` from one byte order into the other, in place: reverses each number of several bytes
+/// (scales, plain values) and leaves packed quants alone. `bytes` holds whole blocks.
+pub(crate) fn swap_byte_order(ty: GgmlType, bytes: &mut [u8]) {
+    let numbers = super::find(ty).map_or(&[][..], |entry| entry.numbers);
+    for block in bytes.chunks_exact_mut(ty.block_bytes()) {
+        for number in numbers {
+            block[number.at..number.at + number.width].reverse();
+        }
+    }
+}

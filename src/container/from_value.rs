@@ -1,0 +1,181 @@
+//! From metadata values to Rust's types and back: [`FromValue`] and the `From`s of [`Value`].
+
+use super::array::ArrayRef;
+use super::value::{Array, Value, ValueRef};
+
+/// A Rust type that a metadata value can be had as. Only this crate implements it.
+///
+/// | type | values that convert |
+/// |---|---|
+/// | `u8` to `u64`, `i8` to `i64` | integers of any type in the file whose value fits |
+/// | `f64` | `f64`, `f32` |
+/// | `f32` | `f32`, and an `f64` that an `f32` holds exactly |
+/// | `bool` | `bool` |
+/// | `&str` | strings that are UTF-8 |
+/// | `&[u8]` | strings, whatever their bytes |
+/// | [`ArrayRef`] | arrays |
+/// | [`ValueRef`] | every value |
+pub trait FromValue<'a>: Sized + private::Sealed {
+    /// What is wanted, for errors: `u32`, `a string`.
+    const WANTED: &'static str;
+
+    /// The value as this type, or `None` where it does not convert without loss.
+    fn from_value(value: ValueRef<'a>) -> Option<Self>;
+}
+
+mod private {
+    pub trait Sealed {}
+}
+
+macro_rules! from_value {
+    ($($ty:ty, $wanted:literal, $value:ident => $convert:expr;)*) => {
+        $(impl<'a> private::Sealed for $ty {}
+        impl<'a> FromValue<'a> for $ty {
+            const WANTED: &'static str = $wanted;
+
+            fn from_value($value: ValueRef<'a>) -> Option<Self> {
+                $convert
+            }
+        })*
+    };
+}
+
+macro_rules! integers {
+    ($($ty:ident)*) => {
+        $(impl private::Sealed for $ty {}
+        impl<'a> FromValue<'a> for $ty {
+            const WANTED: &'static str = stringify!($ty);
+
+            fn from_value(value: ValueRef<'a>) -> Option<Self> {
+                match value {
+                    ValueRef::U8(value) => value.try_into().ok(),
+                    ValueRef::I8(value) => value.try_into().ok(),
+                    ValueRef::U16(value) => value.try_into().ok(),
+                    ValueRef::I16(value) => value.try_into().ok(),
+                    ValueRef::U32(value) => value.try_into().ok(),
+                    ValueRef::I32(value) => value.try_into().ok(),
+                    ValueRef::U64(value) => value.try_into().ok(),
+                    ValueRef::I64(value) => value.try_into().ok(),
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+
+integers!(u8 i8 u16 i16 u32 i32 u64 i64);
+
+from_value! {
+    f64, "f64", value => match value {
+        ValueRef::F64(value) => Some(value),
+        ValueRef::F32(value) => Some(value.into()),
+        _ => None,
+    };
+    f32, "f32", value => match value {
+        ValueRef::F32(value) => Some(value),
+        ValueRef::F64(value) => {
+            let single = value as f32;
+            (f64::from(single) == value || value.is_nan()).then_some(single)
+        }
+        _ => None,
+    };
+    bool, "bool", value => match value {
+        ValueRef::Bool(value) => Some(value),
+        _ => None,
+    };
+    &'a str, "a UTF-8 string", value => match value {
+        ValueRef::String(bytes) => std::str::from_utf8(bytes).ok(),
+        _ => None,
+    };
+    &'a [u8], "a string", value => match value {
+        ValueRef::String(bytes) => Some(bytes),
+        _ => None,
+    };
+    ArrayRef<'a>, "an array", value => match value {
+        ValueRef::Array(array) => Some(array),
+        _ => None,
+    };
+    ValueRef<'a>, "a value", value => Some(value);
+}
+
+impl From<ValueRef<'_>> for Value {
+    fn from(value: ValueRef<'_>) -> Self {
+        value.to_owned()
+    }
+}
+
+impl From<ArrayRef<'_>> for Value {
+    fn from(array: ArrayRef<'_>) -> Self {
+        Value::Array(array.to_owned())
+    }
+}
+
+impl From<Array> for Value {
+    fn from(array: Array) -> Self {
+        Value::Array(array)
+    }
+}
+
+macro_rules! into_value {
+    ($($ty:ty => $variant:ident),* $(,)?) => {
+        $(impl From<$ty> for Value {
+            fn from(value: $ty) -> Self {
+                Value::$variant(value)
+            }
+        }
+
+        impl From<Vec<$ty>> for Value {
+            fn from(elements: Vec<$ty>) -> Self {
+                Value::Array(Array::$variant(elements))
+            }
+        }
+
+        impl From<&[$ty]> for Value {
+            fn from(elements: &[$ty]) -> Self {
+                Value::Array(Array::$variant(elements.to_vec()))
+            }
+        }
+
+        impl<const N: usize> From<[$ty; N]> for Value {
+            fn from(elements: [$ty; N]) -> Self {
+                Value::Array(Array::$variant(elements.to_vec()))
+            }
+        })*
+    };
+}
+
+// A `Vec<u8>` or `&[u8]` becomes an array of numbers; a string of bytes is `Value::String`.
+into_value! {
+    u8 => U8, i8 => I8, u16 => U16, i16 => I16, u32 => U32, i32 => I32, u64 => U64, i64 => I64,
+    f32 => F32, f64 => F64, bool => Bool,
+}
+
+macro_rules! strings_into_value {
+    ($($ty:ty),*) => {
+        $(impl From<$ty> for Value {
+            fn from(text: $ty) -> Self {
+                Value::String(text.into())
+            }
+        }
+
+        impl From<Vec<$ty>> for Value {
+            fn from(elements: Vec<$ty>) -> Self {
+                Value::Array(Array::String(elements.into_iter().map(Into::into).collect()))
+            }
+        }
+
+        impl From<&[$ty]> for Value {
+            fn from(elements: &[$ty]) -> Self {
+                Value::Array(Array::String(elements.iter().map(|text| text.as_bytes().to_vec()).collect()))
+            }
+        }
+
+        impl<const N: usize> From<[$ty; N]> for Value {
+            fn from(elements: [$ty; N]) -> Self {
+                Value::Array(Array::String(elements.into_iter().map(Into::into).collect()))
+            }
+        })*
+    };
+}
+
+strings_into_value!(&str, String);

@@ -1,0 +1,213 @@
+//! [`Gguf`]: one type over mapped files, buffers and slices, and over headers alone.
+
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+
+use super::header::Header;
+use super::layout::align_up;
+#[cfg(feature = "mmap")]
+use super::mapped::Mapped;
+use super::metadata::Metadata;
+use super::options::GgufOptions;
+use super::tensor_info::{TensorInfo, TensorIter};
+use crate::error::{Error, Result};
+use crate::{ByteOrder, Tensor};
+
+/// A GGUF: an index over the bytes `B`, which it owns or borrows.
+///
+/// `B` is [`Mapped`](crate::Mapped) for [`open`](Self::open), `Vec<u8>` for [`read`](Self::read) and
+/// [`read_header`](Self::read_header), and whatever was given for [`parse`](Self::parse). Opening reads the header
+/// once, and keeps 24 bytes and a few for each key and tensor: no string, no array and no tensor is copied.
+///
+/// ```
+/// use gguf_codec::Gguf;
+///
+/// # let file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0k\x04\0\0\0\x2a\0\0\0";
+/// let model = Gguf::parse(file)?;
+/// let answer: u64 = model.metadata().get("k")?;
+/// assert_eq!((answer, model.tensor_count()), (42, 0));
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+pub struct Gguf<B> {
+    bytes: B,
+    /// Where the GGUF begins in `bytes`.
+    start: usize,
+    header: Header,
+    /// Whether the tensors' data is there, and not the header alone.
+    whole: bool,
+}
+
+impl Gguf<Vec<u8>> {
+    /// Options, for limits other than the default or a GGUF inside a larger file.
+    pub fn options() -> GgufOptions {
+        GgufOptions::default()
+    }
+
+    /// Reads a whole file into memory. Where the `mmap` feature is on, `Gguf::open` avoids that.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`GgufOptions::parse`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().read(path)
+    }
+
+    /// Reads a header from any reader and stops at its exact end, the end of the tensor table.
+    ///
+    /// Metadata and the table are there then, and asking for a tensor's data is [`Error::HeaderOnly`].
+    /// Whether the file is as long as the tensors need cannot be known from its header, and is not checked.
+    /// Few reads are made, each as large as the header is sure to have left; the memory held grows with the
+    /// bytes that really come, whatever the header promises.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Malformed`] and [`Error::Limit`].
+    pub fn read_header(reader: impl Read) -> Result<Self> {
+        Self::options().read_header(reader)
+    }
+}
+
+#[cfg(feature = "mmap")]
+impl Gguf<Mapped> {
+    /// Maps a file into memory and parses its header. Tensors are read from disk when they are touched.
+    ///
+    /// The file must not be changed in place as long as this lives. A program that truncates it makes later
+    /// access end this process (SIGBUS); one that writes into it changes tensors and metadata under the
+    /// reader's eyes, harmless to memory, but not to meaning. Replacing the file by renaming another over it
+    /// is safe. Where others may write to the file, use [`Gguf::read`].
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`GgufOptions::parse`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        GgufOptions::default().open(path)
+    }
+}
+
+impl<B: AsRef<[u8]>> Gguf<B> {
+    /// Parses a GGUF that is whole in memory. Bytes behind it are ignored.
+    ///
+    /// # Errors
+    /// Those of [`GgufOptions::parse`].
+    pub fn parse(bytes: B) -> Result<Self> {
+        GgufOptions::default().parse(bytes)
+    }
+
+    pub(super) fn whole(bytes: B, start: usize, header: Header) -> Self {
+        Gguf { bytes, start, header, whole: true }
+    }
+
+    pub(super) fn header_only(bytes: B, header: Header) -> Self {
+        Gguf { bytes, start: 0, header, whole: false }
+    }
+
+    /// All bytes from the start of the GGUF. `AsRef` may answer differently than when it was parsed, so
+    /// nothing is taken for granted about them.
+    fn gguf(&self) -> &[u8] {
+        self.bytes.as_ref().get(self.start..).unwrap_or_default()
+    }
+
+    /// The key-value pairs.
+    pub fn metadata(&self) -> Metadata<'_> {
+        Metadata { header: &self.header, bytes: self.gguf() }
+    }
+
+    /// The tensors in the order of the file.
+    pub fn tensors(&self) -> TensorIter<'_> {
+        let range = 0..self.tensor_count();
+        TensorIter { header: &self.header, bytes: self.gguf(), gguf: self.whole_gguf(), range }
+    }
+
+    /// How many tensors there are.
+    pub fn tensor_count(&self) -> usize {
+        self.header.tensors.len()
+    }
+
+    /// What the header says of a tensor, found in constant time.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`].
+    pub fn tensor_info(&self, name: &str) -> Result<TensorInfo<'_>> {
+        let bytes = self.gguf();
+        let index = self.header.find_tensor(bytes, name);
+        let info = index.and_then(|index| self.header.tensor(bytes, index));
+        let info = info.ok_or_else(|| Error::MissingTensor { name: name.to_owned() })?;
+        Ok(TensorInfo { gguf: self.whole_gguf(), ..info })
+    }
+
+    /// A tensor with its data, found in constant time.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], and [`Error::HeaderOnly`] where only the header was read.
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
+        self.tensor_info(name)?.tensor()
+    }
+
+    fn whole_gguf(&self) -> Option<&[u8]> {
+        self.whole.then(|| self.gguf())
+    }
+
+    /// Whether the last byte of the file's final padding is there, and all of it is zero. Files that end right
+    /// behind the last tensor, or behind a header without tensors, are as valid, and a writer that
+    /// reproduces a file needs to know. `true` where no padding is needed, and where only the header was read:
+    /// ggml and gguf-py write it.
+    pub fn has_final_padding(&self) -> bool {
+        if !self.whole {
+            return true;
+        }
+        let end = self.header.data_end(self.gguf());
+        let padding = end.and_then(|end| {
+            let padded = align_up(end, self.header.alignment())?;
+            self.gguf().get(usize::try_from(end).ok()?..usize::try_from(padded).ok()?)
+        });
+        padding.is_some_and(|padding| padding.iter().all(|&byte| byte == 0))
+    }
+}
+
+impl<B> Gguf<B> {
+    /// The version of the format: 1, 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.header.version
+    }
+
+    /// The byte order of the header, and of the numbers inside the tensors.
+    pub fn byte_order(&self) -> ByteOrder {
+        self.header.encoding.order
+    }
+
+    /// Every tensor's data begins at a multiple of this many bytes from the start of the GGUF.
+    pub fn alignment(&self) -> u32 {
+        self.header.alignment()
+    }
+
+    /// Bytes from the start of the GGUF to the end of the tensor table.
+    pub fn header_len(&self) -> u64 {
+        self.header.len
+    }
+
+    /// Where the tensors' data begins, in bytes from the start of the GGUF: [`header_len`](Self::header_len)
+    /// rounded up to the alignment. A file without tensors may end before.
+    pub fn data_offset(&self) -> u64 {
+        self.header.data_offset
+    }
+
+    /// Whether only the header was read, and tensors have no data here.
+    pub fn is_header_only(&self) -> bool {
+        !self.whole
+    }
+
+    /// The bytes that were given, mapped or read.
+    pub fn into_inner(self) -> B {
+        self.bytes
+    }
+}
+
+impl<B> fmt::Debug for Gguf<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gguf")
+            .field("version", &self.version())
+            .field("byte_order", &self.byte_order())
+            .field("alignment", &self.alignment())
+            .field("keys", &self.header.keys.len())
+            .field("tensors", &self.header.tensors.len())
+            .finish_non_exhaustive()
+    }
+}

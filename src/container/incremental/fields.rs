@@ -1,0 +1,165 @@
+//! What every step of [`HeaderParser`] is made of: a field read, a count or a limit checked, an error placed.
+
+use std::io;
+
+use super::{HeaderParser, State, Stop};
+use crate::container::cursor::Cursor;
+use crate::container::layout::to_u64;
+use crate::error::{Error, Place, Problem, Result};
+
+/// A field that a step reads.
+pub(super) struct Field {
+    pub(super) what: &'static str,
+    /// Where the whole field begins, for the error.
+    pub(super) offset: usize,
+    /// The fewest bytes that the header needs behind this field.
+    pub(super) tail: u64,
+}
+
+/// A count from the file, to be compared with the bytes there are.
+pub(super) struct Count {
+    pub(super) what: &'static str,
+    pub(super) offset: usize,
+    pub(super) count: u64,
+    /// The fewest bytes that one can take.
+    pub(super) least: u64,
+    /// The fewest bytes that the header needs besides.
+    pub(super) tail: u64,
+}
+
+impl HeaderParser {
+    /// A cursor where the parser is. It sees nothing beyond the longest header allowed.
+    pub(super) fn cursor<'b>(&self, bytes: &'b [u8]) -> Cursor<'b> {
+        let most = usize::try_from(self.limits.max_header_bytes).unwrap_or(usize::MAX);
+        Cursor::new(bytes.get(..most).unwrap_or(bytes), self.at, self.header.encoding)
+    }
+
+    /// Takes the bytes of a field.
+    pub(super) fn take<'b>(&self, cursor: &mut Cursor<'b>, field: Field, len: u64) -> Result<&'b [u8], Stop> {
+        let end = to_u64(cursor.at()).saturating_add(len);
+        if let Some(taken) = cursor.take_long(len) {
+            return Ok(taken);
+        }
+        self.check_end(cursor.bytes(), field.offset, end)?;
+        let remaining = to_u64(cursor.remaining());
+        let problem = Problem::Truncated { what: field.what, needed: len, remaining };
+        Err(Stop::Short { offset: field.offset, problem, end: end.saturating_add(field.tail) })
+    }
+
+    /// Reads a field of 32 bits.
+    pub(super) fn number(&self, cursor: &mut Cursor<'_>, field: Field) -> Result<u32, Stop> {
+        let mut ahead = *cursor;
+        self.take(cursor, field, 4)?;
+        Ok(ahead.u32().unwrap_or_default())
+    }
+
+    /// Reads a count, a length or a dimension.
+    pub(super) fn length(&self, cursor: &mut Cursor<'_>, field: Field) -> Result<u64, Stop> {
+        let mut ahead = *cursor;
+        self.take(cursor, field, self.header.encoding.length_bytes())?;
+        Ok(ahead.length().unwrap_or_default())
+    }
+
+    /// Waits until all that a count promises could be there, so that nothing is ever reserved or looped over
+    /// on a promise alone.
+    pub(super) fn count(&self, cursor: &Cursor<'_>, count: Count) -> Result<(), Stop> {
+        let needed = count.count.saturating_mul(count.least);
+        let whole = needed.saturating_add(count.tail);
+        let remaining = to_u64(cursor.remaining());
+        if whole <= remaining {
+            return Ok(());
+        }
+        let end = to_u64(cursor.at()).saturating_add(whole);
+        self.check_end(cursor.bytes(), count.offset, end)?;
+        let remaining = remaining.saturating_sub(count.tail);
+        let problem = Problem::Count { what: count.what, count: count.count, needed, remaining };
+        Err(Stop::Short { offset: count.offset, problem, end })
+    }
+
+    /// Refuses a header that must be longer than the limit. Cursors end at the limit too, so this strikes at
+    /// the same field however many bytes are there.
+    fn check_end(&self, bytes: &[u8], offset: usize, end: u64) -> Result<(), Stop> {
+        self.limit(bytes, offset, "the header's length in bytes", end, self.limits.max_header_bytes)
+    }
+
+    pub(super) fn limit(
+        &self,
+        bytes: &[u8],
+        offset: usize,
+        what: &'static str,
+        found: u64,
+        limit: u64,
+    ) -> Result<(), Stop> {
+        if found <= limit {
+            return Ok(());
+        }
+        let (offset, place) = (to_u64(offset), self.place(bytes));
+        Err(Stop::from(Error::Limit { offset, place, what, found, limit }))
+    }
+
+    pub(super) fn malformed(&self, bytes: &[u8], offset: usize, problem: Problem) -> Stop {
+        Stop::from(self.error(bytes, offset, problem))
+    }
+
+    pub(super) fn error(&self, bytes: &[u8], offset: usize, problem: Problem) -> Error {
+        Error::Malformed { offset: to_u64(offset), place: self.place(bytes), problem }
+    }
+
+    /// Where the parser is, in words.
+    fn place(&self, bytes: &[u8]) -> Place {
+        let key = to_u64(self.header.keys.len());
+        let tensor = to_u64(self.header.tensors.len());
+        match self.state {
+            State::Magic | State::Version | State::Counts => Place::Start,
+            State::Key | State::KeysEnd => Place::Key { index: key, key: None },
+            State::Value { key_at, key_end } | State::Elements { key_at, key_end } => {
+                Place::Key { index: key, key: bytes.get(key_at..key_end).map(shorten) }
+            }
+            State::TensorRest { name_at, name_len } => {
+                let name = bytes.get(name_at..name_at + usize::from(name_len)).map(shorten);
+                Place::Tensor { index: tensor, name }
+            }
+            State::TensorName | State::TensorsEnd | State::Done => {
+                Place::Tensor { index: tensor, name: None }
+            }
+        }
+    }
+
+    /// The fewest bytes that the header needs behind the present pair.
+    pub(super) fn tail_of_pair(&self) -> u64 {
+        let left = self.key_count.saturating_sub(to_u64(self.header.keys.len()) + 1);
+        left.saturating_mul(self.header.encoding.least_pair_bytes())
+            .saturating_add(self.tensor_count.saturating_mul(self.header.encoding.least_tensor_bytes()))
+    }
+
+    /// The fewest bytes that the header needs behind the present tensor.
+    pub(super) fn tail_of_tensor(&self) -> u64 {
+        let left = self.tensor_count.saturating_sub(to_u64(self.header.tensors.len()) + 1);
+        left.saturating_mul(self.header.encoding.least_tensor_bytes())
+    }
+}
+
+/// Appends to a list that will have `count` entries. Grows by half and not twofold: with both copies alive
+/// while the list moves, entries of 24 bytes for every 10 in the file stay within the bound on memory.
+pub(super) fn push<T>(list: &mut Vec<T>, entry: T, count: u64) -> Result<()> {
+    if list.len() == list.capacity() {
+        let left = usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(list.len());
+        let room = (list.len() / 2 + 4).min(left.max(1));
+        list.try_reserve_exact(room).map_err(|_| out_of_memory())?;
+    }
+    list.push(entry);
+    Ok(())
+}
+
+pub(super) fn out_of_memory() -> Error {
+    Error::io("reserve memory for the header", io::ErrorKind::OutOfMemory.into())
+}
+
+/// A name for an error: a hostile one may be a gigabyte long, and would make the message as long.
+pub(super) fn shorten(name: &[u8]) -> String {
+    const MOST: usize = 256;
+    match name.get(..MOST) {
+        Some(start) if name.len() > MOST => format!("{}…", String::from_utf8_lossy(start)),
+        _ => String::from_utf8_lossy(name).into_owned(),
+    }
+}

@@ -1,0 +1,448 @@
+//! [`HeaderParser`]: parses a header from bytes that arrive in pieces, and does no I/O itself.
+//!
+//! The parser holds no bytes. It is shown all of the header that has come so far, and remembers how far it
+//! has read: between the two halves of a pair, or at one element of one array in an array. So a header costs
+//! time linear in its length however it is cut up.
+//!
+//! Whether the bytes came at once or one by one makes no difference to the outcome, errors included. That
+//! holds because each decision depends on the position alone: a step waits until the bytes that it judges are
+//! all there, and a count waits until everything that it promises could be there.
+
+mod fields;
+mod tensors;
+
+use self::fields::{Count, Field, out_of_memory, push, shorten};
+use super::cursor::{Cursor, Encoding};
+use super::gguf::Gguf;
+use super::header::{Header, KeyEntry};
+use super::layout::{ALIGNMENT_KEY, to_u64};
+use super::name_index::{Duplicate, NameIndex};
+use super::value::{MAX_DEPTH, ValueType};
+use crate::error::{Error, Place, Problem, Result};
+use crate::{ByteOrder, Limits};
+
+const MAGIC: [u8; 4] = *b"GGUF";
+
+/// What a [`HeaderParser`] needs next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "there is no third state")]
+pub enum Progress {
+    /// The header goes on for at least this many bytes behind those shown, so a reader can ask for all of them
+    /// without reading past the header's end. At least 1.
+    NeedMore(u64),
+    /// The header is complete.
+    Done,
+}
+
+/// Parses a header from bytes that arrive in pieces, from an HTTP range request or a pipe.
+///
+/// It does no I/O and keeps no bytes: show [`advance`](Self::advance) all that has come so far, get more as long
+/// as it asks, and let [`finish`](Self::finish) make a [`Gguf`] of them. The time is linear in the header's
+/// length whatever the size of the pieces.
+///
+/// ```
+/// use gguf_codec::{HeaderParser, Limits, Progress};
+///
+/// # let file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0k\x07\0\0\0\x01";
+/// let mut received = Vec::new();
+/// let mut parser = HeaderParser::new(Limits::default());
+/// while let Progress::NeedMore(bytes) = parser.advance(&received)? {
+///     let next = received.len() + bytes as usize;
+///     received.extend_from_slice(&file[received.len()..next]); // or a range request
+/// }
+/// let gguf = parser.finish(received)?;
+/// assert!(gguf.metadata().get::<bool>("k")?);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct HeaderParser {
+    limits: Limits,
+    header: Header,
+    key_count: u64,
+    tensor_count: u64,
+    /// All before this byte has been judged.
+    at: usize,
+    state: State,
+    /// The arrays that `at` lies in, outermost first. Only those of strings and of arrays: others are taken whole.
+    frames: Vec<Frame>,
+    /// Padded bytes of the tensors so far: where the next one must begin.
+    data_len: u64,
+}
+
+/// What stands at [`HeaderParser::at`].
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Magic,
+    Version,
+    Counts,
+    Key,
+    /// A value, from its type on.
+    Value {
+        key_at: usize,
+        key_end: usize,
+    },
+    /// An element of the innermost frame.
+    Elements {
+        key_at: usize,
+        key_end: usize,
+    },
+    /// The end of all pairs.
+    KeysEnd,
+    TensorName,
+    /// A tensor's extents, type and offset.
+    TensorRest {
+        name_at: usize,
+        name_len: u8,
+    },
+    /// The end of the tensor table.
+    TensorsEnd,
+    Done,
+}
+
+/// An array that has been entered.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    element: ValueType,
+    left: u64,
+    /// The fewest bytes that the rest of the header needs behind this array.
+    tail: u64,
+}
+
+/// Why a step did not get through.
+enum Stop {
+    /// Bytes are missing. With all bytes there are, that is the problem at `offset`; without, the header is at
+    /// least `end` long.
+    Short {
+        offset: usize,
+        problem: Problem,
+        end: u64,
+    },
+    Failed(Box<Error>),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Failed(Box::new(error))
+    }
+}
+
+impl HeaderParser {
+    /// A parser at the start of a header.
+    pub fn new(limits: Limits) -> Self {
+        HeaderParser {
+            limits,
+            header: Header::default(),
+            key_count: 0,
+            tensor_count: 0,
+            at: 0,
+            state: State::Magic,
+            frames: Vec::new(),
+            data_len: 0,
+        }
+    }
+
+    /// Parses as far as `bytes` go: all bytes from the start of the GGUF so far, those of earlier calls
+    /// included. Bytes behind the header do no harm.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] and [`Error::Limit`]. Called again, it gives the same error again.
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<Progress> {
+        match self.run(bytes) {
+            Ok(()) => Ok(Progress::Done),
+            Err(Stop::Short { end, .. }) => {
+                let end = end.min(self.limits.max_header_bytes);
+                Ok(Progress::NeedMore(end.saturating_sub(to_u64(bytes.len())).max(1)))
+            }
+            Err(Stop::Failed(error)) => Err(*error),
+        }
+    }
+
+    /// A [`Gguf`] over `bytes`, all that there are of the header. It knows the header only: asked for a
+    /// tensor's data it answers with [`Error::HeaderOnly`], and it has not checked that the file is long enough
+    /// for them.
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance); a header that is not complete is [`Error::Malformed`].
+    pub fn finish<B: AsRef<[u8]>>(mut self, bytes: B) -> Result<Gguf<B>> {
+        self.complete(bytes.as_ref())?;
+        Ok(Gguf::header_only(bytes, self.header))
+    }
+
+    /// Parses `bytes`, which are all there are.
+    pub(crate) fn complete(&mut self, bytes: &[u8]) -> Result<()> {
+        self.run(bytes).map_err(|stop| match stop {
+            Stop::Short { offset, problem, .. } => self.error(bytes, offset, problem),
+            Stop::Failed(error) => *error,
+        })
+    }
+
+    pub(crate) fn into_header(self) -> Header {
+        self.header
+    }
+
+    fn run(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        loop {
+            match self.state {
+                State::Magic => self.magic(bytes)?,
+                State::Version => self.version(bytes)?,
+                State::Counts => self.counts(bytes)?,
+                State::Key => self.key(bytes)?,
+                State::Value { key_at, key_end } => self.value(bytes, key_at, key_end)?,
+                State::Elements { key_at, key_end } => self.elements(bytes, key_at, key_end)?,
+                State::KeysEnd => self.index_keys(bytes)?,
+                State::TensorName => self.tensor_name(bytes)?,
+                State::TensorRest { name_at, name_len } => self.tensor_rest(bytes, name_at, name_len)?,
+                State::TensorsEnd => self.index_tensors(bytes)?,
+                State::Done => return Ok(()),
+            }
+        }
+    }
+
+    fn magic(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let mut cursor = self.cursor(bytes);
+        let field = Field { what: "magic", offset: self.at, tail: 4 + 2 * 4 };
+        let found = self.take(&mut cursor, field, 4)?;
+        if found != MAGIC {
+            let found = found.try_into().unwrap_or_default();
+            return Err(self.malformed(bytes, self.at, Problem::Magic { found }));
+        }
+        (self.at, self.state) = (cursor.at(), State::Version);
+        Ok(())
+    }
+
+    /// The version also tells the byte order: it is a small number in only one of them.
+    fn version(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let mut cursor = self.cursor(bytes);
+        let field = Field { what: "version", offset: self.at, tail: 2 * 4 };
+        let found = self.take(&mut cursor, field, 4)?.try_into().unwrap_or_default();
+        let (little, big) = (u32::from_le_bytes(found), u32::from_be_bytes(found));
+        let (version, order) = match (little, big) {
+            (1..=3, _) => (little, ByteOrder::Little),
+            (_, 1..=3) => (big, ByteOrder::Big),
+            _ => {
+                let found = little.min(big);
+                return Err(self.malformed(bytes, self.at, Problem::Version { found }));
+            }
+        };
+        self.header.version = version;
+        self.header.encoding = Encoding { order, short_lengths: version == 1 };
+        (self.at, self.state) = (cursor.at(), State::Counts);
+        Ok(())
+    }
+
+    fn counts(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let encoding = self.header.encoding;
+        let mut cursor = self.cursor(bytes);
+        let tensors_at = cursor.at();
+        let field = Field { what: "number of tensors", offset: tensors_at, tail: encoding.length_bytes() };
+        let tensors = self.length(&mut cursor, field)?;
+        let most = self.limits.max_tensors.min(NameIndex::MAX_LEN);
+        self.limit(bytes, tensors_at, "the number of tensors", tensors, most)?;
+
+        let keys_at = cursor.at();
+        let field = Field { what: "number of keys", offset: keys_at, tail: 0 };
+        let keys = self.length(&mut cursor, field)?;
+        let most = self.limits.max_keys.min(NameIndex::MAX_LEN);
+        self.limit(bytes, keys_at, "the number of keys", keys, most)?;
+
+        let (least_pair, least_tensor) = (encoding.least_pair_bytes(), encoding.least_tensor_bytes());
+        let count = Count { what: "keys", offset: keys_at, count: keys, least: least_pair, tail: 0 };
+        self.count(&cursor, count)?;
+        let tail = keys.saturating_mul(least_pair);
+        let count = Count { what: "tensors", offset: tensors_at, count: tensors, least: least_tensor, tail };
+        self.count(&cursor, count)?;
+
+        (self.key_count, self.tensor_count) = (keys, tensors);
+        self.at = cursor.at();
+        self.state = if keys == 0 { State::KeysEnd } else { State::Key };
+        Ok(())
+    }
+
+    fn key(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let offset = self.at;
+        let mut cursor = self.cursor(bytes);
+        let tail = self.tail_of_pair();
+        let field = Field { what: "key's length", offset, tail: tail + 1 + 4 + 1 };
+        let len = self.length(&mut cursor, field)?;
+        self.limit(bytes, offset, "the length of a key", len, self.limits.max_string_bytes)?;
+        if len == 0 {
+            return Err(self.malformed(bytes, offset, Problem::EmptyKey));
+        }
+        let key_at = cursor.at();
+        let key = self.take(&mut cursor, Field { what: "key", offset, tail: tail + 4 + 1 }, len)?;
+        if std::str::from_utf8(key).is_err() {
+            return Err(self.malformed(bytes, offset, Problem::NotUtf8 { what: "key" }));
+        }
+        self.at = cursor.at();
+        self.state = State::Value { key_at, key_end: self.at };
+        Ok(())
+    }
+
+    fn value(&mut self, bytes: &[u8], key_at: usize, key_end: usize) -> Result<(), Stop> {
+        let offset = self.at;
+        let mut cursor = self.cursor(bytes);
+        let tail = self.tail_of_pair();
+        let ty = self.value_type(bytes, &mut cursor, "value's type", tail + 1)?;
+        let names_alignment = bytes.get(key_at..key_end) == Some(ALIGNMENT_KEY.as_bytes());
+        if names_alignment && ty != ValueType::U32 {
+            return Err(self.malformed(bytes, offset, Problem::AlignmentType { found: ty.name() }));
+        }
+        let value_at = cursor.at();
+        match ty {
+            ValueType::Array => {
+                if let Some(frame) = self.array(bytes, &mut cursor, 1, tail)? {
+                    self.frames.push(frame);
+                }
+            }
+            ValueType::String => self.string(bytes, &mut cursor, tail)?,
+            scalar => {
+                let least = self.header.encoding.least_bytes(scalar);
+                let field = self.take(&mut cursor, Field { what: "value", offset: value_at, tail }, least)?;
+                self.check_bools(bytes, scalar, field, value_at)?;
+            }
+        }
+        if names_alignment {
+            let alignment = Cursor::new(bytes, value_at, self.header.encoding).u32().unwrap_or_default();
+            if !alignment.is_power_of_two() {
+                return Err(self.malformed(bytes, value_at, Problem::Alignment { found: alignment }));
+            }
+            self.header.set_alignment(alignment);
+        }
+        self.at = cursor.at();
+        self.state = State::Elements { key_at, key_end };
+        Ok(())
+    }
+
+    /// Goes on in the innermost array, leaves those that are finished, and with the last the pair.
+    fn elements(&mut self, bytes: &[u8], key_at: usize, key_end: usize) -> Result<(), Stop> {
+        while let Some(mut frame) = self.frames.pop() {
+            let outcome = self.element(bytes, &mut frame);
+            let entered = match outcome {
+                Ok(entered) => entered,
+                Err(stop) => {
+                    self.frames.push(frame);
+                    return Err(stop);
+                }
+            };
+            if frame.left > 0 || entered.is_some() {
+                self.frames.push(frame);
+            }
+            self.frames.extend(entered);
+        }
+        let entry = KeyEntry { key_at, key_end, value_end: self.at };
+        push(&mut self.header.keys, entry, self.key_count)?;
+        let all = to_u64(self.header.keys.len()) >= self.key_count;
+        self.state = if all { State::KeysEnd } else { State::Key };
+        Ok(())
+    }
+
+    /// Moves past all strings of a frame, or one array. Returns an array that must be entered.
+    fn element(&mut self, bytes: &[u8], frame: &mut Frame) -> Result<Option<Frame>, Stop> {
+        let mut cursor = self.cursor(bytes);
+        if frame.element == ValueType::String {
+            frame.left -= cursor.skip_strings(frame.left, self.limits.max_string_bytes);
+            self.at = cursor.at();
+            if frame.left == 0 {
+                return Ok(None);
+            }
+        }
+        let least = self.header.encoding.least_bytes(frame.element);
+        let tail = frame.tail.saturating_add((frame.left.saturating_sub(1)).saturating_mul(least));
+        let mut entered = None;
+        match frame.element {
+            ValueType::Array if frame.left > 0 => {
+                // The frame itself is off the stack while it is worked on.
+                let depth = to_u64(self.frames.len()) + 2;
+                entered = self.array(bytes, &mut cursor, depth, tail)?;
+            }
+            // Only a string that could not be skipped comes here, to have the reason told.
+            ValueType::String => self.string(bytes, &mut cursor, tail)?,
+            _ => {}
+        }
+        frame.left = frame.left.saturating_sub(1);
+        self.at = cursor.at();
+        Ok(entered)
+    }
+
+    /// Reads the start of an array. Arrays of numbers and bools are taken whole, empty ones too; of others the
+    /// frame is returned.
+    fn array(
+        &self,
+        bytes: &[u8],
+        cursor: &mut Cursor<'_>,
+        depth: u64,
+        tail: u64,
+    ) -> Result<Option<Frame>, Stop> {
+        let offset = cursor.at();
+        let encoding = self.header.encoding;
+        let most = u64::from(self.limits.max_array_depth.min(MAX_DEPTH));
+        self.limit(bytes, offset, "the depth of nested arrays", depth, most)?;
+        let what = "type of an array's elements";
+        let element = self.value_type(bytes, cursor, what, tail.saturating_add(encoding.length_bytes()))?;
+        let len_at = cursor.at();
+        let len = self.length(cursor, Field { what: "length of an array", offset: len_at, tail })?;
+        self.limit(bytes, len_at, "the length of an array", len, self.limits.max_array_len)?;
+        let least = encoding.least_bytes(element);
+        self.count(cursor, Count { what: "array elements", offset: len_at, count: len, least, tail })?;
+        if len == 0 {
+            return Ok(None);
+        }
+        let Some(size) = element.size() else {
+            return Ok(Some(Frame { element, left: len, tail }));
+        };
+        let (elements_at, needed) = (cursor.at(), len.saturating_mul(size));
+        let field = Field { what: "array", offset: elements_at, tail };
+        let elements = self.take(cursor, field, needed)?;
+        self.check_bools(bytes, element, elements, elements_at)?;
+        Ok(None)
+    }
+
+    fn string(&self, bytes: &[u8], cursor: &mut Cursor<'_>, tail: u64) -> Result<(), Stop> {
+        let offset = cursor.at();
+        let len = self.length(cursor, Field { what: "length of a string", offset, tail })?;
+        self.limit(bytes, offset, "the length of a string", len, self.limits.max_string_bytes)?;
+        self.take(cursor, Field { what: "string", offset, tail }, len)?;
+        Ok(())
+    }
+
+    fn value_type(
+        &self,
+        bytes: &[u8],
+        cursor: &mut Cursor<'_>,
+        what: &'static str,
+        tail: u64,
+    ) -> Result<ValueType, Stop> {
+        let offset = cursor.at();
+        let found = self.number(cursor, Field { what, offset, tail })?;
+        ValueType::from_id(found).ok_or_else(|| self.malformed(bytes, offset, Problem::ValueType { found }))
+    }
+
+    /// The specification allows 0 and 1 only, and so a `bool` of Rust can be made of each.
+    fn check_bools(&self, bytes: &[u8], ty: ValueType, values: &[u8], at: usize) -> Result<(), Stop> {
+        if ty == ValueType::Bool
+            && let Some((index, &found)) = values.iter().enumerate().find(|&(_, &value)| value > 1)
+        {
+            return Err(self.malformed(bytes, at + index, Problem::Bool { found }));
+        }
+        Ok(())
+    }
+
+    fn index_keys(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let header = &self.header;
+        let index = NameIndex::build(header.keys.len(), |index| header.key_bytes(bytes, index));
+        match index.map_err(|_| out_of_memory())? {
+            Ok(index) => self.header.key_index = index,
+            Err(Duplicate { first, second }) => {
+                let key_at = self.header.keys.get(second).map_or(0, |entry| entry.key_at);
+                let key = Some(shorten(self.header.key_bytes(bytes, second)));
+                return Err(Stop::from(Error::Malformed {
+                    offset: to_u64(key_at).saturating_sub(self.header.encoding.length_bytes()),
+                    place: Place::Key { index: to_u64(second), key },
+                    problem: Problem::DuplicateKey { first: to_u64(first) },
+                }));
+            }
+        }
+        self.state = if self.tensor_count == 0 { State::TensorsEnd } else { State::TensorName };
+        Ok(())
+    }
+}

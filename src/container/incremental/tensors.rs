@@ -1,0 +1,121 @@
+//! The steps of [`HeaderParser`] through the tensor table.
+
+use super::fields::{Count, Field, out_of_memory, push, shorten};
+use super::{HeaderParser, State, Stop};
+use crate::container::header::TensorEntry;
+use crate::container::layout::{MAX_NAME_BYTES, align_up, to_u64};
+use crate::container::name_index::{Duplicate, NameIndex};
+use crate::error::{Error, Place, Problem};
+use crate::{GgmlType, Shape};
+
+impl HeaderParser {
+    pub(super) fn tensor_name(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let offset = self.at;
+        let mut cursor = self.cursor(bytes);
+        let tail = self.tail_of_tensor().saturating_add(4 + 4 + 8);
+        let len = self.length(&mut cursor, Field { what: "length of a tensor's name", offset, tail })?;
+        let name_len = match u8::try_from(len) {
+            Ok(short) if len <= MAX_NAME_BYTES => short,
+            _ => return Err(self.malformed(bytes, offset, Problem::NameLength { len })),
+        };
+        let name_at = cursor.at();
+        let name = self.take(&mut cursor, Field { what: "tensor's name", offset, tail }, len)?;
+        if std::str::from_utf8(name).is_err() {
+            return Err(self.malformed(bytes, offset, Problem::NotUtf8 { what: "tensor's name" }));
+        }
+        self.at = cursor.at();
+        self.state = State::TensorRest { name_at, name_len };
+        Ok(())
+    }
+
+    pub(super) fn tensor_rest(&mut self, bytes: &[u8], name_at: usize, name_len: u8) -> Result<(), Stop> {
+        let mut cursor = self.cursor(bytes);
+        let tail = self.tail_of_tensor();
+        let offset = cursor.at();
+        let what = "number of dimensions";
+        let found = self.number(&mut cursor, Field { what, offset, tail: tail.saturating_add(4 + 8) })?;
+        let mut extents = [0; Shape::MAX_DIMS];
+        let dims = usize::try_from(found).ok().and_then(|dims| extents.get_mut(..dims));
+        let (Some(extents), Ok(dims)) = (dims, u8::try_from(found)) else {
+            return Err(self.malformed(bytes, offset, Problem::Dimensions { found }));
+        };
+
+        let extents_at = cursor.at();
+        let least = self.header.encoding.length_bytes();
+        let count = Count {
+            what: "dimensions",
+            offset: extents_at,
+            count: u64::from(dims),
+            least,
+            tail: tail.saturating_add(4 + 8),
+        };
+        self.count(&cursor, count)?;
+        for extent in &mut *extents {
+            let offset = cursor.at();
+            *extent = self.length(&mut cursor, Field { what: "dimension", offset, tail })?;
+        }
+        let Some(shape) = Shape::new(extents) else {
+            let shape = extents.to_vec();
+            return Err(self.malformed(bytes, extents_at, Problem::Elements { shape }));
+        };
+
+        let type_at = cursor.at();
+        let id = self.number(&mut cursor, Field { what: "tensor's type", offset: type_at, tail })?;
+        let ty = GgmlType::check_id(id).map_err(|problem| self.malformed(bytes, type_at, problem))?;
+        let row_len = shape.row_len();
+        if row_len % to_u64(ty.block_len()) != 0 {
+            return Err(self.malformed(bytes, extents_at, Problem::PartialBlock { ty, row_len }));
+        }
+        let Some(byte_len) = ty.bytes_for(shape.elements()) else {
+            let shape = extents.to_vec();
+            return Err(self.malformed(bytes, extents_at, Problem::Bytes { shape, ty }));
+        };
+
+        let offset_at = cursor.at();
+        let mut number = cursor;
+        self.take(&mut cursor, Field { what: "tensor's offset", offset: offset_at, tail }, 8)?;
+        let found = number.u64().unwrap_or_default();
+        if found != self.data_len {
+            let expected = self.data_len;
+            return Err(self.malformed(bytes, offset_at, Problem::Offset { found, expected }));
+        }
+        let end = found.checked_add(byte_len).and_then(|end| align_up(end, self.header.alignment()));
+        let Some(end) = end else {
+            return Err(self.malformed(bytes, extents_at, Problem::TotalBytes));
+        };
+
+        let entry = TensorEntry { name_at, offset: found, ty, name_len, dims };
+        push(&mut self.header.tensors, entry, self.tensor_count)?;
+        self.data_len = end;
+        self.at = cursor.at();
+        let all = to_u64(self.header.tensors.len()) >= self.tensor_count;
+        self.state = if all { State::TensorsEnd } else { State::TensorName };
+        Ok(())
+    }
+
+    pub(super) fn index_tensors(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let header = &self.header;
+        let index = NameIndex::build(header.tensors.len(), |index| header.name_bytes(bytes, index));
+        match index.map_err(|_| out_of_memory())? {
+            Ok(index) => self.header.tensor_index = index,
+            Err(Duplicate { first, second }) => {
+                let name_at = header.tensors.get(second).map_or(0, |entry| entry.name_at);
+                let name = Some(shorten(header.name_bytes(bytes, second)));
+                return Err(Stop::from(Error::Malformed {
+                    offset: to_u64(name_at).saturating_sub(header.encoding.length_bytes()),
+                    place: Place::Tensor { index: to_u64(second), name },
+                    problem: Problem::DuplicateTensor { first: to_u64(first) },
+                }));
+            }
+        }
+        self.header.len = to_u64(self.at);
+        // Sums of file positions are checked here once, so that they can be formed later.
+        let data_offset = align_up(self.header.len, self.header.alignment());
+        let Some(data_offset) = data_offset.filter(|start| start.checked_add(self.data_len).is_some()) else {
+            return Err(self.malformed(bytes, self.at, Problem::TotalBytes));
+        };
+        self.header.data_offset = data_offset;
+        self.state = State::Done;
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! [`Metadata`]: the key-value pairs of a file, in its order, looked up in constant time.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::ops::Range;
+
+use super::from_value::FromValue;
+use super::header::Header;
+use super::value::ValueRef;
+use crate::error::{Error, Result};
+
+/// The key-value pairs of a file, in the file's order. A cheap view: pass it by value.
+///
+/// ```no_run
+/// let model = gguf_codec::Gguf::open("model.gguf")?;
+/// let metadata = model.metadata();
+/// let name: &str = metadata.get("general.name")?;
+/// let layers: u32 = metadata.get("llama.block_count")?;
+/// let theta: Option<f32> = metadata.get_opt("llama.rope.freq_base")?;
+/// for (key, value) in metadata {
+///     println!("{key} = {value}");
+/// }
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Metadata<'a> {
+    pub(crate) header: &'a Header,
+    /// From the start of the GGUF.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Metadata<'a> {
+    /// How many pairs there are.
+    pub fn len(self) -> usize {
+        self.header.keys.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.header.keys.is_empty()
+    }
+
+    /// Whether a key is there.
+    pub fn contains(self, key: &str) -> bool {
+        self.header.find_key(self.bytes, key).is_some()
+    }
+
+    /// The value of a key.
+    pub fn value(self, key: &str) -> Option<ValueRef<'a>> {
+        let index = self.header.find_key(self.bytes, key)?;
+        self.header.pair(self.bytes, index).map(|(_, value)| value)
+    }
+
+    /// The value of a key that must be there, as the Rust type asked for. [`FromValue`] lists what converts:
+    /// integers between all widths where the value fits, floats where they are exact.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`], and [`Error::WrongValue`] where the value does not convert without loss.
+    pub fn get<T: FromValue<'a>>(self, key: &str) -> Result<T> {
+        self.get_opt(key)?.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
+    }
+
+    /// As [`get`](Self::get) for a key that may be absent.
+    ///
+    /// # Errors
+    /// [`Error::WrongValue`] where the key is there and its value does not convert without loss.
+    pub fn get_opt<T: FromValue<'a>>(self, key: &str) -> Result<Option<T>> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let wrong = || Error::WrongValue {
+            key: key.to_owned(),
+            found: value.describe(),
+            wanted: T::WANTED.to_owned(),
+        };
+        T::from_value(value).ok_or_else(wrong).map(Some)
+    }
+
+    /// All pairs in the file's order.
+    pub fn iter(self) -> MetadataIter<'a> {
+        MetadataIter { metadata: self, range: 0..self.len() }
+    }
+}
+
+impl<'a> IntoIterator for Metadata<'a> {
+    type Item = (&'a str, ValueRef<'a>);
+    type IntoIter = MetadataIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Metadata<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// The pairs of [`Metadata`], in the file's order.
+#[derive(Debug, Clone)]
+pub struct MetadataIter<'a> {
+    metadata: Metadata<'a>,
+    range: Range<usize>,
+}
+
+impl<'a> MetadataIter<'a> {
+    /// Every pair was read when the file was parsed; one that cannot be now is in bytes that changed since.
+    fn pair(&self, index: usize) -> (&'a str, ValueRef<'a>) {
+        self.metadata.header.pair(self.metadata.bytes, index).unwrap_or(("", ValueRef::String(b"")))
+    }
+}
+
+impl<'a> Iterator for MetadataIter<'a> {
+    type Item = (&'a str, ValueRef<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.range.next().map(|index| self.pair(index))
+    }
+
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        self.range.nth(n).map(|index| self.pair(index))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.range.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for MetadataIter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.range.next_back().map(|index| self.pair(index))
+    }
+}
+
+impl ExactSizeIterator for MetadataIter<'_> {}
+impl FusedIterator for MetadataIter<'_> {}

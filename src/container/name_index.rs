@@ -1,0 +1,112 @@
+//! [`NameIndex`]: from a name to its place in a list, without owning names.
+
+use std::collections::TryReserveError;
+use std::hash::{BuildHasher, RandomState};
+
+/// No entry in a slot. Lists are kept shorter than this.
+const EMPTY: u32 = u32::MAX;
+
+/// An open-addressing table of positions in a list of names; the names stay where they are.
+///
+/// Hashes are keyed at random, so that no file can be made whose names all meet in one slot.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NameIndex {
+    slots: Vec<u32>,
+    hasher: RandomState,
+}
+
+/// Two positions with the same name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Duplicate {
+    pub(crate) first: usize,
+    pub(crate) second: usize,
+}
+
+impl NameIndex {
+    /// The most names that can be indexed.
+    pub(crate) const MAX_LEN: u64 = 0xFFFF_FFFF;
+
+    /// An index of the names at positions 0 to `len`, or the first that repeats one before it.
+    pub(crate) fn build<'a>(
+        len: usize,
+        name: impl Fn(usize) -> &'a [u8],
+    ) -> Result<Result<Self, Duplicate>, TryReserveError> {
+        let mut index = NameIndex::default();
+        if len == 0 {
+            return Ok(Ok(index));
+        }
+        // At most three quarters full, so probes are short, and never more than 8/3 slots for a name.
+        let slots = (len + len.div_ceil(3)).next_power_of_two();
+        index.slots.try_reserve_exact(slots)?;
+        index.slots.resize(slots, EMPTY);
+        for second in 0..len {
+            let wanted = name(second);
+            for slot in index.probe(wanted) {
+                match index.slots.get(slot).copied() {
+                    Some(EMPTY) => {
+                        if let (Some(slot), Ok(position)) = (index.slots.get_mut(slot), second.try_into()) {
+                            *slot = position;
+                        }
+                        break;
+                    }
+                    Some(first) if name(to_usize(first)) == wanted => {
+                        return Ok(Err(Duplicate { first: to_usize(first), second }));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(Ok(index))
+    }
+
+    /// The position of `wanted`, where `name` gives the name at a position.
+    pub(crate) fn find<'a>(&self, wanted: &[u8], name: impl Fn(usize) -> &'a [u8]) -> Option<usize> {
+        for slot in self.probe(wanted) {
+            match self.slots.get(slot).copied()? {
+                EMPTY => return None,
+                position if name(to_usize(position)) == wanted => return Some(to_usize(position)),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Every slot once, beginning with the one that `name` hashes to.
+    fn probe(&self, name: &[u8]) -> impl Iterator<Item = usize> + use<> {
+        let mask = self.slots.len().wrapping_sub(1);
+        // The mask has 32 bits at most, so only these matter.
+        let start = usize::try_from(self.hasher.hash_one(name) & u64::from(u32::MAX)).unwrap_or(0);
+        (0..self.slots.len()).map(move |step| start.wrapping_add(step) & mask)
+    }
+}
+
+/// Positions were `usize` when they were put in.
+fn to_usize(position: u32) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_each_name_and_no_other() {
+        let names: Vec<String> = (0..1000).map(|i| format!("blk.{i}.weight")).collect();
+        for len in [0, 1, 2, 3, 4, 7, 1000] {
+            let name = |i: usize| names[i].as_bytes();
+            let index = NameIndex::build(len, name).unwrap().unwrap();
+            assert!(index.slots.len() * 3 <= len * 8, "{} slots for {len}", index.slots.len());
+            for (i, wanted) in names.iter().enumerate() {
+                assert_eq!(index.find(wanted.as_bytes(), name), (i < len).then_some(i));
+            }
+            assert_eq!(index.find(b"", name), None);
+        }
+    }
+
+    #[test]
+    fn the_first_repetition_is_reported() {
+        let names: [&[u8]; 5] = [b"a", b"b", b"c", b"b", b"a"];
+        let index = NameIndex::build(5, |i| names[i]).unwrap();
+        assert_eq!(index.unwrap_err(), Duplicate { first: 1, second: 3 });
+    }
+}

@@ -1,0 +1,137 @@
+//! [`GgufOptions`]: how a GGUF is opened when the defaults do not fit.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::gguf::Gguf;
+use super::incremental::{HeaderParser, Progress};
+use super::layout::to_u64;
+#[cfg(feature = "mmap")]
+use super::mapped::Mapped;
+use crate::Limits;
+use crate::error::{Error, Result};
+
+/// How to open a GGUF: made by [`Gguf::options`], used like [`std::fs::OpenOptions`].
+///
+/// ```
+/// use gguf_codec::{Gguf, Limits};
+///
+/// # let mut bundle = vec![0; 100];
+/// # bundle.extend(b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+/// // A GGUF that begins at byte 100 of something larger.
+/// let limits = Limits { max_header_bytes: 1 << 20, ..Limits::default() };
+/// let model = Gguf::options().offset(100).limits(limits).parse(&bundle)?;
+/// # assert_eq!(model.version(), 3);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct GgufOptions {
+    limits: Limits,
+    offset: u64,
+}
+
+impl GgufOptions {
+    /// What the header may ask for. Default: [`Limits::default`].
+    pub fn limits(&mut self, limits: Limits) -> &mut Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where the GGUF begins, in bytes from the start of the file or buffer. Default: 0. Alignment and all
+    /// positions in errors count from there.
+    pub fn offset(&mut self, offset: u64) -> &mut Self {
+        self.offset = offset;
+        self
+    }
+
+    /// As [`Gguf::open`].
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`parse`](Self::parse).
+    #[cfg(feature = "mmap")]
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Gguf<Mapped>> {
+        let path = path.as_ref();
+        let file =
+            fs::File::open(path).map_err(|source| Error::io(format!("open '{}'", path.display()), source))?;
+        let mapped =
+            Mapped::new(&file).map_err(|source| Error::io(format!("map '{}'", path.display()), source))?;
+        self.parse(mapped)
+    }
+
+    /// As [`Gguf::read`].
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`parse`](Self::parse).
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Gguf<Vec<u8>>> {
+        let path = path.as_ref();
+        let bytes =
+            fs::read(path).map_err(|source| Error::io(format!("read '{}'", path.display()), source))?;
+        self.parse(bytes)
+    }
+
+    /// As [`Gguf::parse`].
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] where the bytes break a rule of the format, or end before the last tensor does;
+    /// [`Error::Limit`] where the header asks for more than the limits allow.
+    pub fn parse<B: AsRef<[u8]>>(&self, bytes: B) -> Result<Gguf<B>> {
+        let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
+        // An offset behind the end leaves no bytes, and the error says that the magic is missing.
+        let gguf = bytes.as_ref().get(start..).unwrap_or_default();
+        let mut parser = HeaderParser::new(self.limits);
+        parser.complete(gguf)?;
+        let header = parser.into_header();
+        header.check_data(gguf)?;
+        Ok(Gguf::whole(bytes, start, header))
+    }
+
+    /// As [`Gguf::read_header`]. With an [`offset`](Self::offset), that many bytes of the reader are discarded
+    /// first.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`HeaderParser::advance`].
+    pub fn read_header(&self, mut reader: impl Read) -> Result<Gguf<Vec<u8>>> {
+        let failed = |source| Error::io("read the header", source);
+        io::copy(&mut reader.by_ref().take(self.offset), &mut io::sink()).map_err(failed)?;
+        let mut parser = HeaderParser::new(self.limits);
+        let mut bytes = Vec::new();
+        while let Progress::NeedMore(more) = parser.advance(&bytes)? {
+            if !read_more(&mut reader, &mut bytes, more).map_err(failed)? {
+                break;
+            }
+        }
+        parser.finish(bytes)
+    }
+}
+
+/// Reads `more` bytes, or fewer where the reader ends; says whether it got them all.
+///
+/// `more` is the header's word for it, so memory grows by half of what has really come each time.
+fn read_more(reader: &mut impl Read, bytes: &mut Vec<u8>, more: u64) -> io::Result<bool> {
+    const LEAST: usize = 64;
+    let mut more = more;
+    while more > 0 {
+        let len = bytes.len();
+        let chunk = (len / 2).max(LEAST).min(usize::try_from(more).unwrap_or(usize::MAX));
+        if bytes.capacity() - len < chunk {
+            bytes.try_reserve_exact((len / 2).max(chunk)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        }
+        bytes.resize(len + chunk, 0);
+        let read = match reader.read(bytes.get_mut(len..).unwrap_or_default()) {
+            // A reader that claims more than it was given room for is broken; believe it no further.
+            Ok(read) => read.min(chunk),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                bytes.truncate(len);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        bytes.truncate(len + read);
+        if read == 0 {
+            return Ok(false);
+        }
+        more = more.saturating_sub(to_u64(read));
+    }
+    Ok(true)
+}

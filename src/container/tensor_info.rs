@@ -1,0 +1,143 @@
+//! [`TensorInfo`]: what the header says of a tensor.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::ops::Range;
+
+use super::header::Header;
+use crate::error::{Error, Result};
+use crate::{ByteOrder, GgmlType, Shape, Tensor};
+
+/// What the header says of a tensor: name, shape, type, and where its data lies.
+#[derive(Clone, Copy)]
+pub struct TensorInfo<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) shape: Shape,
+    pub(crate) ty: GgmlType,
+    pub(crate) order: ByteOrder,
+    pub(crate) offset: u64,
+    pub(crate) file_offset: u64,
+    pub(crate) byte_len: u64,
+    /// The whole GGUF, where more than its header is there.
+    pub(crate) gguf: Option<&'a [u8]>,
+}
+
+impl<'a> TensorInfo<'a> {
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// Its extents, innermost first.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// How its values are stored.
+    pub fn ggml_type(&self) -> GgmlType {
+        self.ty
+    }
+
+    /// Where its data begins, in bytes from the start of all tensors' data: the number in the header.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where its data begins, in bytes from the start of the GGUF.
+    pub fn file_offset(&self) -> u64 {
+        self.file_offset
+    }
+
+    /// Bytes of its data, the padding after it not counted.
+    pub fn byte_len(&self) -> u64 {
+        self.byte_len
+    }
+
+    /// The tensor with its data.
+    ///
+    /// # Errors
+    /// [`Error::HeaderOnly`] where only the header was read.
+    pub fn tensor(&self) -> Result<Tensor<'a>> {
+        let data = self.gguf.and_then(|gguf| {
+            let start = usize::try_from(self.file_offset).ok()?;
+            let end = start.checked_add(usize::try_from(self.byte_len).ok()?)?;
+            gguf.get(start..end)
+        });
+        match data {
+            Some(data) => self.with_data(data),
+            None => Err(Error::HeaderOnly { tensor: self.name.to_owned() }),
+        }
+    }
+
+    /// The tensor with data that came another way: after a header-only read, by a range request for
+    /// [`byte_len`](Self::byte_len) bytes at [`file_offset`](Self::file_offset).
+    ///
+    /// # Errors
+    /// [`Error::Length`] where the data is not as long as the header says.
+    pub fn with_data(&self, data: &'a [u8]) -> Result<Tensor<'a>> {
+        Tensor::new(self.name, self.shape, self.ty, self.order, data)
+    }
+}
+
+impl fmt::Debug for TensorInfo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TensorInfo")
+            .field("name", &self.name)
+            .field("shape", &self.shape)
+            .field("type", &self.ty)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The tensors of a [`Gguf`](crate::Gguf), in the file's order.
+#[derive(Clone)]
+pub struct TensorIter<'a> {
+    pub(crate) header: &'a Header,
+    /// From the start of the GGUF.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) gguf: Option<&'a [u8]>,
+    pub(crate) range: Range<usize>,
+}
+
+impl<'a> TensorIter<'a> {
+    /// `None`, and the end, only in bytes that changed since they were parsed.
+    fn info(&self, index: usize) -> Option<TensorInfo<'a>> {
+        let info = self.header.tensor(self.bytes, index)?;
+        Some(TensorInfo { gguf: self.gguf, ..info })
+    }
+}
+
+impl<'a> Iterator for TensorIter<'a> {
+    type Item = TensorInfo<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.range.next()?;
+        self.info(index)
+    }
+
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        let index = self.range.nth(n)?;
+        self.info(index)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.range.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for TensorIter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let index = self.range.next_back()?;
+        self.info(index)
+    }
+}
+
+impl ExactSizeIterator for TensorIter<'_> {}
+impl FusedIterator for TensorIter<'_> {}
+
+impl fmt::Debug for TensorIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}

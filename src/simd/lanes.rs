@@ -1,0 +1,152 @@
+//! [`Simd`]: the vocabulary that every kernel is written in.
+
+use half::{bf16, f16};
+
+/// The most lanes that any instruction set here has: the size of buffers that hold one vector.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// Vectors of [`LANES`](Self::LANES) single-precision floats or 32-bit integers.
+///
+/// Every word means the same on every instruction set, to the bit: IEEE single precision, rounded to nearest
+/// even, nothing fused and nothing reassociated. Where hardware differs (the order of `min`'s operands,
+/// conversions out of range), the word means what baseline x86-64 does, because that is what ggml's reference
+/// build does.
+///
+/// A word that takes a slice uses its first `LANES` elements and panics on a shorter one. Kernels pass slices of
+/// fixed arrays, so that the check is gone once the word is inlined.
+pub(crate) trait Simd: Copy {
+    /// Lanes of `f32`.
+    type F: Copy;
+    /// Lanes of `i32`.
+    type I: Copy;
+    /// A truth value for each lane.
+    type M: Copy;
+    /// Lanes in a vector: divides 16.
+    const LANES: usize;
+
+    /// The same float in every lane.
+    fn splat(self, value: f32) -> Self::F;
+    /// The same integer in every lane.
+    fn splat_i(self, value: i32) -> Self::I;
+    /// `LANES` floats.
+    fn load(self, from: &[f32]) -> Self::F;
+    /// Lane `j` is `lane(j)`. For transposing; costs a scalar load for each lane.
+    #[inline(always)]
+    fn gather(self, lane: impl Fn(usize) -> f32) -> Self::F {
+        let mut lanes = [0.0; MAX_LANES];
+        for (j, value) in lanes[..Self::LANES].iter_mut().enumerate() {
+            *value = lane(j);
+        }
+        self.load(&lanes)
+    }
+    /// Widens `LANES` unsigned bytes.
+    fn load_u8(self, from: &[u8]) -> Self::I;
+    /// Widens `LANES` signed bytes.
+    fn load_i8(self, from: &[i8]) -> Self::I;
+    /// Widens `LANES` half floats given as little-endian bytes.
+    fn load_f16(self, from: &[[u8; 2]]) -> Self::F;
+    /// Widens `LANES` bfloats given as little-endian bytes.
+    fn load_bf16(self, from: &[[u8; 2]]) -> Self::F;
+    /// `LANES` floats given as little-endian bytes.
+    fn load_f32_bytes(self, from: &[[u8; 4]]) -> Self::F;
+
+    /// Writes `LANES` floats.
+    fn store(self, value: Self::F, to: &mut [f32]);
+    /// Rounds to nearest even half floats. NaN becomes `0x7E00` with its sign, as in ggml.
+    fn store_f16(self, value: Self::F, to: &mut [f16]);
+    /// Rounds to nearest even bfloats. NaN keeps its upper bits and becomes quiet, as in ggml.
+    fn store_bf16(self, value: Self::F, to: &mut [bf16]);
+    /// Writes the lowest byte of each lane.
+    fn store_u8(self, value: Self::I, to: &mut [u8]);
+
+    /// One half float, widened.
+    fn widen_f16(self, bits: [u8; 2]) -> f32;
+
+    /// `a + b`
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a - b`
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b`
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a / b`
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The square root, correctly rounded.
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// `a` without its sign.
+    fn abs(self, a: Self::F) -> Self::F;
+    /// `magnitude` (not negative) with the sign of `sign`.
+    fn copy_sign(self, magnitude: Self::F, sign: Self::F) -> Self::F;
+    /// `if a < b { a } else { b }`: of two zeros, or with a NaN, `b`.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `if a > b { a } else { b }`: of two zeros, or with a NaN, `b`.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The least lane. No lane may be NaN; of zeros, either.
+    fn reduce_min(self, a: Self::F) -> f32;
+    /// The greatest lane. No lane may be NaN; of zeros, either.
+    fn reduce_max(self, a: Self::F) -> f32;
+
+    /// `a < b`, false with a NaN.
+    fn lt(self, a: Self::F, b: Self::F) -> Self::M;
+    /// `a != b`, true with a NaN.
+    fn ne(self, a: Self::F, b: Self::F) -> Self::M;
+    /// Both.
+    fn both(self, a: Self::M, b: Self::M) -> Self::M;
+    /// `yes` where the mask is true, else `no`.
+    fn select(self, mask: Self::M, yes: Self::F, no: Self::F) -> Self::F;
+
+    /// `a & b`
+    fn and(self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a | b`
+    fn or(self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a + b`, wrapping.
+    fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a - b`, wrapping.
+    fn sub_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// The lesser, signed.
+    fn min_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// The greater, signed.
+    fn max_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Shifts left.
+    fn shl<const BITS: i32>(self, a: Self::I) -> Self::I;
+    /// Shifts right, zeros in.
+    fn shr<const BITS: i32>(self, a: Self::I) -> Self::I;
+
+    /// The nearest float to each integer.
+    fn to_float(self, a: Self::I) -> Self::F;
+    /// The floats' bit patterns.
+    fn bits(self, a: Self::F) -> Self::I;
+    /// Rounds toward zero; NaN and what an `i32` cannot hold give `i32::MIN`, as x86 does.
+    fn trunc(self, a: Self::F) -> Self::I;
+
+    /// Rounds half to even as ggml does: adds 1.5 × 2^23 and takes the low 23 bits. Exact for |a| < 2^22; beyond,
+    /// the same wrapped number that ggml gets.
+    #[inline(always)]
+    fn nearest(self, a: Self::F) -> Self::I {
+        let shifted = self.bits(self.add(a, self.splat(NEAREST_MAGIC)));
+        self.sub_i(self.and(shifted, self.splat_i(NEAREST_MASK)), self.splat_i(NEAREST_BIAS))
+    }
+
+    /// [`nearest`](Self::nearest), clamped to `low..=high`.
+    #[inline(always)]
+    fn nearest_within(self, a: Self::F, low: i32, high: i32) -> Self::I {
+        self.max_i(self.splat_i(low), self.min_i(self.splat_i(high), self.nearest(a)))
+    }
+
+    /// Rounds half away from zero, as C's `roundf`; out of range as [`trunc`](Self::trunc).
+    ///
+    /// Adding the float just below one half cannot carry a value below a half over it, and carries every half.
+    #[inline(always)]
+    fn round_half_away(self, a: Self::F) -> Self::I {
+        self.trunc(self.add(a, self.copy_sign(self.splat(0.5f32.next_down()), a)))
+    }
+}
+
+const NEAREST_MAGIC: f32 = 12_582_912.0;
+const NEAREST_MASK: i32 = 0x007f_ffff;
+const NEAREST_BIAS: i32 = 0x0040_0000;
+
+/// [`Simd::nearest`] for a single number.
+#[inline(always)]
+pub(crate) fn nearest(a: f32) -> i32 {
+    ((a + NEAREST_MAGIC).to_bits() as i32 & NEAREST_MASK) - NEAREST_BIAS
+}

@@ -1,0 +1,92 @@
+//! [`TypedTensor`]: a tensor whose format is known at compile time.
+
+use std::marker::PhantomData;
+use std::ops::RangeBounds;
+
+use super::{Shape, Tensor};
+use crate::codec::BlockFormat;
+use crate::{ByteOrder, Error, Float, Result};
+
+/// A tensor in format `F`, over the file's own blocks: cheap to copy, nothing is decoded until asked for.
+///
+/// ```
+/// # use gguf_codec::{Gguf, Result};
+/// # fn show(model: &Gguf<Vec<u8>>) -> Result<()> {
+/// use gguf_codec::{BlockQ4_K, Q4_K};
+/// let tensor = model.tensor("blk.0.ffn_down.weight")?.typed::<Q4_K>()?;
+/// let blocks: &[BlockQ4_K] = tensor.blocks();
+/// let first_row: &[BlockQ4_K] = tensor.row(0)?.blocks();
+/// # Ok(()) }
+/// ```
+pub struct TypedTensor<'a, F: BlockFormat> {
+    tensor: Tensor<'a>,
+    format: PhantomData<F>,
+}
+
+impl<F: BlockFormat> Clone for TypedTensor<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: BlockFormat> Copy for TypedTensor<'_, F> {}
+
+impl<F: BlockFormat> std::fmt::Debug for TypedTensor<'_, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TypedTensor").field(&self.tensor).finish()
+    }
+}
+
+impl<'a, F: BlockFormat> TypedTensor<'a, F> {
+    pub(super) fn new(tensor: Tensor<'a>) -> Result<Self> {
+        if tensor.ggml_type() != F::TYPE {
+            let (found, wanted) = (tensor.ggml_type(), F::TYPE);
+            return Err(Error::WrongType { tensor: tensor.name().into(), found, wanted });
+        }
+        if tensor.byte_order() != ByteOrder::Little && F::TYPE.block_bytes() > 1 {
+            let why = "its blocks are big-endian";
+            return Err(Error::NotViewable { tensor: tensor.name().into(), why });
+        }
+        Ok(TypedTensor { tensor, format: PhantomData })
+    }
+
+    /// The tensor with its type known at run time.
+    pub fn tensor(&self) -> Tensor<'a> {
+        self.tensor
+    }
+
+    /// Its extents, innermost first.
+    pub fn shape(&self) -> Shape {
+        self.tensor.shape()
+    }
+
+    /// All its blocks, row after row.
+    pub fn blocks(&self) -> &'a [F::Block] {
+        // Blocks have alignment 1, and `Tensor` holds whole ones.
+        bytemuck::try_cast_slice(self.tensor.bytes()).unwrap_or_default()
+    }
+
+    /// One row.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] beyond the last row.
+    pub fn row(&self, row: usize) -> Result<Self> {
+        Ok(TypedTensor { tensor: self.tensor.row(row)?, ..*self })
+    }
+
+    /// A range of rows.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where the range ends beyond the last row or before it begins.
+    pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Self> {
+        Ok(TypedTensor { tensor: self.tensor.rows(range)?, ..*self })
+    }
+
+    /// The values as floats: `out` takes exactly as many as the tensor has.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where `out` has another length.
+    pub fn dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
+        self.tensor.dequantize_into(out)
+    }
+}

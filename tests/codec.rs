@@ -1,0 +1,226 @@
+//! The codecs' promises that need no reference: the same bits on every instruction set, in every float type, on
+//! any number of threads; clear errors; nothing panics.
+
+use gguf_codec::*;
+use half::{bf16, f16};
+use proptest::prelude::*;
+
+fn supported() -> impl Iterator<Item = GgmlType> {
+    GgmlType::ALL.iter().copied().filter(|ty| ty.can_dequantize())
+}
+
+fn quantizing() -> impl Iterator<Item = GgmlType> {
+    GgmlType::ALL.iter().copied().filter(|ty| ty.can_quantize())
+}
+
+/// Floats of every exponent, with whole blocks now and then of one kind.
+fn values(len: usize) -> impl Strategy<Value = Vec<f32>> {
+    let finite = any::<u32>().prop_map(|bits| {
+        let value = f32::from_bits(bits);
+        if value.is_finite() { value } else { f32::from_bits(bits & 0x00ff_ffff) }
+    });
+    let near = (-4.0f32..4.0).prop_map(|x| x * x * x);
+    let coarse = (-8i8..8).prop_map(|x| f32::from(x) / 4.0);
+    prop_oneof![
+        prop::collection::vec(near, len),
+        prop::collection::vec(coarse, len),
+        prop::collection::vec(finite, len),
+    ]
+}
+
+fn bits<T: Float>(values: &[T]) -> Vec<u32> {
+    // NaNs are equal to each other: which payload arithmetic gives is the processor's choice.
+    let bits = |value: &T| if value.to_f32().is_nan() { u32::MAX } else { value.to_f32().to_bits() };
+    values.iter().map(bits).collect()
+}
+
+#[test]
+fn the_formats_of_this_version_are_there() {
+    let names: Vec<_> = supported().map(GgmlType::name).collect();
+    for name in
+        ["F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K"]
+    {
+        assert!(names.contains(&name), "{name}");
+    }
+    assert!(!GgmlType::I32.can_quantize());
+    assert!(Isa::available().contains(&Isa::detect()), "{:?}", Isa::detect());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_instruction_set_dequantizes_any_bytes_alike(
+        // 27 blocks: not a multiple of any number of lanes.
+        bytes in prop::collection::vec(any::<u8>(), 27 * 256),
+    ) {
+        for ty in supported() {
+            let blocks = &bytes[..27 * ty.block_bytes().min(256)];
+            let mut want = vec![0.0f32; 27 * ty.block_len()];
+            dequantize_with(Isa::SCALAR, ty, blocks, &mut want).unwrap();
+            for isa in Isa::available() {
+                let mut got = vec![0.0f32; want.len()];
+                dequantize_with(isa, ty, blocks, &mut got).unwrap();
+                prop_assert_eq!(bits(&got), bits(&want), "{} on {:?}", ty, isa);
+
+                let mut halves = vec![f16::ZERO; want.len()];
+                dequantize_with(isa, ty, blocks, &mut halves).unwrap();
+                let rounded: Vec<_> = want.iter().map(|&x| f16::from_f32(x)).collect();
+                prop_assert_eq!(bits(&halves), bits(&rounded), "{} to f16 on {:?}", ty, isa);
+
+                let mut bfloats = vec![bf16::ZERO; want.len()];
+                dequantize_with(isa, ty, blocks, &mut bfloats).unwrap();
+                let rounded: Vec<_> = want.iter().map(|&x| bf16::from_f32(x)).collect();
+                prop_assert_eq!(bits(&bfloats), bits(&rounded), "{} to bf16 on {:?}", ty, isa);
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_quantizes_alike(
+        // Three rows of three super-blocks: sub-blocks that fill no vector evenly.
+        values in values(3 * 768),
+        importance in prop::collection::vec(prop_oneof![Just(0.0f32), 0.0f32..10.0], 768),
+    ) {
+        for ty in quantizing() {
+            for importance in [None, Some(&importance[..])] {
+                let len = values.len() / ty.block_len() * ty.block_bytes();
+                let mut want = vec![0; len];
+                quantize_with(Isa::SCALAR, ty, &values, 768, importance, &mut want).unwrap();
+                for isa in Isa::available() {
+                    let mut got = vec![0xaa; len];
+                    quantize_with(isa, ty, &values, 768, importance, &mut got).unwrap();
+                    prop_assert!(got == want, "{ty} on {isa:?}, importance: {}", importance.is_some());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_quantized_the_same_alone_and_among_others(
+        values in values(4 * 512),
+        importance in prop::collection::vec(0.0f32..10.0, 512),
+    ) {
+        for ty in quantizing() {
+            for importance in [None, Some(&importance[..])] {
+                let row_bytes = 512 / ty.block_len() * ty.block_bytes();
+                let mut together = vec![0; 4 * row_bytes];
+                quantize(ty, &values, 512, importance, &mut together).unwrap();
+                for (values, together) in values.chunks(512).zip(together.chunks(row_bytes)) {
+                    let mut alone = vec![0; row_bytes];
+                    quantize(ty, values, 512, importance, &mut alone).unwrap();
+                    prop_assert!(alone == together, "{ty}, importance: {}", importance.is_some());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_quantized_comes_back_within_a_step(values in prop::collection::vec(-1.0f32..1.0, 512)) {
+        // The widest step between neighbouring quants of values in -1..1, and half as much again for the rounding
+        // of scales.
+        let steps = [("F16", 0.001), ("BF16", 0.008), ("Q8_0", 0.012), ("Q6_K", 0.1), ("Q4_0", 0.2),
+            ("Q4_1", 0.2), ("Q4_K", 0.2), ("F32", 0.0), ("F64", 0.0)];
+        for (name, step) in steps {
+            let ty: GgmlType = name.parse().unwrap();
+            let mut blocks = vec![0; 512 / ty.block_len() * ty.block_bytes()];
+            quantize(ty, &values, 512, None, &mut blocks).unwrap();
+            let mut back = vec![0.0f32; 512];
+            dequantize(ty, &blocks, &mut back).unwrap();
+            for (value, back) in values.iter().zip(&back) {
+                prop_assert!((value - back).abs() <= step, "{ty}: {value} came back as {back}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_value_that_is_not_finite_is_named(at in 0usize..40_000, which in 0usize..3) {
+        let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][which];
+        let mut values = vec![0.5f32; 40_960];
+        values[at] = bad;
+        for ty in quantizing() {
+            let mut out = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+            let result = quantize(ty, &values, 4096, None, &mut out);
+            if ty.is_quantized() {
+                let Err(Error::NonFinite { index, value, .. }) = result else { panic!("{ty}: {result:?}") };
+                prop_assert_eq!(index, at);
+                prop_assert_eq!(value.to_bits(), bad.to_bits());
+            } else {
+                prop_assert!(result.is_ok());
+                let mut back = vec![0.0f32; values.len()];
+                dequantize(ty, &out, &mut back).unwrap();
+                prop_assert_eq!(bits(&back[at..=at]), bits(&[bad]));
+            }
+        }
+    }
+}
+
+#[cfg(feature = "rayon")]
+#[test]
+fn all_cores_give_what_one_gives() {
+    let values: Vec<f32> =
+        (0..300_000 / 768 * 768).map(|i| ((i % 1009 * 7919 % 1009) as f32 - 500.0) / 300.0).collect();
+    let importance: Vec<f32> = (0..768).map(|i| (i % 13) as f32).collect();
+    for ty in quantizing() {
+        for importance in [None, Some(&importance[..])] {
+            let mut one = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+            let mut all = one.clone();
+            quantize(ty, &values, 768, importance, &mut one).unwrap();
+            par_quantize(ty, &values, 768, importance, &mut all).unwrap();
+            assert!(one == all, "{ty}");
+            let mut one_back = vec![0.0f32; values.len()];
+            let mut all_back = one_back.clone();
+            dequantize(ty, &one, &mut one_back).unwrap();
+            par_dequantize(ty, &one, &mut all_back).unwrap();
+            assert!(one_back == all_back, "{ty}");
+        }
+    }
+    let mut bad = values;
+    (bad[250_000], bad[30_001]) = (f32::NAN, f32::INFINITY);
+    let mut out = vec![0; bad.len() / 32 * 34];
+    let error = par_quantize(GgmlType::Q8_0, &bad, 768, None, &mut out).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { index: 30_001, .. }), "{error}");
+}
+
+#[test]
+fn lengths_that_do_not_fit_are_errors_that_say_so() {
+    let values = [0.0f32; 512];
+    let check = |ty, len: usize, row_len, importance: Option<&[f32]>, out: usize, part: &str| {
+        let message =
+            quantize(ty, &values[..len], row_len, importance, &mut vec![0; out]).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    };
+    check(GgmlType::Q4_K, 512, 128, None, 288, "multiple of 256, the values in a block of Q4_K");
+    check(GgmlType::Q4_K, 512, 0, None, 288, "multiple of 256");
+    check(GgmlType::Q8_0, 96, 64, None, 102, "whole rows of 64");
+    check(GgmlType::Q8_0, 96, 32, None, 101, "must be 102, the bytes of 96 values in Q8_0");
+    check(GgmlType::Q4_0, 64, 32, Some(&[1.0; 31]), 36, "must be 32, a weight for each value");
+    check(GgmlType::Q4_0, 32, 32, Some(&[f32::NAN; 32]), 18, "importance weight 0 is NaN");
+    check(GgmlType::I32, 32, 32, None, 128, "cannot quantize to I32");
+
+    let mut out = [0.0f32; 32];
+    let message = dequantize(GgmlType::Q8_0, &[0; 35], &mut out).unwrap_err().to_string();
+    assert!(message.contains("multiple of 34"), "{message}");
+    let message = dequantize(GgmlType::Q8_0, &[0; 68], &mut out).unwrap_err().to_string();
+    assert!(message.contains("must be 64"), "{message}");
+
+    quantize(GgmlType::Q4_K, &[], 0, None, &mut []).unwrap();
+    quantize(GgmlType::Q4_0, &[], 0, Some(&[]), &mut []).unwrap();
+    dequantize::<f32>(GgmlType::Q4_K, &[], &mut []).unwrap();
+}
+
+#[test]
+fn integers_and_doubles_become_the_nearest_float() {
+    let mut out = [0.0f32; 3];
+    let doubles: Vec<u8> = [1.0f64, -0.1, 1e300].iter().flat_map(|x| x.to_le_bytes()).collect();
+    dequantize(GgmlType::F64, &doubles, &mut out).unwrap();
+    assert_eq!(out, [1.0, -0.1, f32::INFINITY]);
+    let longs: Vec<u8> = [i64::MIN, 16_777_217, -3].iter().flat_map(|x| x.to_le_bytes()).collect();
+    dequantize(GgmlType::I64, &longs, &mut out).unwrap();
+    assert_eq!(out, [-9.223_372e18, 16_777_216.0, -3.0]);
+    dequantize(GgmlType::I8, &[0x80, 0xff, 0x7f], &mut out).unwrap();
+    assert_eq!(out, [-128.0, -1.0, 127.0]);
+    let shorts: Vec<u8> = [i16::MIN, -1, 300].iter().flat_map(|x| x.to_le_bytes()).collect();
+    dequantize(GgmlType::I16, &shorts, &mut out).unwrap();
+    assert_eq!(out, [-32768.0, -1.0, 300.0]);
+}

@@ -1,0 +1,77 @@
+//! Comparing with ggml bit for bit. Only NaN is compared by kind: its sign and payload are the processor's.
+
+use gguf_codec::GgmlType;
+
+/// Where a block of `ty` keeps its f16 numbers: only these can be NaN.
+fn f16_offsets(ty: GgmlType) -> &'static [usize] {
+    match ty {
+        GgmlType::F16 | GgmlType::Q8_0 | GgmlType::Q4_0 => &[0],
+        GgmlType::Q4_1 | GgmlType::Q4_K => &[0, 2],
+        GgmlType::Q6_K => &[208],
+        _ => &[],
+    }
+}
+
+/// A block with every NaN scale written in one way.
+fn canonical(ty: GgmlType, block: &[u8]) -> Vec<u8> {
+    let mut block = block.to_vec();
+    for &at in f16_offsets(ty) {
+        if u16::from_le_bytes([block[at], block[at + 1]]) & 0x7FFF > 0x7C00 {
+            block[at..at + 2].copy_from_slice(&0x7E00u16.to_le_bytes());
+        }
+    }
+    block
+}
+
+/// The first block in which `ours` is not `ggml`'s, with both blocks' bytes; `None` when they are equal.
+pub(crate) fn blocks(ty: GgmlType, ours: &[u8], ggml: &[u8]) -> Option<String> {
+    if ours.len() != ggml.len() {
+        return Some(format!("ours has {} bytes, ggml's {}", ours.len(), ggml.len()));
+    }
+    let pairs = || ours.chunks(ty.block_bytes()).zip(ggml.chunks(ty.block_bytes()));
+    let differs = |(ours, ggml): (&[u8], &[u8])| ours != ggml && canonical(ty, ours) != canonical(ty, ggml);
+    let first = pairs().position(differs)?;
+    let count = pairs().filter(|&pair| differs(pair)).count();
+    let (ours, ggml) = pairs().nth(first)?;
+    Some(format!(
+        "{count} of {} blocks differ, the first is block {first}:\n  ours {}\n  ggml {}\n       {}",
+        pairs().count(),
+        hex(ours),
+        hex(ggml),
+        ours.iter().zip(ggml).map(|(a, b)| if a == b { "  " } else { "^^" }).collect::<String>().trim_end(),
+    ))
+}
+
+/// The first value in which `ours` is not `ggml`'s, bit for bit; `None` when all are equal.
+pub(crate) fn values(ty: GgmlType, ours: &[f32], ggml: &[f32]) -> Option<String> {
+    if ours.len() != ggml.len() {
+        return Some(format!("ours has {} values, ggml's {}", ours.len(), ggml.len()));
+    }
+    let pairs = || ours.iter().zip(ggml);
+    let differs = |(ours, ggml): (&f32, &f32)| canonical_bits(*ours) != canonical_bits(*ggml);
+    let first = pairs().position(differs)?;
+    let count = pairs().filter(|&pair| differs(pair)).count();
+    let (block, within) = (first / ty.block_len(), first % ty.block_len());
+    let (ours, ggml) = (ours[first], ggml[first]);
+    Some(format!(
+        "{count} of {} values differ, the first is value {within} of block {block}: \
+         ours {ours:e} ({:08x}), ggml {ggml:e} ({:08x})",
+        pairs().count(),
+        ours.to_bits(),
+        ggml.to_bits(),
+    ))
+}
+
+/// FNV-1a, 64 bits, over the values' little-endian bytes, as in `tests/golden/README.md`.
+pub(crate) fn hash(values: &[f32]) -> u64 {
+    let bytes = values.iter().flat_map(|value| canonical_bits(*value).to_le_bytes());
+    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
+}
+
+fn canonical_bits(value: f32) -> u32 {
+    if value.is_nan() { 0x7FC0_0000 } else { value.to_bits() }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

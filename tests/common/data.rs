@@ -1,0 +1,162 @@
+//! Data to quantize, by kind. Each kind is there for what it would catch; `tests/golden/make_golden.py` has the
+//! same kinds. Everything follows from a seed, which the tests print.
+
+use gguf_codec::GgmlType;
+
+/// SplitMix64: small, and good enough to make test data.
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Rng(seed)
+    }
+
+    pub(crate) fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// In [0, 1).
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.unit()
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.unit() * n as f64) as usize
+    }
+
+    /// Mean 0, standard deviation 1, by Box and Muller.
+    pub(crate) fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
+    /// 1 or -1.
+    fn sign(&mut self) -> f64 {
+        if self.bits() & 1 == 0 { 1.0 } else { -1.0 }
+    }
+}
+
+/// The deviation of a typical model's weights.
+const SIGMA: f64 = 0.02;
+
+/// A kind of data: its name, and `n` values of it.
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    make: fn(&mut Rng, usize) -> Vec<f64>,
+}
+
+impl Kind {
+    pub(crate) fn values(&self, rng: &mut Rng, n: usize) -> Vec<f32> {
+        (self.make)(rng, n).into_iter().map(|value| value as f32).collect()
+    }
+}
+
+pub(crate) const KINDS: &[Kind] = &[
+    Kind { name: "normal", make: normal },
+    Kind { name: "heavy_tailed", make: heavy_tailed },
+    Kind { name: "tiny", make: |rng, n| each(n, || rng.normal() * 1e-9) },
+    // Scales around the smallest normal f16 (6.1e-5) and the smallest subnormal (6e-8).
+    Kind { name: "subnormal_scale", make: |rng, n| scaled(rng, n, -5.5, -1.5) },
+    Kind { name: "subnormal", make: |rng, n| each(n, || rng.normal() * 1e-39) },
+    Kind { name: "zero", make: |rng, n| each(n, || if rng.unit() < 0.3 { -0.0 } else { 0.0 }) },
+    Kind { name: "sparse", make: sparse },
+    Kind { name: "constant_positive", make: |rng, n| vec![rng.between(0.01, 10.0); n] },
+    Kind { name: "constant_negative", make: |rng, n| vec![-rng.between(0.01, 10.0); n] },
+    Kind { name: "outlier", make: outlier },
+    Kind { name: "positive", make: |rng, n| each(n, || rng.normal().abs() * SIGMA + 1e-3) },
+    Kind { name: "negative", make: |rng, n| each(n, || -rng.normal().abs() * SIGMA - 1e-3) },
+    Kind { name: "mixed_magnitudes", make: |rng, n| scaled(rng, n, -6.0, 3.0) },
+    Kind { name: "tied", make: tied },
+    // Scales around and beyond f16's largest (65504), while the searches' sums of cubes stay finite.
+    Kind { name: "large", make: |rng, n| by_run(rng, n, 256, |rng| 10f64.powf(rng.between(4.0, 10.0))) },
+    // Finite, and the searches' sums overflow.
+    Kind { name: "huge", make: |rng, n| each(n, || rng.sign() * 10f64.powf(rng.between(12.0, 30.0))) },
+];
+
+fn each(n: usize, value: impl FnMut() -> f64) -> Vec<f64> {
+    std::iter::repeat_with(value).take(n).collect()
+}
+
+/// Normal values, each run of `run` multiplied by its own factor.
+fn by_run(rng: &mut Rng, n: usize, run: usize, factor: fn(&mut Rng) -> f64) -> Vec<f64> {
+    let mut values = normal(rng, n);
+    for run in values.chunks_mut(run) {
+        let factor = factor(rng) / SIGMA;
+        run.iter_mut().for_each(|value| *value *= factor);
+    }
+    values
+}
+
+fn normal(rng: &mut Rng, n: usize) -> Vec<f64> {
+    each(n, || rng.normal() * SIGMA)
+}
+
+/// Student's t with 1.5 degrees of freedom, near enough: its variance is infinite.
+fn heavy_tailed(rng: &mut Rng, n: usize) -> Vec<f64> {
+    each(n, || rng.normal() * SIGMA / (1.0 - rng.unit()).powf(1.0 / 1.5))
+}
+
+/// Normal values with a magnitude of its own, 10^low to 10^high, for each 32.
+fn scaled(rng: &mut Rng, n: usize, low: f64, high: f64) -> Vec<f64> {
+    let mut values = normal(rng, n);
+    for run in values.chunks_mut(32) {
+        let factor = 10f64.powf(rng.between(low, high));
+        run.iter_mut().for_each(|value| *value *= factor);
+    }
+    values
+}
+
+/// Some blocks of zeros only beside others: a super-block with empty sub-blocks.
+fn sparse(rng: &mut Rng, n: usize) -> Vec<f64> {
+    by_run(rng, n, 32, |rng| if rng.unit() < 0.5 { 0.0 } else { SIGMA })
+}
+
+/// One value in each 32 is far larger than the others.
+fn outlier(rng: &mut Rng, n: usize) -> Vec<f64> {
+    let mut values = normal(rng, n);
+    for run in values.chunks_mut(32) {
+        let at = rng.below(run.len());
+        run[at] *= 500.0;
+    }
+    values
+}
+
+/// The largest magnitude with both signs, twice: which of the equals a search takes for the largest.
+fn tied(rng: &mut Rng, n: usize) -> Vec<f64> {
+    let mut values = normal(rng, n);
+    for run in values.chunks_mut(32) {
+        let top = run.iter().fold(0f64, |top, value| top.max(value.abs())) * 1.5;
+        for sign in [1.0, -1.0, 1.0, -1.0] {
+            let at = rng.below(run.len());
+            run[at] = sign * top;
+        }
+    }
+    values
+}
+
+/// Importance weights for a row, as an importance matrix has them: positive and uneven, some of them 0, and in a
+/// few places 32 zeros in a row, which no search can weigh.
+pub(crate) fn importance(rng: &mut Rng, row_len: usize) -> Vec<f32> {
+    let weight = || if rng.unit() < 0.05 { 0.0 } else { (2.0 * rng.normal()).exp() as f32 };
+    let mut weights: Vec<f32> = std::iter::repeat_with(weight).take(row_len).collect();
+    for run in weights.chunks_mut(32) {
+        if rng.unit() < 0.05 {
+            run.fill(0.0);
+        }
+    }
+    weights
+}
+
+/// Blocks of random bytes: bit patterns, of scales as well, that no quantizer writes.
+pub(crate) fn random_blocks(rng: &mut Rng, ty: GgmlType, values: usize) -> Vec<u8> {
+    let len = values / ty.block_len() * ty.block_bytes();
+    std::iter::repeat_with(|| rng.bits() as u8).take(len).collect()
+}

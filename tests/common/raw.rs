@@ -1,0 +1,300 @@
+//! Raw GGUF bytes, made by hand and independently of the crate's writer: any version, either byte order, and
+//! any nonsense that a test needs.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+use gguf_codec::{Error, Gguf, HeaderParser, Limits, Place, Problem, Progress, Result};
+
+/// Version, and whether it is big-endian: all there are.
+pub(crate) const FORMATS: [(u32, bool); 6] =
+    [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)];
+
+pub(crate) const U8: u32 = 0;
+pub(crate) const I8: u32 = 1;
+pub(crate) const U16: u32 = 2;
+pub(crate) const I16: u32 = 3;
+pub(crate) const U32: u32 = 4;
+pub(crate) const I32: u32 = 5;
+pub(crate) const F32: u32 = 6;
+pub(crate) const BOOL: u32 = 7;
+pub(crate) const STRING: u32 = 8;
+pub(crate) const ARRAY: u32 = 9;
+pub(crate) const U64: u32 = 10;
+pub(crate) const I64: u32 = 11;
+pub(crate) const F64: u32 = 12;
+
+#[derive(Clone)]
+pub(crate) struct Raw {
+    pub(crate) version: u32,
+    pub(crate) big: bool,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Raw {
+    /// Magic, version and counts.
+    pub(crate) fn new((version, big): (u32, bool), tensors: u64, keys: u64) -> Self {
+        Raw { version, big, bytes: b"GGUF".to_vec() }.u32(version).len(tensors).len(keys)
+    }
+
+    pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
+        self.bytes.extend(bytes);
+        self
+    }
+
+    fn number(self, mut little: Vec<u8>) -> Self {
+        if self.big {
+            little.reverse();
+        }
+        self.raw(&little)
+    }
+
+    pub(crate) fn u8(self, value: u8) -> Self {
+        self.raw(&[value])
+    }
+
+    pub(crate) fn u16(self, value: u16) -> Self {
+        self.number(value.to_le_bytes().to_vec())
+    }
+
+    pub(crate) fn u32(self, value: u32) -> Self {
+        self.number(value.to_le_bytes().to_vec())
+    }
+
+    pub(crate) fn u64(self, value: u64) -> Self {
+        self.number(value.to_le_bytes().to_vec())
+    }
+
+    pub(crate) fn f32(self, value: f32) -> Self {
+        self.u32(value.to_bits())
+    }
+
+    pub(crate) fn f64(self, value: f64) -> Self {
+        self.u64(value.to_bits())
+    }
+
+    /// A count, length or dimension: 32 bits in version 1, 64 later.
+    pub(crate) fn len(self, value: u64) -> Self {
+        if self.version == 1 { self.u32(value.try_into().expect("fits version 1")) } else { self.u64(value) }
+    }
+
+    /// A string with its length.
+    pub(crate) fn string(self, text: impl AsRef<[u8]>) -> Self {
+        let text = text.as_ref();
+        self.len(text.len() as u64).raw(text)
+    }
+
+    /// A key and the type of its value.
+    pub(crate) fn key(self, key: impl AsRef<[u8]>, ty: u32) -> Self {
+        self.string(key).u32(ty)
+    }
+
+    /// A key, and the start of an array.
+    pub(crate) fn array(self, key: &str, element: u32, len: u64) -> Self {
+        self.key(key, ARRAY).u32(element).len(len)
+    }
+
+    pub(crate) fn alignment(self, alignment: u32) -> Self {
+        self.key("general.alignment", U32).u32(alignment)
+    }
+
+    pub(crate) fn tensor(self, name: impl AsRef<[u8]>, dims: &[u64], ty: u32, offset: u64) -> Self {
+        let start = self.string(name).u32(dims.len() as u32);
+        dims.iter().fold(start, |raw, &dim| raw.len(dim)).u32(ty).u64(offset)
+    }
+
+    pub(crate) fn pad(mut self, alignment: usize) -> Self {
+        let len = self.bytes.len().next_multiple_of(alignment);
+        self.bytes.resize(len, 0);
+        self
+    }
+
+    pub(crate) fn zeros(mut self, count: usize) -> Self {
+        self.bytes.resize(self.bytes.len() + count, 0);
+        self
+    }
+
+    /// Bytes so far: where the next field begins.
+    pub(crate) fn at(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// 4 in version 1, 8 later.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        if self.version == 1 { 4 } else { 8 }
+    }
+
+    pub(crate) fn parse(&self) -> Result<Gguf<&[u8]>> {
+        Gguf::parse(&self.bytes)
+    }
+
+    /// Parses, and checks that all ways to read agree.
+    pub(crate) fn ok(&self) -> Gguf<&[u8]> {
+        agree(&self.bytes, Limits::default())
+            .unwrap_or_else(|error| panic!("{error} ({} {})", self.version, self.big));
+        self.parse().unwrap_or_else(|error| panic!("{error} ({} {})", self.version, self.big))
+    }
+
+    /// Fails to parse, in every way to read alike, with this problem at this byte. Returns the place.
+    #[track_caller]
+    pub(crate) fn fails(&self, at: u64, wanted: Problem) -> Place {
+        let format = (self.version, self.big);
+        assert!(agree(&self.bytes, Limits::default()).is_err(), "{wanted} {format:?}");
+        self.data_fails(at, wanted)
+    }
+
+    /// As [`fails`](Self::fails), for what a header alone does not show.
+    #[track_caller]
+    pub(crate) fn data_fails(&self, at: u64, wanted: Problem) -> Place {
+        match self.parse() {
+            Err(Error::Malformed { offset, place, problem }) => {
+                assert_eq!((offset, problem), (at, wanted), "{:?}", (self.version, self.big));
+                place
+            }
+            other => panic!("expected '{wanted}', got {other:?}"),
+        }
+    }
+
+    /// Meets a limit, in every way to read alike. Returns offset, quantity and limit.
+    #[track_caller]
+    pub(crate) fn exceeds(&self, limits: Limits) -> (u64, u64, u64) {
+        agree(&self.bytes, limits).expect_err("a limit");
+        match Gguf::options().limits(limits).parse(&self.bytes) {
+            Err(Error::Limit { offset, found, limit, .. }) => (offset, found, limit),
+            other => panic!("expected a limit, got {other:?}"),
+        }
+    }
+}
+
+/// Runs a test in each version and byte order.
+pub(crate) fn every_format(test: impl Fn((u32, bool))) {
+    FORMATS.into_iter().for_each(test);
+}
+
+/// Reads a header in every way there is, and checks that the outcome is the same: everything that can be
+/// asked of it, or the error to the last field. Returns it, the header's length with it.
+pub(crate) fn agree(bytes: &[u8], limits: Limits) -> std::result::Result<(String, u64), String> {
+    let whole = outcome(HeaderParser::new(limits).finish(bytes));
+
+    let mut at = 0;
+    let mut parser = HeaderParser::new(limits);
+    let by_byte = loop {
+        match parser.advance(&bytes[..at]) {
+            Ok(Progress::NeedMore(_)) if at < bytes.len() => at += 1,
+            Ok(_) => break outcome(parser.finish(&bytes[..at])),
+            Err(error) => break Err(format!("{error:?}")),
+        }
+    };
+    assert_eq!(whole, by_byte, "whole and byte by byte");
+
+    let mut reader = Trickle { bytes, at: 0, step: 0 };
+    let read = outcome(Gguf::options().limits(limits).read_header(&mut reader));
+    assert_eq!(whole, read, "whole and read");
+    if let Ok((_, header_len)) = whole {
+        assert_eq!(reader.at as u64, header_len, "the reader stops at the header's end");
+        assert_eq!(at as u64, header_len, "no byte too many was asked for");
+    }
+
+    match Gguf::options().limits(limits).parse(bytes) {
+        // The rules that only a whole file can break.
+        Err(Error::Malformed { problem: Problem::DataBeyondEnd { .. }, .. })
+        | Err(Error::Malformed { place: Place::Padding, .. })
+            if whole.is_ok() => {}
+        parsed => assert_eq!(outcome(parsed), whole, "parsed and whole"),
+    }
+    whole
+}
+
+fn outcome<B: AsRef<[u8]>>(result: Result<Gguf<B>>) -> std::result::Result<(String, u64), String> {
+    let gguf = result.map_err(|error| format!("{error:?}"))?;
+    let owned: Vec<_> = gguf.metadata().iter().map(|(key, value)| (key, value.to_owned())).collect();
+    let tensors: Vec<_> = gguf.tensors().collect();
+    for info in &tensors {
+        assert_eq!(gguf.tensor_info(info.name()).unwrap().offset(), info.offset());
+    }
+    for (key, value) in gguf.metadata() {
+        assert!(gguf.metadata().contains(key));
+        assert_eq!(gguf.metadata().value(key).unwrap().value_type(), value.value_type());
+    }
+    Ok((format!("{gguf:?} {owned:?} {tensors:?}"), gguf.header_len()))
+}
+
+/// Hands out one byte, three, two, an interruption, and so on.
+pub(crate) struct Trickle<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
+    pub(crate) step: usize,
+}
+
+impl std::io::Read for Trickle<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.step += 1;
+        if self.step.is_multiple_of(4) {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        let count = (self.step * 2 % 5 + 1).min(into.len()).min(self.bytes.len() - self.at);
+        into[..count].copy_from_slice(&self.bytes[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// A file with some of everything: each value type, arrays, nested arrays, tensors.
+pub(crate) fn everything(format: (u32, bool)) -> Raw {
+    Raw::new(format, 3, 17)
+        .key("u8", U8)
+        .u8(255)
+        .key("i8", I8)
+        .u8(0x80)
+        .key("u16", U16)
+        .u16(65535)
+        .key("i16", I16)
+        .u16(0x8000)
+        .key("u32", U32)
+        .u32(u32::MAX)
+        .key("i32", I32)
+        .u32(1 << 31)
+        .key("f32", F32)
+        .f32(0.1)
+        .key("yes", BOOL)
+        .u8(1)
+        .key("no", BOOL)
+        .u8(0)
+        .key("string", STRING)
+        .string("h\u{e9}llo")
+        .key("bytes", STRING)
+        .string([0xff, 0, 0xfe])
+        .key("u64", U64)
+        .u64(u64::MAX)
+        .key("i64", I64)
+        .u64(1 << 63)
+        .key("f64", F64)
+        .f64(0.1)
+        .array("numbers", U16, 3)
+        .u16(1)
+        .u16(2)
+        .u16(3)
+        .array("strings", STRING, 3)
+        .string("a")
+        .string("")
+        .string("ccc")
+        .array("nested", ARRAY, 3)
+        .u32(BOOL)
+        .len(2)
+        .u8(1)
+        .u8(0)
+        .u32(STRING)
+        .len(1)
+        .string("deep")
+        .u32(ARRAY)
+        .len(2)
+        .u32(U8)
+        .len(0)
+        .u32(I8)
+        .len(1)
+        .u8(0xff)
+        .tensor("token_embd.weight", &[32, 2], 8, 0)
+        .tensor("norm", &[5], 0, 96)
+        .tensor("empty", &[0, 7], 1, 128)
+        .pad(32)
+        .zeros(128)
+}

@@ -1,0 +1,71 @@
+"""ggml's reference library through ctypes: the few functions that the test programs call."""
+
+import ctypes
+from ctypes import POINTER, c_bool, c_char_p, c_int, c_int64, c_size_t, c_void_p
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+
+class _InitParams(ctypes.Structure):
+    """struct gguf_init_params of gguf.h."""
+
+    _fields_ = [("no_alloc", c_bool), ("ctx", POINTER(c_void_p))]
+
+
+class Ggml:
+    """The library at `path`, usually $GGML_BASE_SO."""
+
+    def __init__(self, path):
+        self.lib = ctypes.CDLL(path)
+
+        def declare(name, result, *arguments):
+            function = getattr(self.lib, name)
+            function.restype, function.argtypes = result, arguments
+
+        declare("ggml_quantize_chunk", c_size_t, c_int, c_void_p, c_void_p, c_int64, c_int64, c_int64, c_void_p)
+        declare("gguf_init_from_file", c_void_p, c_char_p, _InitParams)
+        declare("gguf_free", None, c_void_p)
+        declare("gguf_get_n_kv", c_int64, c_void_p)
+        declare("gguf_get_n_tensors", c_int64, c_void_p)
+        for name in ["ggml_fp16_to_fp32_row", "ggml_bf16_to_fp32_row"]:
+            declare(name, None, c_void_p, c_void_p, c_int64)
+
+    def quantize(self, ty, values, importance=None):
+        """The bytes of `values`, a float32 matrix, each row weighted by `importance`; a row of bytes for each."""
+        values = np.ascontiguousarray(values, dtype=np.float32)
+        rows, row_len = values.shape
+        block_len, block_bytes = GGML_QUANT_SIZES[ty]
+        out = np.zeros((rows, row_len // block_len * block_bytes), dtype=np.uint8)
+        weights = None
+        if importance is not None:
+            assert importance.dtype == np.float32 and importance.shape == (row_len,)
+            weights = importance.ctypes.data
+        written = self.lib.ggml_quantize_chunk(
+            int(ty), values.ctypes.data, out.ctypes.data, 0, rows, row_len, weights)
+        assert written == out.nbytes, f"{ty.name}: {written} bytes written, {out.nbytes} expected"
+        return out
+
+    def dequantize(self, ty, data):
+        """The float32 values of `data`, bytes that hold whole blocks."""
+        data = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
+        block_len, block_bytes = GGML_QUANT_SIZES[ty]
+        out = np.zeros(data.size // block_bytes * block_len, dtype=np.float32)
+        name = {
+            GGMLQuantizationType.F16: "ggml_fp16_to_fp32_row",
+            GGMLQuantizationType.BF16: "ggml_bf16_to_fp32_row",
+        }.get(ty) or "dequantize_row_" + ty.name.replace("Q", "q")
+        function = getattr(self.lib, name)
+        function.argtypes, function.restype = [c_void_p, c_void_p, c_int64], None
+        function(data.ctypes.data, out.ctypes.data, out.size)
+        return out
+
+    def header(self, path):
+        """How many keys and tensors ggml finds in a file; None when it refuses the file."""
+        context = self.lib.gguf_init_from_file(str(path).encode(), _InitParams(True, None))
+        if not context:
+            return None
+        try:
+            return self.lib.gguf_get_n_kv(context), self.lib.gguf_get_n_tensors(context)
+        finally:
+            self.lib.gguf_free(context)

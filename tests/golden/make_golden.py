@@ -1,0 +1,143 @@
+"""Makes the golden vectors of this folder with ggml's reference library; README.md says what they are.
+
+    eval "$(.ci/fetch-oracles)" && "$GGUF_PY_PYTHON" tests/golden/make_golden.py
+
+Seeded: it writes the same files every time.
+"""
+
+import os
+import pathlib
+import sys
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as Type
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "gguf_py"))
+from ggml import Ggml  # noqa: E402
+
+TYPES = [Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q4_K, Type.Q6_K]
+ROW_LEN, ROWS = 512, 2
+# Rows that are whole blocks of 32 and not of 64 or 256: an odd number of blocks.
+SHORT_ROW_LEN = 96
+RANDOM_BLOCKS = {1: 512, 32: 64, 256: 16}
+# Where a block keeps its f16 numbers.
+SCALES = {Type.F16: [0], Type.BF16: [], Type.Q8_0: [0], Type.Q4_0: [0], Type.Q4_1: [0, 2], Type.Q4_K: [0, 2],
+          Type.Q6_K: [208]}
+
+
+def magnitudes(rng, count, low, high):
+    """Numbers from 2^low to 2^high. Not by `**`: its last bits depend on the processor that numpy finds."""
+    return np.ldexp(rng.uniform(1, 2, count), rng.integers(low, high, count))
+
+
+def kinds(rng):
+    """The inputs, by kind: what each would catch stands beside it."""
+    n = ROW_LEN * ROWS
+    normal = rng.normal(0, 0.02, n)
+    blocks = normal.reshape(-1, 32)
+
+    outlier = blocks.copy()
+    outlier[np.arange(len(blocks)), rng.integers(0, 32, len(blocks))] *= 500
+    # The same magnitude with both signs, twice: which of the equals a search takes for the largest.
+    tied = blocks.copy()
+    for block in tied:
+        top = np.abs(block).max() * 1.5
+        block[rng.permutation(32)[:4]] = [top, -top, top, -top]
+    zero = np.zeros(n)
+    zero[rng.random(n) < 0.3] = -0.0
+    # Some blocks of zeros only, beside others: a super-block with empty sub-blocks.
+    sparse = np.where(np.repeat(rng.random(n // 32) < 0.5, 32), 0, normal)
+    return {
+        "normal": normal,
+        "heavy_tailed": rng.standard_t(1.5, n) * 0.02,
+        "tiny": rng.normal(0, 1e-9, n),
+        # Scales around the smallest normal f16 (6.1e-5) and the smallest subnormal (6e-8).
+        "subnormal_scale": normal * np.repeat(magnitudes(rng, n // 32, -18, -5), 32),
+        "subnormal": rng.normal(0, 1e-39, n),
+        "zero": zero,
+        "sparse": sparse,
+        "constant_positive": np.full(n, 0.7),
+        "constant_negative": np.full(n, -0.7),
+        "outlier": outlier,
+        "positive": np.abs(normal) + 1e-3,
+        "negative": -np.abs(normal) - 1e-3,
+        "mixed_magnitudes": normal * np.repeat(magnitudes(rng, n // 32, -20, 10), 32),
+        "tied": tied,
+        # Scales around and beyond f16's largest (65504), while the searches' sums of cubes stay finite.
+        "large": rng.normal(0, 1, n) * np.repeat([1e4, 1e6, 1e5, 1e10], n // 4),
+        # Finite, and the searches' sums overflow.
+        "huge": rng.choice([-1, 1], n) * magnitudes(rng, n, 40, 100),
+    }
+
+
+def random_blocks(rng, ty):
+    """Blocks of random bytes: bit patterns that no quantizer writes. Only f16 numbers are kept finite."""
+    block_len, block_bytes = GGML_QUANT_SIZES[ty]
+    blocks = rng.integers(0, 256, (RANDOM_BLOCKS[block_len], block_bytes), dtype=np.uint8)
+    for at in SCALES[ty]:
+        infinite = (blocks[:, at + 1] & 0x7C) == 0x7C
+        blocks[infinite, at + 1] &= 0xBF
+    return blocks
+
+
+def fnv1a(values):
+    """FNV-1a, 64 bits, of float32 values as little-endian bytes, every NaN taken as 0x7fc00000."""
+    bits = values.view(np.uint32).copy()
+    bits[np.isnan(values)] = 0x7FC00000
+    digest = 0xCBF29CE484222325
+    for byte in bits.astype("<u4").tobytes():
+        digest = (digest ^ byte) * 0x100000001B3 % 2**64
+    return digest
+
+
+class Cases:
+    """The cases of one format: its bytes, each distinct run once, and its lines of the manifest."""
+
+    def __init__(self, ggml, ty):
+        self.ggml, self.ty = ggml, ty
+        self.stored, self.lines = b"", []
+
+    def add(self, kind, weighted, row_len, rows, values, data):
+        at = self.stored.find(data)
+        if at < 0:
+            at, self.stored = len(self.stored), self.stored + data
+        digest = fnv1a(self.ggml.dequantize(self.ty, np.frombuffer(data, np.uint8)))
+        fields = [self.ty.name, kind, weighted, row_len, rows, values, at, len(data), f"{digest:016x}"]
+        self.lines.append("\t".join(map(str, fields)))
+
+
+def main():
+    np.seterr(all="ignore")  # the kinds leave single precision's comfortable range on purpose
+    ggml = Ggml(os.environ["GGML_BASE_SO"])
+    rng = np.random.default_rng(20260801)
+    inputs = {kind: values.ravel().astype("<f4") for kind, values in kinds(rng).items()}
+    importance = rng.lognormal(0, 2, ROW_LEN).astype("<f4")
+    importance[rng.random(ROW_LEN) < 0.05] = 0
+    importance[32:64] = 0  # nothing to weigh a whole block by
+    importance[400:416] = 0
+    (HERE / "values.bin").write_bytes(b"".join(values.tobytes() for values in inputs.values()))
+    (HERE / "importance.bin").write_bytes(importance.tobytes())
+
+    lines = ["format\tkind\timportance\trow_len\trows\tvalues\tbytes\tbytes_len\thash"]
+    for ty in TYPES:
+        block_len, _ = GGML_QUANT_SIZES[ty]
+        cases = Cases(ggml, ty)
+        for index, (kind, values) in enumerate(inputs.items()):
+            for row_len in [ROW_LEN] + [SHORT_ROW_LEN] * (block_len == 32):
+                matrix = values[: row_len * ROWS].reshape(ROWS, row_len)
+                for weighted in [0, 1]:
+                    weights = importance[:row_len].copy() if weighted else None
+                    data = ggml.quantize(ty, matrix, weights).tobytes()
+                    cases.add(kind, weighted, row_len, ROWS, index * ROW_LEN * ROWS, data)
+        blocks = random_blocks(rng, ty)
+        cases.add("random_bytes", 0, block_len, len(blocks), "-", blocks.tobytes())
+        (HERE / f"{ty.name.lower()}.bin").write_bytes(cases.stored)
+        lines += cases.lines
+    (HERE / "manifest.tsv").write_text("\n".join(lines) + "\n")
+    total = sum(path.stat().st_size for path in HERE.iterdir() if path.suffix in {".bin", ".tsv"})
+    print(f"{len(lines) - 1} cases, {total} bytes")
+
+
+if __name__ == "__main__":
+    main()

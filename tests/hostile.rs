@@ -1,0 +1,256 @@
+//! Bytes that mean harm, or were cut or flipped on the way: an error or a header, never a panic, a hang or a
+//! disagreement between the ways to read.
+
+mod common;
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use common::raw::*;
+use gguf_codec::{ArrayRef, Error, Gguf, HeaderParser, Limits, Progress};
+use proptest::prelude::*;
+
+#[test]
+fn every_prefix_of_a_valid_file_fails_cleanly() {
+    every_format(|format| {
+        let raw = everything(format);
+        let header_len = raw.ok().header_len() as usize;
+        for len in 0..raw.bytes.len() {
+            let outcome = agree(&raw.bytes[..len], Limits::default());
+            assert_eq!(outcome.is_ok(), len >= header_len, "{len}");
+            // Only the last tensor's padding may be missing, and the last tensor has no bytes here.
+            let error = Gguf::parse(&raw.bytes[..len]).unwrap_err();
+            assert!(error.offset().is_some_and(|offset| offset <= len as u64), "{error}");
+        }
+    });
+}
+
+#[test]
+fn every_byte_flipped_is_survived_alike() {
+    for format in [(1, true), (3, false)] {
+        let raw = everything(format);
+        let header_len = raw.ok().header_len() as usize;
+        for at in 0..header_len {
+            for flip in [1, 0x80, 0xff] {
+                let mut bytes = raw.bytes.clone();
+                bytes[at] ^= flip;
+                let _ = agree(&bytes, Limits::default());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_broke_other_readers() {
+    let format = (3, false);
+    // A tiny file that declares a huge tensor, huge arrays, huge counts.
+    Raw::new(format, 1, 0).tensor("t", &[1 << 40], 0, 0).pad(32).parse().unwrap_err();
+    for element in 0..13 {
+        for count in [1 << 28, 1 << 30, 1 << 40, u64::MAX] {
+            Raw::new(format, 0, 1).array("k", element, count).zeros(100).parse().unwrap_err();
+        }
+    }
+    for count in [1 << 20, 1 << 40, u64::MAX] {
+        Raw::new(format, count, 0).zeros(100).parse().unwrap_err();
+        Raw::new(format, 0, count).zeros(100).parse().unwrap_err();
+    }
+    // A hundred thousand arrays in each other.
+    let start = Raw::new(format, 0, 1).key("k", ARRAY);
+    let nested = (0..100_000).fold(start, |raw, _| raw.u32(ARRAY).len(1));
+    assert!(matches!(nested.parse(), Err(Error::Limit { limit: 4, .. })));
+    let deep = Limits { max_array_depth: u32::MAX, ..Limits::default() };
+    Gguf::options().limits(deep).parse(&nested.bytes).unwrap_err();
+    // A key a megabyte long does not make a message a megabyte long.
+    let raw = Raw::new(format, 0, 1).key("k".repeat(1 << 20), 99).zeros(64);
+    assert!(raw.parse().unwrap_err().to_string().len() < 1000);
+    let raw = Raw::new(format, 0, 1).key("\n\u{1b}[2J", 99).zeros(64);
+    assert!(!raw.parse().unwrap_err().to_string().contains('\u{1b}'));
+}
+
+#[test]
+fn many_keys_tensors_and_arrays_take_linear_time() {
+    const COUNT: u64 = 20_000;
+    let format = (3, false);
+    let mut raw = Raw::new(format, COUNT, COUNT);
+    for i in 0..COUNT {
+        raw = raw.key(format!("key.{i}"), U64).u64(i);
+    }
+    for i in 0..COUNT {
+        raw = raw.tensor(format!("blk.{i}.weight"), &[8], 0, i * 32);
+    }
+    let raw = raw.pad(32).zeros(COUNT as usize * 32);
+    let start = Instant::now();
+    let gguf = raw.parse().unwrap();
+    for i in 0..COUNT {
+        assert_eq!(gguf.metadata().get::<u64>(&format!("key.{i}")).unwrap(), i);
+        assert_eq!(gguf.tensor_info(&format!("blk.{i}.weight")).unwrap().offset(), i * 32);
+    }
+    // Quadratic would be 800 million comparisons of names: far above this on any machine.
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+
+    // However the bytes come: a value of a megabyte behind a key of a megabyte, and arrays in arrays.
+    let mut raw = Raw::new(format, 0, 2).key("k".repeat(1 << 17), STRING).string("v".repeat(1 << 17));
+    raw = raw.array("nested", ARRAY, 5000);
+    for _ in 0..5000 {
+        raw = raw.u32(STRING).len(1).string("s");
+    }
+    let start = Instant::now();
+    let mut parser = HeaderParser::new(Limits::default());
+    for len in 0..raw.bytes.len() {
+        assert!(matches!(parser.advance(&raw.bytes[..len]).unwrap(), Progress::NeedMore(_)));
+    }
+    assert_eq!(parser.advance(&raw.bytes).unwrap(), Progress::Done);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_large_vocabulary_takes_few_reads() {
+    struct Counted<'a>(&'a [u8], usize);
+    impl std::io::Read for Counted<'_> {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            self.1 += 1;
+            self.0.read(into)
+        }
+    }
+    let mut raw = Raw::new((3, false), 1, 1).array("tokens", STRING, 100_000);
+    for i in 0..100_000 {
+        raw = raw.string(format!("token{i}"));
+    }
+    let raw = raw.tensor("t", &[1], 0, 0).pad(32).zeros(4);
+    let mut reader = Counted(&raw.bytes, 0);
+    let gguf = Gguf::read_header(&mut reader).unwrap();
+    assert_eq!((raw.bytes.len() - reader.0.len()) as u64, gguf.header_len());
+    assert!(reader.1 < 100, "{} reads", reader.1);
+    let tokens: ArrayRef = gguf.metadata().get("tokens").unwrap();
+    assert_eq!(tokens.iter_as::<&str>().nth(99_999).unwrap().unwrap(), "token99999");
+}
+
+#[test]
+fn header_length_is_limited() {
+    every_format(|format| {
+        let raw = everything(format);
+        let len = raw.ok().header_len();
+        let limited = |max_header_bytes| Limits { max_header_bytes, ..Limits::default() };
+        agree(&raw.bytes, limited(len)).unwrap();
+        for max in 0..len {
+            let error = agree(&raw.bytes, limited(max)).unwrap_err();
+            assert!(error.starts_with("Limit"), "{max}: {error}");
+        }
+    });
+}
+
+#[test]
+fn bytes_that_change_behind_the_index_do_no_harm() {
+    /// Shows other bytes from the second look on.
+    struct Fickle(Vec<Vec<u8>>, Cell<usize>);
+    impl AsRef<[u8]> for Fickle {
+        fn as_ref(&self) -> &[u8] {
+            let look = self.1.replace(self.1.get() + 1);
+            &self.0[if look == 0 { 0 } else { 1 + look % (self.0.len() - 1) }]
+        }
+    }
+    every_format(|format| {
+        let good = everything(format).bytes;
+        let mut shown = vec![good.clone(), Vec::new(), vec![0xff; good.len()], vec![0; good.len()]];
+        shown.extend((0..good.len()).step_by(7).map(|len| good[..len].to_vec()));
+        shown.extend((0..good.len()).map(|at| {
+            let mut bytes = good.clone();
+            bytes[at] ^= 0x41;
+            bytes
+        }));
+        let looks = shown.len();
+        let gguf = Gguf::parse(Fickle(shown, Cell::new(0))).unwrap();
+        for _ in 0..looks {
+            for (key, value) in gguf.metadata() {
+                let _ = (key.len(), value.to_string(), value.to_owned());
+            }
+            for info in gguf.tensors() {
+                let _ = info.tensor().map(|tensor| tensor.bytes().len());
+            }
+            let _ = (gguf.tensor("norm").is_ok(), gguf.metadata().get::<f32>("f32").is_ok());
+            let _ =
+                (gguf.has_final_padding(), format!("{gguf:?} {:?} {:?}", gguf.metadata(), gguf.tensors()));
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_fails_is_reported() {
+    struct Failing;
+    impl std::io::Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::ConnectionReset.into())
+        }
+    }
+    assert!(matches!(Gguf::read_header(Failing), Err(Error::Io { .. })));
+    let missing = Gguf::read("/no/such/file.gguf").unwrap_err();
+    assert!(missing.to_string().contains("/no/such/file.gguf"), "{missing}");
+}
+
+#[test]
+#[cfg(feature = "mmap")]
+fn files_are_mapped_and_read_alike() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.gguf");
+    let raw = everything((3, false));
+    std::fs::write(&path, &raw.bytes).unwrap();
+    let (mapped, read) = (Gguf::open(&path).unwrap(), Gguf::read(&path).unwrap());
+    assert!(mapped.metadata().iter().eq(read.metadata()));
+    assert_eq!(mapped.tensor("norm").unwrap().bytes(), read.tensor("norm").unwrap().bytes());
+    assert_eq!(mapped.into_inner().as_ref(), raw.bytes);
+    std::fs::write(&path, b"").unwrap();
+    assert_eq!(Gguf::open(&path).unwrap_err().offset(), Some(0));
+    assert!(matches!(Gguf::open(directory.path()), Err(Error::Io { .. })));
+}
+
+fn any_format() -> impl Strategy<Value = (u32, bool)> {
+    prop::sample::select(FORMATS.to_vec())
+}
+
+proptest! {
+    #[test]
+    fn mutated_files_are_read_alike_in_every_way(
+        format in any_format(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        limit in prop::option::of(0u64..1200),
+    ) {
+        let mut bytes = everything(format).bytes;
+        for (at, value) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let max_header_bytes = limit.unwrap_or(1 << 30);
+        let _ = agree(&bytes, Limits { max_header_bytes, ..Limits::default() });
+    }
+
+    #[test]
+    fn small_numbers_in_random_places_are_read_alike(
+        format in any_format(),
+        counts in (0u64..4, 0u64..4),
+        body in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(8), Just(9), any::<u8>()], 0..200),
+    ) {
+        let raw = Raw::new(format, counts.0, counts.1).raw(&body);
+        let _ = agree(&raw.bytes, Limits::default());
+    }
+
+    #[test]
+    fn read_sizes_make_no_difference(format in any_format(), pieces in prop::collection::vec(1usize..300, 1..9)) {
+        let raw = everything(format);
+        let (mut len, mut parser) = (0, HeaderParser::new(Limits::default()));
+        for piece in pieces.iter().cycle() {
+            match parser.advance(&raw.bytes[..len]).unwrap() {
+                Progress::NeedMore(more) => {
+                    prop_assert!(len as u64 + more <= raw.parse().unwrap().header_len());
+                    len = (len + piece).min(raw.bytes.len());
+                }
+                Progress::Done => break,
+            }
+        }
+        let gguf = parser.finish(&raw.bytes[..len]).unwrap();
+        prop_assert_eq!(gguf.metadata().len(), 17);
+    }
+}

@@ -1,0 +1,189 @@
+//! Metadata as a user meets it: order, typed getters, arrays, errors that say what is there.
+
+mod common;
+
+use common::raw::*;
+use gguf_codec::{Array, ArrayRef, Error, Gguf, Value, ValueRef, ValueType};
+
+#[test]
+fn every_type_in_file_order() {
+    let mut seen = Vec::new();
+    every_format(|format| {
+        let raw = everything(format);
+        let gguf = raw.ok();
+        let metadata = gguf.metadata();
+        assert_eq!((metadata.len(), metadata.is_empty()), (17, false));
+        let keys: Vec<_> = metadata.iter().map(|(key, _)| key).collect();
+        let expected = "u8 i8 u16 i16 u32 i32 f32 yes no string bytes u64 i64 f64 numbers strings nested";
+        assert_eq!(keys.join(" "), expected);
+        let backwards: Vec<_> = metadata.into_iter().rev().map(|(key, _)| key).collect();
+        assert!(keys.iter().rev().eq(&backwards));
+
+        assert_eq!(metadata.get::<u8>("u8").unwrap(), 255);
+        assert_eq!(metadata.get::<i8>("i8").unwrap(), -128);
+        assert_eq!(metadata.get::<u16>("u16").unwrap(), 65535);
+        assert_eq!(metadata.get::<i16>("i16").unwrap(), -32768);
+        assert_eq!(metadata.get::<u32>("u32").unwrap(), u32::MAX);
+        assert_eq!(metadata.get::<i32>("i32").unwrap(), i32::MIN);
+        assert_eq!(metadata.get::<f32>("f32").unwrap(), 0.1);
+        assert!(metadata.get::<bool>("yes").unwrap() && !metadata.get::<bool>("no").unwrap());
+        assert_eq!(metadata.get::<&str>("string").unwrap(), "h\u{e9}llo");
+        assert_eq!(metadata.get::<&[u8]>("bytes").unwrap(), [0xff, 0, 0xfe]);
+        assert_eq!(metadata.get::<u64>("u64").unwrap(), u64::MAX);
+        assert_eq!(metadata.get::<i64>("i64").unwrap(), i64::MIN);
+        assert_eq!(metadata.get::<f64>("f64").unwrap(), 0.1);
+        assert_eq!(metadata.value("nested").unwrap().to_string(), "[[true, false], [\"deep\"], [[], [-1]]]");
+        let nested = Array::Array(vec![
+            Array::Bool(vec![true, false]),
+            Array::String(vec![b"deep".to_vec()]),
+            Array::Array(vec![Array::U8(vec![]), Array::I8(vec![-1])]),
+        ]);
+        assert_eq!(metadata.value("nested").unwrap().to_owned(), Value::Array(nested));
+        assert!(metadata.contains("u8") && !metadata.contains("u9") && !metadata.contains(""));
+    });
+    // All formats hold the same values.
+    for format in FORMATS {
+        let raw = everything(format);
+        let gguf = raw.parse().unwrap();
+        seen.push(gguf.metadata().iter().map(|(_, value)| value.to_owned()).collect::<Vec<_>>());
+    }
+    assert!(seen.iter().all(|values| *values == seen[0]));
+    let (little, big) = (everything((3, false)), everything((1, true)));
+    let (little, big) = (little.parse().unwrap(), big.parse().unwrap());
+    assert!(little.metadata().iter().eq(big.metadata()));
+}
+
+#[test]
+fn integers_convert_where_the_value_fits() {
+    let raw = everything((3, false));
+    let gguf = raw.ok();
+    let metadata = gguf.metadata();
+    assert_eq!(metadata.get::<u64>("u8").unwrap(), 255);
+    assert_eq!(metadata.get::<i16>("u8").unwrap(), 255);
+    assert_eq!(metadata.get::<i64>("u32").unwrap(), i64::from(u32::MAX));
+    assert_eq!(metadata.get::<i64>("i8").unwrap(), -128);
+    assert_eq!(metadata.get::<f64>("f32").unwrap(), f64::from(0.1f32));
+    let message = |error: gguf_codec::Error| error.to_string();
+    assert_eq!(message(metadata.get::<i8>("u8").unwrap_err()), "key 'u8' is u8 255, not i8");
+    assert_eq!(message(metadata.get::<u64>("i8").unwrap_err()), "key 'i8' is i8 -128, not u64");
+    assert_eq!(
+        message(metadata.get::<i64>("u64").unwrap_err()),
+        "key 'u64' is u64 18446744073709551615, not i64"
+    );
+    assert_eq!(message(metadata.get::<u32>("f32").unwrap_err()), "key 'f32' is f32 0.1, not u32");
+    assert_eq!(message(metadata.get::<u8>("yes").unwrap_err()), "key 'yes' is bool true, not u8");
+    assert_eq!(message(metadata.get::<bool>("u8").unwrap_err()), "key 'u8' is u8 255, not bool");
+    assert_eq!(message(metadata.get::<f32>("f64").unwrap_err()), "key 'f64' is f64 0.1, not f32");
+    assert_eq!(message(metadata.get::<f32>("u8").unwrap_err()), "key 'u8' is u8 255, not f32");
+    assert_eq!(
+        message(metadata.get::<&str>("bytes").unwrap_err()),
+        "key 'bytes' is a string that is not UTF-8, not a UTF-8 string"
+    );
+    assert_eq!(
+        message(metadata.get::<&str>("strings").unwrap_err()),
+        "key 'strings' is an array of 3 string, not a UTF-8 string"
+    );
+    assert_eq!(
+        message(metadata.get::<ArrayRef>("string").unwrap_err()),
+        "key 'string' is a string, not an array"
+    );
+    assert!(matches!(metadata.get::<u32>("none"), Err(Error::MissingKey { key }) if key == "none"));
+    assert_eq!(metadata.get_opt::<u32>("none").unwrap(), None);
+    assert_eq!(metadata.get_opt::<u32>("u8").unwrap(), Some(255));
+    assert!(matches!(metadata.get_opt::<u32>("f32"), Err(Error::WrongValue { .. })));
+
+    let raw = Raw::new((3, false), 0, 3)
+        .key("half", F64)
+        .f64(0.5)
+        .key("nan", F64)
+        .f64(f64::NAN)
+        .key("big", F64)
+        .f64(1e300);
+    let gguf = raw.ok();
+    assert_eq!(gguf.metadata().get::<f32>("half").unwrap(), 0.5);
+    assert!(gguf.metadata().get::<f32>("nan").unwrap().is_nan());
+    gguf.metadata().get::<f32>("big").unwrap_err();
+}
+
+#[test]
+fn arrays_are_iterated_converted_and_viewed() {
+    every_format(|format| {
+        let raw = everything(format);
+        let gguf = raw.ok();
+        let numbers: ArrayRef = gguf.metadata().get("numbers").unwrap();
+        assert_eq!((numbers.element_type(), numbers.len(), numbers.is_empty()), (ValueType::U16, 3, false));
+        assert!(numbers.iter().eq([1, 2, 3].map(ValueRef::U16)));
+        assert_eq!(numbers.iter().len(), 3);
+        assert_eq!(numbers.iter().nth(2), Some(ValueRef::U16(3)));
+        assert_eq!(numbers.iter().nth(3), None);
+        assert_eq!(numbers.iter_as::<u8>().collect::<Result<Vec<_>, _>>().unwrap(), [1, 2, 3]);
+        assert_eq!(numbers.as_slice::<u32>(), None);
+        assert_eq!(numbers.as_slice::<u8>(), None);
+        if let Some(slice) = numbers.as_slice::<u16>() {
+            assert!(!format.1 && slice == [1, 2, 3]);
+        }
+        let strings: ArrayRef = gguf.metadata().get("strings").unwrap();
+        assert_eq!(strings.iter_as::<&str>().collect::<Result<Vec<_>, _>>().unwrap(), ["a", "", "ccc"]);
+        assert_eq!(strings.iter().nth(2), Some(ValueRef::String(b"ccc")));
+        let error = strings.iter_as::<bool>().next().unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "element 0 of the array is a string, not bool");
+        let nested: ArrayRef = gguf.metadata().get("nested").unwrap();
+        assert_eq!(nested.iter().nth(2).unwrap().to_string(), "[[], [-1]]");
+
+        let raw = Raw::new(format, 0, 1).array("k", I8, 4).raw(&[1, 2, 254, 255]);
+        let gguf = raw.ok();
+        let bytes: ArrayRef = gguf.metadata().get("k").unwrap();
+        assert_eq!(bytes.as_slice::<i8>(), Some(&[1, 2, -2, -1][..]));
+    });
+}
+
+#[test]
+fn a_view_is_had_exactly_where_it_is_aligned() {
+    let raw = Raw::new((3, false), 0, 1).array("k", F32, 3).f32(1.0).f32(2.0).f32(3.0);
+    let mut views = 0;
+    for shift in 0..4 {
+        let bytes = [vec![0; shift], raw.bytes.clone()].concat();
+        let gguf = Gguf::options().offset(shift as u64).parse(&bytes).unwrap();
+        let array: ArrayRef = gguf.metadata().get("k").unwrap();
+        if let Some(slice) = array.as_slice::<f32>() {
+            assert_eq!(slice, [1.0, 2.0, 3.0]);
+            views += 1;
+        }
+    }
+    assert_eq!(views, usize::from(cfg!(target_endian = "little")));
+}
+
+#[test]
+fn values_are_shown_short() {
+    let long = "x".repeat(100);
+    let raw = (0..100).fold(
+        Raw::new((3, false), 0, 3)
+            .key("a", STRING)
+            .string(&long)
+            .key("b", STRING)
+            .string("a\n\"\u{1b}")
+            .array("c", I32, 100),
+        |raw, i| raw.u32(i),
+    );
+    let gguf = raw.ok();
+    let shown = |key| gguf.metadata().value(key).unwrap().to_string();
+    assert_eq!(shown("a"), format!("\"{}…\" (100 bytes)", "x".repeat(60)));
+    assert_eq!(shown("b"), r#""a\n\"\u{1b}""#);
+    assert_eq!(shown("c"), "[0, 1, 2, 3, 4, 5, …] (100 i32)");
+}
+
+#[test]
+fn values_are_made_from_rust_types() {
+    assert_eq!(Value::from(7u32), Value::U32(7));
+    assert_eq!(Value::from(true), Value::Bool(true));
+    assert_eq!(Value::from("x"), Value::String(b"x".to_vec()));
+    assert_eq!(Value::from(String::from("x")), Value::String(b"x".to_vec()));
+    assert_eq!(Value::from(vec![1.5f32]), Value::Array(Array::F32(vec![1.5])));
+    assert_eq!(Value::from(&[1i64, 2][..]), Value::Array(Array::I64(vec![1, 2])));
+    assert_eq!(Value::from(["a", "b"]), Value::from(vec![String::from("a"), String::from("b")]));
+    assert_eq!(Value::from(Vec::<String>::new()).value_type(), ValueType::Array);
+    for id in 0..13 {
+        assert_eq!(ValueType::try_from(id).unwrap().id(), id);
+    }
+    assert!(ValueType::try_from(13).unwrap_err().to_string().contains("13"));
+}
