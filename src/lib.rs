@@ -21,8 +21,9 @@ pub use codec::{par_dequantize, par_quantize};
 #[cfg(feature = "mmap")]
 pub use container::Mapped;
 pub use container::{
-    Array, ArrayIter, ArrayIterAs, ArrayRef, Element, FromValue, Gguf, GgufOptions, HeaderParser, Metadata,
-    MetadataIter, Progress, TensorInfo, TensorIter, Value, ValueRef, ValueType,
+    Array, ArrayIter, ArrayIterAs, ArrayRef, AtomicFile, DataWriter, Element, FromValue, Gguf, GgufOptions,
+    HeaderParser, Metadata, MetadataIter, Progress, Sink, TensorInfo, TensorIter, TensorWriter, Value,
+    ValueRef, ValueType, Writer,
 };
 pub use error::{Error, Place, Problem, Result};
 pub use ggml_type::GgmlType;

@@ -1,7 +1,9 @@
 //! The file: its header, its metadata and its table of tensors.
 
 mod array;
+mod atomic;
 mod cursor;
+mod encode;
 mod from_value;
 mod gguf;
 mod header;
@@ -14,8 +16,10 @@ mod name_index;
 mod options;
 mod tensor_info;
 mod value;
+mod writer;
 
 pub use array::{ArrayIter, ArrayIterAs, ArrayRef, Element};
+pub use atomic::AtomicFile;
 pub use from_value::FromValue;
 pub use gguf::Gguf;
 pub use incremental::{HeaderParser, Progress};
@@ -25,3 +29,4 @@ pub use metadata::{Metadata, MetadataIter};
 pub use options::GgufOptions;
 pub use tensor_info::{TensorInfo, TensorIter};
 pub use value::{Array, Value, ValueRef, ValueType};
+pub use writer::{DataWriter, Sink, TensorWriter, Writer};

@@ -1,0 +1,201 @@
+//! [`AtomicFile`]: a file that appears whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::writer::{Sealed, Sink};
+use crate::error::{Error, Result};
+
+/// Small writes are gathered to this many bytes.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How many symbolic links may lead to the target, as Linux counts.
+const MAX_LINKS: usize = 40;
+
+/// The file that [`Writer::create`](crate::Writer::create) makes: written beside its target under a temporary
+/// name, and moved there when it is whole.
+///
+/// Until then, and for ever after a drop, an error or a crash, the target stays as it was. A drop or an error
+/// also removes the temporary file; only a crash leaves it, as `.NAME.PID-N.tmp`.
+#[derive(Debug)]
+pub struct AtomicFile {
+    // Before `temporary`, so that the file is closed when its name is removed.
+    file: BufWriter<File>,
+    temporary: Temporary,
+    target: PathBuf,
+    /// The target as the caller wrote it, for messages.
+    shown: PathBuf,
+}
+
+impl AtomicFile {
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let failed = |error| Error::io(format!("create '{}'", path.display()), error);
+        let target = follow_links(path).map_err(failed)?;
+        let replaced = match fs::metadata(&target) {
+            Ok(metadata) if metadata.is_file() => Some(metadata),
+            Ok(_) => {
+                let message = "there is something that is not a regular file; to write into a device or a pipe, \
+                               open it and give it to Writer::new";
+                return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, message)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let (file, temporary) = Temporary::create_beside(&target, replaced.as_ref()).map_err(failed)?;
+        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        Ok(AtomicFile { file, temporary, target, shown: path.to_owned() })
+    }
+}
+
+impl Sealed for AtomicFile {}
+
+impl Sink for AtomicFile {
+    type Output = ();
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn action(&self) -> String {
+        format!("write '{}'", self.shown.display())
+    }
+
+    /// Syncs before the rename: the other way round, a crash can leave the name pointing at an empty file.
+    fn complete(self) -> Result<()> {
+        let failed = |what: &str, error| Error::io(format!("{what} '{}'", self.shown.display()), error);
+        let file = self.file.into_inner().map_err(|error| failed("write", error.into_error()))?;
+        file.sync_all().map_err(|error| failed("sync", error))?;
+        drop(file);
+        self.temporary.rename_to(&self.target).map_err(|error| failed("put the finished file at", error))?;
+        sync_folder(&self.target).map_err(|error| failed("sync the folder of", error))
+    }
+}
+
+/// A file that is removed when this is dropped.
+#[derive(Debug)]
+struct Temporary {
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Temporary {
+    /// Makes a file in `target`'s folder, since a rename is atomic only within one file system, with the
+    /// permissions of the file it will replace.
+    fn create_beside(target: &Path, replaced: Option<&Metadata>) -> io::Result<(File, Self)> {
+        /// Distinguishes the files of one process.
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        loop {
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let path = target.with_file_name(temporary_name(&name.to_string_lossy(), number));
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true);
+            restrict(&mut options, replaced);
+            match options.open(&path) {
+                Ok(file) => {
+                    let temporary = Temporary { path, renamed: false };
+                    keep_permissions(&file, replaced)?;
+                    return Ok((file, temporary));
+                }
+                // Left by a crashed process that had the same id, or made by one in another namespace.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn rename_to(mut self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)?;
+        self.renamed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.renamed {
+            // Nobody is left to tell.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// `.NAME.PID-N.tmp`, with NAME cut so that the whole stays within the 255 bytes that file systems allow.
+fn temporary_name(name: &str, number: u64) -> OsString {
+    const MAX_NAME_BYTES: usize = 200;
+    let end = (0..=name.len().min(MAX_NAME_BYTES)).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
+    format!(".{}.{}-{number}.tmp", &name[..end], std::process::id()).into()
+}
+
+/// The absolute path of the file that `path` stands for, which need not exist. Absolute, so that the target
+/// does not move with the current directory.
+fn follow_links(path: &Path) -> io::Result<PathBuf> {
+    let mut target = std::path::absolute(path)?;
+    for _ in 0..MAX_LINKS {
+        match fs::read_link(&target) {
+            // Joining replaces the whole where the link is absolute.
+            Ok(link) => target = target.parent().unwrap_or(Path::new("")).join(link),
+            // Not a link, or nothing there: what is wrong with it, if anything, shows when it is used.
+            Err(_) => return Ok(target),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+/// Creates the file with no more permissions than the one it replaces: setting them later would leave a moment
+/// in which others can open a private model.
+#[cfg(unix)]
+fn restrict(options: &mut OpenOptions, replaced: Option<&Metadata>) {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    if let Some(metadata) = replaced {
+        options.mode(metadata.permissions().mode() & 0o777);
+    }
+}
+
+/// Gives back the permissions that the process's umask took away.
+#[cfg(unix)]
+fn keep_permissions(file: &File, replaced: Option<&Metadata>) -> io::Result<()> {
+    replaced.map_or(Ok(()), |metadata| file.set_permissions(metadata.permissions()))
+}
+
+#[cfg(not(unix))]
+fn restrict(_options: &mut OpenOptions, _replaced: Option<&Metadata>) {}
+
+#[cfg(not(unix))]
+fn keep_permissions(_file: &File, _replaced: Option<&Metadata>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes the rename itself survive a crash.
+#[cfg(unix)]
+fn sync_folder(target: &Path) -> io::Result<()> {
+    let Some(folder) = target.parent() else { return Ok(()) };
+    match File::open(folder)?.sync_all() {
+        // Some network file systems cannot, and there it is not needed.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Other systems do not let a folder be synced.
+#[cfg(not(unix))]
+fn sync_folder(_target: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_names_are_cut_at_a_character() {
+        assert!(temporary_name("model.gguf", 3).to_string_lossy().starts_with(".model.gguf."));
+        let long = temporary_name(&format!("a{}", "é".repeat(150)), u64::MAX);
+        assert!(long.len() <= 255 && long.to_string_lossy().contains("éé."), "{long:?}");
+    }
+}

@@ -1,0 +1,52 @@
+//! [`Writer::copy_header_from`]: everything that another file says about itself.
+
+use super::{Sink, Writer};
+use crate::container::gguf::Gguf;
+use crate::error::Result;
+
+/// What the versions that can be written begin with: version 1 becomes the newest.
+const OLDEST_WRITTEN: u32 = 2;
+
+impl<S: Sink> Writer<S> {
+    /// Takes over what `file` says about itself: version (3 for a file of version 1), byte order, all metadata
+    /// with the alignment in it, every tensor's declaration, and whether it ends with padding.
+    ///
+    /// With the tensors copied behind it, and nothing changed, the file is byte-identical. Keys may be set or
+    /// removed after, the byte order changed, and tensors added. Keys and tensors that were declared before stay
+    /// in front.
+    ///
+    /// ```
+    /// use gguf_codec::{Gguf, Value, Writer};
+    ///
+    /// # let mut writer = Writer::new(Vec::new());
+    /// # writer.tensor("t", &[2], gguf_codec::GgmlType::I8)?;
+    /// # let mut data = writer.write_header()?;
+    /// # data.write_tensor("t", &[1, 2])?;
+    /// # let file = data.finish()?;
+    /// let model = Gguf::parse(&file)?;
+    /// let mut writer = Writer::new(Vec::new());
+    /// writer.copy_header_from(&model)?;
+    /// let mut data = writer.write_header()?;
+    /// for tensor in model.tensors() {
+    ///     data.copy_tensor(&tensor.tensor()?)?;
+    /// }
+    /// assert_eq!(data.finish()?, file);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Write`](crate::Error::Write) where a tensor's name is declared already.
+    pub fn copy_header_from<B: AsRef<[u8]>>(&mut self, file: &Gguf<B>) -> Result<&mut Self> {
+        let version = file.version();
+        self.version(if version < OLDEST_WRITTEN { 3 } else { version })?;
+        self.byte_order(file.byte_order());
+        self.final_padding(file.has_final_padding());
+        for (key, value) in file.metadata() {
+            self.metadata_ref(key, value)?;
+        }
+        for tensor in file.tensors() {
+            self.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,408 @@
+//! [`DataWriter`] and [`TensorWriter`]: the tensors' data, in the order in which they were declared.
+
+use std::fmt;
+
+use super::Shape;
+use super::header::{Declared, Header, wrong};
+use super::sink::{Sink, put, put_zeros};
+use crate::byte_order::ByteOrder;
+use crate::codec::{self, BlockFormat, quantize, swap_byte_order};
+use crate::container::layout::align_up;
+use crate::error::{Error, Result};
+use crate::{GgmlType, Tensor};
+
+/// Values and blocks are turned into file bytes this many at a time, or one row or block where that is more.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The second stage of writing a GGUF: the header is written, and the tensors' data follows, in the order in
+/// which the tensors were declared.
+///
+/// The file is whole when [`finish`](Self::finish) succeeds. After an error inside a tensor, or a tensor begun
+/// and not finished, the file is given up: everything else fails with a message that names that tensor.
+#[must_use = "the file is not whole before `finish`"]
+pub struct DataWriter<S: Sink> {
+    sink: S,
+    tensors: Vec<Declared>,
+    /// Position in `tensors` of the first that is not finished.
+    next: usize,
+    /// Whether that one was begun.
+    begun: bool,
+    /// Its bytes that are in the file.
+    written: u64,
+    order: ByteOrder,
+    alignment: u32,
+    final_padding: bool,
+    /// Why the file is given up.
+    broken: Option<String>,
+    /// Blocks on their way into the file; kept between calls for its memory, not for what is in it.
+    buffer: Vec<u8>,
+}
+
+impl<S: Sink> DataWriter<S> {
+    pub(super) fn new(sink: S, header: Header, alignment: u32) -> Self {
+        DataWriter {
+            sink,
+            next: 0,
+            begun: false,
+            written: 0,
+            order: header.order,
+            alignment,
+            final_padding: header.final_padding,
+            tensors: header.into_tensors(),
+            broken: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The tensor whose data comes next, or `None` when all are written.
+    pub fn next_tensor(&self) -> Option<(&str, Shape, GgmlType)> {
+        self.tensors.get(self.next).map(|tensor| (tensor.name.as_str(), tensor.shape, tensor.ty))
+    }
+
+    /// The byte order of the file, which is that of the bytes that [`write_tensor`](Self::write_tensor) and
+    /// [`TensorWriter::write_bytes`] take.
+    pub fn byte_order(&self) -> ByteOrder {
+        self.order
+    }
+
+    /// Writes the next tensor from its bytes, which are in the file's byte order and without padding.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin), and [`Error::Write`] where the number of bytes is not the tensor's. These leave
+    /// the file as it was. [`Error::Io`] gives it up.
+    pub fn write_tensor(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut tensor = self.begin_of(name, bytes.len() as u64)?;
+        tensor.write_bytes(bytes)?;
+        tensor.finish()
+    }
+
+    /// Writes the next tensor as another file has it, under the same name, in this file's byte order.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin), and [`Error::Write`] where it was declared with another shape or type, or is in
+    /// the other byte order and of a type that this crate has no codec for. These leave the file as it was.
+    /// [`Error::Io`] gives it up.
+    pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
+        let name = tensor.name();
+        let declared = self.expect_next(name)?;
+        let (shape, ty) = (tensor.shape(), tensor.ggml_type());
+        if (declared.shape, declared.ty) != (shape, ty) {
+            let Declared { shape: wanted_shape, ty: wanted_ty, .. } = declared;
+            return Err(wrong(format!(
+                "tensor '{}' is {ty} of shape {shape}, and was declared as {wanted_ty} of shape {wanted_shape}",
+                name.escape_debug()
+            )));
+        }
+        if tensor.byte_order() != self.order && codec::find(ty).is_none() {
+            return Err(wrong(format!(
+                "tensor '{}' cannot be copied into the other byte order: this crate does not know the numbers in \
+                 blocks of {ty}",
+                name.escape_debug()
+            )));
+        }
+        let mut writer = self.begin_of(name, tensor.bytes().len() as u64)?;
+        writer.guarded(|writer| writer.put_blocks(tensor.bytes(), tensor.byte_order()))?;
+        writer.finish()
+    }
+
+    /// Begins the next tensor, for writing it in pieces.
+    ///
+    /// One tensor is written at a time:
+    ///
+    /// ```compile_fail,E0499
+    /// # use gguf_codec::{GgmlType, Writer};
+    /// # let mut writer = Writer::new(Vec::new());
+    /// # writer.tensor("a", &[1], GgmlType::I8)?.tensor("b", &[1], GgmlType::I8)?;
+    /// let mut data = writer.write_header()?;
+    /// let mut a = data.begin("a")?;
+    /// let mut b = data.begin("b")?;
+    /// a.write_bytes(&[1])?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Write`] where `name` is not the next tensor; the message says which is, and the file stays as it
+    /// was.
+    pub fn begin(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
+        self.expect_next(name)?;
+        self.begun = true;
+        Ok(TensorWriter { file: self })
+    }
+
+    /// Ends the file: flushes a stream and gives it back, or syncs a file and moves it to its place.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where a tensor is not written, and [`Error::Io`] where writing fails. What
+    /// [`Writer::create`](crate::Writer::create) was to replace is then still there, and whole; only an error at
+    /// syncing the folder comes after it was replaced.
+    pub fn finish(self) -> Result<S::Output> {
+        self.check_between_tensors()?;
+        if let Some(missing) = self.tensors.get(self.next) {
+            let (name, left) = (missing.name.escape_debug(), self.tensors.len() - self.next);
+            return Err(wrong(format!(
+                "tensor '{name}' was declared and is not written: {left} of {} tensors are missing",
+                self.tensors.len()
+            )));
+        }
+        self.sink.complete()
+    }
+
+    fn check_not_broken(&self) -> Result<()> {
+        self.broken.as_ref().map_or(Ok(()), |why| Err(wrong(format!("the file is given up: {why}"))))
+    }
+
+    /// Refuses where a tensor was begun and left, which the borrow of its [`TensorWriter`] having ended shows.
+    fn check_between_tensors(&self) -> Result<()> {
+        self.check_not_broken()?;
+        match self.tensors.get(self.next) {
+            Some(Declared { name, bytes, .. }) if self.begun => Err(wrong(format!(
+                "the file is given up: tensor '{}' was dropped before its `finish`, after {} of {bytes} bytes",
+                name.escape_debug(),
+                self.written
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin_of(&mut self, name: &str, bytes: u64) -> Result<TensorWriter<'_, S>> {
+        let declared = self.expect_next(name)?;
+        if declared.bytes != bytes {
+            let Declared { shape, ty, bytes: wanted, .. } = declared;
+            return Err(wrong(format!(
+                "tensor '{}' was given {bytes} bytes, and {ty} of shape {shape} takes {wanted}",
+                name.escape_debug()
+            )));
+        }
+        self.begin(name)
+    }
+
+    fn expect_next(&self, name: &str) -> Result<&Declared> {
+        self.check_between_tensors()?;
+        let shown = name.escape_debug();
+        match self.tensors.get(self.next) {
+            Some(next) if next.name == name => Ok(next),
+            next => Err(wrong(match (self.tensors.iter().position(|tensor| tensor.name == name), next) {
+                (None, _) => format!("tensor '{shown}' was not declared before the header was written"),
+                (Some(_), Some(next)) if !self.is_written(name) => format!(
+                    "tensor '{shown}' cannot be written yet: '{}' was declared before it and comes first",
+                    next.name.escape_debug()
+                ),
+                (Some(_), _) => format!("tensor '{shown}' is written already"),
+            })),
+        }
+    }
+
+    fn is_written(&self, name: &str) -> bool {
+        self.tensors[..self.next].iter().any(|tensor| tensor.name == name)
+    }
+}
+
+impl<S: Sink> fmt::Debug for DataWriter<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataWriter")
+            .field("next", &self.next_tensor())
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One tensor, written in pieces that follow each other: bytes, blocks or values.
+///
+/// Every error gives the file up, and so does a drop before [`finish`](Self::finish).
+#[must_use = "the tensor is not whole before `finish`"]
+pub struct TensorWriter<'a, S: Sink> {
+    file: &'a mut DataWriter<S>,
+}
+
+impl<S: Sink> TensorWriter<'_, S> {
+    /// Bytes that are still to come.
+    pub fn remaining(&self) -> u64 {
+        self.declared().bytes - self.file.written
+    }
+
+    /// Writes bytes as they are: they must be in the file's byte order. Pieces may be cut anywhere.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where there are more than [`remaining`](Self::remaining), and [`Error::Io`].
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.guarded(|tensor| {
+            tensor.expect_room(bytes.len() as u64)?;
+            tensor.put(bytes)
+        })
+    }
+
+    /// Writes blocks, in the file's byte order.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] where the tensor is not of the blocks' type. [`Error::Write`] where there are more
+    /// than remain, or pieces before ended within a block. [`Error::Io`].
+    pub fn write_blocks<F: BlockFormat>(&mut self, blocks: &[F::Block]) -> Result<()> {
+        self.guarded(|tensor| {
+            let Declared { name, ty, .. } = tensor.declared();
+            if *ty != F::TYPE {
+                return Err(Error::WrongType { tensor: name.clone(), found: *ty, wanted: F::TYPE });
+            }
+            tensor.put_blocks(bytemuck::cast_slice(blocks), ByteOrder::Little)
+        })
+    }
+
+    /// Quantizes rows of values and writes them; for plain types, converts them. Bytes are those that
+    /// [`quantize`](crate::quantize) makes, in the file's byte order.
+    ///
+    /// `values` are whole rows, at most as many as remain. `importance` has a weight for each value of a row,
+    /// applied to every row; plain types do not use it. Memory: 64 KiB, or one row where that is more.
+    ///
+    /// # Errors
+    /// [`Error::Write`], naming the tensor, where `values` are not whole rows or more than remain, pieces before
+    /// ended within a row, `importance` is not as long as a row, or `quantize` refuses: the type, or a value that
+    /// is not finite. [`Error::Io`].
+    pub fn write_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
+        self.guarded(|tensor| tensor.put_values(values, importance))
+    }
+
+    /// Ends the tensor and writes the padding after it.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where bytes are missing, and [`Error::Io`].
+    pub fn finish(mut self) -> Result<()> {
+        self.guarded(|tensor| {
+            let missing = tensor.remaining();
+            if missing > 0 {
+                let Declared { bytes, .. } = tensor.declared();
+                return Err(
+                    tensor.wrong(format!("ends too early: {missing} of its {bytes} bytes are missing"))
+                );
+            }
+            let is_last = tensor.file.next + 1 == tensor.file.tensors.len();
+            if !is_last || tensor.file.final_padding {
+                // The layout has checked that the padded file can be counted.
+                let written = tensor.file.written;
+                let end = align_up(written, tensor.file.alignment).unwrap_or(written);
+                put_zeros(&mut tensor.file.sink, end - written)?;
+            }
+            tensor.file.next += 1;
+            tensor.file.begun = false;
+            tensor.file.written = 0;
+            Ok(())
+        })
+    }
+
+    /// The tensor being written: `begin` has found it there, and only `finish` moves on.
+    fn declared(&self) -> &Declared {
+        &self.file.tensors[self.file.next]
+    }
+
+    fn wrong(&self, problem: impl fmt::Display) -> Error {
+        wrong(format!("tensor '{}' {problem}", self.declared().name.escape_debug()))
+    }
+
+    /// Refuses when the file is given up, and gives it up on an error: part of the data may then be in it.
+    fn guarded(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.file.check_not_broken()?;
+        write(self).inspect_err(|error| {
+            let name = self.declared().name.escape_debug();
+            self.file.broken = Some(format!("writing tensor '{name}' failed: {error}"));
+        })
+    }
+
+    fn expect_room(&self, bytes: u64) -> Result<()> {
+        let remaining = self.remaining();
+        if bytes <= remaining {
+            return Ok(());
+        }
+        let whole = self.declared().bytes;
+        Err(self.wrong(format!("was given {bytes} more bytes, and only {remaining} of its {whole} remain")))
+    }
+
+    /// Refuses where the pieces before do not end at a whole number of `unit`s.
+    fn expect_boundary(&self, unit: &str, unit_bytes: u64) -> Result<()> {
+        let over = self.file.written.checked_rem(unit_bytes).unwrap_or(0);
+        if over == 0 {
+            return Ok(());
+        }
+        Err(self
+            .wrong(format!("stands {over} bytes within a {unit} of {unit_bytes}, and must be at its end")))
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        put(&mut self.file.sink, bytes)?;
+        self.file.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes whole blocks that are in byte order `from`.
+    fn put_blocks(&mut self, bytes: &[u8], from: ByteOrder) -> Result<()> {
+        let ty = self.declared().ty;
+        self.expect_boundary("block", ty.block_bytes() as u64)?;
+        self.expect_room(bytes.len() as u64)?;
+        if from == self.file.order {
+            return self.put(bytes);
+        }
+        let mut buffer = std::mem::take(&mut self.file.buffer);
+        for blocks in bytes.chunks((BUFFER_BYTES / ty.block_bytes()).max(1) * ty.block_bytes()) {
+            buffer.clear();
+            buffer.extend_from_slice(blocks);
+            swap_byte_order(ty, &mut buffer);
+            self.put(&buffer)?;
+        }
+        self.file.buffer = buffer;
+        Ok(())
+    }
+
+    fn put_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
+        let Declared { ty, shape, .. } = *self.declared();
+        // A row beyond the address space is longer than any slice of whole rows.
+        let row_len = usize::try_from(shape.row_len()).unwrap_or(usize::MAX);
+        let row_bytes = ty.bytes_for(shape.row_len()).unwrap_or(0);
+        if let Some(weights) = importance.map(<[f32]>::len).filter(|&weights| weights != row_len) {
+            return Err(self.wrong(format!("has rows of {row_len} values, and was given {weights} weights")));
+        }
+        if !values.len().is_multiple_of(row_len) {
+            let given = values.len();
+            return Err(
+                self.wrong(format!("was given {given} values, which are not whole rows of {row_len}"))
+            );
+        }
+        self.expect_boundary("row", row_bytes)?;
+        let bytes_of = |values: usize| values / ty.block_len() * ty.block_bytes();
+        self.expect_room(bytes_of(values.len()) as u64)?;
+
+        // Plain types have no rows to keep together: any piece serves as one.
+        let (unit, importance) = if ty.is_quantized() { (row_len, importance) } else { (1, None) };
+        let at_once = (BUFFER_BYTES / bytes_of(unit).max(1)).max(1) * unit;
+        let mut buffer = std::mem::take(&mut self.file.buffer);
+        for (index, rows) in values.chunks(at_once.max(1)).enumerate() {
+            buffer.resize(bytes_of(rows.len()), 0);
+            let row_len = if ty.is_quantized() { row_len } else { rows.len() };
+            quantize(ty, rows, row_len, importance, &mut buffer).map_err(|error| {
+                self.wrong(format!("cannot be written: {}", counted_from(error, index * at_once)))
+            })?;
+            if self.file.order == ByteOrder::Big {
+                swap_byte_order(ty, &mut buffer);
+            }
+            self.put(&buffer)?;
+        }
+        self.file.buffer = buffer;
+        Ok(())
+    }
+}
+
+/// The same error with a value's index counted from the start of the caller's slice, which began `offset`
+/// values before the piece that was quantized.
+pub(super) fn counted_from(error: Error, offset: usize) -> Error {
+    match error {
+        Error::NonFinite { what: "value", index, value } => {
+            Error::NonFinite { what: "value", index: index + offset, value }
+        }
+        error => error,
+    }
+}
+
+impl<S: Sink> fmt::Debug for TensorWriter<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TensorWriter")
+            .field("tensor", &self.declared().name)
+            .field("written", &self.file.written)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,215 @@
+//! [`Header`]: what a file will say about itself, collected before its first byte is written.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use byteorder::{BigEndian, ByteOrder as Order, LittleEndian, WriteBytesExt};
+
+use super::sink::Counter;
+use crate::byte_order::ByteOrder;
+use crate::container::encode::{self, Stored};
+use crate::container::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_NAME_BYTES, align_up};
+use crate::container::value::{Value, ValueType};
+use crate::error::{Error, Result};
+use crate::{GgmlType, Shape};
+
+/// An [`Error::Write`].
+pub(super) fn wrong(message: impl Into<String>) -> Error {
+    Error::Write { message: message.into() }
+}
+
+/// A tensor that the header names.
+#[derive(Debug, Clone)]
+pub(super) struct Declared {
+    pub(super) name: String,
+    pub(super) shape: Shape,
+    pub(super) ty: GgmlType,
+    /// Of its data, without padding.
+    pub(super) bytes: u64,
+}
+
+/// Everything before the tensors' data.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) version: u32,
+    pub(super) order: ByteOrder,
+    pub(super) final_padding: bool,
+    metadata: Vec<(String, Stored)>,
+    /// Positions in `metadata`.
+    keys: HashMap<String, usize>,
+    tensors: Vec<Declared>,
+    /// Positions in `tensors`.
+    names: HashMap<String, usize>,
+}
+
+/// Where the parts of a file lie, in bytes.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// Zeros between the header and the data.
+    pub(super) padding: u64,
+    pub(super) alignment: u32,
+    /// Of each tensor, from the start of the data.
+    offsets: Vec<u64>,
+    /// Of the whole file.
+    pub(super) file: u64,
+}
+
+impl Header {
+    pub(super) fn new() -> Self {
+        Header {
+            version: 3,
+            order: ByteOrder::Little,
+            final_padding: true,
+            metadata: Vec::new(),
+            keys: HashMap::new(),
+            tensors: Vec::new(),
+            names: HashMap::new(),
+        }
+    }
+
+    /// Adds a key at the end, or gives an existing one a new value in its old place, as gguf-py does.
+    pub(super) fn set(&mut self, key: &str, value: Stored) -> Result<()> {
+        if key.is_empty() {
+            return Err(wrong("a metadata key is empty; it must have at least one byte"));
+        }
+        if key == ALIGNMENT_KEY {
+            check_alignment(&value)?;
+        }
+        match self.keys.get(key) {
+            Some(&index) => self.metadata[index].1 = value,
+            None => {
+                self.keys.insert(key.to_owned(), self.metadata.len());
+                self.metadata.push((key.to_owned(), value));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a key away, and says whether it was there. The others keep their order.
+    pub(super) fn remove(&mut self, key: &str) -> bool {
+        let Some(index) = self.keys.remove(key) else { return false };
+        self.metadata.remove(index);
+        self.keys.values_mut().filter(|later| **later > index).for_each(|later| *later -= 1);
+        true
+    }
+
+    pub(super) fn declare(&mut self, name: &str, extents: &[u64], ty: GgmlType) -> Result<()> {
+        let wrong = |problem: String| Err(wrong(format!("tensor '{}' {problem}", name.escape_debug())));
+        if name.len() as u64 > MAX_NAME_BYTES {
+            return wrong(format!(
+                "has a name of {} bytes, and may have {MAX_NAME_BYTES} at most",
+                name.len()
+            ));
+        }
+        if let Some(first) = self.names.get(name) {
+            return wrong(format!("is declared twice, the first time as tensor {first}; names must differ"));
+        }
+        if extents.len() > Shape::MAX_DIMS {
+            let most = Shape::MAX_DIMS;
+            return wrong(format!("has {} dimensions, and may have {most} at most", extents.len()));
+        }
+        let Some(shape) = Shape::new(extents) else {
+            return wrong(format!(
+                "has the shape {extents:?}, which is more elements than 63 bits can count"
+            ));
+        };
+        if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
+            let (row_len, block_len) = (shape.row_len(), ty.block_len());
+            return wrong(format!(
+                "has rows of {row_len} values, which are not whole blocks of {ty}: the first extent must be a \
+                 multiple of {block_len}"
+            ));
+        }
+        let Some(bytes) = ty.bytes_for(shape.elements()) else {
+            return wrong(format!(
+                "has the shape {shape}, which in {ty} is more bytes than 64 bits can count"
+            ));
+        };
+        self.names.insert(name.to_owned(), self.tensors.len());
+        self.tensors.push(Declared { name: name.to_owned(), shape, ty, bytes });
+        Ok(())
+    }
+
+    pub(super) fn into_tensors(self) -> Vec<Declared> {
+        self.tensors
+    }
+
+    /// The value of `general.alignment`, which [`set`](Self::set) has checked, or the default.
+    fn alignment(&self) -> u32 {
+        match self.keys.get(ALIGNMENT_KEY).map(|&index| &self.metadata[index].1) {
+            Some(&Stored::Value(Value::U32(alignment))) => alignment,
+            _ => DEFAULT_ALIGNMENT,
+        }
+    }
+
+    pub(super) fn layout(&self) -> Result<Layout> {
+        let alignment = self.alignment();
+        let mut header = Counter::default();
+        // A counter takes everything, so the only error is an array of another file that its reader let by.
+        self.encode(&mut header, &[]).map_err(|error| Error::io("encode the metadata", error))?;
+        let header = header.0;
+
+        let too_long = || wrong("the header is longer than 64 bits can count");
+        let data = align_up(header, alignment).ok_or_else(too_long)?;
+        let mut offsets = Vec::with_capacity(self.tensors.len());
+        let (mut next, mut end) = (0, 0);
+        for Declared { name, bytes, .. } in &self.tensors {
+            offsets.push(next);
+            let too_long = || {
+                wrong(format!(
+                    "with tensor '{}' the file is longer than 64 bits can count",
+                    name.escape_debug()
+                ))
+            };
+            end = bytes.checked_add(next).ok_or_else(too_long)?;
+            next = align_up(end, alignment).ok_or_else(too_long)?;
+            data.checked_add(next).ok_or_else(too_long)?;
+        }
+        let padding = if self.tensors.is_empty() && !self.final_padding { 0 } else { data - header };
+        let file = header + padding + if self.final_padding { next } else { end };
+        Ok(Layout { padding, alignment, offsets, file })
+    }
+
+    /// Writes the header without the padding after it.
+    pub(super) fn write(&self, out: &mut impl Write, layout: &Layout) -> io::Result<()> {
+        self.encode(out, &layout.offsets)
+    }
+
+    /// Writes with these offsets, or zeros where there are none: the length does not depend on them.
+    fn encode(&self, out: &mut impl Write, offsets: &[u64]) -> io::Result<()> {
+        match self.order {
+            ByteOrder::Little => self.encode_in::<LittleEndian>(out, offsets),
+            ByteOrder::Big => self.encode_in::<BigEndian>(out, offsets),
+        }
+    }
+
+    fn encode_in<B: Order>(&self, out: &mut impl Write, offsets: &[u64]) -> io::Result<()> {
+        out.write_all(b"GGUF")?;
+        out.write_u32::<B>(self.version)?;
+        out.write_u64::<B>(self.tensors.len() as u64)?;
+        out.write_u64::<B>(self.metadata.len() as u64)?;
+        for (key, value) in &self.metadata {
+            encode::write_string::<B>(out, key.as_bytes())?;
+            encode::write_stored::<B>(out, self.order, value)?;
+        }
+        for (index, tensor) in self.tensors.iter().enumerate() {
+            encode::write_string::<B>(out, tensor.name.as_bytes())?;
+            let extents = tensor.shape.dims();
+            out.write_u32::<B>(extents.len() as u32)?;
+            extents.iter().try_for_each(|&extent| out.write_u64::<B>(extent))?;
+            out.write_u32::<B>(tensor.ty.id())?;
+            out.write_u64::<B>(offsets.get(index).copied().unwrap_or(0))?;
+        }
+        Ok(())
+    }
+}
+
+fn check_alignment(value: &Stored) -> Result<()> {
+    let found = match value {
+        Stored::Value(Value::U32(alignment)) if alignment.is_power_of_two() => return Ok(()),
+        Stored::Value(Value::U32(alignment)) => format!("{alignment}"),
+        Stored::Value(value) => format!("of type {}", value.value_type()),
+        Stored::Array(_) => format!("of type {}", ValueType::Array),
+    };
+    Err(wrong(format!("key '{ALIGNMENT_KEY}' is {found}, and must be a u32 that is a power of two")))
+}

@@ -1,0 +1,91 @@
+//! [`Sink`]: where the bytes of a file go, and what finishing means there.
+
+use std::io::{self, Write};
+
+use crate::error::{Error, Result};
+
+/// Keeps [`Sink`] closed: its methods may change.
+pub trait Sealed {}
+
+impl<W: Write> Sealed for W {}
+
+/// Where a writer's bytes go: any [`Write`], or the [`AtomicFile`](crate::AtomicFile) of
+/// [`Writer::create`](crate::Writer::create).
+///
+/// A stream is finished by flushing it, a file by moving it to its place. This trait lets one `finish` do
+/// whichever is right, so that the second cannot be forgotten. Every `Write` has it; nothing else can.
+pub trait Sink: Sealed {
+    /// What `finish` gives back: the stream itself, or `()` for a file.
+    type Output;
+
+    #[doc(hidden)]
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// What [`put`](Self::put) does, for the message of an error.
+    #[doc(hidden)]
+    fn action(&self) -> String;
+
+    #[doc(hidden)]
+    fn complete(self) -> Result<Self::Output>;
+}
+
+impl<W: Write> Sink for W {
+    type Output = W;
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn action(&self) -> String {
+        "write the GGUF".into()
+    }
+
+    fn complete(mut self) -> Result<W> {
+        self.flush().map_err(|error| Error::io("flush the GGUF", error))?;
+        Ok(self)
+    }
+}
+
+/// Writes `count` zero bytes.
+pub(super) fn put_zeros(sink: &mut impl Sink, mut count: u64) -> Result<()> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    while count > 0 {
+        let now = count.min(ZEROS.len() as u64);
+        put(sink, &ZEROS[..now as usize])?;
+        count -= now;
+    }
+    Ok(())
+}
+
+pub(super) fn put(sink: &mut impl Sink, bytes: &[u8]) -> Result<()> {
+    sink.put(bytes).map_err(|error| Error::io(sink.action(), error))
+}
+
+/// A [`Sink`] as a `Write`, for what encodes into one.
+pub(super) struct AsWrite<'a, S>(pub(super) &'a mut S);
+
+impl<S: Sink> Write for AsWrite<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.put(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Counts bytes and keeps none.
+#[derive(Default)]
+pub(super) struct Counter(pub(super) u64);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

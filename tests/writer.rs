@@ -1,0 +1,416 @@
+//! What the writer promises: errors that name what is wrong, bounded pieces, no broken file that looks whole.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::rc::Rc;
+
+use anyhow::Result;
+use gguf_codec::{Array, ByteOrder, DataWriter, Error, GgmlType, Sink, Value, Writer};
+
+fn stream() -> Writer<Vec<u8>> {
+    Writer::new(Vec::new())
+}
+
+/// The stage after a header that declares `a` (4 F32 values), `b` (2 rows of 32, Q8_0) and `c` (3 I8 values).
+fn abc<S: Sink>(mut writer: Writer<S>) -> Result<DataWriter<S>> {
+    writer.metadata("general.architecture", Value::String(b"test".to_vec()))?;
+    writer.tensor("a", &[4], GgmlType::F32)?.tensor("b", &[32, 2], GgmlType::Q8_0)?;
+    writer.tensor("c", &[3], GgmlType::I8)?;
+    Ok(writer.write_header()?)
+}
+
+fn write_abc<S: Sink>(writer: Writer<S>) -> Result<S::Output> {
+    let mut data = abc(writer)?;
+    data.write_tensor("a", &[1; 16])?;
+    let mut b = data.begin("b")?;
+    b.write_bytes(&[2; 50])?;
+    b.write_bytes(&[3; 18])?;
+    b.finish()?;
+    data.write_tensor("c", &[4; 3])?;
+    Ok(data.finish()?)
+}
+
+/// Asserts that the message has every one of the parts.
+fn says(error: impl std::fmt::Display, parts: &[&str]) {
+    let message = error.to_string();
+    for part in parts {
+        assert!(message.contains(part), "'{part}' is not in: {message}");
+    }
+}
+
+#[test]
+fn metadata_that_cannot_be_written_is_named() {
+    let mut writer = stream();
+    says(writer.metadata("", Value::U8(1)).unwrap_err(), &["key is empty"]);
+    says(writer.version(1).unwrap_err(), &["version 1", "2 or 3"]);
+    says(writer.version(4).unwrap_err(), &["version 4", "2 or 3"]);
+    for bad in [0, 3, 48, u32::MAX] {
+        says(writer.alignment(bad).unwrap_err(), &["general.alignment", &bad.to_string(), "power of two"]);
+    }
+    for bad in [Value::U64(32), Value::I32(32), Value::Array(Array::U32(vec![32]))] {
+        says(writer.metadata("general.alignment", bad).unwrap_err(), &["general.alignment", "must be a u32"]);
+    }
+    assert_eq!(writer.file_len().unwrap(), 32, "nothing was added");
+}
+
+#[test]
+fn tensors_that_cannot_be_written_are_named() {
+    use GgmlType::{F32, F64, I8, Q4_K, Q8_0};
+    let mut writer = stream();
+    writer.tensor("taken", &[1], F32).unwrap();
+    writer.tensor(&"x".repeat(64), &[1], F32).unwrap();
+    let long = "y".repeat(65);
+    let cases: &[(&str, &[u64], GgmlType, &[&str])] = &[
+        ("taken", &[2], I8, &["'taken'", "declared twice", "tensor 0"]),
+        (&long, &[1], F32, &[&long, "65 bytes", "64 at most"]),
+        ("t\n", &[1; 5], F32, &["'t\\n'", "5 dimensions", "4 at most"]),
+        ("t", &[1 << 32, 1 << 32], F32, &["'t'", "[4294967296, 4294967296]", "63 bits"]),
+        ("t", &[(1 << 62) - 1], F64, &["'t'", "F64", "64 bits"]),
+        ("t", &[100, 2], Q4_K, &["'t'", "rows of 100", "Q4_K", "multiple of 256"]),
+        ("t", &[], Q8_0, &["'t'", "rows of 1 ", "multiple of 32"]),
+        ("t", &[33, 0], Q8_0, &["'t'", "rows of 33", "multiple of 32"]),
+    ];
+    for (name, extents, ty, parts) in cases {
+        says(writer.tensor(name, extents, *ty).unwrap_err(), parts);
+    }
+    writer.tensor("t", &[0, 7], Q8_0).unwrap();
+    let data = writer.write_header().unwrap();
+    assert_eq!(data.next_tensor().unwrap().0, "taken");
+}
+
+#[test]
+fn files_that_64_bits_cannot_count_are_refused() {
+    let huge = i64::MAX as u64 - 1;
+    let mut writer = stream();
+    writer.tensor("one", &[huge], GgmlType::I8).unwrap().tensor("two", &[huge], GgmlType::I8).unwrap();
+    says(writer.file_len().unwrap_err(), &["'two'", "64 bits"]);
+    says(writer.write_header().unwrap_err(), &["'two'", "64 bits"]);
+
+    // Without the header's length and the padding this would still fit.
+    let mut writer = stream();
+    writer.alignment(1 << 31).unwrap();
+    for name in ["one", "two"] {
+        writer.tensor(name, &[(1 << 63) - (1 << 31)], GgmlType::I8).unwrap();
+    }
+    assert_eq!(writer.file_len().unwrap(), u64::MAX - (1 << 31) + 1);
+    writer.tensor("one byte", &[1], GgmlType::I8).unwrap();
+    says(writer.file_len().unwrap_err(), &["'one byte'"]);
+}
+
+#[test]
+fn tensors_out_of_order_or_of_another_size_leave_the_file_as_it_was() {
+    let mut data = abc(stream()).unwrap();
+    says(data.write_tensor("b", &[0; 68]).unwrap_err(), &["'b'", "'a'", "first"]);
+    says(data.begin("z").unwrap_err(), &["'z'", "not declared"]);
+    says(data.write_tensor("a", &[0; 15]).unwrap_err(), &["'a'", "15 bytes", "F32", "[4]", "16"]);
+    says(data.write_tensor("a", &[0; 17]).unwrap_err(), &["'a'", "17 bytes", "16"]);
+    data.write_tensor("a", &[1; 16]).unwrap();
+    says(data.write_tensor("a", &[1; 16]).unwrap_err(), &["'a'", "written already"]);
+    data.write_tensor("b", &[0; 68]).unwrap();
+    data.write_tensor("c", &[0; 3]).unwrap();
+    assert!(data.next_tensor().is_none());
+    says(data.begin("c").unwrap_err(), &["'c'", "written already"]);
+    says(data.begin("z").unwrap_err(), &["'z'", "not declared"]);
+    data.finish().unwrap();
+}
+
+#[test]
+fn forgotten_tensors_are_named() {
+    let mut data = abc(stream()).unwrap();
+    data.write_tensor("a", &[0; 16]).unwrap();
+    says(data.finish().unwrap_err(), &["'b'", "2 of 3"]);
+}
+
+#[test]
+fn an_error_within_a_tensor_gives_the_file_up() {
+    type Misuse = fn(&mut DataWriter<Vec<u8>>) -> Result<()>;
+    let cases: &[(Misuse, &[&str])] = &[
+        (|data| Ok(data.begin("a")?.finish()?), &["'a'", "16 of its 16 bytes are missing"]),
+        (
+            |data| {
+                let mut a = data.begin("a")?;
+                a.write_bytes(&[0; 10])?;
+                assert_eq!(a.remaining(), 6);
+                Ok(a.finish()?)
+            },
+            &["'a'", "6 of its 16 bytes are missing"],
+        ),
+        (|data| Ok(data.begin("a")?.write_bytes(&[0; 17])?), &["'a'", "17 more bytes", "16 of its 16"]),
+        (
+            |data| Ok(data.begin("a")?.write_values(&[0.0; 8], None)?),
+            &["'a'", "32 more bytes", "16 of its 16"],
+        ),
+        (|data| Ok(data.begin("a")?.write_values(&[0.0; 3], None)?), &["'a'", "3 values", "rows of 4"]),
+        (
+            |data| Ok(data.begin("a")?.write_values(&[0.0; 4], Some(&[1.0; 3]))?),
+            &["'a'", "3 weights", "rows of 4"],
+        ),
+        (
+            |data| {
+                let mut a = data.begin("a")?;
+                a.write_bytes(&[0; 3])?;
+                Ok(a.write_values(&[], None)?)
+            },
+            &["'a'", "3 bytes within a row of 16"],
+        ),
+    ];
+    for (misuse, parts) in cases {
+        let mut data = abc(stream()).unwrap();
+        says(misuse(&mut data).unwrap_err(), parts);
+        says(data.write_tensor("a", &[0; 16]).unwrap_err(), &["given up", "'a'"]);
+        says(data.begin("b").unwrap_err(), &["given up", "'a'"]);
+        says(data.finish().unwrap_err(), &["given up", "'a'"]);
+    }
+}
+
+#[test]
+fn an_error_in_the_middle_stops_the_same_tensor_too() {
+    let mut data = abc(stream()).unwrap();
+    let mut a = data.begin("a").unwrap();
+    a.write_bytes(&[0; 17]).unwrap_err();
+    says(a.write_bytes(&[0; 16]).unwrap_err(), &["given up", "'a'"]);
+    says(a.finish().unwrap_err(), &["given up", "'a'"]);
+}
+
+#[test]
+fn a_tensor_that_is_dropped_gives_the_file_up() {
+    for bytes in [0, 5, 16] {
+        let mut data = abc(stream()).unwrap();
+        data.begin("a").unwrap().write_bytes(&vec![0; bytes]).unwrap();
+        let expected = ["'a'", "dropped before its `finish`", &format!("{bytes} of 16 bytes")];
+        says(data.begin("a").unwrap_err(), &expected);
+        says(data.finish().unwrap_err(), &expected);
+    }
+}
+
+/// Takes `room` bytes, and then fails.
+struct Full {
+    room: usize,
+    fail_flush: bool,
+}
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.room == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let taken = bytes.len().min(self.room);
+        self.room -= taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.fail_flush { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_stream_that_fails_at_any_byte_is_an_error() {
+    let len = write_abc(stream()).unwrap().len();
+    for room in 0..len {
+        let error = write_abc(Writer::new(Full { room, fail_flush: false })).err().unwrap();
+        let error = error.downcast::<Error>().unwrap();
+        assert!(matches!(error, Error::Io { .. }), "{room}: {error}");
+        says(error, &["cannot write the GGUF"]);
+    }
+    write_abc(Writer::new(Full { room: len, fail_flush: false })).unwrap();
+    says(
+        write_abc(Writer::new(Full { room: len, fail_flush: true })).err().unwrap(),
+        &["cannot flush the GGUF"],
+    );
+}
+
+#[test]
+fn a_stream_that_failed_gives_the_file_up() {
+    // The data are 32, 96 and 32 bytes with their padding.
+    let header = write_abc(stream()).unwrap().len() - 160;
+    let mut data = abc(Writer::new(Full { room: header + 8, fail_flush: false })).unwrap();
+    says(data.write_tensor("a", &[0; 16]).unwrap_err(), &["cannot write"]);
+    says(data.write_tensor("a", &[0; 16]).unwrap_err(), &["given up", "'a'"]);
+    says(data.finish().err().unwrap(), &["given up", "'a'", "cannot write"]);
+}
+
+/// Refuses one write, and takes what comes after it.
+struct Refusing {
+    refused: bool,
+    after: usize,
+}
+
+impl Write for Refusing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.refused {
+            self.refused = true;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.after += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn nothing_follows_what_a_stream_refused() {
+    let mut refusing = Refusing { refused: false, after: 0 };
+    abc(Writer::new(&mut refusing)).unwrap_err();
+    assert_eq!(refusing.after, 0);
+}
+
+/// Keeps nothing but how much came and the largest piece of it.
+#[derive(Clone, Default)]
+struct Counting(Rc<RefCell<(u64, usize)>>);
+
+impl Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (total, largest) = &mut *self.0.borrow_mut();
+        *total += bytes.len() as u64;
+        *largest = bytes.len().max(*largest);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn values_leave_in_pieces_of_bounded_size_and_at_once() {
+    const ROWS: usize = 600;
+    for (ty, order) in [
+        (GgmlType::F32, ByteOrder::Little),
+        (GgmlType::F32, ByteOrder::Big),
+        (GgmlType::Q8_0, ByteOrder::Little),
+        (GgmlType::Q8_0, ByteOrder::Big),
+    ] {
+        let counting = Counting::default();
+        let mut writer = Writer::new(counting.clone());
+        writer.byte_order(order).tensor("t", &[1024, ROWS as u64], ty).unwrap();
+        let expected = writer.file_len().unwrap();
+        let mut data = writer.write_header().unwrap();
+        let header = counting.0.borrow().0;
+        let mut tensor = data.begin("t").unwrap();
+        tensor.write_values(&vec![0.5; 1024 * (ROWS - 1)], None).unwrap();
+        let row = 1024 / ty.block_len() * ty.block_bytes();
+        assert_eq!(counting.0.borrow().0 - header, (row * (ROWS - 1)) as u64, "nothing is held back");
+        tensor.write_values(&[0.5; 1024], None).unwrap();
+        assert_eq!(tensor.remaining(), 0);
+        tensor.finish().unwrap();
+        data.finish().unwrap();
+        let (total, largest) = *counting.0.borrow();
+        assert_eq!(total, expected);
+        assert!(largest <= 64 * 1024, "{ty} {order:?}: {largest} bytes at once");
+    }
+}
+
+#[test]
+fn large_padding_and_many_keys_leave_in_pieces_of_bounded_size() {
+    let counting = Counting::default();
+    let mut writer = Writer::new(counting.clone());
+    writer.alignment(1 << 22).unwrap();
+    for key in 0..10_000 {
+        writer.metadata(&format!("key.{key}"), Value::Array(Array::U32(vec![key; 20]))).unwrap();
+    }
+    writer.tensor("t", &[1], GgmlType::I8).unwrap();
+    let mut data = writer.write_header().unwrap();
+    data.write_tensor("t", &[1]).unwrap();
+    data.finish().unwrap();
+    let (total, largest) = *counting.0.borrow();
+    assert_eq!(total, 2 << 22);
+    assert!(largest <= 64 * 1024, "{largest} bytes at once");
+}
+
+#[test]
+fn a_key_set_again_keeps_its_place_and_a_removed_one_leaves_the_order() {
+    let write = |edit: &dyn Fn(&mut Writer<Vec<u8>>)| {
+        let mut writer = stream();
+        edit(&mut writer);
+        writer.write_header().unwrap().finish().unwrap()
+    };
+    let set = |writer: &mut Writer<Vec<u8>>, key: &str, value| {
+        writer.metadata(key, Value::U8(value)).unwrap();
+    };
+    let edited = write(&|writer| {
+        for (key, value) in [("x", 1), ("a", 2), ("y", 3), ("b", 4), ("a", 5)] {
+            set(writer, key, value);
+        }
+        assert!(writer.remove("x") && writer.remove("y") && !writer.remove("x") && !writer.remove("z"));
+        // Behind the removal, both still find their own place.
+        set(writer, "b", 6);
+        set(writer, "x", 7);
+    });
+    let direct = write(&|writer| {
+        for (key, value) in [("a", 5), ("b", 6), ("x", 7)] {
+            set(writer, key, value);
+        }
+    });
+    assert_eq!(edited, direct);
+}
+
+#[test]
+fn the_alignment_follows_its_key() {
+    let mut writer = stream();
+    writer.tensor("t", &[1], GgmlType::I8).unwrap();
+    let default = writer.file_len().unwrap();
+    assert_eq!(default % 32, 0);
+    writer.metadata("general.alignment", Value::U32(4096)).unwrap();
+    assert_eq!(writer.file_len().unwrap(), 2 * 4096);
+    writer.remove("general.alignment");
+    assert_eq!(writer.file_len().unwrap(), default);
+}
+
+#[test]
+fn version_2_differs_in_its_number_alone() {
+    let mut writer = stream();
+    writer.version(2).unwrap();
+    let two = write_abc(writer).unwrap();
+    let mut three = write_abc(stream()).unwrap();
+    assert_eq!(three[4..8], [3, 0, 0, 0]);
+    three[4] = 2;
+    assert_eq!(two, three);
+}
+
+#[test]
+fn the_last_padding_can_be_left_out() {
+    let whole = write_abc(stream()).unwrap();
+    let mut writer = stream();
+    writer.final_padding(false);
+    let bare = write_abc(writer).unwrap();
+    assert_eq!(bare, whole[..whole.len() - 29]);
+
+    // With nothing declared the header's padding is the last.
+    let mut writer = stream();
+    writer.final_padding(false).metadata("k", Value::U8(1)).unwrap();
+    assert_eq!(writer.file_len().unwrap(), 24 + 8 + 1 + 4 + 1);
+    let bare = writer.write_header().unwrap().finish().unwrap();
+    assert_eq!(bare.len(), 24 + 8 + 1 + 4 + 1);
+}
+
+#[test]
+fn values_become_the_bytes_that_quantize_makes() {
+    let values: Vec<f32> = (0..512 * 300).map(|i| (i as f32 * 0.37).sin()).collect();
+    let weights: Vec<f32> = (0..512).map(|i| 1.0 + i as f32).collect();
+    for ty in [GgmlType::F32, GgmlType::F16, GgmlType::Q8_0, GgmlType::Q4_K] {
+        for importance in [None, Some(&weights[..])] {
+            let mut writer = stream();
+            writer.tensor("t", &[512, 300], ty).unwrap();
+            let header = {
+                let mut same = stream();
+                same.tensor("t", &[512, 0], ty).unwrap();
+                same.file_len().unwrap() as usize
+            };
+            let mut data = writer.write_header().unwrap();
+            let mut tensor = data.begin("t").unwrap();
+            // Cuts at rows that are not those of the inner buffer.
+            for rows in values.chunks(512 * 77) {
+                tensor.write_values(rows, importance).unwrap();
+            }
+            tensor.finish().unwrap();
+            let file = data.finish().unwrap();
+            let mut expected = vec![0; ty.bytes_for(values.len() as u64).unwrap() as usize];
+            gguf_codec::quantize(ty, &values, 512, importance, &mut expected).unwrap();
+            assert!(file[header..][..expected.len()] == expected, "{ty}, {}", importance.is_some());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The promise of `Writer::create`: the target is the old file or the whole new one, never anything else.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use gguf_codec::{AtomicFile, DataWriter, Error, GgmlType, Writer};
+
+const OLD: &[u8] = b"the old file";
+
+fn declared(path: &Path) -> Result<DataWriter<AtomicFile>> {
+    let mut writer = Writer::create(path)?;
+    writer.tensor("t", &[100_000], GgmlType::I8)?;
+    Ok(writer.write_header()?)
+}
+
+fn written(path: &Path) -> Result<DataWriter<AtomicFile>> {
+    let mut data = declared(path)?;
+    data.write_tensor("t", &[7; 100_000])?;
+    Ok(data)
+}
+
+fn is_new(path: &Path) -> bool {
+    let bytes = fs::read(path).unwrap();
+    bytes.starts_with(b"GGUF") && bytes[..100_064].ends_with(&[7; 100_000]) && bytes.len() == 100_064
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_target_changes_at_finish_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    for old in [false, true] {
+        if old {
+            fs::write(&path, OLD).unwrap();
+        }
+        let data = written(&path).unwrap();
+        let temporary =
+            names(folder.path()).into_iter().find(|name| name.starts_with(".model.gguf.")).unwrap();
+        assert!(temporary.ends_with(".tmp"), "{temporary}");
+        assert_eq!(fs::read(&path).ok().as_deref(), old.then_some(OLD));
+        data.finish().unwrap();
+        assert!(is_new(&path));
+        assert_eq!(names(folder.path()), ["model.gguf"]);
+    }
+}
+
+#[test]
+fn what_is_dropped_or_not_whole_leaves_the_old_file_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    fs::write(&path, OLD).unwrap();
+    let check = || {
+        assert_eq!(fs::read(&path).unwrap(), OLD);
+        assert_eq!(names(folder.path()), ["model.gguf"]);
+    };
+    drop(Writer::create(&path).unwrap());
+    check();
+    drop(declared(&path).unwrap());
+    check();
+    drop(written(&path).unwrap());
+    check();
+    declared(&path).unwrap().finish().unwrap_err();
+    check();
+    let mut data = declared(&path).unwrap();
+    data.begin("t").unwrap().write_bytes(&[0; 100_001]).unwrap_err();
+    data.finish().unwrap_err();
+    check();
+    // A header that cannot be written.
+    let mut writer = Writer::create(&path).unwrap();
+    for name in ["a", "b"] {
+        writer.tensor(name, &[i64::MAX as u64 - 1], GgmlType::I8).unwrap();
+    }
+    writer.write_header().unwrap_err();
+    check();
+    let unwound = std::panic::catch_unwind(|| {
+        let _data = written(&path).unwrap();
+        panic!("the caller fails, which this test expects");
+    });
+    unwound.unwrap_err();
+    check();
+}
+
+#[test]
+fn two_writers_of_one_target_do_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let (first, second) = (written(&path).unwrap(), declared(&path).unwrap());
+    assert_eq!(names(folder.path()).len(), 2);
+    first.finish().unwrap();
+    drop(second);
+    assert!(is_new(&path));
+    assert_eq!(names(folder.path()), ["model.gguf"]);
+}
+
+#[test]
+fn long_names_are_written_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "n".repeat(250);
+    written(&folder.path().join(&name)).unwrap().finish().unwrap();
+    assert_eq!(names(folder.path()), [name]);
+}
+
+#[test]
+fn paths_that_cannot_be_files_are_refused_at_once_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("no such folder/model.gguf");
+    for path in [folder.path(), &missing, Path::new(""), Path::new("/")] {
+        let error = Writer::create(path).unwrap_err();
+        assert!(matches!(&error, Error::Io { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("create '{}'", path.display())), "{error}");
+    }
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn a_failing_finish_is_an_error_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let data = written(&path).unwrap();
+    // A folder cannot be replaced by a file.
+    fs::create_dir(&path).unwrap();
+    let error = data.finish().unwrap_err().to_string();
+    assert!(error.contains("put the finished file at") && error.contains("model.gguf"), "{error}");
+    assert_eq!(names(folder.path()), ["model.gguf"]);
+    assert!(path.is_dir());
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_replaced_file_hands_on_its_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        // 0o666 shows that the umask takes nothing away, 0o600 that nothing is added.
+        for permissions in [0o600, 0o666, 0o640] {
+            fs::write(&path, OLD).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(permissions)).unwrap();
+            let data = written(&path).unwrap();
+            let temporary = names(folder.path()).remove(0);
+            assert_eq!(mode(&folder.path().join(temporary)), permissions, "while it is written");
+            data.finish().unwrap();
+            assert_eq!(mode(&path), permissions);
+        }
+        let (new, plain) = (folder.path().join("new"), folder.path().join("plain"));
+        written(&new).unwrap().finish().unwrap();
+        fs::write(&plain, OLD).unwrap();
+        assert_eq!(mode(&new), mode(&plain), "a new file is as any other");
+    }
+
+    #[test]
+    fn links_stay_and_what_they_point_to_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, links) = (folder.path().join("store"), folder.path().join("links"));
+        fs::create_dir(&store).unwrap();
+        fs::create_dir(&links).unwrap();
+        let (file, link, outer) = (store.join("file"), links.join("link"), links.join("outer"));
+        symlink("../store/file", &link).unwrap();
+        symlink(&link, &outer).unwrap();
+        // The first time the links lead to nothing.
+        for _ in 0..2 {
+            let data = written(&outer).unwrap();
+            assert_eq!(names(&links).len(), 2, "the temporary file is beside the target");
+            data.finish().unwrap();
+            assert!(is_new(&file) && link.is_symlink() && outer.is_symlink());
+            fs::write(&file, OLD).unwrap();
+        }
+        symlink("round", folder.path().join("round")).unwrap();
+        let error = Writer::create(folder.path().join("round")).unwrap_err().to_string();
+        assert!(error.contains("too many symbolic links"), "{error}");
+    }
+
+    #[test]
+    fn devices_are_not_replaced() {
+        let error = Writer::create("/dev/null").unwrap_err().to_string();
+        assert!(error.contains("'/dev/null'") && error.contains("Writer::new"), "{error}");
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+}

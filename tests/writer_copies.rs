@@ -1,0 +1,185 @@
+//! The promise: a file read and written again with no change is byte-identical; in the other byte order and
+//! back again too.
+
+use std::path::Path;
+
+use anyhow::Result;
+use gguf_codec::{ByteOrder, F32, GgmlType, Gguf, Q8_0, Shape, Tensor, Value, Writer};
+
+fn copy(file: &[u8], order: Option<ByteOrder>) -> Result<Vec<u8>> {
+    let model = Gguf::parse(file)?;
+    let mut writer = Writer::new(Vec::new());
+    writer.copy_header_from(&model)?;
+    if let Some(order) = order {
+        writer.byte_order(order);
+    }
+    let mut data = writer.write_header()?;
+    for tensor in model.tensors() {
+        data.copy_tensor(&tensor.tensor()?)?;
+    }
+    Ok(data.finish()?)
+}
+
+#[test]
+fn files_of_gguf_py_come_out_as_they_went_in() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf_py");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let file = std::fs::read(&path).unwrap();
+        assert!(copy(&file, None).unwrap() == file, "{name}");
+
+        // gguf-py gives quantized blocks no other byte order; all else must become its other file.
+        let (other, order) = match name.strip_suffix(".le.gguf") {
+            Some(stem) => (format!("{stem}.be.gguf"), ByteOrder::Big),
+            None => (name.replace(".be.", ".le."), ByteOrder::Little),
+        };
+        let swapped = copy(&file, Some(order)).unwrap();
+        if !name.starts_with("tensors.") {
+            assert!(swapped == std::fs::read(path.with_file_name(other)).unwrap(), "{name}");
+        }
+        let back = if order == ByteOrder::Big { ByteOrder::Little } else { ByteOrder::Big };
+        assert!(copy(&swapped, Some(back)).unwrap() == file, "{name} and back");
+        seen += 1;
+    }
+    assert_eq!(seen, 22);
+}
+
+#[test]
+fn the_end_of_a_file_is_kept_as_it_is() {
+    let mut writer = Writer::new(Vec::new());
+    writer.tensor("t", &[3], GgmlType::I8).unwrap();
+    writer.final_padding(false);
+    let mut data = writer.write_header().unwrap();
+    data.write_tensor("t", &[1, 2, 3]).unwrap();
+    let bare = data.finish().unwrap();
+    assert_eq!(bare.len() % 32, 3);
+    assert_eq!(copy(&bare, None).unwrap(), bare);
+}
+
+#[test]
+fn version_1_becomes_version_3() {
+    let mut file = b"GGUF\x01\0\0\0\x01\0\0\0\x02\0\0\0".to_vec();
+    file.extend(b"\x04\0\0\0name\x08\0\0\0\x02\0\0\0v1");
+    file.extend(b"\x03\0\0\0all\x09\0\0\0\x08\0\0\0\x02\0\0\0\x01\0\0\0a\x00\0\0\0");
+    file.extend(b"\x01\0\0\0t\x01\0\0\0\x02\0\0\0\x18\0\0\0\0\0\0\0\0\0\0\0");
+    file.resize(file.len().next_multiple_of(32), 0);
+    file.extend([7, 8]);
+
+    let mut writer = Writer::new(Vec::new());
+    let all = Value::from(vec!["a", ""]);
+    writer.metadata("name", "v1").unwrap().metadata("all", all).unwrap();
+    writer.tensor("t", &[2], GgmlType::I8).unwrap().final_padding(false);
+    let mut data = writer.write_header().unwrap();
+    data.write_tensor("t", &[7, 8]).unwrap();
+    assert_eq!(copy(&file, None).unwrap(), data.finish().unwrap());
+}
+
+#[test]
+fn a_copied_header_can_be_changed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf_py");
+    let file = std::fs::read(folder.join("alignment_64.le.gguf")).unwrap();
+    let model = Gguf::parse(&file).unwrap();
+    let mut writer = Writer::new(Vec::new());
+    writer.copy_header_from(&model).unwrap().metadata("after", 3u32).unwrap();
+    assert!(writer.remove("before"));
+    writer.alignment(8).unwrap();
+    let mut data = writer.write_header().unwrap();
+    for tensor in model.tensors() {
+        data.copy_tensor(&tensor.tensor().unwrap()).unwrap();
+    }
+    let changed = data.finish().unwrap();
+    let changed = Gguf::parse(&changed).unwrap();
+    let keys: Vec<_> = changed.metadata().iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["general.architecture", "general.alignment", "after"]);
+    assert_eq!((changed.alignment(), changed.metadata().get::<u32>("after").unwrap()), (8, 3));
+    for (before, after) in model.tensors().zip(changed.tensors()) {
+        assert_eq!(before.tensor().unwrap().bytes(), after.tensor().unwrap().bytes());
+    }
+
+    let mut writer = Writer::new(Vec::new());
+    writer.tensor("blk.1.weight", &[1], GgmlType::I8).unwrap();
+    let error = writer.copy_header_from(&model).unwrap_err().to_string();
+    assert!(error.contains("'blk.1.weight'") && error.contains("declared twice"), "{error}");
+}
+
+#[test]
+fn blocks_are_written_in_the_byte_order_of_the_file() {
+    let bytes: Vec<u8> = (0..34 * 4000).map(|i| (i % 253) as u8).collect();
+    let shape = Shape::new(&[32, 4000]).unwrap();
+    let tensor = Tensor::new("t", shape, GgmlType::Q8_0, ByteOrder::Little, &bytes).unwrap();
+    let blocks = tensor.typed::<Q8_0>().unwrap().blocks();
+    for order in [ByteOrder::Little, ByteOrder::Big] {
+        let mut writer = Writer::new(Vec::new());
+        writer.byte_order(order).tensor("t", &[32, 4000], GgmlType::Q8_0).unwrap();
+        let mut data = writer.write_header().unwrap();
+        let mut writing = data.begin("t").unwrap();
+        writing.write_blocks::<Q8_0>(&blocks[..1500]).unwrap();
+        writing.write_blocks::<Q8_0>(&blocks[1500..]).unwrap();
+        writing.finish().unwrap();
+        let file = data.finish().unwrap();
+        let mut expected = bytes.clone();
+        if order == ByteOrder::Big {
+            // The scale is the only number of more than one byte.
+            expected.chunks_mut(34).for_each(|block| block[..2].reverse());
+        }
+        let model = Gguf::parse(&file).unwrap();
+        assert!(model.tensor("t").unwrap().bytes() == expected, "{order:?}");
+    }
+}
+
+#[test]
+fn blocks_of_another_type_or_within_a_block_are_refused() {
+    let begin = || {
+        let mut writer = Writer::new(Vec::new());
+        writer.tensor("t", &[64], GgmlType::Q8_0).unwrap();
+        writer.write_header().unwrap()
+    };
+    let mut data = begin();
+    let error = data.begin("t").unwrap().write_blocks::<F32>(&[]).unwrap_err();
+    assert_eq!(error.to_string(), "tensor 't' is Q8_0, not F32");
+    data.finish().unwrap_err();
+
+    let mut data = begin();
+    let mut tensor = data.begin("t").unwrap();
+    tensor.write_bytes(&[0; 33]).unwrap();
+    let error = tensor.write_blocks::<Q8_0>(&[]).unwrap_err().to_string();
+    assert!(error.contains("'t'") && error.contains("33 bytes within a block of 34"), "{error}");
+}
+
+#[test]
+fn values_that_blocks_cannot_hold_are_named_by_their_index() {
+    let mut writer = Writer::new(Vec::new());
+    writer.tensor("t", &[256, 1000], GgmlType::Q4_K).unwrap();
+    let mut data = writer.write_header().unwrap();
+    let mut values = vec![1.0; 256 * 1000];
+    values[200_001] = f32::NAN;
+    let error = data.begin("t").unwrap().write_values(&values, None).unwrap_err().to_string();
+    assert!(error.contains("'t'") && error.contains("value 200001 is NaN"), "{error}");
+    assert!(data.finish().unwrap_err().to_string().contains("'t'"));
+}
+
+#[test]
+fn blocks_without_a_codec_are_copied_in_their_own_byte_order_only() {
+    // ggml uses it for activations only, never in files.
+    let ty = GgmlType::Q8_1;
+    let bytes = [7; 36];
+    for (from, to) in [(ByteOrder::Big, ByteOrder::Big), (ByteOrder::Big, ByteOrder::Little)] {
+        let tensor = Tensor::new("t", Shape::new(&[32]).unwrap(), ty, from, &bytes).unwrap();
+        let mut writer = Writer::new(Vec::new());
+        writer.byte_order(to).tensor("t", &[32], ty).unwrap();
+        let mut data = writer.write_header().unwrap();
+        match data.copy_tensor(&tensor) {
+            Ok(()) => assert_eq!(from, to),
+            Err(error) => {
+                assert_ne!(from, to);
+                let error = error.to_string();
+                assert!(error.contains("'t'") && error.contains("Q8_1"), "{error}");
+                // Nothing was written.
+                data.write_tensor("t", &bytes).unwrap();
+            }
+        }
+        data.finish().unwrap();
+    }
+}
