@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use cli::grouped;
-use gguf_codec::{FileType, Gguf, GgmlType, QUANTIZATION_VERSION, Shape, Tensor, TensorInfo, Writer};
+use gguf_codec::{FileType, GgmlType, Gguf, QUANTIZATION_VERSION, Shape, Tensor, TensorInfo, Writer};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Values in memory at a time, as floats.
@@ -58,7 +58,7 @@ fn reason_to_stay(tensor: &TensorInfo<'_>, ty: GgmlType) -> Option<String> {
         Some("are integers".into())
     } else if !from.can_dequantize() {
         Some(format!("are {from}, which has no codec yet"))
-    } else if tensor.shape().row_len() % ty.block_len() as u64 != 0 {
+    } else if !tensor.shape().row_len().is_multiple_of(ty.block_len() as u64) {
         Some(format!("have rows of {}, not whole blocks of {}", tensor.shape().row_len(), ty.block_len()))
     } else {
         None
@@ -75,7 +75,7 @@ fn convert(args: Args) -> Result<String> {
     let model = Gguf::read_header(BufReader::new(open()?))?;
 
     let mut writer = Writer::create(&args.output)?;
-    writer.copy_header_from(&model)?;
+    writer.copy_metadata_from(&model)?;
     if let Some(file_type) = FileType::mostly(ty) {
         writer.metadata("general.file_type", file_type.id())?;
     }
@@ -88,7 +88,8 @@ fn convert(args: Args) -> Result<String> {
     let mut writer = writer.write_header()?;
 
     let progress = ProgressBar::new(model.tensors().map(|tensor| tensor.byte_len()).sum());
-    progress.set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")?);
+    progress
+        .set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")?);
     let mut kept = BTreeMap::<String, u64>::new();
     let (mut converted, mut bytes, mut values) = (0u64, Vec::new(), Vec::new());
     for tensor in model.tensors() {

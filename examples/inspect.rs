@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use cli::grouped;
 use comfy_table::{CellAlignment, Table, presets};
-use gguf_codec::{FileType, Gguf, GgmlType, Tensor, TensorInfo, ValueRef};
+use gguf_codec::{FileType, GgmlType, Gguf, Tensor, TensorInfo, ValueRef};
 use serde_json::{Value as Json, json};
 
 /// A miniature model, so that there is something to see without a file.
@@ -156,7 +156,12 @@ fn summary_text<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str) -> Result<String> 
     let mut table = new_table(&["tensor", "type", "shape", "bytes"]);
     for tensor in model.tensors() {
         let name = tensor.name().escape_debug().to_string();
-        table.add_row([name, tensor.ggml_type().to_string(), tensor.shape().to_string(), grouped(tensor.byte_len())]);
+        table.add_row([
+            name,
+            tensor.ggml_type().to_string(),
+            tensor.shape().to_string(),
+            grouped(tensor.byte_len()),
+        ]);
     }
     align_right(&mut table, &[3]);
     writeln!(text, "\nTensors: {}, each shape with the row length first\n{table}", model.tensor_count())?;
@@ -243,7 +248,10 @@ fn check<B: AsRef<[u8]>>(model: &Gguf<B>) -> Result<Checked> {
         checked.tensors += 1;
         let mut row = 0;
         for_each_chunk(&tensor, |values| {
-            if let (None, Some(at)) = (bad.last().filter(|(name, _)| *name == tensor.name()), values.iter().position(|value| !value.is_finite())) {
+            if let (None, Some(at)) = (
+                bad.last().filter(|(name, _)| *name == tensor.name()),
+                values.iter().position(|value| !value.is_finite()),
+            ) {
                 bad.push((tensor.name(), row + at / tensor.row_len()));
             }
             row += values.len() / tensor.row_len();
@@ -254,7 +262,11 @@ fn check<B: AsRef<[u8]>>(model: &Gguf<B>) -> Result<Checked> {
         [(name, row), others @ ..] => bail!(
             "tensor '{}' has NaN or infinite values, first in row {row}{}",
             name.escape_debug(),
-            if others.is_empty() { String::new() } else { format!(", and so have {} other tensors", others.len()) }
+            if others.is_empty() {
+                String::new()
+            } else {
+                format!(", and so have {} other tensors", others.len())
+            }
         ),
     }
 }

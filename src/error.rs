@@ -16,12 +16,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {error}")]
     Io {
         /// What was being done, such as `open 'model.gguf'`.
         action: String,
-        /// What the system answered.
-        source: io::Error,
+        /// What the system answered. It is part of the message, so [`source`](std::error::Error::source) does not
+        /// give it again.
+        error: io::Error,
     },
 
     /// The file breaks a rule of the format.
@@ -172,8 +173,8 @@ pub enum Error {
 
 impl Error {
     /// Wraps an I/O error with what was being done, such as `open 'model.gguf'`.
-    pub(crate) fn io(action: impl Into<String>, source: io::Error) -> Self {
-        Error::Io { action: action.into(), source }
+    pub(crate) fn io(action: impl Into<String>, error: io::Error) -> Self {
+        Error::Io { action: action.into(), error }
     }
 
     /// The byte of the file at which the problem lies, where there is one.

@@ -7,7 +7,7 @@ use clap::Parser;
 
 /// Parses the arguments and runs: prints what comes back and exits with 0, or with 1 after one line on standard
 /// error.
-pub fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<String>) -> ExitCode {
+pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<String>) -> ExitCode {
     let name = A::command().get_name().to_owned();
     let args = match A::try_parse() {
         Ok(args) => args,
@@ -37,11 +37,11 @@ pub fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<String>) -> ExitCod
 }
 
 /// A number with commas between its thousands.
-pub fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

@@ -1,4 +1,4 @@
-//! [`Writer::copy_header_from`]: everything that another file says about itself.
+//! [`Writer::copy_header_from`] and [`Writer::copy_metadata_from`]: what another file says about itself.
 
 use super::{Sink, Writer};
 use crate::container::gguf::Gguf;
@@ -37,15 +37,25 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     /// [`Error::Write`](crate::Error::Write) where a tensor's name is declared already.
     pub fn copy_header_from<B: AsRef<[u8]>>(&mut self, file: &Gguf<B>) -> Result<&mut Self> {
+        self.copy_metadata_from(file)?;
+        for tensor in file.tensors() {
+            self.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+        }
+        Ok(self)
+    }
+
+    /// [`copy_header_from`](Self::copy_header_from) without the tensors, for files whose tensors change their
+    /// types or shapes.
+    ///
+    /// # Errors
+    /// None for a file of this crate's reader; the type is that of [`metadata_ref`](Self::metadata_ref).
+    pub fn copy_metadata_from<B: AsRef<[u8]>>(&mut self, file: &Gguf<B>) -> Result<&mut Self> {
         let version = file.version();
         self.version(if version < OLDEST_WRITTEN { 3 } else { version })?;
         self.byte_order(file.byte_order());
         self.final_padding(file.has_final_padding());
         for (key, value) in file.metadata() {
             self.metadata_ref(key, value)?;
-        }
-        for tensor in file.tensors() {
-            self.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
         }
         Ok(self)
     }

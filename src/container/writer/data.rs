@@ -6,13 +6,21 @@ use super::Shape;
 use super::header::{Declared, Header, wrong};
 use super::sink::{Sink, put, put_zeros};
 use crate::byte_order::ByteOrder;
-use crate::codec::{self, BlockFormat, quantize, swap_byte_order};
+#[cfg(feature = "rayon")]
+use crate::codec::par_quantize as quantize;
+#[cfg(not(feature = "rayon"))]
+use crate::codec::quantize;
+use crate::codec::{self, BlockFormat, swap_byte_order};
 use crate::container::layout::align_up;
 use crate::error::{Error, Result};
 use crate::{GgmlType, Tensor};
 
-/// Values and blocks are turned into file bytes this many at a time, or one row or block where that is more.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// Blocks are turned into the other byte order this many bytes at a time, or one block where that is more.
+const SWAP_BYTES: usize = 64 * 1024;
+
+/// Values are quantized into this many bytes at a time, or one row where that is more: enough to keep all cores
+/// busy.
+const QUANTIZE_BYTES: usize = 1024 * 1024;
 
 /// The second stage of writing a GGUF: the header is written, and the tensors' data follows, in the order in
 /// which the tensors were declared.
@@ -250,7 +258,8 @@ impl<S: Sink> TensorWriter<'_, S> {
     /// [`quantize`](crate::quantize) makes, in the file's byte order.
     ///
     /// `values` are whole rows, at most as many as remain. `importance` has a weight for each value of a row,
-    /// applied to every row; plain types do not use it. Memory: 64 KiB, or one row where that is more.
+    /// applied to every row; plain types do not use it. Memory: 1 MiB, or one row where that is more. With the
+    /// feature `rayon`, all cores quantize.
     ///
     /// # Errors
     /// [`Error::Write`], naming the tensor, where `values` are not whole rows or more than remain, pieces before
@@ -339,7 +348,7 @@ impl<S: Sink> TensorWriter<'_, S> {
             return self.put(bytes);
         }
         let mut buffer = std::mem::take(&mut self.file.buffer);
-        for blocks in bytes.chunks((BUFFER_BYTES / ty.block_bytes()).max(1) * ty.block_bytes()) {
+        for blocks in bytes.chunks((SWAP_BYTES / ty.block_bytes()).max(1) * ty.block_bytes()) {
             buffer.clear();
             buffer.extend_from_slice(blocks);
             swap_byte_order(ty, &mut buffer);
@@ -369,7 +378,7 @@ impl<S: Sink> TensorWriter<'_, S> {
 
         // Plain types have no rows to keep together: any piece serves as one.
         let (unit, importance) = if ty.is_quantized() { (row_len, importance) } else { (1, None) };
-        let at_once = (BUFFER_BYTES / bytes_of(unit).max(1)).max(1) * unit;
+        let at_once = (QUANTIZE_BYTES / bytes_of(unit).max(1)).max(1) * unit;
         let mut buffer = std::mem::take(&mut self.file.buffer);
         for (index, rows) in values.chunks(at_once.max(1)).enumerate() {
             buffer.resize(bytes_of(rows.len()), 0);
