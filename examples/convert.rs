@@ -90,7 +90,7 @@ fn convert(args: Args) -> Result<String> {
     let progress = ProgressBar::new(model.tensors().map(|tensor| tensor.byte_len()).sum());
     progress
         .set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")?);
-    let mut kept = BTreeMap::<String, u64>::new();
+    let mut kept = BTreeMap::<String, BTreeMap<String, u64>>::new();
     let (mut converted, mut bytes, mut values) = (0u64, Vec::new(), Vec::new());
     for tensor in model.tensors() {
         let named = || format!("tensor '{}'", tensor.name().escape_debug());
@@ -113,7 +113,7 @@ fn convert(args: Args) -> Result<String> {
         }
         out.finish()?;
         match reason {
-            Some(reason) => *kept.entry(reason).or_default() += 1,
+            Some(reason) => *kept.entry(reason).or_default().entry(pattern(tensor.name())).or_default() += 1,
             None => converted += 1,
         }
     }
@@ -121,11 +121,25 @@ fn convert(args: Args) -> Result<String> {
     progress.finish_and_clear();
 
     let mut summary = format!("{}: {converted} tensors became {ty}\n", args.output.display());
-    for (reason, count) in kept {
-        writeln!(summary, "  {count} stayed: they {reason}")?;
+    for (reason, names) in kept {
+        let names: Vec<_> = names.iter().map(|(name, count)| format!("{name} ({count})")).collect();
+        writeln!(summary, "  stayed, because they {reason}: {}", names.join(", "))?;
     }
     writeln!(summary, "{} bytes, from {}", grouped(output_bytes), grouped(file.metadata()?.len()))?;
     Ok(summary)
+}
+
+/// A tensor's name with `*` for its numbers, so that the layers of a model are told together.
+fn pattern(name: &str) -> String {
+    let mut pattern = String::new();
+    for character in name.escape_debug() {
+        match character {
+            '0'..='9' if pattern.ends_with('*') => {}
+            '0'..='9' => pattern.push('*'),
+            other => pattern.push(other),
+        }
+    }
+    pattern
 }
 
 /// A tensor's shape in ranges of rows of about [`CHUNK`] values.
