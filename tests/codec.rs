@@ -1,6 +1,8 @@
 //! The codecs' promises that need no reference: the same bits on every instruction set, in every float type, on
 //! any number of threads; clear errors; nothing panics.
 
+mod common;
+
 use gguf_codec::*;
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -47,7 +49,7 @@ fn the_formats_of_this_version_are_there() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(common::property(64))]
 
     #[test]
     fn every_instruction_set_dequantizes_any_bytes_alike(

@@ -208,6 +208,8 @@ fn any_format() -> impl Strategy<Value = (u32, bool)> {
 }
 
 proptest! {
+    #![proptest_config(common::property(256))]
+
     #[test]
     fn mutated_files_are_read_alike_in_every_way(
         format in any_format(),

@@ -277,7 +277,7 @@ impl Write for Counting {
 
 #[test]
 fn values_leave_in_pieces_of_bounded_size_and_at_once() {
-    const ROWS: usize = 600;
+    const ROWS: usize = 3000;
     for (ty, order) in [
         (GgmlType::F32, ByteOrder::Little),
         (GgmlType::F32, ByteOrder::Big),
@@ -300,7 +300,7 @@ fn values_leave_in_pieces_of_bounded_size_and_at_once() {
         data.finish().unwrap();
         let (total, largest) = *counting.0.borrow();
         assert_eq!(total, expected);
-        assert!(largest <= 64 * 1024, "{ty} {order:?}: {largest} bytes at once");
+        assert!(largest <= 1024 * 1024, "{ty} {order:?}: {largest} bytes at once");
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whatever is declared, the file has the structure that the format asks for. Read back by a parser that
 //! shares no code with the crate.
 
+mod common;
+
 use gguf_codec::{Array, ByteOrder, GgmlType, Gguf, Value, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -101,6 +103,8 @@ fn tensor() -> impl Strategy<Value = (GgmlType, Vec<u64>)> {
 }
 
 proptest! {
+    #![proptest_config(common::property(256))]
+
     #[test]
     fn every_file_has_the_declared_structure(
         metadata in vec(("[a-z.]{1,8}", value()), 0..8),

@@ -104,19 +104,20 @@ fn first_of_greatest_magnitude<S: Simd>(s: S, x: &[f32; LEN]) -> f32 {
 fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_0]) {
     let x = rows.values.as_chunks::<LEN>().0;
     let weights = scale_search::RowWeights::new(rows, importance);
-    for (group, out) in out.chunks_mut(S::LANES).enumerate() {
+    let (wide, lanes) = (s.wide(), <S::Wide as Simd>::LANES);
+    for (group, out) in out.chunks_mut(lanes).enumerate() {
         // Lanes beyond the last block repeat it.
-        let block_of = |lane: usize| group * S::LANES + lane.min(out.len() - 1);
-        let mut values = [s.splat(0.0); LEN];
+        let block_of = |lane: usize| group * lanes + lane.min(out.len() - 1);
+        let mut values = [wide.splat(0.0); LEN];
         for (i, value) in values.iter_mut().enumerate() {
-            *value = s.gather(|lane| x[block_of(lane)][i]);
+            *value = wide.gather(|lane| x[block_of(lane)][i]);
         }
-        let weights = weights.of_blocks(s, &values, block_of);
-        let found = scale_search::symmetric(s, 8, &values, &weights);
+        let weights = weights.of_blocks(wide, &values, block_of);
+        let found = scale_search::symmetric(wide, 8, &values, &weights);
 
         let (mut scales, mut inverses) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
-        s.store(found.scale, &mut scales);
-        s.store(found.inverse, &mut inverses);
+        wide.store(found.scale, &mut scales);
+        wide.store(found.inverse, &mut inverses);
         for (lane, block) in out.iter_mut().enumerate() {
             block.d = f32_to_f16(scales[lane]).to_le_bytes();
             if inverses[lane] == 0.0 {
@@ -124,7 +125,7 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
                 continue;
             }
             let (inverse, eight) = (s.splat(inverses[lane]), s.splat_i(8));
-            let x = &x[group * S::LANES + lane];
+            let x = &x[group * lanes + lane];
             for at in (0..HALF).step_by(S::LANES) {
                 let low = s.nearest_within(s.mul(inverse, s.load(&x[at..])), -8, 7);
                 let high = s.nearest_within(s.mul(inverse, s.load(&x[HALF + at..])), -8, 7);

@@ -107,25 +107,27 @@ fn range<S: Simd>(s: S, x: &[f32; LEN]) -> (f32, f32) {
 fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_1]) {
     let x = rows.values.as_chunks::<LEN>().0;
     let weights = scale_search::RowWeights::new(rows, importance);
-    for (group, out) in out.chunks_mut(S::LANES).enumerate() {
+    let (wide, lanes) = (s.wide(), <S::Wide as Simd>::LANES);
+    for (group, out) in out.chunks_mut(lanes).enumerate() {
         // Lanes beyond the last block repeat it.
-        let block_of = |lane: usize| group * S::LANES + lane.min(out.len() - 1);
-        let mut values = [s.splat(0.0); LEN];
+        let block_of = |lane: usize| group * lanes + lane.min(out.len() - 1);
+        let mut values = [wide.splat(0.0); LEN];
         for (i, value) in values.iter_mut().enumerate() {
-            *value = s.gather(|lane| x[block_of(lane)][i]);
+            *value = wide.gather(|lane| x[block_of(lane)][i]);
         }
-        let weights = weights.of_blocks(s, &values, block_of);
-        let found = scale_search::asymmetric(s, 15, scale_search::Steps::WITH_IMPORTANCE, &values, &weights);
+        let weights = weights.of_blocks(wide, &values, block_of);
+        let found =
+            scale_search::asymmetric(wide, 15, scale_search::Steps::WITH_IMPORTANCE, &values, &weights);
 
         let [mut scales, mut mins, mut inverses, mut bases] = [[0.0; MAX_LANES]; 4];
-        s.store(found.scale, &mut scales);
-        s.store(found.min, &mut mins);
-        s.store(found.inverse, &mut inverses);
-        s.store(found.base, &mut bases);
+        wide.store(found.scale, &mut scales);
+        wide.store(found.min, &mut mins);
+        wide.store(found.inverse, &mut inverses);
+        wide.store(found.base, &mut bases);
         for (lane, block) in out.iter_mut().enumerate() {
             block.d = f32_to_f16(scales[lane]).to_le_bytes();
             block.m = f32_to_f16(mins[lane]).to_le_bytes();
-            let x = &x[group * S::LANES + lane];
+            let x = &x[group * lanes + lane];
             let (inverse, base) = (s.splat(inverses[lane]), s.splat(bases[lane]));
             for at in (0..HALF).step_by(S::LANES) {
                 let low = s.mul(inverse, s.sub(s.load(&x[at..]), base));

@@ -70,68 +70,82 @@ impl Codec for Q4_K {
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ4_K]) {
         let x = rows.values.as_chunks::<LEN>().0;
-        // As many super-blocks at once as fill the widest vector with a sub-block in each lane.
-        const AT_ONCE: usize = MAX_LANES / SUBS;
-        for (group, (x, out)) in x.chunks(AT_ONCE).zip(out.chunks_mut(AT_ONCE)).enumerate() {
-            let importance = rows.importance.map(|importance| {
-                let blocks_per_row = rows.row_len / LEN;
-                move |block: usize| &importance[(group * AT_ONCE + block) % blocks_per_row * LEN..][..LEN]
-            });
-            let found = SubBlocks::search(s, x, importance);
+        let importance = rows.importance.map(|importance| importance.as_chunks::<LEN>().0);
+        for (group, (x, out)) in x.chunks(GROUP).zip(out.chunks_mut(GROUP)).enumerate() {
+            let found = SubBlocks::search(s.wide(), x, importance, group * GROUP);
+            let scales = match importance {
+                None => Scales::against_greatest(&found),
+                Some(_) => Scales::search(s, &found, x.len()),
+            };
             for (i, (x, block)) in x.iter().zip(out).enumerate() {
-                let first = i * SUBS;
-                let scales = fit_scales(&found, first, rows.importance.is_some());
-                block.d = f32_to_f16(scales.d).to_le_bytes();
-                block.dmin = f32_to_f16(scales.dmin).to_le_bytes();
-                block.scales = k_scales::pack(&scales.scales, &scales.mins);
-                // What a reader will see, which differs where a scale was above 63.
-                let (scales, mins) = k_scales::unpack(&block.scales);
-                let (d, dmin) = (s.widen_f16(block.d), s.widen_f16(block.dmin));
-                for (pair, qs) in block.qs.as_chunks_mut::<SUB>().0.iter_mut().enumerate() {
-                    for at in (0..SUB).step_by(S::LANES) {
-                        let mut nibbles = [s.splat_i(0); 2];
-                        for (half, nibble) in nibbles.iter_mut().enumerate() {
-                            let sub = 2 * pair + half;
-                            let x = s.load(&x[SUB * sub + at..]);
-                            let scale = d * f32::from(scales[sub]);
-                            let scaled = if scale != 0.0 {
-                                let min = dmin * f32::from(mins[sub]);
-                                s.div(s.add(x, s.splat(min)), s.splat(scale))
-                            } else {
-                                let (inverse, base) = (found.inverse[first + sub], found.base[first + sub]);
-                                s.mul(s.splat(inverse), s.sub(x, s.splat(base)))
-                            };
-                            *nibble = s.nearest_within(scaled, 0, 15);
-                        }
-                        nibbles::pack(s, nibbles[0], nibbles[1], &mut qs[at..]);
-                    }
-                }
+                block.d = f32_to_f16(scales.d[i]).to_le_bytes();
+                block.dmin = f32_to_f16(scales.dmin[i]).to_le_bytes();
+                block.scales = k_scales::pack(&scales.scales[i], &scales.mins[i]);
+                quantize_with_scales(s, x, &found, i * SUBS, block);
             }
         }
     }
 }
 
-/// What the search found for the sub-blocks of up to [`MAX_LANES`]` / 8` super-blocks, in order.
+/// Super-blocks that are quantized together: as many as fill the widest vector with one in each lane.
+const GROUP: usize = MAX_LANES;
+
+/// Quantizes a super-block's values with the scales that it has. `first` is its first sub-block in `found`.
+#[inline(always)]
+fn quantize_with_scales<S: Simd>(
+    s: S,
+    x: &[f32; LEN],
+    found: &SubBlocks,
+    first: usize,
+    block: &mut BlockQ4_K,
+) {
+    // What a reader will see, which differs from what was packed where a scale was above 63.
+    let (scales, mins) = k_scales::unpack(&block.scales);
+    let (d, dmin) = (s.widen_f16(block.d), s.widen_f16(block.dmin));
+    for (pair, qs) in block.qs.as_chunks_mut::<SUB>().0.iter_mut().enumerate() {
+        for at in (0..SUB).step_by(S::LANES) {
+            let mut nibbles = [s.splat_i(0); 2];
+            for (half, nibble) in nibbles.iter_mut().enumerate() {
+                let sub = 2 * pair + half;
+                let x = s.load(&x[SUB * sub + at..]);
+                let scale = d * f32::from(scales[sub]);
+                let scaled = if scale != 0.0 {
+                    let min = dmin * f32::from(mins[sub]);
+                    s.div(s.add(x, s.splat(min)), s.splat(scale))
+                } else {
+                    let (inverse, base) = (found.inverse[first + sub], found.base[first + sub]);
+                    s.mul(s.splat(inverse), s.sub(x, s.splat(base)))
+                };
+                *nibble = s.nearest_within(scaled, 0, 15);
+            }
+            nibbles::pack(s, nibbles[0], nibbles[1], &mut qs[at..]);
+        }
+    }
+}
+
+/// What the search found for the sub-blocks of a group of super-blocks, in order.
 struct SubBlocks {
-    scale: [f32; MAX_LANES],
+    scale: [f32; GROUP * SUBS],
     /// Negated, so not below 0.
-    min: [f32; MAX_LANES],
-    inverse: [f32; MAX_LANES],
-    base: [f32; MAX_LANES],
-    sum_of_weights: [f32; MAX_LANES],
+    min: [f32; GROUP * SUBS],
+    inverse: [f32; GROUP * SUBS],
+    base: [f32; GROUP * SUBS],
+    sum_of_weights: [f32; GROUP * SUBS],
 }
 
 impl SubBlocks {
-    /// A sub-block in each lane. `importance` gives a super-block's 256 weights.
+    /// A sub-block in each lane. `importance` is a row's, by super-block; `first_block` is where the group begins
+    /// among all rows' super-blocks.
     #[inline(always)]
-    fn search<'a, S: Simd>(
+    fn search<S: Simd>(
         s: S,
         blocks: &[[f32; LEN]],
-        importance: Option<impl Fn(usize) -> &'a [f32]>,
+        importance: Option<&[[f32; LEN]]>,
+        first_block: usize,
     ) -> SubBlocks {
-        let [scale, min, inverse, base, sum_of_weights] = [[0.0; MAX_LANES]; 5];
+        let [scale, min, inverse, base, sum_of_weights] = [[0.0; GROUP * SUBS]; 5];
         let mut found = SubBlocks { scale, min, inverse, base, sum_of_weights };
-        let mut mean_squares = [0.0; MAX_LANES / SUBS];
+        let mut mean_squares = [0.0; GROUP];
         if importance.is_some() {
             for (mean, block) in mean_squares.iter_mut().zip(blocks) {
                 *mean = 2.0 * block.iter().fold(0.0, |sum, x| sum + x * x) / LEN as f32;
@@ -145,7 +159,7 @@ impl SubBlocks {
                 *x = s.gather(|lane| blocks[sub_of(lane) / SUBS][sub_of(lane) % SUBS * SUB + i]);
             }
             let mut weights = x;
-            let steps = match &importance {
+            let steps = match importance {
                 None => {
                     let mut sum = s.splat(0.0);
                     for &x in &x {
@@ -159,9 +173,10 @@ impl SubBlocks {
                 }
                 Some(importance) => {
                     let mean_square = s.gather(|lane| mean_squares[sub_of(lane) / SUBS]);
+                    let block_of = |lane: usize| (first_block + sub_of(lane) / SUBS) % importance.len();
                     for (i, weight) in weights.iter_mut().enumerate() {
                         let importance =
-                            s.gather(|lane| importance(sub_of(lane) / SUBS)[sub_of(lane) % SUBS * SUB + i]);
+                            s.gather(|lane| importance[block_of(lane)][sub_of(lane) % SUBS * SUB + i]);
                         *weight = s.mul(importance, s.sqrt(s.add(mean_square, s.mul(x[i], x[i]))));
                     }
                     Steps::WITH_IMPORTANCE
@@ -182,35 +197,67 @@ impl SubBlocks {
     }
 }
 
-/// A super-block's scales and mins as integers, and the scales of these.
+/// The super-blocks' scales and mins as integers, and the scales of these.
 struct Scales {
-    d: f32,
-    dmin: f32,
-    scales: [u8; SUBS],
-    mins: [u8; SUBS],
+    d: [f32; GROUP],
+    dmin: [f32; GROUP],
+    scales: [[u8; SUBS]; GROUP],
+    mins: [[u8; SUBS]; GROUP],
 }
 
-/// Quantizes the scales and mins of the super-block whose sub-blocks begin at `first`: against the greatest of
-/// them, or with importance by a search of their own, weighted with the sub-blocks' sums of weights.
-fn fit_scales(found: &SubBlocks, first: usize, with_importance: bool) -> Scales {
-    let of_block = |all: &[f32; MAX_LANES]| -> [f32; SUBS] { std::array::from_fn(|sub| all[first + sub]) };
-    let (scale, min) = (of_block(&found.scale), of_block(&found.min));
-    let [mut scales, mut mins] = [[0; SUBS]; 2];
-    if with_importance {
-        let weights = of_block(&found.sum_of_weights);
-        let d = scale_search::positive(63, &scale, &weights, &mut scales);
-        let dmin = scale_search::positive(63, &min, &weights, &mut mins);
-        return Scales { d, dmin, scales, mins };
-    }
-    let against_greatest = |values: &[f32; SUBS], quants: &mut [u8; SUBS]| {
-        let greatest = values.iter().fold(0.0, |max, &value| if value > max { value } else { max });
-        let inverse = if greatest > 0.0 { 63.0 / greatest } else { 0.0 };
-        for (quant, value) in quants.iter_mut().zip(values) {
-            *quant = (nearest(inverse * value) as u8).min(63);
+impl Scales {
+    const NONE: Scales =
+        Scales { d: [0.0; GROUP], dmin: [0.0; GROUP], scales: [[0; SUBS]; GROUP], mins: [[0; SUBS]; GROUP] };
+
+    /// Without importance: 63 is the greatest of a super-block.
+    #[inline(always)]
+    fn against_greatest(found: &SubBlocks) -> Scales {
+        let fit = |values: &[f32; SUBS], quants: &mut [u8; SUBS]| {
+            let greatest = values.iter().fold(0.0, |max, &value| if value > max { value } else { max });
+            let inverse = if greatest > 0.0 { 63.0 / greatest } else { 0.0 };
+            for (quant, value) in quants.iter_mut().zip(values) {
+                *quant = (nearest(inverse * value) as u8).min(63);
+            }
+            greatest / 63.0
+        };
+        let mut fitted = Scales::NONE;
+        let (scale, min) = (found.scale.as_chunks::<SUBS>().0, found.min.as_chunks::<SUBS>().0);
+        for i in 0..GROUP {
+            fitted.d[i] = fit(&scale[i], &mut fitted.scales[i]);
+            fitted.dmin[i] = fit(&min[i], &mut fitted.mins[i]);
         }
-        greatest / 63.0
-    };
-    let d = against_greatest(&scale, &mut scales);
-    let dmin = against_greatest(&min, &mut mins);
-    Scales { d, dmin, scales, mins }
+        fitted
+    }
+
+    /// With importance: a search of its own, weighted with the sub-blocks' sums of weights, for the first `count`
+    /// super-blocks, one in each lane.
+    #[inline(always)]
+    fn search<S: Simd>(s: S, found: &SubBlocks, count: usize) -> Scales {
+        let mut fitted = Scales::NONE;
+        for first in (0..count).step_by(S::LANES) {
+            let mut weights = [s.splat(0.0); SUBS];
+            for (sub, weight) in weights.iter_mut().enumerate() {
+                *weight = s.gather(|lane| found.sum_of_weights[(first + lane) * SUBS + sub]);
+            }
+            for (values, d, quants) in [
+                (&found.scale, &mut fitted.d, &mut fitted.scales),
+                (&found.min, &mut fitted.dmin, &mut fitted.mins),
+            ] {
+                let mut x = weights;
+                for (sub, x) in x.iter_mut().enumerate() {
+                    *x = s.gather(|lane| values[(first + lane) * SUBS + sub]);
+                }
+                let positive = scale_search::positive(s, 63, &x, &weights);
+                s.store(positive.scale, &mut d[first..]);
+                for (sub, q) in positive.quants.into_iter().enumerate() {
+                    let mut lanes = [0; MAX_LANES];
+                    s.store_u8(q, &mut lanes);
+                    for lane in 0..S::LANES {
+                        quants[first + lane][sub] = lanes[lane];
+                    }
+                }
+            }
+        }
+        fitted
+    }
 }

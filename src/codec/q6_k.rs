@@ -77,67 +77,93 @@ impl Codec for Q6_K {
     /// it. A sub-block whose 8-bit scale is 0 keeps the search's quants, as in ggml.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ6_K]) {
-        let blocks_per_row = (rows.row_len / LEN).max(1);
-        for (i, (x, block)) in rows.values.as_chunks::<LEN>().0.iter().zip(out).enumerate() {
-            let importance = rows.importance.map(|importance| &importance[i % blocks_per_row * LEN..][..LEN]);
-            let (sub_scales, inverses) = search(s, x, importance);
-
-            let mut greatest = 0.0;
-            for &scale in &sub_scales {
-                if scale.abs() > f32::abs(greatest) {
-                    greatest = scale;
-                }
+        let x = rows.values.as_chunks::<LEN>().0;
+        let importance = rows.importance.map(|importance| importance.as_chunks::<LEN>().0);
+        for (group, (x, out)) in x.chunks(GROUP).zip(out.chunks_mut(GROUP)).enumerate() {
+            let (scales, inverses) = search(s.wide(), x, importance, group * GROUP);
+            for (i, (x, block)) in x.iter().zip(out).enumerate() {
+                quantize_block(s, x, &scales[i], &inverses[i], block);
             }
-            if greatest.abs() < LEAST_MAGNITUDE {
-                *block = Zeroable::zeroed();
-                continue;
-            }
-            let inverse = -128.0 / greatest;
-            block.d = f32_to_f16(1.0 / inverse).to_le_bytes();
-            for (scale, sub_scale) in block.scales.iter_mut().zip(&sub_scales) {
-                *scale = nearest(inverse * sub_scale).min(127) as i8;
-            }
-
-            let d = s.widen_f16(block.d);
-            let mut quants = [0u8; LEN];
-            for (sub, (scale, inverse)) in block.scales.iter().zip(&inverses).enumerate() {
-                let scale = d * f32::from(*scale);
-                for at in (SUB * sub..SUB * (sub + 1)).step_by(S::LANES) {
-                    let x = s.load(&x[at..]);
-                    let q = if scale != 0.0 {
-                        s.nearest_within(s.div(x, s.splat(scale)), -32, 31)
-                    } else if *inverse != 0.0 {
-                        s.nearest_within(s.mul(s.splat(*inverse), x), -32, 31)
-                    } else {
-                        // Of a sub-block of zeros ggml leaves 0 in place of the biased 32.
-                        s.splat_i(-32)
-                    };
-                    s.store_u8(s.add_i(q, s.splat_i(32)), &mut quants[at..]);
-                }
-            }
-            pack(&quants, block);
         }
     }
 }
 
-/// The scale of each sub-block and the inverse that gives the search's quants, a sub-block in each lane.
+/// Super-blocks that are searched together: as many as fill the widest vector with a sub-block in each lane.
+const GROUP: usize = MAX_LANES / SUBS;
+
+/// Quantizes the scales that the search found, and the values with them.
 #[inline(always)]
-fn search<S: Simd>(s: S, x: &[f32; LEN], importance: Option<&[f32]>) -> ([f32; SUBS], [f32; SUBS]) {
-    const { assert!(SUBS == MAX_LANES) };
-    let [mut scales, mut inverses] = [[0.0; SUBS]; 2];
-    for first in (0..SUBS).step_by(S::LANES) {
+fn quantize_block<S: Simd>(
+    s: S,
+    x: &[f32; LEN],
+    sub_scales: &[f32; SUBS],
+    inverses: &[f32; SUBS],
+    block: &mut BlockQ6_K,
+) {
+    let mut greatest = 0.0;
+    for &scale in sub_scales {
+        if scale.abs() > f32::abs(greatest) {
+            greatest = scale;
+        }
+    }
+    if greatest.abs() < LEAST_MAGNITUDE {
+        *block = Zeroable::zeroed();
+        return;
+    }
+    let inverse = -128.0 / greatest;
+    block.d = f32_to_f16(1.0 / inverse).to_le_bytes();
+    for (scale, sub_scale) in block.scales.iter_mut().zip(sub_scales) {
+        *scale = nearest(inverse * sub_scale).min(127) as i8;
+    }
+
+    let d = s.widen_f16(block.d);
+    let mut quants = [0u8; LEN];
+    for (sub, (scale, inverse)) in block.scales.iter().zip(inverses).enumerate() {
+        let scale = d * f32::from(*scale);
+        for at in (SUB * sub..SUB * (sub + 1)).step_by(S::LANES) {
+            let x = s.load(&x[at..]);
+            let q = if scale != 0.0 {
+                s.nearest_within(s.div(x, s.splat(scale)), -32, 31)
+            } else if *inverse != 0.0 {
+                s.nearest_within(s.mul(s.splat(*inverse), x), -32, 31)
+            } else {
+                // Of a sub-block of zeros ggml leaves 0 in place of the biased 32.
+                s.splat_i(-32)
+            };
+            s.store_u8(s.add_i(q, s.splat_i(32)), &mut quants[at..]);
+        }
+    }
+    pack(&quants, block);
+}
+
+/// The scale of each sub-block and the inverse that gives the search's quants, a sub-block in each lane.
+/// `importance` is a row's, by super-block; `first_block` is where these blocks begin among all rows'.
+#[inline(always)]
+fn search<S: Simd>(
+    s: S,
+    blocks: &[[f32; LEN]],
+    importance: Option<&[[f32; LEN]]>,
+    first_block: usize,
+) -> ([[f32; SUBS]; GROUP], [[f32; SUBS]; GROUP]) {
+    let [mut scales, mut inverses] = [[[0.0; SUBS]; GROUP]; 2];
+    for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
+        // Lanes beyond the last sub-block repeat it.
+        let sub_of = |lane: usize| (first + lane).min(blocks.len() * SUBS - 1);
         let zero = s.splat(0.0);
-        let (mut values, mut weights) = ([zero; SUB], [zero; SUB]);
+        let (mut x, mut weights) = ([zero; SUB], [zero; SUB]);
         for i in 0..SUB {
-            values[i] = s.gather(|lane| x[SUB * (first + lane) + i]);
+            x[i] = s.gather(|lane| blocks[sub_of(lane) / SUBS][sub_of(lane) % SUBS * SUB + i]);
             weights[i] = match importance {
-                Some(importance) => s.gather(|lane| importance[SUB * (first + lane) + i]),
-                None => s.mul(values[i], values[i]),
+                Some(importance) => s.gather(|lane| {
+                    importance[(first_block + sub_of(lane) / SUBS) % importance.len()]
+                        [sub_of(lane) % SUBS * SUB + i]
+                }),
+                None => s.mul(x[i], x[i]),
             };
         }
-        let found = scale_search::symmetric(s, 32, &values, &weights);
-        s.store(found.scale, &mut scales[first..]);
-        s.store(found.inverse, &mut inverses[first..]);
+        let found = scale_search::symmetric(s, 32, &x, &weights);
+        s.store(found.scale, &mut scales.as_flattened_mut()[first..]);
+        s.store(found.inverse, &mut inverses.as_flattened_mut()[first..]);
     }
     (scales, inverses)
 }

@@ -9,7 +9,7 @@
 //! the instruction set of the kernel around it, and where it is not inlined each word in it becomes a call.
 
 use super::format::Rows;
-use crate::simd::{Simd, nearest};
+use crate::simd::{NEAREST_LIMIT, Simd};
 
 /// Below this magnitude a block counts as all zero.
 pub(super) const LEAST_MAGNITUDE: f32 = 1e-15;
@@ -72,9 +72,12 @@ fn symmetric_sums<S: Simd, const N: usize>(
     weighted: &[S::F; N],
     inverse: S::F,
 ) -> (S::F, S::F) {
+    let (lowest, highest) = (s.splat(-levels as f32), s.splat((levels - 1) as f32));
     let (mut sum_xq, mut sum_qq) = (s.splat(0.0), s.splat(0.0));
     for i in 0..N {
-        let q = s.to_float(s.nearest_within(s.mul(inverse, x[i]), -levels, levels - 1));
+        // `inverse` maps no value further from 0 than the levels and a few, so that floats can be clamped and
+        // rounded as ggml does with integers. (In a lane of zeros it may not, and what comes of it is dropped.)
+        let q = s.round_even(s.max(s.min(s.mul(inverse, x[i]), highest), lowest));
         sum_xq = s.add(sum_xq, s.mul(weighted[i], q));
         sum_qq = s.add(sum_qq, s.mul(s.mul(weights[i], q), q));
     }
@@ -129,6 +132,7 @@ pub(super) fn asymmetric<S: Simd, const N: usize>(
         sum_w = s.add(sum_w, weights[i]);
         sum_x = s.add(sum_x, s.mul(weights[i], x[i]));
     }
+    let lowest = min;
     min = s.select(s.lt(zero, min), zero, min);
     let least = min;
     let varies = s.lt(min, max);
@@ -136,12 +140,13 @@ pub(super) fn asymmetric<S: Simd, const N: usize>(
     let mut inverse = s.div(s.splat(levels as f32), s.sub(max, min));
     let mut base = min;
     let mut scale = s.div(s.splat(1.0), inverse);
-    let q = asymmetric_quants(s, levels, x, inverse, base);
+    let q = asymmetric_quants(s, levels, x, (lowest, max), s.select(varies, inverse, zero), base);
     let mut least_error = asymmetric_error(s, x, weights, &q, scale, min);
     for step in 0..=steps.last {
         // `min` is the best candidate's so far, not the block's least value.
         let candidate = s.div(s.splat(steps.from + steps.by * step as f32 + levels as f32), s.sub(max, min));
-        let q = asymmetric_quants(s, levels, x, candidate, min);
+        let candidate = s.select(varies, candidate, zero);
+        let q = asymmetric_quants(s, levels, x, (lowest, max), candidate, min);
         let (mut sum_q, mut sum_qq, mut sum_xq) = (zero, zero, zero);
         for i in 0..N {
             let weighted = s.mul(weights[i], q[i]);
@@ -172,18 +177,32 @@ pub(super) fn asymmetric<S: Simd, const N: usize>(
     }
 }
 
-/// The quants, as floats, that an inverse scale and a min give.
+/// The quants, as floats, that an inverse scale and a min give. `range` is the least and the greatest value.
 #[inline(always)]
 fn asymmetric_quants<S: Simd, const N: usize>(
     s: S,
     levels: i32,
     x: &[S::F; N],
+    range: (S::F, S::F),
     inverse: S::F,
     base: S::F,
 ) -> [S::F; N] {
+    let limit = s.splat(NEAREST_LIMIT);
+    let first = s.lt(s.abs(s.mul(inverse, s.sub(range.0, base))), limit);
+    let last = s.lt(s.abs(s.mul(inverse, s.sub(range.1, base))), limit);
     let mut quants = *x;
-    for q in &mut quants {
-        *q = s.to_float(s.nearest_within(s.mul(inverse, s.sub(*q, base)), 0, levels));
+    if s.all(s.both(first, last)) {
+        // Subtraction and multiplication round monotonically, so no value between the two leaves the range either,
+        // and floats can be clamped and rounded as ggml does with integers.
+        let (lowest, highest) = (s.splat(0.0), s.splat(levels as f32));
+        for q in &mut quants {
+            *q = s.round_even(s.max(s.min(s.mul(inverse, s.sub(*q, base)), highest), lowest));
+        }
+    } else {
+        // A fit can leave hardly any room between `base` and the greatest value. ggml's rounding wraps then.
+        for q in &mut quants {
+            *q = s.to_float(s.nearest_within(s.mul(inverse, s.sub(*q, base)), 0, levels));
+        }
     }
     quants
 }
@@ -206,71 +225,98 @@ fn asymmetric_error<S: Simd, const N: usize>(
     error
 }
 
+/// What [`positive`] finds, for each lane.
+pub(super) struct Positive<S: Simd, const N: usize> {
+    /// `x ≈ scale * q`
+    pub(super) scale: S::F,
+    /// ggml keeps their low bytes.
+    pub(super) quants: [S::I; N],
+}
+
 /// The scale for values that are themselves scales or mins (not negative), with quants in `0..=levels`, a few
 /// in number: eight steps of the inverse scale, then up to five rounds of changing single quants for the better.
-/// Returns the scale and fills `quants`. (ggml: `make_qp_quants`.)
-pub(super) fn positive<const N: usize>(
+/// (ggml: `make_qp_quants`.)
+#[inline(always)]
+pub(super) fn positive<S: Simd, const N: usize>(
+    s: S,
     levels: i32,
-    x: &[f32; N],
-    weights: &[f32; N],
-    quants: &mut [u8; N],
-) -> f32 {
-    let max = x.iter().fold(0.0, |max, &x| if max > x { max } else { x });
-    if max < LEAST_MAGNITUDE {
-        *quants = [0; N];
-        return 0.0;
+    x: &[S::F; N],
+    weights: &[S::F; N],
+) -> Positive<S, N> {
+    let (zero, most, byte) = (s.splat(0.0), s.splat_i(levels), s.splat_i(255));
+    let mut max = zero;
+    for &x in x {
+        max = s.max(max, x);
     }
-    let error_of = |scale: f32, quant: &dyn Fn(f32) -> i32| {
-        let mut error = 0.0;
-        for (&x, &w) in x.iter().zip(weights) {
-            let difference = x - scale * quant(x) as f32;
-            error += w * difference * difference;
-        }
-        error
-    };
-    let mut inverse = levels as f32 / max;
-    // The first error is taken with quants cut to a byte and not clamped.
-    let mut least_error = error_of(1.0 / inverse, &|x| i32::from(nearest(inverse * x) as u8));
+    let is_zero = s.lt(max, s.splat(LEAST_MAGNITUDE));
+
+    let mut inverse = s.div(s.splat(levels as f32), max);
+    let mut quants = [s.splat_i(0); N];
+    for i in 0..N {
+        // The first error is taken with quants cut to a byte and not clamped.
+        quants[i] = s.and(s.nearest(s.mul(inverse, x[i])), byte);
+    }
+    let mut least_error = positive_error(s, x, weights, &quants, s.div(s.splat(1.0), inverse));
     for step in (-4..=4).filter(|&step| step != 0) {
-        let candidate = (0.1 * step as f32 + levels as f32) / max;
-        let error = error_of(1.0 / candidate, &|x| nearest(candidate * x).min(levels));
-        if error < least_error {
-            least_error = error;
-            inverse = candidate;
+        let candidate = s.div(s.splat(0.1 * step as f32 + levels as f32), max);
+        for i in 0..N {
+            quants[i] = s.min_i(s.nearest(s.mul(candidate, x[i])), most);
         }
+        let error = positive_error(s, x, weights, &quants, s.div(s.splat(1.0), candidate));
+        let wins = s.lt(error, least_error);
+        least_error = s.select(wins, error, least_error);
+        inverse = s.select(wins, candidate, inverse);
     }
 
-    let (mut sum_xq, mut sum_qq) = (0.0, 0.0);
+    let (mut sum_xq, mut sum_qq) = (zero, zero);
     for i in 0..N {
-        let q = nearest(inverse * x[i]).min(levels);
-        quants[i] = q as u8;
-        sum_xq += weights[i] * x[i] * q as f32;
-        sum_qq += weights[i] * q as f32 * q as f32;
+        let quant = s.min_i(s.nearest(s.mul(inverse, x[i])), most);
+        let q = s.to_float(quant);
+        sum_xq = s.add(sum_xq, s.mul(s.mul(weights[i], x[i]), q));
+        sum_qq = s.add(sum_qq, s.mul(s.mul(weights[i], q), q));
+        quants[i] = s.and(quant, byte);
     }
+    // A lane in which a round changes nothing finds nothing to change in the rounds after it either.
     for _ in 0..5 {
-        let mut changed = false;
         for i in 0..N {
-            let (w, q) = (weights[i], f32::from(quants[i]));
-            let mut others_xq = sum_xq - w * x[i] * q;
-            let mut others_qq = sum_qq - w * q * q;
-            if others_xq > 0.0 && others_qq > 0.0 {
-                let new = nearest(x[i] * others_qq / others_xq).min(levels);
-                if new != i32::from(quants[i]) {
-                    others_xq += w * x[i] * new as f32;
-                    others_qq += w * new as f32 * new as f32;
-                    if others_xq * others_xq * sum_qq > sum_xq * sum_xq * others_qq {
-                        quants[i] = new as u8;
-                        (sum_xq, sum_qq) = (others_xq, others_qq);
-                        changed = true;
-                    }
-                }
-            }
-        }
-        if !changed {
-            break;
+            let (weight, q) = (weights[i], s.to_float(quants[i]));
+            let weighted = s.mul(weight, x[i]);
+            let others_xq = s.sub(sum_xq, s.mul(weighted, q));
+            let others_qq = s.sub(sum_qq, s.mul(s.mul(weight, q), q));
+            let possible = s.both(s.lt(zero, others_xq), s.lt(zero, others_qq));
+            let new = s.min_i(s.nearest(s.div(s.mul(x[i], others_qq), others_xq)), most);
+            let new_q = s.to_float(new);
+            let new_xq = s.add(others_xq, s.mul(weighted, new_q));
+            let new_qq = s.add(others_qq, s.mul(s.mul(weight, new_q), new_q));
+            let better = s.lt(s.mul(s.mul(sum_xq, sum_xq), new_qq), s.mul(s.mul(new_xq, new_xq), sum_qq));
+            let changes = s.both(s.both(possible, s.ne(new_q, q)), better);
+            sum_xq = s.select(changes, new_xq, sum_xq);
+            sum_qq = s.select(changes, new_qq, sum_qq);
+            quants[i] = s.select_i(changes, s.and(new, byte), quants[i]);
         }
     }
-    if sum_qq > 0.0 { sum_xq / sum_qq } else { 0.0 }
+    let scale = s.select(s.lt(zero, sum_qq), s.div(sum_xq, sum_qq), zero);
+    for quant in &mut quants {
+        *quant = s.select_i(is_zero, s.splat_i(0), *quant);
+    }
+    Positive { scale: s.select(is_zero, zero, scale), quants }
+}
+
+/// Σ w·(x - scale·q)²
+#[inline(always)]
+fn positive_error<S: Simd, const N: usize>(
+    s: S,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+    quants: &[S::I; N],
+    scale: S::F,
+) -> S::F {
+    let mut error = s.splat(0.0);
+    for i in 0..N {
+        let difference = s.sub(x[i], s.mul(scale, s.to_float(quants[i])));
+        error = s.add(error, s.mul(s.mul(weights[i], difference), difference));
+    }
+    error
 }
 
 /// The weights that the 32-value formats search with: `importance * sqrt(mean square of the row + x²)`.

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use half::{bf16, f16};
 
 use super::lanes::Simd;
+use super::wide::Wide;
 
 /// Proof that AVX2 and F16C are there: only [`run`] makes one.
 #[derive(Clone, Copy)]
@@ -42,7 +43,13 @@ impl Simd for Avx2 {
     type F = __m256;
     type I = __m256i;
     type M = __m256;
+    type Wide = Wide<Avx2, 2>;
     const LANES: usize = 8;
+
+    #[inline(always)]
+    fn wide(self) -> Self::Wide {
+        Wide(self)
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
@@ -201,12 +208,20 @@ impl Simd for Avx2 {
         registers!(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a, b))
     }
     #[inline(always)]
+    fn all(self, mask: __m256) -> bool {
+        registers!(_mm256_movemask_ps(mask)) == 0xff
+    }
+    #[inline(always)]
     fn both(self, a: __m256, b: __m256) -> __m256 {
         registers!(_mm256_and_ps(a, b))
     }
     #[inline(always)]
     fn select(self, mask: __m256, yes: __m256, no: __m256) -> __m256 {
         registers!(_mm256_blendv_ps(no, yes, mask))
+    }
+    #[inline(always)]
+    fn select_i(self, mask: __m256, yes: __m256i, no: __m256i) -> __m256i {
+        registers!(_mm256_blendv_epi8(no, yes, _mm256_castps_si256(mask)))
     }
     #[inline(always)]
     fn and(self, a: __m256i, b: __m256i) -> __m256i {

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 /// The most lanes that any instruction set here has: the size of buffers that hold one vector.
-pub(crate) const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = 32;
 
 /// Vectors of [`LANES`](Self::LANES) single-precision floats or 32-bit integers.
 ///
@@ -21,8 +21,13 @@ pub(crate) trait Simd: Copy {
     type I: Copy;
     /// A truth value for each lane.
     type M: Copy;
-    /// Lanes in a vector: divides 16.
+    /// Several vectors as one, for work that waits more than it computes.
+    type Wide: Simd;
+    /// Lanes in a vector: divides 16, or in a [`Wide`](Self::Wide) one [`MAX_LANES`].
     const LANES: usize;
+
+    /// The same instruction set with several vectors as one.
+    fn wide(self) -> Self::Wide;
 
     /// The same float in every lane.
     fn splat(self, value: f32) -> Self::F;
@@ -89,10 +94,15 @@ pub(crate) trait Simd: Copy {
     fn lt(self, a: Self::F, b: Self::F) -> Self::M;
     /// `a != b`, true with a NaN.
     fn ne(self, a: Self::F, b: Self::F) -> Self::M;
+    /// Whether every lane is true.
+    fn all(self, mask: Self::M) -> bool;
     /// Both.
     fn both(self, a: Self::M, b: Self::M) -> Self::M;
     /// `yes` where the mask is true, else `no`.
     fn select(self, mask: Self::M, yes: Self::F, no: Self::F) -> Self::F;
+
+    /// `yes` where the mask is true, else `no`.
+    fn select_i(self, mask: Self::M, yes: Self::I, no: Self::I) -> Self::I;
 
     /// `a & b`
     fn and(self, a: Self::I, b: Self::I) -> Self::I;
@@ -126,6 +136,13 @@ pub(crate) trait Simd: Copy {
         self.sub_i(self.and(shifted, self.splat_i(NEAREST_MASK)), self.splat_i(NEAREST_BIAS))
     }
 
+    /// Rounds half to even, for |a| < 2^22: there the same number as [`nearest`](Self::nearest), as a float.
+    #[inline(always)]
+    fn round_even(self, a: Self::F) -> Self::F {
+        let magic = self.splat(NEAREST_MAGIC);
+        self.sub(self.add(a, magic), magic)
+    }
+
     /// [`nearest`](Self::nearest), clamped to `low..=high`.
     #[inline(always)]
     fn nearest_within(self, a: Self::F, low: i32, high: i32) -> Self::I {
@@ -141,6 +158,8 @@ pub(crate) trait Simd: Copy {
     }
 }
 
+/// Below this magnitude [`Simd::round_even`] is exact and equals [`Simd::nearest`].
+pub(crate) const NEAREST_LIMIT: f32 = 4_194_304.0;
 const NEAREST_MAGIC: f32 = 12_582_912.0;
 const NEAREST_MASK: i32 = 0x007f_ffff;
 const NEAREST_BIAS: i32 = 0x0040_0000;

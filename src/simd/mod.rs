@@ -2,6 +2,7 @@
 
 mod lanes;
 mod scalar;
+mod wide;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -9,7 +10,7 @@ mod avx2;
 use std::fmt;
 use std::sync::OnceLock;
 
-pub(crate) use lanes::{MAX_LANES, Simd, nearest};
+pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Simd, nearest};
 pub(crate) use scalar::{Scalar, f16_to_f32, f32_to_bf16, f32_to_f16};
 
 /// Work written once over [`Simd`]. Implementations are `#[inline(always)]`, so that the body is compiled anew

@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 
 use super::lanes::Simd;
+use super::wide::Wide;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
@@ -11,7 +12,13 @@ impl Simd for Scalar {
     type F = f32;
     type I = i32;
     type M = bool;
+    type Wide = Wide<Scalar, 4>;
     const LANES: usize = 1;
+
+    #[inline(always)]
+    fn wide(self) -> Self::Wide {
+        Wide(self)
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> f32 {
@@ -118,11 +125,19 @@ impl Simd for Scalar {
         a != b
     }
     #[inline(always)]
+    fn all(self, mask: bool) -> bool {
+        mask
+    }
+    #[inline(always)]
     fn both(self, a: bool, b: bool) -> bool {
         a & b
     }
     #[inline(always)]
     fn select(self, mask: bool, yes: f32, no: f32) -> f32 {
+        if mask { yes } else { no }
+    }
+    #[inline(always)]
+    fn select_i(self, mask: bool, yes: i32, no: i32) -> i32 {
         if mask { yes } else { no }
     }
     #[inline(always)]

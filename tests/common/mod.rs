@@ -9,6 +9,14 @@ pub(crate) mod raw;
 
 use std::io::Write;
 
+use proptest::test_runner::{Config, FileFailurePersistence};
+
+/// A failing case prints its seed, and is kept beside the test to be tried first from then on.
+pub(crate) fn property(cases: u32) -> Config {
+    let keep = FileFailurePersistence::WithSource("regressions");
+    Config { cases, failure_persistence: Some(Box::new(keep)), ..Config::default() }
+}
+
 /// Prints a line past the test harness, which keeps what a passing test prints to itself.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
