@@ -3,7 +3,7 @@
 use super::find;
 use super::float::Float;
 use super::format::Rows;
-use super::table::Entry;
+use super::table::{Entry, Stores};
 use crate::simd::Isa;
 use crate::{Error, GgmlType, Result};
 
@@ -57,8 +57,15 @@ pub fn dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Resul
 pub fn dequantize_with<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     let entry = entry(ty, "dequantize")?;
     check_blocks(ty, blocks.len(), out.len())?;
-    T::dequantizer(entry)(isa, blocks, out);
+    T::dequantizer(entry)(isa, stores_for(out), blocks, out);
     Ok(())
+}
+
+/// From this many bytes on, output is written around the caches: `docs/performance.md` has the measurement.
+const STREAM_BYTES: usize = 8 * 1024 * 1024;
+
+fn stores_for<T>(out: &[T]) -> Stores {
+    if size_of_val(out) >= STREAM_BYTES { Stores::Streaming } else { Stores::Cached }
 }
 
 fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
@@ -209,12 +216,12 @@ pub fn par_dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> R
 
     let dequantize = T::dequantizer(entry(ty, "dequantize")?);
     check_blocks(ty, blocks.len(), out.len())?;
-    let isa = Isa::detect();
+    let (isa, stores) = (Isa::detect(), stores_for(out));
     let chunk_blocks = (CHUNK_VALUES / ty.block_len()).max(1);
     blocks
         .par_chunks(chunk_blocks * ty.block_bytes())
         .zip(out.par_chunks_mut(chunk_blocks * ty.block_len()))
-        .for_each(|(blocks, out)| dequantize(isa, blocks, out));
+        .for_each(|(blocks, out)| dequantize(isa, stores, blocks, out));
     Ok(())
 }
 

@@ -2,19 +2,24 @@
 
 use half::{bf16, f16};
 
-use super::table::Entry;
+use super::table::{Entry, Stores};
 use crate::simd::{Isa, Simd};
 
 pub(crate) mod sealed {
-    use crate::codec::table::Entry;
+    use crate::codec::table::{Entry, Stores};
     use crate::simd::{Isa, Simd};
 
     #[allow(private_interfaces, private_bounds, reason = "sealed: only this crate calls it")]
     pub trait Put: Sized {
         /// Writes a vector of floats as `Self`, rounded to nearest even.
         fn put<S: Simd>(s: S, value: S::F, to: &mut [Self]);
+        /// [`put`](Self::put) for values that come straight from a file, where a NaN may be a signaling one.
+        #[inline(always)]
+        fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
+            Self::put(s, value, to);
+        }
         /// The entry's function that dequantizes to `Self`.
-        fn dequantizer(entry: &Entry) -> fn(Isa, &[u8], &mut [Self]);
+        fn dequantizer(entry: &Entry) -> fn(Isa, Stores, &[u8], &mut [Self]);
     }
 }
 
@@ -28,7 +33,7 @@ pub trait Float: sealed::Put + Copy + Default + PartialEq + Send + Sync + bytemu
 }
 
 macro_rules! float {
-    ($float:ident, $store:ident, $entry:ident, $widen:expr) => {
+    ($float:ident, $store:ident, $entry:ident, $widen:expr $(, $put_any:item)?) => {
         impl Float for $float {
             fn to_f32(self) -> f32 {
                 $widen(self)
@@ -41,7 +46,8 @@ macro_rules! float {
             fn put<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
                 s.$store(value, to);
             }
-            fn dequantizer(entry: &Entry) -> fn(Isa, &[u8], &mut [Self]) {
+            $($put_any)?
+            fn dequantizer(entry: &Entry) -> fn(Isa, Stores, &[u8], &mut [Self]) {
                 entry.$entry
             }
         }
@@ -50,4 +56,14 @@ macro_rules! float {
 
 float!(f32, store, to_f32, |value| value);
 float!(f16, store_f16, to_f16, f16::to_f32);
-float!(bf16, store_bf16, to_bf16, bf16::to_f32);
+float!(
+    bf16,
+    store_bf16,
+    to_bf16,
+    bf16::to_f32,
+    // Arithmetic makes NaNs quiet and changes nothing else.
+    #[inline(always)]
+    fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
+        s.store_bf16(s.mul(value, s.splat(1.0)), to);
+    }
+);

@@ -37,10 +37,10 @@ fn dequantize<P: Plain, S: Simd, T: Float>(s: S, blocks: &[P::Block], out: &mut 
     let (vectors, rest) = blocks.split_at(blocks.len() / S::LANES * S::LANES);
     let (out_vectors, out_rest) = out.split_at_mut(vectors.len());
     for (blocks, out) in vectors.chunks_exact(S::LANES).zip(out_vectors.chunks_exact_mut(S::LANES)) {
-        T::put(s, P::load(s, blocks), out);
+        T::put_any(s, P::load(s, blocks), out);
     }
     for (block, out) in rest.iter().zip(out_rest) {
-        T::put(Scalar, P::widen(*block), std::slice::from_mut(out));
+        T::put_any(Scalar, P::widen(*block), std::slice::from_mut(out));
     }
 }
 
@@ -124,7 +124,9 @@ plain_formats! {
         #[inline(always)]
         fn store<S: Simd>(s: S, value: S::F, to: &mut [[u8; 2]]) {
             let mut lanes = [f16::ZERO; MAX_LANES];
-            s.store_f16(value, &mut lanes);
+            // ggml gives every NaN this payload.
+            let nan = s.copy_sign(s.splat(f32::from_bits(0x7fc0_0000)), value);
+            s.store_f16(s.select(s.ne(value, value), nan, value), &mut lanes);
             for (to, lane) in to.iter_mut().zip(&lanes[..S::LANES]) {
                 *to = lane.to_le_bytes();
             }
@@ -147,7 +149,7 @@ plain_formats! {
         #[inline(always)]
         fn store<S: Simd>(s: S, value: S::F, to: &mut [[u8; 2]]) {
             let mut lanes = [bf16::ZERO; MAX_LANES];
-            s.store_bf16(value, &mut lanes);
+            s.store_bf16(s.mul(value, s.splat(1.0)), &mut lanes);
             for (to, lane) in to.iter_mut().zip(&lanes[..S::LANES]) {
                 *to = lane.to_le_bytes();
             }

@@ -25,12 +25,21 @@ macro_rules! formats {
 }
 pub(crate) use formats;
 
+/// How output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stores {
+    /// Into the caches, where whoever reads it next finds it.
+    Cached,
+    /// Around the caches, which saves reading every line before it is overwritten.
+    Streaming,
+}
+
 /// A format as functions over bytes: whole blocks in, whole blocks out, checked by the caller.
 pub(crate) struct Entry {
     pub(crate) numbers: &'static [Number],
-    pub(crate) to_f32: fn(Isa, &[u8], &mut [f32]),
-    pub(crate) to_f16: fn(Isa, &[u8], &mut [half::f16]),
-    pub(crate) to_bf16: fn(Isa, &[u8], &mut [half::bf16]),
+    pub(crate) to_f32: fn(Isa, Stores, &[u8], &mut [f32]),
+    pub(crate) to_f16: fn(Isa, Stores, &[u8], &mut [half::f16]),
+    pub(crate) to_bf16: fn(Isa, Stores, &[u8], &mut [half::bf16]),
     /// `None` where values cannot become blocks.
     pub(crate) quantize: Option<fn(Isa, Rows<'_>, &mut [u8])>,
 }
@@ -60,8 +69,12 @@ impl<C: Codec, T: Float> Kernel for Dequantize<'_, C, T> {
     }
 }
 
-fn dequantize<C: Codec, T: Float>(isa: Isa, blocks: &[u8], out: &mut [T]) {
-    isa.run(Dequantize::<C, T> { blocks: bytemuck::cast_slice(blocks), out });
+fn dequantize<C: Codec, T: Float>(isa: Isa, stores: Stores, blocks: &[u8], out: &mut [T]) {
+    let kernel = Dequantize::<C, T> { blocks: bytemuck::cast_slice(blocks), out };
+    match stores {
+        Stores::Cached => isa.run(kernel),
+        Stores::Streaming => isa.run_streaming(kernel),
+    }
 }
 
 struct Quantize<'a, C: Codec> {

@@ -4,20 +4,28 @@ use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
+use super::Kernel;
 use super::lanes::Simd;
 use super::wide::Wide;
 
-/// Proof that AVX2 and F16C are there: only [`run`] makes one.
+/// Proof that AVX2 and F16C are there: only [`run`] and [`run_streaming`] make one. With `STREAM`, floats are
+/// written around the caches.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2<const STREAM: bool>(());
 
 /// Runs a kernel with AVX2 and F16C.
-///
-/// # Safety
-/// The machine must have both.
 #[target_feature(enable = "avx2,f16c")]
-pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx2(()))
+pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx2::<false>(()))
+}
+
+/// [`run`] with stores around the caches.
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn run_streaming<K: Kernel>(kernel: K) -> K::Output {
+    let output = kernel.run(Avx2::<true>(()));
+    // Such stores are not ordered with others: whoever is handed the memory must see them.
+    _mm_sfence();
+    output
 }
 
 /// Intrinsics that touch registers only.
@@ -39,11 +47,32 @@ macro_rules! eight {
     };
 }
 
-impl Simd for Avx2 {
+/// Whether stores around the caches can go to this address: a line is filled by stores of 16 bytes as well as by
+/// wider ones, and memory from an allocator has this alignment.
+#[inline(always)]
+pub(super) fn can_stream<T>(to: &mut [T]) -> bool {
+    to.as_mut_ptr().addr().is_multiple_of(16)
+}
+
+/// Eight numbers of two bytes.
+#[inline(always)]
+fn store_half_vector<const STREAM: bool, T: bytemuck::Pod>(to: &mut [T; 8], value: __m128i) {
+    const { assert!(size_of::<T>() == 2) };
+    if STREAM && can_stream(to) {
+        // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes written, and `can_stream` found its address to
+        // be a multiple of 16, as this store asks; `run_streaming` ends with a fence.
+        unsafe { _mm_stream_si128(to.as_mut_ptr().cast(), value) }
+    } else {
+        // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes written, and the store asks for no alignment.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), value) }
+    }
+}
+
+impl<const STREAM: bool> Simd for Avx2<STREAM> {
     type F = __m256;
     type I = __m256i;
     type M = __m256;
-    type Wide = Wide<Avx2, 2>;
+    type Wide = Wide<Self, 2>;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -99,21 +128,24 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn store(self, value: __m256, to: &mut [f32]) {
         let to = eight!(mut to);
+        if STREAM && can_stream(to) {
+            let (low, high) = registers!((_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1)));
+            // SAFETY: `self` proves AVX; the array has the 32 bytes written, and `can_stream` found its address to
+            // be a multiple of 16, as this store asks; `run_streaming` ends with a fence.
+            unsafe {
+                _mm_stream_ps(to.as_mut_ptr(), low);
+                _mm_stream_ps(to.as_mut_ptr().add(4), high);
+            }
+            return;
+        }
         // SAFETY: `self` proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
         unsafe { _mm256_storeu_ps(to.as_mut_ptr(), value) }
     }
     #[inline(always)]
     fn store_f16(self, value: __m256, to: &mut [f16]) {
         let to = eight!(mut to);
-        let halves = registers!({
-            // The hardware keeps a NaN's payload; give every NaN the one that ggml writes.
-            let sign = _mm256_and_ps(value, _mm256_set1_ps(-0.0));
-            let nan = _mm256_or_ps(sign, _mm256_set1_ps(f32::from_bits(0x7fc0_0000)));
-            let is_nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(value, value);
-            _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_blendv_ps(value, nan, is_nan))
-        });
-        // SAFETY: `self` proves AVX; the array has the 16 bytes written (`f16` is two bytes), unaligned store.
-        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), halves) }
+        let halves = registers!(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value));
+        store_half_vector::<STREAM, _>(to, halves);
     }
     #[inline(always)]
     fn store_bf16(self, value: __m256, to: &mut [bf16]) {
@@ -122,14 +154,13 @@ impl Simd for Avx2 {
             let bits = _mm256_castps_si256(value);
             let upper = _mm256_srli_epi32(bits, 16);
             let odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
-            let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-            let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+            let up = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
             let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(value, value));
-            let wide = _mm256_blendv_epi8(_mm256_srli_epi32(rounded, 16), quiet, is_nan);
+            let rounded = _mm256_add_epi32(bits, _mm256_andnot_si256(is_nan, up));
+            let wide = _mm256_srli_epi32(rounded, 16);
             _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1))
         });
-        // SAFETY: `self` proves AVX; the array has the 16 bytes written (`bf16` is two bytes), unaligned store.
-        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bfloats) }
+        store_half_vector::<STREAM, _>(to, bfloats);
     }
     #[inline(always)]
     fn store_u8(self, value: __m256i, to: &mut [u8]) {

@@ -57,9 +57,9 @@ pub(crate) trait Simd: Copy {
 
     /// Writes `LANES` floats.
     fn store(self, value: Self::F, to: &mut [f32]);
-    /// Rounds to nearest even half floats. NaN becomes `0x7E00` with its sign, as in ggml.
+    /// Rounds to nearest even half floats. A NaN keeps its sign and upper bits and becomes quiet, as in hardware.
     fn store_f16(self, value: Self::F, to: &mut [f16]);
-    /// Rounds to nearest even bfloats. NaN keeps its upper bits and becomes quiet, as in ggml.
+    /// Rounds to nearest even bfloats. A NaN keeps its upper bits, and must be quiet, as all arithmetic leaves it.
     fn store_bf16(self, value: Self::F, to: &mut [bf16]);
     /// Writes the lowest byte of each lane.
     fn store_u8(self, value: Self::I, to: &mut [u8]);

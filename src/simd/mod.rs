@@ -6,11 +6,15 @@ mod wide;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 use std::fmt;
 use std::sync::OnceLock;
 
 pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Simd, nearest};
+use wide::Wide;
+
 pub(crate) use scalar::{Scalar, f16_to_f32, f32_to_bf16, f32_to_f16};
 
 /// Work written once over [`Simd`]. Implementations are `#[inline(always)]`, so that the body is compiled anew
@@ -26,7 +30,7 @@ pub(crate) trait Kernel {
 ///
 /// Results do not depend on it, to the bit; it is there for tests and measurements, which take one through
 /// [`dequantize_with`](crate::dequantize_with) and [`quantize_with`](crate::quantize_with). The environment
-/// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`), read once, makes [`Isa::detect`] choose that one if the machine
+/// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`, `avx512`), read once, makes [`Isa::detect`] choose that one if the machine
 /// has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Kind);
@@ -36,6 +40,8 @@ enum Kind {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 impl Isa {
@@ -61,6 +67,13 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
             available.push(Isa(Kind::Avx2));
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+            {
+                available.push(Isa(Kind::Avx512));
+            }
         }
         available
     }
@@ -71,16 +84,35 @@ impl Isa {
             Kind::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
         }
     }
 
     /// Runs a kernel in this instruction set's lanes.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            Kind::Scalar => kernel.run(Scalar),
+            Kind::Scalar => kernel.run(Wide::<Scalar, 8>(Scalar)),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: only `available` makes this kind, after detecting AVX2 and F16C.
             Kind::Avx2 => unsafe { avx2::run(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: only `available` makes this kind, after detecting AVX-512 F, BW, VL, DQ, AVX2 and F16C.
+            Kind::Avx512 => unsafe { avx512::run(kernel) },
+        }
+    }
+
+    /// [`run`](Self::run) with floats written around the caches, where the instruction set can: for output that
+    /// is too large to be found in them later.
+    pub(crate) fn run_streaming<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as in `run`.
+            Kind::Avx2 => unsafe { avx2::run_streaming(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as in `run`.
+            Kind::Avx512 => unsafe { avx512::run_streaming(kernel) },
+            _ => self.run(kernel),
         }
     }
 }

@@ -58,7 +58,8 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn store_f16(self, value: f32, to: &mut [f16]) {
-        to[0] = f16::from_bits(f32_to_f16(value));
+        let payload = (value.to_bits() >> 13) as u16 & 0x03ff;
+        to[0] = f16::from_bits(f32_to_f16(value) | if value.is_nan() { payload } else { 0 });
     }
     #[inline(always)]
     fn store_bf16(self, value: f32, to: &mut [bf16]) {

@@ -1,0 +1,291 @@
+//! Sixteen lanes: AVX-512 with the extensions F, BW, VL and DQ.
+
+use std::arch::x86_64::*;
+
+use half::{bf16, f16};
+
+use super::Kernel;
+use super::avx2::can_stream;
+use super::lanes::Simd;
+use super::wide::Wide;
+
+/// Proof that AVX-512 F, BW, VL and DQ are there: only [`run`] and [`run_streaming`] make one. With `STREAM`, floats
+/// are written around the caches.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512<const STREAM: bool>(());
+
+/// Runs a kernel with AVX-512.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,f16c")]
+pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512::<false>(()))
+}
+
+/// [`run`] with stores around the caches.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,f16c")]
+pub(super) fn run_streaming<K: Kernel>(kernel: K) -> K::Output {
+    let output = kernel.run(Avx512::<true>(()));
+    // Such stores are not ordered with others: whoever is handed the memory must see them.
+    _mm_sfence();
+    output
+}
+
+/// Intrinsics that touch registers only.
+macro_rules! registers {
+    ($body:expr) => {
+        // SAFETY: the instructions are there, since `self` is an `Avx512`, which only `run` and `run_streaming` make;
+        // they touch no memory.
+        unsafe { $body }
+    };
+}
+
+/// The first sixteen elements as an array, which the loads and stores below stay inside.
+macro_rules! sixteen {
+    ($slice:expr) => {
+        $slice.first_chunk::<16>().expect("a kernel passes sixteen or more")
+    };
+    (mut $slice:expr) => {
+        $slice.first_chunk_mut::<16>().expect("a kernel passes sixteen or more")
+    };
+}
+
+impl<const STREAM: bool> Avx512<STREAM> {
+    /// Sixteen numbers of two bytes.
+    #[inline(always)]
+    fn store_halves<T: bytemuck::Pod>(self, to: &mut [T; 16], value: __m256i) {
+        const { assert!(size_of::<T>() == 2) };
+        if STREAM && can_stream(to) {
+            let (low, high) = registers!((_mm256_castsi256_si128(value), _mm256_extracti128_si256(value, 1)));
+            let to: *mut __m128i = to.as_mut_ptr().cast();
+            // SAFETY: `self` proves AVX; the array has the 32 bytes written, and `can_stream` found its address to be
+            // a multiple of 16, as this store asks; `run_streaming` ends with a fence.
+            unsafe {
+                _mm_stream_si128(to, low);
+                _mm_stream_si128(to.add(1), high);
+            }
+        } else {
+            // SAFETY: `self` proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
+            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), value) }
+        }
+    }
+}
+
+impl<const STREAM: bool> Simd for Avx512<STREAM> {
+    type F = __m512;
+    type I = __m512i;
+    type M = __mmask16;
+    type Wide = Wide<Self, 2>;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn wide(self) -> Self::Wide {
+        Wide(self)
+    }
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        registers!(_mm512_set1_ps(value))
+    }
+    #[inline(always)]
+    fn splat_i(self, value: i32) -> __m512i {
+        registers!(_mm512_set1_epi32(value))
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> __m512 {
+        let from = sixteen!(from);
+        // SAFETY: `self` proves AVX-512; the array has the 64 bytes read, and the load asks for no alignment.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn load_u8(self, from: &[u8]) -> __m512i {
+        let from = sixteen!(from);
+        // SAFETY: `self` proves AVX-512; the array has the 16 bytes read, and the load asks for no alignment.
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn load_i8(self, from: &[i8]) -> __m512i {
+        let from = sixteen!(from);
+        // SAFETY: `self` proves AVX-512; the array has the 16 bytes read, and the load asks for no alignment.
+        unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[[u8; 2]]) -> __m512 {
+        let from = sixteen!(from);
+        // SAFETY: `self` proves AVX-512; the array has the 32 bytes read, and the load asks for no alignment.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[[u8; 2]]) -> __m512 {
+        let from = sixteen!(from);
+        // SAFETY: `self` proves AVX-512; the array has the 32 bytes read, and the load asks for no alignment.
+        let wide = unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast())) };
+        registers!(_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)))
+    }
+    #[inline(always)]
+    fn load_f32_bytes(self, from: &[[u8; 4]]) -> __m512 {
+        let from = sixteen!(from);
+        // SAFETY: `self` proves AVX-512; the array has the 64 bytes read, and the load asks for no alignment.
+        unsafe { _mm512_loadu_ps(from.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn store(self, value: __m512, to: &mut [f32]) {
+        let to = sixteen!(mut to);
+        if STREAM && can_stream(to) {
+            let parts = registers!([
+                _mm512_extractf32x4_ps(value, 0),
+                _mm512_extractf32x4_ps(value, 1),
+                _mm512_extractf32x4_ps(value, 2),
+                _mm512_extractf32x4_ps(value, 3),
+            ]);
+            for (to, part) in to.as_chunks_mut::<4>().0.iter_mut().zip(parts) {
+                // SAFETY: SSE is part of x86-64; the array has the 16 bytes written, and `can_stream` found the address
+                // of the first to be a multiple of 16, as this store asks; `run_streaming` ends with a fence.
+                unsafe { _mm_stream_ps(to.as_mut_ptr(), part) }
+            }
+            return;
+        }
+        // SAFETY: `self` proves AVX-512; the array has the 64 bytes written, and the store asks for no alignment.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), value) }
+    }
+    #[inline(always)]
+    fn store_f16(self, value: __m512, to: &mut [f16]) {
+        let to = sixteen!(mut to);
+        let halves = registers!(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value));
+        self.store_halves(to, halves);
+    }
+    #[inline(always)]
+    fn store_bf16(self, value: __m512, to: &mut [bf16]) {
+        let to = sixteen!(mut to);
+        let bfloats = registers!({
+            let bits = _mm512_castps_si512(value);
+            let upper = _mm512_srli_epi32(bits, 16);
+            let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+            let is_number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(value, value);
+            let rounded = _mm512_mask_add_epi32(bits, is_number, bits, up);
+            _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16))
+        });
+        self.store_halves(to, bfloats);
+    }
+    #[inline(always)]
+    fn store_u8(self, value: __m512i, to: &mut [u8]) {
+        let to = sixteen!(mut to);
+        let bytes = registers!(_mm512_cvtepi32_epi8(value));
+        // SAFETY: `self` proves AVX; the array has the 16 bytes written, and the store asks for no alignment.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) }
+    }
+    #[inline(always)]
+    fn widen_f16(self, bits: [u8; 2]) -> f32 {
+        registers!(_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes(bits))))))
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_sub_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        registers!(_mm512_sqrt_ps(a))
+    }
+    #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        registers!(_mm512_andnot_ps(_mm512_set1_ps(-0.0), a))
+    }
+    #[inline(always)]
+    fn copy_sign(self, magnitude: __m512, sign: __m512) -> __m512 {
+        registers!(_mm512_or_ps(magnitude, _mm512_and_ps(_mm512_set1_ps(-0.0), sign)))
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_min_ps(a, b))
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_max_ps(a, b))
+    }
+    #[inline(always)]
+    fn reduce_min(self, a: __m512) -> f32 {
+        registers!(_mm512_reduce_min_ps(a))
+    }
+    #[inline(always)]
+    fn reduce_max(self, a: __m512) -> f32 {
+        registers!(_mm512_reduce_max_ps(a))
+    }
+    #[inline(always)]
+    fn lt(self, a: __m512, b: __m512) -> __mmask16 {
+        registers!(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b))
+    }
+    #[inline(always)]
+    fn ne(self, a: __m512, b: __m512) -> __mmask16 {
+        registers!(_mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(a, b))
+    }
+    #[inline(always)]
+    fn all(self, mask: __mmask16) -> bool {
+        mask == 0xffff
+    }
+    #[inline(always)]
+    fn both(self, a: __mmask16, b: __mmask16) -> __mmask16 {
+        a & b
+    }
+    #[inline(always)]
+    fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
+        registers!(_mm512_mask_blend_ps(mask, no, yes))
+    }
+    #[inline(always)]
+    fn select_i(self, mask: __mmask16, yes: __m512i, no: __m512i) -> __m512i {
+        registers!(_mm512_mask_blend_epi32(mask, no, yes))
+    }
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_and_si512(a, b))
+    }
+    #[inline(always)]
+    fn or(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_or_si512(a, b))
+    }
+    #[inline(always)]
+    fn add_i(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn sub_i(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_sub_epi32(a, b))
+    }
+    #[inline(always)]
+    fn min_i(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_min_epi32(a, b))
+    }
+    #[inline(always)]
+    fn max_i(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_max_epi32(a, b))
+    }
+    #[inline(always)]
+    fn shl<const BITS: i32>(self, a: __m512i) -> __m512i {
+        registers!(_mm512_sll_epi32(a, _mm_cvtsi32_si128(BITS)))
+    }
+    #[inline(always)]
+    fn shr<const BITS: i32>(self, a: __m512i) -> __m512i {
+        registers!(_mm512_srl_epi32(a, _mm_cvtsi32_si128(BITS)))
+    }
+    #[inline(always)]
+    fn to_float(self, a: __m512i) -> __m512 {
+        registers!(_mm512_cvtepi32_ps(a))
+    }
+    #[inline(always)]
+    fn bits(self, a: __m512) -> __m512i {
+        registers!(_mm512_castps_si512(a))
+    }
+    #[inline(always)]
+    fn trunc(self, a: __m512) -> __m512i {
+        registers!(_mm512_cvttps_epi32(a))
+    }
+}
