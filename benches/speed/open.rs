@@ -1,0 +1,61 @@
+//! Opening files with large vocabularies, beside ggml.
+
+use std::path::Path;
+
+use gguf_codec::{Array, GgmlType, Gguf, Value, Writer};
+
+use crate::ggml::Ggml;
+use crate::timing::{Table, measure};
+
+/// A header as Gemma's: tokens, scores and types of a large vocabulary.
+fn write_vocabulary(path: &Path, tokens: u32) -> gguf_codec::Result<()> {
+    let mut writer = Writer::create(path)?;
+    let names =
+        (0..tokens).map(|i| format!("▁{}{i:x}", ["to", "ken", "izer", ""][i as usize % 4]).into_bytes());
+    writer.metadata("general.architecture", "llama")?;
+    writer.metadata("tokenizer.ggml.tokens", Value::Array(Array::String(names.collect())))?;
+    writer.metadata("tokenizer.ggml.scores", (0..tokens).map(|i| -(i as f32)).collect::<Vec<f32>>())?;
+    writer.metadata("tokenizer.ggml.token_type", vec![1i32; tokens as usize])?;
+    for layer in 0..500 {
+        writer.tensor(&format!("blk.{layer}.attn_norm.weight"), &[8], GgmlType::F32)?;
+    }
+    let mut data = writer.write_header()?;
+    for layer in 0..500 {
+        data.write_tensor(&format!("blk.{layer}.attn_norm.weight"), &[0; 32])?;
+    }
+    data.finish()
+}
+
+pub(crate) fn run(ggml: Option<&Ggml>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut table = Table::new("open a file, page cache warm", &["", "ms", "x ggml"]);
+    let mut files = Vec::new();
+    for tokens in [49_152, 262_144] {
+        let path = folder.path().join(format!("{tokens}.gguf"));
+        write_vocabulary(&path, tokens).expect("the file can be written");
+        files.push((format!("{tokens} tokens"), path));
+    }
+    if let Some(path) = std::env::var_os("GGUF_CODEC_SMOLLM2") {
+        files.push(("SmolLM2".into(), path.into()));
+    }
+    for (name, path) in files {
+        let mut jobs: Vec<Box<dyn FnMut() + '_>> = vec![
+            Box::new(|| drop(std::hint::black_box(Gguf::open(&path).expect("it opens")))),
+            Box::new(|| {
+                let file = std::fs::File::open(&path).expect("it opens");
+                drop(std::hint::black_box(Gguf::read_header(file).expect("it parses")));
+            }),
+        ];
+        if let Some(ggml) = ggml {
+            jobs.push(Box::new(|| ggml.open(&path)));
+        }
+        let seconds = measure(&mut jobs, 3);
+        for (what, &time) in
+            ["Gguf::open", "Gguf::read_header", "ggml gguf_init_from_file"].iter().zip(&seconds)
+        {
+            let ratio = seconds.get(2).map_or("-".into(), |ggml| format!("{:.1}", ggml / time));
+            table.row(&[format!("{name}: {what}"), format!("{:.3}", 1e3 * time), ratio]);
+        }
+    }
+    table.print();
+}

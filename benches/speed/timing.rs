@@ -1,0 +1,62 @@
+//! Interleaved measuring, and tables.
+
+use std::time::Instant;
+
+/// Rounds, each of which runs every job once, so that a slow moment of the machine meets all alike.
+const ROUNDS: usize = 15;
+
+/// The median seconds of each job, which runs `times` times in a row for one figure.
+pub(crate) fn measure(jobs: &mut [Box<dyn FnMut() + '_>], times: usize) -> Vec<f64> {
+    let mut seconds = vec![Vec::with_capacity(ROUNDS); jobs.len()];
+    // Round 0 warms caches and page tables.
+    for round in 0..=ROUNDS {
+        for (job, seconds) in jobs.iter_mut().zip(&mut seconds) {
+            let start = Instant::now();
+            for _ in 0..times {
+                job();
+            }
+            let taken = start.elapsed().as_secs_f64() / times as f64;
+            if round > 0 {
+                seconds.push(taken);
+            }
+        }
+    }
+    seconds
+        .into_iter()
+        .map(|mut seconds| {
+            seconds.sort_by(f64::total_cmp);
+            seconds[seconds.len() / 2]
+        })
+        .collect()
+}
+
+/// Billions in a second.
+pub(crate) fn rate(count: usize, seconds: f64) -> f64 {
+    count as f64 / seconds / 1e9
+}
+
+/// A Markdown table that is printed when it is whole.
+pub(crate) struct Table {
+    title: String,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(title: &str, header: &[&str]) -> Self {
+        Table { title: title.to_owned(), rows: vec![header.iter().map(|&cell| cell.to_owned()).collect()] }
+    }
+
+    pub(crate) fn row(&mut self, cells: &[String]) {
+        self.rows.push(cells.to_vec());
+    }
+
+    pub(crate) fn print(&self) {
+        println!("\n### {}\n", self.title);
+        for (at, row) in self.rows.iter().enumerate() {
+            println!("| {} |", row.join(" | "));
+            if at == 0 {
+                println!("|{}", "---|".repeat(row.len()));
+            }
+        }
+    }
+}
