@@ -39,7 +39,7 @@ impl Codec for Q4_0 {
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ4_0], out: &mut [T]) {
         let eight = s.splat_i(8);
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
-            let d = s.splat(s.widen_f16(block.d));
+            let d = s.splat_f16(block.d);
             for at in (0..HALF).step_by(S::LANES) {
                 let (low, high) = nibbles::unpack(s, &block.qs[at..]);
                 T::put(s, s.mul(s.to_float(s.sub_i(low, eight)), d), &mut out[at..]);

@@ -40,8 +40,8 @@ impl Codec for Q4_1 {
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ4_1], out: &mut [T]) {
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
-            let d = s.splat(s.widen_f16(block.d));
-            let m = s.splat(s.widen_f16(block.m));
+            let d = s.splat_f16(block.d);
+            let m = s.splat_f16(block.m);
             for at in (0..HALF).step_by(S::LANES) {
                 let (low, high) = nibbles::unpack(s, &block.qs[at..]);
                 T::put(s, s.add(s.mul(s.to_float(low), d), m), &mut out[at..]);

@@ -48,14 +48,11 @@ impl Codec for Q4_K {
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ4_K], out: &mut [T]) {
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
-            let (d, dmin) = (s.widen_f16(block.d), s.widen_f16(block.dmin));
-            let (scales, mins) = k_scales::unpack(&block.scales);
+            let (scales, mins) = scales_and_mins(s, block);
             let pairs = block.qs.as_chunks::<SUB>().0.iter().zip(out.as_chunks_mut::<{ 2 * SUB }>().0);
             for (pair, (qs, out)) in pairs.enumerate() {
-                let scale_and_min =
-                    |sub: usize| (s.splat(d * f32::from(scales[sub])), s.splat(dmin * f32::from(mins[sub])));
-                let (low_scale, low_min) = scale_and_min(2 * pair);
-                let (high_scale, high_min) = scale_and_min(2 * pair + 1);
+                let (low_scale, high_scale) = (s.splat(scales[2 * pair]), s.splat(scales[2 * pair + 1]));
+                let (low_min, high_min) = (s.splat(mins[2 * pair]), s.splat(mins[2 * pair + 1]));
                 for at in (0..SUB).step_by(S::LANES) {
                     let (low, high) = nibbles::unpack(s, &qs[at..]);
                     T::put(s, s.sub(s.mul(low_scale, s.to_float(low)), low_min), &mut out[at..]);
@@ -85,6 +82,25 @@ impl Codec for Q4_K {
             }
         }
     }
+}
+
+/// `d * scale` and `dmin * min` of each sub-block.
+#[inline(always)]
+fn scales_and_mins<S: Simd>(s: S, block: &BlockQ4_K) -> ([f32; SUBS], [f32; SUBS]) {
+    // Scales and mins side by side, so that the widest vector is filled; each product is taken of all 16, and half
+    // of them is used.
+    let (scales, mins) = k_scales::unpack(&block.scales);
+    let mut both = [0u8; 2 * SUBS];
+    both[..SUBS].copy_from_slice(&scales);
+    both[SUBS..].copy_from_slice(&mins);
+    let (d, dmin) = (s.splat_f16(block.d), s.splat_f16(block.dmin));
+    let [mut by_d, mut by_dmin] = [[0.0; 2 * SUBS]; 2];
+    for at in (0..2 * SUBS).step_by(S::LANES) {
+        let factor = s.to_float(s.load_u8(&both[at..]));
+        s.store(s.mul(d, factor), &mut by_d[at..]);
+        s.store(s.mul(dmin, factor), &mut by_dmin[at..]);
+    }
+    (std::array::from_fn(|sub| by_d[sub]), std::array::from_fn(|sub| by_dmin[SUBS + sub]))
 }
 
 /// Super-blocks that are quantized together: as many as fill the widest vector with one in each lane.

@@ -50,9 +50,13 @@ impl Codec for Q6_K {
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ6_K], out: &mut [T]) {
         let (nibble, two_bits, bias) = (s.splat_i(15), s.splat_i(0x30), s.splat_i(32));
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
-            let d = s.widen_f16(block.d);
+            let d = s.splat_f16(block.d);
+            let mut scales = [0.0; SUBS];
+            for at in (0..SUBS).step_by(S::LANES) {
+                s.store(s.mul(d, s.to_float(s.load_i8(&block.scales[at..]))), &mut scales[at..]);
+            }
             let halves = block.ql.as_chunks::<64>().0.iter().zip(block.qh.as_chunks::<32>().0);
-            let halves = halves.zip(block.scales.as_chunks::<8>().0).zip(out.as_chunks_mut::<128>().0);
+            let halves = halves.zip(scales.as_chunks::<8>().0).zip(out.as_chunks_mut::<128>().0);
             for (((ql, qh), scales), out) in halves {
                 for at in (0..32).step_by(S::LANES) {
                     let (a, b, high) =
@@ -65,7 +69,7 @@ impl Codec for Q6_K {
                     ];
                     for (quarter, (low, high)) in quarters.into_iter().enumerate() {
                         let q = s.sub_i(s.or(low, s.and(high, two_bits)), bias);
-                        let scale = s.splat(d * f32::from(scales[2 * quarter + at / SUB]));
+                        let scale = s.splat(scales[2 * quarter + at / SUB]);
                         T::put(s, s.mul(scale, s.to_float(q)), &mut out[32 * quarter + at..]);
                     }
                 }

@@ -36,7 +36,7 @@ impl Codec for Q8_0 {
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ8_0], out: &mut [T]) {
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
-            let d = s.splat(s.widen_f16(block.d));
+            let d = s.splat_f16(block.d);
             for at in (0..LEN).step_by(S::LANES) {
                 let q = s.to_float(s.load_i8(&block.qs[at..]));
                 T::put(s, s.mul(q, d), &mut out[at..]);

@@ -128,18 +128,21 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
     #[inline(always)]
     fn store(self, value: __m256, to: &mut [f32]) {
         let to = eight!(mut to);
-        if STREAM && can_stream(to) {
-            let (low, high) = registers!((_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1)));
-            // SAFETY: `self` proves AVX; the array has the 32 bytes written, and `can_stream` found its address to
-            // be a multiple of 16, as this store asks; `run_streaming` ends with a fence.
-            unsafe {
-                _mm_stream_ps(to.as_mut_ptr(), low);
-                _mm_stream_ps(to.as_mut_ptr().add(4), high);
-            }
-            return;
-        }
         // SAFETY: `self` proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
         unsafe { _mm256_storeu_ps(to.as_mut_ptr(), value) }
+    }
+    #[inline(always)]
+    fn write(self, value: __m256, to: &mut [f32]) {
+        let to = eight!(mut to);
+        if !(STREAM && can_stream(to)) {
+            return self.store(value, to);
+        }
+        let parts = registers!([_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1)]);
+        for (to, part) in to.as_chunks_mut::<4>().0.iter_mut().zip(parts) {
+            // SAFETY: SSE is part of x86-64; the array has the 16 bytes written, and `can_stream` found the address of
+            // the first to be a multiple of 16, as this store asks; `run_streaming` ends with a fence.
+            unsafe { _mm_stream_ps(to.as_mut_ptr(), part) }
+        }
     }
     #[inline(always)]
     fn store_f16(self, value: __m256, to: &mut [f16]) {
@@ -173,6 +176,11 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
         });
         // SAFETY: `self` proves AVX; the array has the 8 bytes written, and the store asks for no alignment.
         unsafe { _mm_storel_epi64(to.as_mut_ptr().cast(), bytes) }
+    }
+    #[inline(always)]
+    fn splat_f16(self, bits: [u8; 2]) -> __m256 {
+        // Broadcast first: a scalar would be inserted into a register whose old value it would wait for.
+        registers!(_mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes(bits))))
     }
     #[inline(always)]
     fn widen_f16(self, bits: [u8; 2]) -> f32 {

@@ -128,22 +128,26 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
     #[inline(always)]
     fn store(self, value: __m512, to: &mut [f32]) {
         let to = sixteen!(mut to);
-        if STREAM && can_stream(to) {
-            let parts = registers!([
-                _mm512_extractf32x4_ps(value, 0),
-                _mm512_extractf32x4_ps(value, 1),
-                _mm512_extractf32x4_ps(value, 2),
-                _mm512_extractf32x4_ps(value, 3),
-            ]);
-            for (to, part) in to.as_chunks_mut::<4>().0.iter_mut().zip(parts) {
-                // SAFETY: SSE is part of x86-64; the array has the 16 bytes written, and `can_stream` found the address
-                // of the first to be a multiple of 16, as this store asks; `run_streaming` ends with a fence.
-                unsafe { _mm_stream_ps(to.as_mut_ptr(), part) }
-            }
-            return;
-        }
         // SAFETY: `self` proves AVX-512; the array has the 64 bytes written, and the store asks for no alignment.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), value) }
+    }
+    #[inline(always)]
+    fn write(self, value: __m512, to: &mut [f32]) {
+        let to = sixteen!(mut to);
+        if !(STREAM && can_stream(to)) {
+            return self.store(value, to);
+        }
+        let parts = registers!([
+            _mm512_extractf32x4_ps(value, 0),
+            _mm512_extractf32x4_ps(value, 1),
+            _mm512_extractf32x4_ps(value, 2),
+            _mm512_extractf32x4_ps(value, 3),
+        ]);
+        for (to, part) in to.as_chunks_mut::<4>().0.iter_mut().zip(parts) {
+            // SAFETY: SSE is part of x86-64; the array has the 16 bytes written, and `can_stream` found the address of
+            // the first to be a multiple of 16, as this store asks; `run_streaming` ends with a fence.
+            unsafe { _mm_stream_ps(to.as_mut_ptr(), part) }
+        }
     }
     #[inline(always)]
     fn store_f16(self, value: __m512, to: &mut [f16]) {
@@ -171,6 +175,11 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
         let bytes = registers!(_mm512_cvtepi32_epi8(value));
         // SAFETY: `self` proves AVX; the array has the 16 bytes written, and the store asks for no alignment.
         unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) }
+    }
+    #[inline(always)]
+    fn splat_f16(self, bits: [u8; 2]) -> __m512 {
+        // Broadcast first: a scalar would be inserted into a register whose old value it would wait for.
+        registers!(_mm512_cvtph_ps(_mm256_set1_epi16(i16::from_le_bytes(bits))))
     }
     #[inline(always)]
     fn widen_f16(self, bits: [u8; 2]) -> f32 {

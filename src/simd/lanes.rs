@@ -55,8 +55,13 @@ pub(crate) trait Simd: Copy {
     /// `LANES` floats given as little-endian bytes.
     fn load_f32_bytes(self, from: &[[u8; 4]]) -> Self::F;
 
-    /// Writes `LANES` floats.
+    /// Writes `LANES` floats to working memory.
     fn store(self, value: Self::F, to: &mut [f32]);
+    /// Writes `LANES` floats of a kernel's output, which may go around the caches. So may the next two.
+    #[inline(always)]
+    fn write(self, value: Self::F, to: &mut [f32]) {
+        self.store(value, to);
+    }
     /// Rounds to nearest even half floats. A NaN keeps its sign and upper bits and becomes quiet, as in hardware.
     fn store_f16(self, value: Self::F, to: &mut [f16]);
     /// Rounds to nearest even bfloats. A NaN keeps its upper bits, and must be quiet, as all arithmetic leaves it.
@@ -64,6 +69,8 @@ pub(crate) trait Simd: Copy {
     /// Writes the lowest byte of each lane.
     fn store_u8(self, value: Self::I, to: &mut [u8]);
 
+    /// One half float, widened, in every lane.
+    fn splat_f16(self, bits: [u8; 2]) -> Self::F;
     /// One half float, widened.
     fn widen_f16(self, bits: [u8; 2]) -> f32;
 

@@ -92,6 +92,10 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         [self.0.splat_i(value); K]
     }
     #[inline(always)]
+    fn splat_f16(self, bits: [u8; 2]) -> [S::F; K] {
+        [self.0.splat_f16(bits); K]
+    }
+    #[inline(always)]
     fn widen_f16(self, bits: [u8; 2]) -> f32 {
         self.0.widen_f16(bits)
     }
@@ -125,7 +129,7 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         load_bf16: [[u8; 2]] => F; load_f32_bytes: [[u8; 4]] => F;
     }
     stores! {
-        store: F => [f32]; store_f16: F => [f16]; store_bf16: F => [bf16]; store_u8: I => [u8];
+        store: F => [f32]; write: F => [f32]; store_f16: F => [f16]; store_bf16: F => [bf16]; store_u8: I => [u8];
     }
     unary! {
         sqrt: F => F; abs: F => F; to_float: I => F; bits: F => I; trunc: F => I;
