@@ -61,9 +61,8 @@ float!(
     store_bf16,
     to_bf16,
     bf16::to_f32,
-    // Arithmetic makes NaNs quiet and changes nothing else.
     #[inline(always)]
     fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
-        s.store_bf16(s.mul(value, s.splat(1.0)), to);
+        s.store_bf16(s.quiet(value), to);
     }
 );

@@ -303,6 +303,10 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
         registers!(_mm256_castps_si256(a))
     }
     #[inline(always)]
+    fn as_floats(self, a: __m256i) -> __m256 {
+        registers!(_mm256_castsi256_ps(a))
+    }
+    #[inline(always)]
     fn trunc(self, a: __m256) -> __m256i {
         registers!(_mm256_cvttps_epi32(a))
     }

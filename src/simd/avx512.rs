@@ -294,6 +294,10 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
         registers!(_mm512_castps_si512(a))
     }
     #[inline(always)]
+    fn as_floats(self, a: __m512i) -> __m512 {
+        registers!(_mm512_castsi512_ps(a))
+    }
+    #[inline(always)]
     fn trunc(self, a: __m512) -> __m512i {
         registers!(_mm512_cvttps_epi32(a))
     }

@@ -132,8 +132,17 @@ pub(crate) trait Simd: Copy {
     fn to_float(self, a: Self::I) -> Self::F;
     /// The floats' bit patterns.
     fn bits(self, a: Self::F) -> Self::I;
+    /// The floats with these bit patterns.
+    fn as_floats(self, a: Self::I) -> Self::F;
     /// Rounds toward zero; NaN and what an `i32` cannot hold give `i32::MIN`, as x86 does.
     fn trunc(self, a: Self::F) -> Self::I;
+
+    /// Makes NaNs quiet, which otherwise keep their bits. (Arithmetic does it too, but `a * 1.0` is optimized away.)
+    #[inline(always)]
+    fn quiet(self, a: Self::F) -> Self::F {
+        let quiet = self.as_floats(self.or(self.bits(a), self.splat_i(0x0040_0000)));
+        self.select(self.ne(a, a), quiet, a)
+    }
 
     /// Rounds half to even as ggml does: adds 1.5 × 2^23 and takes the low 23 bits. Exact for |a| < 2^22; beyond,
     /// the same wrapped number that ggml gets.

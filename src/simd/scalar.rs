@@ -186,6 +186,10 @@ impl Simd for Scalar {
         a.to_bits() as i32
     }
     #[inline(always)]
+    fn as_floats(self, a: i32) -> f32 {
+        f32::from_bits(a as u32)
+    }
+    #[inline(always)]
     fn trunc(self, a: f32) -> i32 {
         // Rust saturates where x86 gives the "indefinite" integer.
         const LIMIT: f32 = 2_147_483_648.0;

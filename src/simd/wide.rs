@@ -132,7 +132,7 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         store: F => [f32]; write: F => [f32]; store_f16: F => [f16]; store_bf16: F => [bf16]; store_u8: I => [u8];
     }
     unary! {
-        sqrt: F => F; abs: F => F; to_float: I => F; bits: F => I; trunc: F => I;
+        sqrt: F => F; abs: F => F; to_float: I => F; bits: F => I; as_floats: I => F; trunc: F => I;
     }
     binary! {
         add: F, F => F; sub: F, F => F; mul: F, F => F; div: F, F => F; copy_sign: F, F => F;
