@@ -142,7 +142,7 @@ fn to<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) {
     std::hint::black_box(out);
 }
 
-/// Where stores around the caches begin to pay: Q8_0 over sizes; the crate switches at 8 MiB of output.
+/// Where stores around the caches begin to pay: Q8_0 over sizes; the crate switches at 16 MiB of output.
 fn threshold() {
     let mut table =
         Table::new("Q8_0 over output sizes, one thread", &["MiB", "Gvalues/s", "fill", "nt fill"]);
@@ -252,8 +252,8 @@ fn quantize(ggml: Option<&Ggml>) {
 fn threads() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut table =
-        Table::new("quantize 8 Mi values to Q4_K on all cores", &["threads", "Mvalues/s", "x one thread"]);
-    let values = data::normal(8 << 20);
+        Table::new("quantize 32 Mi values to Q4_K on all cores", &["threads", "Mvalues/s", "x one thread"]);
+    let values = data::normal(32 << 20);
     let mut out = vec![0u8; values.len() / 256 * 144];
     let counts: Vec<usize> = (0..).map(|power| 1 << power).take_while(|&count| count <= cores).collect();
     let pools: Vec<_> = counts

@@ -4,7 +4,7 @@ use super::find;
 use super::float::Float;
 use super::format::Rows;
 use super::table::{Entry, Stores};
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, GgmlType, Result};
 
 /// Values that are checked and quantized together, so that the check finds them in cache for the kernel.
@@ -62,7 +62,7 @@ pub fn dequantize_with<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mu
 }
 
 /// From this many bytes on, output is written around the caches: `docs/performance.md` has the measurement.
-const STREAM_BYTES: usize = 8 * 1024 * 1024;
+const STREAM_BYTES: usize = 16 * 1024 * 1024;
 
 fn stores_for<T>(out: &[T]) -> Stores {
     if size_of_val(out) >= STREAM_BYTES { Stores::Streaming } else { Stores::Cached }
@@ -170,7 +170,7 @@ impl<'a> Plan<'a> {
                 let wanted = format!("{row_len}, a weight for each value of a row");
                 return length("the importance, in weights,", importance.len(), wanted);
             }
-            check_finite("importance weight", importance, 0)?;
+            check_finite(Isa::detect(), "importance weight", importance, 0)?;
         }
         // Only with importance does a block's result depend on the row around it.
         let unit = if importance.is_some() { row_len.max(ty.block_len()) } else { ty.block_len() };
@@ -188,7 +188,7 @@ impl<'a> Plan<'a> {
     /// Quantizes the `index`-th chunk.
     fn run(&self, isa: Isa, index: usize, values: &[f32], out: &mut [u8]) -> Result<()> {
         if self.ty.is_quantized() {
-            check_finite("value", values, index * self.chunk_values)?;
+            check_finite(isa, "value", values, index * self.chunk_values)?;
         }
         let rows = Rows { values, row_len: self.row_len, importance: self.importance };
         (self.quantize)(isa, rows, out);
@@ -197,12 +197,30 @@ impl<'a> Plan<'a> {
 }
 
 /// Fails on NaN and infinity; `first` is the index of `values[0]` in the caller's slice.
-fn check_finite(what: &'static str, values: &[f32], first: usize) -> Result<()> {
-    // Without a branch for each value, so that it becomes vector code.
-    let any = values.iter().fold(false, |any, value| any | !value.is_finite());
-    match values.iter().position(|value| any && !value.is_finite()) {
+fn check_finite(isa: Isa, what: &'static str, values: &[f32], first: usize) -> Result<()> {
+    if isa.run(AllFinite(values)) {
+        return Ok(());
+    }
+    match values.iter().position(|value| !value.is_finite()) {
         Some(at) => Err(Error::NonFinite { what, index: first + at, value: values[at] }),
         None => Ok(()),
+    }
+}
+
+struct AllFinite<'a>(&'a [f32]);
+
+impl Kernel for AllFinite<'_> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> bool {
+        let vectors = self.0.chunks_exact(S::LANES);
+        let rest = vectors.remainder();
+        let infinity = s.splat(f32::INFINITY);
+        let mut finite = s.lt(s.splat(0.0), infinity);
+        for vector in vectors {
+            finite = s.both(finite, s.lt(s.abs(s.load(vector)), infinity));
+        }
+        s.all(finite) && rest.iter().all(|value| value.is_finite())
     }
 }
 

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::format::{Codec, Number, Rows, block_format};
 use super::{nibbles, scale_search};
 use crate::Float;
-use crate::simd::{MAX_LANES, Simd, f32_to_f16};
+use crate::simd::{MAX_LANES, Simd};
 
 /// A block of [`Q4_0`]: `value[i] = d * (q[i] - 8)`, 4.5 bits per weight.
 ///
@@ -64,7 +64,7 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_0]) {
     for (x, block) in values.as_chunks::<LEN>().0.iter().zip(out) {
         let d = first_of_greatest_magnitude(s, x) / -8.0;
         let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
-        block.d = f32_to_f16(d).to_le_bytes();
+        block.d = s.narrow_f16(d);
         let inverse = s.splat(inverse);
         for at in (0..HALF).step_by(S::LANES) {
             // |x * inverse| is 8 and a rounding error at most, so the sum stays within 0..=16. An infinite
@@ -107,19 +107,16 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
     let (wide, lanes) = (s.wide(), <S::Wide as Simd>::LANES);
     for (group, out) in out.chunks_mut(lanes).enumerate() {
         // Lanes beyond the last block repeat it.
-        let block_of = |lane: usize| group * lanes + lane.min(out.len() - 1);
-        let mut values = [wide.splat(0.0); LEN];
-        for (i, value) in values.iter_mut().enumerate() {
-            *value = wide.gather(|lane| x[block_of(lane)][i]);
-        }
-        let weights = weights.of_blocks(wide, &values, block_of);
+        let blocks: [usize; MAX_LANES] = std::array::from_fn(|lane| group * lanes + lane.min(out.len() - 1));
+        let values = wide.columns(&blocks.map(|block| &x[block]));
+        let weights = weights.of_blocks(wide, &values, &blocks);
         let found = scale_search::symmetric(wide, 8, &values, &weights);
 
         let (mut scales, mut inverses) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
         wide.store(found.scale, &mut scales);
         wide.store(found.inverse, &mut inverses);
         for (lane, block) in out.iter_mut().enumerate() {
-            block.d = f32_to_f16(scales[lane]).to_le_bytes();
+            block.d = s.narrow_f16(scales[lane]);
             if inverses[lane] == 0.0 {
                 block.qs = [0; 16];
                 continue;

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::format::{Codec, Number, Rows, block_format};
 use super::{nibbles, scale_search};
 use crate::Float;
-use crate::simd::{MAX_LANES, Simd, f32_to_f16};
+use crate::simd::{MAX_LANES, Simd};
 
 /// A block of [`Q4_1`]: `value[i] = d * q[i] + m`, 5 bits per weight.
 ///
@@ -67,8 +67,8 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_1]) {
         let (min, max) = range(s, x);
         let d = (max - min) / 15.0;
         let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
-        block.d = f32_to_f16(d).to_le_bytes();
-        block.m = f32_to_f16(min).to_le_bytes();
+        block.d = s.narrow_f16(d);
+        block.m = s.narrow_f16(min);
         let (min, inverse) = (s.splat(min), s.splat(inverse));
         for at in (0..HALF).step_by(S::LANES) {
             // Where the inverse is infinite, of a scale below 2^-128, or the range overflows, truncation gives
@@ -110,12 +110,9 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
     let (wide, lanes) = (s.wide(), <S::Wide as Simd>::LANES);
     for (group, out) in out.chunks_mut(lanes).enumerate() {
         // Lanes beyond the last block repeat it.
-        let block_of = |lane: usize| group * lanes + lane.min(out.len() - 1);
-        let mut values = [wide.splat(0.0); LEN];
-        for (i, value) in values.iter_mut().enumerate() {
-            *value = wide.gather(|lane| x[block_of(lane)][i]);
-        }
-        let weights = weights.of_blocks(wide, &values, block_of);
+        let blocks: [usize; MAX_LANES] = std::array::from_fn(|lane| group * lanes + lane.min(out.len() - 1));
+        let values = wide.columns(&blocks.map(|block| &x[block]));
+        let weights = weights.of_blocks(wide, &values, &blocks);
         let found =
             scale_search::asymmetric(wide, 15, scale_search::Steps::WITH_IMPORTANCE, &values, &weights);
 
@@ -125,8 +122,8 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
         wide.store(found.inverse, &mut inverses);
         wide.store(found.base, &mut bases);
         for (lane, block) in out.iter_mut().enumerate() {
-            block.d = f32_to_f16(scales[lane]).to_le_bytes();
-            block.m = f32_to_f16(mins[lane]).to_le_bytes();
+            block.d = s.narrow_f16(scales[lane]);
+            block.m = s.narrow_f16(mins[lane]);
             let x = &x[group * lanes + lane];
             let (inverse, base) = (s.splat(inverses[lane]), s.splat(bases[lane]));
             for at in (0..HALF).step_by(S::LANES) {

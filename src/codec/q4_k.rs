@@ -6,7 +6,7 @@ use super::format::{Codec, Number, Rows, block_format};
 use super::scale_search::{self, Steps};
 use super::{k_scales, nibbles};
 use crate::Float;
-use crate::simd::{MAX_LANES, Simd, f32_to_f16, nearest};
+use crate::simd::{MAX_LANES, Simd, nearest};
 
 /// A super-block of [`Q4_K`]: `value[i] = d * scale[i / 32] * q[i] - dmin * min[i / 32]`, 4.5 bits per weight.
 ///
@@ -75,8 +75,8 @@ impl Codec for Q4_K {
                 Some(_) => Scales::search(s, &found, x.len()),
             };
             for (i, (x, block)) in x.iter().zip(out).enumerate() {
-                block.d = f32_to_f16(scales.d[i]).to_le_bytes();
-                block.dmin = f32_to_f16(scales.dmin[i]).to_le_bytes();
+                block.d = s.narrow_f16(scales.d[i]);
+                block.dmin = s.narrow_f16(scales.dmin[i]);
                 block.scales = k_scales::pack(&scales.scales[i], &scales.mins[i]);
                 quantize_with_scales(s, x, &found, i * SUBS, block);
             }
@@ -169,11 +169,9 @@ impl SubBlocks {
         }
         for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
             // Lanes beyond the last sub-block repeat it.
-            let sub_of = |lane: usize| (first + lane).min(blocks.len() * SUBS - 1);
-            let mut x = [s.splat(0.0); SUB];
-            for (i, x) in x.iter_mut().enumerate() {
-                *x = s.gather(|lane| blocks[sub_of(lane) / SUBS][sub_of(lane) % SUBS * SUB + i]);
-            }
+            let subs: [usize; MAX_LANES] =
+                std::array::from_fn(|lane| (first + lane).min(blocks.len() * SUBS - 1));
+            let x = s.columns(&subs.map(|sub| &blocks[sub / SUBS].as_chunks::<SUB>().0[sub % SUBS]));
             let mut weights = x;
             let steps = match importance {
                 None => {
@@ -188,12 +186,13 @@ impl SubBlocks {
                     Steps::PLAIN
                 }
                 Some(importance) => {
-                    let mean_square = s.gather(|lane| mean_squares[sub_of(lane) / SUBS]);
-                    let block_of = |lane: usize| (first_block + sub_of(lane) / SUBS) % importance.len();
-                    for (i, weight) in weights.iter_mut().enumerate() {
-                        let importance =
-                            s.gather(|lane| importance[block_of(lane)][sub_of(lane) % SUBS * SUB + i]);
-                        *weight = s.mul(importance, s.sqrt(s.add(mean_square, s.mul(x[i], x[i]))));
+                    let mean_square = s.gather(|lane| mean_squares[subs[lane] / SUBS]);
+                    weights = s.columns(&subs.map(|sub| {
+                        let block = &importance[(first_block + sub / SUBS) % importance.len()];
+                        &block.as_chunks::<SUB>().0[sub % SUBS]
+                    }));
+                    for (weight, &x) in weights.iter_mut().zip(&x) {
+                        *weight = s.mul(*weight, s.sqrt(s.add(mean_square, s.mul(x, x))));
                     }
                     Steps::WITH_IMPORTANCE
                 }

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::format::{Codec, Number, Rows, block_format};
 use super::scale_search::{self, LEAST_MAGNITUDE};
 use crate::Float;
-use crate::simd::{MAX_LANES, Simd, f32_to_f16, nearest};
+use crate::simd::{MAX_LANES, Simd, nearest};
 
 /// A super-block of [`Q6_K`]: `value[i] = d * scales[i / 16] * (q[i] - 32)`, 6.5625 bits per weight.
 ///
@@ -115,7 +115,7 @@ fn quantize_block<S: Simd>(
         return;
     }
     let inverse = -128.0 / greatest;
-    block.d = f32_to_f16(1.0 / inverse).to_le_bytes();
+    block.d = s.narrow_f16(1.0 / inverse);
     for (scale, sub_scale) in block.scales.iter_mut().zip(sub_scales) {
         *scale = nearest(inverse * sub_scale).min(127) as i8;
     }
@@ -152,18 +152,22 @@ fn search<S: Simd>(
     let [mut scales, mut inverses] = [[[0.0; SUBS]; GROUP]; 2];
     for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
         // Lanes beyond the last sub-block repeat it.
-        let sub_of = |lane: usize| (first + lane).min(blocks.len() * SUBS - 1);
-        let zero = s.splat(0.0);
-        let (mut x, mut weights) = ([zero; SUB], [zero; SUB]);
-        for i in 0..SUB {
-            x[i] = s.gather(|lane| blocks[sub_of(lane) / SUBS][sub_of(lane) % SUBS * SUB + i]);
-            weights[i] = match importance {
-                Some(importance) => s.gather(|lane| {
-                    importance[(first_block + sub_of(lane) / SUBS) % importance.len()]
-                        [sub_of(lane) % SUBS * SUB + i]
-                }),
-                None => s.mul(x[i], x[i]),
-            };
+        let subs: [usize; MAX_LANES] =
+            std::array::from_fn(|lane| (first + lane).min(blocks.len() * SUBS - 1));
+        let x = s.columns(&subs.map(|sub| &blocks[sub / SUBS].as_chunks::<SUB>().0[sub % SUBS]));
+        let mut weights = x;
+        match importance {
+            Some(importance) => {
+                weights = s.columns(&subs.map(|sub| {
+                    let block = &importance[(first_block + sub / SUBS) % importance.len()];
+                    &block.as_chunks::<SUB>().0[sub % SUBS]
+                }));
+            }
+            None => {
+                for weight in &mut weights {
+                    *weight = s.mul(*weight, *weight);
+                }
+            }
         }
         let found = scale_search::symmetric(s, 32, &x, &weights);
         s.store(found.scale, &mut scales.as_flattened_mut()[first..]);

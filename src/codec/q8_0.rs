@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::format::{Codec, Number, Rows, block_format};
 use crate::Float;
-use crate::simd::{Simd, f32_to_f16};
+use crate::simd::Simd;
 
 /// A block of [`Q8_0`]: `value[i] = d * qs[i]`, 8.5 bits per weight.
 ///
@@ -54,7 +54,7 @@ impl Codec for Q8_0 {
             }
             let d = s.reduce_max(greatest) / 127.0;
             let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
-            block.d = f32_to_f16(d).to_le_bytes();
+            block.d = s.narrow_f16(d);
             let inverse = s.splat(inverse);
             for at in (0..LEN).step_by(S::LANES) {
                 // An infinite inverse, of a scale below 2^-128, gives i32::MIN, whose low byte is ggml's 0.

@@ -9,7 +9,7 @@
 //! the instruction set of the kernel around it, and where it is not inlined each word in it becomes a call.
 
 use super::format::Rows;
-use crate::simd::{NEAREST_LIMIT, Simd};
+use crate::simd::{MAX_LANES, NEAREST_LIMIT, Simd};
 
 /// Below this magnitude a block counts as all zero.
 pub(super) const LEAST_MAGNITUDE: f32 = 1e-15;
@@ -321,8 +321,7 @@ fn positive_error<S: Simd, const N: usize>(
 
 /// The weights that the 32-value formats search with: `importance * sqrt(mean square of the row + x²)`.
 pub(super) struct RowWeights<'a> {
-    importance: &'a [f32],
-    blocks_per_row: usize,
+    importance: &'a [[f32; 32]],
     mean_squares: Vec<f32>,
 }
 
@@ -331,25 +330,19 @@ impl<'a> RowWeights<'a> {
     pub(super) fn new(rows: Rows<'_>, importance: &'a [f32]) -> Self {
         let mean_square = |row: &[f32]| row.iter().fold(0.0, |sum, x| sum + x * x) / row.len() as f32;
         RowWeights {
-            importance,
-            blocks_per_row: rows.row_len / 32,
+            importance: importance.as_chunks().0,
             mean_squares: rows.values.chunks_exact(rows.row_len).map(mean_square).collect(),
         }
     }
 
-    /// Of the blocks, one to a lane, whose values are `x`.
+    /// Of the blocks, one to a lane, whose values are `x`; `blocks` are their places among all rows' blocks.
     #[inline(always)]
-    pub(super) fn of_blocks<S: Simd>(
-        &self,
-        s: S,
-        x: &[S::F; 32],
-        block_of: impl Fn(usize) -> usize,
-    ) -> [S::F; 32] {
-        let mean_square = s.gather(|lane| self.mean_squares[block_of(lane) / self.blocks_per_row]);
-        let mut weights = *x;
-        for (i, weight) in weights.iter_mut().enumerate() {
-            let importance = s.gather(|lane| self.importance[block_of(lane) % self.blocks_per_row * 32 + i]);
-            *weight = s.mul(importance, s.sqrt(s.add(mean_square, s.mul(x[i], x[i]))));
+    pub(super) fn of_blocks<S: Simd>(&self, s: S, x: &[S::F; 32], blocks: &[usize; MAX_LANES]) -> [S::F; 32] {
+        let in_row = blocks.map(|block| &self.importance[block % self.importance.len()]);
+        let mean_square = s.gather(|lane| self.mean_squares[blocks[lane] / self.importance.len()]);
+        let mut weights = s.columns(&in_row);
+        for (weight, &x) in weights.iter_mut().zip(x) {
+            *weight = s.mul(*weight, s.sqrt(s.add(mean_square, s.mul(x, x))));
         }
         weights
     }

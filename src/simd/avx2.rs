@@ -68,6 +68,40 @@ fn store_half_vector<const STREAM: bool, T: bytemuck::Pod>(to: &mut [T; 8], valu
     }
 }
 
+/// Eight rows of eight become eight columns. The token proves AVX.
+#[inline(always)]
+pub(super) fn transpose<Proof: Simd>(_: Proof, r: [__m256; 8]) -> [__m256; 8] {
+    registers!({
+        // Pairs of rows interleaved, then fours, in each half of a register; then the halves joined.
+        let (ab, cd) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpacklo_ps(r[2], r[3]));
+        let (ef, gh) = (_mm256_unpacklo_ps(r[4], r[5]), _mm256_unpacklo_ps(r[6], r[7]));
+        let (ab_high, cd_high) = (_mm256_unpackhi_ps(r[0], r[1]), _mm256_unpackhi_ps(r[2], r[3]));
+        let (ef_high, gh_high) = (_mm256_unpackhi_ps(r[4], r[5]), _mm256_unpackhi_ps(r[6], r[7]));
+        let first = [
+            _mm256_shuffle_ps::<0x44>(ab, cd),
+            _mm256_shuffle_ps::<0xee>(ab, cd),
+            _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+            _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
+        ];
+        let second = [
+            _mm256_shuffle_ps::<0x44>(ef, gh),
+            _mm256_shuffle_ps::<0xee>(ef, gh),
+            _mm256_shuffle_ps::<0x44>(ef_high, gh_high),
+            _mm256_shuffle_ps::<0xee>(ef_high, gh_high),
+        ];
+        [
+            _mm256_permute2f128_ps::<0x20>(first[0], second[0]),
+            _mm256_permute2f128_ps::<0x20>(first[1], second[1]),
+            _mm256_permute2f128_ps::<0x20>(first[2], second[2]),
+            _mm256_permute2f128_ps::<0x20>(first[3], second[3]),
+            _mm256_permute2f128_ps::<0x31>(first[0], second[0]),
+            _mm256_permute2f128_ps::<0x31>(first[1], second[1]),
+            _mm256_permute2f128_ps::<0x31>(first[2], second[2]),
+            _mm256_permute2f128_ps::<0x31>(first[3], second[3]),
+        ]
+    })
+}
+
 impl<const STREAM: bool> Simd for Avx2<STREAM> {
     type F = __m256;
     type I = __m256i;
@@ -93,6 +127,19 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
         let from = eight!(from);
         // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
         unsafe { _mm256_loadu_ps(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn columns<const N: usize>(self, rows: &[&[f32; N]]) -> [__m256; N] {
+        let rows = eight!(rows);
+        let mut columns = [self.splat(0.0); N];
+        for (i, columns) in columns.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let mut square = *columns;
+            for (vector, row) in square.iter_mut().zip(rows) {
+                *vector = self.load(&row[8 * i..]);
+            }
+            *columns = transpose(self, square);
+        }
+        columns
     }
     #[inline(always)]
     fn load_u8(self, from: &[u8]) -> __m256i {
@@ -137,6 +184,11 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
         if !(STREAM && can_stream(to)) {
             return self.store(value, to);
         }
+        if to.as_mut_ptr().addr().is_multiple_of(32) {
+            // SAFETY: `self` proves AVX; the array has the 32 bytes written, at an address that is a multiple of 32, as
+            // this store asks; `run_streaming` ends with a fence.
+            return unsafe { _mm256_stream_ps(to.as_mut_ptr(), value) };
+        }
         let parts = registers!([_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1)]);
         for (to, part) in to.as_chunks_mut::<4>().0.iter_mut().zip(parts) {
             // SAFETY: SSE is part of x86-64; the array has the 16 bytes written, and `can_stream` found the address of
@@ -176,6 +228,13 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
         });
         // SAFETY: `self` proves AVX; the array has the 8 bytes written, and the store asks for no alignment.
         unsafe { _mm_storel_epi64(to.as_mut_ptr().cast(), bytes) }
+    }
+    #[inline(always)]
+    fn narrow_f16(self, value: f32) -> [u8; 2] {
+        let half = registers!(_mm_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm_set_ss(value)));
+        let bits = registers!(_mm_extract_epi16(half, 0)) as u16;
+        // The hardware keeps a NaN's payload.
+        if value.is_nan() { (bits & 0x8000 | 0x7e00).to_le_bytes() } else { bits.to_le_bytes() }
     }
     #[inline(always)]
     fn splat_f16(self, bits: [u8; 2]) -> __m256 {

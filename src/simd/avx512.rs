@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use half::{bf16, f16};
 
 use super::Kernel;
-use super::avx2::can_stream;
+use super::avx2::{can_stream, transpose};
 use super::lanes::Simd;
 use super::wide::Wide;
 
@@ -53,7 +53,11 @@ impl<const STREAM: bool> Avx512<STREAM> {
     #[inline(always)]
     fn store_halves<T: bytemuck::Pod>(self, to: &mut [T; 16], value: __m256i) {
         const { assert!(size_of::<T>() == 2) };
-        if STREAM && can_stream(to) {
+        if STREAM && to.as_mut_ptr().addr().is_multiple_of(32) {
+            // SAFETY: `self` proves AVX; the array has the 32 bytes written, at an address that is a multiple of 32, as
+            // this store asks; `run_streaming` ends with a fence.
+            unsafe { _mm256_stream_si256(to.as_mut_ptr().cast(), value) }
+        } else if STREAM && can_stream(to) {
             let (low, high) = registers!((_mm256_castsi256_si128(value), _mm256_extracti128_si256(value, 1)));
             let to: *mut __m128i = to.as_mut_ptr().cast();
             // SAFETY: `self` proves AVX; the array has the 32 bytes written, and `can_stream` found its address to be
@@ -93,6 +97,26 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
         let from = sixteen!(from);
         // SAFETY: `self` proves AVX-512; the array has the 64 bytes read, and the load asks for no alignment.
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn columns<const N: usize>(self, rows: &[&[f32; N]]) -> [__m512; N] {
+        let (upper, lower) = sixteen!(rows).split_at(8);
+        let mut columns = [self.splat(0.0); N];
+        for (i, columns) in columns.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let [mut first, mut second] = [registers!([_mm256_setzero_ps(); 8]); 2];
+            for (rows, square) in [(upper, &mut first), (lower, &mut second)] {
+                for (vector, row) in square.iter_mut().zip(rows) {
+                    let row = row[8 * i..].first_chunk::<8>().expect("N is a multiple of 8");
+                    // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
+                    *vector = unsafe { _mm256_loadu_ps(row.as_ptr()) };
+                }
+            }
+            let (first, second) = (transpose(self, first), transpose(self, second));
+            for (column, (first, second)) in columns.iter_mut().zip(first.into_iter().zip(second)) {
+                *column = registers!(_mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), second));
+            }
+        }
+        columns
     }
     #[inline(always)]
     fn load_u8(self, from: &[u8]) -> __m512i {
@@ -137,6 +161,11 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
         if !(STREAM && can_stream(to)) {
             return self.store(value, to);
         }
+        if to.as_mut_ptr().addr().is_multiple_of(64) {
+            // SAFETY: `self` proves AVX-512; the array has the 64 bytes written, at an address that is a multiple of 64,
+            // as this store asks; `run_streaming` ends with a fence.
+            return unsafe { _mm512_stream_ps(to.as_mut_ptr(), value) };
+        }
         let parts = registers!([
             _mm512_extractf32x4_ps(value, 0),
             _mm512_extractf32x4_ps(value, 1),
@@ -175,6 +204,13 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
         let bytes = registers!(_mm512_cvtepi32_epi8(value));
         // SAFETY: `self` proves AVX; the array has the 16 bytes written, and the store asks for no alignment.
         unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) }
+    }
+    #[inline(always)]
+    fn narrow_f16(self, value: f32) -> [u8; 2] {
+        let half = registers!(_mm_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm_set_ss(value)));
+        let bits = registers!(_mm_extract_epi16(half, 0)) as u16;
+        // The hardware keeps a NaN's payload.
+        if value.is_nan() { (bits & 0x8000 | 0x7e00).to_le_bytes() } else { bits.to_le_bytes() }
     }
     #[inline(always)]
     fn splat_f16(self, bits: [u8; 2]) -> __m512 {

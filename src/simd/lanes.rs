@@ -44,6 +44,15 @@ pub(crate) trait Simd: Copy {
         }
         self.load(&lanes)
     }
+    /// Transposes: lane `j` of vector `i` is `rows[j][i]`. Takes the first `LANES` rows; `N` is a multiple of 8.
+    #[inline(always)]
+    fn columns<const N: usize>(self, rows: &[&[f32; N]]) -> [Self::F; N] {
+        let mut columns = [self.splat(0.0); N];
+        for (i, column) in columns.iter_mut().enumerate() {
+            *column = self.gather(|lane| rows[lane][i]);
+        }
+        columns
+    }
     /// Widens `LANES` unsigned bytes.
     fn load_u8(self, from: &[u8]) -> Self::I;
     /// Widens `LANES` signed bytes.
@@ -69,6 +78,11 @@ pub(crate) trait Simd: Copy {
     /// Writes the lowest byte of each lane.
     fn store_u8(self, value: Self::I, to: &mut [u8]);
 
+    /// One float as a half float: rounded to nearest even, NaN as `0x7E00` with its sign, as in ggml.
+    #[inline(always)]
+    fn narrow_f16(self, value: f32) -> [u8; 2] {
+        super::scalar::f32_to_f16(value).to_le_bytes()
+    }
     /// One half float, widened, in every lane.
     fn splat_f16(self, bits: [u8; 2]) -> Self::F;
     /// One half float, widened.

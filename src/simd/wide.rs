@@ -92,6 +92,20 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         [self.0.splat_i(value); K]
     }
     #[inline(always)]
+    fn columns<const N: usize>(self, rows: &[&[f32; N]]) -> [[S::F; K]; N] {
+        let mut columns = [self.splat(0.0); N];
+        for k in 0..K {
+            for (column, part) in columns.iter_mut().zip(self.0.columns(&rows[k * S::LANES..])) {
+                column[k] = part;
+            }
+        }
+        columns
+    }
+    #[inline(always)]
+    fn narrow_f16(self, value: f32) -> [u8; 2] {
+        self.0.narrow_f16(value)
+    }
+    #[inline(always)]
     fn splat_f16(self, bits: [u8; 2]) -> [S::F; K] {
         [self.0.splat_f16(bits); K]
     }
