@@ -84,7 +84,10 @@ pub(crate) trait Simd: Copy {
         super::scalar::f32_to_f16(value).to_le_bytes()
     }
     /// One half float, widened, in every lane.
-    fn splat_f16(self, bits: [u8; 2]) -> Self::F;
+    #[inline(always)]
+    fn splat_f16(self, bits: [u8; 2]) -> Self::F {
+        self.splat(self.widen_f16(bits))
+    }
     /// One half float, widened.
     fn widen_f16(self, bits: [u8; 2]) -> f32;
 

@@ -8,6 +8,12 @@ mod wide;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
+#[cfg(test)]
+mod words;
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -30,7 +36,8 @@ pub(crate) trait Kernel {
 ///
 /// Results do not depend on it, to the bit; it is there for tests and measurements, which take one through
 /// [`dequantize_with`](crate::dequantize_with) and [`quantize_with`](crate::quantize_with). The environment
-/// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`, `avx512`), read once, makes [`Isa::detect`] choose that one if the machine
+/// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`, `avx512`, `neon`, `simd128`), read once, makes [`Isa::detect`] choose that
+/// one if the machine
 /// has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Kind);
@@ -42,6 +49,10 @@ enum Kind {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
 }
 
 impl Isa {
@@ -75,6 +86,12 @@ impl Isa {
                 available.push(Isa(Kind::Avx512));
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if cfg!(target_endian = "little") && std::arch::is_aarch64_feature_detected!("neon") {
+            available.push(Isa(Kind::Neon));
+        }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        available.push(Isa(Kind::Simd128));
         available
     }
 
@@ -86,6 +103,10 @@ impl Isa {
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Kind::Simd128 => "simd128",
         }
     }
 
@@ -99,6 +120,11 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: only `available` makes this kind, after detecting AVX-512 F, BW, VL, DQ, AVX2 and F16C.
             Kind::Avx512 => unsafe { avx512::run(kernel) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: only `available` makes this kind, after detecting NEON.
+            Kind::Neon => unsafe { neon::run(kernel) },
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Kind::Simd128 => wasm::run(kernel),
         }
     }
 

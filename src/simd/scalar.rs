@@ -70,10 +70,6 @@ impl Simd for Scalar {
         to[0] = value as u8;
     }
     #[inline(always)]
-    fn splat_f16(self, bits: [u8; 2]) -> f32 {
-        self.widen_f16(bits)
-    }
-    #[inline(always)]
     fn widen_f16(self, bits: [u8; 2]) -> f32 {
         f16_to_f32(u16::from_le_bytes(bits))
     }

@@ -1,0 +1,15 @@
+// Runs a wasm32-wasip1 program in node, as .ci/cross does: wasi-run.mjs PROGRAM [arguments]. It sees the whole
+// file system and the environment.
+import { readFile } from 'node:fs/promises';
+import { WASI } from 'node:wasi';
+
+const [program, ...args] = process.argv.slice(2);
+const wasi = new WASI({
+    version: 'preview1',
+    args: [program, ...args],
+    env: process.env,
+    preopens: { '/': '/', '.': process.cwd() },
+    returnOnExit: true,
+});
+const { instance } = await WebAssembly.instantiate(await readFile(program), wasi.getImportObject());
+process.exit(wasi.start(instance));

@@ -1,0 +1,298 @@
+//! Four lanes: NEON, which every 64-bit Arm processor has. Little-endian only.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use half::{bf16, f16};
+
+use super::lanes::Simd;
+use super::wide::Wide;
+
+/// Proof that NEON is there: only [`run`] makes one.
+#[derive(Clone, Copy)]
+pub(crate) struct Neon(());
+
+/// Runs a kernel with NEON.
+///
+/// # Safety
+/// The machine must have it.
+#[target_feature(enable = "neon")]
+pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
+    kernel.run(Neon(()))
+}
+
+/// Intrinsics that touch registers only.
+macro_rules! registers {
+    ($body:expr) => {
+        // SAFETY: the instructions are there, since `self` is a `Neon`, which only `run` makes; they touch no
+        // memory.
+        unsafe { $body }
+    };
+}
+
+/// The first four elements as an array, which the loads and stores below stay inside.
+macro_rules! four {
+    ($slice:expr) => {
+        $slice.first_chunk::<4>().expect("a kernel passes four or more")
+    };
+    (mut $slice:expr) => {
+        $slice.first_chunk_mut::<4>().expect("a kernel passes four or more")
+    };
+}
+
+impl Simd for Neon {
+    type F = float32x4_t;
+    type I = int32x4_t;
+    type M = uint32x4_t;
+    type Wide = Wide<Neon, 4>;
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn wide(self) -> Self::Wide {
+        Wide(self)
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> float32x4_t {
+        registers!(vdupq_n_f32(value))
+    }
+    #[inline(always)]
+    fn splat_i(self, value: i32) -> int32x4_t {
+        registers!(vdupq_n_s32(value))
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> float32x4_t {
+        let from = four!(from);
+        // SAFETY: `self` proves NEON; the array has the 16 bytes read, and the load asks for an element's
+        // alignment only.
+        unsafe { vld1q_f32(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn load_u8(self, from: &[u8]) -> int32x4_t {
+        let bytes = u32::from_le_bytes(*four!(from));
+        registers!({
+            let wide = vmovl_u8(vcreate_u8(u64::from(bytes)));
+            vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(wide)))
+        })
+    }
+    #[inline(always)]
+    fn load_i8(self, from: &[i8]) -> int32x4_t {
+        let bytes = u32::from_le_bytes(four!(from).map(|byte| byte as u8));
+        registers!({
+            let wide = vmovl_s8(vcreate_s8(u64::from(bytes)));
+            vmovl_s16(vget_low_s16(wide))
+        })
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[[u8; 2]]) -> float32x4_t {
+        let halves = u64::from_le_bytes(*four!(from).as_flattened().first_chunk().expect("eight bytes"));
+        let wide: float32x4_t;
+        // SAFETY: `self` proves NEON, of which this instruction is a part; it touches nothing but the two
+        // registers. An intrinsic for it came to stable Rust after this crate's oldest compiler.
+        unsafe {
+            asm!(
+                "fcvtl {wide:v}.4s, {halves:v}.4h",
+                wide = lateout(vreg) wide,
+                halves = in(vreg) vcreate_u16(halves),
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        wide
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[[u8; 2]]) -> float32x4_t {
+        let bfloats = u64::from_le_bytes(*four!(from).as_flattened().first_chunk().expect("eight bytes"));
+        registers!(vreinterpretq_f32_u32(vshll_n_u16::<16>(vcreate_u16(bfloats))))
+    }
+    #[inline(always)]
+    fn load_f32_bytes(self, from: &[[u8; 4]]) -> float32x4_t {
+        let from = four!(from);
+        // SAFETY: `self` proves NEON; the array has the 16 bytes read, and a load of bytes asks for no
+        // alignment.
+        registers!(vreinterpretq_f32_u8(unsafe { vld1q_u8(from.as_ptr().cast()) }))
+    }
+    #[inline(always)]
+    fn store(self, value: float32x4_t, to: &mut [f32]) {
+        let to = four!(mut to);
+        // SAFETY: `self` proves NEON; the array has the 16 bytes written, and the store asks for an element's
+        // alignment only.
+        unsafe { vst1q_f32(to.as_mut_ptr(), value) }
+    }
+    #[inline(always)]
+    fn store_f16(self, value: float32x4_t, to: &mut [f16]) {
+        let to = four!(mut to);
+        let halves: uint16x4_t;
+        // SAFETY: `self` proves NEON, of which this instruction is a part; it touches nothing but the two
+        // registers, and rounds to nearest even, as Rust has every thread's floats do.
+        unsafe {
+            asm!(
+                "fcvtn {halves:v}.4h, {value:v}.4s",
+                halves = lateout(vreg) halves,
+                value = in(vreg) value,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        // SAFETY: `self` proves NEON; the array has the 8 bytes written, and `f16` is an aligned `u16`.
+        unsafe { vst1_u16(to.as_mut_ptr().cast(), halves) }
+    }
+    #[inline(always)]
+    fn store_bf16(self, value: float32x4_t, to: &mut [bf16]) {
+        let to = four!(mut to);
+        let bfloats = registers!({
+            let bits = vreinterpretq_u32_f32(value);
+            let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+            let rounded = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+            let quiet = vorrq_u32(bits, vdupq_n_u32(0x0040_0000));
+            vshrn_n_u32::<16>(vbslq_u32(vceqq_f32(value, value), rounded, quiet))
+        });
+        // SAFETY: `self` proves NEON; the array has the 8 bytes written, and `bf16` is an aligned `u16`.
+        unsafe { vst1_u16(to.as_mut_ptr().cast(), bfloats) }
+    }
+    #[inline(always)]
+    fn store_u8(self, value: int32x4_t, to: &mut [u8]) {
+        let bytes = registers!({
+            let halves = vmovn_u32(vreinterpretq_u32_s32(value));
+            let bytes = vmovn_u16(vcombine_u16(halves, halves));
+            vget_lane_u32::<0>(vreinterpret_u32_u8(bytes))
+        });
+        *four!(mut to) = bytes.to_le_bytes();
+    }
+    #[inline(always)]
+    fn widen_f16(self, bits: [u8; 2]) -> f32 {
+        let half = f32::from_bits(u32::from(u16::from_le_bytes(bits)));
+        let wide: f32;
+        // SAFETY: the instruction is part of every 64-bit Arm's floating point and touches nothing but the two
+        // registers, of which it reads the low 16 bits.
+        unsafe {
+            asm!(
+                "fcvt {wide:s}, {half:h}",
+                wide = lateout(vreg) wide,
+                half = in(vreg) half,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        wide
+    }
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vaddq_f32(a, b))
+    }
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vsubq_f32(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vmulq_f32(a, b))
+    }
+    #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vdivq_f32(a, b))
+    }
+    #[inline(always)]
+    fn sqrt(self, a: float32x4_t) -> float32x4_t {
+        registers!(vsqrtq_f32(a))
+    }
+    #[inline(always)]
+    fn abs(self, a: float32x4_t) -> float32x4_t {
+        registers!(vabsq_f32(a))
+    }
+    #[inline(always)]
+    fn copy_sign(self, magnitude: float32x4_t, sign: float32x4_t) -> float32x4_t {
+        registers!(vbslq_f32(vdupq_n_u32(1 << 31), sign, magnitude))
+    }
+    // Arm's own minimum and maximum order the zeros and prefer NaN.
+    #[inline(always)]
+    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vbslq_f32(vcltq_f32(a, b), a, b))
+    }
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vbslq_f32(vcgtq_f32(a, b), a, b))
+    }
+    #[inline(always)]
+    fn reduce_min(self, a: float32x4_t) -> f32 {
+        registers!(vminvq_f32(a))
+    }
+    #[inline(always)]
+    fn reduce_max(self, a: float32x4_t) -> f32 {
+        registers!(vmaxvq_f32(a))
+    }
+    #[inline(always)]
+    fn lt(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+        registers!(vcltq_f32(a, b))
+    }
+    #[inline(always)]
+    fn ne(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+        registers!(vmvnq_u32(vceqq_f32(a, b)))
+    }
+    #[inline(always)]
+    fn all(self, mask: uint32x4_t) -> bool {
+        registers!(vminvq_u32(mask)) != 0
+    }
+    #[inline(always)]
+    fn both(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        registers!(vandq_u32(a, b))
+    }
+    #[inline(always)]
+    fn select(self, mask: uint32x4_t, yes: float32x4_t, no: float32x4_t) -> float32x4_t {
+        registers!(vbslq_f32(mask, yes, no))
+    }
+    #[inline(always)]
+    fn select_i(self, mask: uint32x4_t, yes: int32x4_t, no: int32x4_t) -> int32x4_t {
+        registers!(vbslq_s32(mask, yes, no))
+    }
+    #[inline(always)]
+    fn and(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        registers!(vandq_s32(a, b))
+    }
+    #[inline(always)]
+    fn or(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        registers!(vorrq_s32(a, b))
+    }
+    #[inline(always)]
+    fn add_i(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        registers!(vaddq_s32(a, b))
+    }
+    #[inline(always)]
+    fn sub_i(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        registers!(vsubq_s32(a, b))
+    }
+    #[inline(always)]
+    fn min_i(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        registers!(vminq_s32(a, b))
+    }
+    #[inline(always)]
+    fn max_i(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        registers!(vmaxq_s32(a, b))
+    }
+    #[inline(always)]
+    fn shl<const BITS: i32>(self, a: int32x4_t) -> int32x4_t {
+        registers!(vshlq_n_s32::<BITS>(a))
+    }
+    #[inline(always)]
+    fn shr<const BITS: i32>(self, a: int32x4_t) -> int32x4_t {
+        // The intrinsic that takes BITS as a constant does not take 0; with this one, negative is right.
+        registers!(vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(-BITS))))
+    }
+    #[inline(always)]
+    fn to_float(self, a: int32x4_t) -> float32x4_t {
+        registers!(vcvtq_f32_s32(a))
+    }
+    #[inline(always)]
+    fn bits(self, a: float32x4_t) -> int32x4_t {
+        registers!(vreinterpretq_s32_f32(a))
+    }
+    #[inline(always)]
+    fn as_floats(self, a: int32x4_t) -> float32x4_t {
+        registers!(vreinterpretq_f32_s32(a))
+    }
+    #[inline(always)]
+    fn trunc(self, a: float32x4_t) -> int32x4_t {
+        registers!({
+            // The conversion saturates and makes NaN 0; below the range it gives what x86 gives.
+            let in_range = vcltq_f32(a, vdupq_n_f32(2_147_483_648.0));
+            vbslq_s32(in_range, vcvtq_s32_f32(a), vdupq_n_s32(i32::MIN))
+        })
+    }
+}
