@@ -126,6 +126,23 @@ fn a_large_vocabulary_takes_few_reads() {
 }
 
 #[test]
+fn a_reader_of_few_bytes_at_a_time_costs_linear_time() {
+    /// A pipe that never has more than a few bytes ready.
+    struct Drip<'a>(&'a [u8]);
+    impl std::io::Read for Drip<'_> {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            let count = into.len().min(3);
+            self.0.read(&mut into[..count])
+        }
+    }
+    // Work for each read that grows with the header would be terabytes here: it shows as a test without an end.
+    let raw = Raw::new((3, false), 0, 1).key("k", STRING).string("v".repeat(6 << 20));
+    let gguf = Gguf::read_header(Drip(&raw.bytes)).unwrap();
+    assert_eq!(gguf.metadata().get::<&[u8]>("k").unwrap().len(), 6 << 20);
+    Gguf::read_header(Drip(&raw.bytes[..raw.bytes.len() - 1])).unwrap_err();
+}
+
+#[test]
 fn header_length_is_limited() {
     every_format(|format| {
         let raw = everything(format);

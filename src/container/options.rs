@@ -117,21 +117,29 @@ fn read_more(reader: &mut impl Read, bytes: &mut Vec<u8>, more: u64) -> io::Resu
         if bytes.capacity() - len < chunk {
             bytes.try_reserve_exact((len / 2).max(chunk)).map_err(|_| io::ErrorKind::OutOfMemory)?;
         }
+        // Zeroed once for a chunk, not once for a read: a pipe may give a few bytes at a time.
         bytes.resize(len + chunk, 0);
-        let read = match reader.read(bytes.get_mut(len..).unwrap_or_default()) {
-            // A reader that claims more than it was given room for is broken; believe it no further.
-            Ok(read) => read.min(chunk),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                bytes.truncate(len);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        bytes.truncate(len + read);
-        if read == 0 {
+        let filled = fill(reader, bytes.get_mut(len..).unwrap_or_default())?;
+        bytes.truncate(len + filled);
+        if filled < chunk {
             return Ok(false);
         }
-        more = more.saturating_sub(to_u64(read));
+        more = more.saturating_sub(to_u64(filled));
     }
     Ok(true)
+}
+
+/// Reads until the buffer is full or the reader ends; returns how many bytes of it are full.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match reader.read(room) {
+            Ok(0) => break,
+            // A reader that claims more than it was given room for is broken; believe it no further.
+            Ok(read) => filled += read.min(room.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
