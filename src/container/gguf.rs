@@ -44,7 +44,8 @@ impl Gguf<Vec<u8>> {
         GgufOptions::default()
     }
 
-    /// Reads a whole file into memory. Where the `mmap` feature is on, `Gguf::open` avoids that.
+    /// Reads a whole file into memory, where nobody can change it. Where the `mmap` feature is on, `Gguf::open`
+    /// avoids the copy, and asks that nobody change the file.
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`GgufOptions::parse`].
@@ -70,10 +71,13 @@ impl Gguf<Vec<u8>> {
 impl Gguf<Mapped> {
     /// Maps a file into memory and parses its header. Tensors are read from disk when they are touched.
     ///
-    /// The file must not be changed in place as long as this lives. A program that truncates it makes later
-    /// access end this process (SIGBUS); one that writes into it changes tensors and metadata under the
-    /// reader's eyes, harmless to memory, but not to meaning. Replacing the file by renaming another over it
-    /// is safe. Where others may write to the file, use [`Gguf::read`].
+    /// **Nothing may change the file in place as long as this, or anything borrowed from it, lives.** Names, keys
+    /// and strings are checked once and handed out as `&str`, values as `&[f32]` and the like; a program that
+    /// writes into the file changes them in their users' hands, which is undefined behaviour, as with every
+    /// mapped file. One that truncates it makes later access end this process (SIGBUS). Neither can be
+    /// prevented from here: ruling both out is the caller's part. Replacing the file by renaming another over it
+    /// is safe, as [`Writer::create`](crate::Writer::create) does. Where others may write to the file, use
+    /// [`Gguf::read`].
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`GgufOptions::parse`].
