@@ -220,6 +220,36 @@ fn files_are_mapped_and_read_alike() {
     assert!(matches!(Gguf::open(directory.path()), Err(Error::Io { .. })));
 }
 
+#[test]
+fn only_regular_files_are_opened_by_path() {
+    type Open = fn(&std::path::Path) -> gguf_codec::Result<()>;
+    let ways: &[Open] = &[
+        |path| Gguf::read(path).map(drop),
+        #[cfg(feature = "mmap")]
+        |path| Gguf::open(path).map(drop),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    for open in ways {
+        let error = open(directory.path()).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("'{}': it is a directory", directory.path().display())), "{error}");
+    }
+    #[cfg(unix)]
+    {
+        // Opening a pipe that nobody writes into never comes back, and reading this device neither.
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [pipe.as_path(), std::path::Path::new("/dev/zero"), std::path::Path::new("/dev/null")] {
+            for open in ways {
+                let error = open(path).unwrap_err().to_string();
+                assert!(
+                    error.contains("not a regular file; open it and give it to Gguf::read_header"),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
 fn any_format() -> impl Strategy<Value = (u32, bool)> {
     prop::sample::select(FORMATS.to_vec())
 }

@@ -52,8 +52,9 @@ impl GgufOptions {
     #[cfg(feature = "mmap")]
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Gguf<Mapped>> {
         let path = path.as_ref();
-        let file =
-            fs::File::open(path).map_err(|source| Error::io(format!("open '{}'", path.display()), source))?;
+        let failed = |error| Error::io(format!("open '{}'", path.display()), error);
+        expect_regular(path).map_err(failed)?;
+        let file = fs::File::open(path).map_err(failed)?;
         let mapped =
             Mapped::new(&file).map_err(|source| Error::io(format!("map '{}'", path.display()), source))?;
         self.parse(mapped)
@@ -65,9 +66,8 @@ impl GgufOptions {
     /// [`Error::Io`], and those of [`parse`](Self::parse).
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Gguf<Vec<u8>>> {
         let path = path.as_ref();
-        let bytes =
-            fs::read(path).map_err(|source| Error::io(format!("read '{}'", path.display()), source))?;
-        self.parse(bytes)
+        let read = || expect_regular(path).and_then(|()| fs::read(path));
+        self.parse(read().map_err(|error| Error::io(format!("read '{}'", path.display()), error))?)
     }
 
     /// As [`Gguf::parse`].
@@ -103,6 +103,20 @@ impl GgufOptions {
         }
         parser.finish(bytes)
     }
+}
+
+/// Refuses what has no end that can be known: opening a pipe waits for somebody to write into it, and a device
+/// may never end.
+fn expect_regular(path: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    let problem = if metadata.is_dir() {
+        "it is a directory"
+    } else if !metadata.is_file() {
+        "it is not a regular file; open it and give it to Gguf::read_header"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
 /// Reads `more` bytes, or fewer where the reader ends; says whether it got them all.
