@@ -165,6 +165,19 @@ mod unix {
     }
 
     #[test]
+    fn folders_that_cannot_be_read_take_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let set = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        // Opening the folder to sync it fails, except for root.
+        set(0o300);
+        let finished = written(&path).unwrap().finish();
+        set(0o700);
+        finished.unwrap();
+        assert!(is_new(&path));
+    }
+
+    #[test]
     fn links_stay_and_what_they_point_to_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let (store, links) = (folder.path().join("store"), folder.path().join("links"));

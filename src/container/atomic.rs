@@ -173,12 +173,17 @@ fn keep_permissions(_file: &File, _replaced: Option<&Metadata>) -> io::Result<()
 #[cfg(unix)]
 fn sync_folder(target: &Path) -> io::Result<()> {
     let Some(folder) = target.parent() else { return Ok(()) };
-    match File::open(folder)?.sync_all() {
-        // Some network file systems cannot, and there it is not needed.
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
-            Ok(())
-        }
-        result => result,
+    unless_impossible(File::open(folder).and_then(|folder| folder.sync_all()))
+}
+
+/// Some network file systems cannot sync a folder, and need not; and a folder that may be written to and not be
+/// read cannot be opened. The file is in its place by then, so neither is a failure.
+#[cfg(unix)]
+fn unless_impossible(synced: io::Result<()>) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match synced {
+        Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Ok(()),
+        synced => synced,
     }
 }
 
@@ -191,6 +196,17 @@ fn sync_folder(_target: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn only_folders_that_could_be_synced_and_were_not_are_failures() {
+        let failed = |kind: io::ErrorKind| unless_impossible(Err(kind.into()));
+        failed(io::ErrorKind::PermissionDenied).unwrap();
+        failed(io::ErrorKind::Unsupported).unwrap();
+        failed(io::ErrorKind::InvalidInput).unwrap();
+        failed(io::ErrorKind::StorageFull).unwrap_err();
+        sync_folder(Path::new("/no such folder/file")).unwrap_err();
+    }
 
     #[test]
     fn temporary_names_are_cut_at_a_character() {
