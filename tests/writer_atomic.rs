@@ -113,7 +113,8 @@ fn long_names_are_written_too() {
 fn paths_that_cannot_be_files_are_refused_at_once_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("no such folder/model.gguf");
-    for path in [folder.path(), &missing, Path::new(""), Path::new("/")] {
+    let (slash, dot) = (folder.path().join("new/"), folder.path().join("new/."));
+    for path in [folder.path(), &missing, &slash, &dot, Path::new(""), Path::new("/")] {
         let error = Writer::create(path).unwrap_err();
         assert!(matches!(&error, Error::Io { .. }), "{error}");
         assert!(error.to_string().contains(&format!("create '{}'", path.display())), "{error}");

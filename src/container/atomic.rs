@@ -34,6 +34,10 @@ impl AtomicFile {
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let failed = |error| Error::io(format!("create '{}'", path.display()), error);
         let target = follow_links(path).map_err(failed)?;
+        if names_folder(path) || names_folder(&target) {
+            let message = "a path that ends like this can only be a folder's";
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, message)));
+        }
         let replaced = match fs::metadata(&target) {
             Ok(metadata) if metadata.is_file() => Some(metadata),
             Ok(_) => {
@@ -128,6 +132,14 @@ fn temporary_name(name: &str, number: u64) -> OsString {
     const MAX_NAME_BYTES: usize = 200;
     let end = (0..=name.len().min(MAX_NAME_BYTES)).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
     format!(".{}.{}-{number}.tmp", &name[..end], std::process::id()).into()
+}
+
+/// Whether the path ends with a separator or with `.`: the system takes such a name for folders alone, but
+/// [`Path::file_name`] does not see the difference.
+fn names_folder(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let last = bytes.rsplit(|&byte| std::path::is_separator(char::from(byte))).next();
+    matches!(last, Some(b"" | b"."))
 }
 
 /// The absolute path of the file that `path` stands for, which need not exist. Absolute, so that the target

@@ -109,7 +109,7 @@ impl Writer<AtomicFile> {
     ///
     /// # Errors
     /// [`Error::Io`] where the folder does not let a file be made, or `path` is something else than a regular
-    /// file.
+    /// file, or ends like a folder's, with a separator.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         Ok(Writer { sink: AtomicFile::create(path.as_ref())?, header: Header::new() })
     }
