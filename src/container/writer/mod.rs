@@ -89,8 +89,9 @@ impl Writer<AtomicFile> {
     /// then.
     ///
     /// The bytes go to a temporary file in the same folder, which is synced to the disk and renamed. What is
-    /// dropped or fails before leaves `path` as it was. A file that is replaced hands on its permissions (on Unix);
-    /// where `path` is a symbolic link, the file it points to is replaced and the link stays.
+    /// dropped or fails before leaves `path` as it was. A file that is replaced hands on its permissions (on Unix:
+    /// its mode, but not its owner or access-control list); where `path` is a symbolic link, the file it points to
+    /// is replaced and the link stays.
     ///
     /// ```no_run
     /// # use gguf_codec::{GgmlType, Writer};
