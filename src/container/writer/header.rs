@@ -8,7 +8,7 @@ use byteorder::{BigEndian, ByteOrder as Order, LittleEndian, WriteBytesExt};
 use super::sink::Counter;
 use crate::byte_order::ByteOrder;
 use crate::container::encode::{self, Stored};
-use crate::container::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_NAME_BYTES, align_up};
+use crate::container::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up};
 use crate::container::value::{Value, ValueType};
 use crate::error::{Error, Result};
 use crate::{GgmlType, Shape};
@@ -33,7 +33,7 @@ pub(super) struct Declared {
 pub(super) struct Header {
     pub(super) version: u32,
     pub(super) order: ByteOrder,
-    pub(super) final_padding: bool,
+    pub(super) final_padding: FinalPadding,
     metadata: Vec<(String, Stored)>,
     /// Positions in `metadata`.
     keys: HashMap<String, usize>,
@@ -59,7 +59,7 @@ impl Header {
         Header {
             version: 3,
             order: ByteOrder::Little,
-            final_padding: true,
+            final_padding: FinalPadding::Whole,
             metadata: Vec::new(),
             keys: HashMap::new(),
             tensors: Vec::new(),
@@ -165,8 +165,10 @@ impl Header {
             next = align_up(end, alignment).ok_or_else(too_long)?;
             data.checked_add(next).ok_or_else(too_long)?;
         }
-        let padding = if self.tensors.is_empty() && !self.final_padding { 0 } else { data - header };
-        let file = header + padding + if self.final_padding { next } else { end };
+        // Without tensors the padding behind the header is the file's end.
+        let padding = data - header;
+        let padding = if self.tensors.is_empty() { self.final_padding.of(padding) } else { padding };
+        let file = header + padding + end + self.final_padding.of(next - end);
         Ok(Layout { padding, alignment, offsets, file })
     }
 

@@ -18,7 +18,7 @@ pub use sink::Sink;
 
 use super::atomic::AtomicFile;
 use super::encode::Stored;
-use super::layout::ALIGNMENT_KEY;
+use super::layout::{ALIGNMENT_KEY, FinalPadding};
 use super::value::{Value, ValueRef};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
@@ -146,9 +146,10 @@ impl<S: Sink> Writer<S> {
 
     /// Whether the file ends with padding to the alignment, as gguf-py and ggml write it. Yes by default.
     ///
-    /// Readers do not need it; without it, a file that lacks it can be written again with the same bytes.
+    /// Readers do not need it. [`copy_header_from`](Self::copy_header_from) takes over as much of it as the other
+    /// file has.
     pub fn final_padding(&mut self, padded: bool) -> &mut Self {
-        self.header.final_padding = padded;
+        self.header.final_padding = if padded { FinalPadding::Whole } else { FinalPadding::Zeros(0) };
         self
     }
 
