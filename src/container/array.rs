@@ -276,6 +276,25 @@ impl fmt::Display for ArrayRef<'_> {
 }
 
 impl Array {
+    /// Whether it nests at most `levels` deep; a plain array is one level. Looks no deeper than that.
+    pub(crate) fn fits(&self, levels: u32) -> bool {
+        let Some(below) = levels.checked_sub(1) else { return false };
+        match self {
+            Array::Array(elements) => elements.iter().all(|element| element.fits(below)),
+            _ => true,
+        }
+    }
+
+    /// Drops it without recursion, which the stack might be too small for.
+    pub(crate) fn dismantle(self) {
+        let mut waiting = vec![self];
+        while let Some(array) = waiting.pop() {
+            if let Array::Array(elements) = array {
+                waiting.extend(elements);
+            }
+        }
+    }
+
     /// The type of all its elements.
     pub fn element_type(&self) -> ValueType {
         match self {

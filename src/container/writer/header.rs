@@ -9,7 +9,7 @@ use super::sink::Counter;
 use crate::byte_order::ByteOrder;
 use crate::container::encode::{self, Stored};
 use crate::container::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up};
-use crate::container::value::{Value, ValueType};
+use crate::container::value::{MAX_DEPTH, Value, ValueType};
 use crate::error::{Error, Result};
 use crate::{GgmlType, Shape};
 
@@ -71,6 +71,17 @@ impl Header {
     pub(super) fn set(&mut self, key: &str, value: Stored) -> Result<()> {
         if key.is_empty() {
             return Err(wrong("a metadata key is empty; it must have at least one byte"));
+        }
+        if let Stored::Value(Value::Array(array)) = &value
+            && !array.fits(MAX_DEPTH)
+        {
+            if let Stored::Value(Value::Array(array)) = value {
+                array.dismantle();
+            }
+            let key = key.escape_debug();
+            return Err(wrong(format!(
+                "key '{key}' has arrays in arrays more than {MAX_DEPTH} levels deep, which cannot be read again"
+            )));
         }
         if key == ALIGNMENT_KEY {
             check_alignment(&value)?;

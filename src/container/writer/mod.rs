@@ -158,7 +158,8 @@ impl<S: Sink> Writer<S> {
     ///
     /// # Errors
     /// [`Error::Write`] where the key is empty, or is `general.alignment` and the value not a [`Value::U32`] that
-    /// is a power of two.
+    /// is a power of two, or where arrays nest more than 64 levels deep. Readers allow 4 by
+    /// [default](crate::Limits::max_array_depth).
     pub fn metadata(&mut self, key: &str, value: impl Into<Value>) -> Result<&mut Self> {
         self.header.set(key, Stored::Value(value.into()))?;
         Ok(self)
