@@ -34,8 +34,9 @@ pub(super) struct Header {
     pub(super) version: u32,
     pub(super) order: ByteOrder,
     pub(super) final_padding: FinalPadding,
-    metadata: Vec<(String, Stored)>,
-    /// Positions in `metadata`.
+    /// In the file's order, with `None` where a pair was removed: the others keep their positions.
+    metadata: Vec<Option<(String, Stored)>>,
+    /// Positions in `metadata` of the pairs that are there.
     keys: HashMap<String, usize>,
     tensors: Vec<Declared>,
     /// Positions in `tensors`.
@@ -87,10 +88,10 @@ impl Header {
             check_alignment(&value)?;
         }
         match self.keys.get(key) {
-            Some(&index) => self.metadata[index].1 = value,
+            Some(&index) => self.metadata[index] = Some((key.to_owned(), value)),
             None => {
                 self.keys.insert(key.to_owned(), self.metadata.len());
-                self.metadata.push((key.to_owned(), value));
+                self.metadata.push(Some((key.to_owned(), value)));
             }
         }
         Ok(())
@@ -99,9 +100,17 @@ impl Header {
     /// Takes a key away, and says whether it was there. The others keep their order.
     pub(super) fn remove(&mut self, key: &str) -> bool {
         let Some(index) = self.keys.remove(key) else { return false };
-        self.metadata.remove(index);
-        self.keys.values_mut().filter(|later| **later > index).for_each(|later| *later -= 1);
+        self.metadata[index] = None;
+        // So that setting and removing keys again and again does not grow the list.
+        while let Some(None) = self.metadata.last() {
+            self.metadata.pop();
+        }
         true
+    }
+
+    #[cfg(test)]
+    pub(super) fn position(&self, key: &str) -> Option<usize> {
+        self.keys.get(key).copied()
     }
 
     pub(super) fn declare(&mut self, name: &str, extents: &[u64], ty: GgmlType) -> Result<()> {
@@ -147,8 +156,8 @@ impl Header {
 
     /// The value of `general.alignment`, which [`set`](Self::set) has checked, or the default.
     fn alignment(&self) -> u32 {
-        match self.keys.get(ALIGNMENT_KEY).map(|&index| &self.metadata[index].1) {
-            Some(&Stored::Value(Value::U32(alignment))) => alignment,
+        match self.keys.get(ALIGNMENT_KEY).map(|&index| &self.metadata[index]) {
+            Some(&Some((_, Stored::Value(Value::U32(alignment))))) => alignment,
             _ => DEFAULT_ALIGNMENT,
         }
     }
@@ -200,8 +209,8 @@ impl Header {
         out.write_all(b"GGUF")?;
         out.write_u32::<B>(self.version)?;
         out.write_u64::<B>(self.tensors.len() as u64)?;
-        out.write_u64::<B>(self.metadata.len() as u64)?;
-        for (key, value) in &self.metadata {
+        out.write_u64::<B>(self.keys.len() as u64)?;
+        for (key, value) in self.metadata.iter().flatten() {
             encode::write_string::<B>(out, key.as_bytes())?;
             encode::write_stored::<B>(out, self.order, value)?;
         }
