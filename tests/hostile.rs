@@ -192,6 +192,27 @@ fn bytes_that_change_behind_the_index_do_no_harm() {
 }
 
 #[test]
+fn looking_an_array_up_does_not_walk_through_it() {
+    /// Shows a vocabulary whose second string is longer than the file, once it was parsed.
+    struct Changing(Vec<u8>, Vec<u8>, Cell<bool>);
+    impl AsRef<[u8]> for Changing {
+        fn as_ref(&self) -> &[u8] {
+            if self.2.replace(true) { &self.1 } else { &self.0 }
+        }
+    }
+    every_format(|format| {
+        let vocabulary = |len| {
+            let raw = Raw::new(format, 0, 1).array("tokens", STRING, 3).string("a");
+            raw.len(len).raw(b"b").string("c").bytes
+        };
+        let gguf = Gguf::parse(Changing(vocabulary(1), vocabulary(1 << 20), Cell::new(false))).unwrap();
+        // A walk would stumble over that string.
+        let tokens: ArrayRef = gguf.metadata().get("tokens").unwrap();
+        assert_eq!((tokens.len(), tokens.iter().map_while(|token| token.get::<&str>()).count()), (3, 1));
+    });
+}
+
+#[test]
 fn a_reader_that_fails_is_reported() {
     struct Failing;
     impl std::io::Read for Failing {

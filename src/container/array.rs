@@ -37,6 +37,21 @@ impl<'a> ArrayRef<'a> {
         Some(ArrayRef { element, len, bytes, order, short_lengths })
     }
 
+    /// Reads an array that ends where the cursor's bytes end, whatever its elements are: in constant time.
+    pub(crate) fn read_all(cursor: &mut Cursor<'a>, encoding: Encoding) -> Option<Self> {
+        let (element, len) = read_start(cursor)?;
+        let bytes = cursor.take(cursor.remaining())?;
+        // Bytes that changed since they were parsed may promise any length.
+        let needed = len.checked_mul(encoding.least_bytes(element))?;
+        let fits = if element.size().is_some() {
+            needed == to_u64(bytes.len())
+        } else {
+            needed <= to_u64(bytes.len())
+        };
+        let Encoding { order, short_lengths } = encoding;
+        fits.then_some(ArrayRef { element, len, bytes, order, short_lengths })
+    }
+
     /// The type of all its elements.
     pub fn element_type(&self) -> ValueType {
         self.element
