@@ -127,6 +127,13 @@ fn arrays_are_iterated_converted_and_viewed() {
         assert_eq!(strings.iter().nth(2), Some(ValueRef::String(b"ccc")));
         let error = strings.iter_as::<bool>().next().unwrap().unwrap_err();
         assert_eq!(error.to_string(), "element 0 of the array is a string, not bool");
+        assert_eq!((numbers.iter().count(), strings.iter_as::<bool>().count()), (3, 3));
+        assert_eq!(strings.iter().last(), Some(ValueRef::String(b"ccc")));
+        let mut wanted = strings.iter_as::<bool>();
+        assert!(wanted.nth(1).unwrap().unwrap_err().to_string().starts_with("element 1 "));
+        assert!(wanted.clone().last().unwrap().unwrap_err().to_string().starts_with("element 2 "));
+        assert!(wanted.next().unwrap().unwrap_err().to_string().starts_with("element 2 "));
+        assert!(wanted.next().is_none() && wanted.clone().last().is_none() && wanted.nth(5).is_none());
         let nested: ArrayRef = gguf.metadata().get("nested").unwrap();
         assert_eq!(nested.iter().nth(2).unwrap().to_string(), "[[], [-1]]");
 

@@ -181,6 +181,15 @@ impl<'a> Iterator for ArrayIter<'a> {
         self.next()
     }
 
+    fn count(self) -> usize {
+        self.len()
+    }
+
+    fn last(mut self) -> Option<Self::Item> {
+        let last = self.left.checked_sub(1)?;
+        self.nth(usize::try_from(last).unwrap_or(usize::MAX))
+    }
+
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         (left, Some(left))
@@ -211,14 +220,28 @@ impl<'a, T: FromValue<'a>> Iterator for ArrayIterAs<'a, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let value = self.values.next()?;
-        let index = self.index;
-        self.index += 1;
+        self.nth(0)
+    }
+
+    /// Skips elements without converting them.
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        let value = self.values.nth(n)?;
+        let index = self.index.saturating_add(to_u64(n));
+        self.index = index.saturating_add(1);
         Some(T::from_value(value).ok_or_else(|| Error::WrongElement {
             index,
             found: value.describe(),
             wanted: T::WANTED.to_owned(),
         }))
+    }
+
+    fn count(self) -> usize {
+        self.values.count()
+    }
+
+    fn last(mut self) -> Option<Self::Item> {
+        let last = self.len().checked_sub(1)?;
+        self.nth(last)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
