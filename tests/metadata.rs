@@ -32,7 +32,10 @@ fn every_type_in_file_order() {
         assert_eq!(metadata.get::<u64>("u64").unwrap(), u64::MAX);
         assert_eq!(metadata.get::<i64>("i64").unwrap(), i64::MIN);
         assert_eq!(metadata.get::<f64>("f64").unwrap(), 0.1);
-        assert_eq!(metadata.value("nested").unwrap().to_string(), "[[true, false], [\"deep\"], [[], [-1]]]");
+        assert_eq!(
+            metadata.value("nested").unwrap().to_string(),
+            "[[…] (2 bool), […] (1 string), […] (2 array)]"
+        );
         let nested = Array::Array(vec![
             Array::Bool(vec![true, false]),
             Array::String(vec![b"deep".to_vec()]),
@@ -135,7 +138,7 @@ fn arrays_are_iterated_converted_and_viewed() {
         assert!(wanted.next().unwrap().unwrap_err().to_string().starts_with("element 2 "));
         assert!(wanted.next().is_none() && wanted.clone().last().is_none() && wanted.nth(5).is_none());
         let nested: ArrayRef = gguf.metadata().get("nested").unwrap();
-        assert_eq!(nested.iter().nth(2).unwrap().to_string(), "[[], [-1]]");
+        assert_eq!(nested.iter().nth(2).unwrap().to_string(), "[[], […] (1 i8)]");
 
         let raw = Raw::new(format, 0, 1).array("k", I8, 4).raw(&[1, 2, 254, 255]);
         let gguf = raw.ok();
@@ -177,6 +180,19 @@ fn values_are_shown_short() {
     assert_eq!(shown("a"), format!("\"{}…\" (100 bytes)", "x".repeat(60)));
     assert_eq!(shown("b"), r#""a\n\"\u{1b}""#);
     assert_eq!(shown("c"), "[0, 1, 2, 3, 4, 5, …] (100 i32)");
+
+    // Six arrays of six in each other, four levels deep, with six long strings in the innermost.
+    fn tree(raw: Raw, levels: u32) -> Raw {
+        let raw = raw.u32(if levels == 1 { STRING } else { ARRAY }).len(6);
+        (0..6).fold(
+            raw,
+            |raw, _| if levels == 1 { raw.string("\u{1b}".repeat(60)) } else { tree(raw, levels - 1) },
+        )
+    }
+    let raw = tree(Raw::new((3, false), 0, 1).key("k", ARRAY), 4);
+    let gguf = raw.ok();
+    let shown = gguf.metadata().value("k").unwrap().to_string();
+    assert_eq!(shown, format!("[{}]", ["[…] (6 array)"; 6].join(", ")));
 }
 
 #[test]

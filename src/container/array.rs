@@ -297,13 +297,21 @@ impl fmt::Debug for ArrayRef<'_> {
 }
 
 impl fmt::Display for ArrayRef<'_> {
-    /// The first elements, and how many of which type there are where that is not all.
+    /// The first elements, and how many of which type there are where that is not all; of arrays inside, only
+    /// that.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 6;
         f.write_str("[")?;
         for (index, value) in self.iter().take(MOST).enumerate() {
             let comma = if index > 0 { ", " } else { "" };
-            write!(f, "{comma}{value}")?;
+            f.write_str(comma)?;
+            match value {
+                // Inner arrays are told, not shown: each level would multiply the length by six.
+                ValueRef::Array(inner) if !inner.is_empty() => {
+                    write!(f, "[…] ({} {})", inner.len(), inner.element)?;
+                }
+                value => write!(f, "{value}")?,
+            }
         }
         if self.len() > MOST {
             write!(f, ", …] ({} {})", self.len(), self.element)
