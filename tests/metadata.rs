@@ -66,6 +66,14 @@ fn integers_convert_where_the_value_fits() {
     assert_eq!(metadata.get::<i64>("u32").unwrap(), i64::from(u32::MAX));
     assert_eq!(metadata.get::<i64>("i8").unwrap(), -128);
     assert_eq!(metadata.get::<f64>("f32").unwrap(), f64::from(0.1f32));
+    assert_eq!(metadata.get::<usize>("u8").unwrap(), 255);
+    assert_eq!(metadata.get::<isize>("i8").unwrap(), -128);
+    metadata.get::<usize>("i8").unwrap_err();
+    assert_eq!(metadata.get::<String>("string").unwrap(), "h\u{e9}llo");
+    metadata.get::<String>("bytes").unwrap_err();
+    assert_eq!(metadata.get::<Vec<u8>>("bytes").unwrap(), [0xff, 0, 0xfe]);
+    let strings: ArrayRef = metadata.get("strings").unwrap();
+    assert_eq!(strings.iter_as::<String>().collect::<Result<Vec<_>, _>>().unwrap(), ["a", "", "ccc"]);
     let message = |error: gguf_codec::Error| error.to_string();
     assert_eq!(message(metadata.get::<i8>("u8").unwrap_err()), "key 'u8' is u8 255, not i8");
     assert_eq!(message(metadata.get::<u64>("i8").unwrap_err()), "key 'i8' is i8 -128, not u64");
