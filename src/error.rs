@@ -130,6 +130,15 @@ pub enum Error {
         operation: &'static str,
     },
 
+    /// This crate has no codec for the tensor's type yet.
+    #[error("tensor '{}' cannot be dequantized: this crate has no codec for {ty} yet", tensor.escape_debug())]
+    NoCodec {
+        /// The tensor's name.
+        tensor: String,
+        /// Its type.
+        ty: GgmlType,
+    },
+
     /// A slice or a shape has the wrong length.
     #[error("{what} is {found} long, and must be {wanted}")]
     Length {
@@ -139,6 +148,17 @@ pub enum Error {
         found: u64,
         /// The right length, with the reason where it is not plain.
         wanted: String,
+    },
+
+    /// A range ends before it begins.
+    #[error("the range of {what} {start}..{end} is reversed: it ends before it begins")]
+    Reversed {
+        /// What the range counts, such as `rows`.
+        what: &'static str,
+        /// Its start.
+        start: u64,
+        /// Its end.
+        end: u64,
     },
 
     /// A row, range or index lies outside the tensor.

@@ -116,7 +116,8 @@ impl<'a> Tensor<'a> {
     /// A range of rows, as a tensor of two dimensions.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where the range ends beyond the last row or before it begins.
+    /// [`Error::OutOfRange`] where the range ends beyond the last row, [`Error::Reversed`] where it ends before it
+    /// begins.
     pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Tensor<'a>> {
         let start = match range.start_bound() {
             Bound::Included(&start) => start,
@@ -154,9 +155,12 @@ impl<'a> Tensor<'a> {
 
     fn row_bytes(&self, start: usize, end: usize) -> Result<&'a [u8]> {
         let rows = self.row_count();
-        if end > rows || start > end {
-            let found = if end > rows { end.saturating_sub(1).max(start) } else { start };
-            return Err(Error::OutOfRange { what: "row", found: found as u64, count: rows as u64 });
+        if start > end {
+            return Err(Error::Reversed { what: "rows", start: start as u64, end: end as u64 });
+        }
+        if end > rows {
+            let found = end.saturating_sub(1).max(start) as u64;
+            return Err(Error::OutOfRange { what: "row", found, count: rows as u64 });
         }
         let row = self.bytes.len() / rows.max(1);
         Ok(self.bytes.get(start * row..end * row).unwrap_or_default())
@@ -166,17 +170,11 @@ impl<'a> Tensor<'a> {
     /// values equal ggml's to the bit.
     ///
     /// # Errors
-    /// [`Error::Length`] where `out` has another length; [`Error::Unsupported`] for types without a codec.
+    /// [`Error::Length`] where `out` has another length; [`Error::NoCodec`] for types without a codec.
     pub fn dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
+        self.check_dequantize(out.len())?;
         if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
             return codec::dequantize(self.ty, self.bytes, out);
-        }
-        if out.len() != self.len() {
-            return Err(Error::Length {
-                what: "the output, in values,",
-                found: out.len() as u64,
-                wanted: format!("{}, as many as tensor '{}' has", self.len(), self.name),
-            });
         }
         // Kernels read little-endian blocks, so these are turned a buffer at a time.
         const BUFFER_BLOCKS: usize = 64;
@@ -191,12 +189,29 @@ impl<'a> Tensor<'a> {
         Ok(())
     }
 
+    /// Refuses where the values cannot be had, or not in `values` places. The doors for raw bytes refuse too, but
+    /// do not know the tensor's name.
+    fn check_dequantize(&self, values: usize) -> Result<()> {
+        if !self.ty.can_dequantize() {
+            return Err(Error::NoCodec { tensor: self.name.into(), ty: self.ty });
+        }
+        if values != self.len() {
+            return Err(Error::Length {
+                what: "the output, in values,",
+                found: values as u64,
+                wanted: format!("{}, as many as tensor '{}' has", self.len(), self.name.escape_debug()),
+            });
+        }
+        Ok(())
+    }
+
     /// [`dequantize_into`](Self::dequantize_into) on all cores.
     ///
     /// # Errors
     /// As [`dequantize_into`](Self::dequantize_into).
     #[cfg(feature = "rayon")]
     pub fn par_dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
+        self.check_dequantize(out.len())?;
         if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
             codec::par_dequantize(self.ty, self.bytes, out)
         } else {
@@ -207,8 +222,10 @@ impl<'a> Tensor<'a> {
     /// The values as a new vector of floats.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for types without a codec.
+    /// [`Error::NoCodec`] for types without a codec.
     pub fn dequantize<T: Float>(&self) -> Result<Vec<T>> {
+        // Before memory is taken for values that cannot be had.
+        self.check_dequantize(self.len())?;
         let mut out = vec![T::default(); self.len()];
         self.dequantize_into(&mut out)?;
         Ok(out)
