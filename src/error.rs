@@ -70,8 +70,10 @@ pub enum Error {
     },
 
     /// An element of an array cannot be had as the type asked for.
-    #[error("element {index} of the array is {found}, not {wanted}")]
+    #[error("element {index} of {} is {found}, not {wanted}", array_of(key))]
     WrongElement {
+        /// The array's key, where it was asked for by that: see [`Metadata::get_array`](crate::Metadata::get_array).
+        key: Option<String>,
         /// The element's position, from 0.
         index: u64,
         /// Its type, and its value where that explains the refusal.
@@ -189,6 +191,14 @@ pub enum Error {
         /// The whole message.
         message: String,
     },
+}
+
+/// An array in a message.
+fn array_of(key: &Option<String>) -> String {
+    match key {
+        Some(key) => format!("key '{}'", key.escape_debug()),
+        None => "the array".to_owned(),
+    }
 }
 
 impl Error {

@@ -145,6 +145,13 @@ fn arrays_are_iterated_converted_and_viewed() {
         assert!(wanted.clone().last().unwrap().unwrap_err().to_string().starts_with("element 2 "));
         assert!(wanted.next().unwrap().unwrap_err().to_string().starts_with("element 2 "));
         assert!(wanted.next().is_none() && wanted.clone().last().is_none() && wanted.nth(5).is_none());
+        let all = gguf.metadata().get_array::<u64>("numbers").unwrap().collect::<Result<Vec<_>, _>>();
+        assert_eq!(all.unwrap(), [1, 2, 3]);
+        let error = gguf.metadata().get_array::<u32>("strings").unwrap().nth(1).unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "element 1 of key 'strings' is a string, not u32");
+        let error = gguf.metadata().get_array::<u32>("string").unwrap_err();
+        assert_eq!(error.to_string(), "key 'string' is a string, not an array");
+        assert!(matches!(gguf.metadata().get_array::<u32>("none"), Err(Error::MissingKey { .. })));
         let nested: ArrayRef = gguf.metadata().get("nested").unwrap();
         assert_eq!(nested.iter().nth(2).unwrap().to_string(), "[[], […] (1 i8)]");
 

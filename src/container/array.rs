@@ -75,6 +75,7 @@ impl<'a> ArrayRef<'a> {
     }
 
     /// Its elements in order as a Rust type, each converted without loss or [`Error::WrongElement`].
+    /// [`Metadata::get_array`](crate::Metadata::get_array) does the same for a key, and names it.
     ///
     /// ```
     /// # use gguf_codec::Gguf;
@@ -89,7 +90,7 @@ impl<'a> ArrayRef<'a> {
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
     pub fn iter_as<T: FromValue<'a>>(&self) -> ArrayIterAs<'a, T> {
-        ArrayIterAs { values: self.iter(), index: 0, wanted: PhantomData }
+        ArrayIterAs { values: self.iter(), index: 0, key: None, wanted: PhantomData }
     }
 
     /// Its elements where they lie, without a copy: if they are of exactly this type, in the byte order of this
@@ -213,6 +214,8 @@ impl<'a> IntoIterator for ArrayRef<'a> {
 pub struct ArrayIterAs<'a, T> {
     values: ArrayIter<'a>,
     index: u64,
+    /// For errors.
+    pub(crate) key: Option<&'a str>,
     wanted: PhantomData<fn() -> T>,
 }
 
@@ -229,6 +232,7 @@ impl<'a, T: FromValue<'a>> Iterator for ArrayIterAs<'a, T> {
         let index = self.index.saturating_add(to_u64(n));
         self.index = index.saturating_add(1);
         Some(T::from_value(value).ok_or_else(|| Error::WrongElement {
+            key: self.key.map(str::to_owned),
             index,
             found: value.describe(),
             wanted: T::WANTED.to_owned(),
