@@ -260,6 +260,8 @@ impl fmt::Display for Place {
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each message says what its fields are")]
 pub enum Problem {
+    #[error("the file is empty")]
+    Empty,
     #[error("the magic is '{}', not 'GGUF'", found.escape_ascii())]
     Magic { found: [u8; 4] },
     #[error("version {found} is unknown; 1, 2 and 3 can be read")]

@@ -16,6 +16,8 @@ fn rule_1_magic() {
             assert_eq!(raw.fails(0, Problem::Magic { found }), Place::Start);
         }
     });
+    let empty = Raw { version: 3, big: false, bytes: Vec::new() };
+    assert_eq!(empty.fails(0, Problem::Empty), Place::Start);
     let error = Gguf::parse(b"GGML\x01\0\0\0").unwrap_err();
     assert_eq!(error.to_string(), "byte 0, in the start of the header: the magic is 'GGML', not 'GGUF'");
 }
@@ -364,9 +366,11 @@ fn rule_13_data_begins_at_the_alignment_from_the_start_of_the_gguf() {
             Gguf::parse(&outer).map(|_| assert_eq!(start, 0)).ok();
         }
         for offset in [inner.at(), inner.at() + 1, u64::MAX] {
-            let error = Gguf::options().offset(offset).parse(&inner.bytes).unwrap_err();
-            assert_eq!(error.offset(), Some(0), "{error}");
-            Gguf::options().offset(offset).read_header(&inner.bytes[..]).unwrap_err();
+            let parsed = Gguf::options().offset(offset).parse(&inner.bytes).unwrap_err().to_string();
+            let read = Gguf::options().offset(offset).read_header(&inner.bytes[..]).unwrap_err().to_string();
+            let (len, wanted) = (inner.at(), format!("more than {offset}, where the GGUF is to begin"));
+            assert_eq!(parsed, format!("the input, in bytes, is {len} long, and must be {wanted}"));
+            assert_eq!(parsed, read);
         }
     });
 }

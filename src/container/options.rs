@@ -74,11 +74,13 @@ impl GgufOptions {
     ///
     /// # Errors
     /// [`Error::Malformed`] where the bytes break a rule of the format, or end before the last tensor does;
-    /// [`Error::Limit`] where the header asks for more than the limits allow.
+    /// [`Error::Limit`] where the header asks for more than the limits allow; [`Error::Length`] where the bytes end
+    /// before the [`offset`](Self::offset).
     pub fn parse<B: AsRef<[u8]>>(&self, bytes: B) -> Result<Gguf<B>> {
         let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
-        // An offset behind the end leaves no bytes, and the error says that the magic is missing.
-        let gguf = bytes.as_ref().get(start..).unwrap_or_default();
+        let all = bytes.as_ref();
+        let gguf = all.get(start..).unwrap_or_default();
+        self.check_offset(gguf, to_u64(all.len()))?;
         let mut parser = HeaderParser::new(self.limits);
         parser.complete(gguf)?;
         let header = parser.into_header();
@@ -90,10 +92,11 @@ impl GgufOptions {
     /// first.
     ///
     /// # Errors
-    /// [`Error::Io`], and those of [`HeaderParser::advance`].
+    /// [`Error::Io`], those of [`HeaderParser::advance`], and [`Error::Length`] where the reader ends before the
+    /// [`offset`](Self::offset).
     pub fn read_header(&self, mut reader: impl Read) -> Result<Gguf<Vec<u8>>> {
         let failed = |source| Error::io("read the header", source);
-        io::copy(&mut reader.by_ref().take(self.offset), &mut io::sink()).map_err(failed)?;
+        let skipped = io::copy(&mut reader.by_ref().take(self.offset), &mut io::sink()).map_err(failed)?;
         let mut parser = HeaderParser::new(self.limits);
         let mut bytes = Vec::new();
         while let Progress::NeedMore(more) = parser.advance(&bytes)? {
@@ -101,7 +104,17 @@ impl GgufOptions {
                 break;
             }
         }
+        self.check_offset(&bytes, skipped.saturating_add(to_u64(bytes.len())))?;
         parser.finish(bytes)
+    }
+
+    /// Refuses an offset that leaves nothing of `len` bytes.
+    fn check_offset(&self, gguf: &[u8], len: u64) -> Result<()> {
+        if self.offset == 0 || !gguf.is_empty() {
+            return Ok(());
+        }
+        let wanted = format!("more than {}, where the GGUF is to begin", self.offset);
+        Err(Error::Length { what: "the input, in bytes,", found: len, wanted })
     }
 }
 
