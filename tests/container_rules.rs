@@ -288,7 +288,8 @@ fn rule_11_sizes_do_not_wrap() {
         // that is only too long.
         raw(&[(1 << 62) - 1], 0).fails(dims_at, Problem::TotalBytes);
         let header_len = Raw::new(format, 1, 0).tensor("t", &[0], 0, 0).at();
-        raw(&[(1 << 62) - 16], 0).fails(header_len, Problem::TotalBytes);
+        let place = raw(&[(1 << 62) - 16], 0).fails(dims_at, Problem::TotalBytes);
+        assert_eq!(place, Place::Tensor { index: 0, name: Some("t".into()) });
         let file_len = raw(&[0], 0).at();
         let end = 4 * ((1 << 62) - 32) + file_len;
         raw(&[(1 << 62) - 32], 0).data_fails(header_len - 8, Problem::DataBeyondEnd { end, file_len });
@@ -313,7 +314,9 @@ fn rule_11_sizes_do_not_wrap() {
         24,
         4 * ((1 << 62) - 16),
     );
-    raw.fails(raw.at(), Problem::TotalBytes);
+    // Behind the extent stand the type and the offset.
+    let place = raw.fails(raw.at() - 8 - 4 - 8, Problem::TotalBytes);
+    assert_eq!(place, Place::Tensor { index: 1, name: Some("b".into()) });
 }
 
 #[test]
