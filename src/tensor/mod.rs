@@ -88,7 +88,8 @@ impl<'a> Tensor<'a> {
         usize::try_from(self.shape.row_len()).unwrap_or(usize::MAX)
     }
 
-    /// Rows: the product of the other extents. Saturates at `usize::MAX`, for a tensor of no bytes only.
+    /// Rows: the product of the other extents, as [`Shape::rows`]. Saturates at `usize::MAX`, for a tensor of no
+    /// bytes only.
     pub fn row_count(&self) -> usize {
         usize::try_from(self.shape.rows()).unwrap_or(usize::MAX)
     }
