@@ -192,6 +192,22 @@ fn bytes_that_change_behind_the_index_do_no_harm() {
 }
 
 #[test]
+fn bytes_that_vanished_are_not_taken_for_a_header_alone() {
+    struct Vanishing(Vec<u8>, Cell<bool>);
+    impl AsRef<[u8]> for Vanishing {
+        fn as_ref(&self) -> &[u8] {
+            if self.1.replace(true) { &self.0[..self.0.len() - 4] } else { &self.0 }
+        }
+    }
+    let raw = Raw::new((3, false), 1, 0).tensor("t", &[2], 0, 0).pad(32).zeros(8);
+    let len = raw.at();
+    let gguf = Gguf::parse(Vanishing(raw.bytes, Cell::new(false))).unwrap();
+    let error = gguf.tensor("t").unwrap_err();
+    assert!(matches!(error, Error::Length { found, .. } if found == len - 4), "{error}");
+    assert!(error.to_string().contains(&format!("at least {len}, where tensor 't' ends")), "{error}");
+}
+
+#[test]
 fn looking_an_array_up_does_not_walk_through_it() {
     /// Shows a vocabulary whose second string is longer than the file, once it was parsed.
     struct Changing(Vec<u8>, Vec<u8>, Cell<bool>);
