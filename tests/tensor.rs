@@ -83,6 +83,23 @@ fn big_endian_tensors_have_the_same_values() {
 }
 
 #[test]
+#[cfg(feature = "rayon")]
+fn all_cores_read_the_same_values_in_both_byte_orders() {
+    for ty in GgmlType::ALL.iter().copied().filter(|ty| ty.can_dequantize()) {
+        // Several pieces, the last one shorter.
+        let shape = Shape::new(&[256, 301]).unwrap();
+        let len = ty.bytes_for(shape.elements()).unwrap() as usize;
+        let bytes: Vec<u8> = (0..len).map(|i| (i * 7 % 59) as u8).collect();
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let tensor = Tensor::new("t", shape, ty, order, &bytes).unwrap();
+            let mut all = vec![0.0f32; tensor.len()];
+            tensor.par_dequantize_into(&mut all).unwrap();
+            assert!(all == tensor.dequantize::<f32>().unwrap(), "{ty} {order:?}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_dequantized_is_named() {
     for order in [ByteOrder::Little, ByteOrder::Big] {
         let shape = Shape::new(&[32, 2]).unwrap();

@@ -177,17 +177,27 @@ impl<'a> Tensor<'a> {
         if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
             return codec::dequantize(self.ty, self.bytes, out);
         }
-        // Kernels read little-endian blocks, so these are turned a buffer at a time.
-        const BUFFER_BLOCKS: usize = 64;
-        let mut buffer = Vec::with_capacity(BUFFER_BLOCKS * self.ty.block_bytes());
-        let blocks = self.bytes.chunks(BUFFER_BLOCKS * self.ty.block_bytes());
-        for (blocks, out) in blocks.zip(out.chunks_mut(BUFFER_BLOCKS * self.ty.block_len())) {
-            buffer.clear();
-            buffer.extend_from_slice(blocks);
-            codec::swap_byte_order(self.ty, &mut buffer);
-            codec::dequantize(self.ty, &buffer, out)?;
+        let at_once = self.blocks_at_once();
+        let mut buffer = Vec::new();
+        let blocks = self.bytes.chunks(at_once * self.ty.block_bytes());
+        for (blocks, out) in blocks.zip(out.chunks_mut(at_once * self.ty.block_len())) {
+            self.dequantize_turned(&mut buffer, blocks, out)?;
         }
         Ok(())
+    }
+
+    /// Blocks in the other byte order that are turned together.
+    fn blocks_at_once(&self) -> usize {
+        const BUFFER_BYTES: usize = 16 * 1024;
+        (BUFFER_BYTES / self.ty.block_bytes()).max(1)
+    }
+
+    /// Kernels read little-endian blocks, so others are turned in `buffer` first.
+    fn dequantize_turned<T: Float>(&self, buffer: &mut Vec<u8>, blocks: &[u8], out: &mut [T]) -> Result<()> {
+        buffer.clear();
+        buffer.extend_from_slice(blocks);
+        codec::swap_byte_order(self.ty, buffer);
+        codec::dequantize(self.ty, buffer, out)
     }
 
     /// Refuses where the values cannot be had, or not in `values` places. The doors for raw bytes refuse too, but
@@ -212,12 +222,17 @@ impl<'a> Tensor<'a> {
     /// As [`dequantize_into`](Self::dequantize_into).
     #[cfg(feature = "rayon")]
     pub fn par_dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
+        use rayon::prelude::*;
+
         self.check_dequantize(out.len())?;
         if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
-            codec::par_dequantize(self.ty, self.bytes, out)
-        } else {
-            self.dequantize_into(out)
+            return codec::par_dequantize(self.ty, self.bytes, out);
         }
+        let at_once = self.blocks_at_once();
+        self.bytes
+            .par_chunks(at_once * self.ty.block_bytes())
+            .zip(out.par_chunks_mut(at_once * self.ty.block_len()))
+            .try_for_each_init(Vec::new, |buffer, (blocks, out)| self.dequantize_turned(buffer, blocks, out))
     }
 
     /// The values as a new vector of floats.
