@@ -70,8 +70,10 @@ pub enum Error {
     },
 
     /// An element of an array cannot be had as the type asked for.
-    #[error("element {index} of the array is {found}, not {wanted}")]
+    #[error("element {index} of {} is {found}, not {wanted}", array_of(key))]
     WrongElement {
+        /// The array's key, where it was asked for by that: see [`Metadata::get_array`](crate::Metadata::get_array).
+        key: Option<String>,
         /// The element's position, from 0.
         index: u64,
         /// Its type, and its value where that explains the refusal.
@@ -130,6 +132,15 @@ pub enum Error {
         operation: &'static str,
     },
 
+    /// This crate has no codec for the tensor's type yet.
+    #[error("tensor '{}' cannot be dequantized: this crate has no codec for {ty} yet", tensor.escape_debug())]
+    NoCodec {
+        /// The tensor's name.
+        tensor: String,
+        /// Its type.
+        ty: GgmlType,
+    },
+
     /// A slice or a shape has the wrong length.
     #[error("{what} is {found} long, and must be {wanted}")]
     Length {
@@ -139,6 +150,17 @@ pub enum Error {
         found: u64,
         /// The right length, with the reason where it is not plain.
         wanted: String,
+    },
+
+    /// A range ends before it begins.
+    #[error("the range of {what} {start}..{end} is reversed: it ends before it begins")]
+    Reversed {
+        /// What the range counts, such as `rows`.
+        what: &'static str,
+        /// Its start.
+        start: u64,
+        /// Its end.
+        end: u64,
     },
 
     /// A row, range or index lies outside the tensor.
@@ -169,6 +191,14 @@ pub enum Error {
         /// The whole message.
         message: String,
     },
+}
+
+/// An array in a message.
+fn array_of(key: &Option<String>) -> String {
+    match key {
+        Some(key) => format!("key '{}'", key.escape_debug()),
+        None => "the array".to_owned(),
+    }
 }
 
 impl Error {
@@ -230,6 +260,8 @@ impl fmt::Display for Place {
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each message says what its fields are")]
 pub enum Problem {
+    #[error("the file is empty")]
+    Empty,
     #[error("the magic is '{}', not 'GGUF'", found.escape_ascii())]
     Magic { found: [u8; 4] },
     #[error("version {found} is unknown; 1, 2 and 3 can be read")]

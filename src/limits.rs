@@ -20,9 +20,11 @@ pub struct Limits {
     pub max_keys: u64,
     /// Tensors. Default: 1,048,576.
     pub max_tensors: u64,
-    /// Bytes of one string, keys included. Default: 1 GiB, as ggml.
+    /// Bytes of one string, keys included. Default: 1 GiB, as ggml; it takes effect where it is less than
+    /// `max_header_bytes`, which bounds every string as well.
     pub max_string_bytes: u64,
-    /// Elements of one array. Default: 1,073,741,824, as ggml.
+    /// Elements of one array. Default: 1,073,741,824, as ggml; here, too, `max_header_bytes` strikes first by
+    /// default.
     pub max_array_len: u64,
     /// Levels of arrays in arrays: 1 allows plain arrays only. Default: 4. Never more than 64, whatever is set
     /// here, since nested values are converted and dropped level by level on the stack.

@@ -16,6 +16,8 @@ fn rule_1_magic() {
             assert_eq!(raw.fails(0, Problem::Magic { found }), Place::Start);
         }
     });
+    let empty = Raw { version: 3, big: false, bytes: Vec::new() };
+    assert_eq!(empty.fails(0, Problem::Empty), Place::Start);
     let error = Gguf::parse(b"GGML\x01\0\0\0").unwrap_err();
     assert_eq!(error.to_string(), "byte 0, in the start of the header: the magic is 'GGML', not 'GGUF'");
 }
@@ -286,7 +288,8 @@ fn rule_11_sizes_do_not_wrap() {
         // that is only too long.
         raw(&[(1 << 62) - 1], 0).fails(dims_at, Problem::TotalBytes);
         let header_len = Raw::new(format, 1, 0).tensor("t", &[0], 0, 0).at();
-        raw(&[(1 << 62) - 16], 0).fails(header_len, Problem::TotalBytes);
+        let place = raw(&[(1 << 62) - 16], 0).fails(dims_at, Problem::TotalBytes);
+        assert_eq!(place, Place::Tensor { index: 0, name: Some("t".into()) });
         let file_len = raw(&[0], 0).at();
         let end = 4 * ((1 << 62) - 32) + file_len;
         raw(&[(1 << 62) - 32], 0).data_fails(header_len - 8, Problem::DataBeyondEnd { end, file_len });
@@ -311,7 +314,9 @@ fn rule_11_sizes_do_not_wrap() {
         24,
         4 * ((1 << 62) - 16),
     );
-    raw.fails(raw.at(), Problem::TotalBytes);
+    // Behind the extent stand the type and the offset.
+    let place = raw.fails(raw.at() - 8 - 4 - 8, Problem::TotalBytes);
+    assert_eq!(place, Place::Tensor { index: 1, name: Some("b".into()) });
 }
 
 #[test]
@@ -364,9 +369,11 @@ fn rule_13_data_begins_at_the_alignment_from_the_start_of_the_gguf() {
             Gguf::parse(&outer).map(|_| assert_eq!(start, 0)).ok();
         }
         for offset in [inner.at(), inner.at() + 1, u64::MAX] {
-            let error = Gguf::options().offset(offset).parse(&inner.bytes).unwrap_err();
-            assert_eq!(error.offset(), Some(0), "{error}");
-            Gguf::options().offset(offset).read_header(&inner.bytes[..]).unwrap_err();
+            let parsed = Gguf::options().offset(offset).parse(&inner.bytes).unwrap_err().to_string();
+            let read = Gguf::options().offset(offset).read_header(&inner.bytes[..]).unwrap_err().to_string();
+            let (len, wanted) = (inner.at(), format!("more than {offset}, where the GGUF is to begin"));
+            assert_eq!(parsed, format!("the input, in bytes, is {len} long, and must be {wanted}"));
+            assert_eq!(parsed, read);
         }
     });
 }

@@ -32,7 +32,10 @@ fn every_type_in_file_order() {
         assert_eq!(metadata.get::<u64>("u64").unwrap(), u64::MAX);
         assert_eq!(metadata.get::<i64>("i64").unwrap(), i64::MIN);
         assert_eq!(metadata.get::<f64>("f64").unwrap(), 0.1);
-        assert_eq!(metadata.value("nested").unwrap().to_string(), "[[true, false], [\"deep\"], [[], [-1]]]");
+        assert_eq!(
+            metadata.value("nested").unwrap().to_string(),
+            "[[…] (2 bool), […] (1 string), […] (2 array)]"
+        );
         let nested = Array::Array(vec![
             Array::Bool(vec![true, false]),
             Array::String(vec![b"deep".to_vec()]),
@@ -63,6 +66,14 @@ fn integers_convert_where_the_value_fits() {
     assert_eq!(metadata.get::<i64>("u32").unwrap(), i64::from(u32::MAX));
     assert_eq!(metadata.get::<i64>("i8").unwrap(), -128);
     assert_eq!(metadata.get::<f64>("f32").unwrap(), f64::from(0.1f32));
+    assert_eq!(metadata.get::<usize>("u8").unwrap(), 255);
+    assert_eq!(metadata.get::<isize>("i8").unwrap(), -128);
+    metadata.get::<usize>("i8").unwrap_err();
+    assert_eq!(metadata.get::<String>("string").unwrap(), "h\u{e9}llo");
+    metadata.get::<String>("bytes").unwrap_err();
+    assert_eq!(metadata.get::<Vec<u8>>("bytes").unwrap(), [0xff, 0, 0xfe]);
+    let strings: ArrayRef = metadata.get("strings").unwrap();
+    assert_eq!(strings.iter_as::<String>().collect::<Result<Vec<_>, _>>().unwrap(), ["a", "", "ccc"]);
     let message = |error: gguf_codec::Error| error.to_string();
     assert_eq!(message(metadata.get::<i8>("u8").unwrap_err()), "key 'u8' is u8 255, not i8");
     assert_eq!(message(metadata.get::<u64>("i8").unwrap_err()), "key 'i8' is i8 -128, not u64");
@@ -127,8 +138,22 @@ fn arrays_are_iterated_converted_and_viewed() {
         assert_eq!(strings.iter().nth(2), Some(ValueRef::String(b"ccc")));
         let error = strings.iter_as::<bool>().next().unwrap().unwrap_err();
         assert_eq!(error.to_string(), "element 0 of the array is a string, not bool");
+        assert_eq!((numbers.iter().count(), strings.iter_as::<bool>().count()), (3, 3));
+        assert_eq!(strings.iter().last(), Some(ValueRef::String(b"ccc")));
+        let mut wanted = strings.iter_as::<bool>();
+        assert!(wanted.nth(1).unwrap().unwrap_err().to_string().starts_with("element 1 "));
+        assert!(wanted.clone().last().unwrap().unwrap_err().to_string().starts_with("element 2 "));
+        assert!(wanted.next().unwrap().unwrap_err().to_string().starts_with("element 2 "));
+        assert!(wanted.next().is_none() && wanted.clone().last().is_none() && wanted.nth(5).is_none());
+        let all = gguf.metadata().get_array::<u64>("numbers").unwrap().collect::<Result<Vec<_>, _>>();
+        assert_eq!(all.unwrap(), [1, 2, 3]);
+        let error = gguf.metadata().get_array::<u32>("strings").unwrap().nth(1).unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "element 1 of key 'strings' is a string, not u32");
+        let error = gguf.metadata().get_array::<u32>("string").unwrap_err();
+        assert_eq!(error.to_string(), "key 'string' is a string, not an array");
+        assert!(matches!(gguf.metadata().get_array::<u32>("none"), Err(Error::MissingKey { .. })));
         let nested: ArrayRef = gguf.metadata().get("nested").unwrap();
-        assert_eq!(nested.iter().nth(2).unwrap().to_string(), "[[], [-1]]");
+        assert_eq!(nested.iter().nth(2).unwrap().to_string(), "[[], […] (1 i8)]");
 
         let raw = Raw::new(format, 0, 1).array("k", I8, 4).raw(&[1, 2, 254, 255]);
         let gguf = raw.ok();
@@ -170,6 +195,19 @@ fn values_are_shown_short() {
     assert_eq!(shown("a"), format!("\"{}…\" (100 bytes)", "x".repeat(60)));
     assert_eq!(shown("b"), r#""a\n\"\u{1b}""#);
     assert_eq!(shown("c"), "[0, 1, 2, 3, 4, 5, …] (100 i32)");
+
+    // Six arrays of six in each other, four levels deep, with six long strings in the innermost.
+    fn tree(raw: Raw, levels: u32) -> Raw {
+        let raw = raw.u32(if levels == 1 { STRING } else { ARRAY }).len(6);
+        (0..6).fold(
+            raw,
+            |raw, _| if levels == 1 { raw.string("\u{1b}".repeat(60)) } else { tree(raw, levels - 1) },
+        )
+    }
+    let raw = tree(Raw::new((3, false), 0, 1).key("k", ARRAY), 4);
+    let gguf = raw.ok();
+    let shown = gguf.metadata().value("k").unwrap().to_string();
+    assert_eq!(shown, format!("[{}]", ["[…] (6 array)"; 6].join(", ")));
 }
 
 #[test]

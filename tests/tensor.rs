@@ -63,7 +63,8 @@ fn rows_and_ranges_of_rows_are_what_the_whole_tensor_holds_there() {
         assert!(tensor.rows(2..5).is_err());
         #[allow(clippy::reversed_empty_ranges, reason = "that is what is tested")]
         let backwards = tensor.rows(2..1);
-        assert!(backwards.is_err());
+        let error = backwards.unwrap_err().to_string();
+        assert_eq!(error, "the range of rows 2..1 is reversed: it ends before it begins");
         assert!(tensor.row(usize::MAX).is_err());
     }
 }
@@ -78,7 +79,51 @@ fn big_endian_tensors_have_the_same_values() {
         let tensor = tensor(ty, ByteOrder::Big, &big);
         assert_eq!(tensor.dequantize::<f32>().unwrap(), want, "{ty}");
         assert_eq!(tensor.row(1).unwrap().dequantize::<f32>().unwrap(), want[ROW..2 * ROW], "{ty}");
-        assert!(tensor.dequantize_into(&mut [0.0f32; 5]).is_err());
+    }
+}
+
+#[test]
+#[cfg(feature = "rayon")]
+fn all_cores_read_the_same_values_in_both_byte_orders() {
+    for ty in GgmlType::ALL.iter().copied().filter(|ty| ty.can_dequantize()) {
+        // Several pieces, the last one shorter.
+        let shape = Shape::new(&[256, 301]).unwrap();
+        let len = ty.bytes_for(shape.elements()).unwrap() as usize;
+        let bytes: Vec<u8> = (0..len).map(|i| (i * 7 % 59) as u8).collect();
+        for order in [ByteOrder::Little, ByteOrder::Big] {
+            let tensor = Tensor::new("t", shape, ty, order, &bytes).unwrap();
+            let mut all = vec![0.0f32; tensor.len()];
+            tensor.par_dequantize_into(&mut all).unwrap();
+            assert!(all == tensor.dequantize::<f32>().unwrap(), "{ty} {order:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_dequantized_is_named() {
+    for order in [ByteOrder::Little, ByteOrder::Big] {
+        let shape = Shape::new(&[32, 2]).unwrap();
+        type Into = fn(&Tensor<'_>, &mut [f32]) -> Result<()>;
+        let ways: &[Into] = &[
+            |tensor, out| tensor.dequantize_into(out),
+            #[cfg(feature = "rayon")]
+            |tensor, out| tensor.par_dequantize_into(out),
+        ];
+        for into in ways {
+            let tensor = Tensor::new("blk.0\n", shape, GgmlType::Q8_0, order, &[0; 68]).unwrap();
+            let error = into(&tensor, &mut [0.0; 5]).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "the output, in values, is 5 long, and must be 64, as many as tensor 'blk.0\\n' has"
+            );
+            let tensor = Tensor::new("t", shape, GgmlType::Q8_1, order, &[0; 72]).unwrap();
+            let error = into(&tensor, &mut [0.0; 64]).unwrap_err();
+            assert!(matches!(&error, Error::NoCodec { tensor, ty: GgmlType::Q8_1 } if tensor == "t"));
+            assert_eq!(
+                error.to_string(),
+                "tensor 't' cannot be dequantized: this crate has no codec for Q8_1 yet"
+            );
+        }
     }
 }
 
@@ -139,4 +184,9 @@ fn a_tensor_is_as_long_as_its_shape_says() {
     let empty = Tensor::new("t", shape, GgmlType::F32, ByteOrder::Little, &[]).unwrap();
     assert!(empty.row(7).unwrap().is_empty());
     assert!(empty.rows(..).unwrap().dequantize::<f32>().unwrap().is_empty());
+    // More rows than an extent can be.
+    let shape = Shape::new(&[0, 1 << 62, 1 << 62]).unwrap();
+    let empty = Tensor::new("t", shape, GgmlType::F32, ByteOrder::Little, &[]).unwrap();
+    assert!(empty.rows(..).unwrap().is_empty() && empty.row(7).unwrap().is_empty());
+    assert_eq!(empty.row_chunks(100).count(), 0);
 }

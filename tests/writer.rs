@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use anyhow::Result;
-use gguf_codec::{Array, ByteOrder, DataWriter, Error, GgmlType, Sink, Value, Writer};
+use gguf_codec::{Array, ByteOrder, DataWriter, Error, GgmlType, Gguf, Limits, Sink, Value, Writer};
 
 fn stream() -> Writer<Vec<u8>> {
     Writer::new(Vec::new())
@@ -51,6 +51,26 @@ fn metadata_that_cannot_be_written_is_named() {
         says(writer.metadata("general.alignment", bad).unwrap_err(), &["general.alignment", "must be a u32"]);
     }
     assert_eq!(writer.file_len().unwrap(), 32, "nothing was added");
+}
+
+#[test]
+fn arrays_nest_as_deep_as_they_can_be_read() {
+    let nested = |levels| {
+        Value::Array(
+            (1..levels).fold(Array::U8(vec![7]), |array, _| Array::Array(vec![Array::I8(vec![]), array])),
+        )
+    };
+    let mut writer = stream();
+    writer.metadata("deepest", nested(64)).unwrap();
+    // So many that walking or dropping them level by level on the stack would overflow it.
+    for levels in [65, 300_000] {
+        says(writer.metadata("too\ndeep", nested(levels)).unwrap_err(), &["'too\\ndeep'", "64 levels"]);
+    }
+    let file = writer.write_header().unwrap().finish().unwrap();
+    let limits = Limits { max_array_depth: 64, ..Limits::default() };
+    let model = Gguf::options().limits(limits).parse(&file).unwrap();
+    assert_eq!(model.metadata().value("deepest").unwrap().to_owned(), nested(64));
+    assert_eq!(model.metadata().len(), 1);
 }
 
 #[test]

@@ -113,7 +113,8 @@ fn long_names_are_written_too() {
 fn paths_that_cannot_be_files_are_refused_at_once_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("no such folder/model.gguf");
-    for path in [folder.path(), &missing, Path::new(""), Path::new("/")] {
+    let (slash, dot) = (folder.path().join("new/"), folder.path().join("new/."));
+    for path in [folder.path(), &missing, &slash, &dot, Path::new(""), Path::new("/")] {
         let error = Writer::create(path).unwrap_err();
         assert!(matches!(&error, Error::Io { .. }), "{error}");
         assert!(error.to_string().contains(&format!("create '{}'", path.display())), "{error}");
@@ -162,6 +163,19 @@ mod unix {
         written(&new).unwrap().finish().unwrap();
         fs::write(&plain, OLD).unwrap();
         assert_eq!(mode(&new), mode(&plain), "a new file is as any other");
+    }
+
+    #[test]
+    fn folders_that_cannot_be_read_take_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let set = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        // Opening the folder to sync it fails, except for root.
+        set(0o300);
+        let finished = written(&path).unwrap().finish();
+        set(0o700);
+        finished.unwrap();
+        assert!(is_new(&path));
     }
 
     #[test]

@@ -56,6 +56,37 @@ fn the_end_of_a_file_is_kept_as_it_is() {
     let bare = data.finish().unwrap();
     assert_eq!(bare.len() % 32, 3);
     assert_eq!(copy(&bare, None).unwrap(), bare);
+
+    // As many zeros as are there, up to the alignment; nothing from another byte on.
+    let headers_only = Writer::new(Vec::new()).write_header().unwrap().finish().unwrap()[..24].to_vec();
+    for (bare, padding) in [(bare, 29), (headers_only, 8)] {
+        for zeros in 0..=padding {
+            let padded = [&bare[..], &vec![0; zeros]].concat();
+            assert!(copy(&padded, None).unwrap() == padded, "{zeros} zeros");
+            let followed = [&padded[..], b"\x01\0\0"].concat();
+            assert!(copy(&followed, None).unwrap() == padded, "{zeros} zeros and more");
+        }
+        let padded = [&bare[..], &vec![0; padding]].concat();
+        let followed = [&padded[..], &[0; 5]].concat();
+        assert!(copy(&followed, None).unwrap() == padded, "more zeros than padding");
+    }
+}
+
+#[test]
+fn padding_before_the_end_becomes_zeros() {
+    let mut writer = Writer::new(Vec::new());
+    writer.tensor("a", &[3], GgmlType::I8).unwrap().tensor("b", &[1], GgmlType::I8).unwrap();
+    let mut data = writer.write_header().unwrap();
+    data.write_tensor("a", &[1, 2, 3]).unwrap();
+    data.write_tensor("b", &[4]).unwrap();
+    let file = data.finish().unwrap();
+    let model = Gguf::parse(&file).unwrap();
+    let (header_end, data_at) = (model.header_len() as usize, model.data_offset() as usize);
+    for at in (header_end..data_at).chain(data_at + 3..data_at + 32) {
+        let mut dirty = file.clone();
+        dirty[at] = 7;
+        assert!(copy(&dirty, None).unwrap() == file, "{at}");
+    }
 }
 
 #[test]

@@ -37,6 +37,21 @@ impl<'a> ArrayRef<'a> {
         Some(ArrayRef { element, len, bytes, order, short_lengths })
     }
 
+    /// Reads an array that ends where the cursor's bytes end, whatever its elements are: in constant time.
+    pub(crate) fn read_all(cursor: &mut Cursor<'a>, encoding: Encoding) -> Option<Self> {
+        let (element, len) = read_start(cursor)?;
+        let bytes = cursor.take(cursor.remaining())?;
+        // Bytes that changed since they were parsed may promise any length.
+        let needed = len.checked_mul(encoding.least_bytes(element))?;
+        let fits = if element.size().is_some() {
+            needed == to_u64(bytes.len())
+        } else {
+            needed <= to_u64(bytes.len())
+        };
+        let Encoding { order, short_lengths } = encoding;
+        fits.then_some(ArrayRef { element, len, bytes, order, short_lengths })
+    }
+
     /// The type of all its elements.
     pub fn element_type(&self) -> ValueType {
         self.element
@@ -60,6 +75,7 @@ impl<'a> ArrayRef<'a> {
     }
 
     /// Its elements in order as a Rust type, each converted without loss or [`Error::WrongElement`].
+    /// [`Metadata::get_array`](crate::Metadata::get_array) does the same for a key, and names it.
     ///
     /// ```
     /// # use gguf_codec::Gguf;
@@ -74,7 +90,7 @@ impl<'a> ArrayRef<'a> {
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
     pub fn iter_as<T: FromValue<'a>>(&self) -> ArrayIterAs<'a, T> {
-        ArrayIterAs { values: self.iter(), index: 0, wanted: PhantomData }
+        ArrayIterAs { values: self.iter(), index: 0, key: None, wanted: PhantomData }
     }
 
     /// Its elements where they lie, without a copy: if they are of exactly this type, in the byte order of this
@@ -166,6 +182,15 @@ impl<'a> Iterator for ArrayIter<'a> {
         self.next()
     }
 
+    fn count(self) -> usize {
+        self.len()
+    }
+
+    fn last(mut self) -> Option<Self::Item> {
+        let last = self.left.checked_sub(1)?;
+        self.nth(usize::try_from(last).unwrap_or(usize::MAX))
+    }
+
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         (left, Some(left))
@@ -189,6 +214,8 @@ impl<'a> IntoIterator for ArrayRef<'a> {
 pub struct ArrayIterAs<'a, T> {
     values: ArrayIter<'a>,
     index: u64,
+    /// For errors.
+    pub(crate) key: Option<&'a str>,
     wanted: PhantomData<fn() -> T>,
 }
 
@@ -196,14 +223,29 @@ impl<'a, T: FromValue<'a>> Iterator for ArrayIterAs<'a, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let value = self.values.next()?;
-        let index = self.index;
-        self.index += 1;
+        self.nth(0)
+    }
+
+    /// Skips elements without converting them.
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        let value = self.values.nth(n)?;
+        let index = self.index.saturating_add(to_u64(n));
+        self.index = index.saturating_add(1);
         Some(T::from_value(value).ok_or_else(|| Error::WrongElement {
+            key: self.key.map(str::to_owned),
             index,
             found: value.describe(),
             wanted: T::WANTED.to_owned(),
         }))
+    }
+
+    fn count(self) -> usize {
+        self.values.count()
+    }
+
+    fn last(mut self) -> Option<Self::Item> {
+        let last = self.len().checked_sub(1)?;
+        self.nth(last)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -259,13 +301,21 @@ impl fmt::Debug for ArrayRef<'_> {
 }
 
 impl fmt::Display for ArrayRef<'_> {
-    /// The first elements, and how many of which type there are where that is not all.
+    /// The first elements, and how many of which type there are where that is not all; of arrays inside, only
+    /// that.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 6;
         f.write_str("[")?;
         for (index, value) in self.iter().take(MOST).enumerate() {
             let comma = if index > 0 { ", " } else { "" };
-            write!(f, "{comma}{value}")?;
+            f.write_str(comma)?;
+            match value {
+                // Inner arrays are told, not shown: each level would multiply the length by six.
+                ValueRef::Array(inner) if !inner.is_empty() => {
+                    write!(f, "[…] ({} {})", inner.len(), inner.element)?;
+                }
+                value => write!(f, "{value}")?,
+            }
         }
         if self.len() > MOST {
             write!(f, ", …] ({} {})", self.len(), self.element)
@@ -276,6 +326,25 @@ impl fmt::Display for ArrayRef<'_> {
 }
 
 impl Array {
+    /// Whether it nests at most `levels` deep; a plain array is one level. Looks no deeper than that.
+    pub(crate) fn fits(&self, levels: u32) -> bool {
+        let Some(below) = levels.checked_sub(1) else { return false };
+        match self {
+            Array::Array(elements) => elements.iter().all(|element| element.fits(below)),
+            _ => true,
+        }
+    }
+
+    /// Drops it without recursion, which the stack might be too small for.
+    pub(crate) fn dismantle(self) {
+        let mut waiting = vec![self];
+        while let Some(array) = waiting.pop() {
+            if let Array::Array(elements) = array {
+                waiting.extend(elements);
+            }
+        }
+    }
+
     /// The type of all its elements.
     pub fn element_type(&self) -> ValueType {
         match self {

@@ -34,6 +34,10 @@ impl AtomicFile {
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let failed = |error| Error::io(format!("create '{}'", path.display()), error);
         let target = follow_links(path).map_err(failed)?;
+        if names_folder(path) || names_folder(&target) {
+            let message = "a path that ends like this can only be a folder's";
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, message)));
+        }
         let replaced = match fs::metadata(&target) {
             Ok(metadata) if metadata.is_file() => Some(metadata),
             Ok(_) => {
@@ -130,6 +134,14 @@ fn temporary_name(name: &str, number: u64) -> OsString {
     format!(".{}.{}-{number}.tmp", &name[..end], std::process::id()).into()
 }
 
+/// Whether the path ends with a separator or with `.`: the system takes such a name for folders alone, but
+/// [`Path::file_name`] does not see the difference.
+fn names_folder(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let last = bytes.rsplit(|&byte| std::path::is_separator(char::from(byte))).next();
+    matches!(last, Some(b"" | b"."))
+}
+
 /// The absolute path of the file that `path` stands for, which need not exist. Absolute, so that the target
 /// does not move with the current directory.
 fn follow_links(path: &Path) -> io::Result<PathBuf> {
@@ -173,12 +185,17 @@ fn keep_permissions(_file: &File, _replaced: Option<&Metadata>) -> io::Result<()
 #[cfg(unix)]
 fn sync_folder(target: &Path) -> io::Result<()> {
     let Some(folder) = target.parent() else { return Ok(()) };
-    match File::open(folder)?.sync_all() {
-        // Some network file systems cannot, and there it is not needed.
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
-            Ok(())
-        }
-        result => result,
+    unless_impossible(File::open(folder).and_then(|folder| folder.sync_all()))
+}
+
+/// Some network file systems cannot sync a folder, and need not; and a folder that may be written to and not be
+/// read cannot be opened. The file is in its place by then, so neither is a failure.
+#[cfg(unix)]
+fn unless_impossible(synced: io::Result<()>) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match synced {
+        Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Ok(()),
+        synced => synced,
     }
 }
 
@@ -191,6 +208,17 @@ fn sync_folder(_target: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn only_folders_that_could_be_synced_and_were_not_are_failures() {
+        let failed = |kind: io::ErrorKind| unless_impossible(Err(kind.into()));
+        failed(io::ErrorKind::PermissionDenied).unwrap();
+        failed(io::ErrorKind::Unsupported).unwrap();
+        failed(io::ErrorKind::InvalidInput).unwrap();
+        failed(io::ErrorKind::StorageFull).unwrap_err();
+        sync_folder(Path::new("/no such folder/file")).unwrap_err();
+    }
 
     #[test]
     fn temporary_names_are_cut_at_a_character() {

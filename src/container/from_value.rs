@@ -7,12 +7,12 @@ use super::value::{Array, Value, ValueRef};
 ///
 /// | type | values that convert |
 /// |---|---|
-/// | `u8` to `u64`, `i8` to `i64` | integers of any type in the file whose value fits |
+/// | `u8` to `u64`, `i8` to `i64`, `usize`, `isize` | integers of any type in the file whose value fits |
 /// | `f64` | `f64`, `f32` |
 /// | `f32` | `f32`, and an `f64` that an `f32` holds exactly |
 /// | `bool` | `bool` |
-/// | `&str` | strings that are UTF-8 |
-/// | `&[u8]` | strings, whatever their bytes |
+/// | `&str`, `String` | strings that are UTF-8 |
+/// | `&[u8]`, `Vec<u8>` | strings, whatever their bytes |
 /// | [`ArrayRef`] | arrays |
 /// | [`ValueRef`] | every value |
 pub trait FromValue<'a>: Sized + private::Sealed {
@@ -63,7 +63,7 @@ macro_rules! integers {
     };
 }
 
-integers!(u8 i8 u16 i16 u32 i32 u64 i64);
+integers!(u8 i8 u16 i16 u32 i32 u64 i64 usize isize);
 
 from_value! {
     f64, "f64", value => match value {
@@ -87,6 +87,8 @@ from_value! {
         ValueRef::String(bytes) => std::str::from_utf8(bytes).ok(),
         _ => None,
     };
+    String, "a UTF-8 string", value => <&str>::from_value(value).map(str::to_owned);
+    Vec<u8>, "a string", value => <&[u8]>::from_value(value).map(<[u8]>::to_vec);
     &'a [u8], "a string", value => match value {
         ValueRef::String(bytes) => Some(bytes),
         _ => None,

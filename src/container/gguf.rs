@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::header::Header;
-use super::layout::align_up;
+use super::layout::{FinalPadding, align_up, to_u64};
 #[cfg(feature = "mmap")]
 use super::mapped::Mapped;
 use super::metadata::Metadata;
@@ -44,7 +44,8 @@ impl Gguf<Vec<u8>> {
         GgufOptions::default()
     }
 
-    /// Reads a whole file into memory. Where the `mmap` feature is on, `Gguf::open` avoids that.
+    /// Reads a whole file into memory, where nobody can change it. Where the `mmap` feature is on, `Gguf::open`
+    /// avoids the copy, and asks that nobody change the file.
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`GgufOptions::parse`].
@@ -70,10 +71,13 @@ impl Gguf<Vec<u8>> {
 impl Gguf<Mapped> {
     /// Maps a file into memory and parses its header. Tensors are read from disk when they are touched.
     ///
-    /// The file must not be changed in place as long as this lives. A program that truncates it makes later
-    /// access end this process (SIGBUS); one that writes into it changes tensors and metadata under the
-    /// reader's eyes, harmless to memory, but not to meaning. Replacing the file by renaming another over it
-    /// is safe. Where others may write to the file, use [`Gguf::read`].
+    /// **Nothing may change the file in place as long as this, or anything borrowed from it, lives.** Names, keys
+    /// and strings are checked once and handed out as `&str`, values as `&[f32]` and the like; a program that
+    /// writes into the file changes them in their users' hands, which is undefined behaviour, as with every
+    /// mapped file. One that truncates it makes later access end this process (SIGBUS). Neither can be
+    /// prevented from here: ruling both out is the caller's part. Replacing the file by renaming another over it
+    /// is safe, as [`Writer::create`](crate::Writer::create) does. Where others may write to the file, use
+    /// [`Gguf::read`].
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`GgufOptions::parse`].
@@ -149,15 +153,21 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     /// Files without it are as valid, and a writer that reproduces a file needs to know. `true` where none is
     /// needed, and where only the header was read: ggml and gguf-py write it.
     pub fn has_final_padding(&self) -> bool {
+        self.final_padding() == FinalPadding::Whole
+    }
+
+    /// How much of the final padding is there: the zeros that follow the data, up to the alignment.
+    pub(super) fn final_padding(&self) -> FinalPadding {
         if !self.whole {
-            return true;
+            return FinalPadding::Whole;
         }
-        let end = self.header.data_end(self.gguf());
-        let padding = end.and_then(|end| {
-            let padded = align_up(end, self.header.alignment())?;
-            self.gguf().get(usize::try_from(end).ok()?..usize::try_from(padded).ok()?)
-        });
-        padding.is_some_and(|padding| padding.iter().all(|&byte| byte == 0))
+        let gguf = self.gguf();
+        let Some(end) = self.header.data_end(gguf) else { return FinalPadding::Zeros(0) };
+        let wanted = align_up(end, self.header.alignment()).unwrap_or(end) - end;
+        let behind = usize::try_from(end).ok().and_then(|end| gguf.get(end..)).unwrap_or_default();
+        let wanted_here = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let zeros = to_u64(behind.iter().take(wanted_here).take_while(|&&byte| byte == 0).count());
+        if zeros == wanted { FinalPadding::Whole } else { FinalPadding::Zeros(zeros) }
     }
 }
 

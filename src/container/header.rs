@@ -1,5 +1,6 @@
 //! [`Header`]: what a parsed header leaves behind: where things are, in a few bytes for each key and tensor.
 
+use super::array::ArrayRef;
 use super::cursor::{Cursor, Encoding};
 use super::layout::{DEFAULT_ALIGNMENT, to_u64};
 use super::name_index::NameIndex;
@@ -81,10 +82,15 @@ impl Header {
     pub(crate) fn pair<'a>(&self, bytes: &'a [u8], index: usize) -> Option<(&'a str, ValueRef<'a>)> {
         let entry = self.keys.get(index)?;
         let key = std::str::from_utf8(bytes.get(entry.key_at..entry.key_end)?).ok()?;
-        // The cursor sees nothing behind the value, so an array ends where it ended when it was parsed.
+        // The cursor sees nothing behind the value, so an array ends where it ended when it was parsed, and no
+        // element need be looked at to find that place.
         let mut cursor = Cursor::new(bytes.get(..entry.value_end)?, entry.key_end, self.encoding);
-        let ty = ValueType::try_from(cursor.u32()?).ok()?;
-        Some((key, ValueRef::read(&mut cursor, ty, self.encoding)?))
+        let ty = ValueType::from_id(cursor.u32()?)?;
+        let value = match ty {
+            ValueType::Array => ValueRef::Array(ArrayRef::read_all(&mut cursor, self.encoding)?),
+            _ => ValueRef::read(&mut cursor, ty, self.encoding)?,
+        };
+        Some((key, value))
     }
 
     /// The tensor at this position, without the file's bytes.

@@ -9,6 +9,25 @@ pub(crate) const ALIGNMENT_KEY: &str = "general.alignment";
 /// The longest tensor name in bytes, by the specification.
 pub(crate) const MAX_NAME_BYTES: u64 = 64;
 
+/// What a file has behind its last tensor, or behind a header without tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FinalPadding {
+    /// All zeros up to the alignment.
+    Whole,
+    /// This many zeros, or those up to the alignment where that is fewer.
+    Zeros(u64),
+}
+
+impl FinalPadding {
+    /// Zeros to write where `whole` of them reach the alignment.
+    pub(crate) fn of(self, whole: u64) -> u64 {
+        match self {
+            FinalPadding::Whole => whole,
+            FinalPadding::Zeros(zeros) => zeros.min(whole),
+        }
+    }
+}
+
 /// `at` rounded up to a multiple of `alignment`, a power of two; `None` where that is beyond 64 bits.
 pub(crate) fn align_up(at: u64, alignment: u32) -> Option<u64> {
     debug_assert!(alignment.is_power_of_two());

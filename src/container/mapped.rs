@@ -9,15 +9,14 @@ pub struct Mapped(memmap2::Mmap);
 
 impl Mapped {
     pub(crate) fn new(file: &File) -> io::Result<Self> {
-        // SAFETY: a mapping must not be changed while `&[u8]` borrow it, and no operating system lets a reader
-        // enforce that. This process never writes to the mapping (it is read-only and private to `Mapped`),
-        // so the invariant rests with other holders of the file, and `Gguf::open` hands it to its caller in
-        // its documentation, as every mapping reader must. What breaks when they fail: a file cut short makes
-        // access to the missing pages end the process by a signal (an exception on Windows, which mostly refuses
-        // to truncate mapped files), and a file written to in place shows new bytes under the slice. The second
-        // cannot lead this crate out of bounds: nothing it parsed is trusted again without a check (each
-        // look-up is checked against the slice's length, which does not change, and UTF-8 and bools are judged
-        // from the bytes that are then used), and it keeps no reference with a narrower validity than bytes.
+        // SAFETY: the bytes of a mapping must not change while anything borrows them. This process cannot break
+        // that through the mapping: it is read-only and private to `Mapped`, which hands out `&[u8]` alone. It
+        // cannot rule out that somebody writes to the file or cuts it short, either, and no operating system lets
+        // a reader forbid it. So the rest of the proof is the caller's, and the documentation of `Gguf::open`
+        // asks for it: nothing changes the file in place while the `Gguf` or anything borrowed from it lives. Where
+        // that is broken, what was checked once may no longer hold: a `&str` of the metadata may stop being
+        // UTF-8 in its user's hands, which is undefined behaviour, and a missing page ends the process by a signal
+        // (an exception on Windows). `Gguf::read` needs none of this.
         unsafe { memmap2::Mmap::map(file) }.map(Mapped)
     }
 }

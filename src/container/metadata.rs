@@ -4,6 +4,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::ops::Range;
 
+use super::array::{ArrayIterAs, ArrayRef};
 use super::from_value::FromValue;
 use super::header::Header;
 use super::value::ValueRef;
@@ -72,6 +73,28 @@ impl<'a> Metadata<'a> {
             wanted: T::WANTED.to_owned(),
         };
         T::from_value(value).ok_or_else(wrong).map(Some)
+    }
+
+    /// The elements of an array that must be there, in order, each as the Rust type asked for or an error that
+    /// names the key and the element.
+    ///
+    /// ```no_run
+    /// let model = gguf_codec::Gguf::open("model.gguf")?;
+    /// let tokens: Vec<&str> = model.metadata().get_array("tokenizer.ggml.tokens")?.collect::<Result<_, _>>()?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`], and [`Error::WrongValue`] where the value is not an array. Elements that do not
+    /// convert are [`Error::WrongElement`] each.
+    pub fn get_array<T: FromValue<'a>>(self, key: &str) -> Result<ArrayIterAs<'a, T>> {
+        let array: ArrayRef<'a> = self.get(key)?;
+        // The file's own copy of the key, which lives as long as the elements.
+        let index = self.header.find_key(self.bytes, key);
+        let key = index.and_then(|index| std::str::from_utf8(self.header.key_bytes(self.bytes, index)).ok());
+        let mut elements = array.iter_as();
+        elements.key = key;
+        Ok(elements)
     }
 
     /// All pairs in the file's order.

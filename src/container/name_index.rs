@@ -104,6 +104,27 @@ mod tests {
     }
 
     #[test]
+    fn names_are_compared_a_few_times_each_however_many_there_are() {
+        // The fullest and an ordinary table.
+        for len in [24_576, 40_000] {
+            let names: Vec<String> = (0..len).map(|i| format!("blk.{i}.weight")).collect();
+            let looks = std::cell::Cell::new(0);
+            let name = |i: usize| {
+                looks.set(looks.get() + 1);
+                names[i].as_bytes()
+            };
+            let index = NameIndex::build(len, name).unwrap().unwrap();
+            // At three quarters full the mean is 2.5; comparing each with all would be thousands.
+            assert!(looks.get() < 8 * len, "{} looks to build {len}", looks.get());
+            looks.set(0);
+            for (i, wanted) in names.iter().enumerate() {
+                assert_eq!(index.find(wanted.as_bytes(), name), Some(i));
+            }
+            assert!(looks.get() < 8 * len, "{} looks to find {len}", looks.get());
+        }
+    }
+
+    #[test]
     fn the_first_repetition_is_reported() {
         let names: [&[u8]; 5] = [b"a", b"b", b"c", b"b", b"a"];
         let index = NameIndex::build(5, |i| names[i]).unwrap();

@@ -52,8 +52,9 @@ impl GgufOptions {
     #[cfg(feature = "mmap")]
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Gguf<Mapped>> {
         let path = path.as_ref();
-        let file =
-            fs::File::open(path).map_err(|source| Error::io(format!("open '{}'", path.display()), source))?;
+        let failed = |error| Error::io(format!("open '{}'", path.display()), error);
+        expect_regular(path).map_err(failed)?;
+        let file = fs::File::open(path).map_err(failed)?;
         let mapped =
             Mapped::new(&file).map_err(|source| Error::io(format!("map '{}'", path.display()), source))?;
         self.parse(mapped)
@@ -65,20 +66,21 @@ impl GgufOptions {
     /// [`Error::Io`], and those of [`parse`](Self::parse).
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Gguf<Vec<u8>>> {
         let path = path.as_ref();
-        let bytes =
-            fs::read(path).map_err(|source| Error::io(format!("read '{}'", path.display()), source))?;
-        self.parse(bytes)
+        let read = || expect_regular(path).and_then(|()| fs::read(path));
+        self.parse(read().map_err(|error| Error::io(format!("read '{}'", path.display()), error))?)
     }
 
     /// As [`Gguf::parse`].
     ///
     /// # Errors
     /// [`Error::Malformed`] where the bytes break a rule of the format, or end before the last tensor does;
-    /// [`Error::Limit`] where the header asks for more than the limits allow.
+    /// [`Error::Limit`] where the header asks for more than the limits allow; [`Error::Length`] where the bytes end
+    /// before the [`offset`](Self::offset).
     pub fn parse<B: AsRef<[u8]>>(&self, bytes: B) -> Result<Gguf<B>> {
         let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
-        // An offset behind the end leaves no bytes, and the error says that the magic is missing.
-        let gguf = bytes.as_ref().get(start..).unwrap_or_default();
+        let all = bytes.as_ref();
+        let gguf = all.get(start..).unwrap_or_default();
+        self.check_offset(gguf, to_u64(all.len()))?;
         let mut parser = HeaderParser::new(self.limits);
         parser.complete(gguf)?;
         let header = parser.into_header();
@@ -90,10 +92,11 @@ impl GgufOptions {
     /// first.
     ///
     /// # Errors
-    /// [`Error::Io`], and those of [`HeaderParser::advance`].
+    /// [`Error::Io`], those of [`HeaderParser::advance`], and [`Error::Length`] where the reader ends before the
+    /// [`offset`](Self::offset).
     pub fn read_header(&self, mut reader: impl Read) -> Result<Gguf<Vec<u8>>> {
         let failed = |source| Error::io("read the header", source);
-        io::copy(&mut reader.by_ref().take(self.offset), &mut io::sink()).map_err(failed)?;
+        let skipped = io::copy(&mut reader.by_ref().take(self.offset), &mut io::sink()).map_err(failed)?;
         let mut parser = HeaderParser::new(self.limits);
         let mut bytes = Vec::new();
         while let Progress::NeedMore(more) = parser.advance(&bytes)? {
@@ -101,8 +104,32 @@ impl GgufOptions {
                 break;
             }
         }
+        self.check_offset(&bytes, skipped.saturating_add(to_u64(bytes.len())))?;
         parser.finish(bytes)
     }
+
+    /// Refuses an offset that leaves nothing of `len` bytes.
+    fn check_offset(&self, gguf: &[u8], len: u64) -> Result<()> {
+        if self.offset == 0 || !gguf.is_empty() {
+            return Ok(());
+        }
+        let wanted = format!("more than {}, where the GGUF is to begin", self.offset);
+        Err(Error::Length { what: "the input, in bytes,", found: len, wanted })
+    }
+}
+
+/// Refuses what has no end that can be known: opening a pipe waits for somebody to write into it, and a device
+/// may never end.
+fn expect_regular(path: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    let problem = if metadata.is_dir() {
+        "it is a directory"
+    } else if !metadata.is_file() {
+        "it is not a regular file; open it and give it to Gguf::read_header"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
 /// Reads `more` bytes, or fewer where the reader ends; says whether it got them all.
@@ -117,21 +144,29 @@ fn read_more(reader: &mut impl Read, bytes: &mut Vec<u8>, more: u64) -> io::Resu
         if bytes.capacity() - len < chunk {
             bytes.try_reserve_exact((len / 2).max(chunk)).map_err(|_| io::ErrorKind::OutOfMemory)?;
         }
+        // Zeroed once for a chunk, not once for a read: a pipe may give a few bytes at a time.
         bytes.resize(len + chunk, 0);
-        let read = match reader.read(bytes.get_mut(len..).unwrap_or_default()) {
-            // A reader that claims more than it was given room for is broken; believe it no further.
-            Ok(read) => read.min(chunk),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                bytes.truncate(len);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        bytes.truncate(len + read);
-        if read == 0 {
+        let filled = fill(reader, bytes.get_mut(len..).unwrap_or_default())?;
+        bytes.truncate(len + filled);
+        if filled < chunk {
             return Ok(false);
         }
-        more = more.saturating_sub(to_u64(read));
+        more = more.saturating_sub(to_u64(filled));
     }
     Ok(true)
+}
+
+/// Reads until the buffer is full or the reader ends; returns how many bytes of it are full.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match reader.read(room) {
+            Ok(0) => break,
+            // A reader that claims more than it was given room for is broken; believe it no further.
+            Ok(read) => filled += read.min(room.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }

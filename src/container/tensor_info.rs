@@ -5,6 +5,7 @@ use std::iter::FusedIterator;
 use std::ops::Range;
 
 use super::header::Header;
+use super::layout::to_u64;
 use crate::error::{Error, Result};
 use crate::{ByteOrder, GgmlType, Shape, Tensor};
 
@@ -56,16 +57,25 @@ impl<'a> TensorInfo<'a> {
     /// The tensor with its data.
     ///
     /// # Errors
-    /// [`Error::HeaderOnly`] where only the header was read.
+    /// [`Error::HeaderOnly`] where only the header was read. [`Error::Length`] where `B`'s `AsRef` gives fewer bytes
+    /// than when they were parsed.
     pub fn tensor(&self) -> Result<Tensor<'a>> {
-        let data = self.gguf.and_then(|gguf| {
-            let start = usize::try_from(self.file_offset).ok()?;
-            let end = start.checked_add(usize::try_from(self.byte_len).ok()?)?;
-            gguf.get(start..end)
-        });
-        match data {
+        let Some(gguf) = self.gguf else {
+            return Err(Error::HeaderOnly { tensor: self.name.to_owned() });
+        };
+        let end = self.file_offset.saturating_add(self.byte_len);
+        let range = usize::try_from(self.file_offset).ok().zip(usize::try_from(end).ok());
+        match range.and_then(|(start, end)| gguf.get(start..end)) {
             Some(data) => self.with_data(data),
-            None => Err(Error::HeaderOnly { tensor: self.name.to_owned() }),
+            // Parsing has checked this.
+            None => Err(Error::Length {
+                what: "what is left of the GGUF, in bytes,",
+                found: to_u64(gguf.len()),
+                wanted: format!(
+                    "at least {end}, where tensor '{}' ends, as it was when it was parsed",
+                    self.name.escape_debug()
+                ),
+            }),
         }
     }
 

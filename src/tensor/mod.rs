@@ -88,7 +88,8 @@ impl<'a> Tensor<'a> {
         usize::try_from(self.shape.row_len()).unwrap_or(usize::MAX)
     }
 
-    /// Rows: the product of the other extents. Saturates at `usize::MAX`, for a tensor of no bytes only.
+    /// Rows: the product of the other extents, as [`Shape::rows`]. Saturates at `usize::MAX`, for a tensor of no
+    /// bytes only.
     pub fn row_count(&self) -> usize {
         usize::try_from(self.shape.rows()).unwrap_or(usize::MAX)
     }
@@ -116,7 +117,8 @@ impl<'a> Tensor<'a> {
     /// A range of rows, as a tensor of two dimensions.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where the range ends beyond the last row or before it begins.
+    /// [`Error::OutOfRange`] where the range ends beyond the last row, [`Error::Reversed`] where it ends before it
+    /// begins.
     pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Tensor<'a>> {
         let start = match range.start_bound() {
             Bound::Included(&start) => start,
@@ -154,9 +156,12 @@ impl<'a> Tensor<'a> {
 
     fn row_bytes(&self, start: usize, end: usize) -> Result<&'a [u8]> {
         let rows = self.row_count();
-        if end > rows || start > end {
-            let found = if end > rows { end.saturating_sub(1).max(start) } else { start };
-            return Err(Error::OutOfRange { what: "row", found: found as u64, count: rows as u64 });
+        if start > end {
+            return Err(Error::Reversed { what: "rows", start: start as u64, end: end as u64 });
+        }
+        if end > rows {
+            let found = end.saturating_sub(1).max(start) as u64;
+            return Err(Error::OutOfRange { what: "row", found, count: rows as u64 });
         }
         let row = self.bytes.len() / rows.max(1);
         Ok(self.bytes.get(start * row..end * row).unwrap_or_default())
@@ -166,27 +171,47 @@ impl<'a> Tensor<'a> {
     /// values equal ggml's to the bit.
     ///
     /// # Errors
-    /// [`Error::Length`] where `out` has another length; [`Error::Unsupported`] for types without a codec.
+    /// [`Error::Length`] where `out` has another length; [`Error::NoCodec`] for types without a codec.
     pub fn dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
+        self.check_dequantize(out.len())?;
         if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
             return codec::dequantize(self.ty, self.bytes, out);
         }
-        if out.len() != self.len() {
+        let at_once = self.blocks_at_once();
+        let mut buffer = Vec::new();
+        let blocks = self.bytes.chunks(at_once * self.ty.block_bytes());
+        for (blocks, out) in blocks.zip(out.chunks_mut(at_once * self.ty.block_len())) {
+            self.dequantize_turned(&mut buffer, blocks, out)?;
+        }
+        Ok(())
+    }
+
+    /// Blocks in the other byte order that are turned together.
+    fn blocks_at_once(&self) -> usize {
+        const BUFFER_BYTES: usize = 16 * 1024;
+        (BUFFER_BYTES / self.ty.block_bytes()).max(1)
+    }
+
+    /// Kernels read little-endian blocks, so others are turned in `buffer` first.
+    fn dequantize_turned<T: Float>(&self, buffer: &mut Vec<u8>, blocks: &[u8], out: &mut [T]) -> Result<()> {
+        buffer.clear();
+        buffer.extend_from_slice(blocks);
+        codec::swap_byte_order(self.ty, buffer);
+        codec::dequantize(self.ty, buffer, out)
+    }
+
+    /// Refuses where the values cannot be had, or not in `values` places. The doors for raw bytes refuse too, but
+    /// do not know the tensor's name.
+    fn check_dequantize(&self, values: usize) -> Result<()> {
+        if !self.ty.can_dequantize() {
+            return Err(Error::NoCodec { tensor: self.name.into(), ty: self.ty });
+        }
+        if values != self.len() {
             return Err(Error::Length {
                 what: "the output, in values,",
-                found: out.len() as u64,
-                wanted: format!("{}, as many as tensor '{}' has", self.len(), self.name),
+                found: values as u64,
+                wanted: format!("{}, as many as tensor '{}' has", self.len(), self.name.escape_debug()),
             });
-        }
-        // Kernels read little-endian blocks, so these are turned a buffer at a time.
-        const BUFFER_BLOCKS: usize = 64;
-        let mut buffer = Vec::with_capacity(BUFFER_BLOCKS * self.ty.block_bytes());
-        let blocks = self.bytes.chunks(BUFFER_BLOCKS * self.ty.block_bytes());
-        for (blocks, out) in blocks.zip(out.chunks_mut(BUFFER_BLOCKS * self.ty.block_len())) {
-            buffer.clear();
-            buffer.extend_from_slice(blocks);
-            codec::swap_byte_order(self.ty, &mut buffer);
-            codec::dequantize(self.ty, &buffer, out)?;
         }
         Ok(())
     }
@@ -197,18 +222,26 @@ impl<'a> Tensor<'a> {
     /// As [`dequantize_into`](Self::dequantize_into).
     #[cfg(feature = "rayon")]
     pub fn par_dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
+        use rayon::prelude::*;
+
+        self.check_dequantize(out.len())?;
         if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
-            codec::par_dequantize(self.ty, self.bytes, out)
-        } else {
-            self.dequantize_into(out)
+            return codec::par_dequantize(self.ty, self.bytes, out);
         }
+        let at_once = self.blocks_at_once();
+        self.bytes
+            .par_chunks(at_once * self.ty.block_bytes())
+            .zip(out.par_chunks_mut(at_once * self.ty.block_len()))
+            .try_for_each_init(Vec::new, |buffer, (blocks, out)| self.dequantize_turned(buffer, blocks, out))
     }
 
     /// The values as a new vector of floats.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for types without a codec.
+    /// [`Error::NoCodec`] for types without a codec.
     pub fn dequantize<T: Float>(&self) -> Result<Vec<T>> {
+        // Before memory is taken for values that cannot be had.
+        self.check_dequantize(self.len())?;
         let mut out = vec![T::default(); self.len()];
         self.dequantize_into(&mut out)?;
         Ok(out)

@@ -16,6 +16,8 @@ impl Shape {
     /// The most extents that a GGUF tensor can have.
     pub const MAX_DIMS: usize = 4;
 
+    const MAX_EXTENT: u64 = i64::MAX as u64;
+
     /// A shape from its extents, innermost first, or `None` where there are more than four or their product
     /// is beyond what ggml can count (63 bits).
     pub fn new(extents: &[u64]) -> Option<Self> {
@@ -27,7 +29,7 @@ impl Shape {
     /// ggml's bound, without its overflow: every extent and their product stay below 2^63 - 1, checked as
     /// ggml does by dividing, which also refuses a few products just below it.
     fn is_countable(&self) -> bool {
-        const MAX: u64 = i64::MAX as u64;
+        const MAX: u64 = Shape::MAX_EXTENT;
         let [a, b, c, d] = self.extents;
         if self.extents.iter().any(|&extent| extent > MAX) {
             return false;
@@ -49,9 +51,11 @@ impl Shape {
         self.extents[0]
     }
 
-    /// Rows: the product of all extents but the first.
+    /// Rows: the product of all extents but the first. At most 2^63 - 1, the largest extent there can be; more
+    /// are possible only where there are no elements.
     pub fn rows(&self) -> u64 {
-        self.extents[1..].iter().fold(1, |product, &extent| product.saturating_mul(extent))
+        let rows = self.extents[1..].iter().fold(1, |product: u64, &extent| product.saturating_mul(extent));
+        rows.min(Self::MAX_EXTENT)
     }
 
     /// Values in all.
@@ -91,6 +95,13 @@ mod tests {
         for dims in [&[0, 5][..], &[5, 0], &[1 << 62, 0, 1 << 62, 1 << 62], &[0]] {
             assert_eq!(Shape::new(dims).unwrap().elements(), 0, "{dims:?}");
         }
+    }
+
+    #[test]
+    fn rows_are_at_most_what_an_extent_can_be() {
+        let shape = Shape::new(&[0, 1 << 62, 1 << 62]).unwrap();
+        assert!(Shape::new(&[shape.row_len(), shape.rows()]).is_some());
+        assert_eq!(Shape::new(&[1 << 62, 1 << 62, 1 << 62, 0]).unwrap().rows(), 0);
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl<'a, F: BlockFormat> TypedTensor<'a, F> {
     /// A range of rows.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where the range ends beyond the last row or before it begins.
+    /// [`Error::OutOfRange`] where the range ends beyond the last row, [`Error::Reversed`] where it ends before it
+    /// begins.
     pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Self> {
         Ok(TypedTensor { tensor: self.tensor.rows(range)?, ..*self })
     }

@@ -171,6 +171,7 @@ impl HeaderParser {
     /// Parses `bytes`, which are all there are.
     pub(crate) fn complete(&mut self, bytes: &[u8]) -> Result<()> {
         self.run(bytes).map_err(|stop| match stop {
+            Stop::Short { offset, .. } if bytes.is_empty() => self.error(bytes, offset, Problem::Empty),
             Stop::Short { offset, problem, .. } => self.error(bytes, offset, problem),
             Stop::Failed(error) => *error,
         })

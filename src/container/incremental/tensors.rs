@@ -112,10 +112,24 @@ impl HeaderParser {
         // Sums of file positions are checked here once, so that they can be formed later.
         let data_offset = align_up(self.header.len, self.header.alignment());
         let Some(data_offset) = data_offset.filter(|start| start.checked_add(self.data_len).is_some()) else {
-            return Err(self.malformed(bytes, self.at, Problem::TotalBytes));
+            return Err(self.too_many_bytes(bytes));
         };
         self.header.data_offset = data_offset;
         self.state = State::Done;
         Ok(())
+    }
+
+    /// The last tensor ends beyond what 64 bits can count, once the header stands before the data.
+    fn too_many_bytes(&self, bytes: &[u8]) -> Stop {
+        let Some((index, last)) = self.header.tensors.iter().enumerate().next_back() else {
+            return self.malformed(bytes, self.at, Problem::TotalBytes);
+        };
+        let name = Some(shorten(self.header.name_bytes(bytes, index)));
+        Stop::from(Error::Malformed {
+            // Its extents, as where one tensor alone is too large.
+            offset: to_u64(last.name_at) + u64::from(last.name_len) + 4,
+            place: Place::Tensor { index: to_u64(index), name },
+            problem: Problem::TotalBytes,
+        })
     }
 }

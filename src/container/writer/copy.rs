@@ -9,11 +9,20 @@ const OLDEST_WRITTEN: u32 = 2;
 
 impl<S: Sink> Writer<S> {
     /// Takes over what `file` says about itself: version (3 for a file of version 1), byte order, all metadata
-    /// with the alignment in it, every tensor's declaration, and whether it ends with padding.
+    /// with the alignment in it, every tensor's declaration, and how much padding there is at its end.
     ///
-    /// With the tensors copied behind it, and nothing changed, the file is byte-identical. Keys may be set or
-    /// removed after, the byte order changed, and tensors added. Keys and tensors that were declared before stay
-    /// in front.
+    /// With the tensors copied behind it, and nothing changed, the file is byte-identical, except where it
+    /// has what this crate's reader does not look at or its writer does not write:
+    ///
+    /// - A file of version 1 becomes one of version 3.
+    /// - Padding behind the header or between tensors becomes zeros where it was not.
+    /// - What stands behind the last tensor's data ends with its padding: the zeros up to the alignment are
+    ///   written as far as they are there, and left out is everything from the first byte that is not zero, or
+    ///   from the alignment on.
+    /// - Of a file whose header alone was read the end is not known, and becomes whole padding.
+    ///
+    /// Keys may be set or removed after, the byte order changed, and tensors added. Keys and tensors that were
+    /// declared before stay in front.
     ///
     /// ```
     /// use gguf_codec::{Gguf, Value, Writer};
@@ -53,7 +62,7 @@ impl<S: Sink> Writer<S> {
         let version = file.version();
         self.version(if version < OLDEST_WRITTEN { 3 } else { version })?;
         self.byte_order(file.byte_order());
-        self.final_padding(file.has_final_padding());
+        self.header.final_padding = file.final_padding();
         for (key, value) in file.metadata() {
             self.metadata_ref(key, value)?;
         }

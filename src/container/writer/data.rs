@@ -11,7 +11,7 @@ use crate::codec::par_quantize as quantize;
 #[cfg(not(feature = "rayon"))]
 use crate::codec::quantize;
 use crate::codec::{self, BlockFormat, swap_byte_order};
-use crate::container::layout::align_up;
+use crate::container::layout::{FinalPadding, align_up};
 use crate::error::{Error, Result};
 use crate::{GgmlType, Tensor};
 
@@ -39,7 +39,7 @@ pub struct DataWriter<S: Sink> {
     written: u64,
     order: ByteOrder,
     alignment: u32,
-    final_padding: bool,
+    final_padding: FinalPadding,
     /// Why the file is given up.
     broken: Option<String>,
     /// Blocks on their way into the file; kept between calls for its memory, not for what is in it.
@@ -283,12 +283,11 @@ impl<S: Sink> TensorWriter<'_, S> {
                 );
             }
             let is_last = tensor.file.next + 1 == tensor.file.tensors.len();
-            if !is_last || tensor.file.final_padding {
-                // The layout has checked that the padded file can be counted.
-                let written = tensor.file.written;
-                let end = align_up(written, tensor.file.alignment).unwrap_or(written);
-                put_zeros(&mut tensor.file.sink, end - written)?;
-            }
+            // The layout has checked that the padded file can be counted.
+            let written = tensor.file.written;
+            let padding = align_up(written, tensor.file.alignment).unwrap_or(written) - written;
+            let padding = if is_last { tensor.file.final_padding.of(padding) } else { padding };
+            put_zeros(&mut tensor.file.sink, padding)?;
             tensor.file.next += 1;
             tensor.file.begun = false;
             tensor.file.written = 0;

@@ -8,8 +8,8 @@ use byteorder::{BigEndian, ByteOrder as Order, LittleEndian, WriteBytesExt};
 use super::sink::Counter;
 use crate::byte_order::ByteOrder;
 use crate::container::encode::{self, Stored};
-use crate::container::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_NAME_BYTES, align_up};
-use crate::container::value::{Value, ValueType};
+use crate::container::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up};
+use crate::container::value::{MAX_DEPTH, Value, ValueType};
 use crate::error::{Error, Result};
 use crate::{GgmlType, Shape};
 
@@ -33,9 +33,10 @@ pub(super) struct Declared {
 pub(super) struct Header {
     pub(super) version: u32,
     pub(super) order: ByteOrder,
-    pub(super) final_padding: bool,
-    metadata: Vec<(String, Stored)>,
-    /// Positions in `metadata`.
+    pub(super) final_padding: FinalPadding,
+    /// In the file's order, with `None` where a pair was removed: the others keep their positions.
+    metadata: Vec<Option<(String, Stored)>>,
+    /// Positions in `metadata` of the pairs that are there.
     keys: HashMap<String, usize>,
     tensors: Vec<Declared>,
     /// Positions in `tensors`.
@@ -59,7 +60,7 @@ impl Header {
         Header {
             version: 3,
             order: ByteOrder::Little,
-            final_padding: true,
+            final_padding: FinalPadding::Whole,
             metadata: Vec::new(),
             keys: HashMap::new(),
             tensors: Vec::new(),
@@ -72,14 +73,25 @@ impl Header {
         if key.is_empty() {
             return Err(wrong("a metadata key is empty; it must have at least one byte"));
         }
+        if let Stored::Value(Value::Array(array)) = &value
+            && !array.fits(MAX_DEPTH)
+        {
+            if let Stored::Value(Value::Array(array)) = value {
+                array.dismantle();
+            }
+            let key = key.escape_debug();
+            return Err(wrong(format!(
+                "key '{key}' has arrays in arrays more than {MAX_DEPTH} levels deep, which cannot be read again"
+            )));
+        }
         if key == ALIGNMENT_KEY {
             check_alignment(&value)?;
         }
         match self.keys.get(key) {
-            Some(&index) => self.metadata[index].1 = value,
+            Some(&index) => self.metadata[index] = Some((key.to_owned(), value)),
             None => {
                 self.keys.insert(key.to_owned(), self.metadata.len());
-                self.metadata.push((key.to_owned(), value));
+                self.metadata.push(Some((key.to_owned(), value)));
             }
         }
         Ok(())
@@ -88,9 +100,17 @@ impl Header {
     /// Takes a key away, and says whether it was there. The others keep their order.
     pub(super) fn remove(&mut self, key: &str) -> bool {
         let Some(index) = self.keys.remove(key) else { return false };
-        self.metadata.remove(index);
-        self.keys.values_mut().filter(|later| **later > index).for_each(|later| *later -= 1);
+        self.metadata[index] = None;
+        // So that setting and removing keys again and again does not grow the list.
+        while let Some(None) = self.metadata.last() {
+            self.metadata.pop();
+        }
         true
+    }
+
+    #[cfg(test)]
+    pub(super) fn position(&self, key: &str) -> Option<usize> {
+        self.keys.get(key).copied()
     }
 
     pub(super) fn declare(&mut self, name: &str, extents: &[u64], ty: GgmlType) -> Result<()> {
@@ -136,8 +156,8 @@ impl Header {
 
     /// The value of `general.alignment`, which [`set`](Self::set) has checked, or the default.
     fn alignment(&self) -> u32 {
-        match self.keys.get(ALIGNMENT_KEY).map(|&index| &self.metadata[index].1) {
-            Some(&Stored::Value(Value::U32(alignment))) => alignment,
+        match self.keys.get(ALIGNMENT_KEY).map(|&index| &self.metadata[index]) {
+            Some(&Some((_, Stored::Value(Value::U32(alignment))))) => alignment,
             _ => DEFAULT_ALIGNMENT,
         }
     }
@@ -165,8 +185,10 @@ impl Header {
             next = align_up(end, alignment).ok_or_else(too_long)?;
             data.checked_add(next).ok_or_else(too_long)?;
         }
-        let padding = if self.tensors.is_empty() && !self.final_padding { 0 } else { data - header };
-        let file = header + padding + if self.final_padding { next } else { end };
+        // Without tensors the padding behind the header is the file's end.
+        let padding = data - header;
+        let padding = if self.tensors.is_empty() { self.final_padding.of(padding) } else { padding };
+        let file = header + padding + end + self.final_padding.of(next - end);
         Ok(Layout { padding, alignment, offsets, file })
     }
 
@@ -187,8 +209,8 @@ impl Header {
         out.write_all(b"GGUF")?;
         out.write_u32::<B>(self.version)?;
         out.write_u64::<B>(self.tensors.len() as u64)?;
-        out.write_u64::<B>(self.metadata.len() as u64)?;
-        for (key, value) in &self.metadata {
+        out.write_u64::<B>(self.keys.len() as u64)?;
+        for (key, value) in self.metadata.iter().flatten() {
             encode::write_string::<B>(out, key.as_bytes())?;
             encode::write_stored::<B>(out, self.order, value)?;
         }

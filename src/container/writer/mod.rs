@@ -18,7 +18,7 @@ pub use sink::Sink;
 
 use super::atomic::AtomicFile;
 use super::encode::Stored;
-use super::layout::ALIGNMENT_KEY;
+use super::layout::{ALIGNMENT_KEY, FinalPadding};
 use super::value::{Value, ValueRef};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
@@ -89,8 +89,9 @@ impl Writer<AtomicFile> {
     /// then.
     ///
     /// The bytes go to a temporary file in the same folder, which is synced to the disk and renamed. What is
-    /// dropped or fails before leaves `path` as it was. A file that is replaced hands on its permissions (on Unix);
-    /// where `path` is a symbolic link, the file it points to is replaced and the link stays.
+    /// dropped or fails before leaves `path` as it was. A file that is replaced hands on its permissions (on Unix:
+    /// its mode, but not its owner or access-control list); where `path` is a symbolic link, the file it points to
+    /// is replaced and the link stays.
     ///
     /// ```no_run
     /// # use gguf_codec::{GgmlType, Writer};
@@ -109,7 +110,7 @@ impl Writer<AtomicFile> {
     ///
     /// # Errors
     /// [`Error::Io`] where the folder does not let a file be made, or `path` is something else than a regular
-    /// file.
+    /// file, or ends like a folder's, with a separator.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         Ok(Writer { sink: AtomicFile::create(path.as_ref())?, header: Header::new() })
     }
@@ -145,9 +146,10 @@ impl<S: Sink> Writer<S> {
 
     /// Whether the file ends with padding to the alignment, as gguf-py and ggml write it. Yes by default.
     ///
-    /// Readers do not need it; without it, a file that lacks it can be written again with the same bytes.
+    /// Readers do not need it. [`copy_header_from`](Self::copy_header_from) takes over as much of it as the other
+    /// file has.
     pub fn final_padding(&mut self, padded: bool) -> &mut Self {
-        self.header.final_padding = padded;
+        self.header.final_padding = if padded { FinalPadding::Whole } else { FinalPadding::Zeros(0) };
         self
     }
 
@@ -156,7 +158,8 @@ impl<S: Sink> Writer<S> {
     ///
     /// # Errors
     /// [`Error::Write`] where the key is empty, or is `general.alignment` and the value not a [`Value::U32`] that
-    /// is a power of two.
+    /// is a power of two, or where arrays nest more than 64 levels deep. Readers allow 4 by
+    /// [default](crate::Limits::max_array_depth).
     pub fn metadata(&mut self, key: &str, value: impl Into<Value>) -> Result<&mut Self> {
         self.header.set(key, Stored::Value(value.into()))?;
         Ok(self)

@@ -95,3 +95,20 @@ fn the_index_of_a_refused_value_counts_from_the_callers_first() {
     let error = |index| Error::NonFinite { what: "importance weight", index, value: f32::NAN };
     assert_eq!(data::counted_from(error(3), 4096).to_string(), error(3).to_string());
 }
+
+#[test]
+fn a_removed_key_moves_no_other() {
+    let mut writer = Writer::new(Vec::new());
+    let set = |writer: &mut Writer<Vec<u8>>, key: &str| {
+        writer.metadata(key, 1u8).unwrap();
+    };
+    for key in ["a", "b", "c", "d"] {
+        set(&mut writer, key);
+    }
+    assert!(writer.remove("b"));
+    // The list that a removal would have to walk is left alone, but for its end.
+    assert_eq!(writer.header.position("c"), Some(2));
+    assert!(writer.remove("c") && writer.remove("d"));
+    set(&mut writer, "e");
+    assert_eq!((writer.header.position("a"), writer.header.position("e")), (Some(0), Some(1)));
+}

@@ -1,0 +1,46 @@
+//! Any finite floats become blocks of every type, the same bytes in every instruction set, with importance
+//! weights and without. NaN and infinity are errors for quantized types.
+#![no_main]
+
+use gguf_codec::{Error, GgmlType, Isa, dequantize, quantize_with};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&choice, data)) = data.split_first() else { return };
+    let types: Vec<_> = GgmlType::ALL.iter().copied().filter(|ty| ty.can_quantize()).collect();
+    let ty = types[usize::from(choice & 0x3f) % types.len()];
+    let weighted = choice & 0x40 != 0;
+    let floats: Vec<f32> =
+        data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    if floats.is_empty() {
+        return;
+    }
+    // Rows of one block or two, as many as the floats fill, the last one filled up with the first floats again.
+    let row_len = ty.block_len() * if choice & 0x80 != 0 { 2 } else { 1 };
+    let values: Vec<f32> =
+        floats.iter().copied().cycle().take(floats.len().next_multiple_of(row_len)).collect();
+    let importance = weighted.then(|| &values[..row_len]);
+
+    let run = |isa| {
+        let mut out = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+        quantize_with(isa, ty, &values, row_len, importance, &mut out).map(|()| out)
+    };
+    let scalar = run(Isa::SCALAR);
+    for isa in Isa::available() {
+        match (&scalar, run(isa)) {
+            (Ok(scalar), Ok(bytes)) => assert!(*scalar == bytes, "{ty} in {isa:?} and scalar differ"),
+            (Err(scalar), Err(error)) => assert_eq!(scalar.to_string(), error.to_string()),
+            (scalar, result) => panic!("{scalar:?} and {result:?} in {isa:?}"),
+        }
+    }
+    let bad = |values: &[f32]| values.iter().any(|value| !value.is_finite());
+    let refused = (ty.is_quantized() && bad(&values)) || importance.is_some_and(bad);
+    match scalar {
+        Ok(bytes) => {
+            assert!(!refused);
+            dequantize(ty, &bytes, &mut vec![0.0f32; values.len()]).unwrap();
+        }
+        Err(Error::NonFinite { .. }) => assert!(refused),
+        Err(error) => panic!("{error}"),
+    }
+});
