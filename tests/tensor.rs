@@ -58,6 +58,13 @@ fn rows_and_ranges_of_rows_are_what_the_whole_tensor_holds_there() {
                 chunks.iter().flat_map(|chunk| chunk.dequantize::<f32>().unwrap()).collect();
             assert_eq!(joined, all);
         }
+        let mut gathered = vec![0.0f32; 4 * ROW];
+        tensor.dequantize_rows(&[2, 0, 2, 1], &mut gathered).unwrap();
+        for (row, gathered) in [2, 0, 2, 1].into_iter().zip(gathered.chunks(ROW)) {
+            assert_eq!(gathered, &all[row * ROW..(row + 1) * ROW], "{ty}");
+        }
+        assert!(tensor.dequantize_rows(&[0], &mut gathered).is_err());
+        assert!(tensor.dequantize_rows(&[3], &mut gathered[..ROW]).is_err());
         let error = tensor.row(3).unwrap_err().to_string();
         assert_eq!(error, "row 3 is out of range: there are 3");
         assert!(tensor.rows(2..5).is_err());

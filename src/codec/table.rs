@@ -56,6 +56,11 @@ impl Entry {
     }
 }
 
+/// Output that goes around the caches takes the buffers that fetch lines too, and the processor's own prefetching
+/// falls behind: this many bytes of blocks are asked for at a time, so many times ahead.
+const PREFETCH_BYTES: usize = 512;
+const PREFETCH_AHEAD: usize = 4;
+
 struct Dequantize<'a, C: Codec, T> {
     blocks: &'a [C::Block],
     out: &'a mut [T],
@@ -65,7 +70,16 @@ impl<C: Codec, T: Float> Kernel for Dequantize<'_, C, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        C::dequantize(s, self.blocks, self.out);
+        if !S::STREAMS {
+            return C::dequantize(s, self.blocks, self.out);
+        }
+        let at_once = (PREFETCH_BYTES / size_of::<C::Block>()).max(1);
+        let outs = self.out.chunks_mut(at_once * C::TYPE.block_len());
+        for (i, (blocks, out)) in self.blocks.chunks(at_once).zip(outs).enumerate() {
+            let ahead = self.blocks.get((i + PREFETCH_AHEAD) * at_once..).unwrap_or_default();
+            s.prefetch(bytemuck::cast_slice(&ahead[..ahead.len().min(at_once)]));
+            C::dequantize(s, blocks, out);
+        }
     }
 }
 

@@ -107,6 +107,7 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
     type I = __m256i;
     type M = __m256;
     type Wide = Wide<Self, 2>;
+    const STREAMS: bool = STREAM;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -114,6 +115,13 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
         Wide(self)
     }
 
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8]) {
+        for line in bytes.chunks(64) {
+            // SAFETY: a prefetch is part of x86-64 and reads nothing that a program can see.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+        }
+    }
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
         registers!(_mm256_set1_ps(value))

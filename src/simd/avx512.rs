@@ -78,11 +78,19 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
     type I = __m512i;
     type M = __mmask16;
     type Wide = Wide<Self, 2>;
+    const STREAMS: bool = STREAM;
     const LANES: usize = 16;
 
     #[inline(always)]
     fn wide(self) -> Self::Wide {
         Wide(self)
+    }
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8]) {
+        for line in bytes.chunks(64) {
+            // SAFETY: a prefetch is part of x86-64 and reads nothing that a program can see.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+        }
     }
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {

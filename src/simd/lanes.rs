@@ -21,6 +21,8 @@ pub(crate) trait Simd: Copy {
     type I: Copy;
     /// A truth value for each lane.
     type M: Copy;
+    /// Whether [`write`](Self::write) goes around the caches.
+    const STREAMS: bool = false;
     /// Several vectors as one, for work that waits more than it computes.
     type Wide: Simd;
     /// Lanes in a vector: divides 16, or in a [`Wide`](Self::Wide) one [`MAX_LANES`].
@@ -28,6 +30,10 @@ pub(crate) trait Simd: Copy {
 
     /// The same instruction set with several vectors as one.
     fn wide(self) -> Self::Wide;
+
+    /// Asks for bytes to be brought near. Nothing depends on it.
+    #[inline(always)]
+    fn prefetch(self, _bytes: &[u8]) {}
 
     /// The same float in every lane.
     fn splat(self, value: f32) -> Self::F;

@@ -235,6 +235,35 @@ impl<'a> Tensor<'a> {
             .try_for_each_init(Vec::new, |buffer, (blocks, out)| self.dequantize_turned(buffer, blocks, out))
     }
 
+    /// Some rows as floats, in the order asked for, as an embedding is looked up: `out` takes exactly their values.
+    ///
+    /// ```
+    /// # use gguf_codec::{Gguf, Result};
+    /// # fn show(model: &Gguf<Vec<u8>>, tokens: &[usize]) -> Result<()> {
+    /// let embeddings = model.tensor("token_embd.weight")?;
+    /// let mut out = vec![0.0f32; tokens.len() * embeddings.row_len()];
+    /// embeddings.dequantize_rows(tokens, &mut out)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Length`] where `out` has another length; [`Error::OutOfRange`] for a row beyond the last;
+    /// [`Error::Unsupported`] for types without a codec.
+    pub fn dequantize_rows<T: Float>(&self, rows: &[usize], out: &mut [T]) -> Result<()> {
+        let wanted = rows.len().checked_mul(self.row_len());
+        if wanted != Some(out.len()) {
+            return Err(Error::Length {
+                what: "the output, in values,",
+                found: out.len() as u64,
+                wanted: format!("{} rows of {}", rows.len(), self.row_len()),
+            });
+        }
+        for (&row, out) in rows.iter().zip(out.chunks_mut(self.row_len().max(1))) {
+            self.row(row)?.dequantize_into(out)?;
+        }
+        Ok(())
+    }
+
     /// The values as a new vector of floats.
     ///
     /// # Errors
