@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// The key-value pairs of a file, in the file's order. A cheap view: pass it by value.
 ///
 /// ```no_run
-/// let model = gguf_codec::Gguf::open("model.gguf")?;
+/// let model = gguf_codec::Gguf::read("model.gguf")?;
 /// let metadata = model.metadata();
 /// let name: &str = metadata.get("general.name")?;
 /// let layers: u32 = metadata.get("llama.block_count")?;
@@ -79,7 +79,7 @@ impl<'a> Metadata<'a> {
     /// names the key and the element.
     ///
     /// ```no_run
-    /// let model = gguf_codec::Gguf::open("model.gguf")?;
+    /// let model = gguf_codec::Gguf::read("model.gguf")?;
     /// let tokens: Vec<&str> = model.metadata().get_array("tokenizer.ggml.tokens")?.collect::<Result<_, _>>()?;
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
