@@ -66,7 +66,12 @@ impl Points {
             let label = Text::new(name.clone(), (*x + 0.03, *y), ("sans-serif", 11).into_font());
             chart.draw_series([label])?;
         }
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK)
+            .draw()?;
         root.present()?;
         Ok(())
     }
