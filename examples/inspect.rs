@@ -2,24 +2,24 @@
 
 #[path = "shared/cli.rs"]
 mod cli;
+#[path = "shared/statistics.rs"]
+mod statistics;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
-use cli::grouped;
+use cli::{counted, grouped};
 use comfy_table::{CellAlignment, Table, presets};
-use gguf_codec::{FileType, GgmlType, Gguf, Tensor, TensorInfo, ValueRef};
+use gguf_codec::{ArrayRef, Error, FileType, GgmlType, Gguf, TensorInfo, ValueRef, ValueType};
 use serde_json::{Value as Json, json};
+use statistics::Statistics;
 
 /// A miniature model, so that there is something to see without a file.
 const SAMPLE: &[u8] = include_bytes!("sample.gguf");
-
-/// Values that are dequantized at a time.
-const CHUNK: usize = 1 << 20;
 
 /// Looks into a GGUF file: header, metadata, tensors, totals.
 #[derive(Parser)]
@@ -30,20 +30,25 @@ struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Also read every tensor, and fail if one has NaN or infinite scales
+    /// Also look at every tensor's scales and plain values, and fail if one is NaN or infinite
     #[arg(long)]
     check: bool,
-    /// Print the whole value of one key
+    /// Print the whole value of one key, a string as it is
     #[arg(long, value_name = "KEY", conflicts_with_all = ["tensor", "check"])]
     key: Option<String>,
-    /// Show one tensor's statistics, histogram and first values
+    /// Show one tensor's statistics, histogram and first values; where this version cannot decode its type, what is
+    /// known without them
     #[arg(long, value_name = "NAME", conflicts_with = "check")]
     tensor: Option<String>,
 }
 
 fn main() -> ExitCode {
     cli::main(|args: Args| match &args.file {
-        Some(path) => inspect(&Gguf::open(path)?, &path.display().to_string(), &args),
+        Some(path) => {
+            let model = Gguf::open(path).map_err(|error| cli::about(path, error))?;
+            inspect(&model, &path.display().to_string(), &args)
+                .with_context(|| format!("'{}'", path.display()))
+        }
         None => inspect(&Gguf::parse(SAMPLE)?, "the sample model", &args),
     })
 }
@@ -56,22 +61,26 @@ fn inspect<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str, args: &Args) -> Result<
     if let Some(name) = &args.tensor {
         let tensor = model.tensor(name)?;
         let statistics = Statistics::of(&tensor)?;
-        return Ok(if args.json { pretty(&statistics.json(&tensor)) } else { statistics.text(&tensor) });
+        return Ok(if args.json {
+            pretty(&statistics::json(&tensor, statistics.as_ref()))
+        } else {
+            statistics::text(&tensor, statistics.as_ref())
+        });
     }
-    let checked = if args.check { Some(check(model)?) } else { None };
+    if args.check {
+        check(model)?;
+    }
     if args.json {
         let mut json = summary_json(model, title);
-        if let Some(checked) = checked {
-            json["check"] = json!({ "tensors": checked.tensors, "not_checked": checked.skipped });
+        if args.check {
+            json["check"] = json!({ "tensors": model.tensor_count() });
         }
         return Ok(pretty(&json));
     }
     let mut text = summary_text(model, title)?;
-    if let Some(checked) = checked {
-        writeln!(text, "\nCheck: no NaN and no infinity in {} tensors", checked.tensors)?;
-        for name in checked.skipped {
-            writeln!(text, "  not checked, its type has no codec here: {}", name.escape_debug())?;
-        }
+    if args.check {
+        let tensors = counted(model.tensor_count() as u64, "tensor");
+        writeln!(text, "\nCheck: no NaN and no infinity in {tensors}")?;
     }
     Ok(text)
 }
@@ -136,7 +145,8 @@ fn summary_json<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str) -> Json {
 
 fn summary_text<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str) -> Result<String> {
     let mut text = format!(
-        "{title}: GGUF version {}, {:?}-endian, alignment {}, header of {} bytes\n",
+        "{}: GGUF version {}, {:?}-endian, alignment {}, header of {} bytes\n",
+        cli::printable(title),
         model.version(),
         model.byte_order(),
         model.alignment(),
@@ -145,13 +155,16 @@ fn summary_text<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str) -> Result<String> 
 
     let mut table = new_table(&["key", "value"]);
     for (key, value) in model.metadata() {
-        let mut shown = value.to_string();
+        let mut shown = match value {
+            ValueRef::Array(array) => shown_array(array),
+            value => value.to_string(),
+        };
         if let ("general.file_type", Ok(id)) = (key, model.metadata().get::<u32>(key)) {
             write!(shown, " ({})", FileType::from_id(id))?;
         }
         table.add_row([key.escape_debug().to_string(), shown]);
     }
-    writeln!(text, "\nMetadata: {} keys\n{table}", model.metadata().len())?;
+    writeln!(text, "\nMetadata: {}\n{table}", counted(model.metadata().len() as u64, "key"))?;
 
     let mut table = new_table(&["tensor", "type", "shape", "bytes"]);
     for tensor in model.tensors() {
@@ -164,7 +177,8 @@ fn summary_text<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str) -> Result<String> 
         ]);
     }
     align_right(&mut table, &[3]);
-    writeln!(text, "\nTensors: {}, each shape with the row length first\n{table}", model.tensor_count())?;
+    let count = counted(model.tensor_count() as u64, "tensor");
+    writeln!(text, "\n{count}, shapes with the row length first\n{table}")?;
 
     let (all, by_type) = totals(model);
     let mut table = new_table(&["type", "tensors", "parameters", "bytes", "bits per weight"]);
@@ -206,8 +220,8 @@ fn to_json(value: ValueRef<'_>, most: usize) -> Json {
         ValueRef::I32(value) => json!(value),
         ValueRef::U64(value) => json!(value),
         ValueRef::I64(value) => json!(value),
-        ValueRef::F32(value) => json!(value),
-        ValueRef::F64(value) => json!(value),
+        ValueRef::F32(value) => statistics::number(value),
+        ValueRef::F64(value) => statistics::double(value),
         ValueRef::Bool(value) => json!(value),
         ValueRef::String(bytes) => json!(String::from_utf8_lossy(bytes)),
         ValueRef::Array(array) => {
@@ -221,6 +235,22 @@ fn to_json(value: ValueRef<'_>, most: usize) -> Json {
     }
 }
 
+/// The first elements of an array, and how many there are where these are not all.
+fn shown_array(array: ArrayRef<'_>) -> String {
+    const MOST: usize = 6;
+    let mut shown: Vec<_> = array.iter().take(MOST).map(|element| element.to_string()).collect();
+    if array.len() <= MOST {
+        return format!("[{}]", shown.join(", "));
+    }
+    shown.push("…".into());
+    let what = match array.element_type() {
+        ValueType::String => "strings".into(),
+        ValueType::Array => "arrays".into(),
+        number => format!("values of {number}"),
+    };
+    format!("[{}] ({} {what})", shown.join(", "), grouped(array.len() as u64))
+}
+
 /// Strings as they are, arrays an element to a line.
 fn whole_value(value: ValueRef<'_>) -> String {
     match value {
@@ -230,134 +260,26 @@ fn whole_value(value: ValueRef<'_>) -> String {
     }
 }
 
-struct Checked {
-    tensors: u64,
-    skipped: Vec<String>,
-}
-
-/// Every scale of a block multiplies all its values, so a scale that is not finite shows in the values.
-fn check<B: AsRef<[u8]>>(model: &Gguf<B>) -> Result<Checked> {
-    let mut checked = Checked { tensors: 0, skipped: Vec::new() };
+/// Fails with the first block that is not valid, and says how many tensors have any.
+fn check<B: AsRef<[u8]>>(model: &Gguf<B>) -> Result<()> {
     let mut bad = Vec::new();
     for info in model.tensors() {
         let tensor = info.tensor()?;
-        if !tensor.ggml_type().can_dequantize() {
-            checked.skipped.push(tensor.name().to_owned());
-            continue;
-        }
-        checked.tensors += 1;
-        let mut row = 0;
-        for_each_chunk(&tensor, |values| {
-            if let (None, Some(at)) = (
-                bad.last().filter(|(name, _)| *name == tensor.name()),
-                values.iter().position(|value| !value.is_finite()),
-            ) {
-                bad.push((tensor.name(), row + at / tensor.row_len()));
+        match tensor.validate() {
+            Ok(()) => {}
+            Err(Error::InvalidBlock { ty, block, what }) => {
+                let row_blocks = (tensor.row_len() / ty.block_len()).max(1) as u64;
+                let row = block / row_blocks;
+                bad.push(format!("tensor '{}': block {block} of {ty}, in row {row}: {what}", tensor.name()));
             }
-            row += values.len() / tensor.row_len();
-        })?;
+            Err(other) => return Err(other.into()),
+        }
     }
     match bad.as_slice() {
-        [] => Ok(checked),
-        [(name, row), others @ ..] => bail!(
-            "tensor '{}' has NaN or infinite values, first in row {row}{}",
-            name.escape_debug(),
-            if others.is_empty() {
-                String::new()
-            } else {
-                format!(", and so have {} other tensors", others.len())
-            }
-        ),
-    }
-}
-
-fn for_each_chunk(tensor: &Tensor<'_>, mut visit: impl FnMut(&[f32])) -> Result<()> {
-    let mut values = Vec::new();
-    for chunk in tensor.row_chunks(CHUNK) {
-        values.resize(chunk.len(), 0.0);
-        chunk.par_dequantize_into(&mut values)?;
-        visit(&values);
-    }
-    Ok(())
-}
-
-/// What a tensor's values look like; those that are not finite are counted apart.
-struct Statistics {
-    min: f32,
-    max: f32,
-    mean: f64,
-    deviation: f64,
-    not_finite: u64,
-    histogram: [u64; 16],
-    first: Vec<f32>,
-}
-
-impl Statistics {
-    fn of(tensor: &Tensor<'_>) -> Result<Self> {
-        let mut first = Vec::new();
-        let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
-        let (mut count, mut sum) = (0u64, 0.0f64);
-        let mut not_finite = 0;
-        for_each_chunk(tensor, |values| {
-            first.extend(values.iter().take(8 - first.len().min(8)));
-            for &value in values {
-                if value.is_finite() {
-                    (min, max) = (min.min(value), max.max(value));
-                    count += 1;
-                    sum += f64::from(value);
-                } else {
-                    not_finite += 1;
-                }
-            }
-        })?;
-        let mean = sum / count.max(1) as f64;
-        let mut histogram = [0; 16];
-        let mut squares = 0.0;
-        let width = (f64::from(max) - f64::from(min)) / histogram.len() as f64;
-        for_each_chunk(tensor, |values| {
-            for value in values.iter().filter(|value| value.is_finite()) {
-                squares += (f64::from(*value) - mean).powi(2);
-                let bin = (f64::from(*value) - f64::from(min)) / width;
-                // The greatest value belongs to the last bin; equal values have no width and go to the first.
-                histogram[(bin as usize).min(histogram.len() - 1)] += 1;
-            }
-        })?;
-        let deviation = (squares / count.max(1) as f64).sqrt();
-        if count == 0 {
-            (min, max) = (0.0, 0.0);
+        [] => Ok(()),
+        [one] => bail!("{one}"),
+        [first, others @ ..] => {
+            bail!("{first}; {} more not valid", counted(others.len() as u64, "tensor"))
         }
-        Ok(Statistics { min, max, mean, deviation, not_finite, histogram, first })
-    }
-
-    fn json(&self, tensor: &Tensor<'_>) -> Json {
-        json!({ "name": tensor.name(), "type": tensor.ggml_type().name(), "shape": tensor.shape().dims(),
-            "bytes": tensor.bytes().len(), "min": self.min, "max": self.max, "mean": self.mean,
-            "standard_deviation": self.deviation, "not_finite": self.not_finite, "histogram": self.histogram,
-            "first": self.first })
-    }
-
-    fn text(&self, tensor: &Tensor<'_>) -> String {
-        let mut text = format!(
-            "{}: {} {}, {} bytes\n\nmin {}  max {}  mean {:.6}  standard deviation {:.6}  not finite {}\n\n",
-            tensor.name().escape_debug(),
-            tensor.ggml_type(),
-            tensor.shape(),
-            grouped(tensor.bytes().len() as u64),
-            self.min,
-            self.max,
-            self.mean,
-            self.deviation,
-            self.not_finite
-        );
-        let most = self.histogram.iter().copied().max().unwrap_or(0).max(1);
-        let width = (f64::from(self.max) - f64::from(self.min)) / self.histogram.len() as f64;
-        for (bin, count) in self.histogram.iter().enumerate() {
-            let from = f64::from(self.min) + width * bin as f64;
-            let bar = "█".repeat((count * 50).div_ceil(most) as usize);
-            text += &format!("{from:>12.5}  {bar} {}\n", grouped(*count));
-        }
-        let first: Vec<_> = self.first.iter().map(f32::to_string).collect();
-        text += &format!("\nfirst values: {}\n", first.join(", "));
-        text
     }
 }

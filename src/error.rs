@@ -185,6 +185,17 @@ pub enum Error {
         value: f32,
     },
 
+    /// A block that no reader can use: a scale, or the value of a plain type, is NaN or infinite.
+    #[error("block {block} of {ty}: {what}")]
+    InvalidBlock {
+        /// The blocks' type.
+        ty: GgmlType,
+        /// The first such block, counted from 0. For plain types a block is a value.
+        block: u64,
+        /// What is wrong with it, such as `its scale is NaN`.
+        what: &'static str,
+    },
+
     /// A file cannot be written as asked: the message names the key or tensor and what would be right.
     #[error("{message}")]
     Write {

@@ -1,5 +1,7 @@
 //! Views of tensors: rows, blocks and slices without copying, in both byte orders.
 
+mod common;
+
 use gguf_codec::*;
 
 const ROW: usize = 512;
@@ -16,23 +18,6 @@ fn blocks(ty: GgmlType) -> Vec<u8> {
 
 fn tensor(ty: GgmlType, order: ByteOrder, bytes: &[u8]) -> Tensor<'_> {
     Tensor::new("t", Shape::new(&[ROW as u64, 3]).unwrap(), ty, order, bytes).unwrap()
-}
-
-/// The fields of several bytes, as the reference of the format lists them.
-fn to_big_endian(ty: GgmlType, bytes: &mut [u8]) {
-    let fields: &[(usize, usize)] = match ty.name() {
-        "F32" => &[(0, 4)],
-        "F16" | "BF16" | "Q8_0" | "Q4_0" => &[(0, 2)],
-        "F64" => &[(0, 8)],
-        "Q4_1" | "Q4_K" => &[(0, 2), (2, 2)],
-        "Q6_K" => &[(208, 2)],
-        name => panic!("{name}"),
-    };
-    for block in bytes.chunks_mut(ty.block_bytes()) {
-        for &(at, width) in fields {
-            block[at..at + width].reverse();
-        }
-    }
 }
 
 #[test]
@@ -81,7 +66,7 @@ fn big_endian_tensors_have_the_same_values() {
     for ty in GgmlType::ALL.iter().copied().filter(|ty| ty.can_quantize()) {
         let little = blocks(ty);
         let mut big = little.clone();
-        to_big_endian(ty, &mut big);
+        common::layout::swap(ty, &mut big);
         let want: Vec<f32> = tensor(ty, ByteOrder::Little, &little).dequantize().unwrap();
         let tensor = tensor(ty, ByteOrder::Big, &big);
         assert_eq!(tensor.dequantize::<f32>().unwrap(), want, "{ty}");

@@ -1,6 +1,7 @@
 //! What the examples share: one clear line for every failure, and output that survives a closed pipe.
 
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -16,24 +17,54 @@ pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<String>) -> 
             let _ = message.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => {
-            let error = error.to_string();
-            let first = error.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            eprintln!("{name}: {first} (see --help)");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fail(&name, &format!("{} (see --help)", first_paragraph(&error.to_string()))),
     };
-    let printed = run(args).and_then(|output| match std::io::stdout().write_all(output.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    });
-    match printed {
+    match run(args).and_then(|output| print(&output)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{name}: {}", format!("{error:#}").replace('\n', " "));
-            ExitCode::FAILURE
+        Err(error) => fail(&name, &format!("{error:#}")),
+    }
+}
+
+fn print(output: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(output.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(anyhow::Error::from(error).context("cannot write to standard output")),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn fail(name: &str, message: &str) -> ExitCode {
+    // Not eprintln, which panics where standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{name}: {}", printable(message));
+    ExitCode::FAILURE
+}
+
+/// Up to the first empty line, joined into one: clap lists what is missing on lines of its own, and the usage
+/// behind an empty one.
+fn first_paragraph(error: &str) -> String {
+    let lines: Vec<_> = error.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// Text with its control characters escaped, so that names from files and arguments cannot steer a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            out.extend(character.escape_debug());
+        } else {
+            out.push(character);
         }
     }
+    out
+}
+
+/// The error, with the file that it is about where it does not say that itself.
+pub(crate) fn about(path: &Path, error: gguf_codec::Error) -> anyhow::Error {
+    let (shown, error) = (path.display().to_string(), anyhow::Error::from(error));
+    if error.to_string().contains(&shown) { error } else { error.context(format!("'{shown}'")) }
 }
 
 /// A number with commas between its thousands.
@@ -47,4 +78,9 @@ pub(crate) fn grouped(number: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// As `1 tensor` or `2 tensors`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }

@@ -48,4 +48,29 @@ mod tests {
             }
         }
     }
+
+    /// By hand from ggml's `quantize_row_q4_K_ref`, which cuts none of them: the bits above the sixth stay where they
+    /// are, and those of the second half are added to them.
+    #[test]
+    fn what_does_not_fit_runs_into_its_neighbour() {
+        let packed = pack(
+            &[0x40, 0xc5, 0xff, 0x80, 0x1a, 0x7b, 0xf0, 0x2c],
+            &[0xc1, 0, 0x40, 0x3f, 0x15, 0xff, 0x1e, 0x80],
+        );
+        let want = [
+            0x40 | 0x40, // 0x1a >> 4 is 1, and the bit is there already
+            0xc5 | 0xc0, // 0x7b >> 4 is 7, of which two bits are left
+            0xff | 0xc0,
+            0x80,
+            0xc1 | 0x40,
+            0xc0,
+            0x40 | 0x40,
+            0x3f,
+            0x5a,
+            0xfb,
+            0xe0,
+            0x0c,
+        ];
+        assert_eq!(packed, want, "{packed:02x?}");
+    }
 }

@@ -8,6 +8,7 @@ mod nibbles;
 mod plain;
 mod scale_search;
 mod table;
+mod validate;
 
 mod q4_0;
 mod q4_1;
@@ -21,6 +22,7 @@ pub use doors::{par_dequantize, par_quantize};
 pub use float::Float;
 pub use format::BlockFormat;
 pub(crate) use table::swap_byte_order;
+pub(crate) use validate::validate;
 
 table::formats! {
     plain: F32;

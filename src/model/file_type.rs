@@ -69,8 +69,9 @@ impl FileType {
         FileType(id)
     }
 
-    /// The file type of a model most of whose tensors are `ty`. K-quants have several, by recipe; this is the
-    /// smallest, which uses the type itself wherever it can. `None` for types that no model is made of.
+    /// The file type of a model most of whose tensors are `ty`. K-quants have several, by recipe; this is the one
+    /// that uses the type itself wherever it can: `Q4_K_S` and not `Q4_K_M`, and `Q2_K` although there is the smaller
+    /// `Q2_K_S`. `None` for types that no model is made of.
     pub fn mostly(ty: GgmlType) -> Option<Self> {
         let name = match ty {
             GgmlType::Q3_K => "Q3_K_S",
@@ -122,6 +123,7 @@ mod tests {
         assert_eq!(id(GgmlType::Q4_1), Some(3));
         assert_eq!(id(GgmlType::Q4_K), Some(14));
         assert_eq!(id(GgmlType::Q6_K), Some(18));
+        assert_eq!(id(GgmlType::Q2_K), Some(10));
         assert_eq!(id(GgmlType::I32), None);
         assert_eq!(id(GgmlType::Q8_K), None);
     }

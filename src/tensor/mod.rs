@@ -301,6 +301,15 @@ impl<'a> Tensor<'a> {
         }
         bytemuck::try_cast_slice(self.bytes).map_err(|_| not_viewable("its bytes are not aligned in memory"))
     }
+
+    /// Looks for NaN and infinite scales, and values of plain types, as [`GgmlType::validate`] does, in both byte
+    /// orders.
+    ///
+    /// # Errors
+    /// [`Error::InvalidBlock`] names the first block that has one.
+    pub fn validate(&self) -> Result<()> {
+        codec::validate(self.ty, self.order, self.bytes)
+    }
 }
 
 /// A Rust type that a plain tensor type stores: see [`Tensor::as_slice`].

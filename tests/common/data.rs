@@ -65,6 +65,8 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind { name: "tiny", make: |rng, n| each(n, || rng.normal() * 1e-9) },
     // Scales around the smallest normal f16 (6.1e-5) and the smallest subnormal (6e-8).
     Kind { name: "subnormal_scale", make: |rng, n| scaled(rng, n, -5.5, -1.5) },
+    // Greatest values, and scales made of them, on both sides of the 1e-15 below which searches see only zeros.
+    Kind { name: "least_magnitude", make: |rng, n| scaled(rng, n, -15.2, -11.0) },
     Kind { name: "subnormal", make: |rng, n| each(n, || rng.normal() * 1e-39) },
     Kind { name: "zero", make: |rng, n| each(n, || if rng.unit() < 0.3 { -0.0 } else { 0.0 }) },
     Kind { name: "sparse", make: sparse },

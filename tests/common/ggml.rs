@@ -1,4 +1,5 @@
-//! ggml's reference library, loaded from the path in `GGML_BASE_SO`. The only unsafe code of the tests.
+//! ggml's reference library, loaded from the path in `GGML_BASE_SO`. The only unsafe code of the tests beside the
+//! counting allocator of `tests/memory.rs`.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
@@ -71,13 +72,24 @@ impl Ggml {
         let name = match ty {
             GgmlType::F16 => "ggml_fp16_to_fp32_row".into(),
             GgmlType::BF16 => "ggml_bf16_to_fp32_row".into(),
-            _ => format!("dequantize_row_{}", ty.name().replace('Q', "q")),
+            // As in dequantize_row_q4_K and dequantize_row_iq4_nl.
+            _ => format!("dequantize_row_{}", ty.name().to_lowercase().replace("_k", "_K")),
         };
         let function: Symbol<'_, DequantizeRow> = self.symbol(&name);
         // SAFETY: ggml reads the blocks of `out.len()` values, which is all of `blocks`, at an address aligned
         // for any of its structs, and writes as many values as `out` has.
         unsafe { function(aligned.as_ptr().cast(), out.as_mut_ptr(), out.len() as i64) };
         out
+    }
+
+    /// Whether `ggml_validate_row_data` finds nothing wrong with `blocks`; it says on standard error what it finds.
+    pub(crate) fn validate(&self, ty: GgmlType, blocks: &[u8]) -> bool {
+        let mut aligned = vec![0u64; blocks.len().div_ceil(8)];
+        bytemuck::cast_slice_mut(&mut aligned)[..blocks.len()].copy_from_slice(blocks);
+        let function: Symbol<'_, unsafe extern "C" fn(c_int, *const c_void, usize) -> bool> =
+            self.symbol("ggml_validate_row_data");
+        // SAFETY: ggml reads as many bytes as it is told, at an address aligned for any of its structs.
+        unsafe { function(ty.id() as c_int, aligned.as_ptr().cast(), blocks.len()) }
     }
 
     /// How many keys and tensors `gguf_init_from_file` finds; `None` when it refuses the file.

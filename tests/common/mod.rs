@@ -5,6 +5,7 @@
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod ggml;
+pub(crate) mod layout;
 pub(crate) mod raw;
 
 use std::io::Write;

@@ -54,7 +54,7 @@ class Ggml:
         name = {
             GGMLQuantizationType.F16: "ggml_fp16_to_fp32_row",
             GGMLQuantizationType.BF16: "ggml_bf16_to_fp32_row",
-        }.get(ty) or "dequantize_row_" + ty.name.replace("Q", "q")
+        }.get(ty) or "dequantize_row_" + ty.name.lower().replace("_k", "_K")
         function = getattr(self.lib, name)
         function.argtypes, function.restype = [c_void_p, c_void_p, c_int64], None
         function(data.ctypes.data, out.ctypes.data, out.size)

@@ -1,0 +1,193 @@
+//! What one tensor's values look like.
+
+use gguf_codec::{Shape, Tensor};
+use serde_json::{Value as Json, json};
+
+use crate::cli::grouped;
+
+/// Values that are dequantized at a time.
+const CHUNK: usize = 1 << 20;
+
+/// The values' distribution; those that are not finite are counted apart.
+pub(crate) struct Statistics {
+    min: f32,
+    max: f32,
+    mean: f64,
+    deviation: f64,
+    finite: u64,
+    not_finite: u64,
+    histogram: [u64; 16],
+    first: Vec<f32>,
+}
+
+impl Statistics {
+    /// `None` where this version has no codec for the tensor's type.
+    pub(crate) fn of(tensor: &Tensor<'_>) -> gguf_codec::Result<Option<Self>> {
+        if !tensor.ggml_type().can_dequantize() {
+            return Ok(None);
+        }
+        let mut first = Vec::new();
+        let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
+        let (mut finite, mut not_finite, mut sum) = (0u64, 0, 0.0f64);
+        for_each_chunk(tensor, |values| {
+            first.extend(values.iter().take(8 - first.len().min(8)));
+            for &value in values {
+                if value.is_finite() {
+                    (min, max) = (min.min(value), max.max(value));
+                    finite += 1;
+                    sum += f64::from(value);
+                } else {
+                    not_finite += 1;
+                }
+            }
+        })?;
+        let mean = sum / finite.max(1) as f64;
+        let mut histogram = [0; 16];
+        let mut squares = 0.0;
+        let width = (f64::from(max) - f64::from(min)) / histogram.len() as f64;
+        for_each_chunk(tensor, |values| {
+            for value in values.iter().filter(|value| value.is_finite()) {
+                squares += (f64::from(*value) - mean).powi(2);
+                let bin = (f64::from(*value) - f64::from(min)) / width;
+                // The greatest value belongs to the last bin; equal values have no width and go to the first.
+                histogram[(bin as usize).min(histogram.len() - 1)] += 1;
+            }
+        })?;
+        let deviation = (squares / finite.max(1) as f64).sqrt();
+        if finite == 0 {
+            (min, max) = (0.0, 0.0);
+        }
+        Ok(Some(Statistics { min, max, mean, deviation, finite, not_finite, histogram, first }))
+    }
+
+    fn text(&self) -> String {
+        let mut text = match (self.finite, self.not_finite) {
+            (0, 0) => return "no values\n".into(),
+            (0, bad) => format!("not finite {}: all values\n", grouped(bad)),
+            (_, bad) => format!(
+                "min {}  max {}  mean {}  standard deviation {}  not finite {}\n",
+                shown(self.min.into()),
+                shown(self.max.into()),
+                shown(self.mean),
+                shown(self.deviation),
+                grouped(bad)
+            ),
+        };
+        text.push('\n');
+        if self.finite > 0 && self.min == self.max {
+            let all = if self.not_finite == 0 { "all values" } else { "all finite values" };
+            text += &format!("{all} are {}\n", shown(self.min.into()));
+        } else if self.finite > 0 {
+            text += &self.bars();
+        }
+        let first: Vec<_> = self.first.iter().map(|&value| shown_float(value)).collect();
+        text + &format!("\nfirst values: {}\n", first.join(", "))
+    }
+
+    fn bars(&self) -> String {
+        let most = self.histogram.iter().copied().max().unwrap_or(0).max(1);
+        let width = (f64::from(self.max) - f64::from(self.min)) / self.histogram.len() as f64;
+        let bar = |(bin, count): (usize, &u64)| {
+            let from = f64::from(self.min) + width * bin as f64;
+            // Rounding leaves crumbs where the range is on both sides of zero.
+            let from = if from.abs() < width * 1e-9 { 0.0 } else { from };
+            let bar = "█".repeat(((*count as u128 * 50).div_ceil(most.into())) as usize);
+            format!("{:>12}  {bar} {}\n", shown(from), grouped(*count))
+        };
+        self.histogram.iter().enumerate().map(bar).collect()
+    }
+}
+
+/// Cut between blocks, wherever rows begin: a row may be as long as the tensor.
+fn for_each_chunk(tensor: &Tensor<'_>, mut visit: impl FnMut(&[f32])) -> gguf_codec::Result<()> {
+    let ty = tensor.ggml_type();
+    let mut values = Vec::new();
+    for bytes in tensor.bytes().chunks(CHUNK / ty.block_len() * ty.block_bytes()) {
+        let Some(shape) = Shape::new(&[(bytes.len() / ty.block_bytes() * ty.block_len()) as u64]) else {
+            break;
+        };
+        let chunk = Tensor::new(tensor.name(), shape, ty, tensor.byte_order(), bytes)?;
+        values.resize(chunk.len(), 0.0);
+        chunk.par_dequantize_into(&mut values)?;
+        visit(&values);
+    }
+    Ok(())
+}
+
+fn no_codec(tensor: &Tensor<'_>) -> String {
+    format!("this version has no codec for {}", tensor.ggml_type())
+}
+
+pub(crate) fn text(tensor: &Tensor<'_>, statistics: Option<&Statistics>) -> String {
+    format!(
+        "{}: {} {}, {} bytes\n\n{}",
+        tensor.name().escape_debug(),
+        tensor.ggml_type(),
+        tensor.shape(),
+        grouped(tensor.bytes().len() as u64),
+        statistics.map_or_else(|| format!("values: {}\n", no_codec(tensor)), Statistics::text)
+    )
+}
+
+pub(crate) fn json(tensor: &Tensor<'_>, statistics: Option<&Statistics>) -> Json {
+    let mut json = json!({ "name": tensor.name(), "type": tensor.ggml_type().name(),
+        "shape": tensor.shape().dims(), "bytes": tensor.bytes().len() });
+    let Some(statistics) = statistics else {
+        json["values"] = json!(no_codec(tensor));
+        return json;
+    };
+    let first: Vec<_> = statistics.first.iter().map(|&value| number(value)).collect();
+    // Of no values there is no least one.
+    let of_values = |value: Json| if statistics.finite == 0 { Json::Null } else { value };
+    json["min"] = of_values(number(statistics.min));
+    json["max"] = of_values(number(statistics.max));
+    json["mean"] = of_values(double(statistics.mean));
+    json["standard_deviation"] = of_values(double(statistics.deviation));
+    json["not_finite"] = json!(statistics.not_finite);
+    json["histogram"] = json!(statistics.histogram);
+    json["first"] = json!(first);
+    json
+}
+
+/// A float as its own shortest digits, which a reader of doubles turns back into it; JSON has no NaN and no
+/// infinity, and these are strings.
+pub(crate) fn number(value: f32) -> Json {
+    // Widened first, 1e-5 would become 9.999999747378752e-6.
+    value.to_string().parse().map_or(Json::Null, double)
+}
+
+/// A double; NaN and infinity are strings.
+pub(crate) fn double(value: f64) -> Json {
+    if value.is_finite() { json!(value) } else { json!(value.to_string()) }
+}
+
+/// Six digits, with an exponent where plain digits would be many or few of them left.
+fn shown(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        1e-4..1e6 => {
+            // Digits behind the point so that there are six in all.
+            let before = value.abs().log10().floor() as i32 + 1;
+            trimmed(&format!("{value:.*}", (6 - before).clamp(0, 9) as usize)).to_owned()
+        }
+        _ if value.is_finite() => {
+            let text = format!("{value:.5e}");
+            let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            format!("{}e{exponent}", trimmed(digits))
+        }
+        _ => value.to_string(),
+    }
+}
+
+fn trimmed(digits: &str) -> &str {
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
+}
+
+/// All digits that tell a float from its neighbours.
+fn shown_float(value: f32) -> String {
+    match value.abs() {
+        0.0 | 1e-4..1e6 => value.to_string(),
+        _ if value.is_finite() => format!("{value:e}"),
+        _ => value.to_string(),
+    }
+}

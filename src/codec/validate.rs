@@ -1,0 +1,175 @@
+//! [`GgmlType::validate`]: are a block's scales numbers? Known for every type, whether it has a codec or not.
+
+use crate::{ByteOrder, Error, GgmlType, Result};
+
+/// How a number that multiplies values is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    Half,
+    /// The upper half of a single.
+    BFloat,
+    Single,
+    Double,
+    /// A power of two: the exponent of a single alone. 255 is NaN.
+    E8M0,
+    /// An unsigned float of four exponent and three mantissa bits, whose top bit means nothing. All ones is NaN.
+    UE4M3,
+    /// A half in the top nibbles of four 16-bit numbers, the lowest nibble first.
+    HalfInNibbles,
+}
+
+/// What is wrong with a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Nan,
+    Infinite,
+}
+
+/// Where the blocks of `ty` keep the numbers that multiply or shift their values. Integers have none, and any bytes
+/// are valid.
+const fn numbers(ty: GgmlType) -> &'static [(Stored, usize)] {
+    use GgmlType::*;
+    use Stored::*;
+    match ty {
+        I8 | I16 | I32 | I64 => &[],
+        F64 => &[(Double, 0)],
+        F32 | Q8_K => &[(Single, 0)],
+        BF16 => &[(BFloat, 0)],
+        F16 | Q1_0 | Q2_0 | Q4_0 | Q5_0 | Q8_0 => &[(Half, 0)],
+        IQ1_S | IQ2_XXS | IQ2_XS | IQ2_S | IQ3_XXS | IQ3_S | IQ4_NL | IQ4_XS => &[(Half, 0)],
+        Q4_1 | Q5_1 | Q8_1 | Q4_K | Q5_K => &[(Half, 0), (Half, 2)],
+        Q2_K => &[(Half, 80), (Half, 82)],
+        Q3_K => &[(Half, 108)],
+        Q6_K => &[(Half, 208)],
+        TQ1_0 => &[(Half, 52)],
+        TQ2_0 => &[(Half, 64)],
+        IQ1_M => &[(HalfInNibbles, 48)],
+        MXFP4 => &[(E8M0, 0)],
+        NVFP4 => &[(UE4M3, 0), (UE4M3, 1), (UE4M3, 2), (UE4M3, 3)],
+    }
+}
+
+impl GgmlType {
+    /// Looks for NaN and infinite scales in whole blocks of this type, in the bytes of a little-endian file, and for
+    /// NaN and infinite values where the type is plain. Works for every type, those without a codec too; integers
+    /// are always valid. [`Tensor::validate`](crate::Tensor::validate) does the same in both byte orders.
+    ///
+    /// Finds what ggml's `ggml_validate_row_data` finds, and differs in three types. F64 is looked at as it is and
+    /// not as the f32 it would become. Q8_1 is checked, where ggml refuses the type. In NVFP4 the scale codes that
+    /// UE4M3 defines as NaN are found, which ggml reads as some number.
+    ///
+    /// ```
+    /// use gguf_codec::GgmlType;
+    /// let mut blocks = [0; 3 * GgmlType::Q5_K.block_bytes()];
+    /// GgmlType::Q5_K.validate(&blocks)?;
+    /// blocks[2 * 176..][..2].copy_from_slice(&[0x00, 0x7c]);
+    /// let error = GgmlType::Q5_K.validate(&blocks).unwrap_err();
+    /// assert_eq!(error.to_string(), "block 2 of Q5_K: a scale is infinite");
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Length`] where `bytes` is not whole blocks; [`Error::InvalidBlock`] names the first block that is not
+    /// valid.
+    pub fn validate(self, bytes: &[u8]) -> Result<()> {
+        validate(self, ByteOrder::Little, bytes)
+    }
+}
+
+/// [`GgmlType::validate`] in either byte order.
+pub(crate) fn validate(ty: GgmlType, order: ByteOrder, bytes: &[u8]) -> Result<()> {
+    if !bytes.len().is_multiple_of(ty.block_bytes()) {
+        return Err(Error::Length {
+            what: "the slice of blocks, in bytes,",
+            found: bytes.len() as u64,
+            wanted: format!("a multiple of {}, the bytes in a block of {ty}", ty.block_bytes()),
+        });
+    }
+    let first = |&(stored, at): &(Stored, usize)| stored.first_fault(bytes, ty.block_bytes(), at, order);
+    match numbers(ty).iter().filter_map(first).min_by_key(|(block, _)| *block) {
+        None => Ok(()),
+        Some((block, fault)) => Err(Error::InvalidBlock {
+            ty,
+            block: block as u64,
+            what: match (ty.is_quantized(), fault) {
+                (true, Fault::Nan) => "a scale is NaN",
+                (true, Fault::Infinite) => "a scale is infinite",
+                (false, Fault::Nan) => "the value is NaN",
+                (false, Fault::Infinite) => "the value is infinite",
+            },
+        }),
+    }
+}
+
+impl Stored {
+    /// The first block whose number at byte `at` is not one.
+    fn first_fault(
+        self,
+        bytes: &[u8],
+        block_bytes: usize,
+        at: usize,
+        order: ByteOrder,
+    ) -> Option<(usize, Fault)> {
+        let numbers = bytes.chunks_exact(block_bytes).map(|block| &block[at..]);
+        // One loop for each way of storing, so that none asks which it is for each block.
+        match self {
+            Stored::Half => first(numbers, |bytes| of_f16(u16_at(bytes, 0, order))),
+            Stored::BFloat => first(numbers, |bytes| of_f32(u32::from(u16_at(bytes, 0, order)) << 16)),
+            Stored::Single => first(numbers, |bytes| of_f32(u32_at(bytes, order))),
+            Stored::Double => first(numbers, |bytes| of_f64(u64_at(bytes, order))),
+            Stored::E8M0 => first(numbers, |bytes| (bytes[0] == 0xff).then_some(Fault::Nan)),
+            Stored::UE4M3 => first(numbers, |bytes| (bytes[0] & 0x7f == 0x7f).then_some(Fault::Nan)),
+            Stored::HalfInNibbles => first(numbers, |bytes| {
+                of_f16((0..4).fold(0, |bits, i| bits | u16_at(bytes, 2 * i, order) >> 12 << (4 * i)))
+            }),
+        }
+    }
+}
+
+#[inline(always)]
+fn first<'a>(
+    mut numbers: impl Iterator<Item = &'a [u8]>,
+    fault: impl Fn(&[u8]) -> Option<Fault>,
+) -> Option<(usize, Fault)> {
+    let mut block = 0;
+    numbers.find_map(|number| {
+        block += 1;
+        fault(number).map(|fault| (block - 1, fault))
+    })
+}
+
+fn of_f16(bits: u16) -> Option<Fault> {
+    fault(u64::from(bits & 0x7fff), 0x7c00)
+}
+
+fn of_f32(bits: u32) -> Option<Fault> {
+    fault(u64::from(bits & 0x7fff_ffff), 0x7f80_0000)
+}
+
+fn of_f64(bits: u64) -> Option<Fault> {
+    fault(bits & !(1 << 63), 0x7ff0_0000_0000_0000)
+}
+
+/// Of a float's bits without the sign, and those of infinity.
+fn fault(magnitude: u64, infinity: u64) -> Option<Fault> {
+    match magnitude.cmp(&infinity) {
+        std::cmp::Ordering::Less => None,
+        std::cmp::Ordering::Equal => Some(Fault::Infinite),
+        std::cmp::Ordering::Greater => Some(Fault::Nan),
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize, order: ByteOrder) -> u16 {
+    let bytes = [bytes[at], bytes[at + 1]];
+    if order == ByteOrder::Little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) }
+}
+
+fn u32_at(bytes: &[u8], order: ByteOrder) -> u32 {
+    let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
+    if order == ByteOrder::Little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) }
+}
+
+fn u64_at(bytes: &[u8], order: ByteOrder) -> u64 {
+    let bytes = bytes.first_chunk().copied().unwrap_or_default();
+    if order == ByteOrder::Little { u64::from_le_bytes(bytes) } else { u64::from_be_bytes(bytes) }
+}
