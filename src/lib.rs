@@ -1,5 +1,49 @@
 //! Read, write, dequantize and quantize GGUF, the file format of language models for llama.cpp, Ollama, LM
 //! Studio and most local runtimes.
+//!
+//! A GGUF file is an index over bytes: [`Gguf`] parses it without copying, over a mapped file (`Gguf::open`), a
+//! buffer ([`Gguf::parse`]) or the start of a stream ([`Gguf::read_header`]). [`Metadata`] gives typed values in the
+//! file's order, and a [`Tensor`] is a view of blocks that becomes floats when asked: all of it, a row, a range of rows.
+//! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order,
+//! and [`quantize`] and [`dequantize`] serve tools that hold raw bytes.
+//!
+//! Values and bytes equal those of ggml's reference code, to the bit, on every instruction set. Files are not trusted: a
+//! bad one is an [`Error`] that says at which byte, in which key or tensor, and what would be right, and a header cannot
+//! ask for more memory than its own size allows. [`Limits`] bound the rest.
+//!
+//! ```
+//! use gguf_codec::{GgmlType, Gguf, Q8_0, Writer};
+//!
+//! // Write a model of one matrix: two rows of 64 values, quantized on the way.
+//! let values: Vec<f32> = (0..128).map(|i| (i as f32 / 10.0).sin()).collect();
+//! let mut writer = Writer::new(Vec::new());
+//! writer.metadata("general.architecture", "llama")?;
+//! writer.metadata("llama.block_count", 1u32)?;
+//! writer.tensor("blk.0.ffn_up.weight", &[64, 2], GgmlType::Q8_0)?;
+//! let mut data = writer.write_header()?;
+//! let mut tensor = data.begin("blk.0.ffn_up.weight")?;
+//! tensor.write_values(&values, None)?;
+//! tensor.finish()?;
+//! let file: Vec<u8> = data.finish()?;
+//!
+//! // Read it again.
+//! let model = Gguf::parse(&file)?;
+//! let layers: u32 = model.metadata().get("llama.block_count")?;
+//! let tensor = model.tensor("blk.0.ffn_up.weight")?;
+//! let mut row = vec![0.0f32; tensor.row_len()];
+//! tensor.row(1)?.dequantize_into(&mut row)?;
+//! assert!(layers == 1 && (row[0] - values[64]).abs() < 0.01);
+//!
+//! // The blocks, without copying.
+//! let blocks = tensor.typed::<Q8_0>()?.blocks();
+//! assert_eq!((blocks.len(), blocks[0].qs.len()), (4, 32));
+//! # Ok::<(), gguf_codec::Error>(())
+//! ```
+//!
+//! # Features
+//!
+//! `mmap` (on by default): `Gguf::open` maps files. `rayon` (on by default): `par_quantize`, `par_dequantize` and the
+//! writer use all cores. Without either, everything else is there.
 
 #![deny(missing_docs)]
 
@@ -31,3 +75,8 @@ pub use limits::Limits;
 pub use model::{FileType, QUANTIZATION_VERSION};
 pub use simd::Isa;
 pub use tensor::{Plain, Shape, Tensor, TypedTensor};
+
+/// The README's code compiles.
+#[cfg(all(doctest, feature = "mmap"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
