@@ -3,6 +3,9 @@
 //! `GGML_BASE_SO` names the library; `.ci/fetch-oracles` fetches it. `GGUF_CODEC_SEED` repeats a run, and
 //! `GGUF_CODEC_VALUES` sets how many values each cell of the tables compares.
 
+// WebAssembly loads no libraries.
+#![cfg(not(target_family = "wasm"))]
+
 mod common;
 
 use std::fmt::Write;

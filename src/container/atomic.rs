@@ -131,7 +131,9 @@ impl Drop for Temporary {
 fn temporary_name(name: &str, number: u64) -> OsString {
     const MAX_NAME_BYTES: usize = 200;
     let end = (0..=name.len().min(MAX_NAME_BYTES)).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
-    format!(".{}.{}-{number}.tmp", &name[..end], std::process::id()).into()
+    // WebAssembly has no processes, and asking for one's id panics. A name that is taken is only tried in vain.
+    let process = if cfg!(target_family = "wasm") { 0 } else { std::process::id() };
+    format!(".{}.{process}-{number}.tmp", &name[..end]).into()
 }
 
 /// Whether the path ends with a separator or with `.`: the system takes such a name for folders alone, but

@@ -74,6 +74,7 @@ impl Isa {
 
     /// Every instruction set of this machine that has kernels, the widest last.
     pub fn available() -> Vec<Isa> {
+        #[allow(unused_mut, reason = "some machines have no other")]
         let mut available = vec![Isa::SCALAR];
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {

@@ -109,7 +109,7 @@ impl Simd for Neon {
         let from = four!(from);
         // SAFETY: `self` proves NEON; the array has the 16 bytes read, and a load of bytes asks for no
         // alignment.
-        registers!(vreinterpretq_f32_u8(unsafe { vld1q_u8(from.as_ptr().cast()) }))
+        unsafe { vreinterpretq_f32_u8(vld1q_u8(from.as_ptr().cast())) }
     }
     #[inline(always)]
     fn store(self, value: float32x4_t, to: &mut [f32]) {

@@ -4,6 +4,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod data;
+#[cfg(not(target_family = "wasm"))]
 pub(crate) mod ggml;
 pub(crate) mod layout;
 pub(crate) mod raw;
