@@ -329,3 +329,12 @@ fn every_word_means_the_same_on_every_instruction_set() {
         assert_eq!(differences(&isa.run(WideWords), &want), [""; 0], "{isa:?}, wide");
     }
 }
+
+/// `.ci/cross-all` sets the variable on each machine that it runs or emulates.
+#[test]
+fn the_instruction_sets_are_those_that_the_machine_is_said_to_have() {
+    let available = Isa::available().into_iter().map(Isa::name).collect::<Vec<_>>().join(" ");
+    if let Ok(expected) = std::env::var("GGUF_CODEC_EXPECT_ISA") {
+        assert_eq!(available, expected);
+    }
+}
