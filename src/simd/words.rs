@@ -388,3 +388,12 @@ impl<K: Kernel> Kernel for InWide<K> {
         self.0.run(s.wide())
     }
 }
+
+/// `.ci/cross-all` sets the variable on each machine that it runs or emulates.
+#[test]
+fn the_instruction_sets_are_those_that_the_machine_is_said_to_have() {
+    let available = Isa::available().into_iter().map(Isa::name).collect::<Vec<_>>().join(" ");
+    if let Ok(expected) = std::env::var("GGUF_CODEC_EXPECT_ISA") {
+        assert_eq!(available, expected);
+    }
+}

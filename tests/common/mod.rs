@@ -13,8 +13,11 @@ use std::io::Write;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 
-/// A failing case prints its seed, and is kept beside the test to be tried first from then on.
+/// A failing case prints its seed, and is kept beside the test to be tried first from then on. `PROPTEST_CASES` can
+/// lower the number of cases, for emulated machines.
 pub(crate) fn property(cases: u32) -> Config {
+    let most = std::env::var("PROPTEST_CASES").ok().and_then(|most| most.parse().ok()).unwrap_or(u32::MAX);
+    let cases = cases.min(most);
     let keep = FileFailurePersistence::WithSource("regressions");
     Config { cases, failure_persistence: Some(Box::new(keep)), ..Config::default() }
 }
