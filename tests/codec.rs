@@ -15,6 +15,11 @@ fn quantizing() -> impl Iterator<Item = GgmlType> {
     GgmlType::ALL.iter().copied().filter(|ty| ty.can_quantize())
 }
 
+/// Without importance and with it, or only with it where a type needs it.
+fn ways(ty: GgmlType, importance: &[f32]) -> impl Iterator<Item = Option<&[f32]>> {
+    [None, Some(importance)].into_iter().filter(move |way| way.is_some() || !ty.needs_importance())
+}
+
 /// Floats of every exponent, with whole blocks now and then of one kind.
 fn values(len: usize) -> impl Strategy<Value = Vec<f32>> {
     let finite = any::<u32>().prop_map(|bits| {
@@ -85,7 +90,7 @@ proptest! {
         importance in prop::collection::vec(prop_oneof![Just(0.0f32), 0.0f32..10.0], 768),
     ) {
         for ty in quantizing() {
-            for importance in [None, Some(&importance[..])] {
+            for importance in ways(ty, &importance) {
                 let len = values.len() / ty.block_len() * ty.block_bytes();
                 let mut want = vec![0; len];
                 quantize_with(Isa::SCALAR, ty, &values, 768, importance, &mut want).unwrap();
@@ -104,7 +109,7 @@ proptest! {
         importance in prop::collection::vec(0.0f32..10.0, 512),
     ) {
         for ty in quantizing() {
-            for importance in [None, Some(&importance[..])] {
+            for importance in ways(ty, &importance) {
                 let row_bytes = 512 / ty.block_len() * ty.block_bytes();
                 let mut together = vec![0; 4 * row_bytes];
                 quantize(ty, &values, 512, importance, &mut together).unwrap();
@@ -142,7 +147,7 @@ proptest! {
         values[at] = bad;
         for ty in quantizing() {
             let mut out = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
-            let result = quantize(ty, &values, 4096, None, &mut out);
+            let result = quantize(ty, &values, 4096, Some(&[1.0; 4096]), &mut out);
             if ty.is_quantized() {
                 let Err(Error::NonFinite { index, value, .. }) = result else { panic!("{ty}: {result:?}") };
                 prop_assert_eq!(index, at);
@@ -164,7 +169,7 @@ fn all_cores_give_what_one_gives() {
         (0..300_000 / 768 * 768).map(|i| ((i % 1009 * 7919 % 1009) as f32 - 500.0) / 300.0).collect();
     let importance: Vec<f32> = (0..768).map(|i| (i % 13) as f32).collect();
     for ty in quantizing() {
-        for importance in [None, Some(&importance[..])] {
+        for importance in ways(ty, &importance) {
             let mut one = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
             let mut all = one.clone();
             quantize(ty, &values, 768, importance, &mut one).unwrap();

@@ -20,6 +20,12 @@ impl GgmlType {
     pub fn can_quantize(self) -> bool {
         find(self).is_some_and(|entry| entry.quantize.is_some())
     }
+
+    /// Whether [`quantize`] to this type needs importance weights: true of IQ2_XXS, IQ2_XS and IQ1_S, which have too
+    /// few bits to treat all values alike.
+    pub fn needs_importance(self) -> bool {
+        find(self).is_some_and(|entry| entry.needs_importance)
+    }
 }
 
 fn entry(ty: GgmlType, operation: &'static str) -> Result<&'static Entry> {
@@ -91,7 +97,8 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 ///
 /// `values` holds whole rows of `row_len` values, and `out` takes exactly their blocks. `importance`, from an
 /// importance matrix, weighs the values of a row against each other (`row_len` weights, the same for every row);
-/// formats without a search (plain types, Q8_0) do not use it. The bytes equal those of ggml's
+/// formats without a search (plain types, Q8_0) do not use it, and a few
+/// [cannot do without](GgmlType::needs_importance). The bytes equal those of ggml's
 /// `ggml_quantize_chunk`, on every machine.
 ///
 /// NaN and infinity: plain floats keep them. A quantized block cannot hold one, so they are an error that gives
@@ -100,7 +107,7 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Length`] where the lengths do not fit each other or rows are not whole blocks; [`Error::NonFinite`];
-/// [`Error::Unsupported`] for integers and types without a codec. On an error `out` may be partly written.
+/// [`Error::NeedsImportance`]; [`Error::Unsupported`] for integers and types without a codec. On an error `out` may be partly written.
 pub fn quantize(
     ty: GgmlType,
     values: &[f32],
@@ -151,7 +158,11 @@ impl<'a> Plan<'a> {
         out_len: usize,
     ) -> Result<Self> {
         let unsupported = Error::Unsupported { ty, operation: "quantize to" };
-        let quantize = entry(ty, "quantize to")?.quantize.ok_or(unsupported)?;
+        let entry = entry(ty, "quantize to")?;
+        let quantize = entry.quantize.ok_or(unsupported)?;
+        if entry.needs_importance && importance.is_none() {
+            return Err(Error::NeedsImportance { ty });
+        }
         let length = |what, found: usize, wanted| Err(Error::Length { what, found: found as u64, wanted });
         if !row_len.is_multiple_of(ty.block_len()) || (row_len == 0 && !values.is_empty()) {
             let wanted = format!("a multiple of {}, the values in a block of {ty}", ty.block_len());
