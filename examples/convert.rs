@@ -6,6 +6,8 @@ mod cli;
 mod errors;
 #[path = "shared/names.rs"]
 mod names;
+#[path = "shared/numbers.rs"]
+mod numbers;
 
 use std::fmt::Write;
 use std::fs::File;
@@ -18,11 +20,11 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
-use cli::{counted, grouped};
 use gguf_codec::model::{Convert, Job, Outcome};
 use gguf_codec::{Error, FileType, GgmlType, Gguf, QUANTIZATION_VERSION, TensorInfo, Writer};
 use indicatif::{ProgressBar, ProgressStyle};
 use names::Names;
+use numbers::{counted, grouped};
 
 /// Converts every matrix of a GGUF model whose rows are whole blocks to one type.
 ///

@@ -6,6 +6,8 @@ mod alternatives;
 mod cli;
 #[path = "shared/errors.rs"]
 mod errors;
+#[path = "shared/numbers.rs"]
+mod numbers;
 #[path = "shared/statistics.rs"]
 mod statistics;
 
@@ -17,9 +19,9 @@ use std::process::ExitCode;
 use alternatives::Alternatives;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use cli::{counted, grouped};
 use comfy_table::{CellAlignment, Table, presets};
 use gguf_codec::{ArrayRef, Error, FileType, GgmlType, Gguf, TensorInfo, ValueRef, ValueType};
+use numbers::{counted, grouped};
 use serde_json::{Value as Json, json};
 use statistics::Statistics;
 
