@@ -189,6 +189,35 @@ proptest! {
     }
 }
 
+/// Outputs of 16 MiB and more are written another way.
+#[test]
+fn large_outputs_are_written_wherever_they_lie() {
+    fn check<T: Float + std::fmt::Debug>(isa: Isa, ty: GgmlType, values: usize, first: usize) {
+        let some: Vec<f32> = (0..256 * 37).map(|i| ((i * 31 % 1009) as f32 - 500.0) / 100.0).collect();
+        let mut blocks = vec![0; some.len() / ty.block_len() * ty.block_bytes()];
+        quantize(ty, &some, some.len(), None, &mut blocks).unwrap();
+        let len = values / ty.block_len() * ty.block_bytes();
+        let blocks: Vec<u8> = blocks.into_iter().cycle().take(len).collect();
+        let mut want = vec![T::default(); 256 * 37];
+        dequantize_with(isa, ty, &blocks[..want.len() / ty.block_len() * ty.block_bytes()], &mut want)
+            .unwrap();
+        let mut out = vec![T::default(); first + values + 1];
+        dequantize_with(isa, ty, &blocks, &mut out[first..first + values]).unwrap();
+        for (i, part) in out[first..first + values].chunks(want.len()).enumerate() {
+            assert!(part == &want[..part.len()], "{ty} from {first} on {isa:?}: part {i}");
+        }
+        assert!(out[..first].iter().chain(&out[first + values..]).all(|&value| value == T::default()));
+    }
+    for isa in Isa::available() {
+        for ty in [GgmlType::Q8_0, GgmlType::Q4_K, GgmlType::BF16] {
+            for first in [0, 1, 5] {
+                check::<f32>(isa, ty, (4 << 20) + 256 * 3, first);
+            }
+            check::<f16>(isa, ty, (8 << 20) + 256 * 3, 3);
+        }
+    }
+}
+
 #[cfg(feature = "rayon")]
 #[test]
 fn all_cores_give_what_one_gives() {

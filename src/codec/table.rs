@@ -1,7 +1,7 @@
 //! The table's machinery: an [`Entry`] holds a format's functions behind byte slices.
 
 use super::format::{Codec, Number, Rows};
-use crate::simd::{Isa, Kernel, Simd};
+use crate::simd::{GATHERED, Isa, Kernel, Simd, Streaming};
 use crate::{Float, GgmlType};
 
 /// Declares the formats: re-exports each row's names and finds its [`Entry`] by type.
@@ -58,11 +58,6 @@ impl Entry {
     }
 }
 
-/// Output that goes around the caches takes the buffers that fetch lines too, and the processor's own prefetching
-/// falls behind: this many bytes of blocks are asked for at a time, so many times ahead.
-const PREFETCH_BYTES: usize = 512;
-const PREFETCH_AHEAD: usize = 4;
-
 struct Dequantize<'a, C: Codec, T> {
     blocks: &'a [C::Block],
     out: &'a mut [T],
@@ -72,24 +67,43 @@ impl<C: Codec, T: Float> Kernel for Dequantize<'_, C, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        C::dequantize(s, self.blocks, self.out);
+    }
+}
+
+/// [`Dequantize`] around the caches.
+struct DequantizeStreaming<'a, C: Codec, T> {
+    blocks: &'a [C::Block],
+    out: &'a mut [T],
+}
+
+/// Output that goes around the caches takes the buffers that fetch lines too, and the processor's own prefetching
+/// falls behind: blocks are asked for so many times [`GATHERED`] values ahead.
+const PREFETCH_AHEAD: usize = 4;
+
+impl<C: Codec, T: Float> Kernel for DequantizeStreaming<'_, C, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
         if !S::STREAMS {
             return C::dequantize(s, self.blocks, self.out);
         }
-        let at_once = (PREFETCH_BYTES / size_of::<C::Block>()).max(1);
-        let outs = self.out.chunks_mut(at_once * C::TYPE.block_len());
-        for (i, (blocks, out)) in self.blocks.chunks(at_once).zip(outs).enumerate() {
+        let at_once = GATHERED / C::TYPE.block_len();
+        let mut streaming = Streaming::new(s, self.out);
+        for (i, blocks) in self.blocks.chunks(at_once).enumerate() {
             let ahead = self.blocks.get((i + PREFETCH_AHEAD) * at_once..).unwrap_or_default();
             s.prefetch(bytemuck::cast_slice(&ahead[..ahead.len().min(at_once)]));
-            C::dequantize(s, blocks, out);
+            C::dequantize(s, blocks, streaming.next());
+            streaming.push();
         }
     }
 }
 
 fn dequantize<C: Codec, T: Float>(isa: Isa, stores: Stores, blocks: &[u8], out: &mut [T]) {
-    let kernel = Dequantize::<C, T> { blocks: bytemuck::cast_slice(blocks), out };
+    let blocks = bytemuck::cast_slice(blocks);
     match stores {
-        Stores::Cached => isa.run(kernel),
-        Stores::Streaming => isa.run_streaming(kernel),
+        Stores::Cached => isa.run(Dequantize::<C, T> { blocks, out }),
+        Stores::Streaming => isa.run(DequantizeStreaming::<C, T> { blocks, out }),
     }
 }
 
