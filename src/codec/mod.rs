@@ -6,6 +6,7 @@ mod format;
 mod k_scales;
 mod nibbles;
 mod plain;
+mod scale_and_min;
 mod scale_search;
 mod table;
 mod validate;

@@ -87,14 +87,12 @@ fn symmetric_sums<S: Simd, const N: usize>(
 /// Which inverse scales [`asymmetric`] tries: `(from + by * step + levels) / (max - min)` for each step.
 #[derive(Clone, Copy)]
 pub(super) struct Steps {
-    from: f32,
-    by: f32,
-    last: i32,
+    pub(super) from: f32,
+    pub(super) by: f32,
+    pub(super) last: i32,
 }
 
 impl Steps {
-    /// Without importance, in Q4_K and Q5_K.
-    pub(super) const PLAIN: Steps = Steps { from: -1.0, by: 0.1, last: 20 };
     /// With importance.
     pub(super) const WITH_IMPORTANCE: Steps = Steps { from: -0.9, by: 0.05, last: 36 };
 }
