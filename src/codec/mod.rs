@@ -14,6 +14,7 @@ mod validate;
 mod q4_0;
 mod q4_1;
 mod q4_k;
+mod q5_k;
 mod q6_k;
 mod q8_0;
 
@@ -38,5 +39,6 @@ table::formats! {
     q4_0: Q4_0 as BlockQ4_0;
     q4_1: Q4_1 as BlockQ4_1;
     q4_k: Q4_K as BlockQ4_K;
+    q5_k: Q5_K as BlockQ5_K;
     q6_k: Q6_K as BlockQ6_K;
 }
