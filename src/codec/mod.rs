@@ -1,5 +1,6 @@
 //! The block formats, one file each, and the one table that finds them by [`GgmlType`](crate::GgmlType).
 
+mod crumbs;
 mod doors;
 mod float;
 mod format;
@@ -11,6 +12,7 @@ mod scale_search;
 mod table;
 mod validate;
 
+mod q3_k;
 mod q4_0;
 mod q4_1;
 mod q4_k;
@@ -38,6 +40,7 @@ table::formats! {
     q8_0: Q8_0 as BlockQ8_0;
     q4_0: Q4_0 as BlockQ4_0;
     q4_1: Q4_1 as BlockQ4_1;
+    q3_k: Q3_K as BlockQ3_K;
     q4_k: Q4_K as BlockQ4_K;
     q5_k: Q5_K as BlockQ5_K;
     q6_k: Q6_K as BlockQ6_K;
