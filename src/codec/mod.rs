@@ -12,6 +12,7 @@ mod scale_search;
 mod table;
 mod validate;
 
+mod q2_k;
 mod q3_k;
 mod q4_0;
 mod q4_1;
@@ -40,6 +41,7 @@ table::formats! {
     q8_0: Q8_0 as BlockQ8_0;
     q4_0: Q4_0 as BlockQ4_0;
     q4_1: Q4_1 as BlockQ4_1;
+    q2_k: Q2_K as BlockQ2_K;
     q3_k: Q3_K as BlockQ3_K;
     q4_k: Q4_K as BlockQ4_K;
     q5_k: Q5_K as BlockQ5_K;

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::format::{Codec, Number, Rows, block_format};
 use super::scale_and_min::{self, LEN, ScaleAndMin, Scales};
-use super::scale_search::Steps;
+use super::scale_search::{Deviation, Steps};
 use super::{k_scales, nibbles};
 use crate::Float;
 use crate::simd::Simd;
@@ -72,7 +72,7 @@ impl ScaleAndMin<SUB, SUBS> for Q4_K {
     const LEVELS: i32 = 15;
     const SCALE_LEVELS: i32 = 63;
     const CUT: [u8; 2] = [63, 255];
-    const STEPS: Steps = Steps { from: -1.0, by: 0.1, last: 20 };
+    const STEPS: Steps = Steps { from: -1.0, by: 0.1, last: 20, deviation: Deviation::Squared };
     const MEAN_SQUARES: f32 = 2.0;
 
     #[inline(always)]

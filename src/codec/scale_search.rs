@@ -261,17 +261,27 @@ fn proposal<S: Simd>(
     ([others_xq, others_qq], new, s.both(s.lt(s.splat(0.0), others_xq), s.ne(new, q)))
 }
 
-/// Which inverse scales [`asymmetric`] tries: `(from + by * step + levels) / (max - min)` for each step.
+/// Which inverse scales [`asymmetric`] tries, `(from + by * step + levels) / (max - min)` for each step, and how it
+/// compares what comes of them.
 #[derive(Clone, Copy)]
 pub(super) struct Steps {
     pub(super) from: f32,
     pub(super) by: f32,
     pub(super) last: i32,
+    pub(super) deviation: Deviation,
+}
+
+/// How a value's deviation counts, which is then weighted and summed.
+#[derive(Clone, Copy)]
+pub(super) enum Deviation {
+    Squared,
+    Magnitude,
 }
 
 impl Steps {
     /// With importance.
-    pub(super) const WITH_IMPORTANCE: Steps = Steps { from: -0.9, by: 0.05, last: 36 };
+    pub(super) const WITH_IMPORTANCE: Steps =
+        Steps { from: -0.9, by: 0.05, last: 36, deviation: Deviation::Squared };
 }
 
 /// What [`asymmetric`] finds, for each lane.
@@ -286,7 +296,7 @@ pub(super) struct Asymmetric<S: Simd> {
     pub(super) base: S::F,
 }
 
-/// Finds the scale and min with the least weighted squared error for quants in `0..=levels`: for each step makes
+/// Finds the scale and min with the least weighted error for quants in `0..=levels`: for each step makes
 /// quants, fits scale and min to them by least squares, and keeps the best fit. (ggml: `make_qkx2_quants` and
 /// `make_qkx3_quants`, which differ in nothing else than their callers' weights and steps.)
 #[inline(always)]
@@ -316,7 +326,7 @@ pub(super) fn asymmetric<S: Simd, const N: usize>(
     let mut base = min;
     let mut scale = s.div(s.splat(1.0), inverse);
     let q = asymmetric_quants(s, levels, x, (lowest, max), s.select(varies, inverse, zero), base);
-    let mut least_error = asymmetric_error(s, x, weights, &q, scale, min);
+    let mut least_error = asymmetric_error(s, steps.deviation, x, weights, &q, [scale, min]);
     for step in 0..=steps.last {
         // `min` is the best candidate's so far, not the block's least value.
         let candidate = s.div(s.splat(steps.from + steps.by * step as f32 + levels as f32), s.sub(max, min));
@@ -335,7 +345,7 @@ pub(super) fn asymmetric<S: Simd, const N: usize>(
         let too_high = s.lt(zero, fit_min);
         let fit_scale = s.select(too_high, s.div(sum_xq, sum_qq), fit_scale);
         let fit_min = s.select(too_high, zero, fit_min);
-        let error = asymmetric_error(s, x, weights, &q, fit_scale, fit_min);
+        let error = asymmetric_error(s, steps.deviation, x, weights, &q, [fit_scale, fit_min]);
         let wins = s.both(s.lt(zero, determinant), s.lt(error, least_error));
         inverse = s.select(wins, candidate, inverse);
         base = s.select(wins, min, base);
@@ -382,20 +392,24 @@ fn asymmetric_quants<S: Simd, const N: usize>(
     quants
 }
 
-/// Σ w·(scale·q + min - x)²
+/// Σ w·(scale·q + min - x)², or of magnitudes in place of squares.
 #[inline(always)]
 fn asymmetric_error<S: Simd, const N: usize>(
     s: S,
+    deviation: Deviation,
     x: &[S::F; N],
     weights: &[S::F; N],
     q: &[S::F; N],
-    scale: S::F,
-    min: S::F,
+    [scale, min]: [S::F; 2],
 ) -> S::F {
     let mut error = s.splat(0.0);
     for i in 0..N {
         let difference = s.sub(s.add(s.mul(scale, q[i]), min), x[i]);
-        error = s.add(error, s.mul(weights[i], s.mul(difference, difference)));
+        let counts = match deviation {
+            Deviation::Squared => s.mul(difference, difference),
+            Deviation::Magnitude => s.abs(difference),
+        };
+        error = s.add(error, s.mul(weights[i], counts));
     }
     error
 }

@@ -17,7 +17,7 @@ sys.path.insert(0, str(HERE.parent / "gguf_py"))
 from ggml import Ggml  # noqa: E402
 
 # A format that floats can be turned into needs its place here; tests/golden.rs fails without.
-TYPES = [Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q3_K, Type.Q4_K, Type.Q5_K, Type.Q6_K]
+TYPES = [Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q2_K, Type.Q3_K, Type.Q4_K, Type.Q5_K, Type.Q6_K]
 ROW_LEN, ROWS = 512, 2
 # Rows that are whole blocks of 32 and not of 64 or 256: an odd number of blocks.
 SHORT_ROW_LEN = 96
