@@ -46,7 +46,7 @@ fn the_formats_of_this_version_are_there() {
     let names: Vec<_> = supported().map(GgmlType::name).collect();
     for name in [
         "F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64", "Q8_0", "Q4_0", "Q4_1", "Q2_K", "Q3_K",
-        "Q4_K", "Q5_K", "Q6_K",
+        "Q4_K", "Q5_K", "Q6_K", "Q8_K",
     ] {
         assert!(names.contains(&name), "{name}");
     }
@@ -155,7 +155,7 @@ proptest! {
         // The widest step between neighbouring quants of values in -1..1, and half as much again for the rounding
         // of scales.
         let steps = [("F16", 0.001), ("BF16", 0.008), ("Q8_0", 0.012), ("Q6_K", 0.1), ("Q4_0", 0.2),
-            ("Q4_1", 0.2), ("Q2_K", 1.0), ("Q3_K", 0.5), ("Q4_K", 0.2), ("Q5_K", 0.1),
+            ("Q4_1", 0.2), ("Q2_K", 1.0), ("Q3_K", 0.5), ("Q4_K", 0.2), ("Q5_K", 0.1), ("Q8_K", 0.012),
             ("F32", 0.0), ("F64", 0.0)];
         for (name, step) in steps {
             let ty: GgmlType = name.parse().unwrap();

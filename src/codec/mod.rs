@@ -22,6 +22,7 @@ mod q4_k;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod q8_k;
 
 pub use doors::{dequantize, dequantize_with, quantize, quantize_with};
 #[cfg(feature = "rayon")]
@@ -52,4 +53,5 @@ table::formats! {
     q4_k: Q4_K as BlockQ4_K;
     q5_k: Q5_K as BlockQ5_K;
     q6_k: Q6_K as BlockQ6_K;
+    q8_k: Q8_K as BlockQ8_K;
 }

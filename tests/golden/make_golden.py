@@ -27,6 +27,7 @@ TYPES = [
     Type.Q4_K,
     Type.Q5_K,
     Type.Q6_K,
+    Type.Q8_K,
     Type.BF16,
 ]
 # ggml ends the process when it is asked for one of them without importance.
