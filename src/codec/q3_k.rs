@@ -318,8 +318,8 @@ impl Fitted {
             for (sub, q) in quants.into_iter().enumerate() {
                 let mut lanes = [0; MAX_LANES];
                 s.store_u8(q, &mut lanes);
-                for lane in 0..S::LANES {
-                    fitted.scales[first + lane][sub] = lanes[lane];
+                for (scales, &lane) in fitted.scales[first..].iter_mut().zip(&lanes[..S::LANES]) {
+                    scales[sub] = lane;
                 }
             }
         }
