@@ -44,9 +44,10 @@ fn bits<T: Float>(values: &[T]) -> Vec<u32> {
 #[test]
 fn the_formats_of_this_version_are_there() {
     let names: Vec<_> = supported().map(GgmlType::name).collect();
-    for name in
-        ["F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K"]
-    {
+    for name in [
+        "F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64", "Q8_0", "Q4_0", "Q4_1", "Q2_K", "Q3_K",
+        "Q4_K", "Q5_K", "Q6_K", "Q8_K",
+    ] {
         assert!(names.contains(&name), "{name}");
     }
     assert!(!GgmlType::I32.can_quantize());
@@ -59,10 +60,10 @@ proptest! {
     #[test]
     fn every_instruction_set_dequantizes_any_bytes_alike(
         // 27 blocks: not a multiple of any number of lanes.
-        bytes in prop::collection::vec(any::<u8>(), 27 * 256),
+        bytes in prop::collection::vec(any::<u8>(), 27 * 292),
     ) {
         for ty in supported() {
-            let blocks = &bytes[..27 * ty.block_bytes().min(256)];
+            let blocks = &bytes[..27 * ty.block_bytes()];
             let mut want = vec![0.0f32; 27 * ty.block_len()];
             dequantize_with(Isa::SCALAR, ty, blocks, &mut want).unwrap();
             for isa in Isa::available() {
@@ -154,7 +155,8 @@ proptest! {
         // The widest step between neighbouring quants of values in -1..1, and half as much again for the rounding
         // of scales.
         let steps = [("F16", 0.001), ("BF16", 0.008), ("Q8_0", 0.012), ("Q6_K", 0.1), ("Q4_0", 0.2),
-            ("Q4_1", 0.2), ("Q4_K", 0.2), ("F32", 0.0), ("F64", 0.0)];
+            ("Q4_1", 0.2), ("Q2_K", 1.0), ("Q3_K", 0.5), ("Q4_K", 0.2), ("Q5_K", 0.1), ("Q8_K", 0.012),
+            ("F32", 0.0), ("F64", 0.0)];
         for (name, step) in steps {
             let ty: GgmlType = name.parse().unwrap();
             let mut blocks = vec![0; 512 / ty.block_len() * ty.block_bytes()];

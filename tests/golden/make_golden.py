@@ -22,8 +22,12 @@ TYPES = [
     Type.Q4_0,
     Type.Q4_1,
     Type.Q8_0,
+    Type.Q2_K,
+    Type.Q3_K,
     Type.Q4_K,
+    Type.Q5_K,
     Type.Q6_K,
+    Type.Q8_K,
     Type.BF16,
 ]
 # ggml ends the process when it is asked for one of them without importance.
