@@ -18,8 +18,17 @@ use half::{bf16, f16};
 use limits::Limit;
 use timing::{Table, measure, rate};
 
-const FORMATS: [GgmlType; 5] =
-    [GgmlType::Q8_0, GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q4_K, GgmlType::Q6_K];
+const FORMATS: &[GgmlType] = &[
+    GgmlType::Q4_0,
+    GgmlType::Q4_1,
+    GgmlType::Q5_0,
+    GgmlType::Q5_1,
+    GgmlType::Q8_0,
+    GgmlType::Q4_K,
+    GgmlType::Q6_K,
+    GgmlType::IQ4_NL,
+    GgmlType::IQ4_XS,
+];
 
 /// Values that fit the first or second level of cache as floats: 64 KiB.
 const IN_CACHE: usize = 16 * 1024;
@@ -85,7 +94,7 @@ fn dequantize(ggml: Option<&Ggml>, points: &mut plot::Points, values: usize) {
     let mut halves = vec![f16::ZERO; values];
     let mut bfloats = vec![bf16::ZERO; values];
     let mut reference = vec![0.0f32; values];
-    for ty in FORMATS {
+    for &ty in FORMATS {
         let blocks = data::blocks(ty, values);
         let mut names = vec!["fill".to_owned(), "nt fill".to_owned()];
         let (mut fill_out, mut nt_out) = (data::aligned(values), data::aligned(values));
@@ -173,7 +182,7 @@ fn quantize(ggml: Option<&Ggml>) {
         &["", "importance", "Mvalues/s", "x ggml", "same bytes"],
     );
     let (values, importance) = (data::normal(IN_CACHE), data::importance(ROW));
-    for ty in FORMATS {
+    for &ty in FORMATS {
         for importance in [None, Some(&importance[..])] {
             if importance.is_some() && ty == GgmlType::Q8_0 {
                 continue;

@@ -1,8 +1,11 @@
 //! The block formats, one file each, and the one table that finds them by [`GgmlType`](crate::GgmlType).
 
 mod doors;
+mod extremes;
+mod five_bits;
 mod float;
 mod format;
+mod iq4;
 mod k_scales;
 mod nibbles;
 mod plain;
@@ -10,9 +13,13 @@ mod scale_search;
 mod table;
 mod validate;
 
+mod iq4_nl;
+mod iq4_xs;
 mod q4_0;
 mod q4_1;
 mod q4_k;
+mod q5_0;
+mod q5_1;
 mod q6_k;
 mod q8_0;
 
@@ -33,9 +40,13 @@ table::formats! {
     plain: I16;
     plain: I32;
     plain: I64;
-    q8_0: Q8_0 as BlockQ8_0;
     q4_0: Q4_0 as BlockQ4_0;
     q4_1: Q4_1 as BlockQ4_1;
+    q5_0: Q5_0 as BlockQ5_0;
+    q5_1: Q5_1 as BlockQ5_1;
+    q8_0: Q8_0 as BlockQ8_0;
     q4_k: Q4_K as BlockQ4_K;
     q6_k: Q6_K as BlockQ6_K;
+    iq4_nl: IQ4_NL as BlockIQ4_NL;
+    iq4_xs: IQ4_XS as BlockIQ4_XS;
 }

@@ -8,6 +8,8 @@
 //! Lanes pass through functions marked `#[inline(always)]` and never through closures: a closure is compiled without
 //! the instruction set of the kernel around it, and where it is not inlined each word in it becomes a call.
 
+use std::ops::Range;
+
 use super::format::Rows;
 use crate::simd::{MAX_LANES, NEAREST_LIMIT, Simd};
 
@@ -337,7 +339,7 @@ impl<'a> RowWeights<'a> {
 
     /// Of the blocks, one to a lane, whose values are `x`; `blocks` are their places among all rows' blocks.
     #[inline(always)]
-    pub(super) fn of_blocks<S: Simd>(&self, s: S, x: &[S::F; 32], blocks: &[usize; MAX_LANES]) -> [S::F; 32] {
+    fn of_blocks<S: Simd>(&self, s: S, x: &[S::F; 32], blocks: &[usize; MAX_LANES]) -> [S::F; 32] {
         let in_row = blocks.map(|block| &self.importance[block % self.importance.len()]);
         let mean_square = s.gather(|lane| self.mean_squares[blocks[lane] / self.importance.len()]);
         let mut weights = s.columns(&in_row);
@@ -346,4 +348,63 @@ impl<'a> RowWeights<'a> {
         }
         weights
     }
+
+    /// [`symmetric`] for some blocks of all rows, as many as there are lanes at most.
+    #[inline(always)]
+    pub(super) fn symmetric<S: Simd>(
+        &self,
+        s: S,
+        levels: i32,
+        x: &[[f32; 32]],
+        blocks: Range<usize>,
+    ) -> SymmetricBlocks {
+        let blocks = in_lanes(blocks);
+        let values = s.columns(&blocks.map(|block| &x[block]));
+        let found = symmetric(s, levels, &values, &self.of_blocks(s, &values, &blocks));
+        let [mut scales, mut inverses] = [[0.0; MAX_LANES]; 2];
+        s.store(found.scale, &mut scales);
+        s.store(found.inverse, &mut inverses);
+        SymmetricBlocks { scales, inverses }
+    }
+
+    /// [`asymmetric`] for some blocks of all rows, as many as there are lanes at most.
+    #[inline(always)]
+    pub(super) fn asymmetric<S: Simd>(
+        &self,
+        s: S,
+        levels: i32,
+        x: &[[f32; 32]],
+        blocks: Range<usize>,
+    ) -> AsymmetricBlocks {
+        let blocks = in_lanes(blocks);
+        let values = s.columns(&blocks.map(|block| &x[block]));
+        let weights = self.of_blocks(s, &values, &blocks);
+        let found = asymmetric(s, levels, Steps::WITH_IMPORTANCE, &values, &weights);
+        let [mut scales, mut mins, mut inverses, mut bases] = [[0.0; MAX_LANES]; 4];
+        s.store(found.scale, &mut scales);
+        s.store(found.min, &mut mins);
+        s.store(found.inverse, &mut inverses);
+        s.store(found.base, &mut bases);
+        AsymmetricBlocks { scales, mins, inverses, bases }
+    }
+}
+
+/// What [`Symmetric`] holds, of one block after another.
+pub(super) struct SymmetricBlocks {
+    pub(super) scales: [f32; MAX_LANES],
+    pub(super) inverses: [f32; MAX_LANES],
+}
+
+/// What [`Asymmetric`] holds, of one block after another.
+pub(super) struct AsymmetricBlocks {
+    pub(super) scales: [f32; MAX_LANES],
+    pub(super) mins: [f32; MAX_LANES],
+    pub(super) inverses: [f32; MAX_LANES],
+    pub(super) bases: [f32; MAX_LANES],
+}
+
+/// The block of each lane. Lanes beyond the last block repeat it.
+#[inline(always)]
+pub(super) fn in_lanes(blocks: Range<usize>) -> [usize; MAX_LANES] {
+    std::array::from_fn(|lane| (blocks.start + lane).min(blocks.end - 1))
 }

@@ -21,9 +21,13 @@ TYPES = [
     Type.F16,
     Type.Q4_0,
     Type.Q4_1,
+    Type.Q5_0,
+    Type.Q5_1,
     Type.Q8_0,
     Type.Q4_K,
     Type.Q6_K,
+    Type.IQ4_NL,
+    Type.IQ4_XS,
     Type.BF16,
 ]
 # ggml ends the process when it is asked for one of them without importance.
