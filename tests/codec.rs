@@ -45,7 +45,10 @@ fn bits<T: Float>(values: &[T]) -> Vec<u32> {
 fn the_formats_of_this_version_are_there() {
     let names: Vec<_> = supported().map(GgmlType::name).collect();
     let plain = ["F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"];
-    let quantized = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q6_K", "IQ4_NL", "IQ4_XS"];
+    let quantized = [
+        "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q4_K", "Q6_K", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0",
+        "MXFP4", "NVFP4", "Q1_0", "Q2_0",
+    ];
     for name in plain.into_iter().chain(quantized) {
         assert!(names.contains(&name), "{name}");
     }
@@ -134,12 +137,20 @@ proptest! {
             ("Q5_0", 0.1),
             ("Q5_1", 0.1),
             ("Q8_0", 0.012),
+            ("Q8_1", 0.012),
             ("Q4_K", 0.2),
             ("Q6_K", 0.1),
             ("IQ4_NL", 0.3),
             ("IQ4_XS", 0.3),
             ("F64", 0.0),
             ("BF16", 0.008),
+            ("TQ1_0", 0.51),
+            ("TQ2_0", 0.51),
+            ("MXFP4", 0.3),
+            ("NVFP4", 0.3),
+            // The scale is the mean magnitude, which may be far from any value's.
+            ("Q1_0", 1.01),
+            ("Q2_0", 0.51),
         ];
         for (name, step) in steps {
             let ty: GgmlType = name.parse().unwrap();

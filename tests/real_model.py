@@ -41,6 +41,11 @@ FILE_TYPES = {
     "IQ4_NL": 25,
     "IQ4_XS": 30,
     "BF16": 32,
+    "TQ1_0": 36,
+    "TQ2_0": 37,
+    "MXFP4": 38,
+    "NVFP4": 39,
+    "Q1_0": 40,
 }
 QUANTIZATION_VERSION = 2
 

@@ -5,16 +5,22 @@ mod extremes;
 mod five_bits;
 mod float;
 mod format;
+mod fp4;
 mod iq4;
 mod k_scales;
 mod nibbles;
 mod plain;
 mod scale_search;
 mod table;
+mod ternary;
 mod validate;
 
 mod iq4_nl;
 mod iq4_xs;
+mod mxfp4;
+mod nvfp4;
+mod q1_0;
+mod q2_0;
 mod q4_0;
 mod q4_1;
 mod q4_k;
@@ -22,6 +28,9 @@ mod q5_0;
 mod q5_1;
 mod q6_k;
 mod q8_0;
+mod q8_1;
+mod tq1_0;
+mod tq2_0;
 
 pub use doors::{dequantize, dequantize_with, quantize, quantize_with};
 #[cfg(feature = "rayon")]
@@ -45,8 +54,15 @@ table::formats! {
     q5_0: Q5_0 as BlockQ5_0;
     q5_1: Q5_1 as BlockQ5_1;
     q8_0: Q8_0 as BlockQ8_0;
+    q8_1: Q8_1 as BlockQ8_1;
     q4_k: Q4_K as BlockQ4_K;
     q6_k: Q6_K as BlockQ6_K;
     iq4_nl: IQ4_NL as BlockIQ4_NL;
     iq4_xs: IQ4_XS as BlockIQ4_XS;
+    tq1_0: TQ1_0 as BlockTQ1_0;
+    tq2_0: TQ2_0 as BlockTQ2_0;
+    mxfp4: MXFP4 as BlockMXFP4;
+    nvfp4: NVFP4 as BlockNVFP4;
+    q1_0: Q1_0 as BlockQ1_0;
+    q2_0: Q2_0 as BlockQ2_0;
 }

@@ -14,7 +14,7 @@ from gguf import GGMLQuantizationType as Type
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "gguf_py"))
-from ggml import SIZES, Ggml  # noqa: E402
+from ggml import Q2_0, SIZES, Ggml  # noqa: E402
 
 # A format that floats can be turned into needs its place here; tests/golden.rs fails without.
 TYPES = [
@@ -24,11 +24,18 @@ TYPES = [
     Type.Q5_0,
     Type.Q5_1,
     Type.Q8_0,
+    Type.Q8_1,
     Type.Q4_K,
     Type.Q6_K,
     Type.IQ4_NL,
     Type.IQ4_XS,
     Type.BF16,
+    Type.TQ1_0,
+    Type.TQ2_0,
+    Type.MXFP4,
+    Type.NVFP4,
+    Type.Q1_0,
+    Q2_0,
 ]
 # ggml ends the process when it is asked for one of them without importance.
 NEED_IMPORTANCE = {Type.IQ2_XXS, Type.IQ2_XS, Type.IQ1_S}
