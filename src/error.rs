@@ -203,6 +203,10 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// Whoever was told of the progress asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+
     /// A file cannot be written as asked: the message names the key or tensor and what would be right.
     #[error("{message}")]
     Write {

@@ -53,21 +53,24 @@ mod container;
 mod error;
 mod ggml_type;
 mod limits;
-mod model;
+pub mod model;
 mod simd;
 mod tensor;
 
 pub use byte_order::ByteOrder;
 pub use codec::formats::*;
-pub use codec::{BlockFormat, Float, dequantize, dequantize_with, quantize, quantize_with};
+pub use codec::{
+    BlockFormat, Float, QuantError, dequantize, dequantize_with, fake_quantize, quantize, quantize_measured,
+    quantize_with,
+};
 #[cfg(feature = "rayon")]
-pub use codec::{par_dequantize, par_quantize};
+pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_measured};
 #[cfg(feature = "mmap")]
 pub use container::Mapped;
 pub use container::{
     Array, ArrayIter, ArrayIterAs, ArrayRef, AtomicFile, DataWriter, Element, FromValue, Gguf, GgufOptions,
-    HeaderParser, Metadata, MetadataIter, Progress, Sink, TensorInfo, TensorIter, TensorWriter, Value,
-    ValueRef, ValueType, Writer,
+    HeaderParser, Metadata, MetadataIter, Progress, ReadAt, Sink, TensorInfo, TensorIter, TensorWriter,
+    Value, ValueRef, ValueType, Writer,
 };
 pub use error::{Error, Place, Problem, Result};
 pub use ggml_type::GgmlType;

@@ -126,6 +126,33 @@ proptest! {
     }
 
     #[test]
+    fn measuring_and_faking_give_what_quantizing_and_dequantizing_give(
+        values in values(3 * 768),
+        importance in prop::collection::vec(0.0f32..10.0, 768),
+    ) {
+        for ty in quantizing() {
+            for importance in ways(ty, &importance) {
+                let mut blocks = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+                let mut back = vec![0.0f32; values.len()];
+                quantize(ty, &values, 768, importance, &mut blocks).unwrap();
+                dequantize(ty, &blocks, &mut back).unwrap();
+                let want = QuantError::between(&values, &back).unwrap();
+
+                let mut measured = vec![0; blocks.len()];
+                let error = quantize_measured(ty, &values, 768, importance, &mut measured).unwrap();
+                prop_assert!(measured == blocks, "{ty}");
+                // Compared as text: NaN is not equal to itself.
+                prop_assert_eq!(format!("{:?}", error), format!("{:?}", want), "{}", ty);
+                let error = QuantError::of(ty, &values, 768, importance).unwrap();
+                prop_assert_eq!(format!("{:?}", error), format!("{:?}", want), "{}", ty);
+                let mut faked = values.clone();
+                fake_quantize(ty, &mut faked, 768, importance).unwrap();
+                prop_assert_eq!(bits(&faked), bits(&back), "{}", ty);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_quantized_comes_back_within_a_step(values in prop::collection::vec(-1.0f32..1.0, 512)) {
         // The widest step between neighbouring quants of values in -1..1, and half as much again for the rounding
         // of scales.
@@ -204,12 +231,22 @@ fn all_cores_give_what_one_gives() {
             dequantize(ty, &one, &mut one_back).unwrap();
             par_dequantize(ty, &one, &mut all_back).unwrap();
             assert!(one_back == all_back, "{ty}");
+            let mut faked = values.clone();
+            par_fake_quantize(ty, &mut faked, 768, importance).unwrap();
+            assert!(faked == one_back, "{ty}");
+            let error = par_quantize_measured(ty, &values, 768, importance, &mut all).unwrap();
+            assert!(one == all, "{ty}");
+            assert_eq!(error, quantize_measured(ty, &values, 768, importance, &mut one).unwrap(), "{ty}");
         }
     }
     let mut bad = values;
     (bad[250_000], bad[30_001]) = (f32::NAN, f32::INFINITY);
     let mut out = vec![0; bad.len() / 32 * 34];
     let error = par_quantize(GgmlType::Q8_0, &bad, 768, None, &mut out).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { index: 30_001, .. }), "{error}");
+    let error = par_quantize_measured(GgmlType::Q8_0, &bad, 768, None, &mut out).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { index: 30_001, .. }), "{error}");
+    let error = par_fake_quantize(GgmlType::Q8_0, &mut bad, 768, None).unwrap_err();
     assert!(matches!(error, Error::NonFinite { index: 30_001, .. }), "{error}");
 }
 
@@ -228,6 +265,14 @@ fn lengths_that_do_not_fit_are_errors_that_say_so() {
     check(GgmlType::Q4_0, 64, 32, Some(&[1.0; 31]), 36, "must be 32, a weight for each value");
     check(GgmlType::Q4_0, 32, 32, Some(&[f32::NAN; 32]), 18, "importance weight 0 is NaN");
     check(GgmlType::I32, 32, 32, None, 128, "cannot quantize to I32");
+    let mut three_blocks = [0.5f32; 96];
+    let message = fake_quantize(GgmlType::Q8_0, &mut three_blocks, 64, None).unwrap_err().to_string();
+    assert!(message.contains("whole rows of 64"), "{message}");
+    let message = QuantError::of(GgmlType::Q8_0, &three_blocks, 31, None).unwrap_err().to_string();
+    assert!(message.contains("multiple of 32"), "{message}");
+    let message =
+        quantize_measured(GgmlType::Q8_0, &three_blocks, 32, None, &mut [0; 101]).unwrap_err().to_string();
+    assert!(message.contains("must be 102"), "{message}");
 
     let mut out = [0.0f32; 32];
     let message = dequantize(GgmlType::Q8_0, &[0; 35], &mut out).unwrap_err().to_string();

@@ -3,7 +3,7 @@
 use gguf_codec::{Shape, Tensor};
 use serde_json::{Value as Json, json};
 
-use crate::cli::grouped;
+use crate::numbers::grouped;
 
 /// Values that are dequantized at a time.
 const CHUNK: usize = 1 << 20;

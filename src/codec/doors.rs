@@ -130,7 +130,7 @@ pub fn quantize_with(
     importance: Option<&[f32]>,
     out: &mut [u8],
 ) -> Result<()> {
-    let plan = Plan::new(ty, values, row_len, importance, out.len())?;
+    let plan = Plan::new(ty, values.len(), row_len, importance)?.into(out.len())?;
     for (i, (values, out)) in
         values.chunks(plan.chunk_values).zip(out.chunks_mut(plan.chunk_bytes)).enumerate()
     {
@@ -140,22 +140,23 @@ pub fn quantize_with(
 }
 
 /// A quantization whose lengths are checked, cut into chunks of whole rows.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     ty: GgmlType,
     quantize: fn(Isa, Rows<'_>, &mut [u8]),
+    values: usize,
     row_len: usize,
     importance: Option<&'a [f32]>,
-    chunk_values: usize,
-    chunk_bytes: usize,
+    pub(super) chunk_values: usize,
+    pub(super) chunk_bytes: usize,
 }
 
 impl<'a> Plan<'a> {
-    fn new(
+    /// For `values` values.
+    pub(super) fn new(
         ty: GgmlType,
-        values: &[f32],
+        values: usize,
         row_len: usize,
         importance: Option<&'a [f32]>,
-        out_len: usize,
     ) -> Result<Self> {
         let unsupported = Error::Unsupported { ty, operation: "quantize to" };
         let entry = entry(ty, "quantize to")?;
@@ -164,17 +165,12 @@ impl<'a> Plan<'a> {
             return Err(Error::NeedsImportance { ty });
         }
         let length = |what, found: usize, wanted| Err(Error::Length { what, found: found as u64, wanted });
-        if !row_len.is_multiple_of(ty.block_len()) || (row_len == 0 && !values.is_empty()) {
+        if !row_len.is_multiple_of(ty.block_len()) || (row_len == 0 && values != 0) {
             let wanted = format!("a multiple of {}, the values in a block of {ty}", ty.block_len());
             return length("the row, in values,", row_len, wanted);
         }
-        if !values.len().is_multiple_of(row_len.max(1)) {
-            return length("the input, in values,", values.len(), format!("whole rows of {row_len}"));
-        }
-        let bytes = values.len() / ty.block_len() * ty.block_bytes();
-        if out_len != bytes {
-            let wanted = format!("{bytes}, the bytes of {} values in {ty}", values.len());
-            return length("the output, in bytes,", out_len, wanted);
+        if !values.is_multiple_of(row_len.max(1)) {
+            return length("the input, in values,", values, format!("whole rows of {row_len}"));
         }
         if let Some(importance) = importance {
             if importance.len() != row_len {
@@ -189,6 +185,7 @@ impl<'a> Plan<'a> {
         Ok(Plan {
             ty,
             quantize,
+            values,
             row_len: unit,
             importance,
             chunk_values,
@@ -196,8 +193,22 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// The same plan, where `out_len` is as many bytes as the blocks have.
+    pub(super) fn into(self, out_len: usize) -> Result<Self> {
+        let Plan { ty, values, .. } = self;
+        let bytes = values / ty.block_len() * ty.block_bytes();
+        if out_len != bytes {
+            return Err(Error::Length {
+                what: "the output, in bytes,",
+                found: out_len as u64,
+                wanted: format!("{bytes}, the bytes of {values} values in {ty}"),
+            });
+        }
+        Ok(self)
+    }
+
     /// Quantizes the `index`-th chunk.
-    fn run(&self, isa: Isa, index: usize, values: &[f32], out: &mut [u8]) -> Result<()> {
+    pub(super) fn run(&self, isa: Isa, index: usize, values: &[f32], out: &mut [u8]) -> Result<()> {
         if self.ty.is_quantized() {
             check_finite(isa, "value", values, index * self.chunk_values)?;
         }
@@ -268,7 +279,7 @@ pub fn par_quantize(
 ) -> Result<()> {
     use rayon::prelude::*;
 
-    let plan = Plan::new(ty, values, row_len, importance, out.len())?;
+    let plan = Plan::new(ty, values.len(), row_len, importance)?.into(out.len())?;
     let isa = Isa::detect();
     values
         .par_chunks(plan.chunk_values)

@@ -2,6 +2,7 @@
 
 mod doors;
 mod extremes;
+mod fake_quantize;
 mod five_bits;
 mod float;
 mod format;
@@ -10,6 +11,7 @@ mod iq4;
 mod k_scales;
 mod nibbles;
 mod plain;
+mod quant_error;
 mod scale_search;
 mod table;
 mod ternary;
@@ -35,8 +37,12 @@ mod tq2_0;
 pub use doors::{dequantize, dequantize_with, quantize, quantize_with};
 #[cfg(feature = "rayon")]
 pub use doors::{par_dequantize, par_quantize};
+pub use fake_quantize::{fake_quantize, quantize_measured};
+#[cfg(feature = "rayon")]
+pub use fake_quantize::{par_fake_quantize, par_quantize_measured};
 pub use float::Float;
 pub use format::BlockFormat;
+pub use quant_error::QuantError;
 pub(crate) use table::swap_byte_order;
 pub(crate) use validate::validate;
 
