@@ -27,7 +27,7 @@ sys.path.insert(0, str(HERE / "gguf_py"))
 from ggml import Ggml  # noqa: E402
 
 # general.file_type for a model whose matrices are all of one type (llama.h's `llama_ftype`); _S for Q4_K,
-# since _M means a mixture.
+# since _M means a mixture. Without Q1_0 and Q2_0, whose values gguf-py cannot give.
 FILE_TYPES = {
     "F32": 0,
     "F16": 1,
@@ -45,7 +45,6 @@ FILE_TYPES = {
     "TQ2_0": 37,
     "MXFP4": 38,
     "NVFP4": 39,
-    "Q1_0": 40,
 }
 QUANTIZATION_VERSION = 2
 

@@ -95,10 +95,17 @@ def later_kinds():
     least = np.random.default_rng(20260901)
     # The fifth of the rounds in which Q4_K's scales and mins are improved changes them for one seed in a thousand.
     fifth = np.random.default_rng(141)
+    # The greatest of each 32 a power of two, less a few times the least that single precision can take away: there
+    # the logarithm may be rounded up to the power's.
+    logarithm = np.random.default_rng(20260902)
+    below = logarithm.uniform(-0.9, 0.9, (n // 32, 32))
+    below[:, 5] = 1 - logarithm.integers(0, 64, n // 32) * 2.0**-24
+    below *= np.ldexp(1.0, logarithm.integers(-50, 30, n // 32))[:, None]
     return {
         # Greatest values, and scales made of them, on both sides of the 1e-15 below which searches see only zeros.
         "least_magnitude": least.normal(0, 1, n) * np.repeat(magnitudes(least, n // 32, -54, -40), 32),
         "fifth_round": fifth.normal(0, 0.02, n) * np.repeat(magnitudes(fifth, n // 32, -3, 3), 32),
+        "below_power_of_two": below,
     }
 
 
