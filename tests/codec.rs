@@ -44,10 +44,7 @@ fn bits<T: Float>(values: &[T]) -> Vec<u32> {
 #[test]
 fn the_formats_of_this_version_are_there() {
     let names: Vec<_> = supported().map(GgmlType::name).collect();
-    for name in [
-        "F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64", "Q8_0", "Q4_0", "Q4_1", "Q2_K", "Q3_K",
-        "Q4_K", "Q5_K", "Q6_K", "Q8_K",
-    ] {
+    for name in GgmlType::ALL.iter().map(|ty| ty.name()) {
         assert!(names.contains(&name), "{name}");
     }
     assert!(!GgmlType::I32.can_quantize());
@@ -154,9 +151,33 @@ proptest! {
     fn what_is_quantized_comes_back_within_a_step(values in prop::collection::vec(-1.0f32..1.0, 512)) {
         // The widest step between neighbouring quants of values in -1..1, and half as much again for the rounding
         // of scales.
-        let steps = [("F16", 0.001), ("BF16", 0.008), ("Q8_0", 0.012), ("Q6_K", 0.1), ("Q4_0", 0.2),
-            ("Q4_1", 0.2), ("Q2_K", 1.0), ("Q3_K", 0.5), ("Q4_K", 0.2), ("Q5_K", 0.1), ("Q8_K", 0.012),
-            ("F32", 0.0), ("F64", 0.0)];
+        let steps = [
+            ("F32", 0.0),
+            ("F16", 0.001),
+            ("Q4_0", 0.2),
+            ("Q4_1", 0.2),
+            ("Q5_0", 0.1),
+            ("Q5_1", 0.1),
+            ("Q8_0", 0.012),
+            ("Q8_1", 0.012),
+            ("Q2_K", 1.0),
+            ("Q3_K", 0.5),
+            ("Q4_K", 0.2),
+            ("Q5_K", 0.1),
+            ("Q6_K", 0.1),
+            ("Q8_K", 0.012),
+            ("IQ4_NL", 0.3),
+            ("IQ4_XS", 0.3),
+            ("F64", 0.0),
+            ("BF16", 0.008),
+            ("TQ1_0", 0.51),
+            ("TQ2_0", 0.51),
+            ("MXFP4", 0.3),
+            ("NVFP4", 0.3),
+            // The scale is the mean magnitude, which may be far from any value's.
+            ("Q1_0", 1.01),
+            ("Q2_0", 0.51),
+        ];
         for (name, step) in steps {
             let ty: GgmlType = name.parse().unwrap();
             let mut blocks = vec![0; 512 / ty.block_len() * ty.block_bytes()];

@@ -19,14 +19,32 @@ use limits::Limit;
 use timing::{Table, measure, rate};
 
 const FORMATS: &[GgmlType] = &[
-    GgmlType::Q8_0,
     GgmlType::Q4_0,
     GgmlType::Q4_1,
-    GgmlType::Q2_K,
-    GgmlType::Q3_K,
+    GgmlType::Q5_0,
+    GgmlType::Q5_1,
+    GgmlType::Q8_0,
     GgmlType::Q4_K,
-    GgmlType::Q5_K,
     GgmlType::Q6_K,
+    GgmlType::IQ4_NL,
+    GgmlType::IQ4_XS,
+    GgmlType::TQ1_0,
+    GgmlType::TQ2_0,
+    GgmlType::MXFP4,
+    GgmlType::NVFP4,
+    GgmlType::Q1_0,
+    GgmlType::Q2_0,
+];
+
+/// Those that importance makes no difference to.
+const WITHOUT_SEARCH: [GgmlType; 7] = [
+    GgmlType::Q8_0,
+    GgmlType::TQ1_0,
+    GgmlType::TQ2_0,
+    GgmlType::MXFP4,
+    GgmlType::NVFP4,
+    GgmlType::Q1_0,
+    GgmlType::Q2_0,
 ];
 
 /// Values that fit the first or second level of cache as floats: 64 KiB.
@@ -183,7 +201,7 @@ fn quantize(ggml: Option<&Ggml>) {
     let (values, importance) = (data::normal(IN_CACHE), data::importance(ROW));
     for &ty in FORMATS {
         for importance in [None, Some(&importance[..])] {
-            if importance.is_some() && ty == GgmlType::Q8_0 {
+            if importance.is_some() && WITHOUT_SEARCH.contains(&ty) {
                 continue;
             }
             let len = IN_CACHE / ty.block_len() * ty.block_bytes();

@@ -19,7 +19,7 @@ use crate::simd::Simd;
 pub(super) use asymmetric::{Deviation, Steps, asymmetric};
 pub(super) use in_rounds::{symmetric_before_rounds, symmetric_in_rounds};
 pub(super) use positive::positive;
-pub(super) use row_weights::RowWeights;
+pub(super) use row_weights::{RowWeights, in_lanes};
 pub(super) use symmetric::{symmetric, symmetric_of_any, symmetric_quants};
 
 /// Below this magnitude a block counts as all zero.
