@@ -27,6 +27,19 @@ pub(crate) struct Number {
     pub(crate) width: usize,
 }
 
+impl Number {
+    /// The scale at the front of a block, of two bytes, and `N - 1` other numbers of two from byte `at` on.
+    pub(crate) const fn scale_and_shorts<const N: usize>(at: usize) -> [Number; N] {
+        let mut numbers = [Number { at: 0, width: 2 }; N];
+        let mut i = 1;
+        while i < N {
+            numbers[i].at = at + 2 * (i - 1);
+            i += 1;
+        }
+        numbers
+    }
+}
+
 /// Rows to quantize, already checked: whole rows of whole blocks, all values finite.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {

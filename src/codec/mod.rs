@@ -3,6 +3,7 @@
 mod doors;
 mod float;
 mod format;
+mod grid;
 mod k_scales;
 mod nibbles;
 mod plain;
@@ -10,6 +11,13 @@ mod scale_search;
 mod table;
 mod validate;
 
+mod iq1_m;
+mod iq1_s;
+mod iq2_s;
+mod iq2_xs;
+mod iq2_xxs;
+mod iq3_s;
+mod iq3_xxs;
 mod q4_0;
 mod q4_1;
 mod q4_k;
@@ -38,4 +46,11 @@ table::formats! {
     q4_1: Q4_1 as BlockQ4_1;
     q4_k: Q4_K as BlockQ4_K;
     q6_k: Q6_K as BlockQ6_K;
+    iq2_xxs: IQ2_XXS as BlockIQ2_XXS;
+    iq2_xs: IQ2_XS as BlockIQ2_XS;
+    iq3_xxs: IQ3_XXS as BlockIQ3_XXS;
+    iq1_s: IQ1_S as BlockIQ1_S;
+    iq3_s: IQ3_S as BlockIQ3_S;
+    iq2_s: IQ2_S as BlockIQ2_S;
+    iq1_m: IQ1_M as BlockIQ1_M;
 }

@@ -98,6 +98,10 @@ impl Simd for Scalar {
         a.abs()
     }
     #[inline(always)]
+    fn negate_by_bits(self, a: f32, bits: u32, first: usize) -> f32 {
+        if bits >> first & 1 == 1 { -a } else { a }
+    }
+    #[inline(always)]
     fn copy_sign(self, magnitude: f32, sign: f32) -> f32 {
         magnitude.copysign(sign)
     }

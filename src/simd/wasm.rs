@@ -176,6 +176,12 @@ impl Simd for Simd128 {
         f32x4_abs(a)
     }
     #[inline(always)]
+    fn negate_by_bits(self, a: v128, bits: u32, first: usize) -> v128 {
+        let set = v128_and(i32x4_splat((bits >> first) as i32), i32x4(1, 2, 4, 8));
+        let signs = v128_and(i32x4_ne(set, i32x4_splat(0)), i32x4_splat(i32::MIN));
+        v128_xor(a, signs)
+    }
+    #[inline(always)]
     fn copy_sign(self, magnitude: v128, sign: v128) -> v128 {
         v128_bitselect(sign, magnitude, f32x4_splat(-0.0))
     }
