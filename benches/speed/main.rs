@@ -18,8 +18,20 @@ use half::{bf16, f16};
 use limits::Limit;
 use timing::{Table, measure, rate};
 
-const FORMATS: [GgmlType; 5] =
-    [GgmlType::Q8_0, GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q4_K, GgmlType::Q6_K];
+const FORMATS: [GgmlType; 12] = [
+    GgmlType::Q8_0,
+    GgmlType::Q4_0,
+    GgmlType::Q4_1,
+    GgmlType::Q4_K,
+    GgmlType::Q6_K,
+    GgmlType::IQ2_XXS,
+    GgmlType::IQ2_XS,
+    GgmlType::IQ2_S,
+    GgmlType::IQ3_XXS,
+    GgmlType::IQ3_S,
+    GgmlType::IQ1_S,
+    GgmlType::IQ1_M,
+];
 
 /// Values that fit the first or second level of cache as floats: 64 KiB.
 const IN_CACHE: usize = 16 * 1024;
@@ -173,7 +185,7 @@ fn quantize(ggml: Option<&Ggml>) {
         &["", "importance", "Mvalues/s", "x ggml", "same bytes"],
     );
     let (values, importance) = (data::normal(IN_CACHE), data::importance(ROW));
-    for ty in FORMATS {
+    for ty in FORMATS.into_iter().filter(|ty| ty.can_quantize()) {
         for importance in [None, Some(&importance[..])] {
             if importance.is_some() && ty == GgmlType::Q8_0 {
                 continue;
