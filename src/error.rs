@@ -132,6 +132,13 @@ pub enum Error {
         operation: &'static str,
     },
 
+    /// The type has too few bits to treat all values of a row alike.
+    #[error("cannot quantize to {ty} without importance weights, one for each value of a row")]
+    NeedsImportance {
+        /// The type.
+        ty: GgmlType,
+    },
+
     /// This crate has no codec for the tensor's type yet.
     #[error("tensor '{}' cannot be dequantized: this crate has no codec for {ty} yet", tensor.escape_debug())]
     NoCodec {

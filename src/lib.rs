@@ -59,9 +59,12 @@ mod tensor;
 
 pub use byte_order::ByteOrder;
 pub use codec::formats::*;
-pub use codec::{BlockFormat, Float, dequantize, dequantize_with, quantize, quantize_with};
+pub use codec::{
+    BlockFormat, Float, QuantError, dequantize, dequantize_with, fake_quantize, quantize, quantize_measured,
+    quantize_with,
+};
 #[cfg(feature = "rayon")]
-pub use codec::{par_dequantize, par_quantize};
+pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_measured};
 #[cfg(feature = "mmap")]
 pub use container::Mapped;
 pub use container::{

@@ -15,6 +15,11 @@ fn quantizing() -> impl Iterator<Item = GgmlType> {
     GgmlType::ALL.iter().copied().filter(|ty| ty.can_quantize())
 }
 
+/// Without importance and with it, or only with it where a type needs it.
+fn ways(ty: GgmlType, importance: &[f32]) -> impl Iterator<Item = Option<&[f32]>> {
+    [None, Some(importance)].into_iter().filter(move |way| way.is_some() || !ty.needs_importance())
+}
+
 /// Floats of every exponent, with whole blocks now and then of one kind.
 fn values(len: usize) -> impl Strategy<Value = Vec<f32>> {
     let finite = any::<u32>().prop_map(|bits| {
@@ -85,7 +90,7 @@ proptest! {
         importance in prop::collection::vec(prop_oneof![Just(0.0f32), 0.0f32..10.0], 768),
     ) {
         for ty in quantizing() {
-            for importance in [None, Some(&importance[..])] {
+            for importance in ways(ty, &importance) {
                 let len = values.len() / ty.block_len() * ty.block_bytes();
                 let mut want = vec![0; len];
                 quantize_with(Isa::SCALAR, ty, &values, 768, importance, &mut want).unwrap();
@@ -104,7 +109,7 @@ proptest! {
         importance in prop::collection::vec(0.0f32..10.0, 512),
     ) {
         for ty in quantizing() {
-            for importance in [None, Some(&importance[..])] {
+            for importance in ways(ty, &importance) {
                 let row_bytes = 512 / ty.block_len() * ty.block_bytes();
                 let mut together = vec![0; 4 * row_bytes];
                 quantize(ty, &values, 512, importance, &mut together).unwrap();
@@ -113,6 +118,33 @@ proptest! {
                     quantize(ty, values, 512, importance, &mut alone).unwrap();
                     prop_assert!(alone == together, "{ty}, importance: {}", importance.is_some());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn measuring_and_faking_give_what_quantizing_and_dequantizing_give(
+        values in values(3 * 768),
+        importance in prop::collection::vec(0.0f32..10.0, 768),
+    ) {
+        for ty in quantizing() {
+            for importance in ways(ty, &importance) {
+                let mut blocks = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+                let mut back = vec![0.0f32; values.len()];
+                quantize(ty, &values, 768, importance, &mut blocks).unwrap();
+                dequantize(ty, &blocks, &mut back).unwrap();
+                let want = QuantError::between(&values, &back).unwrap();
+
+                let mut measured = vec![0; blocks.len()];
+                let error = quantize_measured(ty, &values, 768, importance, &mut measured).unwrap();
+                prop_assert!(measured == blocks, "{ty}");
+                // Compared as text: NaN is not equal to itself.
+                prop_assert_eq!(format!("{:?}", error), format!("{:?}", want), "{}", ty);
+                let error = QuantError::of(ty, &values, 768, importance).unwrap();
+                prop_assert_eq!(format!("{:?}", error), format!("{:?}", want), "{}", ty);
+                let mut faked = values.clone();
+                fake_quantize(ty, &mut faked, 768, importance).unwrap();
+                prop_assert_eq!(bits(&faked), bits(&back), "{}", ty);
             }
         }
     }
@@ -142,7 +174,7 @@ proptest! {
         values[at] = bad;
         for ty in quantizing() {
             let mut out = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
-            let result = quantize(ty, &values, 4096, None, &mut out);
+            let result = quantize(ty, &values, 4096, Some(&[1.0; 4096]), &mut out);
             if ty.is_quantized() {
                 let Err(Error::NonFinite { index, value, .. }) = result else { panic!("{ty}: {result:?}") };
                 prop_assert_eq!(index, at);
@@ -164,7 +196,7 @@ fn all_cores_give_what_one_gives() {
         (0..300_000 / 768 * 768).map(|i| ((i % 1009 * 7919 % 1009) as f32 - 500.0) / 300.0).collect();
     let importance: Vec<f32> = (0..768).map(|i| (i % 13) as f32).collect();
     for ty in quantizing() {
-        for importance in [None, Some(&importance[..])] {
+        for importance in ways(ty, &importance) {
             let mut one = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
             let mut all = one.clone();
             quantize(ty, &values, 768, importance, &mut one).unwrap();
@@ -175,12 +207,22 @@ fn all_cores_give_what_one_gives() {
             dequantize(ty, &one, &mut one_back).unwrap();
             par_dequantize(ty, &one, &mut all_back).unwrap();
             assert!(one_back == all_back, "{ty}");
+            let mut faked = values.clone();
+            par_fake_quantize(ty, &mut faked, 768, importance).unwrap();
+            assert!(faked == one_back, "{ty}");
+            let error = par_quantize_measured(ty, &values, 768, importance, &mut all).unwrap();
+            assert!(one == all, "{ty}");
+            assert_eq!(error, quantize_measured(ty, &values, 768, importance, &mut one).unwrap(), "{ty}");
         }
     }
     let mut bad = values;
     (bad[250_000], bad[30_001]) = (f32::NAN, f32::INFINITY);
     let mut out = vec![0; bad.len() / 32 * 34];
     let error = par_quantize(GgmlType::Q8_0, &bad, 768, None, &mut out).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { index: 30_001, .. }), "{error}");
+    let error = par_quantize_measured(GgmlType::Q8_0, &bad, 768, None, &mut out).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { index: 30_001, .. }), "{error}");
+    let error = par_fake_quantize(GgmlType::Q8_0, &mut bad, 768, None).unwrap_err();
     assert!(matches!(error, Error::NonFinite { index: 30_001, .. }), "{error}");
 }
 
@@ -199,6 +241,14 @@ fn lengths_that_do_not_fit_are_errors_that_say_so() {
     check(GgmlType::Q4_0, 64, 32, Some(&[1.0; 31]), 36, "must be 32, a weight for each value");
     check(GgmlType::Q4_0, 32, 32, Some(&[f32::NAN; 32]), 18, "importance weight 0 is NaN");
     check(GgmlType::I32, 32, 32, None, 128, "cannot quantize to I32");
+    let mut three_blocks = [0.5f32; 96];
+    let message = fake_quantize(GgmlType::Q8_0, &mut three_blocks, 64, None).unwrap_err().to_string();
+    assert!(message.contains("whole rows of 64"), "{message}");
+    let message = QuantError::of(GgmlType::Q8_0, &three_blocks, 31, None).unwrap_err().to_string();
+    assert!(message.contains("multiple of 32"), "{message}");
+    let message =
+        quantize_measured(GgmlType::Q8_0, &three_blocks, 32, None, &mut [0; 101]).unwrap_err().to_string();
+    assert!(message.contains("must be 102"), "{message}");
 
     let mut out = [0.0f32; 32];
     let message = dequantize(GgmlType::Q8_0, &[0; 35], &mut out).unwrap_err().to_string();

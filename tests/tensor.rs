@@ -12,7 +12,7 @@ fn values() -> Vec<f32> {
 
 fn blocks(ty: GgmlType) -> Vec<u8> {
     let mut blocks = vec![0; 3 * ROW / ty.block_len() * ty.block_bytes()];
-    quantize(ty, &values(), ROW, None, &mut blocks).unwrap();
+    quantize(ty, &values(), ROW, Some(&[1.0; ROW]), &mut blocks).unwrap();
     blocks
 }
 

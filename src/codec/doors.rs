@@ -20,6 +20,12 @@ impl GgmlType {
     pub fn can_quantize(self) -> bool {
         find(self).is_some_and(|entry| entry.quantize.is_some())
     }
+
+    /// Whether [`quantize`] to this type needs importance weights: true of IQ2_XXS, IQ2_XS and IQ1_S, which have too
+    /// few bits to treat all values alike.
+    pub fn needs_importance(self) -> bool {
+        find(self).is_some_and(|entry| entry.needs_importance)
+    }
 }
 
 fn entry(ty: GgmlType, operation: &'static str) -> Result<&'static Entry> {
@@ -91,7 +97,8 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 ///
 /// `values` holds whole rows of `row_len` values, and `out` takes exactly their blocks. `importance`, from an
 /// importance matrix, weighs the values of a row against each other (`row_len` weights, the same for every row);
-/// formats without a search (plain types, Q8_0) do not use it. The bytes equal those of ggml's
+/// formats without a search (plain types, Q8_0) do not use it, and a few
+/// [cannot do without](GgmlType::needs_importance). The bytes equal those of ggml's
 /// `ggml_quantize_chunk`, on every machine.
 ///
 /// NaN and infinity: plain floats keep them. A quantized block cannot hold one, so they are an error that gives
@@ -100,7 +107,7 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Length`] where the lengths do not fit each other or rows are not whole blocks; [`Error::NonFinite`];
-/// [`Error::Unsupported`] for integers and types without a codec. On an error `out` may be partly written.
+/// [`Error::NeedsImportance`]; [`Error::Unsupported`] for integers and types without a codec. On an error `out` may be partly written.
 pub fn quantize(
     ty: GgmlType,
     values: &[f32],
@@ -123,7 +130,7 @@ pub fn quantize_with(
     importance: Option<&[f32]>,
     out: &mut [u8],
 ) -> Result<()> {
-    let plan = Plan::new(ty, values, row_len, importance, out.len())?;
+    let plan = Plan::new(ty, values.len(), row_len, importance)?.into(out.len())?;
     for (i, (values, out)) in
         values.chunks(plan.chunk_values).zip(out.chunks_mut(plan.chunk_bytes)).enumerate()
     {
@@ -133,37 +140,37 @@ pub fn quantize_with(
 }
 
 /// A quantization whose lengths are checked, cut into chunks of whole rows.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     ty: GgmlType,
     quantize: fn(Isa, Rows<'_>, &mut [u8]),
+    values: usize,
     row_len: usize,
     importance: Option<&'a [f32]>,
-    chunk_values: usize,
-    chunk_bytes: usize,
+    pub(super) chunk_values: usize,
+    pub(super) chunk_bytes: usize,
 }
 
 impl<'a> Plan<'a> {
-    fn new(
+    /// For `values` values.
+    pub(super) fn new(
         ty: GgmlType,
-        values: &[f32],
+        values: usize,
         row_len: usize,
         importance: Option<&'a [f32]>,
-        out_len: usize,
     ) -> Result<Self> {
         let unsupported = Error::Unsupported { ty, operation: "quantize to" };
-        let quantize = entry(ty, "quantize to")?.quantize.ok_or(unsupported)?;
+        let entry = entry(ty, "quantize to")?;
+        let quantize = entry.quantize.ok_or(unsupported)?;
+        if entry.needs_importance && importance.is_none() {
+            return Err(Error::NeedsImportance { ty });
+        }
         let length = |what, found: usize, wanted| Err(Error::Length { what, found: found as u64, wanted });
-        if !row_len.is_multiple_of(ty.block_len()) || (row_len == 0 && !values.is_empty()) {
+        if !row_len.is_multiple_of(ty.block_len()) || (row_len == 0 && values != 0) {
             let wanted = format!("a multiple of {}, the values in a block of {ty}", ty.block_len());
             return length("the row, in values,", row_len, wanted);
         }
-        if !values.len().is_multiple_of(row_len.max(1)) {
-            return length("the input, in values,", values.len(), format!("whole rows of {row_len}"));
-        }
-        let bytes = values.len() / ty.block_len() * ty.block_bytes();
-        if out_len != bytes {
-            let wanted = format!("{bytes}, the bytes of {} values in {ty}", values.len());
-            return length("the output, in bytes,", out_len, wanted);
+        if !values.is_multiple_of(row_len.max(1)) {
+            return length("the input, in values,", values, format!("whole rows of {row_len}"));
         }
         if let Some(importance) = importance {
             if importance.len() != row_len {
@@ -178,6 +185,7 @@ impl<'a> Plan<'a> {
         Ok(Plan {
             ty,
             quantize,
+            values,
             row_len: unit,
             importance,
             chunk_values,
@@ -185,8 +193,22 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// The same plan, where `out_len` is as many bytes as the blocks have.
+    pub(super) fn into(self, out_len: usize) -> Result<Self> {
+        let Plan { ty, values, .. } = self;
+        let bytes = values / ty.block_len() * ty.block_bytes();
+        if out_len != bytes {
+            return Err(Error::Length {
+                what: "the output, in bytes,",
+                found: out_len as u64,
+                wanted: format!("{bytes}, the bytes of {values} values in {ty}"),
+            });
+        }
+        Ok(self)
+    }
+
     /// Quantizes the `index`-th chunk.
-    fn run(&self, isa: Isa, index: usize, values: &[f32], out: &mut [u8]) -> Result<()> {
+    pub(super) fn run(&self, isa: Isa, index: usize, values: &[f32], out: &mut [u8]) -> Result<()> {
         if self.ty.is_quantized() {
             check_finite(isa, "value", values, index * self.chunk_values)?;
         }
@@ -257,7 +279,7 @@ pub fn par_quantize(
 ) -> Result<()> {
     use rayon::prelude::*;
 
-    let plan = Plan::new(ty, values, row_len, importance, out.len())?;
+    let plan = Plan::new(ty, values.len(), row_len, importance)?.into(out.len())?;
     let isa = Isa::detect();
     values
         .par_chunks(plan.chunk_values)

@@ -58,6 +58,9 @@ pub(crate) trait Codec: BlockFormat {
     /// Whether values can become blocks. Integers cannot: GGUF gives them no scale.
     const QUANTIZES: bool = true;
 
+    /// Whether values become blocks only with importance weights: at so few bits ggml refuses without.
+    const NEEDS_IMPORTANCE: bool = false;
+
     /// Blocks to values: `out` has exactly the values of `blocks`.
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[Self::Block], out: &mut [T]);
 

@@ -1,12 +1,14 @@
 //! The block formats, one file each, and the one table that finds them by [`GgmlType`](crate::GgmlType).
 
 mod doors;
+mod fake_quantize;
 mod float;
 mod format;
 mod grid;
 mod k_scales;
 mod nibbles;
 mod plain;
+mod quant_error;
 mod scale_search;
 mod table;
 mod validate;
@@ -27,8 +29,12 @@ mod q8_0;
 pub use doors::{dequantize, dequantize_with, quantize, quantize_with};
 #[cfg(feature = "rayon")]
 pub use doors::{par_dequantize, par_quantize};
+pub use fake_quantize::{fake_quantize, quantize_measured};
+#[cfg(feature = "rayon")]
+pub use fake_quantize::{par_fake_quantize, par_quantize_measured};
 pub use float::Float;
 pub use format::BlockFormat;
+pub use quant_error::QuantError;
 pub(crate) use table::swap_byte_order;
 pub(crate) use validate::validate;
 

@@ -42,6 +42,7 @@ pub(crate) struct Entry {
     pub(crate) to_bf16: fn(Isa, Stores, &[u8], &mut [half::bf16]),
     /// `None` where values cannot become blocks.
     pub(crate) quantize: Option<fn(Isa, Rows<'_>, &mut [u8])>,
+    pub(crate) needs_importance: bool,
 }
 
 impl Entry {
@@ -52,6 +53,7 @@ impl Entry {
             to_f16: dequantize::<C, half::f16>,
             to_bf16: dequantize::<C, half::bf16>,
             quantize: if C::QUANTIZES { Some(quantize::<C>) } else { None },
+            needs_importance: C::NEEDS_IMPORTANCE,
         }
     }
 }

@@ -11,6 +11,8 @@ use libloading::{Library, Symbol};
 type QuantizeChunk = unsafe extern "C" fn(c_int, *const f32, *mut c_void, i64, i64, i64, *const f32) -> usize;
 /// `void dequantize_row_q4_K(const block_q4_K *, float *, int64_t)` and its like, of `ggml-quants.h`.
 type DequantizeRow = unsafe extern "C" fn(*const c_void, *mut f32, i64);
+/// `void quantize_row_q8_K_ref(const float *, block_q8_K *, int64_t)` and its like, of `ggml-quants.h`.
+type QuantizeRow = unsafe extern "C" fn(*const f32, *mut c_void, i64);
 /// `struct gguf_init_params` of `gguf.h`.
 #[repr(C)]
 struct InitParams {
@@ -43,6 +45,20 @@ impl Ggml {
         assert!(importance.is_none_or(|weights| weights.len() == row_len));
         let rows = values.len() / row_len;
         let mut out = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+        // Activations' types, which ggml_quantize_chunk refuses: what it would do for others.
+        let activations = match ty {
+            GgmlType::Q8_1 => Some("quantize_row_q8_1_ref"),
+            GgmlType::Q8_K => Some("quantize_row_q8_K_ref"),
+            _ => None,
+        };
+        if let Some(name) = activations {
+            let mut aligned = vec![0u64; out.len().div_ceil(8)];
+            let function: Symbol<'_, QuantizeRow> = self.symbol(name);
+            // SAFETY: ggml reads all of `values` and writes their blocks, the length of `out` and not more than that
+            // of `aligned`, at an address aligned for any of its structs.
+            unsafe { function(values.as_ptr(), aligned.as_mut_ptr().cast(), values.len() as i64) };
+            return bytemuck::cast_slice(&aligned)[..out.len()].to_vec();
+        }
         let weights = importance.map_or(std::ptr::null(), <[f32]>::as_ptr);
         let function: Symbol<'_, QuantizeChunk> = self.symbol("ggml_quantize_chunk");
         // SAFETY: ggml reads `rows * row_len` values, which is all of `values`, and `row_len` weights unless
@@ -65,6 +81,12 @@ impl Ggml {
     /// The values of `blocks`, whole blocks of `ty`.
     pub(crate) fn dequantize(&self, ty: GgmlType, blocks: &[u8]) -> Vec<f32> {
         assert_eq!(blocks.len() % ty.block_bytes(), 0);
+        if ty == GgmlType::Q8_1 {
+            // ggml has no function for it. Without its sum it is a block of Q8_0.
+            let without_sum = |block: &[u8]| [&block[..2], &block[4..]].concat();
+            let blocks: Vec<u8> = blocks.chunks(ty.block_bytes()).flat_map(without_sum).collect();
+            return self.dequantize(GgmlType::Q8_0, &blocks);
+        }
         // ggml's structs hold 16-bit numbers, and a Vec<u8> may lie at any address.
         let mut aligned = vec![0u64; blocks.len().div_ceil(8)];
         bytemuck::cast_slice_mut(&mut aligned)[..blocks.len()].copy_from_slice(blocks);

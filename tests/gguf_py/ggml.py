@@ -13,6 +13,16 @@ class _InitParams(ctypes.Structure):
     _fields_ = [("no_alloc", c_bool), ("ctx", POINTER(c_void_p))]
 
 
+# gguf-py counts the two numbers of Q8_1 as four bytes each.
+SIZES = GGML_QUANT_SIZES | {GGMLQuantizationType.Q8_1: (32, 36)}
+
+# Activations' types, which ggml_quantize_chunk refuses.
+ACTIVATIONS = {
+    GGMLQuantizationType.Q8_1: "quantize_row_q8_1_ref",
+    GGMLQuantizationType.Q8_K: "quantize_row_q8_K_ref",
+}
+
+
 class Ggml:
     """The library at `path`, usually $GGML_BASE_SO."""
 
@@ -35,8 +45,13 @@ class Ggml:
         """The bytes of `values`, a float32 matrix, each row weighted by `importance`; a row of bytes for each."""
         values = np.ascontiguousarray(values, dtype=np.float32)
         rows, row_len = values.shape
-        block_len, block_bytes = GGML_QUANT_SIZES[ty]
+        block_len, block_bytes = SIZES[ty]
         out = np.zeros((rows, row_len // block_len * block_bytes), dtype=np.uint8)
+        if ty in ACTIVATIONS:
+            function = getattr(self.lib, ACTIVATIONS[ty])
+            function.argtypes, function.restype = [c_void_p, c_void_p, c_int64], None
+            function(values.ctypes.data, out.ctypes.data, values.size)
+            return out
         weights = None
         if importance is not None:
             assert importance.dtype == np.float32 and importance.shape == (row_len,)
@@ -49,7 +64,11 @@ class Ggml:
     def dequantize(self, ty, data):
         """The float32 values of `data`, bytes that hold whole blocks."""
         data = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
-        block_len, block_bytes = GGML_QUANT_SIZES[ty]
+        block_len, block_bytes = SIZES[ty]
+        if ty == GGMLQuantizationType.Q8_1:
+            # ggml has no function for it. Without its sum it is a block of Q8_0.
+            without_sum = np.delete(data.reshape(-1, block_bytes), [2, 3], axis=1)
+            return self.dequantize(GGMLQuantizationType.Q8_0, without_sum)
         out = np.zeros(data.size // block_bytes * block_len, dtype=np.float32)
         name = {
             GGMLQuantizationType.F16: "ggml_fp16_to_fp32_row",

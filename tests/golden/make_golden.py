@@ -10,14 +10,24 @@ import pathlib
 import sys
 
 import numpy as np
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as Type
+from gguf import GGMLQuantizationType as Type
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "gguf_py"))
-from ggml import Ggml  # noqa: E402
+from ggml import SIZES, Ggml  # noqa: E402
 
 # A format that floats can be turned into needs its place here; tests/golden.rs fails without.
-TYPES = [Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q4_K, Type.Q6_K]
+TYPES = [
+    Type.F16,
+    Type.Q4_0,
+    Type.Q4_1,
+    Type.Q8_0,
+    Type.Q4_K,
+    Type.Q6_K,
+    Type.BF16,
+]
+# ggml ends the process when it is asked for one of them without importance.
+NEED_IMPORTANCE = {Type.IQ2_XXS, Type.IQ2_XS, Type.IQ1_S}
 ROW_LEN, ROWS = 512, 2
 # Rows that are whole blocks of 32 and not of 64 or 256: an odd number of blocks.
 SHORT_ROW_LEN = 96
@@ -81,9 +91,10 @@ def later_kinds():
     }
 
 
-def random_blocks(rng, ggml, ty):
+def random_blocks(ggml, ty):
     """Blocks of random bytes, bit patterns that no quantizer writes, whose values are finite."""
-    block_len, block_bytes = GGML_QUANT_SIZES[ty]
+    rng = np.random.default_rng([20260801, ty])  # a format's do not change when another is added
+    block_len, block_bytes = SIZES[ty]
     count = 512 if block_len == 1 else max(2048 // block_len, 16)
     blocks = rng.integers(0, 256, (count, block_bytes), dtype=np.uint8)
     while True:
@@ -133,16 +144,16 @@ def main():
 
     lines = ["format\tkind\timportance\trow_len\trows\tvalues\tbytes\tbytes_len\thash"]
     for ty in TYPES:
-        block_len, _ = GGML_QUANT_SIZES[ty]
+        block_len, _ = SIZES[ty]
         cases = Cases(ggml, ty)
         for index, (kind, values) in enumerate(inputs.items()):
             for row_len in [ROW_LEN] + [SHORT_ROW_LEN] * (block_len == 32):
                 matrix = values[: row_len * ROWS].reshape(ROWS, row_len)
-                for weighted in [0, 1]:
+                for weighted in [1] if ty in NEED_IMPORTANCE else [0, 1]:
                     weights = importance[:row_len].copy() if weighted else None
                     data = ggml.quantize(ty, matrix, weights).tobytes()
                     cases.add(kind, weighted, row_len, ROWS, index * ROW_LEN * ROWS, data)
-        blocks = random_blocks(rng, ggml, ty)
+        blocks = random_blocks(ggml, ty)
         cases.add("random_bytes", 0, block_len, len(blocks), "-", blocks.tobytes())
         (HERE / f"{ty.name.lower()}.bin").write_bytes(cases.stored)
         lines += cases.lines

@@ -1,0 +1,167 @@
+//! Quantizing and dequantizing in one pass: what quantization does to values, with or without keeping the blocks.
+
+use super::doors::{Plan, dequantize_with};
+use super::quant_error::QuantError;
+use crate::simd::Isa;
+use crate::{GgmlType, Result};
+
+/// Replaces rows of floats by what they become when they are quantized to `ty` and back, without keeping the blocks.
+///
+/// This is the forward pass of quantization-aware training; its gradient is taken as 1 (straight through). `values`
+/// holds whole rows of `row_len` values, and `importance` weighs a row's values as in
+/// [`quantize`](crate::quantize). The result has the bits of `quantize` followed by
+/// [`dequantize`](crate::dequantize).
+///
+/// ```
+/// use gguf_codec::{GgmlType, fake_quantize};
+/// let mut weights: Vec<f32> = (0..512).map(|i| (i as f32 * 0.1).sin()).collect();
+/// fake_quantize(GgmlType::Q4_K, &mut weights, 256, None)?;
+/// let once = weights.clone();
+/// assert!((once[5] - 0.5f32.sin()).abs() < 0.1);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`quantize`](crate::quantize). On [`Error::NonFinite`](crate::Error::NonFinite) the values some thousand places
+/// before the index may be replaced already; other errors leave all as they were.
+pub fn fake_quantize(
+    ty: GgmlType,
+    values: &mut [f32],
+    row_len: usize,
+    importance: Option<&[f32]>,
+) -> Result<()> {
+    let plan = Plan::new(ty, values.len(), row_len, importance)?;
+    let mut there_and_back = ThereAndBack::new(ty, &plan);
+    for (i, values) in values.chunks_mut(plan.chunk_values).enumerate() {
+        there_and_back.replace(i, values)?;
+    }
+    Ok(())
+}
+
+/// [`fake_quantize`] on all cores.
+///
+/// # Errors
+/// As [`fake_quantize`]; of several errors the first, but any other values may be replaced already.
+#[cfg(feature = "rayon")]
+pub fn par_fake_quantize(
+    ty: GgmlType,
+    values: &mut [f32],
+    row_len: usize,
+    importance: Option<&[f32]>,
+) -> Result<()> {
+    use rayon::prelude::*;
+
+    let plan = Plan::new(ty, values.len(), row_len, importance)?;
+    values
+        .par_chunks_mut(plan.chunk_values)
+        .enumerate()
+        .map_init(
+            || ThereAndBack::new(ty, &plan),
+            |there_and_back, (i, values)| there_and_back.replace(i, values),
+        )
+        .find_first(Result::is_err)
+        .unwrap_or(Ok(()))
+}
+
+/// [`quantize`](crate::quantize), and the error of what was written, measured while it is in the cache.
+///
+/// # Errors
+/// As [`quantize`](crate::quantize).
+pub fn quantize_measured(
+    ty: GgmlType,
+    values: &[f32],
+    row_len: usize,
+    importance: Option<&[f32]>,
+    out: &mut [u8],
+) -> Result<QuantError> {
+    let plan = Plan::new(ty, values.len(), row_len, importance)?.into(out.len())?;
+    let mut there_and_back = ThereAndBack::new(ty, &plan);
+    let mut error = QuantError::default();
+    for (i, (values, out)) in
+        values.chunks(plan.chunk_values).zip(out.chunks_mut(plan.chunk_bytes)).enumerate()
+    {
+        error += there_and_back.measure(i, values, out)?;
+    }
+    Ok(error)
+}
+
+/// [`quantize_measured`] on all cores: the same bytes, the same error to the last bit.
+///
+/// # Errors
+/// As [`quantize_measured`].
+#[cfg(feature = "rayon")]
+pub fn par_quantize_measured(
+    ty: GgmlType,
+    values: &[f32],
+    row_len: usize,
+    importance: Option<&[f32]>,
+    out: &mut [u8],
+) -> Result<QuantError> {
+    use rayon::prelude::*;
+
+    let plan = Plan::new(ty, values.len(), row_len, importance)?.into(out.len())?;
+    let parts: Vec<Result<QuantError>> = values
+        .par_chunks(plan.chunk_values)
+        .zip(out.par_chunks_mut(plan.chunk_bytes))
+        .enumerate()
+        .map_init(
+            || ThereAndBack::new(ty, &plan),
+            |there_and_back, (i, (values, out))| there_and_back.measure(i, values, out),
+        )
+        .collect();
+    parts.into_iter().sum()
+}
+
+impl QuantError {
+    /// What quantizing rows of floats to `ty` would cost, without keeping the blocks. The arguments are those of
+    /// [`quantize`](crate::quantize).
+    ///
+    /// # Errors
+    /// As [`quantize`](crate::quantize).
+    pub fn of(
+        ty: GgmlType,
+        values: &[f32],
+        row_len: usize,
+        importance: Option<&[f32]>,
+    ) -> Result<QuantError> {
+        let plan = Plan::new(ty, values.len(), row_len, importance)?;
+        let mut there_and_back = ThereAndBack::new(ty, &plan);
+        let mut blocks = Vec::new();
+        let mut error = QuantError::default();
+        for (i, values) in values.chunks(plan.chunk_values).enumerate() {
+            blocks.resize(values.len() / ty.block_len() * ty.block_bytes(), 0);
+            error += there_and_back.measure(i, values, &mut blocks)?;
+        }
+        Ok(error)
+    }
+}
+
+/// A plan, and memory for a chunk of it.
+struct ThereAndBack<'a> {
+    isa: Isa,
+    ty: GgmlType,
+    plan: &'a Plan<'a>,
+    blocks: Vec<u8>,
+    restored: Vec<f32>,
+}
+
+impl<'a> ThereAndBack<'a> {
+    fn new(ty: GgmlType, plan: &'a Plan<'a>) -> Self {
+        ThereAndBack { isa: Isa::detect(), ty, plan, blocks: Vec::new(), restored: Vec::new() }
+    }
+
+    /// The `index`-th chunk.
+    fn replace(&mut self, index: usize, values: &mut [f32]) -> Result<()> {
+        self.blocks.resize(values.len() / self.ty.block_len() * self.ty.block_bytes(), 0);
+        self.plan.run(self.isa, index, values, &mut self.blocks)?;
+        dequantize_with(self.isa, self.ty, &self.blocks, values)
+    }
+
+    /// The `index`-th chunk.
+    fn measure(&mut self, index: usize, values: &[f32], out: &mut [u8]) -> Result<QuantError> {
+        self.plan.run(self.isa, index, values, out)?;
+        self.restored.resize(values.len(), 0.0);
+        dequantize_with(self.isa, self.ty, out, &mut self.restored)?;
+        Ok(QuantError::measure(self.isa, values, &self.restored))
+    }
+}
