@@ -396,4 +396,46 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
     fn trunc(self, a: __m256) -> __m256i {
         registers!(_mm256_cvttps_epi32(a))
     }
+
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: __m256i) -> __m256 {
+        let (low, high) = (self.load(&table[..8]), self.load(&table[8..]));
+        registers!({
+            // The permutation reads the three lowest bits; the fourth, moved to the sign, chooses the half.
+            let from_low = _mm256_permutevar8x32_ps(low, index);
+            let from_high = _mm256_permutevar8x32_ps(high, index);
+            let fourth = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));
+            _mm256_blendv_ps(from_low, from_high, fourth)
+        })
+    }
+    #[inline(always)]
+    fn lookup4(self, table: &[f32; 4], index: __m256i) -> __m256 {
+        // SAFETY: SSE is part of x86-64; the array has the 16 bytes read, and the load asks for no alignment.
+        let table = unsafe { _mm_loadu_ps(table.as_ptr()) };
+        registers!(_mm256_permutevar_ps(_mm256_set_m128(table, table), index))
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: __m256i) -> __m256 {
+        // The permutation reads the three lowest bits.
+        registers!(_mm256_permutevar8x32_ps(self.load(table), index))
+    }
+    #[inline(always)]
+    fn mask(self, bits: u32) -> __m256 {
+        registers!({
+            let one_each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let found = _mm256_and_si256(_mm256_set1_epi32(bits as i32), one_each);
+            _mm256_castsi256_ps(_mm256_cmpeq_epi32(found, one_each))
+        })
+    }
+    #[inline(always)]
+    fn mask_bits(self, mask: __m256) -> u32 {
+        registers!(_mm256_movemask_ps(mask)) as u32
+    }
+    #[inline(always)]
+    fn two_bits(self, bits: u64) -> __m256i {
+        registers!({
+            let shifts = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
+            _mm256_srlv_epi32(_mm256_set1_epi32(bits as i32), shifts)
+        })
+    }
 }

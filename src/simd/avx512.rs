@@ -361,4 +361,39 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
     fn trunc(self, a: __m512) -> __m512i {
         registers!(_mm512_cvttps_epi32(a))
     }
+
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: __m512i) -> __m512 {
+        // The permutation reads the four lowest bits.
+        let table = self.load(table);
+        registers!(_mm512_permutexvar_ps(index, table))
+    }
+    #[inline(always)]
+    fn lookup4(self, table: &[f32; 4], index: __m512i) -> __m512 {
+        // SAFETY: SSE is part of x86-64; the array has the 16 bytes read, and the load asks for no alignment.
+        let table = unsafe { _mm_loadu_ps(table.as_ptr()) };
+        registers!(_mm512_permutevar_ps(_mm512_broadcast_f32x4(table), index))
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: __m512i) -> __m512 {
+        // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
+        let table = unsafe { _mm256_loadu_ps(table.as_ptr()) };
+        // The permutation reads the four lowest bits, of which the highest chooses between two copies of the table.
+        registers!(_mm512_permutexvar_ps(index, _mm512_broadcast_f32x8(table)))
+    }
+    #[inline(always)]
+    fn mask(self, bits: u32) -> __mmask16 {
+        bits as __mmask16
+    }
+    #[inline(always)]
+    fn mask_bits(self, mask: __mmask16) -> u32 {
+        u32::from(mask)
+    }
+    #[inline(always)]
+    fn two_bits(self, bits: u64) -> __m512i {
+        registers!({
+            let shifts = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            _mm512_srlv_epi32(_mm512_set1_epi32(bits as i32), shifts)
+        })
+    }
 }

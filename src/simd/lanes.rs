@@ -76,6 +76,11 @@ pub(crate) trait Simd: Copy {
         }
         self.load_u8(&bytes)
     }
+    /// Widens `LANES` unsigned 16-bit numbers given as little-endian bytes.
+    #[inline(always)]
+    fn load_u16(self, from: &[[u8; 2]]) -> Self::I {
+        self.shr::<16>(self.bits(self.load_bf16(from)))
+    }
     /// Widens `LANES` half floats given as little-endian bytes.
     fn load_f16(self, from: &[[u8; 2]]) -> Self::F;
     /// Widens `LANES` bfloats given as little-endian bytes.
@@ -174,6 +179,21 @@ pub(crate) trait Simd: Copy {
     fn as_floats(self, a: Self::I) -> Self::F;
     /// Rounds toward zero; NaN and what an `i32` cannot hold give `i32::MIN`, as x86 does.
     fn trunc(self, a: Self::F) -> Self::I;
+
+    // Small tables and packed bits.
+
+    /// Lane `j` is `table[index[j] & 15]`.
+    fn lookup(self, table: &[f32; 16], index: Self::I) -> Self::F;
+    /// Lane `j` is `table[index[j] & 3]`.
+    fn lookup4(self, table: &[f32; 4], index: Self::I) -> Self::F;
+    /// Lane `j` is `table[index[j] & 7]`.
+    fn lookup8(self, table: &[f32; 8], index: Self::I) -> Self::F;
+    /// Lane `j` is bit `j`.
+    fn mask(self, bits: u32) -> Self::M;
+    /// Bit `j` is lane `j`; bits beyond the lanes are 0.
+    fn mask_bits(self, mask: Self::M) -> u32;
+    /// Lane `j` is `bits >> 2 * j` in its two lowest bits; the bits above them may be anything.
+    fn two_bits(self, bits: u64) -> Self::I;
 
     /// Makes NaNs quiet, which otherwise keep their bits. (Arithmetic does it too, but `a * 1.0` is optimized away.)
     #[inline(always)]

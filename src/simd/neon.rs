@@ -40,6 +40,26 @@ macro_rules! four {
     };
 }
 
+const fn lanes_of(lanes: [i32; 4]) -> int32x4_t {
+    // SAFETY: both are 16 bytes, of which any are valid.
+    unsafe { std::mem::transmute(lanes) }
+}
+
+const ONE_BIT_EACH: uint32x4_t = {
+    // SAFETY: both are 16 bytes, of which any are valid.
+    unsafe { std::mem::transmute([1u32, 2, 4, 8]) }
+};
+
+/// The places of each float's four bytes in a table, for lanes that number its floats (below 64).
+#[inline(always)]
+fn byte_places(proof: Neon, index: int32x4_t) -> uint8x16_t {
+    let _ = proof;
+    registers!({
+        let first = vmulq_n_s32(index, 0x0404_0404);
+        vreinterpretq_u8_s32(vaddq_s32(first, vdupq_n_s32(0x0302_0100)))
+    })
+}
+
 impl Simd for Neon {
     type F = float32x4_t;
     type I = int32x4_t;
@@ -306,5 +326,47 @@ impl Simd for Neon {
             let in_range = vcltq_f32(a, vdupq_n_f32(2_147_483_648.0));
             vbslq_s32(in_range, vcvtq_s32_f32(a), vdupq_n_s32(i32::MIN))
         })
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: int32x4_t) -> float32x4_t {
+        let quarters = table.as_chunks::<4>().0;
+        let bytes = registers!(uint8x16x4_t(
+            vreinterpretq_u8_f32(self.load(&quarters[0])),
+            vreinterpretq_u8_f32(self.load(&quarters[1])),
+            vreinterpretq_u8_f32(self.load(&quarters[2])),
+            vreinterpretq_u8_f32(self.load(&quarters[3])),
+        ));
+        let at = byte_places(self, self.and(index, self.splat_i(15)));
+        registers!(vreinterpretq_f32_u8(vqtbl4q_u8(bytes, at)))
+    }
+    #[inline(always)]
+    fn lookup4(self, table: &[f32; 4], index: int32x4_t) -> float32x4_t {
+        let at = byte_places(self, self.and(index, self.splat_i(3)));
+        let table = self.load(table);
+        registers!(vreinterpretq_f32_u8(vqtbl1q_u8(vreinterpretq_u8_f32(table), at)))
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: int32x4_t) -> float32x4_t {
+        let at = byte_places(self, self.and(index, self.splat_i(7)));
+        let (low, high) = (self.load(&table[..4]), self.load(&table[4..]));
+        registers!({
+            let bytes = uint8x16x2_t(vreinterpretq_u8_f32(low), vreinterpretq_u8_f32(high));
+            vreinterpretq_f32_u8(vqtbl2q_u8(bytes, at))
+        })
+    }
+    #[inline(always)]
+    fn mask(self, bits: u32) -> uint32x4_t {
+        registers!(vtstq_u32(vdupq_n_u32(bits), ONE_BIT_EACH))
+    }
+    #[inline(always)]
+    fn mask_bits(self, mask: uint32x4_t) -> u32 {
+        registers!(vaddvq_u32(vandq_u32(mask, ONE_BIT_EACH)))
+    }
+    #[inline(always)]
+    fn two_bits(self, bits: u64) -> int32x4_t {
+        // Left by a negative number is right.
+        const SHIFTS: int32x4_t = lanes_of([0, -2, -4, -6]);
+        registers!(vreinterpretq_s32_u32(vshlq_u32(vdupq_n_u32(bits as u32), SHIFTS)))
     }
 }

@@ -195,6 +195,31 @@ impl Simd for Scalar {
         const LIMIT: f32 = 2_147_483_648.0;
         if (-LIMIT..LIMIT).contains(&a) { a as i32 } else { i32::MIN }
     }
+
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: i32) -> f32 {
+        table[(index & 15) as usize]
+    }
+    #[inline(always)]
+    fn lookup4(self, table: &[f32; 4], index: i32) -> f32 {
+        table[(index & 3) as usize]
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: i32) -> f32 {
+        table[(index & 7) as usize]
+    }
+    #[inline(always)]
+    fn mask(self, bits: u32) -> bool {
+        bits & 1 != 0
+    }
+    #[inline(always)]
+    fn mask_bits(self, mask: bool) -> u32 {
+        u32::from(mask)
+    }
+    #[inline(always)]
+    fn two_bits(self, bits: u64) -> i32 {
+        bits as i32
+    }
 }
 
 /// A half float, widened exactly. A NaN keeps its sign and payload and becomes quiet, as hardware does it.

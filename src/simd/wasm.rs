@@ -45,6 +45,12 @@ fn is_nan(value: v128) -> v128 {
     f32x4_ne(value, value)
 }
 
+/// The places of each float's four bytes in a table, for lanes that number its floats (below 64).
+#[inline(always)]
+fn byte_places(index: v128) -> v128 {
+    i32x4_add(i32x4_mul(index, i32x4_splat(0x0404_0404)), i32x4_splat(0x0302_0100))
+}
+
 impl Simd for Simd128 {
     type F = v128;
     type I = v128;
@@ -278,5 +284,42 @@ impl Simd for Simd128 {
         // The conversion saturates and makes NaN 0; below the range it gives what x86 gives.
         let in_range = f32x4_lt(a, f32x4_splat(2_147_483_648.0));
         v128_bitselect(i32x4_trunc_sat_f32x4(a), i32x4_splat(i32::MIN), in_range)
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: v128) -> v128 {
+        // A swizzle reads 16 bytes and gives 0 for places beyond them, also for those that the subtraction wraps.
+        let mut at = byte_places(v128_and(index, i32x4_splat(15)));
+        let mut found = i32x4_splat(0);
+        for quarter in table.as_chunks::<4>().0 {
+            found = v128_or(found, i8x16_swizzle(self.load(quarter), at));
+            at = i8x16_sub(at, i8x16_splat(16));
+        }
+        found
+    }
+    #[inline(always)]
+    fn lookup4(self, table: &[f32; 4], index: v128) -> v128 {
+        i8x16_swizzle(self.load(table), byte_places(v128_and(index, i32x4_splat(3))))
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: v128) -> v128 {
+        // A swizzle gives 0 for places beyond its 16 bytes, also for those that the subtraction wraps.
+        let at = byte_places(v128_and(index, i32x4_splat(7)));
+        let low = i8x16_swizzle(self.load(&table[..4]), at);
+        v128_or(low, i8x16_swizzle(self.load(&table[4..]), i8x16_sub(at, i8x16_splat(16))))
+    }
+    #[inline(always)]
+    fn mask(self, bits: u32) -> v128 {
+        let one_each = i32x4(1, 2, 4, 8);
+        i32x4_eq(v128_and(u32x4_splat(bits), one_each), one_each)
+    }
+    #[inline(always)]
+    fn mask_bits(self, mask: v128) -> u32 {
+        u32::from(i32x4_bitmask(mask))
+    }
+    #[inline(always)]
+    fn two_bits(self, bits: u64) -> v128 {
+        let bits = bits as u32;
+        u32x4(bits, bits >> 2, bits >> 4, bits >> 6)
     }
 }

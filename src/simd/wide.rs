@@ -202,4 +202,52 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         }
         out
     }
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: [S::I; K]) -> [S::F; K] {
+        let mut out = blank!(self, F);
+        for k in 0..K {
+            out[k] = self.0.lookup(table, index[k]);
+        }
+        out
+    }
+    #[inline(always)]
+    fn lookup4(self, table: &[f32; 4], index: [S::I; K]) -> [S::F; K] {
+        let mut out = blank!(self, F);
+        for k in 0..K {
+            out[k] = self.0.lookup4(table, index[k]);
+        }
+        out
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: [S::I; K]) -> [S::F; K] {
+        let mut out = blank!(self, F);
+        for k in 0..K {
+            out[k] = self.0.lookup8(table, index[k]);
+        }
+        out
+    }
+    #[inline(always)]
+    fn mask(self, bits: u32) -> [S::M; K] {
+        let mut out = blank!(self, M);
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = self.0.mask(bits >> (k * S::LANES));
+        }
+        out
+    }
+    #[inline(always)]
+    fn mask_bits(self, mask: [S::M; K]) -> u32 {
+        let mut bits = 0;
+        for (k, mask) in mask.into_iter().enumerate() {
+            bits |= self.0.mask_bits(mask) << (k * S::LANES);
+        }
+        bits
+    }
+    #[inline(always)]
+    fn two_bits(self, bits: u64) -> [S::I; K] {
+        let mut out = blank!(self, I);
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = self.0.two_bits(bits >> (2 * k * S::LANES));
+        }
+        out
+    }
 }

@@ -106,6 +106,7 @@ impl Kernel for Words {
         let mut all = unary(s);
         all.extend(binary(s));
         all.extend(reading(s));
+        all.extend(tables_and_bits(s));
         all.extend(writing(s));
         all.extend(whole_vectors(s));
         all
@@ -216,6 +217,7 @@ fn reading<S: Simd>(s: S) -> Vec<Outcome> {
     }
     outcomes! { all, out; from in pairs.chunks(S::LANES);
         "load_f16": put(s, s.load_f16(from), &mut out);
+        "load_u16": put_i(s, s.load_u16(from), &mut out);
         "load_bf16": put(s, s.load_bf16(from), &mut out);
     }
     outcomes! { all, out; from in quads.chunks(S::LANES);
@@ -280,6 +282,40 @@ fn writing<S: Simd>(s: S) -> Vec<Outcome> {
     s.store_u8(s.bits(value), &mut to);
     after.extend(to[S::LANES..].iter().map(|&x| u32::from(x != 7)));
     all.push(("a store writes behind the vector", vec![after.into_iter().sum()]));
+    all
+}
+
+fn tables_and_bits<S: Simd>(s: S) -> Vec<Outcome> {
+    let (floats, mut all) = (floats(), Vec::new());
+    let mut random = random();
+    // Bits above those that a table is asked with must not matter.
+    let indices: Vec<f32> = (0..floats.len()).map(|_| f32::from_bits(random())).collect();
+    let tables = floats.as_chunks::<16>().0;
+    // Whatever the number of lanes, each table meets the same indices.
+    let rounds = MAX_LANES / S::LANES;
+    let asked = |table: usize, round: usize| {
+        s.bits(s.load(&indices[MAX_LANES * table % (indices.len() - MAX_LANES) + round * S::LANES..]))
+    };
+    let questions = || (0..tables.len()).flat_map(|table| (0..rounds).map(move |round| (table, round)));
+    outcomes! { all, out; (table, round) in questions();
+        "lookup": put(s, s.lookup(&tables[table], asked(table, round)), &mut out);
+        "lookup8": put(s, s.lookup8(tables[table].first_chunk().unwrap(), asked(table, round)), &mut out);
+        "lookup4": put(s, s.lookup4(tables[table].first_chunk().unwrap(), asked(table, round)), &mut out);
+    }
+    let words: Vec<u64> = (0..64)
+        .map(|at| 1 << at)
+        .chain((0..64).map(|_| u64::from(random()) << 32 | u64::from(random())))
+        .collect();
+    outcomes! { all, out; (&word, at) in words.iter().flat_map(|word| (0..rounds).map(move |round| (word, round * S::LANES)));
+        "mask": put_m(s, s.mask((word as u32) >> at), &mut out);
+        "two_bits": put_i(s, s.and(s.two_bits(word >> (2 * at)), s.splat_i(3)), &mut out);
+    }
+    outcomes! { all, out; chunk in floats.chunks(MAX_LANES);
+        "mask_bits": out.push((0..rounds).fold(0, |bits, round| {
+            let negative = s.lt(s.load(&chunk[round * S::LANES..]), s.splat(0.0));
+            bits | s.mask_bits(negative) << (round * S::LANES)
+        }));
+    }
     all
 }
 
