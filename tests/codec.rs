@@ -44,9 +44,10 @@ fn bits<T: Float>(values: &[T]) -> Vec<u32> {
 #[test]
 fn the_formats_of_this_version_are_there() {
     let names: Vec<_> = supported().map(GgmlType::name).collect();
-    for name in
-        ["F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K"]
-    {
+    for name in [
+        "F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K",
+        "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ3_S", "IQ2_S", "IQ1_M",
+    ] {
         assert!(names.contains(&name), "{name}");
     }
     assert!(!GgmlType::I32.can_quantize());
@@ -186,6 +187,24 @@ proptest! {
                 prop_assert_eq!(bits(&back[at..=at]), bits(&[bad]));
             }
         }
+    }
+}
+
+/// A grid has no widest step: what is said of it is how much of all values together is lost.
+#[test]
+fn what_is_quantized_on_a_grid_comes_back_on_the_whole() {
+    let values: Vec<f32> = (0..4096).map(|i| ((i * 7919 % 4093) as f32 - 2046.0) / 2046.0).collect();
+    let squares: f32 = values.iter().map(|x| x * x).sum();
+    for (name, most) in
+        [("IQ3_S", 0.02), ("IQ3_XXS", 0.045), ("IQ2_S", 0.06), ("IQ2_XS", 0.09), ("IQ2_XXS", 0.12)]
+    {
+        let ty: GgmlType = name.parse().unwrap();
+        let mut blocks = vec![0; values.len() / 256 * ty.block_bytes()];
+        quantize(ty, &values, 1024, Some(&[1.0; 1024]), &mut blocks).unwrap();
+        let mut back = vec![0.0f32; values.len()];
+        dequantize(ty, &blocks, &mut back).unwrap();
+        let lost: f32 = values.iter().zip(&back).map(|(x, y)| (x - y) * (x - y)).sum();
+        assert!(lost / squares < most, "{ty}: {}", lost / squares);
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn blocks(ty: GgmlType, values: usize) -> Vec<u8> {
     }
     let some = normal(values.min(1 << 16));
     let mut blocks = vec![0; some.len() / ty.block_len() * ty.block_bytes()];
-    quantize(ty, &some, some.len(), None, &mut blocks).expect("lengths fit");
+    let importance = ty.needs_importance().then(|| importance(some.len()));
+    quantize(ty, &some, some.len(), importance.as_deref(), &mut blocks).expect("lengths fit");
     let len = values / ty.block_len() * ty.block_bytes();
     blocks.into_iter().cycle().take(len).collect()
 }

@@ -187,7 +187,7 @@ fn quantize(ggml: Option<&Ggml>) {
     let (values, importance) = (data::normal(IN_CACHE), data::importance(ROW));
     for ty in FORMATS.into_iter().filter(|ty| ty.can_quantize()) {
         for importance in [None, Some(&importance[..])] {
-            if importance.is_some() && ty == GgmlType::Q8_0 {
+            if importance.is_some() && ty == GgmlType::Q8_0 || importance.is_none() && ty.needs_importance() {
                 continue;
             }
             let len = IN_CACHE / ty.block_len() * ty.block_bytes();

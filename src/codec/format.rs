@@ -50,6 +50,18 @@ pub(crate) struct Rows<'a> {
     pub(crate) importance: Option<&'a [f32]>,
 }
 
+impl<'a> Rows<'a> {
+    /// Blocks of `LEN` values, each with its weights.
+    #[inline(always)]
+    pub(crate) fn blocks<const LEN: usize>(
+        self,
+    ) -> impl Iterator<Item = (&'a [f32; LEN], Option<&'a [f32; LEN]>)> {
+        let importance = self.importance.map(|importance| importance.as_chunks().0);
+        let blocks = self.values.as_chunks().0.iter().enumerate();
+        blocks.map(move |(at, x)| (x, importance.map(|importance| &importance[at % importance.len()])))
+    }
+}
+
 /// The work of a format, written once over [`Simd`].
 pub(crate) trait Codec: BlockFormat {
     /// The numbers in a block that a big-endian file stores the other way round.

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::format::{Codec, Number, Rows, block_format};
-use super::grid;
+use super::grid::{self, Refit, Search, Trials, Weighting};
 use crate::Float;
 use crate::simd::Simd;
 
@@ -45,7 +45,6 @@ const SUB: usize = 32;
 
 impl Codec for IQ2_S {
     const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
-    const QUANTIZES: bool = false;
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ2_S], out: &mut [T]) {
@@ -62,6 +61,33 @@ impl Codec for IQ2_S {
         }
     }
 
+    /// A search for each 16 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
+    /// ggml ends the process where errors are too large to be compared, at magnitudes of about 1e12 and more; here
+    /// such groups get the grid's point nearest to their rounded values.
     #[inline(always)]
-    fn quantize<S: Simd>(_: S, _: Rows<'_>, _: &mut [BlockIQ2_S]) {}
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ2_S]) {
+        let search = Search {
+            map: grid::iq2_s(),
+            least: 1e-8,
+            trials: Trials { levels: 5.0, by: 0.1, last: 9 },
+            refit: Refit::OffGrid,
+        };
+        let weighting = Weighting { spread: 2.0, alone: 0.25 };
+        for ((x, importance), block) in rows.blocks().zip(out) {
+            let prepared = grid::prepare(s, x, importance, weighting, false);
+            let found = search.run::<S, 16>(s, &prepared, None);
+            *block = Zeroable::zeroed();
+            block.signs = found.signs;
+            for (at, index) in found.indices[..32].iter().enumerate() {
+                block.qs[at] = *index as u8;
+                block.qh[at / 4] |= ((index >> 8) as u8) << (2 * (at % 4));
+            }
+            if let Some((d, scales)) = grid::scale_of_scales::<16>(&found.scales) {
+                block.d = s.narrow_f16(d * 0.9875);
+                for (packed, [low, high]) in block.scales.iter_mut().zip(scales.as_chunks().0) {
+                    *packed = low | high << 4;
+                }
+            }
+        }
+    }
 }

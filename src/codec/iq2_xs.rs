@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::format::{Codec, Number, Rows, block_format};
-use super::grid;
+use super::grid::{self, Refit, Search, Trials, Weighting};
+use super::scale_search::LEAST_MAGNITUDE;
 use crate::Float;
 use crate::simd::Simd;
 
@@ -42,7 +43,7 @@ const SUB: usize = 32;
 
 impl Codec for IQ2_XS {
     const NUMBERS: &'static [Number] = &Number::scale_and_shorts::<33>(2);
-    const QUANTIZES: bool = false;
+    const NEEDS_IMPORTANCE: bool = true;
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ2_XS], out: &mut [T]) {
@@ -58,6 +59,32 @@ impl Codec for IQ2_XS {
         }
     }
 
+    /// A search for each 16 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
+    /// ggml ends the process where errors are too large to be compared, at magnitudes of about 1e12 and more; here
+    /// such groups get the grid's point nearest to their rounded values.
     #[inline(always)]
-    fn quantize<S: Simd>(_: S, _: Rows<'_>, _: &mut [BlockIQ2_XS]) {}
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ2_XS]) {
+        let search = Search {
+            map: grid::iq2_xs(),
+            least: LEAST_MAGNITUDE,
+            trials: Trials { levels: 5.0, by: 0.1, last: 9 },
+            refit: Refit::OffGrid,
+        };
+        let weighting = Weighting { spread: 1.0, alone: 0.0 };
+        for ((x, importance), block) in rows.blocks().zip(out) {
+            let prepared = grid::prepare(s, x, importance, weighting, true);
+            let found = search.run::<S, 16>(s, &prepared, None);
+            let Some((d, scales)) = grid::scale_of_scales::<16>(&found.scales) else {
+                *block = Zeroable::zeroed();
+                continue;
+            };
+            block.d = s.narrow_f16(d);
+            for (packed, [low, high]) in block.scales.iter_mut().zip(scales.as_chunks().0) {
+                *packed = low | high << 4;
+            }
+            for (q, (index, signs)) in block.qs.iter_mut().zip(found.indices.iter().zip(found.signs)) {
+                *q = (index | u16::from(signs) << 9).to_le_bytes();
+            }
+        }
+    }
 }

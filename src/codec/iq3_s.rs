@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::format::{Codec, Number, Rows, block_format};
-use super::grid;
+use super::grid::{self, Refit, Search, Trials, Weighting};
 use crate::Float;
 use crate::simd::Simd;
 
@@ -46,7 +46,6 @@ const SUB: usize = 32;
 
 impl Codec for IQ3_S {
     const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
-    const QUANTIZES: bool = false;
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ3_S], out: &mut [T]) {
@@ -63,6 +62,41 @@ impl Codec for IQ3_S {
         }
     }
 
+    /// A search for each 32 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
+    /// ggml ends the process where errors are too large to be compared, at magnitudes of about 1e12 and more; here
+    /// such groups get the grid's point nearest to their rounded values.
+    ///
+    /// Of a sub-block of zeros ggml stores neither indices nor signs, and those of the sub-blocks behind it one place
+    /// before their own, where nothing that reads blocks looks for them: a super-block with zeros in it comes back
+    /// wrong. The bytes here are ggml's.
     #[inline(always)]
-    fn quantize<S: Simd>(_: S, _: Rows<'_>, _: &mut [BlockIQ3_S]) {}
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ3_S]) {
+        let search = Search {
+            map: grid::iq3_s(),
+            least: f32::from_bits(1),
+            trials: Trials { levels: 15.0, by: 0.2, last: 9 },
+            refit: Refit::AllIfAnyOffGrid,
+        };
+        let weighting = Weighting { spread: 2.0, alone: 0.0 };
+        for ((x, importance), block) in rows.blocks().zip(out) {
+            let prepared = grid::prepare(s, x, importance, weighting, false);
+            let found = search.run::<S, SUB>(s, &prepared, None);
+            *block = Zeroable::zeroed();
+            let subs = x.as_chunks::<SUB>().0.iter().zip(found.indices.as_chunks::<8>().0).enumerate();
+            let not_zero = subs.filter(|(_, (x, _))| x.iter().any(|&x| x != 0.0));
+            for (place, (sub, (_, indices))) in not_zero.enumerate() {
+                for (k, index) in indices.iter().enumerate() {
+                    block.qs[8 * place + k] = *index as u8;
+                    block.qh[sub] |= ((index >> 8) as u8) << k;
+                }
+                block.signs[4 * place..][..4].copy_from_slice(&found.signs[4 * sub..][..4]);
+            }
+            if let Some((d, scales)) = grid::scale_of_scales::<8>(&found.scales) {
+                block.d = s.narrow_f16(d * 1.033);
+                for (packed, [low, high]) in block.scales.iter_mut().zip(scales.as_chunks().0) {
+                    *packed = low | high << 4;
+                }
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::format::{Codec, Number, Rows, block_format};
-use super::grid;
+use super::grid::{self, Refit, Search, Trials, Weighting};
 use crate::Float;
 use crate::simd::Simd;
 
@@ -42,7 +42,6 @@ const SUB: usize = 32;
 
 impl Codec for IQ3_XXS {
     const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
-    const QUANTIZES: bool = false;
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ3_XXS], out: &mut [T]) {
@@ -58,6 +57,31 @@ impl Codec for IQ3_XXS {
         }
     }
 
+    /// A search for each 32 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
+    /// ggml ends the process where errors are too large to be compared, at magnitudes of about 1e12 and more; here
+    /// such groups get the grid's point nearest to their rounded values.
     #[inline(always)]
-    fn quantize<S: Simd>(_: S, _: Rows<'_>, _: &mut [BlockIQ3_XXS]) {}
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ3_XXS]) {
+        let search = Search {
+            map: grid::iq3_xxs(),
+            least: 1e-8,
+            trials: Trials { levels: 15.0, by: 0.2, last: 15 },
+            refit: Refit::OffGrid,
+        };
+        let weighting = Weighting { spread: 2.0, alone: 0.0 };
+        for ((x, importance), block) in rows.blocks().zip(out) {
+            let prepared = grid::prepare(s, x, importance, weighting, true);
+            let found = search.run::<S, SUB>(s, &prepared, None);
+            let Some((d, scales)) = grid::scale_of_scales::<8>(&found.scales) else {
+                *block = Zeroable::zeroed();
+                continue;
+            };
+            block.d = s.narrow_f16(d * 1.0125);
+            block.qs = found.indices.map(|index| index as u8);
+            let signs = found.signs.as_chunks::<4>().0.iter().zip(scales);
+            for (rest, (signs, scale)) in block.scales_and_signs.iter_mut().zip(signs) {
+                *rest = grid::sevens_and_scale(*signs, scale).to_le_bytes();
+            }
+        }
+    }
 }

@@ -4,10 +4,15 @@
 //! stands for eight values together, or four: it is the index of a point on a grid, of which the file keeps nothing.
 //! The signs of the values are stored beside it, but for IQ1, whose points have signs.
 
+mod map;
 mod points;
+mod search;
 
 use crate::Float;
 use crate::simd::Simd;
+
+pub(super) use map::{iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
+pub(super) use search::{Prepared, Refit, Search, Trials, Weighting, prepare, scale_of_scales};
 
 /// Of the formats with eight coordinates to a point, the magnitude of 0, 1 and 2.
 const OF_TWO_BITS: [u8; 3] = [8, 25, 43];
@@ -73,6 +78,13 @@ pub(super) fn whole_signs(stored: [u8; 4]) -> u32 {
 #[inline(always)]
 pub(super) fn sevens(packed: u32) -> [u8; 4] {
     [0, 7, 14, 21].map(|at| (packed >> at) as u8 & 127)
+}
+
+/// The other way round: seven bits of each of four eights, and four bits of scale above them.
+#[inline(always)]
+pub(super) fn sevens_and_scale(signs: [u8; 4], scale: u8) -> u32 {
+    let sevens = (0..4).fold(0, |packed, k| packed | u32::from(signs[k] & 127) << (7 * k));
+    sevens | u32::from(scale) << 28
 }
 
 /// Writes 32 values: `scales[i / 16] * magnitude[i]`, negative where bit `i` of `signs` is 1. The magnitudes are rows of
