@@ -195,9 +195,15 @@ proptest! {
 fn what_is_quantized_on_a_grid_comes_back_on_the_whole() {
     let values: Vec<f32> = (0..4096).map(|i| ((i * 7919 % 4093) as f32 - 2046.0) / 2046.0).collect();
     let squares: f32 = values.iter().map(|x| x * x).sum();
-    for (name, most) in
-        [("IQ3_S", 0.02), ("IQ3_XXS", 0.045), ("IQ2_S", 0.06), ("IQ2_XS", 0.09), ("IQ2_XXS", 0.12)]
-    {
+    for (name, most) in [
+        ("IQ3_S", 0.02),
+        ("IQ3_XXS", 0.045),
+        ("IQ2_S", 0.06),
+        ("IQ2_XS", 0.09),
+        ("IQ2_XXS", 0.12),
+        ("IQ1_M", 0.15),
+        ("IQ1_S", 0.17),
+    ] {
         let ty: GgmlType = name.parse().unwrap();
         let mut blocks = vec![0; values.len() / 256 * ty.block_bytes()];
         quantize(ty, &values, 1024, Some(&[1.0; 1024]), &mut blocks).unwrap();

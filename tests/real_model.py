@@ -29,7 +29,7 @@ from ggml import Ggml  # noqa: E402
 # general.file_type for a model whose matrices are all of one type (llama.h's `llama_ftype`); _S for Q4_K,
 # since _M means a mixture.
 FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2, "Q4_1": 3, "Q4_K": 14, "Q6_K": 18,
-    "IQ3_XXS": 23, "IQ3_S": 26, "IQ2_S": 28}
+    "IQ3_XXS": 23, "IQ3_S": 26, "IQ2_S": 28, "IQ1_M": 31}
 QUANTIZATION_VERSION = 2
 
 

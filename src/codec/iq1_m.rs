@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::format::{Codec, Number, Rows, block_format};
-use super::grid;
+use super::grid::{self, Fit, Weighting};
 use crate::Float;
 use crate::simd::Simd;
 
@@ -40,6 +40,9 @@ block_format! {
 const LEN: usize = 256;
 /// Values in a sub-block, which have their bytes together.
 const SUB: usize = 32;
+/// A sub-block of magnitudes below counts as zeros.
+const LEAST: f32 = 1e-7;
+const WEIGHTING: Weighting = Weighting { spread: 2.0, alone: 0.0 };
 
 impl Codec for IQ1_M {
     const NUMBERS: &'static [Number] = &[
@@ -48,7 +51,6 @@ impl Codec for IQ1_M {
         Number { at: 52, width: 2 },
         Number { at: 54, width: 2 },
     ];
-    const QUANTIZES: bool = false;
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ1_M], out: &mut [T]) {
@@ -69,6 +71,50 @@ impl Codec for IQ1_M {
         }
     }
 
+    /// A search for each 16 values, through all ways to give them levels of -1, 0 and 1. ggml goes astray, and may end
+    /// the process, where errors are too large to be compared, at magnitudes of about 1e12 and more; here such groups
+    /// get the grid's point nearest to their levels.
     #[inline(always)]
-    fn quantize<S: Simd>(_: S, _: Rows<'_>, _: &mut [BlockIQ1_M]) {}
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ1_M]) {
+        let map = grid::iq1();
+        for ((x, importance), block) in rows.blocks().zip(out) {
+            let weights = grid::weights(s, x, importance, WEIGHTING);
+            let subs = || x.as_chunks::<16>().0.iter().zip(weights.as_chunks::<16>().0).enumerate();
+            let mut fits = [Fit::ZEROS; 16];
+            for (sub, (x, weights)) in subs() {
+                if !x.iter().all(|x| x.abs() < LEAST) {
+                    fits[sub] = grid::apart(s, map, x, weights);
+                }
+            }
+            *block = Zeroable::zeroed();
+            for (sub, fit) in fits.iter().enumerate() {
+                block.qs[2 * sub] = fit.indices[0] as u8;
+                block.qs[2 * sub + 1] = fit.indices[1] as u8;
+                block.qh[sub] = (fit.indices[0] >> 8 | fit.indices[1] >> 8 << 4) as u8;
+            }
+            let Some((mut d, scales)) = grid::scale_of_scales::<16, 7>(&fits.map(|fit| fit.scale)) else {
+                continue;
+            };
+            let (mut sum_xq, mut sum_qq) = (0.0, 0.0);
+            let mut numbers = [0u16; 4];
+            for (sub, (x, weights)) in subs() {
+                let fit = &fits[sub];
+                numbers[sub / 4] |= u16::from(scales[sub]) << (3 * (sub % 4));
+                block.qh[sub] |= u8::from(fit.down[0]) << 3 | u8::from(fit.down[1]) << 7;
+                for (i, (x, weight)) in x.iter().zip(weights).enumerate() {
+                    let level = grid::IQ1[usize::from(fit.indices[i / 8])][i % 8];
+                    let q = grid::stands_for(level, fit.down[i / 8]) * f32::from(2 * scales[sub] + 1);
+                    sum_xq += weight * q * x;
+                    sum_qq += weight * q * q;
+                }
+            }
+            if sum_qq > 0.0 {
+                d = sum_xq / sum_qq;
+            }
+            let d = u16::from_le_bytes(s.narrow_f16(d * 1.1125));
+            for (k, (to, number)) in block.scales.iter_mut().zip(numbers).enumerate() {
+                *to = (number | (d >> (4 * k) & 15) << 12).to_le_bytes();
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::format::{Codec, Number, Rows, block_format};
-use super::grid;
+use super::grid::{self, Weighting};
 use crate::Float;
 use crate::simd::Simd;
 
@@ -39,10 +39,13 @@ block_format! {
 const LEN: usize = 256;
 /// Values in a sub-block, which have their bytes together.
 const SUB: usize = 32;
+/// A sub-block of magnitudes below counts as zeros.
+const LEAST: f32 = 1e-12;
+const WEIGHTING: Weighting = Weighting { spread: 2.0, alone: 0.0 };
 
 impl Codec for IQ1_S {
     const NUMBERS: &'static [Number] = &Number::scale_and_shorts::<9>(34);
-    const QUANTIZES: bool = false;
+    const NEEDS_IMPORTANCE: bool = true;
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ1_S], out: &mut [T]) {
@@ -59,6 +62,38 @@ impl Codec for IQ1_S {
         }
     }
 
+    /// A search for each 32 values, through all ways to give them levels of -1, 0 and 1. ggml goes astray, and may end
+    /// the process, where errors are too large to be compared, at magnitudes of about 1e12 and more; here such groups
+    /// get the grid's point nearest to their levels.
     #[inline(always)]
-    fn quantize<S: Simd>(_: S, _: Rows<'_>, _: &mut [BlockIQ1_S]) {}
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ1_S]) {
+        let map = grid::iq1();
+        for ((x, importance), block) in rows.blocks().zip(out) {
+            let weights = grid::weights(s, x, importance, WEIGHTING);
+            let mut scales = [0.0; 8];
+            *block = Zeroable::zeroed();
+            let mut signs = [0; 8];
+            let subs = x.as_chunks::<SUB>().0.iter().zip(weights.as_chunks::<SUB>().0).enumerate();
+            for (sub, (x, weights)) in subs {
+                if x.iter().all(|x| x.abs() < LEAST) {
+                    continue;
+                }
+                let fit = grid::together(s, map, x, weights);
+                scales[sub] = fit.scale;
+                signs[sub] = u16::from(fit.down[0]) << 15;
+                let mut high = 0;
+                for (k, index) in fit.indices.iter().enumerate() {
+                    block.qs[4 * sub + k] = *index as u8;
+                    high |= index >> 8 << (3 * k);
+                }
+                block.qh[sub] = high.to_le_bytes();
+            }
+            if let Some((d, scales)) = grid::scale_of_scales::<8, 7>(&scales) {
+                block.d = s.narrow_f16(d * 1.125);
+                for (qh, (scale, sign)) in block.qh.iter_mut().zip(scales.into_iter().zip(signs)) {
+                    *qh = (u16::from_le_bytes(*qh) | u16::from(scale) << 12 | sign).to_le_bytes();
+                }
+            }
+        }
+    }
 }

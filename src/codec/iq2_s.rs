@@ -82,7 +82,7 @@ impl Codec for IQ2_S {
                 block.qs[at] = *index as u8;
                 block.qh[at / 4] |= ((index >> 8) as u8) << (2 * (at % 4));
             }
-            if let Some((d, scales)) = grid::scale_of_scales::<16>(&found.scales) {
+            if let Some((d, scales)) = grid::scale_of_scales::<16, 15>(&found.scales) {
                 block.d = s.narrow_f16(d * 0.9875);
                 for (packed, [low, high]) in block.scales.iter_mut().zip(scales.as_chunks().0) {
                     *packed = low | high << 4;

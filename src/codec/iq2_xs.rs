@@ -74,7 +74,7 @@ impl Codec for IQ2_XS {
         for ((x, importance), block) in rows.blocks().zip(out) {
             let prepared = grid::prepare(s, x, importance, weighting, true);
             let found = search.run::<S, 16>(s, &prepared, None);
-            let Some((d, scales)) = grid::scale_of_scales::<16>(&found.scales) else {
+            let Some((d, scales)) = grid::scale_of_scales::<16, 15>(&found.scales) else {
                 *block = Zeroable::zeroed();
                 continue;
             };

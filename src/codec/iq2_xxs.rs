@@ -82,7 +82,7 @@ impl Codec for IQ2_XXS {
             let fitted = fit(s.wide(), &prepared);
             for ((prepared, fitted), block) in prepared.iter().flatten().zip(&fitted).zip(out) {
                 let found = search.run::<S, SUB>(s, prepared, Some(fitted));
-                let Some((d, scales)) = grid::scale_of_scales::<8>(&found.scales) else {
+                let Some((d, scales)) = grid::scale_of_scales::<8, 15>(&found.scales) else {
                     *block = Zeroable::zeroed();
                     continue;
                 };

@@ -91,7 +91,7 @@ impl Codec for IQ3_S {
                 }
                 block.signs[4 * place..][..4].copy_from_slice(&found.signs[4 * sub..][..4]);
             }
-            if let Some((d, scales)) = grid::scale_of_scales::<8>(&found.scales) {
+            if let Some((d, scales)) = grid::scale_of_scales::<8, 15>(&found.scales) {
                 block.d = s.narrow_f16(d * 1.033);
                 for (packed, [low, high]) in block.scales.iter_mut().zip(scales.as_chunks().0) {
                     *packed = low | high << 4;

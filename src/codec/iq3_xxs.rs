@@ -72,7 +72,7 @@ impl Codec for IQ3_XXS {
         for ((x, importance), block) in rows.blocks().zip(out) {
             let prepared = grid::prepare(s, x, importance, weighting, true);
             let found = search.run::<S, SUB>(s, &prepared, None);
-            let Some((d, scales)) = grid::scale_of_scales::<8>(&found.scales) else {
+            let Some((d, scales)) = grid::scale_of_scales::<8, 15>(&found.scales) else {
                 *block = Zeroable::zeroed();
                 continue;
             };

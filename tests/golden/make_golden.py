@@ -27,14 +27,16 @@ TYPES = [
     Type.IQ2_XXS,
     Type.IQ2_XS,
     Type.IQ3_XXS,
+    Type.IQ1_S,
     Type.IQ3_S,
     Type.IQ2_S,
+    Type.IQ1_M,
     Type.BF16,
 ]
 # ggml ends the process when it is asked for one of them without importance.
 NEED_IMPORTANCE = {Type.IQ2_XXS, Type.IQ2_XS, Type.IQ1_S}
 # It ends the process as well where errors overflow that these compare, and so with the kind "huge".
-END_WITH_HUGE = {Type.IQ2_XXS, Type.IQ2_XS, Type.IQ3_XXS, Type.IQ3_S, Type.IQ2_S}
+END_WITH_HUGE = {Type.IQ2_XXS, Type.IQ2_XS, Type.IQ3_XXS, Type.IQ1_S, Type.IQ3_S, Type.IQ2_S, Type.IQ1_M}
 ROW_LEN, ROWS = 512, 2
 # Rows that are whole blocks of 32 and not of 64 or 256: an odd number of blocks.
 SHORT_ROW_LEN = 96

@@ -107,6 +107,7 @@ maps! {
     iq2_s: 8, IQ2_S, 1;
     iq3_xxs: 4, IQ3_XXS, 2;
     iq3_s: 4, IQ3_S, 3;
+    iq1: 8, IQ1, 3;
 }
 
 #[cfg(test)]
@@ -148,5 +149,6 @@ mod tests {
         check(iq2_s(), &points::IQ2_S, 3, 1);
         check(iq3_xxs(), &points::IQ3_XXS, 8, 2);
         check(iq3_s(), &points::IQ3_S, 8, 3);
+        check(iq1(), &points::IQ1, 3, 3);
     }
 }

@@ -5,14 +5,17 @@
 //! The signs of the values are stored beside it, but for IQ1, whose points have signs.
 
 mod map;
+mod neighbours;
 mod points;
 mod search;
+mod splits;
 
 use crate::Float;
 use crate::simd::Simd;
 
-pub(super) use map::{iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
-pub(super) use search::{Prepared, Refit, Search, Trials, Weighting, prepare, scale_of_scales};
+pub(super) use map::{iq1, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
+pub(super) use search::{Prepared, Refit, Search, Trials, Weighting, prepare, scale_of_scales, weights};
+pub(super) use splits::{Fit, apart, stands_for, together};
 
 /// Of the formats with eight coordinates to a point, the magnitude of 0, 1 and 2.
 const OF_TWO_BITS: [u8; 3] = [8, 25, 43];

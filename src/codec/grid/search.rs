@@ -5,6 +5,7 @@
 //! ggml's order; and where a trial's point is not on the grid, each of the grid's points near it has a lane.
 
 use super::map::{Map, Place};
+use super::neighbours::Terms;
 use crate::simd::{Simd, nearest};
 
 /// Values in a super-block.
@@ -36,6 +37,31 @@ pub(in crate::codec) struct Prepared {
     pub(in crate::codec) signs: [u8; LEN / 8],
 }
 
+/// How much each value of a super-block counts.
+#[inline(always)]
+pub(in crate::codec) fn weights<S: Simd>(
+    s: S,
+    x: &[f32; LEN],
+    importance: Option<&[f32; LEN]>,
+    weighting: Weighting,
+) -> [f32; LEN] {
+    let sum = x.iter().fold(0.0, |sum, x| sum + x * x);
+    let mean_square = weighting.spread * sum / LEN as f32;
+    // Of a factor of 0 nothing may come, even where the squares overflow.
+    let alone = if weighting.alone == 0.0 { 0.0 } else { weighting.alone * mean_square };
+    let mut weights = [0.0; LEN];
+    for at in (0..LEN).step_by(S::LANES) {
+        let x = s.load(&x[at..]);
+        let square = s.mul(x, x);
+        let weight = match importance {
+            Some(importance) => s.mul(s.load(&importance[at..]), s.sqrt(s.add(s.splat(mean_square), square))),
+            None => s.add(s.splat(alone), square),
+        };
+        s.store(weight, &mut weights[at..]);
+    }
+    weights
+}
+
 /// Weights and signs of a super-block. With `even`, in each eight values an odd number of minus signs is mended by the
 /// sign of the value that counts least.
 #[inline(always)]
@@ -46,22 +72,11 @@ pub(in crate::codec) fn prepare<S: Simd>(
     weighting: Weighting,
     even: bool,
 ) -> Prepared {
-    let mut p =
-        Prepared { magnitudes: [0.0; LEN], weights: [0.0; LEN], roots: [0.0; LEN], signs: [0; LEN / 8] };
-    let sum = x.iter().fold(0.0, |sum, x| sum + x * x);
-    let mean_square = weighting.spread * sum / LEN as f32;
-    // Of a factor of 0 nothing may come, even where the squares overflow.
-    let alone = if weighting.alone == 0.0 { 0.0 } else { weighting.alone * mean_square };
+    let weights = weights(s, x, importance, weighting);
+    let mut p = Prepared { magnitudes: [0.0; LEN], weights, roots: [0.0; LEN], signs: [0; LEN / 8] };
     for at in (0..LEN).step_by(S::LANES) {
-        let x = s.load(&x[at..]);
-        let square = s.mul(x, x);
-        let weight = match importance {
-            Some(importance) => s.mul(s.load(&importance[at..]), s.sqrt(s.add(s.splat(mean_square), square))),
-            None => s.add(s.splat(alone), square),
-        };
-        s.store(s.abs(x), &mut p.magnitudes[at..]);
-        s.store(weight, &mut p.weights[at..]);
-        s.store(s.sqrt(weight), &mut p.roots[at..]);
+        s.store(s.abs(s.load(&x[at..])), &mut p.magnitudes[at..]);
+        s.store(s.sqrt(s.load(&weights[at..])), &mut p.roots[at..]);
     }
     let groups = x.as_chunks::<8>().0.iter().zip(p.magnitudes.as_chunks_mut::<8>().0);
     for (at, (x, magnitudes)) in groups.enumerate() {
@@ -133,6 +148,7 @@ struct Sub<'a, const SUB: usize> {
 impl<const N: usize> Search<N> {
     /// Bits of a coordinate in a packed point.
     const BITS: usize = super::bits::<N>();
+    const ODD_LEVELS: [f32; 32] = odd_levels::<N>();
     /// The greatest level.
     const MOST: i32 = if N == 8 { 2 } else { 7 };
 
@@ -205,11 +221,11 @@ impl<const N: usize> Search<N> {
                 // Small integers as the bits of floats.
                 s.store(s.as_floats(self.round(s, x, s.load(&inverses[first..]))), &mut points[first..]);
             }
-            let terms = Terms::new(x, &sub.roots.as_chunks::<N>().0[group]);
+            let terms = Terms::<N>::new(x, &sub.roots.as_chunks().0[group]);
             for t in 0..count {
                 if let Place::Off(near) = self.map.place(points[t].to_bits() as u16) {
                     off[t] |= 1 << group;
-                    points[t] = f32::from_bits(u32::from(self.best(s, near, &terms, scales[t])));
+                    points[t] = f32::from_bits(u32::from(terms.best(s, near, &Self::ODD_LEVELS, scales[t])));
                 }
             }
         }
@@ -264,40 +280,6 @@ impl<const N: usize> Search<N> {
         packed
     }
 
-    /// The first of the neighbours with the least error.
-    #[inline(always)]
-    fn best<S: Simd>(self, s: S, near: &[[u8; 2]], terms: &Terms, scale: f32) -> u16 {
-        let terms = terms.at::<S, N>(s, scale);
-        let mut least = s.splat(f32::MAX);
-        let mut place = s.splat(0.0);
-        let mut here = s.gather(|lane| lane as f32);
-        for points in near.chunks_exact(S::LANES) {
-            let mut points = s.load_u16(points);
-            let mut error = Self::term(s, &terms, 0, points);
-            for i in 1..N {
-                points = if N == 8 { s.shr::<2>(points) } else { s.shr::<3>(points) };
-                error = s.add(error, Self::term(s, &terms, i, points));
-            }
-            place = s.select(s.lt(error, least), here, place);
-            least = s.min(error, least);
-            here = s.add(here, s.splat(S::LANES as f32));
-        }
-        // Where no error is a number that can be compared, which ends ggml, the nearest neighbour it is.
-        let least_of_all = s.splat(s.reduce_min(least));
-        let places = s.select(s.lt(least_of_all, least), s.splat(f32::MAX), place);
-        u16::from_le_bytes(near[s.reduce_min(places) as usize])
-    }
-
-    /// Coordinate `i`'s part of the error, for the level in a packed point's lowest bits.
-    #[inline(always)]
-    fn term<S: Simd>(s: S, terms: &[f32; 32], i: usize, points: S::I) -> S::F {
-        if N == 8 {
-            s.lookup4(&terms.as_chunks().0[i], points)
-        } else {
-            s.lookup8(&terms.as_chunks().0[i], points)
-        }
-    }
-
     /// Σ w·x·q and Σ w·q·q for the trials from `first` on, a trial in each lane.
     #[inline(always)]
     fn sums<S: Simd, const SUB: usize>(
@@ -343,7 +325,7 @@ impl<const N: usize> Search<N> {
                 *point |= (level as u16) << (Self::BITS * i);
             }
             if let Place::Off(near) = self.map.place(*point) {
-                *point = self.best(s, near, &Terms::new(x, roots), scale);
+                *point = Terms::new(x, roots).best(s, near, &Self::ODD_LEVELS, scale);
             }
         }
         let (mut sum_xq, mut sum_qq) = (0.0, 0.0);
@@ -359,38 +341,8 @@ impl<const N: usize> Search<N> {
 /// What levels stand for.
 const ODD: [f32; 8] = [1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0];
 
-/// A group's values and weights, each repeated for all levels of its coordinate.
-struct Terms {
-    x: [f32; 32],
-    roots: [f32; 32],
-}
-
-impl Terms {
-    #[inline(always)]
-    fn new(x: &[f32], roots: &[f32]) -> Self {
-        let levels = 32 / x.len();
-        Terms {
-            x: std::array::from_fn(|at| x[at / levels]),
-            roots: std::array::from_fn(|at| roots[at / levels]),
-        }
-    }
-
-    /// `root * (scale * q - x)²` for each level `q` of each coordinate.
-    #[inline(always)]
-    fn at<S: Simd, const N: usize>(&self, s: S, scale: f32) -> [f32; 32] {
-        let mut terms = [0.0; 32];
-        let levels = const { levels::<N>() };
-        for at in (0..32).step_by(S::LANES) {
-            let difference = s.sub(s.mul(s.splat(scale), s.load(&levels[at..])), s.load(&self.x[at..]));
-            let term = s.mul(s.mul(s.load(&self.roots[at..]), difference), difference);
-            s.store(term, &mut terms[at..]);
-        }
-        terms
-    }
-}
-
-/// What the levels of each coordinate stand for.
-const fn levels<const N: usize>() -> [f32; 32] {
+/// What the levels of each coordinate stand for, in the order of [`Terms`].
+const fn odd_levels<const N: usize>() -> [f32; 32] {
     let mut levels = [0.0; 32];
     let mut at = 0;
     while at < 32 {
@@ -406,15 +358,18 @@ pub(in crate::codec) fn greatest(x: &[f32]) -> f32 {
     x.iter().copied().fold(x[0], f32::max)
 }
 
-/// The scale of a super-block's scales, and these in four bits. `None` where all are 0.
+/// The scale of a super-block's scales, and these as quants from 0 to `MOST`, each standing for twice as many and one.
+/// `None` where all are 0.
 #[inline(always)]
-pub(in crate::codec) fn scale_of_scales<const SUBS: usize>(scales: &[f32]) -> Option<(f32, [u8; SUBS])> {
+pub(in crate::codec) fn scale_of_scales<const SUBS: usize, const MOST: i32>(
+    scales: &[f32],
+) -> Option<(f32, [u8; SUBS])> {
     let scales: &[f32; SUBS] = scales.first_chunk()?;
     let greatest = greatest(scales);
     if greatest == 0.0 {
         return None;
     }
-    let d = greatest / 31.0;
+    let d = greatest / (2 * MOST + 1) as f32;
     let inverse = 1.0 / d;
-    Some((d, scales.map(|scale| nearest(0.5 * (inverse * scale - 1.0)).clamp(0, 15) as u8)))
+    Some((d, scales.map(|scale| nearest(0.5 * (inverse * scale - 1.0)).clamp(0, MOST) as u8)))
 }
