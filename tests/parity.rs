@@ -128,7 +128,7 @@ fn same_bits_as_ggml() {
     for ty in types() {
         // Rows of a plain type need some length too.
         let unit = ty.block_len().max(32);
-        for kind in KINDS.iter().filter(|_| ty.can_quantize()) {
+        for kind in KINDS.iter().filter(|kind| ty.can_quantize() && !data::ends_ggml(ty, kind.name)) {
             for blocks in BLOCKS_PER_ROW {
                 let row_len = if ty.block_len() == 1 { unit * blocks - 1 } else { unit * blocks };
                 let rows = (values as usize / BLOCKS_PER_ROW.len() / row_len).max(1);

@@ -174,6 +174,15 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().cast())) }
     }
     #[inline(always)]
+    fn load_rows<'a, const N: usize>(self, first: usize, row: impl Fn(usize) -> &'a [u8; N]) -> __m256i {
+        if N == 8 {
+            return self.load_u8(row(first / N).as_slice());
+        }
+        let quarter = |k: usize| i32::from_le_bytes(*row(first / N + k).first_chunk().expect("N is 4"));
+        let bytes = registers!(_mm_insert_epi32::<1>(_mm_cvtsi32_si128(quarter(0)), quarter(1)));
+        registers!(_mm256_cvtepu8_epi32(bytes))
+    }
+    #[inline(always)]
     fn load_f16(self, from: &[[u8; 2]]) -> __m256 {
         let from = eight!(from);
         // SAFETY: `self` proves F16C; the array has the 16 bytes read, and the load asks for no alignment.
@@ -270,6 +279,16 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn abs(self, a: __m256) -> __m256 {
         registers!(_mm256_andnot_ps(_mm256_set1_ps(-0.0), a))
+    }
+    #[inline(always)]
+    fn negate_by_bits(self, a: __m256, bits: u32, first: usize) -> __m256 {
+        // Each lane's bit to where a float's sign is.
+        let up = 31 - first as i32;
+        registers!({
+            let shifts = _mm256_setr_epi32(up, up - 1, up - 2, up - 3, up - 4, up - 5, up - 6, up - 7);
+            let signs = _mm256_castsi256_ps(_mm256_sllv_epi32(_mm256_set1_epi32(bits as i32), shifts));
+            _mm256_xor_ps(a, _mm256_and_ps(signs, _mm256_set1_ps(-0.0)))
+        })
     }
     #[inline(always)]
     fn copy_sign(self, magnitude: __m256, sign: __m256) -> __m256 {
@@ -388,6 +407,11 @@ impl Simd for Avx2 {
         // SAFETY: SSE is part of x86-64; the array has the 16 bytes read, and the load asks for no alignment.
         let table = unsafe { _mm_loadu_ps(table.as_ptr()) };
         registers!(_mm256_permutevar_ps(_mm256_set_m128(table, table), index))
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: __m256i) -> __m256 {
+        // The permutation reads the three lowest bits.
+        registers!(_mm256_permutevar8x32_ps(self.load(table), index))
     }
     #[inline(always)]
     fn mask(self, bits: u32) -> __m256 {

@@ -120,6 +120,18 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast())) }
     }
     #[inline(always)]
+    fn load_rows<'a, const N: usize>(self, first: usize, row: impl Fn(usize) -> &'a [u8; N]) -> __m512i {
+        let part = |k: usize| row(first / N + k).as_slice();
+        let bytes = if N == 8 {
+            let half = |k: usize| i64::from_le_bytes(*part(k).first_chunk().expect("N is 8"));
+            registers!(_mm_set_epi64x(half(1), half(0)))
+        } else {
+            let quarter = |k: usize| i32::from_le_bytes(*part(k).first_chunk().expect("N is 4"));
+            registers!(_mm_setr_epi32(quarter(0), quarter(1), quarter(2), quarter(3)))
+        };
+        registers!(_mm512_cvtepu8_epi32(bytes))
+    }
+    #[inline(always)]
     fn load_f16(self, from: &[[u8; 2]]) -> __m512 {
         let from = sixteen!(from);
         // SAFETY: `self` proves AVX-512; the array has the 32 bytes read, and the load asks for no alignment.
@@ -216,6 +228,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn abs(self, a: __m512) -> __m512 {
         registers!(_mm512_andnot_ps(_mm512_set1_ps(-0.0), a))
+    }
+    #[inline(always)]
+    fn negate_by_bits(self, a: __m512, bits: u32, first: usize) -> __m512 {
+        registers!(_mm512_mask_xor_ps(a, (bits >> first) as __mmask16, a, _mm512_set1_ps(-0.0)))
     }
     #[inline(always)]
     fn copy_sign(self, magnitude: __m512, sign: __m512) -> __m512 {
@@ -321,6 +337,13 @@ impl Simd for Avx512 {
         // SAFETY: SSE is part of x86-64; the array has the 16 bytes read, and the load asks for no alignment.
         let table = unsafe { _mm_loadu_ps(table.as_ptr()) };
         registers!(_mm512_permutevar_ps(_mm512_broadcast_f32x4(table), index))
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: __m512i) -> __m512 {
+        // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
+        let table = unsafe { _mm256_loadu_ps(table.as_ptr()) };
+        // The permutation reads the four lowest bits, of which the highest chooses between two copies of the table.
+        registers!(_mm512_permutexvar_ps(index, _mm512_broadcast_f32x8(table)))
     }
     #[inline(always)]
     fn mask(self, bits: u32) -> __mmask16 {

@@ -115,6 +115,22 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         columns
     }
     #[inline(always)]
+    fn load_rows<'a, const N: usize>(self, first: usize, row: impl Fn(usize) -> &'a [u8; N]) -> [S::I; K] {
+        let mut out = blank!(self, I);
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = self.0.load_rows(first + k * S::LANES, &row);
+        }
+        out
+    }
+    #[inline(always)]
+    fn negate_by_bits(self, a: [S::F; K], bits: u32, first: usize) -> [S::F; K] {
+        let mut out = a;
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = self.0.negate_by_bits(*out, bits, first + k * S::LANES);
+        }
+        out
+    }
+    #[inline(always)]
     fn narrow_f16(self, value: f32) -> [u8; 2] {
         self.0.narrow_f16(value)
     }
@@ -212,6 +228,14 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         let mut out = blank!(self, F);
         for k in 0..K {
             out[k] = self.0.lookup4(table, index[k]);
+        }
+        out
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: [S::I; K]) -> [S::F; K] {
+        let mut out = blank!(self, F);
+        for k in 0..K {
+            out[k] = self.0.lookup8(table, index[k]);
         }
         out
     }
