@@ -1,5 +1,5 @@
 //! Data to quantize, by kind. Each kind is there for what it would catch; `tests/golden/make_golden.py` has the
-//! same kinds. Everything follows from a seed, which the tests print.
+//! same kinds, but for `overflowing`. Everything follows from a seed, which the tests print.
 
 use gguf_codec::GgmlType;
 
@@ -81,6 +81,11 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind { name: "below_power_of_two", make: below_power_of_two },
     // Scales around and beyond f16's largest (65504), while the searches' sums of cubes stay finite.
     Kind { name: "large", make: |rng, n| by_run(rng, n, 256, |rng| 10f64.powf(rng.between(4.0, 10.0))) },
+    // Some of the searches' sums overflow, and others do not.
+    Kind {
+        name: "overflowing",
+        make: |rng, n| by_run(rng, n, 256, |rng| 10f64.powf(rng.between(10.0, 37.0))),
+    },
     // Finite, and the searches' sums overflow.
     Kind { name: "huge", make: |rng, n| each(n, || rng.sign() * 10f64.powf(rng.between(12.0, 30.0))) },
 ];

@@ -7,7 +7,8 @@ use crate::simd::Simd;
 pub(in crate::codec) struct Symmetric<S: Simd> {
     /// `x ≈ scale * q`; 0 for a block of zeros.
     pub(in crate::codec) scale: S::F,
-    /// `q = nearest(inverse * x)`, clamped to `-levels..levels`. 0 for a block of zeros, and only there.
+    /// `q = nearest(inverse * x)`, clamped to `-levels..levels`. 0 for a block of zeros, and for finite values only
+    /// there.
     pub(in crate::codec) inverse: S::F,
 }
 
@@ -103,11 +104,12 @@ pub(in crate::codec) fn symmetric_quants<S: Simd, const N: usize>(
     inverse: S::F,
 ) -> [S::I; N] {
     let (zero, bias) = (s.splat_i(0), s.splat_i(levels));
-    let found = s.ne(inverse, s.splat(0.0));
+    // Not by the inverse, which is 0 for an infinite value too.
+    let is_zero = s.lt(extreme(s, x).0, s.splat(LEAST_MAGNITUDE));
     let mut quants = [zero; N];
     for (quant, &x) in quants.iter_mut().zip(x) {
         let q = s.add_i(s.nearest_within(s.mul(inverse, x), -levels, levels - 1), bias);
-        *quant = s.select_i(found, q, zero);
+        *quant = s.select_i(is_zero, zero, q);
     }
     quants
 }
