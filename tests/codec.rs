@@ -7,10 +7,6 @@ use gguf_codec::*;
 use half::{bf16, f16};
 use proptest::prelude::*;
 
-fn supported() -> impl Iterator<Item = GgmlType> {
-    GgmlType::ALL.iter().copied().filter(|ty| ty.can_dequantize())
-}
-
 fn quantizing() -> impl Iterator<Item = GgmlType> {
     GgmlType::ALL.iter().copied().filter(|ty| ty.can_quantize())
 }
@@ -42,13 +38,22 @@ fn bits<T: Float>(values: &[T]) -> Vec<u32> {
 }
 
 #[test]
-fn the_formats_of_this_version_are_there() {
-    let names: Vec<_> = supported().map(GgmlType::name).collect();
-    for name in GgmlType::ALL.iter().map(|ty| ty.name()) {
-        assert!(names.contains(&name), "{name}");
-    }
-    assert!(!GgmlType::I32.can_quantize());
+fn floats_become_every_type_but_integers() {
+    use GgmlType::{I8, I16, I32, I64};
+    let cannot: Vec<_> = GgmlType::ALL.iter().copied().filter(|ty| !ty.can_quantize()).collect();
+    assert_eq!(cannot, [I8, I16, I32, I64]);
     assert!(Isa::available().contains(&Isa::detect()), "{:?}", Isa::detect());
+}
+
+#[test]
+fn the_types_with_the_fewest_bits_ask_for_importance() {
+    use GgmlType::{IQ1_S, IQ2_XS, IQ2_XXS};
+    let asking: Vec<_> = GgmlType::ALL.iter().copied().filter(|ty| ty.needs_importance()).collect();
+    assert_eq!(asking, [IQ2_XXS, IQ2_XS, IQ1_S]);
+    for ty in asking {
+        let error = quantize(ty, &[0.5; 256], 256, None, &mut vec![0; ty.block_bytes()]).unwrap_err();
+        assert!(matches!(error, Error::NeedsImportance { ty: named } if named == ty), "{error}");
+    }
 }
 
 proptest! {
@@ -59,7 +64,7 @@ proptest! {
         // 27 blocks: not a multiple of any number of lanes.
         bytes in prop::collection::vec(any::<u8>(), 27 * 292),
     ) {
-        for ty in supported() {
+        for &ty in GgmlType::ALL {
             let blocks = &bytes[..27 * ty.block_bytes()];
             let mut want = vec![0.0f32; 27 * ty.block_len()];
             dequantize_with(Isa::SCALAR, ty, blocks, &mut want).unwrap();

@@ -12,13 +12,12 @@ macro_rules! formats {
             $(pub use super::$module::{$format $(, $block)?};)*
         }
 
-        /// The codec of a type, or `None` where this crate has none yet.
-        pub(crate) fn find(ty: $crate::GgmlType) -> Option<&'static table::Entry> {
+        /// The codec of a type. A type without its row does not compile.
+        fn entry(ty: $crate::GgmlType) -> &'static table::Entry {
             match ty {
                 $(<formats::$format as BlockFormat>::TYPE => {
-                    Some(const { &table::Entry::of::<formats::$format>() })
+                    const { &table::Entry::of::<formats::$format>() }
                 })*
-                _ => None,
             }
         }
     };
@@ -127,7 +126,7 @@ fn quantize<C: Codec>(isa: Isa, rows: Rows<'_>, out: &mut [u8]) {
 /// Turns blocks of `ty` from one byte order into the other, in place: reverses each number of several bytes
 /// (scales, plain values) and leaves packed quants alone. `bytes` holds whole blocks.
 pub(crate) fn swap_byte_order(ty: GgmlType, bytes: &mut [u8]) {
-    let numbers = super::find(ty).map_or(&[][..], |entry| entry.numbers);
+    let numbers = super::entry(ty).numbers;
     for block in bytes.chunks_exact_mut(ty.block_bytes()) {
         for number in numbers {
             block[number.at..number.at + number.width].reverse();
