@@ -69,12 +69,12 @@ fn inspect<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str, args: &Args) -> Result<
         let statistics = Statistics::of(&tensor)?;
         let alternatives = Alternatives::of(&tensor)?;
         return Ok(if args.json {
-            let mut json = statistics::json(&tensor, statistics.as_ref());
+            let mut json = statistics::json(&tensor, &statistics);
             json["quantization_error"] = alternatives.map_or(Json::Null, |alternatives| alternatives.json());
             pretty(&json)
         } else {
             let alternatives = alternatives.map_or_else(String::new, |alternatives| alternatives.text());
-            statistics::text(&tensor, statistics.as_ref()) + &alternatives
+            statistics::text(&tensor, &statistics) + &alternatives
         });
     }
     if args.check {

@@ -22,12 +22,7 @@ impl Alternatives {
     pub(crate) fn of(tensor: &Tensor<'_>) -> Result<Option<Self>> {
         let (row_len, rows) = (tensor.row_len(), tensor.row_count());
         let integers = [GgmlType::I8, GgmlType::I16, GgmlType::I32, GgmlType::I64];
-        if !tensor.ggml_type().can_dequantize()
-            || rows < 2
-            || row_len == 0
-            || row_len > SAMPLE
-            || integers.contains(&tensor.ggml_type())
-        {
+        if rows < 2 || row_len == 0 || row_len > SAMPLE || integers.contains(&tensor.ggml_type()) {
             return Ok(None);
         }
         let rows_tried = (SAMPLE / row_len).min(rows);

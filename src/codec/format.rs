@@ -27,6 +27,19 @@ pub(crate) struct Number {
     pub(crate) width: usize,
 }
 
+impl Number {
+    /// The scale at the front of a block, of two bytes, and `N - 1` other numbers of two from byte `at` on.
+    pub(crate) const fn scale_and_shorts<const N: usize>(at: usize) -> [Number; N] {
+        let mut numbers = [Number { at: 0, width: 2 }; N];
+        let mut i = 1;
+        while i < N {
+            numbers[i].at = at + 2 * (i - 1);
+            i += 1;
+        }
+        numbers
+    }
+}
+
 /// Rows to quantize, already checked: whole rows of whole blocks, all values finite.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {
@@ -35,6 +48,18 @@ pub(crate) struct Rows<'a> {
     pub(crate) row_len: usize,
     /// A weight for each value of a row, the same for all rows.
     pub(crate) importance: Option<&'a [f32]>,
+}
+
+impl<'a> Rows<'a> {
+    /// Blocks of `LEN` values, each with its weights.
+    #[inline(always)]
+    pub(crate) fn blocks<const LEN: usize>(
+        self,
+    ) -> impl Iterator<Item = (&'a [f32; LEN], Option<&'a [f32; LEN]>)> {
+        let importance = self.importance.map(|importance| importance.as_chunks().0);
+        let blocks = self.values.as_chunks().0.iter().enumerate();
+        blocks.map(move |(at, x)| (x, importance.map(|importance| &importance[at % importance.len()])))
+    }
 }
 
 /// The work of a format, written once over [`Simd`].

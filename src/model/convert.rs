@@ -109,7 +109,7 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
     /// # Errors
     /// [`Error::Io`] where reading or writing fails; [`Error::Write`], naming the tensor, where a value cannot be
     /// stored in its type (NaN and infinity in a block), and for tensors that the writer does not expect;
-    /// [`Error::Unsupported`] and [`Error::NeedsImportance`] for types that cannot be made of these;
+    /// [`Error::NoFloats`] and [`Error::NeedsImportance`] for types that cannot be made of these;
     /// [`Error::Interrupted`] where `progress` breaks. After each the file that is written is given up.
     pub fn run<S: Sink>(
         self,

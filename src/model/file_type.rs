@@ -124,6 +124,9 @@ mod tests {
         assert_eq!(id(GgmlType::Q4_K), Some(14));
         assert_eq!(id(GgmlType::Q6_K), Some(18));
         assert_eq!(id(GgmlType::Q2_K), Some(10));
+        assert_eq!(id(GgmlType::IQ2_XXS), Some(19));
+        assert_eq!(id(GgmlType::IQ3_S), Some(26));
+        assert_eq!(id(GgmlType::IQ1_M), Some(31));
         assert_eq!(id(GgmlType::I32), None);
         assert_eq!(id(GgmlType::Q8_K), None);
     }

@@ -21,7 +21,7 @@ pub(crate) trait Simd: Copy {
     type I: Copy;
     /// A truth value for each lane.
     type M: Copy;
-    /// Whether [`write`](Self::write) goes around the caches.
+    /// Whether [`stream`](Self::stream) goes around the caches.
     const STREAMS: bool = false;
     /// Several vectors as one, for work that waits more than it computes.
     type Wide: Simd;
@@ -34,6 +34,17 @@ pub(crate) trait Simd: Copy {
     /// Asks for bytes to be brought near. Nothing depends on it.
     #[inline(always)]
     fn prefetch(self, _bytes: &[u8]) {}
+
+    /// Copies as many lines of memory as there are, around the caches where the instruction set can and `to` begins with
+    /// a line. A [`fence`](Self::fence) must follow before anyone else is handed the memory:
+    /// [`Streaming`](super::Streaming) sees to that.
+    #[inline(always)]
+    fn stream(self, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
+        to.copy_from_slice(from);
+    }
+    /// Orders what [`stream`](Self::stream) wrote before all that is written later.
+    #[inline(always)]
+    fn fence(self) {}
 
     /// The same float in every lane.
     fn splat(self, value: f32) -> Self::F;
@@ -63,6 +74,24 @@ pub(crate) trait Simd: Copy {
     fn load_u8(self, from: &[u8]) -> Self::I;
     /// Widens `LANES` signed bytes.
     fn load_i8(self, from: &[i8]) -> Self::I;
+    /// Widens `LANES` unsigned bytes of short rows laid end to end, from byte `first` on: `row(k)` is row `k`. `N` is 4
+    /// or 8, and `first` a multiple of `LANES`.
+    #[inline(always)]
+    fn load_rows<'a, const N: usize>(self, first: usize, row: impl Fn(usize) -> &'a [u8; N]) -> Self::I {
+        if Self::LANES <= N {
+            return self.load_u8(&row(first / N)[first % N..]);
+        }
+        let mut bytes = [0; MAX_LANES];
+        for (k, bytes) in bytes[..Self::LANES].as_chunks_mut::<N>().0.iter_mut().enumerate() {
+            *bytes = *row(first / N + k);
+        }
+        self.load_u8(&bytes)
+    }
+    /// Widens `LANES` unsigned 16-bit numbers given as little-endian bytes.
+    #[inline(always)]
+    fn load_u16(self, from: &[[u8; 2]]) -> Self::I {
+        self.shr::<16>(self.bits(self.load_bf16(from)))
+    }
     /// Widens `LANES` half floats given as little-endian bytes.
     fn load_f16(self, from: &[[u8; 2]]) -> Self::F;
     /// Widens `LANES` bfloats given as little-endian bytes.
@@ -72,11 +101,6 @@ pub(crate) trait Simd: Copy {
 
     /// Writes `LANES` floats to working memory.
     fn store(self, value: Self::F, to: &mut [f32]);
-    /// Writes `LANES` floats of a kernel's output, which may go around the caches. So may the next two.
-    #[inline(always)]
-    fn write(self, value: Self::F, to: &mut [f32]) {
-        self.store(value, to);
-    }
     /// Rounds to nearest even half floats. A NaN keeps its sign and upper bits and becomes quiet, as in hardware.
     fn store_f16(self, value: Self::F, to: &mut [f16]);
     /// Rounds to nearest even bfloats. A NaN keeps its upper bits, and must be quiet, as all arithmetic leaves it.
@@ -109,6 +133,8 @@ pub(crate) trait Simd: Copy {
     fn sqrt(self, a: Self::F) -> Self::F;
     /// `a` without its sign.
     fn abs(self, a: Self::F) -> Self::F;
+    /// `-a` where a bit is 1, for lane `j` bit `first + j` of `bits`. There are as many bits.
+    fn negate_by_bits(self, a: Self::F, bits: u32, first: usize) -> Self::F;
     /// `magnitude` (not negative) with the sign of `sign`.
     fn copy_sign(self, magnitude: Self::F, sign: Self::F) -> Self::F;
     /// `if a < b { a } else { b }`: of two zeros, or with a NaN, `b`.
@@ -166,6 +192,8 @@ pub(crate) trait Simd: Copy {
     fn lookup(self, table: &[f32; 16], index: Self::I) -> Self::F;
     /// Lane `j` is `table[index[j] & 3]`.
     fn lookup4(self, table: &[f32; 4], index: Self::I) -> Self::F;
+    /// Lane `j` is `table[index[j] & 7]`.
+    fn lookup8(self, table: &[f32; 8], index: Self::I) -> Self::F;
     /// Lane `j` is bit `j`.
     fn mask(self, bits: u32) -> Self::M;
     /// Bit `j` is lane `j`; bits beyond the lanes are 0.

@@ -50,10 +50,9 @@ const ONE_BIT_EACH: uint32x4_t = {
     unsafe { std::mem::transmute([1u32, 2, 4, 8]) }
 };
 
-/// The places of each float's four bytes in a table, for lanes that number its floats (below 64).
+/// The places of each float's four bytes in a table, for lanes that number its floats (below 64). The token proves NEON.
 #[inline(always)]
-fn byte_places(proof: Neon, index: int32x4_t) -> uint8x16_t {
-    let _ = proof;
+fn byte_places(_: Neon, index: int32x4_t) -> uint8x16_t {
     registers!({
         let first = vmulq_n_s32(index, 0x0404_0404);
         vreinterpretq_u8_s32(vaddq_s32(first, vdupq_n_s32(0x0302_0100)))
@@ -218,6 +217,18 @@ impl Simd for Neon {
         registers!(vabsq_f32(a))
     }
     #[inline(always)]
+    fn negate_by_bits(self, a: float32x4_t, bits: u32, first: usize) -> float32x4_t {
+        // Each lane's bit to where a float's sign is.
+        let up = 31 - first as i64;
+        let pair = |up: i64| (up as u64) | ((up - 1) as u64) << 32;
+        registers!({
+            let shifts =
+                vreinterpretq_s32_u64(vcombine_u64(vcreate_u64(pair(up)), vcreate_u64(pair(up - 2))));
+            let signs = vandq_u32(vshlq_u32(vdupq_n_u32(bits), shifts), vdupq_n_u32(1 << 31));
+            vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), signs))
+        })
+    }
+    #[inline(always)]
     fn copy_sign(self, magnitude: float32x4_t, sign: float32x4_t) -> float32x4_t {
         registers!(vbslq_f32(vdupq_n_u32(1 << 31), sign, magnitude))
     }
@@ -333,6 +344,15 @@ impl Simd for Neon {
         let at = byte_places(self, self.and(index, self.splat_i(3)));
         let table = self.load(table);
         registers!(vreinterpretq_f32_u8(vqtbl1q_u8(vreinterpretq_u8_f32(table), at)))
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: int32x4_t) -> float32x4_t {
+        let at = byte_places(self, self.and(index, self.splat_i(7)));
+        let (low, high) = (self.load(&table[..4]), self.load(&table[4..]));
+        registers!({
+            let bytes = uint8x16x2_t(vreinterpretq_u8_f32(low), vreinterpretq_u8_f32(high));
+            vreinterpretq_f32_u8(vqtbl2q_u8(bytes, at))
+        })
     }
     #[inline(always)]
     fn mask(self, bits: u32) -> uint32x4_t {

@@ -98,6 +98,10 @@ impl Simd for Scalar {
         a.abs()
     }
     #[inline(always)]
+    fn negate_by_bits(self, a: f32, bits: u32, first: usize) -> f32 {
+        if bits >> first & 1 == 1 { -a } else { a }
+    }
+    #[inline(always)]
     fn copy_sign(self, magnitude: f32, sign: f32) -> f32 {
         magnitude.copysign(sign)
     }
@@ -199,6 +203,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn lookup4(self, table: &[f32; 4], index: i32) -> f32 {
         table[(index & 3) as usize]
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: i32) -> f32 {
+        table[(index & 7) as usize]
     }
     #[inline(always)]
     fn mask(self, bits: u32) -> bool {

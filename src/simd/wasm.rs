@@ -182,6 +182,12 @@ impl Simd for Simd128 {
         f32x4_abs(a)
     }
     #[inline(always)]
+    fn negate_by_bits(self, a: v128, bits: u32, first: usize) -> v128 {
+        let set = v128_and(i32x4_splat((bits >> first) as i32), i32x4(1, 2, 4, 8));
+        let signs = v128_and(i32x4_ne(set, i32x4_splat(0)), i32x4_splat(i32::MIN));
+        v128_xor(a, signs)
+    }
+    #[inline(always)]
     fn copy_sign(self, magnitude: v128, sign: v128) -> v128 {
         v128_bitselect(sign, magnitude, f32x4_splat(-0.0))
     }
@@ -294,6 +300,13 @@ impl Simd for Simd128 {
     #[inline(always)]
     fn lookup4(self, table: &[f32; 4], index: v128) -> v128 {
         i8x16_swizzle(self.load(table), byte_places(v128_and(index, i32x4_splat(3))))
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: v128) -> v128 {
+        // A swizzle gives 0 for places beyond its 16 bytes, also for those that the subtraction wraps.
+        let at = byte_places(v128_and(index, i32x4_splat(7)));
+        let low = i8x16_swizzle(self.load(&table[..4]), at);
+        v128_or(low, i8x16_swizzle(self.load(&table[4..]), i8x16_sub(at, i8x16_splat(16))))
     }
     #[inline(always)]
     fn mask(self, bits: u32) -> v128 {

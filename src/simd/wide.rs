@@ -77,11 +77,24 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
     type I = [S::I; K];
     type M = [S::M; K];
     type Wide = Self;
+    const STREAMS: bool = S::STREAMS;
     const LANES: usize = K * S::LANES;
 
     #[inline(always)]
     fn wide(self) -> Self {
         self
+    }
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8]) {
+        self.0.prefetch(bytes);
+    }
+    #[inline(always)]
+    fn stream(self, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
+        self.0.stream(from, to);
+    }
+    #[inline(always)]
+    fn fence(self) {
+        self.0.fence();
     }
     #[inline(always)]
     fn splat(self, value: f32) -> [S::F; K] {
@@ -100,6 +113,22 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
             }
         }
         columns
+    }
+    #[inline(always)]
+    fn load_rows<'a, const N: usize>(self, first: usize, row: impl Fn(usize) -> &'a [u8; N]) -> [S::I; K] {
+        let mut out = blank!(self, I);
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = self.0.load_rows(first + k * S::LANES, &row);
+        }
+        out
+    }
+    #[inline(always)]
+    fn negate_by_bits(self, a: [S::F; K], bits: u32, first: usize) -> [S::F; K] {
+        let mut out = a;
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = self.0.negate_by_bits(*out, bits, first + k * S::LANES);
+        }
+        out
     }
     #[inline(always)]
     fn narrow_f16(self, value: f32) -> [u8; 2] {
@@ -143,7 +172,7 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         load_bf16: [[u8; 2]] => F; load_f32_bytes: [[u8; 4]] => F;
     }
     stores! {
-        store: F => [f32]; write: F => [f32]; store_f16: F => [f16]; store_bf16: F => [bf16]; store_u8: I => [u8];
+        store: F => [f32]; store_f16: F => [f16]; store_bf16: F => [bf16]; store_u8: I => [u8];
     }
     unary! {
         sqrt: F => F; abs: F => F; to_float: I => F; bits: F => I; as_floats: I => F; trunc: F => I;
@@ -199,6 +228,14 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         let mut out = blank!(self, F);
         for k in 0..K {
             out[k] = self.0.lookup4(table, index[k]);
+        }
+        out
+    }
+    #[inline(always)]
+    fn lookup8(self, table: &[f32; 8], index: [S::I; K]) -> [S::F; K] {
+        let mut out = blank!(self, F);
+        for k in 0..K {
+            out[k] = self.0.lookup8(table, index[k]);
         }
         out
     }

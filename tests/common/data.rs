@@ -1,5 +1,5 @@
 //! Data to quantize, by kind. Each kind is there for what it would catch; `tests/golden/make_golden.py` has the
-//! same kinds. Everything follows from a seed, which the tests print.
+//! same kinds, but for `overflowing`. Everything follows from a seed, which the tests print.
 
 use gguf_codec::GgmlType;
 
@@ -83,6 +83,11 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind { name: "coarse", make: coarse },
     // Scales around and beyond f16's largest (65504), while the searches' sums of cubes stay finite.
     Kind { name: "large", make: |rng, n| by_run(rng, n, 256, |rng| 10f64.powf(rng.between(4.0, 10.0))) },
+    // Some of the searches' sums overflow, and others do not.
+    Kind {
+        name: "overflowing",
+        make: |rng, n| by_run(rng, n, 256, |rng| 10f64.powf(rng.between(10.0, 37.0))),
+    },
     // Finite, and the searches' sums overflow.
     Kind { name: "huge", make: |rng, n| each(n, || rng.sign() * 10f64.powf(rng.between(12.0, 30.0))) },
 ];
@@ -190,4 +195,11 @@ pub(crate) fn importance(rng: &mut Rng, row_len: usize) -> Vec<f32> {
 pub(crate) fn random_blocks(rng: &mut Rng, ty: GgmlType, values: usize) -> Vec<u8> {
     let len = values / ty.block_len() * ty.block_bytes();
     std::iter::repeat_with(|| rng.bits() as u8).take(len).collect()
+}
+
+/// Whether ggml ends the process when it quantizes such data: the formats with a grid assert that errors can be compared,
+/// which they cannot be where they overflow. `make_golden.py` leaves these out too.
+pub(crate) fn ends_ggml(ty: GgmlType, kind: &str) -> bool {
+    use GgmlType::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
+    kind == "huge" && [IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ1_S, IQ1_M].contains(&ty)
 }

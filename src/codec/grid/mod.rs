@@ -1,0 +1,126 @@
+//! The grids of the IQ1, IQ2 and IQ3 formats: what a quant of theirs stands for.
+//!
+//! These formats spend less than two bits, or three, on a value, which is less than a quant of its own needs. A quant
+//! stands for eight values together, or four: it is the index of a point on a grid, of which the file keeps nothing.
+//! The signs of the values are stored beside it, but for IQ1, whose points have signs.
+
+mod map;
+mod neighbours;
+mod points;
+mod search;
+mod splits;
+
+use crate::Float;
+use crate::simd::Simd;
+
+pub(super) use map::{iq1, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
+pub(super) use search::{Prepared, Refit, Search, Trials, Weighting, prepare, scale_of_scales, weights};
+pub(super) use splits::{Fit, apart, stands_for, together};
+
+/// Of the formats with eight coordinates to a point, the magnitude of 0, 1 and 2.
+const OF_TWO_BITS: [u8; 3] = [8, 25, 43];
+
+pub(super) static IQ2_XXS: [[u8; 8]; 256] = rows(&points::IQ2_XXS, OF_TWO_BITS);
+pub(super) static IQ2_XS: [[u8; 8]; 512] = rows(&points::IQ2_XS, OF_TWO_BITS);
+pub(super) static IQ2_S: [[u8; 8]; 1024] = rows(&points::IQ2_S, OF_TWO_BITS);
+pub(super) static IQ3_XXS: [[u8; 4]; 256] = rows(&points::IQ3_XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
+pub(super) static IQ3_S: [[u8; 4]; 512] = rows(&points::IQ3_S, [1, 3, 5, 7, 9, 11, 13, 15]);
+/// Each coordinate is one more than the number it stands for, -1 to 1.
+pub(super) static IQ1: [[u8; 8]; 2048] = rows(&points::IQ1, [0, 1, 2]);
+
+/// How far the values that IQ1's points stand for are moved, up or down.
+const IQ1_SHIFT: f32 = 0.125;
+
+/// The points with their coordinates as bytes, by what each coordinate stands for.
+const fn rows<const N: usize, const POINTS: usize, const LEVELS: usize>(
+    points: &[u16; POINTS],
+    values: [u8; LEVELS],
+) -> [[u8; N]; POINTS] {
+    let mut rows = [[0; N]; POINTS];
+    let mut at = 0;
+    while at < POINTS {
+        let mut i = 0;
+        while i < N {
+            rows[at][i] = values[coordinate::<N>(points[at], i)];
+            i += 1;
+        }
+        at += 1;
+    }
+    rows
+}
+
+/// Bits of a coordinate in a packed point of `N`.
+const fn bits<const N: usize>() -> usize {
+    assert!(N == 8 || N == 4);
+    if N == 8 { 2 } else { 3 }
+}
+
+/// Coordinate `i` of a packed point.
+const fn coordinate<const N: usize>(point: u16, i: usize) -> usize {
+    (point >> (bits::<N>() * i)) as usize & ((1 << bits::<N>()) - 1)
+}
+
+/// The signs of eight values, a bit for each, by the seven that are stored: the number of minus signs is even.
+const WHOLE_SIGNS: [u8; 128] = {
+    let mut all = [0; 128];
+    let mut stored = 0;
+    while stored < 128 {
+        all[stored] = stored as u8 | (stored.count_ones() as u8 & 1) << 7;
+        stored += 1;
+    }
+    all
+};
+
+/// The signs of 32 values, a bit for each, from the seven bits that are stored for each eight.
+#[inline(always)]
+pub(super) fn whole_signs(stored: [u8; 4]) -> u32 {
+    u32::from_le_bytes(stored.map(|stored| WHOLE_SIGNS[usize::from(stored & 127)]))
+}
+
+/// Four numbers of seven bits from the lower 28 of a 32-bit number.
+#[inline(always)]
+pub(super) fn sevens(packed: u32) -> [u8; 4] {
+    [0, 7, 14, 21].map(|at| (packed >> at) as u8 & 127)
+}
+
+/// The other way round: seven bits of each of four eights, and four bits of scale above them.
+#[inline(always)]
+pub(super) fn sevens_and_scale(signs: [u8; 4], scale: u8) -> u32 {
+    let sevens = (0..4).fold(0, |packed, k| packed | u32::from(signs[k] & 127) << (7 * k));
+    sevens | u32::from(scale) << 28
+}
+
+/// Writes 32 values: `scales[i / 16] * magnitude[i]`, negative where bit `i` of `signs` is 1. The magnitudes are rows of
+/// a grid, laid end to end.
+#[inline(always)]
+pub(super) fn put_signed<'a, S: Simd, T: Float, const N: usize>(
+    s: S,
+    row: impl Fn(usize) -> &'a [u8; N],
+    signs: u32,
+    scales: [f32; 2],
+    out: &mut [T; 32],
+) {
+    for first in (0..32).step_by(S::LANES) {
+        let magnitude = s.to_float(s.load_rows(first, &row));
+        let value = s.mul(s.splat(scales[first / 16]), magnitude);
+        T::put(s, s.negate_by_bits(value, signs, first), &mut out[first..]);
+    }
+}
+
+/// Writes 32 values of IQ1: `scales[i / 16] * (point[i] + shift)`, where the shift is 1/8, or -1/8 where bit `i` of
+/// `negative` is 1.
+#[inline(always)]
+pub(super) fn put_shifted<'a, S: Simd, T: Float>(
+    s: S,
+    row: impl Fn(usize) -> &'a [u8; 8],
+    negative: u32,
+    scales: [f32; 2],
+    out: &mut [T; 32],
+) {
+    for first in (0..32).step_by(S::LANES) {
+        // The coordinates are stored one too large. These sums of small multiples of 1/8 are exact.
+        let shift = s.sub(s.negate_by_bits(s.splat(IQ1_SHIFT), negative, first), s.splat(1.0));
+        let value = s.add(s.to_float(s.load_rows(first, &row)), shift);
+        T::put(s, s.mul(s.splat(scales[first / 16]), value), &mut out[first..]);
+    }
+}

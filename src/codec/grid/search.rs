@@ -1,0 +1,375 @@
+//! The search that the IQ2 and IQ3 quantizers share: a scale for a sub-block, and a point of the grid for each group of
+//! 8 or 4 of its values.
+//!
+//! ggml tries a number of scales one after the other. Here each trial has a lane, in which its operations are done in
+//! ggml's order; and where a trial's point is not on the grid, each of the grid's points near it has a lane.
+
+use super::map::{Map, Place};
+use super::neighbours::Terms;
+use crate::simd::{Simd, nearest};
+
+/// Values in a super-block.
+const LEN: usize = 256;
+/// At least the trials of any format, and a whole number of vectors.
+const TRIALS: usize = 32;
+/// Levels that a fitted scale reaches, less one: of IQ2_XXS.
+const FITTED_LEVELS: f32 = 3.0;
+/// The most groups in a sub-block.
+const GROUPS: usize = 8;
+
+/// How much a value counts.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::codec) struct Weighting {
+    /// The mean square that weighs values with importance is multiplied by this.
+    pub(in crate::codec) spread: f32,
+    /// Without importance a value counts its square and the mean square multiplied by this.
+    pub(in crate::codec) alone: f32,
+}
+
+/// A super-block's values, made ready.
+pub(in crate::codec) struct Prepared {
+    /// Not negative, but for one in eight where a sign was changed.
+    pub(in crate::codec) magnitudes: [f32; LEN],
+    pub(in crate::codec) weights: [f32; LEN],
+    /// The weights' square roots, which choose among neighbours.
+    roots: [f32; LEN],
+    /// A bit for each value, 1 is minus.
+    pub(in crate::codec) signs: [u8; LEN / 8],
+}
+
+/// How much each value of a super-block counts.
+#[inline(always)]
+pub(in crate::codec) fn weights<S: Simd>(
+    s: S,
+    x: &[f32; LEN],
+    importance: Option<&[f32; LEN]>,
+    weighting: Weighting,
+) -> [f32; LEN] {
+    let sum = x.iter().fold(0.0, |sum, x| sum + x * x);
+    let mean_square = weighting.spread * sum / LEN as f32;
+    // Of a factor of 0 nothing may come, even where the squares overflow.
+    let alone = if weighting.alone == 0.0 { 0.0 } else { weighting.alone * mean_square };
+    let mut weights = [0.0; LEN];
+    for at in (0..LEN).step_by(S::LANES) {
+        let x = s.load(&x[at..]);
+        let square = s.mul(x, x);
+        let weight = match importance {
+            Some(importance) => s.mul(s.load(&importance[at..]), s.sqrt(s.add(s.splat(mean_square), square))),
+            None => s.add(s.splat(alone), square),
+        };
+        s.store(weight, &mut weights[at..]);
+    }
+    weights
+}
+
+/// Weights and signs of a super-block. With `even`, in each eight values an odd number of minus signs is mended by the
+/// sign of the value that counts least.
+#[inline(always)]
+pub(in crate::codec) fn prepare<S: Simd>(
+    s: S,
+    x: &[f32; LEN],
+    importance: Option<&[f32; LEN]>,
+    weighting: Weighting,
+    even: bool,
+) -> Prepared {
+    let weights = weights(s, x, importance, weighting);
+    let mut p = Prepared { magnitudes: [0.0; LEN], weights, roots: [0.0; LEN], signs: [0; LEN / 8] };
+    for at in (0..LEN).step_by(S::LANES) {
+        s.store(s.abs(s.load(&x[at..])), &mut p.magnitudes[at..]);
+        s.store(s.sqrt(s.load(&weights[at..])), &mut p.roots[at..]);
+    }
+    let groups = x.as_chunks::<8>().0.iter().zip(p.magnitudes.as_chunks_mut::<8>().0);
+    for (at, (x, magnitudes)) in groups.enumerate() {
+        let mut signs = (0..8).fold(0, |signs, i| signs | u8::from(x[i] < 0.0) << i);
+        if even && signs.count_ones() % 2 == 1 {
+            let weights = &p.weights[8 * at..];
+            let (mut least, mut place) = (weights[0] * x[0] * x[0], 0);
+            for i in 1..8 {
+                let counts = weights[i] * x[i] * x[i];
+                if counts < least {
+                    (least, place) = (counts, i);
+                }
+            }
+            magnitudes[place] = -magnitudes[place];
+            signs ^= 1 << place;
+        }
+        p.signs[at] = signs;
+    }
+    p
+}
+
+/// The scales that are tried: `(levels + by * step) / greatest` for the steps from `-last` to `last`, inverse.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::codec) struct Trials {
+    /// What a grid's greatest coordinate stands for: 5 or 15.
+    pub(in crate::codec) levels: f32,
+    pub(in crate::codec) by: f32,
+    pub(in crate::codec) last: i32,
+}
+
+/// Which groups are placed on the grid once more, with the scale that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::codec) enum Refit {
+    /// All of them.
+    All,
+    /// Those that the best trial had off the grid.
+    OffGrid,
+    /// All if the best trial had any off the grid, or no trial was good.
+    AllIfAnyOffGrid,
+}
+
+/// A format's search.
+#[derive(Clone, Copy)]
+pub(in crate::codec) struct Search<const N: usize> {
+    pub(in crate::codec) map: &'static Map<N>,
+    /// Sub-blocks whose greatest magnitude is below count as zeros.
+    pub(in crate::codec) least: f32,
+    pub(in crate::codec) trials: Trials,
+    pub(in crate::codec) refit: Refit,
+}
+
+/// What [`Search::run`] finds for a super-block.
+pub(in crate::codec) struct Found {
+    /// A scale for each sub-block, 0 for one of zeros.
+    pub(in crate::codec) scales: [f32; 16],
+    /// The groups' points, by index. 0 in sub-blocks of zeros.
+    pub(in crate::codec) indices: [u16; 64],
+    /// A bit for each value, 1 is minus. 0 in sub-blocks of zeros.
+    pub(in crate::codec) signs: [u8; 32],
+}
+
+/// A sub-block of `SUB` values.
+struct Sub<'a, const SUB: usize> {
+    x: &'a [f32; SUB],
+    weights: &'a [f32; SUB],
+    roots: &'a [f32; SUB],
+}
+
+impl<const N: usize> Search<N> {
+    /// Bits of a coordinate in a packed point.
+    const BITS: usize = super::bits::<N>();
+    const ODD_LEVELS: [f32; 32] = odd_levels::<N>();
+    /// The greatest level.
+    const MOST: i32 = if N == 8 { 2 } else { 7 };
+
+    /// Searches all sub-blocks of `SUB` values, from `fitted` scales where a format has them.
+    #[inline(always)]
+    pub(in crate::codec) fn run<S: Simd, const SUB: usize>(
+        self,
+        s: S,
+        prepared: &Prepared,
+        fitted: Option<&[f32; 8]>,
+    ) -> Found {
+        let mut found = Found { scales: [0.0; 16], indices: [0; 64], signs: [0; 32] };
+        for at in 0..LEN / SUB {
+            let sub = Sub {
+                x: &prepared.magnitudes.as_chunks::<SUB>().0[at],
+                weights: &prepared.weights.as_chunks::<SUB>().0[at],
+                roots: &prepared.roots.as_chunks::<SUB>().0[at],
+            };
+            let greatest = greatest(sub.x);
+            if greatest < self.least {
+                continue;
+            }
+            let (greatest, scale) = match fitted {
+                Some(fitted) => (fitted[at] * FITTED_LEVELS, fitted[at]),
+                None => (greatest, greatest / self.trials.levels),
+            };
+            if greatest <= 0.0 {
+                continue;
+            }
+            let indices = &mut found.indices[SUB / N * at..][..SUB / N];
+            let scale = self.sub_block(s, &sub, greatest, scale, indices);
+            // Fits can turn a sub-block around, where signs were changed to make their number even.
+            let turn = if scale < 0.0 { u8::MAX } else { 0 };
+            found.scales[at] = scale.abs();
+            for group in SUB / 8 * at..SUB / 8 * (at + 1) {
+                found.signs[group] = prepared.signs[group] ^ turn;
+            }
+        }
+        found
+    }
+
+    /// Searches one sub-block, whose greatest magnitude is `greatest`. `scale` is what it has when no trial is better
+    /// than nothing. The scale comes back negative where all signs are to be changed.
+    #[inline(always)]
+    fn sub_block<S: Simd, const SUB: usize>(
+        self,
+        s: S,
+        sub: &Sub<'_, SUB>,
+        greatest: f32,
+        mut scale: f32,
+        indices: &mut [u16],
+    ) -> f32 {
+        let groups = SUB / N;
+        let Trials { levels, by, last } = self.trials;
+        let count = (2 * last + 1) as usize;
+        let [mut inverses, mut scales] = [[0.0; TRIALS]; 2];
+        for (t, inverse) in inverses[..count].iter_mut().enumerate() {
+            *inverse = (levels + (t as i32 - last) as f32 * by) / greatest;
+        }
+        for at in (0..TRIALS).step_by(S::LANES) {
+            s.store(s.div(s.splat(1.0), s.load(&inverses[at..])), &mut scales[at..]);
+        }
+
+        // A bit for each group that is off the grid.
+        let mut off = [0u8; TRIALS];
+        let mut points = [[0.0; TRIALS]; GROUPS];
+        for (group, points) in points[..groups].iter_mut().enumerate() {
+            let x = &sub.x.as_chunks::<N>().0[group];
+            for first in (0..count).step_by(S::LANES) {
+                // Small integers as the bits of floats.
+                s.store(s.as_floats(self.round(s, x, s.load(&inverses[first..]))), &mut points[first..]);
+            }
+            let terms = Terms::<N>::new(x, &sub.roots.as_chunks().0[group]);
+            for t in 0..count {
+                if let Place::Off(near) = self.map.place(points[t].to_bits() as u16) {
+                    off[t] |= 1 << group;
+                    points[t] = f32::from_bits(u32::from(terms.best(s, near, &Self::ODD_LEVELS, scales[t])));
+                }
+            }
+        }
+
+        let [mut sums_xq, mut sums_qq] = [[0.0; TRIALS]; 2];
+        for first in (0..count).step_by(S::LANES) {
+            let (xq, qq) = self.sums(s, sub, &points, first);
+            s.store(xq, &mut sums_xq[first..]);
+            s.store(qq, &mut sums_qq[first..]);
+        }
+        let (mut best, mut winner) = (0.0, None);
+        for t in 0..count {
+            let (xq, qq) = (sums_xq[t], sums_qq[t]);
+            if qq > 0.0 && xq * xq > best * qq {
+                scale = xq / qq;
+                best = scale * xq;
+                winner = Some(t);
+            }
+        }
+        // Without a winner every group is at the origin, which is on all grids.
+        let mut chosen = [0u16; GROUPS];
+        for (chosen, points) in chosen.iter_mut().zip(&points) {
+            *chosen = winner.map_or(0, |t| points[t].to_bits() as u16);
+        }
+        let off = match self.refit {
+            Refit::All => u8::MAX,
+            Refit::OffGrid => winner.map_or(0, |t| off[t]),
+            Refit::AllIfAnyOffGrid if winner.is_none_or(|t| off[t] != 0) => u8::MAX,
+            Refit::AllIfAnyOffGrid => 0,
+        };
+        if off != 0 && scale > 0.0 {
+            scale = self.refit(s, sub, off, scale, &mut chosen);
+        }
+        for (index, &point) in indices.iter_mut().zip(&chosen) {
+            if let Place::On(place) = self.map.place(point) {
+                *index = place;
+            }
+        }
+        scale
+    }
+
+    /// The levels that inverse scales give a group, packed, each lane with its own.
+    #[inline(always)]
+    fn round<S: Simd>(self, s: S, x: &[f32; N], inverse: S::F) -> S::I {
+        let (half, one) = (s.splat(0.5), s.splat(1.0));
+        let mut packed = s.splat_i(0);
+        for &x in x.iter().rev() {
+            let level = s.nearest_within(s.mul(half, s.sub(s.mul(inverse, s.splat(x)), one)), 0, Self::MOST);
+            let moved = if N == 8 { s.shl::<2>(packed) } else { s.shl::<3>(packed) };
+            packed = s.or(moved, level);
+        }
+        packed
+    }
+
+    /// Σ w·x·q and Σ w·q·q for the trials from `first` on, a trial in each lane.
+    #[inline(always)]
+    fn sums<S: Simd, const SUB: usize>(
+        self,
+        s: S,
+        sub: &Sub<'_, SUB>,
+        points: &[[f32; TRIALS]; GROUPS],
+        first: usize,
+    ) -> (S::F, S::F) {
+        let (mut sum_xq, mut sum_qq) = (s.splat(0.0), s.splat(0.0));
+        let groups = sub.x.as_chunks::<N>().0.iter().zip(sub.weights.as_chunks::<N>().0);
+        for ((x, weights), points) in groups.zip(points) {
+            let mut points = s.bits(s.load(&points[first..]));
+            for (&x, &weight) in x.iter().zip(weights) {
+                let q = s.lookup8(&ODD, s.and(points, s.splat_i(if N == 8 { 3 } else { 7 })));
+                sum_xq = s.add(sum_xq, s.mul(s.splat(weight * x), q));
+                sum_qq = s.add(sum_qq, s.mul(s.mul(s.splat(weight), q), q));
+                points = if N == 8 { s.shr::<2>(points) } else { s.shr::<3>(points) };
+            }
+        }
+        (sum_xq, sum_qq)
+    }
+
+    /// Places groups once more and gives the scale that fits all best.
+    #[inline(always)]
+    fn refit<S: Simd, const SUB: usize>(
+        self,
+        s: S,
+        sub: &Sub<'_, SUB>,
+        off: u8,
+        scale: f32,
+        points: &mut [u16; GROUPS],
+    ) -> f32 {
+        let inverse = 1.0 / scale;
+        let groups = sub.x.as_chunks::<N>().0.iter().zip(sub.roots.as_chunks::<N>().0);
+        for (group, ((x, roots), point)) in groups.zip(points.iter_mut()).enumerate() {
+            if off >> group & 1 == 0 {
+                continue;
+            }
+            *point = 0;
+            for (i, x) in x.iter().enumerate() {
+                let level = nearest(0.5 * (inverse * x - 1.0)).clamp(0, Self::MOST);
+                *point |= (level as u16) << (Self::BITS * i);
+            }
+            if let Place::Off(near) = self.map.place(*point) {
+                *point = Terms::new(x, roots).best(s, near, &Self::ODD_LEVELS, scale);
+            }
+        }
+        let (mut sum_xq, mut sum_qq) = (0.0, 0.0);
+        for (i, (x, weight)) in sub.x.iter().zip(sub.weights).enumerate() {
+            let q = (2 * super::coordinate::<N>(points[i / N], i % N) + 1) as f32;
+            sum_xq += weight * x * q;
+            sum_qq += weight * q * q;
+        }
+        if sum_qq > 0.0 { sum_xq / sum_qq } else { scale }
+    }
+}
+
+/// What levels stand for.
+const ODD: [f32; 8] = [1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0];
+
+/// What the levels of each coordinate stand for, in the order of [`Terms`].
+const fn odd_levels<const N: usize>() -> [f32; 32] {
+    let mut levels = [0.0; 32];
+    let mut at = 0;
+    while at < 32 {
+        levels[at] = ODD[at % (32 / N)];
+        at += 1;
+    }
+    levels
+}
+
+/// The greatest of a sub-block's magnitudes.
+#[inline(always)]
+pub(in crate::codec) fn greatest(x: &[f32]) -> f32 {
+    x.iter().copied().fold(x[0], f32::max)
+}
+
+/// The scale of a super-block's scales, and these as quants from 0 to `MOST`, each standing for twice as many and one.
+/// `None` where all are 0.
+#[inline(always)]
+pub(in crate::codec) fn scale_of_scales<const SUBS: usize, const MOST: i32>(
+    scales: &[f32],
+) -> Option<(f32, [u8; SUBS])> {
+    let scales: &[f32; SUBS] = scales.first_chunk()?;
+    let greatest = greatest(scales);
+    if greatest == 0.0 {
+        return None;
+    }
+    let d = greatest / (2 * MOST + 1) as f32;
+    let inverse = 1.0 / d;
+    Some((d, scales.map(|scale| nearest(0.5 * (inverse * scale - 1.0)).clamp(0, MOST) as u8)))
+}
