@@ -201,5 +201,6 @@ pub(crate) fn random_blocks(rng: &mut Rng, ty: GgmlType, values: usize) -> Vec<u
 /// which they cannot be where they overflow. `make_golden.py` leaves these out too.
 pub(crate) fn ends_ggml(ty: GgmlType, kind: &str) -> bool {
     use GgmlType::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
-    kind == "huge" && [IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ1_S, IQ1_M].contains(&ty)
+    ["huge", "overflowing"].contains(&kind)
+        && [IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ1_S, IQ1_M].contains(&ty)
 }
