@@ -146,15 +146,15 @@ fn convert(args: Args) -> Result<String> {
     for (reason, names) in kept {
         writeln!(summary, "  stayed as they were ({reason}): {names}")?;
     }
-    let overflown: u64 = outcomes.iter().map(|outcome| outcome.overflown).sum();
-    if overflown > 0 {
+    let overflowed: u64 = outcomes.iter().map(|outcome| outcome.overflowed).sum();
+    if overflowed > 0 {
         let mut names = Names::default();
-        let infinite = jobs.iter().zip(&outcomes).filter(|(_, outcome)| outcome.overflown > 0);
+        let infinite = jobs.iter().zip(&outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
         infinite.for_each(|(job, _)| names.add(job.tensor.name()));
         let what = if ty.is_quantized() { "block" } else { "value" };
-        let verb = if overflown == 1 { "is" } else { "are" };
-        let overflown = counted(overflown, what);
-        writeln!(summary, "  WARNING: {overflown} beyond the range of {ty} {verb} infinite now: {names}")?;
+        let verb = if overflowed == 1 { "is" } else { "are" };
+        let overflowed = counted(overflowed, what);
+        writeln!(summary, "  WARNING: {overflowed} beyond the range of {ty} {verb} infinite now: {names}")?;
     }
     writeln!(summary, "{} bytes, from {}", grouped(output_bytes), grouped(file.metadata()?.len()))?;
     if args.report {

@@ -6,6 +6,7 @@ mod common;
 use std::io;
 use std::ops::ControlFlow;
 
+use common::raw::Raw;
 use gguf_codec::model::{Convert, Job, Outcome};
 use gguf_codec::*;
 
@@ -144,13 +145,22 @@ fn what_overflows_is_counted() {
     let mut values = wave(ROW * ROWS);
     (values[5], values[ROW * 600], values[ROW * 600 + 1]) = (1e30, -1e30, 1e30);
     let file = model(ByteOrder::Little, GgmlType::F32, &values);
-    let overflown = |ty| {
+    let overflowed = |ty| {
         let (_, outcomes) = convert(&file, ByteOrder::Little, ty, None, go_on).unwrap();
-        outcomes.iter().map(|outcome| outcome.overflown).collect::<Vec<_>>()
+        outcomes.iter().map(|outcome| outcome.overflowed).collect::<Vec<_>>()
     };
-    assert_eq!(overflown(GgmlType::Q4_0), [2, 0, 1, 0]);
-    assert_eq!(overflown(GgmlType::F16), [3, 0, 1, 0]);
-    assert_eq!(overflown(GgmlType::BF16), [0; 4]);
+    assert_eq!(overflowed(GgmlType::Q4_0), [2, 0, 1, 0]);
+    assert_eq!(overflowed(GgmlType::F16), [3, 0, 1, 0]);
+    assert_eq!(overflowed(GgmlType::BF16), [0; 4]);
+}
+
+/// Long before a scale overflows, the sum of values that Q8_1 keeps does.
+#[test]
+fn sums_that_overflow_are_counted() {
+    let file = model(ByteOrder::Little, GgmlType::F32, &[2500.0; ROW * ROWS]);
+    let (converted, outcomes) = convert(&file, ByteOrder::Little, GgmlType::Q8_1, None, go_on).unwrap();
+    assert_eq!(outcomes[0].overflowed, (ROW * ROWS / 32) as u64);
+    assert!(Gguf::parse(&converted).unwrap().tensor("first").unwrap().validate().is_err());
 }
 
 #[test]
@@ -184,4 +194,109 @@ fn a_source_that_ends_is_named() {
     let mut data = writer.write_header().unwrap();
     let error = Convert::new(&Shorter(&file)).run(&jobs, &mut data, go_on).unwrap_err();
     assert!(error.to_string().contains("read tensor 'second'"), "{error}");
+}
+
+/// Tries jobs on a file that declares `declared`, which must stay as it was, and gives the message.
+fn refused(declared: &[(&str, [u64; 2], GgmlType)], jobs: &[Job<'_>]) -> String {
+    let mut writer = Writer::new(Vec::new());
+    for (name, dims, ty) in declared {
+        writer.tensor(name, dims, *ty).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    let nothing: &[u8] = &[];
+    let error = Convert::new(nothing).run(jobs, &mut data, |_| panic!("nothing can be read")).unwrap_err();
+    assert!(matches!(error, Error::Write { .. }), "{error:?}");
+    let (name, dims, ty) = declared[0];
+    let shape = Shape::new(&dims).unwrap();
+    assert_eq!(data.next_tensor(), Some((name, shape, ty)));
+    drop(data.begin(name).unwrap());
+    error.to_string()
+}
+
+#[test]
+fn jobs_that_cannot_be_done_are_refused_before_the_first_is_begun() {
+    use GgmlType::*;
+    let file = model(ByteOrder::Little, Q4_0, &wave(ROW * ROWS));
+    let model = Gguf::parse(&file).unwrap();
+    let job = |name: &str, ty, importance| Job { tensor: model.tensor_info(name).unwrap(), ty, importance };
+    let (rows, first) = (ROWS as u64, ("first", [ROW as u64, ROWS as u64], Q4_0));
+    let second = |ty| ("second", [ROW as u64, 2], ty);
+
+    // Blocks of Q4_0 and of IQ4_NL have the same size.
+    assert_eq!(
+        refused(&[first, second(Q4_0)], &[job("first", Q4_0, None), job("second", IQ4_NL, None)]),
+        "tensor 'second' is IQ4_NL of shape [768, 2], and was declared as Q4_0 of shape [768, 2]"
+    );
+    assert_eq!(
+        refused(&[("first", [2 * ROW as u64, rows / 2], Q4_0)], &[job("first", Q4_0, None)]),
+        "tensor 'first' is Q4_0 of shape [768, 700], and was declared as Q4_0 of shape [1536, 350]"
+    );
+    assert_eq!(
+        refused(&[first, second(Q4_0)], &[job("second", Q4_0, None)]),
+        "tensor 'second' cannot be written yet: 'first' was declared before it and comes first"
+    );
+    assert_eq!(
+        refused(&[first], &[job("first", Q4_0, None), job("second", Q4_0, None)]),
+        "tensor 'second' was not declared before the header was written"
+    );
+    let of_second = |ty, importance| {
+        refused(&[first, second(ty)], &[job("first", Q4_0, None), job("second", ty, importance)])
+    };
+    assert_eq!(of_second(I8, None), "tensor 'second': cannot quantize to I8: integers have no scale");
+    assert_eq!(
+        of_second(IQ2_XS, None),
+        "tensor 'second': cannot quantize to IQ2_XS without importance weights, one for each value of a row"
+    );
+    assert_eq!(
+        of_second(Q4_K, Some(&[1.0; 256])),
+        "tensor 'second': the importance, in weights, is 256 long, and must be 768, a weight for each value of a row"
+    );
+    assert_eq!(
+        of_second(Q4_K, Some(&[f32::NAN; ROW])),
+        "tensor 'second': importance weight 0 is NaN, and a quantized block cannot hold that"
+    );
+}
+
+/// Rows are as long as a header says, which costs it nothing to say.
+#[test]
+fn rows_that_only_a_header_claims_take_no_memory() {
+    let long = 1u64 << 56;
+    let header = Raw::new((3, false), 1, 0).tensor("w", &[long, 1], GgmlType::F32.id(), 0).pad(32);
+    let model = Gguf::read_header(&header.bytes[..]).unwrap();
+    let tensor = model.tensors().next().unwrap();
+    for (job, message) in [
+        (Job { tensor, ty: GgmlType::Q8_0, importance: Some(&[1.0; 32]) }, "must be 72057594037927936"),
+        (Job { tensor, ty: GgmlType::F32, importance: Some(&[1.0; 32]) }, "read tensor 'w'"),
+        (Job { tensor, ty: GgmlType::Q8_0, importance: None }, "read tensor 'w'"),
+    ] {
+        let mut writer = Writer::new(Vec::new());
+        writer.tensor("w", &[long, 1], job.ty).unwrap();
+        let mut data = writer.write_header().unwrap();
+        let nothing: &[u8] = &[];
+        let error = Convert::new(nothing).run(&[job], &mut data, go_on).unwrap_err().to_string();
+        // Where such a row cannot be in memory at all, that is what is wrong with it.
+        let too_long = cfg!(target_pointer_width = "32") && error.contains("in memory at once");
+        assert!(error.contains(message) || too_long, "{error}");
+    }
+}
+
+/// Nobody waits for a result that does not come.
+#[test]
+fn a_source_that_panics_ends_the_conversion() {
+    struct Panics;
+
+    impl ReadAt for Panics {
+        fn read_exact_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+            panic!("on purpose")
+        }
+    }
+
+    let file = model(ByteOrder::Little, GgmlType::F32, &wave(ROW * ROWS));
+    let gguf = Gguf::parse(&file).unwrap();
+    let jobs: Vec<_> = gguf.tensors().map(Job::copy).collect();
+    let mut writer = Writer::new(Vec::new());
+    writer.copy_header_from(&gguf).unwrap();
+    let mut data = writer.write_header().unwrap();
+    let run = || Convert::new(&Panics).run(&jobs, &mut data, go_on);
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_err();
 }

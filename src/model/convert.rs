@@ -13,8 +13,9 @@ use crate::{ByteOrder, DataWriter, Error, GgmlType, QuantError, Result, Sink, Te
 const PIECE_VALUES: u64 = 256 * 1024;
 /// Of these, values that are floats at a time, for the caches.
 const CACHED_VALUES: usize = 16 * 1024;
-/// Below this magnitude no scale of any type overflows: f16 holds numbers up to 65504.
-const SAFE_MAGNITUDE: f32 = 32768.0;
+/// Below this magnitude no scale of any type overflows: f16 holds numbers up to 65504, and the sum of 32 values that
+/// Q8_1 keeps is the greatest of them.
+const SAFE_MAGNITUDE: f32 = 65504.0 / 33.0;
 
 /// A tensor of the file that is read, and what becomes of it.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +37,24 @@ impl<'a> Job<'a> {
     fn copies(&self) -> bool {
         self.tensor.ggml_type() == self.ty
     }
+
+    /// Refuses what cannot be done whatever the values are. After that no row takes memory because a header says so: it
+    /// is as long as the importance, or not kept whole.
+    fn check(&self) -> Result<()> {
+        if self.copies() {
+            return Ok(());
+        }
+        let row_len = match self.importance {
+            Some(_) => in_memory(self.tensor.shape().row_len()),
+            None => Ok(self.ty.block_len()),
+        };
+        // Of no rows everything is checked but their values.
+        row_len.and_then(|row_len| quantize(self.ty, &[], row_len, self.importance, &mut [])).map_err(
+            |error| Error::Write {
+                message: format!("tensor '{}': {error}", self.tensor.name().escape_debug()),
+            },
+        )
+    }
 }
 
 /// What became of a tensor.
@@ -47,7 +66,7 @@ pub struct Outcome {
     pub error: Option<QuantError>,
     /// Blocks (of plain types, values) that are infinite now and were not: their values were beyond what the scale of
     /// a block can express.
-    pub overflown: u64,
+    pub overflowed: u64,
 }
 
 /// Converts tensors from one file into another.
@@ -107,16 +126,22 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
     /// is written, by the bytes that were read for it, and decides whether to go on.
     ///
     /// # Errors
-    /// [`Error::Io`] where reading or writing fails; [`Error::Write`], naming the tensor, where a value cannot be
-    /// stored in its type (NaN and infinity in a block), and for tensors that the writer does not expect;
-    /// [`Error::NoFloats`] and [`Error::NeedsImportance`] for types that cannot be made of these;
-    /// [`Error::Interrupted`] where `progress` breaks. After each the file that is written is given up.
+    /// [`Error::Write`], naming the tensor, for jobs that cannot be done: the writer expects another tensor, or this one in
+    /// another shape or type; floats cannot become the type, or not without importance; the importance is not as
+    /// long as a row, or not finite. All jobs are looked at before the first is begun, so that these leave the file that is
+    /// written as it was. After the others it is given up: [`Error::Write`], naming the tensor, where a value cannot be
+    /// stored in its type (NaN and infinity in a block); [`Error::Io`] where reading or writing fails;
+    /// [`Error::Interrupted`] where `progress` breaks.
     pub fn run<S: Sink>(
         self,
         jobs: &[Job<'_>],
         writer: &mut DataWriter<S>,
         mut progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>> {
+        for (ahead, job) in jobs.iter().enumerate() {
+            writer.expect(ahead, job.tensor.name(), job.tensor.shape(), job.ty)?;
+            job.check()?;
+        }
         let order = writer.byte_order();
         let memory = Mutex::new(Vec::new());
         let work = |piece: Piece<'_>| {
@@ -134,7 +159,7 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
                     let outcome = outcome?;
                     out.write_bytes(if job.copies() { &buffers.source } else { &buffers.blocks })?;
                     lock(&memory).push(buffers);
-                    all.overflown += outcome.overflown;
+                    all.overflowed += outcome.overflowed;
                     all.error = all.error.zip(outcome.error).map(|(mut all, error)| {
                         all += error;
                         all
@@ -152,7 +177,7 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
 
     fn nothing_yet(&self, job: &Job<'_>) -> Outcome {
         let measure = self.measure && !job.copies();
-        Outcome { error: measure.then(QuantError::default), overflown: 0 }
+        Outcome { error: measure.then(QuantError::default), overflowed: 0 }
     }
 
     /// Reads a piece and makes its bytes in the other file.
@@ -202,7 +227,7 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
             }
             quantize(ty, values, row_len.min(values.len()), importance, out)?;
             if greatest >= SAFE_MAGNITUDE || greatest.is_nan() {
-                outcome.overflown += overflown(from, part, ty, out)?;
+                outcome.overflowed += overflowed(from, part, ty, out)?;
             }
             if let Some(error) = &mut outcome.error {
                 restored.resize(values.len(), 0.0);
@@ -246,8 +271,10 @@ impl<'a> Piece<'a> {
         let (shape, from) = (job.tensor.shape(), job.tensor.ggml_type());
         let elements = shape.elements();
         let len = match job.importance {
-            Some(_) => (PIECE_VALUES / shape.row_len().max(1)).max(1).saturating_mul(shape.row_len()),
-            None => PIECE_VALUES,
+            Some(_) if !job.copies() => {
+                (PIECE_VALUES / shape.row_len().max(1)).max(1).saturating_mul(shape.row_len())
+            }
+            _ => PIECE_VALUES,
         };
         // A tensor's bytes were counted when its header was read, so that those of its parts can be.
         let bytes = move |values: u64| values / from.block_len() as u64 * from.block_bytes() as u64;
@@ -297,7 +324,7 @@ fn not_finite(job: &Job<'_>, values: &[f32], first: u64) -> Error {
 }
 
 /// How many of the blocks are not finite and were made of values that were.
-fn overflown(from: GgmlType, source: &[u8], ty: GgmlType, blocks: &[u8]) -> Result<u64> {
+fn overflowed(from: GgmlType, source: &[u8], ty: GgmlType, blocks: &[u8]) -> Result<u64> {
     let (mut count, mut next) = (0, 0);
     while let Err(Error::InvalidBlock { block, .. }) = ty.validate(&blocks[next * ty.block_bytes()..]) {
         next += in_memory(block)?;

@@ -91,15 +91,7 @@ impl<S: Sink> DataWriter<S> {
     /// the file as it was. [`Error::Io`] gives it up.
     pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
         let name = tensor.name();
-        let declared = self.expect_next(name)?;
-        let (shape, ty) = (tensor.shape(), tensor.ggml_type());
-        if (declared.shape, declared.ty) != (shape, ty) {
-            let Declared { shape: wanted_shape, ty: wanted_ty, .. } = declared;
-            return Err(wrong(format!(
-                "tensor '{}' is {ty} of shape {shape}, and was declared as {wanted_ty} of shape {wanted_shape}",
-                name.escape_debug()
-            )));
-        }
+        self.expect(0, name, tensor.shape(), tensor.ggml_type())?;
         let mut writer = self.begin_of(name, tensor.bytes().len() as u64)?;
         writer.guarded(|writer| writer.put_blocks(tensor.bytes(), tensor.byte_order()))?;
         writer.finish()
@@ -177,23 +169,37 @@ impl<S: Sink> DataWriter<S> {
     }
 
     fn expect_next(&self, name: &str) -> Result<&Declared> {
+        self.expect_name(0, name)
+    }
+
+    /// Refuses where the tensor that comes after `ahead` others is not this one.
+    pub(crate) fn expect(&self, ahead: usize, name: &str, shape: Shape, ty: GgmlType) -> Result<()> {
+        let declared = self.expect_name(ahead, name)?;
+        if (declared.shape, declared.ty) == (shape, ty) {
+            return Ok(());
+        }
+        let Declared { shape: wanted_shape, ty: wanted_ty, .. } = declared;
+        Err(wrong(format!(
+            "tensor '{}' is {ty} of shape {shape}, and was declared as {wanted_ty} of shape {wanted_shape}",
+            name.escape_debug()
+        )))
+    }
+
+    fn expect_name(&self, ahead: usize, name: &str) -> Result<&Declared> {
         self.check_between_tensors()?;
         let shown = name.escape_debug();
-        match self.tensors.get(self.next) {
+        let at = self.next.saturating_add(ahead);
+        match self.tensors.get(at) {
             Some(next) if next.name == name => Ok(next),
             next => Err(wrong(match (self.tensors.iter().position(|tensor| tensor.name == name), next) {
                 (None, _) => format!("tensor '{shown}' was not declared before the header was written"),
-                (Some(_), Some(next)) if !self.is_written(name) => format!(
+                (Some(its), Some(next)) if its > at => format!(
                     "tensor '{shown}' cannot be written yet: '{}' was declared before it and comes first",
                     next.name.escape_debug()
                 ),
                 (Some(_), _) => format!("tensor '{shown}' is written already"),
             })),
         }
-    }
-
-    fn is_written(&self, name: &str) -> bool {
-        self.tensors[..self.next].iter().any(|tensor| tensor.name == name)
     }
 }
 
