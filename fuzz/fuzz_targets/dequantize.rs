@@ -1,4 +1,4 @@
-//! Any bytes are blocks of every type that has a codec, and every instruction set reads the same values from
+//! Any bytes are blocks of every type, and every instruction set reads the same values from
 //! them, to the bit. NaN is NaN: its sign and payload are the processor's.
 #![no_main]
 

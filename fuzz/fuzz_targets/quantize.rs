@@ -1,5 +1,5 @@
 //! Any finite floats become blocks of every type, the same bytes in every instruction set, with importance
-//! weights and without. NaN and infinity are errors for quantized types.
+//! weights and, where the type can do without, without. NaN and infinity are errors for quantized types.
 #![no_main]
 
 use gguf_codec::{Error, GgmlType, Isa, dequantize, quantize_with};
@@ -9,7 +9,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&choice, data)) = data.split_first() else { return };
     let types: Vec<_> = GgmlType::ALL.iter().copied().filter(|ty| ty.can_quantize()).collect();
     let ty = types[usize::from(choice & 0x3f) % types.len()];
-    let weighted = choice & 0x40 != 0;
+    let weighted = choice & 0x40 != 0 || ty.needs_importance();
     let floats: Vec<f32> =
         data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
     if floats.is_empty() {
