@@ -2,7 +2,7 @@
 //! after a journey into the other byte order.
 #![no_main]
 
-use gguf_codec::{ByteOrder, Error, Gguf, Result, Writer};
+use gguf_codec::{ByteOrder, Gguf, Result, Writer};
 use libfuzzer_sys::fuzz_target;
 
 fn copy(file: &[u8], order: Option<ByteOrder>) -> Result<Vec<u8>> {
