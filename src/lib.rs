@@ -4,8 +4,9 @@
 //! A GGUF file is an index over bytes: [`Gguf`] parses it without copying, over a mapped file (`Gguf::open`), a
 //! buffer ([`Gguf::parse`]) or the start of a stream ([`Gguf::read_header`]). [`Metadata`] gives typed values in the
 //! file's order, and a [`Tensor`] is a view of blocks that becomes floats when asked: all of it, a row, a range of rows.
-//! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order,
-//! and [`quantize`] and [`dequantize`] serve tools that hold raw bytes.
+//! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order.
+//! [`quantize`] and [`dequantize`] serve tools that hold raw bytes. [`model::Convert`] turns the tensors of one file into
+//! other types in another, [`QuantError`] says what that costs, and [`fake_quantize`] does it to weights in training.
 //!
 //! Values and bytes equal those of ggml's reference code, to the bit, on every instruction set. Files are not trusted: a
 //! bad one is an [`Error`] that says at which byte, in which key or tensor, and what would be right, and a header cannot
@@ -42,8 +43,8 @@
 //!
 //! # Features
 //!
-//! `mmap` (on by default): `Gguf::open` maps files. `rayon` (on by default): `par_quantize`, `par_dequantize` and the
-//! writer use all cores. Without either, everything else is there.
+//! `mmap` (on by default): `Gguf::open` maps files. `rayon` (on by default): `par_quantize`, `par_dequantize` and
+//! their like are there, and the writer and [`model::Convert`] use all cores. Without either, everything else is there.
 
 #![deny(missing_docs)]
 

@@ -1,5 +1,4 @@
-//! Finding NaN and infinite scales in blocks of every type, with a codec or without: by hand, and against
-//! `ggml_validate_row_data`.
+//! Finding NaN and infinite scales in blocks of every type: by hand, and against `ggml_validate_row_data`.
 
 mod common;
 

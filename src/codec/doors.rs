@@ -86,9 +86,10 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 ///
 /// `values` holds whole rows of `row_len` values, and `out` takes exactly their blocks. `importance`, from an
 /// importance matrix, weighs the values of a row against each other (`row_len` weights, the same for every row);
-/// formats without a search (plain types, Q8_0) do not use it, and a few
-/// [cannot do without](GgmlType::needs_importance). The bytes equal those of ggml's
-/// `ggml_quantize_chunk`, on every machine.
+/// formats without a search, such as plain types, Q8_0 and MXFP4, do not use it, and a
+/// few [cannot do without](GgmlType::needs_importance). The bytes equal those of ggml's `ggml_quantize_chunk`, and of its
+/// `quantize_row_q8_1_ref` and `quantize_row_q8_K_ref`, on every machine. Where ggml ends the process, at magnitudes of
+/// about 10^12 and more in the IQ1, IQ2 and IQ3 formats, the grid's points nearest to the values are written.
 ///
 /// NaN and infinity: plain floats keep them. A quantized block cannot hold one, so they are an error that gives
 /// the first one's index, where ggml would write a block of garbage. Finite values beyond what an f16 scale can

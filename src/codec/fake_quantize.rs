@@ -22,8 +22,8 @@ use crate::{GgmlType, Result};
 /// ```
 ///
 /// # Errors
-/// As [`quantize`](crate::quantize). On [`Error::NonFinite`](crate::Error::NonFinite) the values some thousand places
-/// before the index may be replaced already; other errors leave all as they were.
+/// As [`quantize`](crate::quantize). On [`Error::NonFinite`](crate::Error::NonFinite) values before the index may be
+/// replaced already, those behind it are not; other errors leave all as they were.
 pub fn fake_quantize(
     ty: GgmlType,
     values: &mut [f32],

@@ -1,4 +1,4 @@
-//! [`GgmlType::validate`]: are a block's scales numbers? Known for every type, whether it has a codec or not.
+//! [`GgmlType::validate`]: are a block's scales numbers?
 
 use crate::{ByteOrder, Error, GgmlType, Result};
 
@@ -50,8 +50,8 @@ const fn numbers(ty: GgmlType) -> &'static [(Stored, usize)] {
 
 impl GgmlType {
     /// Looks for NaN and infinite scales in whole blocks of this type, in the bytes of a little-endian file, and for
-    /// NaN and infinite values where the type is plain. Integers are
-    /// always valid. [`Tensor::validate`](crate::Tensor::validate) does the same in both byte orders.
+    /// NaN and infinite values where the type is plain. Integers are always valid.
+    /// [`Tensor::validate`](crate::Tensor::validate) does the same in both byte orders.
     ///
     /// Finds what ggml's `ggml_validate_row_data` finds, and differs in two types. F64 is looked at as it is and
     /// not as the f32 it would become. Q8_1 is checked, where ggml refuses the type. In NVFP4 any bytes are valid, as in

@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// Somewhere to read from at any place, by several threads at a time: a [`File`](std::fs::File), a slice, a cache of
-/// ranges that came over a network.
+/// Somewhere to read from at any place, by several threads at a time: a [`File`](std::fs::File) (on Unix and Windows), a
+/// slice, a cache of ranges that came over a network.
 pub trait ReadAt: Sync {
     /// Fills `buffer` from the bytes that begin at `offset`.
     ///

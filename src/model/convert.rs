@@ -105,6 +105,7 @@ pub struct Outcome {
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "nothing is converted before `run`"]
 pub struct Convert<'a, R: ?Sized> {
     source: &'a R,
     measure: bool,
