@@ -18,6 +18,11 @@ pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx2(()))
 }
 
+/// What proves AVX, for the functions below that instruction sets with more than that share.
+pub(super) trait ProvesAvx: Simd {}
+
+impl ProvesAvx for Avx2 {}
+
 /// Intrinsics that touch registers only.
 macro_rules! registers {
     ($body:expr) => {
@@ -47,7 +52,7 @@ fn store_half_vector<T: bytemuck::Pod>(to: &mut [T; 8], value: __m128i) {
 
 /// [`Simd::stream`]. The token proves AVX.
 #[inline(always)]
-pub(super) fn stream<Proof: Simd>(_: Proof, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
+pub(super) fn stream<Proof: ProvesAvx>(_: Proof, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
     if !to.as_ptr().addr().is_multiple_of(32) {
         return to.copy_from_slice(from);
     }
@@ -74,7 +79,7 @@ pub(super) fn fence() {
 
 /// Eight rows of eight become eight columns. The token proves AVX.
 #[inline(always)]
-pub(super) fn transpose<Proof: Simd>(_: Proof, r: [__m256; 8]) -> [__m256; 8] {
+pub(super) fn transpose<Proof: ProvesAvx>(_: Proof, r: [__m256; 8]) -> [__m256; 8] {
     registers!({
         // Pairs of rows interleaved, then fours, in each half of a register; then the halves joined.
         let (ab, cd) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpacklo_ps(r[2], r[3]));

@@ -5,13 +5,15 @@ use std::arch::x86_64::*;
 use half::{bf16, f16};
 
 use super::Kernel;
-use super::avx2::{fence, stream, transpose};
+use super::avx2::{ProvesAvx, fence, stream, transpose};
 use super::lanes::Simd;
 use super::wide::Wide;
 
 /// Proof that AVX-512 F, BW, VL and DQ are there: only [`run`] makes one.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
+
+impl ProvesAvx for Avx512 {}
 
 /// Runs a kernel with AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,f16c")]
