@@ -103,10 +103,9 @@ fn search<S: Simd>(
         }
         if let Some(importance) = importance {
             let sum = s.gather(|lane| sums[subs[lane] / SUBS]);
-            let importance = s.columns(&subs.map(|sub| {
-                let block = &importance[(first_block + sub / SUBS) % importance.len()];
-                &block.as_chunks::<SUB>().0[sub % SUBS]
-            }));
+            let importance = s.columns(
+                &subs.map(|sub| scale_search::importance_of_sub::<SUB>(importance, first_block, sub)),
+            );
             for (weight, importance) in weights.iter_mut().zip(importance) {
                 *weight = s.mul(importance, s.sqrt(s.add(sum, *weight)));
             }
@@ -119,12 +118,7 @@ fn search<S: Simd>(
 /// Quantizes the scales that the search found, and the values with them.
 #[inline(always)]
 fn quantize_block<S: Simd>(s: S, x: &[f32; LEN], sub_scales: &[f32; SUBS], block: &mut BlockIQ4_XS) {
-    let mut greatest = 0.0;
-    for &scale in sub_scales {
-        if scale.abs() > f32::abs(greatest) {
-            greatest = scale;
-        }
-    }
+    let greatest = scale_search::greatest(sub_scales);
     let d = -greatest / 32.0;
     block.d = s.narrow_f16(d);
     let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };

@@ -181,7 +181,7 @@ impl Found {
         let mut undone = [0; GROUP * SUBS];
         let mut undone_count = 0;
         for first in (0..count).step_by(S::LANES) {
-            let x = columns(s, blocks, &subs(first, blocks.len()));
+            let x = columns(s, blocks, &scale_search::in_lanes(first..blocks.len() * SUBS));
             let (found, may_change) = scale_search::symmetric_before_rounds(s, 4, &x);
             s.store(found.scale, &mut self.scale[first..]);
             for (q, quants) in found.quants.into_iter().zip(&mut self.quants) {
@@ -228,13 +228,12 @@ impl Found {
             *mean = 2.0 * block.iter().fold(0.0, |sum, x| sum + x * x) / LEN as f32;
         }
         for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
-            let subs = subs(first, blocks.len());
+            let subs = scale_search::in_lanes(first..blocks.len() * SUBS);
             let x = columns(s, blocks, &subs);
             let mean_square = s.gather(|lane| mean_squares[subs[lane] / SUBS]);
-            let mut weights = s.columns(&subs.map(|sub| {
-                let block = &importance[(first_block + sub / SUBS) % importance.len()];
-                &block.as_chunks::<SUB>().0[sub % SUBS]
-            }));
+            let mut weights = s.columns(
+                &subs.map(|sub| scale_search::importance_of_sub::<SUB>(importance, first_block, sub)),
+            );
             let mut sum_of_weights = s.splat(0.0);
             for (weight, &x) in weights.iter_mut().zip(&x) {
                 *weight = s.mul(*weight, s.sqrt(s.add(mean_square, s.mul(x, x))));
@@ -249,12 +248,6 @@ impl Found {
             }
         }
     }
-}
-
-/// The sub-blocks of a vector's lanes. Lanes beyond the last sub-block repeat it.
-#[inline(always)]
-fn subs(first: usize, blocks: usize) -> [usize; MAX_LANES] {
-    std::array::from_fn(|lane| (first + lane).min(blocks * SUBS - 1))
 }
 
 /// The values of sub-blocks, one in each lane.
@@ -282,12 +275,7 @@ impl Fitted {
     fn against_greatest(found: &Found) -> Fitted {
         let mut fitted = Fitted::NONE;
         for (i, sub_scales) in found.scale.as_chunks::<SUBS>().0.iter().enumerate() {
-            let mut greatest = 0.0;
-            for &scale in sub_scales {
-                if scale.abs() > f32::abs(greatest) {
-                    greatest = scale;
-                }
-            }
+            let greatest = scale_search::greatest(sub_scales);
             if greatest != 0.0 {
                 let inverse = -32.0 / greatest;
                 for (scale, sub_scale) in fitted.scales[i].iter_mut().zip(sub_scales) {

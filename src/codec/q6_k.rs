@@ -104,12 +104,7 @@ fn quantize_block<S: Simd>(
     inverses: &[f32; SUBS],
     block: &mut BlockQ6_K,
 ) {
-    let mut greatest = 0.0;
-    for &scale in sub_scales {
-        if scale.abs() > f32::abs(greatest) {
-            greatest = scale;
-        }
-    }
+    let greatest = scale_search::greatest(sub_scales);
     if greatest.abs() < LEAST_MAGNITUDE {
         *block = Zeroable::zeroed();
         return;
@@ -151,17 +146,14 @@ fn search<S: Simd>(
 ) -> ([[f32; SUBS]; GROUP], [[f32; SUBS]; GROUP]) {
     let [mut scales, mut inverses] = [[[0.0; SUBS]; GROUP]; 2];
     for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
-        // Lanes beyond the last sub-block repeat it.
-        let subs: [usize; MAX_LANES] =
-            std::array::from_fn(|lane| (first + lane).min(blocks.len() * SUBS - 1));
+        let subs = scale_search::in_lanes(first..blocks.len() * SUBS);
         let x = s.columns(&subs.map(|sub| &blocks[sub / SUBS].as_chunks::<SUB>().0[sub % SUBS]));
         let mut weights = x;
         match importance {
             Some(importance) => {
-                weights = s.columns(&subs.map(|sub| {
-                    let block = &importance[(first_block + sub / SUBS) % importance.len()];
-                    &block.as_chunks::<SUB>().0[sub % SUBS]
-                }));
+                weights = s.columns(
+                    &subs.map(|sub| scale_search::importance_of_sub::<SUB>(importance, first_block, sub)),
+                );
             }
             None => {
                 for weight in &mut weights {

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::extremes::first_of_greatest_magnitude;
 use super::format::{Codec, Number, Rows, block_format};
 use crate::Float;
 use crate::simd::Simd;
@@ -61,7 +62,7 @@ impl Codec for Q8_K {
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ8_K]) {
         for (x, block) in rows.values.as_chunks::<LEN>().0.iter().zip(out) {
-            let extreme = extreme(s, x);
+            let extreme = first_of_greatest_magnitude(s, x);
             if extreme == 0.0 {
                 *block = Zeroable::zeroed();
                 continue;
@@ -78,24 +79,5 @@ impl Codec for Q8_K {
                 *sum = quants.iter().fold(0, |sum, &q| sum + i16::from(q)).to_le_bytes();
             }
         }
-    }
-}
-
-/// The value of greatest magnitude, the first of several.
-#[inline(always)]
-fn extreme<S: Simd>(s: S, x: &[f32; LEN]) -> f32 {
-    let (mut least, mut greatest) = (s.load(x), s.load(x));
-    for at in (S::LANES..LEN).step_by(S::LANES) {
-        let x = s.load(&x[at..]);
-        least = s.min(x, least);
-        greatest = s.max(x, greatest);
-    }
-    let (least, greatest) = (s.reduce_min(least), s.reduce_max(greatest));
-    if -least > greatest {
-        least
-    } else if greatest > -least {
-        greatest
-    } else {
-        x.iter().copied().find(|x| x.abs() == greatest).unwrap_or(greatest)
     }
 }

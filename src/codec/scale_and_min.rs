@@ -177,18 +177,15 @@ impl<const SUBS: usize> Found<SUBS> {
             }
         }
         for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
-            // Lanes beyond the last sub-block repeat it.
-            let subs: [usize; MAX_LANES] =
-                std::array::from_fn(|lane| (first + lane).min(blocks.len() * SUBS - 1));
+            let subs = scale_search::in_lanes(first..blocks.len() * SUBS);
             let x = s.columns(&subs.map(|sub| &blocks[sub / SUBS].as_chunks::<SUB>().0[sub % SUBS]));
             let (weights, steps) = match importance {
                 None => (C::weights(s, &x), C::STEPS),
                 Some(importance) => {
                     let mean_square = s.gather(|lane| mean_squares[subs[lane] / SUBS]);
-                    let mut weights = s.columns(&subs.map(|sub| {
-                        let block = &importance[(first_block + sub / SUBS) % importance.len()];
-                        &block.as_chunks::<SUB>().0[sub % SUBS]
-                    }));
+                    let mut weights = s.columns(
+                        &subs.map(|sub| scale_search::importance_of_sub::<SUB>(importance, first_block, sub)),
+                    );
                     for (weight, &x) in weights.iter_mut().zip(&x) {
                         *weight = s.mul(*weight, s.sqrt(s.add(mean_square, s.mul(x, x))));
                     }

@@ -19,11 +19,23 @@ use crate::simd::Simd;
 pub(super) use asymmetric::{Deviation, Steps, asymmetric};
 pub(super) use in_rounds::{symmetric_before_rounds, symmetric_in_rounds};
 pub(super) use positive::positive;
-pub(super) use row_weights::{RowWeights, in_lanes};
+pub(super) use row_weights::{RowWeights, importance_of_sub, in_lanes};
 pub(super) use symmetric::{symmetric, symmetric_of_any, symmetric_quants};
 
 /// Below this magnitude a block counts as all zero.
 pub(super) const LEAST_MAGNITUDE: f32 = 1e-15;
+
+/// The first of a super-block's scales whose magnitude no other exceeds. NaNs do not count, and 0 is what is left.
+#[inline(always)]
+pub(super) fn greatest(scales: &[f32]) -> f32 {
+    let mut greatest = 0.0;
+    for &scale in scales {
+        if scale.abs() > f32::abs(greatest) {
+            greatest = scale;
+        }
+    }
+    greatest
+}
 
 /// The greatest magnitude, and the first value that has it.
 #[inline(always)]

@@ -88,6 +88,19 @@ pub(in crate::codec) struct AsymmetricBlocks {
     pub(in crate::codec) bases: [f32; MAX_LANES],
 }
 
+/// A row's importance for a sub-block of `SUB` values, by its place among those of the super-blocks from `first_block` on.
+/// The rows are laid end to end, and `importance` is one row's, by super-block.
+#[inline(always)]
+pub(in crate::codec) fn importance_of_sub<const SUB: usize>(
+    importance: &[[f32; 256]],
+    first_block: usize,
+    sub: usize,
+) -> &[f32; SUB] {
+    let subs = const { 256 / SUB };
+    let block = &importance[(first_block + sub / subs) % importance.len()];
+    &block.as_chunks().0[sub % subs]
+}
+
 /// The block of each lane. Lanes beyond the last block repeat it.
 #[inline(always)]
 pub(in crate::codec) fn in_lanes(blocks: Range<usize>) -> [usize; MAX_LANES] {
