@@ -64,8 +64,10 @@ impl Codec for IQ1_M {
                 let scales = [scales & 7, scales >> 3 & 7].map(|scale| d * f32::from(2 * scale + 1));
                 let qh = u16::from_le_bytes(*qh);
                 let row = |k: usize| &grid::IQ1[usize::from(qs[k]) | usize::from(qh >> (4 * k) & 7) << 8];
-                let negative =
-                    u32::from_le_bytes([3, 7, 11, 15].map(|at| 0u8.wrapping_sub((qh >> at) as u8 & 1)));
+                // The top bit of each nibble, eight times.
+                let signs = u32::from(qh >> 3) & 0x1111;
+                let signs = (signs | signs << 8) & 0x0011_0011;
+                let negative = ((signs | signs << 4) & 0x0101_0101) * 0xff;
                 grid::put_shifted(s, row, negative, scales, out);
             }
         }
