@@ -1,7 +1,13 @@
 //! Looks into a GGUF file: header, metadata, tensors, totals, and the values of one tensor.
 
+#[path = "shared/alternatives.rs"]
+mod alternatives;
 #[path = "shared/cli.rs"]
 mod cli;
+#[path = "shared/errors.rs"]
+mod errors;
+#[path = "shared/numbers.rs"]
+mod numbers;
 #[path = "shared/statistics.rs"]
 mod statistics;
 
@@ -10,11 +16,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use alternatives::Alternatives;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use cli::{counted, grouped};
 use comfy_table::{CellAlignment, Table, presets};
 use gguf_codec::{ArrayRef, Error, FileType, GgmlType, Gguf, TensorInfo, ValueRef, ValueType};
+use numbers::{counted, grouped};
 use serde_json::{Value as Json, json};
 use statistics::Statistics;
 
@@ -36,8 +43,7 @@ struct Args {
     /// Print the whole value of one key, a string as it is
     #[arg(long, value_name = "KEY", conflicts_with_all = ["tensor", "check"])]
     key: Option<String>,
-    /// Show one tensor's statistics, histogram and first values; where this version cannot decode its type, what is
-    /// known without them
+    /// Show one tensor's statistics, histogram and first values, and what quantizing it to each type would cost
     #[arg(long, value_name = "NAME", conflicts_with = "check")]
     tensor: Option<String>,
 }
@@ -61,10 +67,14 @@ fn inspect<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str, args: &Args) -> Result<
     if let Some(name) = &args.tensor {
         let tensor = model.tensor(name)?;
         let statistics = Statistics::of(&tensor)?;
+        let alternatives = Alternatives::of(&tensor)?;
         return Ok(if args.json {
-            pretty(&statistics::json(&tensor, statistics.as_ref()))
+            let mut json = statistics::json(&tensor, &statistics);
+            json["quantization_error"] = alternatives.map_or(Json::Null, |alternatives| alternatives.json());
+            pretty(&json)
         } else {
-            statistics::text(&tensor, statistics.as_ref())
+            let alternatives = alternatives.map_or_else(String::new, |alternatives| alternatives.text());
+            statistics::text(&tensor, &statistics) + &alternatives
         });
     }
     if args.check {

@@ -123,28 +123,17 @@ pub enum Error {
         message: String,
     },
 
-    /// This crate knows the type but cannot do this with it.
-    #[error("cannot {operation} {ty}")]
-    Unsupported {
+    /// Floats cannot become integers: GGUF gives these no scale.
+    #[error("cannot quantize to {ty}: integers have no scale")]
+    NoFloats {
         /// The type.
         ty: GgmlType,
-        /// `quantize to` or `dequantize`.
-        operation: &'static str,
     },
 
     /// The type has too few bits to treat all values of a row alike.
     #[error("cannot quantize to {ty} without importance weights, one for each value of a row")]
     NeedsImportance {
         /// The type.
-        ty: GgmlType,
-    },
-
-    /// This crate has no codec for the tensor's type yet.
-    #[error("tensor '{}' cannot be dequantized: this crate has no codec for {ty} yet", tensor.escape_debug())]
-    NoCodec {
-        /// The tensor's name.
-        tensor: String,
-        /// Its type.
         ty: GgmlType,
     },
 
@@ -202,6 +191,10 @@ pub enum Error {
         /// What is wrong with it, such as `its scale is NaN`.
         what: &'static str,
     },
+
+    /// Whoever was told of the progress asked to stop.
+    #[error("interrupted")]
+    Interrupted,
 
     /// A file cannot be written as asked: the message names the key or tensor and what would be right.
     #[error("{message}")]

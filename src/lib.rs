@@ -53,7 +53,7 @@ mod container;
 mod error;
 mod ggml_type;
 mod limits;
-mod model;
+pub mod model;
 mod simd;
 mod tensor;
 
@@ -69,8 +69,8 @@ pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_me
 pub use container::Mapped;
 pub use container::{
     Array, ArrayIter, ArrayIterAs, ArrayRef, AtomicFile, DataWriter, Element, FromValue, Gguf, GgufOptions,
-    HeaderParser, Metadata, MetadataIter, Progress, Sink, TensorInfo, TensorIter, TensorWriter, Value,
-    ValueRef, ValueType, Writer,
+    HeaderParser, Metadata, MetadataIter, Progress, ReadAt, Sink, TensorInfo, TensorIter, TensorWriter,
+    Value, ValueRef, ValueType, Writer,
 };
 pub use error::{Error, Place, Problem, Result};
 pub use ggml_type::GgmlType;

@@ -7,10 +7,6 @@ use gguf_codec::*;
 use half::{bf16, f16};
 use proptest::prelude::*;
 
-fn supported() -> impl Iterator<Item = GgmlType> {
-    GgmlType::ALL.iter().copied().filter(|ty| ty.can_dequantize())
-}
-
 fn quantizing() -> impl Iterator<Item = GgmlType> {
     GgmlType::ALL.iter().copied().filter(|ty| ty.can_quantize())
 }
@@ -42,16 +38,22 @@ fn bits<T: Float>(values: &[T]) -> Vec<u32> {
 }
 
 #[test]
-fn the_formats_of_this_version_are_there() {
-    let names: Vec<_> = supported().map(GgmlType::name).collect();
-    for name in [
-        "F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K",
-        "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ3_S", "IQ2_S", "IQ1_M",
-    ] {
-        assert!(names.contains(&name), "{name}");
-    }
-    assert!(!GgmlType::I32.can_quantize());
+fn floats_become_every_type_but_integers() {
+    use GgmlType::{I8, I16, I32, I64};
+    let cannot: Vec<_> = GgmlType::ALL.iter().copied().filter(|ty| !ty.can_quantize()).collect();
+    assert_eq!(cannot, [I8, I16, I32, I64]);
     assert!(Isa::available().contains(&Isa::detect()), "{:?}", Isa::detect());
+}
+
+#[test]
+fn the_types_with_the_fewest_bits_ask_for_importance() {
+    use GgmlType::{IQ1_S, IQ2_XS, IQ2_XXS};
+    let asking: Vec<_> = GgmlType::ALL.iter().copied().filter(|ty| ty.needs_importance()).collect();
+    assert_eq!(asking, [IQ2_XXS, IQ2_XS, IQ1_S]);
+    for ty in asking {
+        let error = quantize(ty, &[0.5; 256], 256, None, &mut vec![0; ty.block_bytes()]).unwrap_err();
+        assert!(matches!(error, Error::NeedsImportance { ty: named } if named == ty), "{error}");
+    }
 }
 
 proptest! {
@@ -60,10 +62,10 @@ proptest! {
     #[test]
     fn every_instruction_set_dequantizes_any_bytes_alike(
         // 27 blocks: not a multiple of any number of lanes.
-        bytes in prop::collection::vec(any::<u8>(), 27 * 256),
+        bytes in prop::collection::vec(any::<u8>(), 27 * 292),
     ) {
-        for ty in supported() {
-            let blocks = &bytes[..27 * ty.block_bytes().min(256)];
+        for &ty in GgmlType::ALL {
+            let blocks = &bytes[..27 * ty.block_bytes()];
             let mut want = vec![0.0f32; 27 * ty.block_len()];
             dequantize_with(Isa::SCALAR, ty, blocks, &mut want).unwrap();
             for isa in Isa::available() {
@@ -154,8 +156,33 @@ proptest! {
     fn what_is_quantized_comes_back_within_a_step(values in prop::collection::vec(-1.0f32..1.0, 512)) {
         // The widest step between neighbouring quants of values in -1..1, and half as much again for the rounding
         // of scales.
-        let steps = [("F16", 0.001), ("BF16", 0.008), ("Q8_0", 0.012), ("Q6_K", 0.1), ("Q4_0", 0.2),
-            ("Q4_1", 0.2), ("Q4_K", 0.2), ("F32", 0.0), ("F64", 0.0)];
+        let steps = [
+            ("F32", 0.0),
+            ("F16", 0.001),
+            ("Q4_0", 0.2),
+            ("Q4_1", 0.2),
+            ("Q5_0", 0.1),
+            ("Q5_1", 0.1),
+            ("Q8_0", 0.012),
+            ("Q8_1", 0.012),
+            ("Q2_K", 1.0),
+            ("Q3_K", 0.5),
+            ("Q4_K", 0.2),
+            ("Q5_K", 0.1),
+            ("Q6_K", 0.1),
+            ("Q8_K", 0.012),
+            ("IQ4_NL", 0.3),
+            ("IQ4_XS", 0.3),
+            ("F64", 0.0),
+            ("BF16", 0.008),
+            ("TQ1_0", 0.51),
+            ("TQ2_0", 0.51),
+            ("MXFP4", 0.3),
+            ("NVFP4", 0.3),
+            // The scale is the mean magnitude, which may be far from any value's.
+            ("Q1_0", 1.01),
+            ("Q2_0", 0.51),
+        ];
         for (name, step) in steps {
             let ty: GgmlType = name.parse().unwrap();
             let mut blocks = vec![0; 512 / ty.block_len() * ty.block_bytes()];
@@ -186,6 +213,35 @@ proptest! {
                 dequantize(ty, &out, &mut back).unwrap();
                 prop_assert_eq!(bits(&back[at..=at]), bits(&[bad]));
             }
+        }
+    }
+}
+
+/// Outputs of 16 MiB and more are written another way.
+#[test]
+fn large_outputs_are_written_wherever_they_lie() {
+    fn check<T: Float + std::fmt::Debug>(isa: Isa, ty: GgmlType, values: usize, first: usize) {
+        let some: Vec<f32> = (0..256 * 37).map(|i| ((i * 31 % 1009) as f32 - 500.0) / 100.0).collect();
+        let mut blocks = vec![0; some.len() / ty.block_len() * ty.block_bytes()];
+        quantize(ty, &some, some.len(), None, &mut blocks).unwrap();
+        let len = values / ty.block_len() * ty.block_bytes();
+        let blocks: Vec<u8> = blocks.into_iter().cycle().take(len).collect();
+        let mut want = vec![T::default(); 256 * 37];
+        dequantize_with(isa, ty, &blocks[..want.len() / ty.block_len() * ty.block_bytes()], &mut want)
+            .unwrap();
+        let mut out = vec![T::default(); first + values + 1];
+        dequantize_with(isa, ty, &blocks, &mut out[first..first + values]).unwrap();
+        for (i, part) in out[first..first + values].chunks(want.len()).enumerate() {
+            assert!(part == &want[..part.len()], "{ty} from {first} on {isa:?}: part {i}");
+        }
+        assert!(out[..first].iter().chain(&out[first + values..]).all(|&value| value == T::default()));
+    }
+    for isa in Isa::available() {
+        for ty in [GgmlType::Q8_0, GgmlType::Q4_K, GgmlType::BF16] {
+            for first in [0, 1, 5] {
+                check::<f32>(isa, ty, (4 << 20) + 256 * 3, first);
+            }
+            check::<f16>(isa, ty, (8 << 20) + 256 * 3, 3);
         }
     }
 }

@@ -343,17 +343,11 @@ fn every_type_is_checked_and_shown_in_both_byte_orders() {
         let json = works("inspect", &[&input, "--tensor", "w", "--json"]);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["bytes"], 6 * size);
-        if ty.can_dequantize() {
-            assert!(shown.contains("values are ") && json["not_finite"] == 0, "{shown}");
-        } else {
-            let wanted = format!("this version has no codec for {ty}");
-            assert!(shown.contains(&format!("w: {ty} [{row}, 3], ")), "{shown}");
-            assert!(shown.contains(&format!("values: {wanted}\n")), "{shown}");
-            assert_eq!(json["values"], wanted);
-        }
+        assert!(shown.contains("values are ") && json["not_finite"] == 0, "{shown}");
         bytes[3 * size..4 * size].fill(0xff);
         let input = write(&bytes);
-        if ty.name().starts_with('I') && !ty.is_quantized() {
+        // Integers have no scale, and every scale code of NVFP4 is a number.
+        if (ty.name().starts_with('I') && !ty.is_quantized()) || ty == GgmlType::NVFP4 {
             works("inspect", &[&input, "--check"]);
         } else {
             let line = fails("inspect", &[&input, "--check"]);

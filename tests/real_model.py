@@ -27,9 +27,32 @@ sys.path.insert(0, str(HERE / "gguf_py"))
 from ggml import Ggml  # noqa: E402
 
 # general.file_type for a model whose matrices are all of one type (llama.h's `llama_ftype`); _S for Q4_K,
-# since _M means a mixture.
-FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q4_0": 2, "Q4_1": 3, "Q4_K": 14, "Q6_K": 18,
-    "IQ3_XXS": 23, "IQ3_S": 26, "IQ2_S": 28, "IQ1_M": 31}
+# since _M means a mixture. Without Q1_0 and Q2_0, whose values gguf-py cannot give.
+FILE_TYPES = {
+    "F32": 0,
+    "F16": 1,
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q5_0": 8,
+    "Q5_1": 9,
+    "Q8_0": 7,
+    "Q2_K": 10,
+    "Q3_K": 11,
+    "Q4_K": 14,
+    "Q5_K": 16,
+    "Q6_K": 18,
+    "IQ3_XXS": 23,
+    "IQ4_NL": 25,
+    "IQ3_S": 26,
+    "IQ2_S": 28,
+    "IQ4_XS": 30,
+    "IQ1_M": 31,
+    "BF16": 32,
+    "TQ1_0": 36,
+    "TQ2_0": 37,
+    "MXFP4": 38,
+    "NVFP4": 39,
+}
 QUANTIZATION_VERSION = 2
 
 

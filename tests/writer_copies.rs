@@ -190,27 +190,3 @@ fn values_that_blocks_cannot_hold_are_named_by_their_index() {
     assert!(error.contains("'t'") && error.contains("value 200001 is NaN"), "{error}");
     assert!(data.finish().unwrap_err().to_string().contains("'t'"));
 }
-
-#[test]
-fn blocks_without_a_codec_are_copied_in_their_own_byte_order_only() {
-    // ggml uses it for activations only, never in files.
-    let ty = GgmlType::Q8_1;
-    let bytes = [7; 36];
-    for (from, to) in [(ByteOrder::Big, ByteOrder::Big), (ByteOrder::Big, ByteOrder::Little)] {
-        let tensor = Tensor::new("t", Shape::new(&[32]).unwrap(), ty, from, &bytes).unwrap();
-        let mut writer = Writer::new(Vec::new());
-        writer.byte_order(to).tensor("t", &[32], ty).unwrap();
-        let mut data = writer.write_header().unwrap();
-        match data.copy_tensor(&tensor) {
-            Ok(()) => assert_eq!(from, to),
-            Err(error) => {
-                assert_ne!(from, to);
-                let error = error.to_string();
-                assert!(error.contains("'t'") && error.contains("Q8_1"), "{error}");
-                // Nothing was written.
-                data.write_tensor("t", &bytes).unwrap();
-            }
-        }
-        data.finish().unwrap();
-    }
-}

@@ -191,7 +191,6 @@ proptest! {
         }
         prop_assert_eq!(&file, &rebuilt);
 
-        // Types without a codec can be copied too.
         let model = Gguf::parse(&file).unwrap();
         let mut writer = Writer::new(Vec::new());
         writer.copy_header_from(&model).unwrap();

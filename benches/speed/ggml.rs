@@ -32,8 +32,9 @@ impl Ggml {
 
     pub(crate) fn dequantize(&self, ty: GgmlType, blocks: &[u8], out: &mut [f32]) {
         assert_eq!(blocks.len() / ty.block_bytes() * ty.block_len(), out.len());
-        let function: DequantizeRow =
-            self.symbol(&format!("dequantize_row_{}", ty.name().to_lowercase().replace("_k", "_K")));
+        // As in dequantize_row_q4_K and dequantize_row_iq4_nl.
+        let name = ty.name().to_lowercase().replace("_k", "_K");
+        let function: DequantizeRow = self.symbol(&format!("dequantize_row_{name}"));
         // SAFETY: ggml reads the blocks of `out.len()` values, which is all of `blocks` (a large `Vec<u8>`, aligned as
         // by malloc), and writes `out`.
         unsafe { function(blocks.as_ptr().cast(), out.as_mut_ptr(), out.len() as i64) }

@@ -18,19 +18,22 @@ use half::{bf16, f16};
 use limits::Limit;
 use timing::{Table, measure, rate};
 
-const FORMATS: [GgmlType; 12] = [
+/// All that store values in blocks.
+fn formats() -> impl Iterator<Item = GgmlType> {
+    GgmlType::ALL.iter().copied().filter(|ty| ty.is_quantized())
+}
+
+/// Those that importance makes no difference to.
+const WITHOUT_SEARCH: [GgmlType; 9] = [
     GgmlType::Q8_0,
-    GgmlType::Q4_0,
-    GgmlType::Q4_1,
-    GgmlType::Q4_K,
-    GgmlType::Q6_K,
-    GgmlType::IQ2_XXS,
-    GgmlType::IQ2_XS,
-    GgmlType::IQ2_S,
-    GgmlType::IQ3_XXS,
-    GgmlType::IQ3_S,
-    GgmlType::IQ1_S,
-    GgmlType::IQ1_M,
+    GgmlType::Q8_1,
+    GgmlType::Q8_K,
+    GgmlType::TQ1_0,
+    GgmlType::TQ2_0,
+    GgmlType::MXFP4,
+    GgmlType::NVFP4,
+    GgmlType::Q1_0,
+    GgmlType::Q2_0,
 ];
 
 /// Values that fit the first or second level of cache as floats: 64 KiB.
@@ -97,7 +100,7 @@ fn dequantize(ggml: Option<&Ggml>, points: &mut plot::Points, values: usize) {
     let mut halves = vec![f16::ZERO; values];
     let mut bfloats = vec![bf16::ZERO; values];
     let mut reference = vec![0.0f32; values];
-    for ty in FORMATS {
+    for ty in formats() {
         let blocks = data::blocks(ty, values);
         let mut names = vec!["fill".to_owned(), "nt fill".to_owned()];
         let (mut fill_out, mut nt_out) = (data::aligned(values), data::aligned(values));
@@ -185,9 +188,11 @@ fn quantize(ggml: Option<&Ggml>) {
         &["", "importance", "Mvalues/s", "x ggml", "same bytes"],
     );
     let (values, importance) = (data::normal(IN_CACHE), data::importance(ROW));
-    for ty in FORMATS.into_iter().filter(|ty| ty.can_quantize()) {
+    for ty in formats() {
         for importance in [None, Some(&importance[..])] {
-            if importance.is_some() && ty == GgmlType::Q8_0 || importance.is_none() && ty.needs_importance() {
+            if importance.is_some() && WITHOUT_SEARCH.contains(&ty)
+                || importance.is_none() && ty.needs_importance()
+            {
                 continue;
             }
             let len = IN_CACHE / ty.block_len() * ty.block_bytes();

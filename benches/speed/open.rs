@@ -1,6 +1,6 @@
 //! Opening files with large vocabularies, beside ggml.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gguf_codec::{Array, GgmlType, Gguf, Value, Writer};
 
@@ -26,19 +26,24 @@ fn write_vocabulary(path: &Path, tokens: u32) -> gguf_codec::Result<()> {
     data.finish()
 }
 
-pub(crate) fn run(ggml: Option<&Ggml>) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut table = Table::new("open a file, page cache warm", &["", "ms", "x ggml"]);
+/// What is opened: two that are written into `folder`, and SmolLM2 where it is there.
+pub(crate) fn files(folder: &Path) -> Vec<(String, PathBuf)> {
     let mut files = Vec::new();
     for tokens in [49_152, 262_144] {
-        let path = folder.path().join(format!("{tokens}.gguf"));
+        let path = folder.join(format!("{tokens}.gguf"));
         write_vocabulary(&path, tokens).expect("the file can be written");
         files.push((format!("{tokens} tokens"), path));
     }
     if let Some(path) = std::env::var_os("GGUF_CODEC_SMOLLM2") {
         files.push(("SmolLM2".into(), path.into()));
     }
-    for (name, path) in files {
+    files
+}
+
+pub(crate) fn run(ggml: Option<&Ggml>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut table = Table::new("open a file, page cache warm", &["", "ms", "x ggml"]);
+    for (name, path) in files(folder.path()) {
         let mut jobs: Vec<Box<dyn FnMut() + '_>> = vec![
             Box::new(|| drop(std::hint::black_box(Gguf::open(&path).expect("it opens")))),
             Box::new(|| {

@@ -3,7 +3,7 @@
 use gguf_codec::{Shape, Tensor};
 use serde_json::{Value as Json, json};
 
-use crate::cli::grouped;
+use crate::numbers::grouped;
 
 /// Values that are dequantized at a time.
 const CHUNK: usize = 1 << 20;
@@ -21,11 +21,7 @@ pub(crate) struct Statistics {
 }
 
 impl Statistics {
-    /// `None` where this version has no codec for the tensor's type.
-    pub(crate) fn of(tensor: &Tensor<'_>) -> gguf_codec::Result<Option<Self>> {
-        if !tensor.ggml_type().can_dequantize() {
-            return Ok(None);
-        }
+    pub(crate) fn of(tensor: &Tensor<'_>) -> gguf_codec::Result<Self> {
         let mut first = Vec::new();
         let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
         let (mut finite, mut not_finite, mut sum) = (0u64, 0, 0.0f64);
@@ -57,7 +53,7 @@ impl Statistics {
         if finite == 0 {
             (min, max) = (0.0, 0.0);
         }
-        Ok(Some(Statistics { min, max, mean, deviation, finite, not_finite, histogram, first }))
+        Ok(Statistics { min, max, mean, deviation, finite, not_finite, histogram, first })
     }
 
     fn text(&self) -> String {
@@ -114,28 +110,20 @@ fn for_each_chunk(tensor: &Tensor<'_>, mut visit: impl FnMut(&[f32])) -> gguf_co
     Ok(())
 }
 
-fn no_codec(tensor: &Tensor<'_>) -> String {
-    format!("this version has no codec for {}", tensor.ggml_type())
-}
-
-pub(crate) fn text(tensor: &Tensor<'_>, statistics: Option<&Statistics>) -> String {
+pub(crate) fn text(tensor: &Tensor<'_>, statistics: &Statistics) -> String {
     format!(
         "{}: {} {}, {} bytes\n\n{}",
         tensor.name().escape_debug(),
         tensor.ggml_type(),
         tensor.shape(),
         grouped(tensor.bytes().len() as u64),
-        statistics.map_or_else(|| format!("values: {}\n", no_codec(tensor)), Statistics::text)
+        statistics.text()
     )
 }
 
-pub(crate) fn json(tensor: &Tensor<'_>, statistics: Option<&Statistics>) -> Json {
+pub(crate) fn json(tensor: &Tensor<'_>, statistics: &Statistics) -> Json {
     let mut json = json!({ "name": tensor.name(), "type": tensor.ggml_type().name(),
         "shape": tensor.shape().dims(), "bytes": tensor.bytes().len() });
-    let Some(statistics) = statistics else {
-        json["values"] = json!(no_codec(tensor));
-        return json;
-    };
     let first: Vec<_> = statistics.first.iter().map(|&value| number(value)).collect();
     // Of no values there is no least one.
     let of_values = |value: Json| if statistics.finite == 0 { Json::Null } else { value };

@@ -53,18 +53,9 @@ fuzz_target!(|data: &[u8]| {
         ByteOrder::Little => (ByteOrder::Little, ByteOrder::Big),
         ByteOrder::Big => (ByteOrder::Big, ByteOrder::Little),
     };
-    match copy(&written, Some(there)) {
-        Ok(turned) => {
-            let turned_model = Gguf::parse(&turned).unwrap();
-            assert_eq!(turned_model.byte_order(), there);
-            assert_eq!(format!("{:?}", model.metadata()), format!("{:?}", turned_model.metadata()));
-            assert!(copy(&turned, Some(here)).unwrap() == written);
-        }
-        // Only where the numbers inside blocks are unknown.
-        Err(Error::Write { message }) => {
-            assert!(message.contains("other byte order"), "{message}");
-            assert!(model.tensors().any(|tensor| !tensor.ggml_type().can_dequantize()));
-        }
-        Err(error) => panic!("{error}"),
-    }
+    let turned = copy(&written, Some(there)).unwrap();
+    let turned_model = Gguf::parse(&turned).unwrap();
+    assert_eq!(turned_model.byte_order(), there);
+    assert_eq!(format!("{:?}", model.metadata()), format!("{:?}", turned_model.metadata()));
+    assert!(copy(&turned, Some(here)).unwrap() == written);
 });

@@ -1,9 +1,9 @@
 //! The doors for raw bytes: lengths are checked here, once for a whole slice, and nowhere behind.
 
-use super::find;
+use super::entry;
 use super::float::Float;
 use super::format::Rows;
-use super::table::{Entry, Stores};
+use super::table::Stores;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, GgmlType, Result};
 
@@ -11,25 +11,16 @@ use crate::{Error, GgmlType, Result};
 const CHUNK_VALUES: usize = 16 * 1024;
 
 impl GgmlType {
-    /// Whether [`dequantize`] knows this type.
-    pub fn can_dequantize(self) -> bool {
-        find(self).is_some()
-    }
-
-    /// Whether [`quantize`] knows this type. Integers have no scale, so floats cannot become integers.
+    /// Whether [`quantize`] can make this type. Integers have no scale, so floats cannot become integers.
     pub fn can_quantize(self) -> bool {
-        find(self).is_some_and(|entry| entry.quantize.is_some())
+        entry(self).quantize.is_some()
     }
 
     /// Whether [`quantize`] to this type needs importance weights: true of IQ2_XXS, IQ2_XS and IQ1_S, which have too
     /// few bits to treat all values alike.
     pub fn needs_importance(self) -> bool {
-        find(self).is_some_and(|entry| entry.needs_importance)
+        entry(self).needs_importance
     }
-}
-
-fn entry(ty: GgmlType, operation: &'static str) -> Result<&'static Entry> {
-    find(ty).ok_or(Error::Unsupported { ty, operation })
 }
 
 /// Turns whole blocks of `ty`, in the bytes of a little-endian file, into floats.
@@ -50,8 +41,7 @@ fn entry(ty: GgmlType, operation: &'static str) -> Result<&'static Entry> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] where `blocks` is not whole blocks or `out` has not exactly their values;
-/// [`Error::Unsupported`] for types without a codec.
+/// [`Error::Length`] where `blocks` is not whole blocks or `out` has not exactly their values.
 pub fn dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     dequantize_with(Isa::detect(), ty, blocks, out)
 }
@@ -61,9 +51,8 @@ pub fn dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Resul
 /// # Errors
 /// As [`dequantize`].
 pub fn dequantize_with<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
-    let entry = entry(ty, "dequantize")?;
     check_blocks(ty, blocks.len(), out.len())?;
-    T::dequantizer(entry)(isa, stores_for(out), blocks, out);
+    T::dequantizer(entry(ty))(isa, stores_for(out), blocks, out);
     Ok(())
 }
 
@@ -107,7 +96,7 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Length`] where the lengths do not fit each other or rows are not whole blocks; [`Error::NonFinite`];
-/// [`Error::NeedsImportance`]; [`Error::Unsupported`] for integers and types without a codec. On an error `out` may be partly written.
+/// [`Error::NeedsImportance`]; [`Error::NoFloats`] for integers. On an error `out` may be partly written.
 pub fn quantize(
     ty: GgmlType,
     values: &[f32],
@@ -158,9 +147,8 @@ impl<'a> Plan<'a> {
         row_len: usize,
         importance: Option<&'a [f32]>,
     ) -> Result<Self> {
-        let unsupported = Error::Unsupported { ty, operation: "quantize to" };
-        let entry = entry(ty, "quantize to")?;
-        let quantize = entry.quantize.ok_or(unsupported)?;
+        let entry = entry(ty);
+        let quantize = entry.quantize.ok_or(Error::NoFloats { ty })?;
         if entry.needs_importance && importance.is_none() {
             return Err(Error::NeedsImportance { ty });
         }
@@ -254,7 +242,7 @@ impl Kernel for AllFinite<'_> {
 pub fn par_dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     use rayon::prelude::*;
 
-    let dequantize = T::dequantizer(entry(ty, "dequantize")?);
+    let dequantize = T::dequantizer(entry(ty));
     check_blocks(ty, blocks.len(), out.len())?;
     let (isa, stores) = (Isa::detect(), stores_for(out));
     let chunk_blocks = (CHUNK_VALUES / ty.block_len()).max(1);

@@ -54,7 +54,7 @@ macro_rules! float {
     };
 }
 
-float!(f32, write, to_f32, |value| value);
+float!(f32, store, to_f32, |value| value);
 float!(f16, store_f16, to_f16, f16::to_f32);
 float!(
     bf16,

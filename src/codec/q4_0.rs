@@ -2,10 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::extremes::first_of_greatest_magnitude;
 use super::format::{Codec, Number, Rows, block_format};
 use super::{nibbles, scale_search};
 use crate::Float;
-use crate::simd::{MAX_LANES, Simd};
+use crate::simd::Simd;
 
 /// A block of [`Q4_0`]: `value[i] = d * (q[i] - 8)`, 4.5 bits per weight.
 ///
@@ -76,53 +77,21 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_0]) {
     }
 }
 
-/// The first value whose magnitude no other exceeds; 0 where all are zeros.
-#[inline(always)]
-fn first_of_greatest_magnitude<S: Simd>(s: S, x: &[f32; LEN]) -> f32 {
-    let mut least = s.load(x);
-    let mut greatest = least;
-    for at in (S::LANES..LEN).step_by(S::LANES) {
-        let v = s.load(&x[at..]);
-        least = s.min(v, least);
-        greatest = s.max(v, greatest);
-    }
-    let (least, greatest) = (s.reduce_min(least), s.reduce_max(greatest));
-    if greatest > -least {
-        greatest
-    } else if greatest < -least {
-        least
-    } else if greatest == 0.0 {
-        // Whatever the signs of the zeros, ggml begins with +0 and finds nothing greater.
-        0.0
-    } else {
-        x.iter().copied().find(|v| v.abs() == greatest).unwrap_or(greatest)
-    }
-}
-
 /// With importance: the scale that a search finds to have the least weighted error, a block in each lane.
 #[inline(always)]
 fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_0]) {
     let x = rows.values.as_chunks::<LEN>().0;
     let weights = scale_search::RowWeights::new(rows, importance);
-    let (wide, lanes) = (s.wide(), <S::Wide as Simd>::LANES);
-    for (group, out) in out.chunks_mut(lanes).enumerate() {
-        // Lanes beyond the last block repeat it.
-        let blocks: [usize; MAX_LANES] = std::array::from_fn(|lane| group * lanes + lane.min(out.len() - 1));
-        let values = wide.columns(&blocks.map(|block| &x[block]));
-        let weights = weights.of_blocks(wide, &values, &blocks);
-        let found = scale_search::symmetric(wide, 8, &values, &weights);
-
-        let (mut scales, mut inverses) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
-        wide.store(found.scale, &mut scales);
-        wide.store(found.inverse, &mut inverses);
-        for (lane, block) in out.iter_mut().enumerate() {
-            block.d = s.narrow_f16(scales[lane]);
-            if inverses[lane] == 0.0 {
+    for (group, out) in out.chunks_mut(<S::Wide as Simd>::LANES).enumerate() {
+        let first = group * <S::Wide as Simd>::LANES;
+        let found = weights.symmetric(s.wide(), 8, x, first..first + out.len());
+        for (lane, (x, block)) in x[first..].iter().zip(out).enumerate() {
+            block.d = s.narrow_f16(found.scales[lane]);
+            if found.inverses[lane] == 0.0 {
                 block.qs = [0; 16];
                 continue;
             }
-            let (inverse, eight) = (s.splat(inverses[lane]), s.splat_i(8));
-            let x = &x[group * lanes + lane];
+            let (inverse, eight) = (s.splat(found.inverses[lane]), s.splat_i(8));
             for at in (0..HALF).step_by(S::LANES) {
                 let low = s.nearest_within(s.mul(inverse, s.load(&x[at..])), -8, 7);
                 let high = s.nearest_within(s.mul(inverse, s.load(&x[HALF + at..])), -8, 7);

@@ -2,10 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::extremes::range;
 use super::format::{Codec, Number, Rows, block_format};
 use super::{nibbles, scale_search};
 use crate::Float;
-use crate::simd::{MAX_LANES, Simd};
+use crate::simd::Simd;
 
 /// A block of [`Q4_1`]: `value[i] = d * q[i] + m`, 5 bits per weight.
 ///
@@ -82,50 +83,18 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_1]) {
     }
 }
 
-/// The least and the greatest value. A least value of zero has the sign of the first zero, which ggml stores.
-#[inline(always)]
-fn range<S: Simd>(s: S, x: &[f32; LEN]) -> (f32, f32) {
-    let mut least = s.load(x);
-    let mut greatest = least;
-    for at in (S::LANES..LEN).step_by(S::LANES) {
-        let v = s.load(&x[at..]);
-        least = s.min(v, least);
-        greatest = s.max(v, greatest);
-    }
-    let (mut least, mut greatest) = (s.reduce_min(least), s.reduce_max(greatest));
-    if least == 0.0 {
-        least = x.iter().copied().find(|&v| v == 0.0).unwrap_or(least);
-        if greatest == 0.0 {
-            greatest = least;
-        }
-    }
-    (least, greatest)
-}
-
 /// With importance: the scale and min that a search finds to have the least weighted error, a block in each lane.
 #[inline(always)]
 fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_1]) {
     let x = rows.values.as_chunks::<LEN>().0;
     let weights = scale_search::RowWeights::new(rows, importance);
-    let (wide, lanes) = (s.wide(), <S::Wide as Simd>::LANES);
-    for (group, out) in out.chunks_mut(lanes).enumerate() {
-        // Lanes beyond the last block repeat it.
-        let blocks: [usize; MAX_LANES] = std::array::from_fn(|lane| group * lanes + lane.min(out.len() - 1));
-        let values = wide.columns(&blocks.map(|block| &x[block]));
-        let weights = weights.of_blocks(wide, &values, &blocks);
-        let found =
-            scale_search::asymmetric(wide, 15, scale_search::Steps::WITH_IMPORTANCE, &values, &weights);
-
-        let [mut scales, mut mins, mut inverses, mut bases] = [[0.0; MAX_LANES]; 4];
-        wide.store(found.scale, &mut scales);
-        wide.store(found.min, &mut mins);
-        wide.store(found.inverse, &mut inverses);
-        wide.store(found.base, &mut bases);
-        for (lane, block) in out.iter_mut().enumerate() {
-            block.d = s.narrow_f16(scales[lane]);
-            block.m = s.narrow_f16(mins[lane]);
-            let x = &x[group * lanes + lane];
-            let (inverse, base) = (s.splat(inverses[lane]), s.splat(bases[lane]));
+    for (group, out) in out.chunks_mut(<S::Wide as Simd>::LANES).enumerate() {
+        let first = group * <S::Wide as Simd>::LANES;
+        let found = weights.asymmetric(s.wide(), 15, x, first..first + out.len());
+        for (lane, (x, block)) in x[first..].iter().zip(out).enumerate() {
+            block.d = s.narrow_f16(found.scales[lane]);
+            block.m = s.narrow_f16(found.mins[lane]);
+            let (inverse, base) = (s.splat(found.inverses[lane]), s.splat(found.bases[lane]));
             for at in (0..HALF).step_by(S::LANES) {
                 let low = s.mul(inverse, s.sub(s.load(&x[at..]), base));
                 let high = s.mul(inverse, s.sub(s.load(&x[HALF + at..]), base));

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::extremes::greatest_magnitude;
 use super::format::{Codec, Number, Rows, block_format};
 use crate::Float;
 use crate::simd::Simd;
@@ -48,11 +49,7 @@ impl Codec for Q8_0 {
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ8_0]) {
         for (x, block) in rows.values.as_chunks::<LEN>().0.iter().zip(out) {
-            let mut greatest = s.splat(0.0);
-            for at in (0..LEN).step_by(S::LANES) {
-                greatest = s.max(s.abs(s.load(&x[at..])), greatest);
-            }
-            let d = s.reduce_max(greatest) / 127.0;
+            let d = greatest_magnitude(s, x) / 127.0;
             let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
             block.d = s.narrow_f16(d);
             let inverse = s.splat(inverse);

@@ -1,7 +1,7 @@
 //! The table's machinery: an [`Entry`] holds a format's functions behind byte slices.
 
 use super::format::{Codec, Number, Rows};
-use crate::simd::{Isa, Kernel, Simd};
+use crate::simd::{GATHERED, Isa, Kernel, Simd, Streaming};
 use crate::{Float, GgmlType};
 
 /// Declares the formats: re-exports each row's names and finds its [`Entry`] by type.
@@ -12,13 +12,12 @@ macro_rules! formats {
             $(pub use super::$module::{$format $(, $block)?};)*
         }
 
-        /// The codec of a type, or `None` where this crate has none yet.
-        pub(crate) fn find(ty: $crate::GgmlType) -> Option<&'static table::Entry> {
+        /// The codec of a type. A type without its row does not compile.
+        fn entry(ty: $crate::GgmlType) -> &'static table::Entry {
             match ty {
                 $(<formats::$format as BlockFormat>::TYPE => {
-                    Some(const { &table::Entry::of::<formats::$format>() })
+                    const { &table::Entry::of::<formats::$format>() }
                 })*
-                _ => None,
             }
         }
     };
@@ -58,11 +57,6 @@ impl Entry {
     }
 }
 
-/// Output that goes around the caches takes the buffers that fetch lines too, and the processor's own prefetching
-/// falls behind: this many bytes of blocks are asked for at a time, so many times ahead.
-const PREFETCH_BYTES: usize = 512;
-const PREFETCH_AHEAD: usize = 4;
-
 struct Dequantize<'a, C: Codec, T> {
     blocks: &'a [C::Block],
     out: &'a mut [T],
@@ -72,24 +66,43 @@ impl<C: Codec, T: Float> Kernel for Dequantize<'_, C, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        C::dequantize(s, self.blocks, self.out);
+    }
+}
+
+/// [`Dequantize`] around the caches.
+struct DequantizeStreaming<'a, C: Codec, T> {
+    blocks: &'a [C::Block],
+    out: &'a mut [T],
+}
+
+/// Output that goes around the caches takes the buffers that fetch lines too, and the processor's own prefetching
+/// falls behind: blocks are asked for so many times [`GATHERED`] values ahead.
+const PREFETCH_AHEAD: usize = 4;
+
+impl<C: Codec, T: Float> Kernel for DequantizeStreaming<'_, C, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
         if !S::STREAMS {
             return C::dequantize(s, self.blocks, self.out);
         }
-        let at_once = (PREFETCH_BYTES / size_of::<C::Block>()).max(1);
-        let outs = self.out.chunks_mut(at_once * C::TYPE.block_len());
-        for (i, (blocks, out)) in self.blocks.chunks(at_once).zip(outs).enumerate() {
+        let at_once = GATHERED / C::TYPE.block_len();
+        let mut streaming = Streaming::new(s, self.out);
+        for (i, blocks) in self.blocks.chunks(at_once).enumerate() {
             let ahead = self.blocks.get((i + PREFETCH_AHEAD) * at_once..).unwrap_or_default();
             s.prefetch(bytemuck::cast_slice(&ahead[..ahead.len().min(at_once)]));
-            C::dequantize(s, blocks, out);
+            C::dequantize(s, blocks, streaming.next());
+            streaming.push();
         }
     }
 }
 
 fn dequantize<C: Codec, T: Float>(isa: Isa, stores: Stores, blocks: &[u8], out: &mut [T]) {
-    let kernel = Dequantize::<C, T> { blocks: bytemuck::cast_slice(blocks), out };
+    let blocks = bytemuck::cast_slice(blocks);
     match stores {
-        Stores::Cached => isa.run(kernel),
-        Stores::Streaming => isa.run_streaming(kernel),
+        Stores::Cached => isa.run(Dequantize::<C, T> { blocks, out }),
+        Stores::Streaming => isa.run(DequantizeStreaming::<C, T> { blocks, out }),
     }
 }
 
@@ -113,7 +126,7 @@ fn quantize<C: Codec>(isa: Isa, rows: Rows<'_>, out: &mut [u8]) {
 /// Turns blocks of `ty` from one byte order into the other, in place: reverses each number of several bytes
 /// (scales, plain values) and leaves packed quants alone. `bytes` holds whole blocks.
 pub(crate) fn swap_byte_order(ty: GgmlType, bytes: &mut [u8]) {
-    let numbers = super::find(ty).map_or(&[][..], |entry| entry.numbers);
+    let numbers = super::entry(ty).numbers;
     for block in bytes.chunks_exact_mut(ty.block_bytes()) {
         for number in numbers {
             block[number.at..number.at + number.width].reverse();

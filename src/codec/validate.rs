@@ -12,8 +12,6 @@ enum Stored {
     Double,
     /// A power of two: the exponent of a single alone. 255 is NaN.
     E8M0,
-    /// An unsigned float of four exponent and three mantissa bits, whose top bit means nothing. All ones is NaN.
-    UE4M3,
     /// A half in the top nibbles of four 16-bit numbers, the lowest nibble first.
     HalfInNibbles,
 }
@@ -32,6 +30,8 @@ const fn numbers(ty: GgmlType) -> &'static [(Stored, usize)] {
     use Stored::*;
     match ty {
         I8 | I16 | I32 | I64 => &[],
+        // Every scale code is a number, as ggml reads it.
+        NVFP4 => &[],
         F64 => &[(Double, 0)],
         F32 | Q8_K => &[(Single, 0)],
         BF16 => &[(BFloat, 0)],
@@ -45,18 +45,18 @@ const fn numbers(ty: GgmlType) -> &'static [(Stored, usize)] {
         TQ2_0 => &[(Half, 64)],
         IQ1_M => &[(HalfInNibbles, 48)],
         MXFP4 => &[(E8M0, 0)],
-        NVFP4 => &[(UE4M3, 0), (UE4M3, 1), (UE4M3, 2), (UE4M3, 3)],
     }
 }
 
 impl GgmlType {
     /// Looks for NaN and infinite scales in whole blocks of this type, in the bytes of a little-endian file, and for
-    /// NaN and infinite values where the type is plain. Works for every type, those without a codec too; integers
-    /// are always valid. [`Tensor::validate`](crate::Tensor::validate) does the same in both byte orders.
+    /// NaN and infinite values where the type is plain. Integers are
+    /// always valid. [`Tensor::validate`](crate::Tensor::validate) does the same in both byte orders.
     ///
-    /// Finds what ggml's `ggml_validate_row_data` finds, and differs in three types. F64 is looked at as it is and
-    /// not as the f32 it would become. Q8_1 is checked, where ggml refuses the type. In NVFP4 the scale codes that
-    /// UE4M3 defines as NaN are found, which ggml reads as some number.
+    /// Finds what ggml's `ggml_validate_row_data` finds, and differs in two types. F64 is looked at as it is and
+    /// not as the f32 it would become. Q8_1 is checked, where ggml refuses the type. In NVFP4 any bytes are valid, as in
+    /// ggml: it reads the scale codes that UE4M3 defines as NaN as numbers, 0x7f as 0 and 0xff as 480, and so does
+    /// [`dequantize`](crate::dequantize).
     ///
     /// ```
     /// use gguf_codec::GgmlType;
@@ -118,7 +118,6 @@ impl Stored {
             Stored::Single => first(numbers, |bytes| of_f32(u32_at(bytes, order))),
             Stored::Double => first(numbers, |bytes| of_f64(u64_at(bytes, order))),
             Stored::E8M0 => first(numbers, |bytes| (bytes[0] == 0xff).then_some(Fault::Nan)),
-            Stored::UE4M3 => first(numbers, |bytes| (bytes[0] & 0x7f == 0x7f).then_some(Fault::Nan)),
             Stored::HalfInNibbles => first(numbers, |bytes| {
                 of_f16((0..4).fold(0, |bits, i| bits | u16_at(bytes, 2 * i, order) >> 12 << (4 * i)))
             }),

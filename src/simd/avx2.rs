@@ -8,24 +8,14 @@ use super::Kernel;
 use super::lanes::Simd;
 use super::wide::Wide;
 
-/// Proof that AVX2 and F16C are there: only [`run`] and [`run_streaming`] make one. With `STREAM`, floats are
-/// written around the caches.
+/// Proof that AVX2 and F16C are there: only [`run`] makes one.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2<const STREAM: bool>(());
+pub(crate) struct Avx2(());
 
 /// Runs a kernel with AVX2 and F16C.
 #[target_feature(enable = "avx2,f16c")]
 pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx2::<false>(()))
-}
-
-/// [`run`] with stores around the caches.
-#[target_feature(enable = "avx2,f16c")]
-pub(super) fn run_streaming<K: Kernel>(kernel: K) -> K::Output {
-    let output = kernel.run(Avx2::<true>(()));
-    // Such stores are not ordered with others: whoever is handed the memory must see them.
-    _mm_sfence();
-    output
+    kernel.run(Avx2(()))
 }
 
 /// Intrinsics that touch registers only.
@@ -47,25 +37,39 @@ macro_rules! eight {
     };
 }
 
-/// Whether stores around the caches can go to this address: a line is filled by stores of 16 bytes as well as by
-/// wider ones, and memory from an allocator has this alignment.
-#[inline(always)]
-pub(super) fn can_stream<T>(to: &mut [T]) -> bool {
-    to.as_mut_ptr().addr().is_multiple_of(16)
-}
-
 /// Eight numbers of two bytes.
 #[inline(always)]
-fn store_half_vector<const STREAM: bool, T: bytemuck::Pod>(to: &mut [T; 8], value: __m128i) {
+fn store_half_vector<T: bytemuck::Pod>(to: &mut [T; 8], value: __m128i) {
     const { assert!(size_of::<T>() == 2) };
-    if STREAM && can_stream(to) {
-        // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes written, and `can_stream` found its address to
-        // be a multiple of 16, as this store asks; `run_streaming` ends with a fence.
-        unsafe { _mm_stream_si128(to.as_mut_ptr().cast(), value) }
-    } else {
-        // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes written, and the store asks for no alignment.
-        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), value) }
+    // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes written, and the store asks for no alignment.
+    unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), value) }
+}
+
+/// [`Simd::stream`]. The token proves AVX.
+#[inline(always)]
+pub(super) fn stream<Proof: Simd>(_: Proof, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
+    if !to.as_ptr().addr().is_multiple_of(32) {
+        return to.copy_from_slice(from);
     }
+    for (to, from) in to.iter_mut().zip(from) {
+        // SAFETY: the token proves AVX; both arrays have the 64 bytes read and written. The loads ask for no alignment,
+        // and the stores for a multiple of 32, which the address of the first is and so that of each. `Streaming`,
+        // which calls this, ends with a fence.
+        unsafe {
+            let from: *const __m256i = from.as_ptr().cast();
+            let to: *mut __m256i = to.as_mut_ptr().cast();
+            let halves = [_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1))];
+            _mm256_stream_si256(to, halves[0]);
+            _mm256_stream_si256(to.add(1), halves[1]);
+        }
+    }
+}
+
+/// [`Simd::fence`].
+#[inline(always)]
+pub(super) fn fence() {
+    // SAFETY: SSE is part of x86-64.
+    unsafe { _mm_sfence() }
 }
 
 /// Eight rows of eight become eight columns. The token proves AVX.
@@ -102,12 +106,12 @@ pub(super) fn transpose<Proof: Simd>(_: Proof, r: [__m256; 8]) -> [__m256; 8] {
     })
 }
 
-impl<const STREAM: bool> Simd for Avx2<STREAM> {
+impl Simd for Avx2 {
     type F = __m256;
     type I = __m256i;
     type M = __m256;
     type Wide = Wide<Self, 2>;
-    const STREAMS: bool = STREAM;
+    const STREAMS: bool = true;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -121,6 +125,14 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
             // SAFETY: a prefetch is part of x86-64 and reads nothing that a program can see.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
         }
+    }
+    #[inline(always)]
+    fn stream(self, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
+        stream(self, from, to);
+    }
+    #[inline(always)]
+    fn fence(self) {
+        fence();
     }
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
@@ -196,28 +208,10 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
         unsafe { _mm256_storeu_ps(to.as_mut_ptr(), value) }
     }
     #[inline(always)]
-    fn write(self, value: __m256, to: &mut [f32]) {
-        let to = eight!(mut to);
-        if !(STREAM && can_stream(to)) {
-            return self.store(value, to);
-        }
-        if to.as_mut_ptr().addr().is_multiple_of(32) {
-            // SAFETY: `self` proves AVX; the array has the 32 bytes written, at an address that is a multiple of 32, as
-            // this store asks; `run_streaming` ends with a fence.
-            return unsafe { _mm256_stream_ps(to.as_mut_ptr(), value) };
-        }
-        let parts = registers!([_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1)]);
-        for (to, part) in to.as_chunks_mut::<4>().0.iter_mut().zip(parts) {
-            // SAFETY: SSE is part of x86-64; the array has the 16 bytes written, and `can_stream` found the address of
-            // the first to be a multiple of 16, as this store asks; `run_streaming` ends with a fence.
-            unsafe { _mm_stream_ps(to.as_mut_ptr(), part) }
-        }
-    }
-    #[inline(always)]
     fn store_f16(self, value: __m256, to: &mut [f16]) {
         let to = eight!(mut to);
         let halves = registers!(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value));
-        store_half_vector::<STREAM, _>(to, halves);
+        store_half_vector(to, halves);
     }
     #[inline(always)]
     fn store_bf16(self, value: __m256, to: &mut [bf16]) {
@@ -232,7 +226,7 @@ impl<const STREAM: bool> Simd for Avx2<STREAM> {
             let wide = _mm256_srli_epi32(rounded, 16);
             _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1))
         });
-        store_half_vector::<STREAM, _>(to, bfloats);
+        store_half_vector(to, bfloats);
     }
     #[inline(always)]
     fn store_u8(self, value: __m256i, to: &mut [u8]) {

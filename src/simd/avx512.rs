@@ -5,35 +5,25 @@ use std::arch::x86_64::*;
 use half::{bf16, f16};
 
 use super::Kernel;
-use super::avx2::{can_stream, transpose};
+use super::avx2::{fence, stream, transpose};
 use super::lanes::Simd;
 use super::wide::Wide;
 
-/// Proof that AVX-512 F, BW, VL and DQ are there: only [`run`] and [`run_streaming`] make one. With `STREAM`, floats
-/// are written around the caches.
+/// Proof that AVX-512 F, BW, VL and DQ are there: only [`run`] makes one.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512<const STREAM: bool>(());
+pub(crate) struct Avx512(());
 
 /// Runs a kernel with AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,f16c")]
 pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512::<false>(()))
-}
-
-/// [`run`] with stores around the caches.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,f16c")]
-pub(super) fn run_streaming<K: Kernel>(kernel: K) -> K::Output {
-    let output = kernel.run(Avx512::<true>(()));
-    // Such stores are not ordered with others: whoever is handed the memory must see them.
-    _mm_sfence();
-    output
+    kernel.run(Avx512(()))
 }
 
 /// Intrinsics that touch registers only.
 macro_rules! registers {
     ($body:expr) => {
-        // SAFETY: the instructions are there, since `self` is an `Avx512`, which only `run` and `run_streaming` make;
-        // they touch no memory.
+        // SAFETY: the instructions are there, since `self` is an `Avx512`, which only `run` makes; they touch no
+        // memory.
         unsafe { $body }
     };
 }
@@ -48,37 +38,20 @@ macro_rules! sixteen {
     };
 }
 
-impl<const STREAM: bool> Avx512<STREAM> {
-    /// Sixteen numbers of two bytes.
-    #[inline(always)]
-    fn store_halves<T: bytemuck::Pod>(self, to: &mut [T; 16], value: __m256i) {
-        const { assert!(size_of::<T>() == 2) };
-        if STREAM && to.as_mut_ptr().addr().is_multiple_of(32) {
-            // SAFETY: `self` proves AVX; the array has the 32 bytes written, at an address that is a multiple of 32, as
-            // this store asks; `run_streaming` ends with a fence.
-            unsafe { _mm256_stream_si256(to.as_mut_ptr().cast(), value) }
-        } else if STREAM && can_stream(to) {
-            let (low, high) = registers!((_mm256_castsi256_si128(value), _mm256_extracti128_si256(value, 1)));
-            let to: *mut __m128i = to.as_mut_ptr().cast();
-            // SAFETY: `self` proves AVX; the array has the 32 bytes written, and `can_stream` found its address to be
-            // a multiple of 16, as this store asks; `run_streaming` ends with a fence.
-            unsafe {
-                _mm_stream_si128(to, low);
-                _mm_stream_si128(to.add(1), high);
-            }
-        } else {
-            // SAFETY: `self` proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
-            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), value) }
-        }
-    }
+/// Sixteen numbers of two bytes. The token proves AVX.
+#[inline(always)]
+fn store_halves<T: bytemuck::Pod>(_: Avx512, to: &mut [T; 16], value: __m256i) {
+    const { assert!(size_of::<T>() == 2) };
+    // SAFETY: the token proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), value) }
 }
 
-impl<const STREAM: bool> Simd for Avx512<STREAM> {
+impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
     type M = __mmask16;
     type Wide = Wide<Self, 2>;
-    const STREAMS: bool = STREAM;
+    const STREAMS: bool = true;
     const LANES: usize = 16;
 
     #[inline(always)]
@@ -91,6 +64,14 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
             // SAFETY: a prefetch is part of x86-64 and reads nothing that a program can see.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
         }
+    }
+    #[inline(always)]
+    fn stream(self, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
+        stream(self, from, to);
+    }
+    #[inline(always)]
+    fn fence(self) {
+        fence();
     }
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -176,33 +157,10 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), value) }
     }
     #[inline(always)]
-    fn write(self, value: __m512, to: &mut [f32]) {
-        let to = sixteen!(mut to);
-        if !(STREAM && can_stream(to)) {
-            return self.store(value, to);
-        }
-        if to.as_mut_ptr().addr().is_multiple_of(64) {
-            // SAFETY: `self` proves AVX-512; the array has the 64 bytes written, at an address that is a multiple of 64,
-            // as this store asks; `run_streaming` ends with a fence.
-            return unsafe { _mm512_stream_ps(to.as_mut_ptr(), value) };
-        }
-        let parts = registers!([
-            _mm512_extractf32x4_ps(value, 0),
-            _mm512_extractf32x4_ps(value, 1),
-            _mm512_extractf32x4_ps(value, 2),
-            _mm512_extractf32x4_ps(value, 3),
-        ]);
-        for (to, part) in to.as_chunks_mut::<4>().0.iter_mut().zip(parts) {
-            // SAFETY: SSE is part of x86-64; the array has the 16 bytes written, and `can_stream` found the address of
-            // the first to be a multiple of 16, as this store asks; `run_streaming` ends with a fence.
-            unsafe { _mm_stream_ps(to.as_mut_ptr(), part) }
-        }
-    }
-    #[inline(always)]
     fn store_f16(self, value: __m512, to: &mut [f16]) {
         let to = sixteen!(mut to);
         let halves = registers!(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value));
-        self.store_halves(to, halves);
+        store_halves(self, to, halves);
     }
     #[inline(always)]
     fn store_bf16(self, value: __m512, to: &mut [bf16]) {
@@ -214,9 +172,15 @@ impl<const STREAM: bool> Simd for Avx512<STREAM> {
             let up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
             let is_number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(value, value);
             let rounded = _mm512_mask_add_epi32(bits, is_number, bits, up);
-            _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16))
+            // The upper half of each lane: one instruction, where shifting and narrowing are three.
+            #[rustfmt::skip]
+            let upper_halves = _mm512_set_epi16(
+                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
+            );
+            _mm512_castsi512_si256(_mm512_permutexvar_epi16(upper_halves, rounded))
         });
-        self.store_halves(to, bfloats);
+        store_halves(self, to, bfloats);
     }
     #[inline(always)]
     fn store_u8(self, value: __m512i, to: &mut [u8]) {

@@ -21,7 +21,7 @@ pub(crate) trait Simd: Copy {
     type I: Copy;
     /// A truth value for each lane.
     type M: Copy;
-    /// Whether [`write`](Self::write) goes around the caches.
+    /// Whether [`stream`](Self::stream) goes around the caches.
     const STREAMS: bool = false;
     /// Several vectors as one, for work that waits more than it computes.
     type Wide: Simd;
@@ -34,6 +34,17 @@ pub(crate) trait Simd: Copy {
     /// Asks for bytes to be brought near. Nothing depends on it.
     #[inline(always)]
     fn prefetch(self, _bytes: &[u8]) {}
+
+    /// Copies as many lines of memory as there are, around the caches where the instruction set can and `to` begins with
+    /// a line. A [`fence`](Self::fence) must follow before anyone else is handed the memory:
+    /// [`Streaming`](super::Streaming) sees to that.
+    #[inline(always)]
+    fn stream(self, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
+        to.copy_from_slice(from);
+    }
+    /// Orders what [`stream`](Self::stream) wrote before all that is written later.
+    #[inline(always)]
+    fn fence(self) {}
 
     /// The same float in every lane.
     fn splat(self, value: f32) -> Self::F;
@@ -90,11 +101,6 @@ pub(crate) trait Simd: Copy {
 
     /// Writes `LANES` floats to working memory.
     fn store(self, value: Self::F, to: &mut [f32]);
-    /// Writes `LANES` floats of a kernel's output, which may go around the caches. So may the next two.
-    #[inline(always)]
-    fn write(self, value: Self::F, to: &mut [f32]) {
-        self.store(value, to);
-    }
     /// Rounds to nearest even half floats. A NaN keeps its sign and upper bits and becomes quiet, as in hardware.
     fn store_f16(self, value: Self::F, to: &mut [f16]);
     /// Rounds to nearest even bfloats. A NaN keeps its upper bits, and must be quiet, as all arithmetic leaves it.

@@ -2,6 +2,7 @@
 
 mod lanes;
 mod scalar;
+mod streaming;
 mod wide;
 
 #[cfg(target_arch = "x86_64")]
@@ -22,6 +23,7 @@ pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Simd, nearest};
 use wide::Wide;
 
 pub(crate) use scalar::{Scalar, f16_to_f32, f32_to_bf16, f32_to_f16};
+pub(crate) use streaming::{GATHERED, Streaming};
 
 /// Work written once over [`Simd`]. Implementations are `#[inline(always)]`, so that the body is compiled anew
 /// inside each instruction set's entry function.
@@ -126,20 +128,6 @@ impl Isa {
             Kind::Neon => unsafe { neon::run(kernel) },
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Kind::Simd128 => wasm::run(kernel),
-        }
-    }
-
-    /// [`run`](Self::run) with floats written around the caches, where the instruction set can: for output that
-    /// is too large to be found in them later.
-    pub(crate) fn run_streaming<K: Kernel>(self, kernel: K) -> K::Output {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as in `run`.
-            Kind::Avx2 => unsafe { avx2::run_streaming(kernel) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as in `run`.
-            Kind::Avx512 => unsafe { avx512::run_streaming(kernel) },
-            _ => self.run(kernel),
         }
     }
 }

@@ -77,11 +77,24 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
     type I = [S::I; K];
     type M = [S::M; K];
     type Wide = Self;
+    const STREAMS: bool = S::STREAMS;
     const LANES: usize = K * S::LANES;
 
     #[inline(always)]
     fn wide(self) -> Self {
         self
+    }
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8]) {
+        self.0.prefetch(bytes);
+    }
+    #[inline(always)]
+    fn stream(self, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
+        self.0.stream(from, to);
+    }
+    #[inline(always)]
+    fn fence(self) {
+        self.0.fence();
     }
     #[inline(always)]
     fn splat(self, value: f32) -> [S::F; K] {
@@ -159,7 +172,7 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         load_bf16: [[u8; 2]] => F; load_f32_bytes: [[u8; 4]] => F;
     }
     stores! {
-        store: F => [f32]; write: F => [f32]; store_f16: F => [f16]; store_bf16: F => [bf16]; store_u8: I => [u8];
+        store: F => [f32]; store_f16: F => [f16]; store_bf16: F => [bf16]; store_u8: I => [u8];
     }
     unary! {
         sqrt: F => F; abs: F => F; to_float: I => F; bits: F => I; as_floats: I => F; trunc: F => I;

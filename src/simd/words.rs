@@ -437,7 +437,6 @@ fn words_alone_mean_what_they_say() {
     for isa in Isa::available() {
         isa.run(Alone);
         isa.run(InWide(Alone));
-        isa.run_streaming(Alone);
     }
 }
 

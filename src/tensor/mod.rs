@@ -171,7 +171,7 @@ impl<'a> Tensor<'a> {
     /// values equal ggml's to the bit.
     ///
     /// # Errors
-    /// [`Error::Length`] where `out` has another length; [`Error::NoCodec`] for types without a codec.
+    /// [`Error::Length`] where `out` has another length.
     pub fn dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
         self.check_dequantize(out.len())?;
         if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
@@ -200,12 +200,9 @@ impl<'a> Tensor<'a> {
         codec::dequantize(self.ty, buffer, out)
     }
 
-    /// Refuses where the values cannot be had, or not in `values` places. The doors for raw bytes refuse too, but
-    /// do not know the tensor's name.
+    /// Refuses where there are not `values` values. The doors for raw bytes refuse too, but do not know the tensor's
+    /// name.
     fn check_dequantize(&self, values: usize) -> Result<()> {
-        if !self.ty.can_dequantize() {
-            return Err(Error::NoCodec { tensor: self.name.into(), ty: self.ty });
-        }
         if values != self.len() {
             return Err(Error::Length {
                 what: "the output, in values,",
@@ -247,8 +244,7 @@ impl<'a> Tensor<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Length`] where `out` has another length; [`Error::OutOfRange`] for a row beyond the last;
-    /// [`Error::Unsupported`] for types without a codec.
+    /// [`Error::Length`] where `out` has another length; [`Error::OutOfRange`] for a row beyond the last.
     pub fn dequantize_rows<T: Float>(&self, rows: &[usize], out: &mut [T]) -> Result<()> {
         let wanted = rows.len().checked_mul(self.row_len());
         if wanted != Some(out.len()) {
@@ -267,10 +263,8 @@ impl<'a> Tensor<'a> {
     /// The values as a new vector of floats.
     ///
     /// # Errors
-    /// [`Error::NoCodec`] for types without a codec.
+    /// None today: a tensor's bytes are as many as its shape says.
     pub fn dequantize<T: Float>(&self) -> Result<Vec<T>> {
-        // Before memory is taken for values that cannot be had.
-        self.check_dequantize(self.len())?;
         let mut out = vec![T::default(); self.len()];
         self.dequantize_into(&mut out)?;
         Ok(out)

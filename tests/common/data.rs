@@ -1,5 +1,5 @@
 //! Data to quantize, by kind. Each kind is there for what it would catch; `tests/golden/make_golden.py` has the
-//! same kinds. Everything follows from a seed, which the tests print.
+//! same kinds, but for `overflowing`. Everything follows from a seed, which the tests print.
 
 use gguf_codec::GgmlType;
 
@@ -77,8 +77,15 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind { name: "negative", make: |rng, n| each(n, || -rng.normal().abs() * SIGMA - 1e-3) },
     Kind { name: "mixed_magnitudes", make: |rng, n| scaled(rng, n, -6.0, 3.0) },
     Kind { name: "tied", make: tied },
+    // Greatest values a few last places below a power of two, whose logarithm may be rounded up to it.
+    Kind { name: "below_power_of_two", make: below_power_of_two },
     // Scales around and beyond f16's largest (65504), while the searches' sums of cubes stay finite.
     Kind { name: "large", make: |rng, n| by_run(rng, n, 256, |rng| 10f64.powf(rng.between(4.0, 10.0))) },
+    // Some of the searches' sums overflow, and others do not.
+    Kind {
+        name: "overflowing",
+        make: |rng, n| by_run(rng, n, 256, |rng| 10f64.powf(rng.between(10.0, 37.0))),
+    },
     // Finite, and the searches' sums overflow.
     Kind { name: "huge", make: |rng, n| each(n, || rng.sign() * 10f64.powf(rng.between(12.0, 30.0))) },
 ];
@@ -140,6 +147,19 @@ fn tied(rng: &mut Rng, n: usize) -> Vec<f64> {
             let at = rng.below(run.len());
             run[at] = sign * top;
         }
+    }
+    values
+}
+
+/// The greatest of each 32 is a power of two, less up to 63 times the least that single precision can take away.
+fn below_power_of_two(rng: &mut Rng, n: usize) -> Vec<f64> {
+    let mut values = normal(rng, n);
+    for run in values.chunks_mut(32) {
+        let top = (1.0 - rng.below(64) as f64 * 2f64.powi(-24)) * 2f64.powi(rng.below(80) as i32 - 50);
+        let greatest = run.iter().fold(0f64, |greatest, value| greatest.max(value.abs()));
+        run.iter_mut().for_each(|value| *value *= 0.9 * top / greatest);
+        let at = rng.below(run.len());
+        run[at] = rng.sign() * top;
     }
     values
 }

@@ -2,6 +2,7 @@
 
 import ctypes
 from ctypes import POINTER, c_bool, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from enum import IntEnum
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
@@ -13,8 +14,11 @@ class _InitParams(ctypes.Structure):
     _fields_ = [("no_alloc", c_bool), ("ctx", POINTER(c_void_p))]
 
 
+# gguf-py does not know it yet.
+Q2_0 = IntEnum("LaterType", {"Q2_0": 42}).Q2_0
+
 # gguf-py counts the two numbers of Q8_1 as four bytes each.
-SIZES = GGML_QUANT_SIZES | {GGMLQuantizationType.Q8_1: (32, 36)}
+SIZES = GGML_QUANT_SIZES | {GGMLQuantizationType.Q8_1: (32, 36), Q2_0: (64, 18)}
 
 # Activations' types, which ggml_quantize_chunk refuses.
 ACTIVATIONS = {

@@ -14,16 +14,25 @@ from gguf import GGMLQuantizationType as Type
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "gguf_py"))
-from ggml import SIZES, Ggml  # noqa: E402
+from ggml import Q2_0, SIZES, Ggml  # noqa: E402
 
 # A format that floats can be turned into needs its place here; tests/golden.rs fails without.
 TYPES = [
     Type.F16,
     Type.Q4_0,
     Type.Q4_1,
+    Type.Q5_0,
+    Type.Q5_1,
     Type.Q8_0,
+    Type.Q8_1,
+    Type.Q2_K,
+    Type.Q3_K,
     Type.Q4_K,
+    Type.Q5_K,
     Type.Q6_K,
+    Type.Q8_K,
+    Type.IQ4_NL,
+    Type.IQ4_XS,
     Type.IQ2_XXS,
     Type.IQ2_XS,
     Type.IQ3_XXS,
@@ -32,6 +41,12 @@ TYPES = [
     Type.IQ2_S,
     Type.IQ1_M,
     Type.BF16,
+    Type.TQ1_0,
+    Type.TQ2_0,
+    Type.MXFP4,
+    Type.NVFP4,
+    Type.Q1_0,
+    Q2_0,
 ]
 # ggml ends the process when it is asked for one of them without importance.
 NEED_IMPORTANCE = {Type.IQ2_XXS, Type.IQ2_XS, Type.IQ1_S}
@@ -93,10 +108,17 @@ def later_kinds():
     least = np.random.default_rng(20260901)
     # The fifth of the rounds in which Q4_K's scales and mins are improved changes them for one seed in a thousand.
     fifth = np.random.default_rng(141)
+    # The greatest of each 32 a power of two, less a few times the least that single precision can take away: there
+    # the logarithm may be rounded up to the power's.
+    logarithm = np.random.default_rng(20260902)
+    below = logarithm.uniform(-0.9, 0.9, (n // 32, 32))
+    below[:, 5] = 1 - logarithm.integers(0, 64, n // 32) * 2.0**-24
+    below *= np.ldexp(1.0, logarithm.integers(-50, 30, n // 32))[:, None]
     return {
         # Greatest values, and scales made of them, on both sides of the 1e-15 below which searches see only zeros.
         "least_magnitude": least.normal(0, 1, n) * np.repeat(magnitudes(least, n // 32, -54, -40), 32),
         "fifth_round": fifth.normal(0, 0.02, n) * np.repeat(magnitudes(fifth, n // 32, -3, 3), 32),
+        "below_power_of_two": below,
     }
 
 

@@ -10,7 +10,7 @@ use crate::byte_order::ByteOrder;
 use crate::codec::par_quantize as quantize;
 #[cfg(not(feature = "rayon"))]
 use crate::codec::quantize;
-use crate::codec::{self, BlockFormat, swap_byte_order};
+use crate::codec::{BlockFormat, swap_byte_order};
 use crate::container::layout::{FinalPadding, align_up};
 use crate::error::{Error, Result};
 use crate::{GgmlType, Tensor};
@@ -87,9 +87,8 @@ impl<S: Sink> DataWriter<S> {
     /// Writes the next tensor as another file has it, under the same name, in this file's byte order.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin), and [`Error::Write`] where it was declared with another shape or type, or is in
-    /// the other byte order and of a type that this crate has no codec for. These leave the file as it was.
-    /// [`Error::Io`] gives it up.
+    /// As [`begin`](Self::begin), and [`Error::Write`] where it was declared with another shape or type. These leave
+    /// the file as it was. [`Error::Io`] gives it up.
     pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
         let name = tensor.name();
         let declared = self.expect_next(name)?;
@@ -98,13 +97,6 @@ impl<S: Sink> DataWriter<S> {
             let Declared { shape: wanted_shape, ty: wanted_ty, .. } = declared;
             return Err(wrong(format!(
                 "tensor '{}' is {ty} of shape {shape}, and was declared as {wanted_ty} of shape {wanted_shape}",
-                name.escape_debug()
-            )));
-        }
-        if tensor.byte_order() != self.order && codec::find(ty).is_none() {
-            return Err(wrong(format!(
-                "tensor '{}' cannot be copied into the other byte order: this crate does not know the numbers in \
-                 blocks of {ty}",
                 name.escape_debug()
             )));
         }

@@ -1,0 +1,272 @@
+//! What each format loses of a tensor, and how fast it is on one thread: the table and the plot of docs/codecs.md.
+
+#[path = "shared/cli.rs"]
+mod cli;
+
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use comfy_table::{CellAlignment, Table, presets};
+use gguf_codec::{GgmlType, Gguf, QuantError, dequantize, quantize};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use serde_json::{Value as Json, json};
+
+/// Values that every format is tried on.
+const VALUES: usize = 1 << 20;
+/// Values in a row.
+const ROW: usize = 4096;
+/// Values that are left out before the first: half a block, so that no block is one that the tensor itself is stored
+/// in, which its own format gives back without loss.
+const SKIPPED: usize = 16;
+
+/// Tries every format on some rows of a tensor: what is lost, at how many bits for each weight, and how fast.
+///
+/// The rows are spread evenly over the tensor, joined, and cut into rows of 4096 from the seventeenth value on. No
+/// importance is given, but to formats that need it: to them all values are equally important.
+#[derive(Parser)]
+#[command(name = "formats", version)]
+struct Args {
+    /// The model; normally distributed weights if there is none
+    model: Option<PathBuf>,
+    /// The tensor, by default the largest
+    #[arg(long, value_name = "NAME", requires = "model")]
+    tensor: Option<String>,
+    /// Draw error against bits per weight
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    cli::main(run)
+}
+
+/// A format's figures.
+struct Figures {
+    ty: GgmlType,
+    error: QuantError,
+    /// Millions of values a second.
+    quantized: f64,
+    dequantized: f64,
+}
+
+fn run(args: Args) -> Result<String> {
+    let (title, values) = match &args.model {
+        Some(path) => {
+            let model = Gguf::open(path).map_err(|error| cli::about(path, error))?;
+            sample(&model, args.tensor.as_deref()).with_context(|| format!("'{}'", path.display()))?
+        }
+        None => ("normally distributed weights".to_owned(), normal(VALUES)),
+    };
+    let mut all = Vec::new();
+    for &ty in GgmlType::ALL.iter().filter(|ty| ty.can_quantize() && ty.bits_per_weight() <= 16.0) {
+        all.push(figures(ty, &values)?);
+    }
+    all.sort_by(|a, b| a.ty.bits_per_weight().total_cmp(&b.ty.bits_per_weight()));
+    if let Some(path) = &args.svg {
+        // The plotting library's errors are not Send.
+        if let Err(error) = draw(path, &title, &all) {
+            bail!("cannot draw '{}': {error}", path.display());
+        }
+    }
+    Ok(if args.json { json(&title, &all) } else { text(&title, &all) })
+}
+
+/// Some of a tensor's values, and what they are called.
+fn sample<B: AsRef<[u8]>>(model: &Gguf<B>, name: Option<&str>) -> Result<(String, Vec<f32>)> {
+    let largest = || model.tensors().max_by_key(|tensor| tensor.shape().elements());
+    let tensor = match name {
+        Some(name) => model.tensor(name)?,
+        None => largest().context("there is no tensor")?.tensor()?,
+    };
+    let (row_len, rows) = (tensor.row_len(), tensor.row_count());
+    let wanted = VALUES.min(tensor.len().saturating_sub(SKIPPED)) / ROW * ROW;
+    if wanted == 0 {
+        bail!("tensor '{}' has fewer than {} values", tensor.name().escape_debug(), ROW + SKIPPED);
+    }
+    let taken = (wanted + SKIPPED).div_ceil(row_len);
+    let spread = |i: usize| (i as u128 * rows as u128 / taken as u128) as usize;
+    let mut values = vec![0.0; taken * row_len];
+    tensor.dequantize_rows(&(0..taken).map(spread).collect::<Vec<_>>(), &mut values)?;
+    let title = format!("{} ({})", cli::printable(tensor.name()), tensor.ggml_type());
+    Ok((title, values[SKIPPED..][..wanted].to_vec()))
+}
+
+/// Weights of mean 0 and deviation 0.02, the same every time: sums of twelve uniform numbers.
+fn normal(len: usize) -> Vec<f32> {
+    let mut state = 1u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u32 << 24) as f32
+    };
+    (0..len).map(|_| ((0..12).map(|_| uniform()).sum::<f32>() - 6.0) * 0.02).collect()
+}
+
+fn figures(ty: GgmlType, values: &[f32]) -> Result<Figures> {
+    let equal = vec![1.0; ROW];
+    let importance = ty.needs_importance().then_some(&equal[..]);
+    let mut blocks = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+    // Once unmeasured, for tables that are made on first use.
+    quantize(ty, &values[..ROW], ROW, importance, &mut blocks[..ROW / ty.block_len() * ty.block_bytes()])?;
+    let start = Instant::now();
+    quantize(ty, values, ROW, importance, &mut blocks)?;
+    let quantized = rate(values.len(), start.elapsed());
+
+    let mut restored = vec![0.0f32; values.len()];
+    dequantize(ty, &blocks, &mut restored)?;
+    let error = QuantError::between(values, &restored)?;
+    // In the caches.
+    let part = &mut restored[..4 * ROW];
+    let mut best = Duration::MAX;
+    for _ in 0..200 {
+        let start = Instant::now();
+        dequantize(ty, &blocks[..part.len() / ty.block_len() * ty.block_bytes()], black_box(part))?;
+        best = best.min(start.elapsed());
+    }
+    Ok(Figures { ty, error, quantized, dequantized: rate(4 * ROW, best) })
+}
+
+fn rate(values: usize, time: Duration) -> f64 {
+    values as f64 / time.as_secs_f64().max(1e-9) / 1e6
+}
+
+fn text(title: &str, all: &[Figures]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header([
+        "format",
+        "bits/weight",
+        "RMSE",
+        "max",
+        "SNR dB",
+        "cosine",
+        "quantize Mvalues/s",
+        "dequantize Mvalues/s",
+    ]);
+    for Figures { ty, error, quantized, dequantized } in all {
+        table.add_row([
+            ty.name().to_owned(),
+            format!("{:.4}", ty.bits_per_weight()),
+            format!("{:.3e}", error.rmse()),
+            format!("{:.3e}", error.max()),
+            format!("{:.2}", error.snr_db()),
+            format!("{:.6}", error.cosine()),
+            format!("{quantized:.1}"),
+            format!("{dequantized:.0}"),
+        ]);
+    }
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    format!("{title}\n\n{table}\n")
+}
+
+fn json(title: &str, all: &[Figures]) -> String {
+    let of = |Figures { ty, error, quantized, dequantized }: &Figures| {
+        json!({ "type": ty.name(), "bits_per_weight": ty.bits_per_weight(), "rmse": error.rmse(),
+            "max": error.max(), "snr_db": error.snr_db(), "cosine": error.cosine(),
+            "quantized_million_values_per_second": quantized,
+            "dequantized_million_values_per_second": dequantized })
+    };
+    let formats: Vec<Json> = all.iter().map(of).collect();
+    format!("{:#}\n", json!({ "data": title, "formats": formats }))
+}
+
+/// Families, by the prefixes of their names, and their colours.
+const FAMILIES: [(&str, &[&str], RGBColor); 4] = [
+    ("K-quants", &["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K"], RGBColor(0, 90, 181)),
+    ("grids and tables (IQ)", &["IQ"], RGBColor(220, 50, 32)),
+    ("ternary and 4-bit floats", &["TQ", "MXFP4", "NVFP4"], RGBColor(0, 120, 70)),
+    ("blocks", &[""], RGBColor(90, 90, 90)),
+];
+
+fn draw(path: &std::path::Path, title: &str, all: &[Figures]) -> Result<(), Box<dyn std::error::Error>> {
+    const SIZE: (u32, u32) = (1000, 700);
+    let root = SVGBackend::new(path, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let shown: Vec<_> = all.iter().filter(|figures| figures.ty.is_quantized()).collect();
+    let snr = || shown.iter().map(|figures| figures.error.snr_db());
+    let (low, high) = (snr().fold(f64::INFINITY, f64::min), snr().fold(0.0, f64::max));
+    let mut chart = ChartBuilder::on(&root)
+        .caption(format!("Signal to noise over size: {title}"), ("sans-serif", 22))
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(56)
+        .build_cartesian_2d(1.0..9.4, low.floor() - 2.0..high.ceil() + 2.0)?;
+    chart.configure_mesh().x_desc("bits per weight").y_desc("signal-to-noise ratio, dB").draw()?;
+    let mut labels = Labels::default();
+    for figures in &shown {
+        let at = (figures.ty.bits_per_weight(), figures.error.snr_db());
+        let (x, y) = chart.backend_coord(&at);
+        labels.keep_clear((x - 4, y - 4, x + 4, y + 4));
+    }
+    for (family, _, colour) in FAMILIES {
+        let is_of =
+            |ty: GgmlType, prefixes: &[&str]| prefixes.iter().any(|prefix| ty.name().starts_with(prefix));
+        let first = |ty| FAMILIES.iter().find(|(_, prefixes, _)| is_of(ty, prefixes)).map(|family| family.0);
+        let members = || shown.iter().filter(|figures| first(figures.ty) == Some(family));
+        let circle = |figures: &&&Figures| {
+            Circle::new((figures.ty.bits_per_weight(), figures.error.snr_db()), 4, colour.filled())
+        };
+        chart
+            .draw_series(members().map(|figures| circle(&figures)))?
+            .label(family)
+            .legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
+        for figures in members() {
+            let at = (figures.ty.bits_per_weight(), figures.error.snr_db());
+            let place = labels.place(chart.backend_coord(&at), figures.ty.name());
+            let style = ("sans-serif", 12).into_font().color(&colour).pos(Pos::new(HPos::Left, VPos::Top));
+            root.draw(&Text::new(figures.ty.name(), place, style))?;
+        }
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .draw()?;
+    root.present()?;
+    Ok(())
+}
+
+/// Places for labels that cover neither points nor each other, as far as there are any.
+#[derive(Default)]
+struct Labels(Vec<(i32, i32, i32, i32)>);
+
+impl Labels {
+    fn keep_clear(&mut self, area: (i32, i32, i32, i32)) {
+        self.0.push(area);
+    }
+
+    /// Where to write `text` beside a point: right, left, above or below it, or further off.
+    fn place(&mut self, (x, y): (i32, i32), text: &str) -> (i32, i32) {
+        let (width, height) = (text.len() as i32 * 7, 12);
+        let mut places = Vec::new();
+        for away in [0, 10, 20, 30] {
+            let (right, left, middle) = (8 + away, -8 - away - width, -width / 2);
+            for (dx, dy) in [
+                (right, 0),
+                (left, 0),
+                (middle, -12 - away),
+                (middle, 12 + away),
+                (8, -10 - away),
+                (8, 10 + away),
+                (-8 - width, -10 - away),
+                (-8 - width, 10 + away),
+            ] {
+                places.push((x + dx, y + dy - height / 2, x + dx + width, y + dy + height / 2));
+            }
+        }
+        let overlaps = |a: &(i32, i32, i32, i32), b: &(i32, i32, i32, i32)| {
+            a.0 < b.2 && b.0 < a.2 && a.1 < b.3 && b.1 < a.3
+        };
+        let free = places.iter().find(|place| !self.0.iter().any(|taken| overlaps(place, taken)));
+        let place = *free.unwrap_or(&places[0]);
+        self.0.push(place);
+        (place.0, place.1)
+    }
+}

@@ -1,0 +1,156 @@
+//! A scale and a min.
+
+use crate::simd::{NEAREST_LIMIT, Simd};
+
+/// Which inverse scales [`asymmetric`] tries, `(from + by * step + levels) / (max - min)` for each step, and how it
+/// compares what comes of them.
+#[derive(Clone, Copy)]
+pub(in crate::codec) struct Steps {
+    pub(in crate::codec) from: f32,
+    pub(in crate::codec) by: f32,
+    pub(in crate::codec) last: i32,
+    pub(in crate::codec) deviation: Deviation,
+}
+
+/// How a value's deviation counts, which is then weighted and summed.
+#[derive(Clone, Copy)]
+pub(in crate::codec) enum Deviation {
+    Squared,
+    Magnitude,
+}
+
+impl Steps {
+    /// With importance.
+    pub(in crate::codec) const WITH_IMPORTANCE: Steps =
+        Steps { from: -0.9, by: 0.05, last: 36, deviation: Deviation::Squared };
+}
+
+/// What [`asymmetric`] finds, for each lane.
+pub(in crate::codec) struct Asymmetric<S: Simd> {
+    /// `x ≈ scale * q + min`; 0 for a block of equal values.
+    pub(in crate::codec) scale: S::F,
+    /// Not above 0.
+    pub(in crate::codec) min: S::F,
+    /// `q = nearest(inverse * (x - base))`, clamped to `0..=levels`.
+    pub(in crate::codec) inverse: S::F,
+    /// The min that was in force when the winning quants were made, which `min` then replaced.
+    pub(in crate::codec) base: S::F,
+}
+
+/// Finds the scale and min with the least weighted error for quants in `0..=levels`: for each step makes
+/// quants, fits scale and min to them by least squares, and keeps the best fit. (ggml: `make_qkx2_quants` and
+/// `make_qkx3_quants`, which differ in nothing else than their callers' weights and steps.)
+#[inline(always)]
+pub(in crate::codec) fn asymmetric<S: Simd, const N: usize>(
+    s: S,
+    levels: i32,
+    steps: Steps,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+) -> Asymmetric<S> {
+    let zero = s.splat(0.0);
+    let (mut min, mut max) = (x[0], x[0]);
+    let mut sum_w = weights[0];
+    let mut sum_x = s.mul(weights[0], x[0]);
+    for i in 1..N {
+        min = s.min(x[i], min);
+        max = s.max(x[i], max);
+        sum_w = s.add(sum_w, weights[i]);
+        sum_x = s.add(sum_x, s.mul(weights[i], x[i]));
+    }
+    let lowest = min;
+    min = s.select(s.lt(zero, min), zero, min);
+    let least = min;
+    let varies = s.lt(min, max);
+
+    let mut inverse = s.div(s.splat(levels as f32), s.sub(max, min));
+    let mut base = min;
+    let mut scale = s.div(s.splat(1.0), inverse);
+    let q = asymmetric_quants(s, levels, x, (lowest, max), s.select(varies, inverse, zero), base);
+    let mut least_error = asymmetric_error(s, steps.deviation, x, weights, &q, [scale, min]);
+    for step in 0..=steps.last {
+        // `min` is the best candidate's so far, not the block's least value.
+        let candidate = s.div(s.splat(steps.from + steps.by * step as f32 + levels as f32), s.sub(max, min));
+        let candidate = s.select(varies, candidate, zero);
+        let q = asymmetric_quants(s, levels, x, (lowest, max), candidate, min);
+        let (mut sum_q, mut sum_qq, mut sum_xq) = (zero, zero, zero);
+        for i in 0..N {
+            let weighted = s.mul(weights[i], q[i]);
+            sum_q = s.add(sum_q, weighted);
+            sum_qq = s.add(sum_qq, s.mul(weighted, q[i]));
+            sum_xq = s.add(sum_xq, s.mul(weighted, x[i]));
+        }
+        let determinant = s.sub(s.mul(sum_w, sum_qq), s.mul(sum_q, sum_q));
+        let fit_scale = s.div(s.sub(s.mul(sum_w, sum_xq), s.mul(sum_x, sum_q)), determinant);
+        let fit_min = s.div(s.sub(s.mul(sum_qq, sum_x), s.mul(sum_q, sum_xq)), determinant);
+        let too_high = s.lt(zero, fit_min);
+        let fit_scale = s.select(too_high, s.div(sum_xq, sum_qq), fit_scale);
+        let fit_min = s.select(too_high, zero, fit_min);
+        let error = asymmetric_error(s, steps.deviation, x, weights, &q, [fit_scale, fit_min]);
+        let wins = s.both(s.lt(zero, determinant), s.lt(error, least_error));
+        inverse = s.select(wins, candidate, inverse);
+        base = s.select(wins, min, base);
+        least_error = s.select(wins, error, least_error);
+        scale = s.select(wins, fit_scale, scale);
+        min = s.select(wins, fit_min, min);
+    }
+    // Equal values end the search before it begins: all quants 0, no scale.
+    Asymmetric {
+        scale: s.select(varies, scale, zero),
+        min: s.select(varies, min, least),
+        inverse: s.select(varies, inverse, zero),
+        base: s.select(varies, base, least),
+    }
+}
+
+/// The quants, as floats, that an inverse scale and a min give. `range` is the least and the greatest value.
+#[inline(always)]
+fn asymmetric_quants<S: Simd, const N: usize>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    range: (S::F, S::F),
+    inverse: S::F,
+    base: S::F,
+) -> [S::F; N] {
+    let limit = s.splat(NEAREST_LIMIT);
+    let first = s.lt(s.abs(s.mul(inverse, s.sub(range.0, base))), limit);
+    let last = s.lt(s.abs(s.mul(inverse, s.sub(range.1, base))), limit);
+    let mut quants = *x;
+    if s.all(s.both(first, last)) {
+        // Subtraction and multiplication round monotonically, so no value between the two leaves the range either,
+        // and floats can be clamped and rounded as ggml does with integers.
+        let (lowest, highest) = (s.splat(0.0), s.splat(levels as f32));
+        for q in &mut quants {
+            *q = s.round_even(s.max(s.min(s.mul(inverse, s.sub(*q, base)), highest), lowest));
+        }
+    } else {
+        // A fit can leave hardly any room between `base` and the greatest value. ggml's rounding wraps then.
+        for q in &mut quants {
+            *q = s.to_float(s.nearest_within(s.mul(inverse, s.sub(*q, base)), 0, levels));
+        }
+    }
+    quants
+}
+
+/// Σ w·(scale·q + min - x)², or of magnitudes in place of squares.
+#[inline(always)]
+fn asymmetric_error<S: Simd, const N: usize>(
+    s: S,
+    deviation: Deviation,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+    q: &[S::F; N],
+    [scale, min]: [S::F; 2],
+) -> S::F {
+    let mut error = s.splat(0.0);
+    for i in 0..N {
+        let difference = s.sub(s.add(s.mul(scale, q[i]), min), x[i]);
+        let counts = match deviation {
+            Deviation::Squared => s.mul(difference, difference),
+            Deviation::Magnitude => s.abs(difference),
+        };
+        error = s.add(error, s.mul(weights[i], counts));
+    }
+    error
+}

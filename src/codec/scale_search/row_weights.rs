@@ -1,0 +1,95 @@
+//! Weights from a row's importance.
+
+use std::ops::Range;
+
+use super::{Steps, asymmetric, symmetric};
+use crate::codec::format::Rows;
+use crate::simd::{MAX_LANES, Simd};
+
+/// The weights that the 32-value formats search with: `importance * sqrt(mean square of the row + x²)`.
+pub(in crate::codec) struct RowWeights<'a> {
+    importance: &'a [[f32; 32]],
+    mean_squares: Vec<f32>,
+}
+
+impl<'a> RowWeights<'a> {
+    /// For blocks of 32.
+    pub(in crate::codec) fn new(rows: Rows<'_>, importance: &'a [f32]) -> Self {
+        let mean_square = |row: &[f32]| row.iter().fold(0.0, |sum, x| sum + x * x) / row.len() as f32;
+        RowWeights {
+            importance: importance.as_chunks().0,
+            mean_squares: rows.values.chunks_exact(rows.row_len).map(mean_square).collect(),
+        }
+    }
+
+    /// Of the blocks, one to a lane, whose values are `x`; `blocks` are their places among all rows' blocks.
+    #[inline(always)]
+    fn of_blocks<S: Simd>(&self, s: S, x: &[S::F; 32], blocks: &[usize; MAX_LANES]) -> [S::F; 32] {
+        let in_row = blocks.map(|block| &self.importance[block % self.importance.len()]);
+        let mean_square = s.gather(|lane| self.mean_squares[blocks[lane] / self.importance.len()]);
+        let mut weights = s.columns(&in_row);
+        for (weight, &x) in weights.iter_mut().zip(x) {
+            *weight = s.mul(*weight, s.sqrt(s.add(mean_square, s.mul(x, x))));
+        }
+        weights
+    }
+
+    /// [`symmetric`] for some blocks of all rows, as many as there are lanes at most.
+    #[inline(always)]
+    pub(in crate::codec) fn symmetric<S: Simd>(
+        &self,
+        s: S,
+        levels: i32,
+        x: &[[f32; 32]],
+        blocks: Range<usize>,
+    ) -> SymmetricBlocks {
+        let blocks = in_lanes(blocks);
+        let values = s.columns(&blocks.map(|block| &x[block]));
+        let found = symmetric(s, levels, &values, &self.of_blocks(s, &values, &blocks));
+        let [mut scales, mut inverses] = [[0.0; MAX_LANES]; 2];
+        s.store(found.scale, &mut scales);
+        s.store(found.inverse, &mut inverses);
+        SymmetricBlocks { scales, inverses }
+    }
+
+    /// [`asymmetric`] for some blocks of all rows, as many as there are lanes at most.
+    #[inline(always)]
+    pub(in crate::codec) fn asymmetric<S: Simd>(
+        &self,
+        s: S,
+        levels: i32,
+        x: &[[f32; 32]],
+        blocks: Range<usize>,
+    ) -> AsymmetricBlocks {
+        let blocks = in_lanes(blocks);
+        let values = s.columns(&blocks.map(|block| &x[block]));
+        let weights = self.of_blocks(s, &values, &blocks);
+        let found = asymmetric(s, levels, Steps::WITH_IMPORTANCE, &values, &weights);
+        let [mut scales, mut mins, mut inverses, mut bases] = [[0.0; MAX_LANES]; 4];
+        s.store(found.scale, &mut scales);
+        s.store(found.min, &mut mins);
+        s.store(found.inverse, &mut inverses);
+        s.store(found.base, &mut bases);
+        AsymmetricBlocks { scales, mins, inverses, bases }
+    }
+}
+
+/// What [`Symmetric`] holds, of one block after another.
+pub(in crate::codec) struct SymmetricBlocks {
+    pub(in crate::codec) scales: [f32; MAX_LANES],
+    pub(in crate::codec) inverses: [f32; MAX_LANES],
+}
+
+/// What [`Asymmetric`] holds, of one block after another.
+pub(in crate::codec) struct AsymmetricBlocks {
+    pub(in crate::codec) scales: [f32; MAX_LANES],
+    pub(in crate::codec) mins: [f32; MAX_LANES],
+    pub(in crate::codec) inverses: [f32; MAX_LANES],
+    pub(in crate::codec) bases: [f32; MAX_LANES],
+}
+
+/// The block of each lane. Lanes beyond the last block repeat it.
+#[inline(always)]
+pub(in crate::codec) fn in_lanes(blocks: Range<usize>) -> [usize; MAX_LANES] {
+    std::array::from_fn(|lane| (blocks.start + lane).min(blocks.end - 1))
+}

@@ -1,0 +1,115 @@
+//! A scale only.
+
+use super::{LEAST_MAGNITUDE, extreme};
+use crate::simd::Simd;
+
+/// What [`symmetric`] finds, for each lane.
+pub(in crate::codec) struct Symmetric<S: Simd> {
+    /// `x ≈ scale * q`; 0 for a block of zeros.
+    pub(in crate::codec) scale: S::F,
+    /// `q = nearest(inverse * x)`, clamped to `-levels..levels`. 0 for a block of zeros, and for finite values only
+    /// there.
+    pub(in crate::codec) inverse: S::F,
+}
+
+/// Finds the scale with the least weighted squared error for quants in `-levels..levels`, trying 19 scales
+/// around the one that maps the value of greatest magnitude to `-levels`. (ggml: `make_qx_quants`.)
+#[inline(always)]
+pub(in crate::codec) fn symmetric<S: Simd, const N: usize>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+) -> Symmetric<S> {
+    search_symmetric::<S, N, true>(s, levels, x, weights)
+}
+
+/// [`symmetric`] for values that are themselves results, and may be infinite or NaN.
+#[inline(always)]
+pub(in crate::codec) fn symmetric_of_any<S: Simd, const N: usize>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+) -> Symmetric<S> {
+    search_symmetric::<S, N, false>(s, levels, x, weights)
+}
+
+#[inline(always)]
+fn search_symmetric<S: Simd, const N: usize, const FINITE: bool>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+) -> Symmetric<S> {
+    let zero = s.splat(0.0);
+    let (greatest, extreme) = extreme(s, x);
+    let is_zero = s.lt(greatest, s.splat(LEAST_MAGNITUDE));
+
+    let mut weighted = *weights;
+    for i in 0..N {
+        weighted[i] = s.mul(weights[i], x[i]);
+    }
+
+    let mut inverse = s.div(s.splat(-levels as f32), extreme);
+    let (sum_xq, sum_qq) = symmetric_sums::<S, N, FINITE>(s, levels, x, weights, &weighted, inverse);
+    let mut scale = s.select(s.ne(sum_qq, zero), s.div(sum_xq, sum_qq), zero);
+    let mut best = s.mul(scale, sum_xq);
+    for step in (-9..=9).filter(|&step| step != 0) {
+        let candidate = s.div(s.splat(-(levels as f32 + 0.1 * step as f32)), extreme);
+        let (sum_xq, sum_qq) = symmetric_sums::<S, N, FINITE>(s, levels, x, weights, &weighted, candidate);
+        let wins = s.both(s.lt(zero, sum_qq), s.lt(s.mul(best, sum_qq), s.mul(sum_xq, sum_xq)));
+        let better = s.div(sum_xq, sum_qq);
+        scale = s.select(wins, better, scale);
+        best = s.select(wins, s.mul(better, sum_xq), best);
+        inverse = s.select(wins, candidate, inverse);
+    }
+    Symmetric { scale: s.select(is_zero, zero, scale), inverse: s.select(is_zero, zero, inverse) }
+}
+
+/// Σ w·x·q and Σ w·q·q over the quants that an inverse scale gives.
+#[inline(always)]
+fn symmetric_sums<S: Simd, const N: usize, const FINITE: bool>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+    weighted: &[S::F; N],
+    inverse: S::F,
+) -> (S::F, S::F) {
+    let (lowest, highest) = (s.splat(-levels as f32), s.splat((levels - 1) as f32));
+    let (mut sum_xq, mut sum_qq) = (s.splat(0.0), s.splat(0.0));
+    for i in 0..N {
+        let scaled = s.mul(inverse, x[i]);
+        let q = if FINITE {
+            // `inverse` maps no value further from 0 than the levels and a few, so that floats can be clamped and
+            // rounded as ggml does with integers. (In a lane of zeros it may not, and what comes of it is dropped.)
+            s.round_even(s.max(s.min(scaled, highest), lowest))
+        } else {
+            s.to_float(s.nearest_within(scaled, -levels, levels - 1))
+        };
+        sum_xq = s.add(sum_xq, s.mul(weighted[i], q));
+        sum_qq = s.add(sum_qq, s.mul(s.mul(weights[i], q), q));
+    }
+    (sum_xq, sum_qq)
+}
+
+/// The quants that `inverse` of a [`Symmetric`] stands for, biased to `0..2 * levels`. Those of a block of zeros are
+/// 0 and not `levels`, as ggml leaves them.
+#[inline(always)]
+pub(in crate::codec) fn symmetric_quants<S: Simd, const N: usize>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    inverse: S::F,
+) -> [S::I; N] {
+    let (zero, bias) = (s.splat_i(0), s.splat_i(levels));
+    // Not by the inverse, which is 0 for an infinite value too.
+    let is_zero = s.lt(extreme(s, x).0, s.splat(LEAST_MAGNITUDE));
+    let mut quants = [zero; N];
+    for (quant, &x) in quants.iter_mut().zip(x) {
+        let q = s.add_i(s.nearest_within(s.mul(inverse, x), -levels, levels - 1), bias);
+        *quant = s.select_i(is_zero, zero, q);
+    }
+    quants
+}
