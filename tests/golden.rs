@@ -107,7 +107,7 @@ fn every_format_has_every_case() {
         whole.map(|case| (case.kind.as_str(), case.importance.is_some())).collect::<BTreeSet<_>>()
     };
     let all = quantized(GgmlType::Q4_K);
-    assert_eq!(all.len(), 2 * 19, "the kinds of make_golden.py, with importance and without");
+    assert_eq!(all.len(), 2 * 20, "the kinds of make_golden.py, with importance and without");
     // Of F32 and F64 ggml has no quantizer: theirs is a copy, or a conversion that every language has.
     let plain = [GgmlType::F32, GgmlType::F64];
     for &ty in GgmlType::ALL.iter().filter(|ty| ty.can_quantize() && !plain.contains(ty)) {

@@ -13,6 +13,9 @@ macro_rules! formats {
         }
 
         /// The codec of a type. A type without its row does not compile.
+        ///
+        /// Never inlined: a crate that it is inlined into compiles every kernel again.
+        #[inline(never)]
         fn entry(ty: $crate::GgmlType) -> &'static table::Entry {
             match ty {
                 $(<formats::$format as BlockFormat>::TYPE => {

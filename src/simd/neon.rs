@@ -50,10 +50,9 @@ const ONE_BIT_EACH: uint32x4_t = {
     unsafe { std::mem::transmute([1u32, 2, 4, 8]) }
 };
 
-/// The places of each float's four bytes in a table, for lanes that number its floats (below 64).
+/// The places of each float's four bytes in a table, for lanes that number its floats (below 64). The token proves NEON.
 #[inline(always)]
-fn byte_places(proof: Neon, index: int32x4_t) -> uint8x16_t {
-    let _ = proof;
+fn byte_places(_: Neon, index: int32x4_t) -> uint8x16_t {
     registers!({
         let first = vmulq_n_s32(index, 0x0404_0404);
         vreinterpretq_u8_s32(vaddq_s32(first, vdupq_n_s32(0x0302_0100)))

@@ -79,6 +79,8 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind { name: "tied", make: tied },
     // Greatest values a few last places below a power of two, whose logarithm may be rounded up to it.
     Kind { name: "below_power_of_two", make: below_power_of_two },
+    // Sixteenths of the greatest value, a power of two: what is halfway between two quants.
+    Kind { name: "coarse", make: coarse },
     // Scales around and beyond f16's largest (65504), while the searches' sums of cubes stay finite.
     Kind { name: "large", make: |rng, n| by_run(rng, n, 256, |rng| 10f64.powf(rng.between(4.0, 10.0))) },
     // Some of the searches' sums overflow, and others do not.
@@ -164,6 +166,18 @@ fn below_power_of_two(rng: &mut Rng, n: usize) -> Vec<f64> {
     values
 }
 
+/// Sixteenths of a power of two for each 256, the power itself among them.
+fn coarse(rng: &mut Rng, n: usize) -> Vec<f64> {
+    let mut values = each(n, || rng.below(33) as f64 / 16.0 - 1.0);
+    for run in values.chunks_mut(256) {
+        let at = rng.below(run.len());
+        run[at] = rng.sign();
+        let top = 2f64.powi(rng.below(40) as i32 - 20);
+        run.iter_mut().for_each(|value| *value *= top);
+    }
+    values
+}
+
 /// Importance weights for a row, as an importance matrix has them: positive and uneven, some of them 0, and in a
 /// few places 32 zeros in a row, which no search can weigh.
 pub(crate) fn importance(rng: &mut Rng, row_len: usize) -> Vec<f32> {
@@ -187,5 +201,6 @@ pub(crate) fn random_blocks(rng: &mut Rng, ty: GgmlType, values: usize) -> Vec<u
 /// which they cannot be where they overflow. `make_golden.py` leaves these out too.
 pub(crate) fn ends_ggml(ty: GgmlType, kind: &str) -> bool {
     use GgmlType::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
-    kind == "huge" && [IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ1_S, IQ1_M].contains(&ty)
+    ["huge", "overflowing"].contains(&kind)
+        && [IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ1_S, IQ1_M].contains(&ty)
 }

@@ -114,11 +114,17 @@ def later_kinds():
     below = logarithm.uniform(-0.9, 0.9, (n // 32, 32))
     below[:, 5] = 1 - logarithm.integers(0, 64, n // 32) * 2.0**-24
     below *= np.ldexp(1.0, logarithm.integers(-50, 30, n // 32))[:, None]
+    # Sixteenths of a power of two, which is among them, for each 256: what is halfway between two quants.
+    ties = np.random.default_rng(20260903)
+    coarse = ties.integers(-16, 17, (n // 256, 256)) / 16.0
+    coarse[:, 3::16] = ties.choice([-1, 1], (n // 256, 16))
+    coarse *= np.ldexp(1.0, ties.integers(-20, 20, n // 256))[:, None]
     return {
         # Greatest values, and scales made of them, on both sides of the 1e-15 below which searches see only zeros.
         "least_magnitude": least.normal(0, 1, n) * np.repeat(magnitudes(least, n // 32, -54, -40), 32),
         "fifth_round": fifth.normal(0, 0.02, n) * np.repeat(magnitudes(fifth, n // 32, -3, 3), 32),
         "below_power_of_two": below,
+        "coarse": coarse,
     }
 
 
