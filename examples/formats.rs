@@ -112,14 +112,15 @@ fn normal(len: usize) -> Vec<f32> {
 fn figures(ty: GgmlType, values: &[f32]) -> Result<Figures> {
     let equal = vec![1.0; ROW];
     let importance = ty.needs_importance().then_some(&equal[..]);
-    let mut blocks = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+    // Not zeros, which the system would only put there when they are touched.
+    let mut blocks = vec![1; values.len() / ty.block_len() * ty.block_bytes()];
     // Once unmeasured, for tables that are made on first use.
     quantize(ty, &values[..ROW], ROW, importance, &mut blocks[..ROW / ty.block_len() * ty.block_bytes()])?;
     let start = Instant::now();
     quantize(ty, values, ROW, importance, &mut blocks)?;
     let quantized = rate(values.len(), start.elapsed());
 
-    let mut restored = vec![0.0f32; values.len()];
+    let mut restored = vec![1.0f32; values.len()];
     dequantize(ty, &blocks, &mut restored)?;
     let error = QuantError::between(values, &restored)?;
     // In the caches.

@@ -27,12 +27,8 @@ pub(crate) fn importance(len: usize) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Normal values as blocks, or random bytes where values cannot become blocks.
+/// Normal values as blocks.
 pub(crate) fn blocks(ty: GgmlType, values: usize) -> Vec<u8> {
-    if !ty.can_quantize() {
-        let mut next = uniform(3);
-        return (0..values / ty.block_len() * ty.block_bytes()).map(|_| (next() * 256.0) as u8).collect();
-    }
     let some = normal(values.min(1 << 16));
     let mut blocks = vec![0; some.len() / ty.block_len() * ty.block_bytes()];
     let importance = ty.needs_importance().then(|| importance(some.len()));

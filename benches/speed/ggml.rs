@@ -7,6 +7,7 @@ use gguf_codec::GgmlType;
 use libloading::Library;
 
 type QuantizeChunk = unsafe extern "C" fn(c_int, *const f32, *mut c_void, i64, i64, i64, *const f32) -> usize;
+type QuantizeRow = unsafe extern "C" fn(*const f32, *mut c_void, i64);
 type DequantizeRow = unsafe extern "C" fn(*const c_void, *mut f32, i64);
 #[repr(C)]
 struct InitParams {
@@ -51,6 +52,14 @@ impl Ggml {
     ) {
         assert!(x.len().is_multiple_of(row) && importance.is_none_or(|weights| weights.len() == row));
         assert_eq!(x.len() / ty.block_len() * ty.block_bytes(), out.len());
+        if let GgmlType::Q8_1 | GgmlType::Q8_K = ty {
+            // Activations' types, which ggml_quantize_chunk refuses.
+            let name = format!("quantize_row_{}_ref", ty.name().to_lowercase().replace("_k", "_K"));
+            let function: QuantizeRow = self.symbol(&name);
+            // SAFETY: ggml reads all of `x` and writes its blocks, the length of `out` (a large `Vec<u8>`, aligned as by
+            // malloc).
+            return unsafe { function(x.as_ptr(), out.as_mut_ptr().cast(), x.len() as i64) };
+        }
         let function: QuantizeChunk = self.symbol("ggml_quantize_chunk");
         let (rows, weights) = ((x.len() / row) as i64, importance.map_or(std::ptr::null(), <[f32]>::as_ptr));
         // SAFETY: ggml reads `rows` rows of `x` and a row of weights where they are not null, and writes `out`.

@@ -23,6 +23,10 @@ fn formats() -> impl Iterator<Item = GgmlType> {
     GgmlType::ALL.iter().copied().filter(|ty| ty.is_quantized())
 }
 
+/// Those that the roofline shows.
+const PLOTTED: [GgmlType; 5] =
+    [GgmlType::Q8_0, GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q4_K, GgmlType::Q6_K];
+
 /// Those that importance makes no difference to.
 const WITHOUT_SEARCH: [GgmlType; 9] = [
     GgmlType::Q8_0,
@@ -100,6 +104,7 @@ fn dequantize(ggml: Option<&Ggml>, points: &mut plot::Points, values: usize) {
     let mut halves = vec![f16::ZERO; values];
     let mut bfloats = vec![bf16::ZERO; values];
     let mut reference = vec![0.0f32; values];
+    let mut ratios = Vec::new();
     for ty in formats() {
         let blocks = data::blocks(ty, values);
         let mut names = vec!["fill".to_owned(), "nt fill".to_owned()];
@@ -108,7 +113,8 @@ fn dequantize(ggml: Option<&Ggml>, points: &mut plot::Points, values: usize) {
             Box::new(|| limits::run(Limit::Fill, fill_out.as_mut_slice())),
             Box::new(|| limits::run(Limit::StreamingFill, nt_out.as_mut_slice())),
         ];
-        if let Some(ggml) = ggml {
+        // It has no function for Q8_1.
+        if let Some(ggml) = ggml.filter(|_| ty != GgmlType::Q8_1) {
             names.push("ggml".into());
             let (blocks, reference) = (&blocks, &mut reference);
             jobs.push(Box::new(move || ggml.dequantize(ty, blocks, reference)));
@@ -146,10 +152,22 @@ fn dequantize(ggml: Option<&Ggml>, points: &mut plot::Points, values: usize) {
                 time("ggml").map_or("-".into(), |ggml| format!("{:.1}", ggml / seconds)),
                 format!("{:.2}", f32_time / seconds),
             ]);
-            points.add(ty, name, in_cache, read, width * values, seconds);
+            if PLOTTED.contains(&ty) {
+                points.add(ty, name, in_cache, read, width * values, seconds);
+            }
+        }
+        if let (Some(ggml), Some(ours)) = (time("ggml"), time(isa.name())) {
+            ratios.push((ggml / ours, ty));
         }
     }
     table.print();
+    if let Some((least, ty)) = ratios.iter().copied().min_by(|a, b| a.0.total_cmp(&b.0)) {
+        let mean = (ratios.iter().map(|(ratio, _)| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
+        println!(
+            "\n{} formats: {mean:.1} x ggml as a geometric mean, at least {least:.1} ({ty})",
+            ratios.len()
+        );
+    }
 }
 
 fn to<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) {

@@ -64,15 +64,17 @@ impl Codec for IQ1_M {
                 let scales = [scales & 7, scales >> 3 & 7].map(|scale| d * f32::from(2 * scale + 1));
                 let qh = u16::from_le_bytes(*qh);
                 let row = |k: usize| &grid::IQ1[usize::from(qs[k]) | usize::from(qh >> (4 * k) & 7) << 8];
-                let negative =
-                    u32::from_le_bytes([3, 7, 11, 15].map(|at| 0u8.wrapping_sub((qh >> at) as u8 & 1)));
+                // The top bit of each nibble, eight times.
+                let signs = u32::from(qh >> 3) & 0x1111;
+                let signs = (signs | signs << 8) & 0x0011_0011;
+                let negative = ((signs | signs << 4) & 0x0101_0101) * 0xff;
                 grid::put_shifted(s, row, negative, scales, out);
             }
         }
     }
 
     /// A search for each 16 values, through all ways to give them levels of -1, 0 and 1. ggml goes astray, and may end
-    /// the process, where errors are too large to be compared, at magnitudes of about 1e12 and more; here such groups
+    /// the process, where errors are too large to be compared, beyond magnitudes of about 1e12; here such groups
     /// get the grid's point nearest to their levels.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ1_M]) {

@@ -63,7 +63,7 @@ impl Codec for IQ1_S {
     }
 
     /// A search for each 32 values, through all ways to give them levels of -1, 0 and 1. ggml goes astray, and may end
-    /// the process, where errors are too large to be compared, at magnitudes of about 1e12 and more; here such groups
+    /// the process, where errors are too large to be compared, beyond magnitudes of about 1e12; here such groups
     /// get the grid's point nearest to their levels.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ1_S]) {

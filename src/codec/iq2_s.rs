@@ -62,7 +62,7 @@ impl Codec for IQ2_S {
     }
 
     /// A search for each 16 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
-    /// ggml ends the process where errors are too large to be compared, at magnitudes of about 1e12 and more; here
+    /// ggml ends the process where errors are too large to be compared, beyond magnitudes of about 1e12; here
     /// such groups get the grid's point nearest to their rounded values.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ2_S]) {

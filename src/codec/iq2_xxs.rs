@@ -63,8 +63,8 @@ impl Codec for IQ2_XXS {
     }
 
     /// A search for each 32 values, over inverse scales around the one that maps the greatest level of a fit without
-    /// the grid to the grid's. ggml ends the process where errors are too large to be compared, at magnitudes of about
-    /// 1e12 and more; here such groups get the grid's point nearest to their rounded values.
+    /// the grid to the grid's. ggml ends the process where errors are too large to be compared, beyond magnitudes of about
+    /// 1e12; here such groups get the grid's point nearest to their rounded values.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ2_XXS]) {
         let search = Search {
@@ -76,9 +76,10 @@ impl Codec for IQ2_XXS {
         let weighting = Weighting { spread: 1.0, alone: 0.0 };
         let mut blocks = rows.blocks();
         for out in out.chunks_mut(GROUP) {
-            let prepared: [_; GROUP] = std::array::from_fn(|_| {
-                blocks.next().map(|(x, importance)| grid::prepare(s, x, importance, weighting, true))
-            });
+            let mut prepared = [const { None }; GROUP];
+            for (prepared, (x, importance)) in prepared.iter_mut().zip(blocks.by_ref()) {
+                *prepared = Some(grid::prepare(s, x, importance, weighting, true));
+            }
             let fitted = fit(s.wide(), &prepared);
             for ((prepared, fitted), block) in prepared.iter().flatten().zip(&fitted).zip(out) {
                 let found = search.run::<S, SUB>(s, prepared, Some(fitted));

@@ -63,7 +63,7 @@ impl Codec for IQ3_S {
     }
 
     /// A search for each 32 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
-    /// ggml ends the process where errors are too large to be compared, at magnitudes of about 1e12 and more; here
+    /// ggml ends the process where errors are too large to be compared, beyond magnitudes of about 1e12; here
     /// such groups get the grid's point nearest to their rounded values.
     ///
     /// Of a sub-block of zeros ggml stores neither indices nor signs, and those of the sub-blocks behind it one place

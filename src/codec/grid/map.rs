@@ -7,8 +7,8 @@ use crate::simd::MAX_LANES;
 
 /// What a quantizer asks for points, packed as those of a grid are.
 pub(in crate::codec) struct Map<const N: usize> {
-    /// For each point four bytes: its index on the grid above a byte of 0, or where its neighbours begin above how many
-    /// there are, both in units of [`UNIT`].
+    /// For each point a number of 9 bits, and another above it. Of a point on the grid 0 and its index, of any other how
+    /// many neighbours it has and where they begin, in units of [`UNIT`].
     places: Vec<u32>,
     near: Vec<[u8; 2]>,
 }
@@ -18,12 +18,36 @@ pub(in crate::codec) struct Map<const N: usize> {
 pub(in crate::codec) enum Place<'a> {
     /// On the grid: its index.
     On(u16),
-    /// Off it: its neighbours, little-endian, the first of them repeated until they fill vectors of any length.
-    Off(&'a [[u8; 2]]),
+    /// Off it.
+    Off(Near<'a>),
 }
 
-/// Neighbours are a multiple of as many, so that vectors of any length that is not wide hold no other point's.
+/// The points of the grid near another.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::codec) struct Near<'a> {
+    /// Little-endian, and the first of them again until there are a multiple of [`UNIT`].
+    points: &'a [[u8; 2]],
+    count: usize,
+}
+
+impl<'a> Near<'a> {
+    /// All of them.
+    #[inline(always)]
+    pub(super) fn all(self) -> &'a [[u8; 2]] {
+        &self.points[..self.count]
+    }
+
+    /// All of them, and the first again until they fill vectors of `lanes`, a divisor of [`UNIT`].
+    #[inline(always)]
+    pub(super) fn vectors(self, lanes: usize) -> &'a [[u8; 2]] {
+        &self.points[..self.count.next_multiple_of(lanes)]
+    }
+}
+
+/// Neighbours begin at multiples of it, so that no vector that is not wide holds another point's.
 const UNIT: usize = MAX_LANES / 2;
+/// No point has more than 292 neighbours.
+const COUNT_BITS: u32 = 9;
 
 impl<const N: usize> Map<N> {
     /// Of each point off the grid, the neighbours are all points of the grid at the `shells` least distances from it,
@@ -39,7 +63,7 @@ impl<const N: usize> Map<N> {
                 continue; // A coordinate of 3, which nothing asks for.
             }
             if let Ok(index) = grid.binary_search(&point) {
-                *place = (index as u32) << 8;
+                *place = (index as u32) << COUNT_BITS;
                 continue;
             }
             // Squared distances are small numbers, 4 * 7² at most: a bit for each that is there finds the least.
@@ -56,9 +80,9 @@ impl<const N: usize> Map<N> {
                 let at_distance = grid.iter().zip(&distances).filter(|&(_, &distance)| distance == shell);
                 map.near.extend(at_distance.map(|(other, _)| other.to_le_bytes()));
             }
-            let first = map.near[start];
+            let (first, count) = (map.near[start], map.near.len() - start);
             map.near.resize(map.near.len().next_multiple_of(UNIT), first);
-            *place = ((start / UNIT) as u32) << 8 | ((map.near.len() - start) / UNIT) as u32;
+            *place = ((start / UNIT) as u32) << COUNT_BITS | count as u32;
         }
         map
     }
@@ -67,21 +91,32 @@ impl<const N: usize> Map<N> {
     #[inline(always)]
     pub(in crate::codec) fn place(&self, point: u16) -> Place<'_> {
         let place = self.places[usize::from(point)];
-        let (at, units) = (place >> 8, place as u8);
-        if units == 0 {
+        let (at, count) = (place >> COUNT_BITS, (place & ((1 << COUNT_BITS) - 1)) as usize);
+        if count == 0 {
             return Place::On(at as u16);
         }
-        Place::Off(&self.near[at as usize * UNIT..][..usize::from(units) * UNIT])
+        let points = &self.near[at as usize * UNIT..][..count.next_multiple_of(UNIT)];
+        Place::Off(Near { points, count })
     }
 }
+
+/// For four coordinates of 0, 1 or 2 by their exclusive or, which is odd where two differ by one, and 2 where by two.
+const OF_DIFFERENT: [u8; 256] = {
+    let mut squares = [0; 256];
+    let mut differ = 0;
+    while differ < 256 {
+        let by_one = differ & 0x55;
+        let by_two = differ >> 1 & !differ & 0x55;
+        squares[differ] = (by_one.count_ones() + 4 * by_two.count_ones()) as u8;
+        differ += 1;
+    }
+    squares
+};
 
 /// The sum of the coordinates' squared differences.
 fn squared_distance<const N: usize>(a: u16, b: u16) -> u8 {
     if N == 8 {
-        // Of levels 0, 1 and 2 the exclusive or is odd where they differ by one, and 2 where by two.
-        let differ = a ^ b;
-        let by_one = differ & 0x5555;
-        return (by_one.count_ones() + 4 * (differ >> 1 & !differ & 0x5555).count_ones()) as u8;
+        return (a ^ b).to_le_bytes().iter().map(|&differ| OF_DIFFERENT[usize::from(differ)]).sum();
     }
     let square = |i| {
         let (a, b) = (super::coordinate::<N>(a, i) as i32, super::coordinate::<N>(b, i) as i32);
@@ -133,10 +168,14 @@ mod tests {
                     distances.dedup();
                     assert!(distances[0] > 0, "{point:#06x} is on the grid");
                     wanted.retain(|&other| distances[..shells].contains(&distance(other)));
-                    let near: Vec<u16> = near.iter().map(|&point| u16::from_le_bytes(point)).collect();
-                    assert_eq!(near[..wanted.len()], wanted, "{point:#06x}");
-                    assert!(near.len().is_multiple_of(UNIT) && near.len() < wanted.len() + UNIT);
-                    assert!(near[wanted.len()..].iter().all(|&point| point == wanted[0]));
+                    let numbers = |points: &[[u8; 2]]| -> Vec<u16> {
+                        points.iter().map(|&point| u16::from_le_bytes(point)).collect()
+                    };
+                    assert_eq!(numbers(near.all()), wanted, "{point:#06x}");
+                    for lanes in [1, 4, 8, 16] {
+                        wanted.resize(wanted.len().next_multiple_of(lanes), wanted[0]);
+                        assert_eq!(numbers(near.vectors(lanes)), wanted, "{point:#06x}");
+                    }
                 }
             }
         }

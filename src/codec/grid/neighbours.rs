@@ -1,6 +1,72 @@
-//! The best of the points near one that is not on the grid, a neighbour in each lane.
+//! The best of the points near one that is not on the grid: for a scale with a neighbour in each lane ([`Terms`]), and for
+//! many scales with a scale in each lane ([`Table`]).
 
-use crate::simd::Simd;
+use super::map::Near;
+use crate::simd::{MAX_LANES, Simd};
+
+/// Scales of a [`Table`].
+pub(super) const SCALES: usize = 32;
+
+/// For each level of each coordinate of a group, the term that it adds to the error under each scale.
+pub(super) struct Table<const N: usize> {
+    /// Behind the last are as many as a vector that begins among them can reach.
+    terms: [f32; (32 + 1) * SCALES],
+}
+
+impl<const N: usize> Table<N> {
+    /// Of nothing.
+    pub(super) const EMPTY: Self = Table { terms: [0.0; (32 + 1) * SCALES] };
+
+    /// Makes it the table of a group, for the first `count` scales. `levels` is what the levels of a coordinate stand
+    /// for, before the scale.
+    #[inline(always)]
+    pub(super) fn fill<S: Simd>(
+        &mut self,
+        s: S,
+        x: &[f32; N],
+        weights: &[f32; N],
+        levels: &[f32],
+        (scales, count): (&[f32; SCALES], usize),
+    ) {
+        let rows = self.terms.as_chunks_mut::<SCALES>().0;
+        for (i, rows) in rows.chunks_exact_mut(32 / N).take(N).enumerate() {
+            let (x, weight) = (s.splat(x[i]), s.splat(weights[i]));
+            for (row, &level) in rows.iter_mut().zip(levels) {
+                let level = s.splat(level);
+                for at in (0..count.min(SCALES)).step_by(S::LANES) {
+                    let difference = s.sub(s.mul(s.load(&scales[at..]), level), x);
+                    s.store(s.mul(s.mul(weight, difference), difference), &mut row[at..]);
+                }
+            }
+        }
+    }
+
+    /// For each of the scales from `first` on the neighbour with the least weighted squared error, the first one among
+    /// equals; the nearest where no error is a number that can be compared, which ends ggml.
+    #[inline(always)]
+    pub(super) fn best<S: Simd>(&self, s: S, near: &[[u8; 2]], first: usize) -> S::I {
+        let mut least = s.splat(f32::MAX);
+        let mut best = s.splat_i(near.first().map_or(0, |&point| i32::from(u16::from_le_bytes(point))));
+        for &point in near {
+            let point = usize::from(u16::from_le_bytes(point));
+            let mut error = s.load(self.term(point, 0, first));
+            for i in 1..N {
+                error = s.add(error, s.load(self.term(point, i, first)));
+            }
+            best = s.select_i(s.lt(error, least), s.splat_i(point as i32), best);
+            least = s.min(error, least);
+        }
+        best
+    }
+
+    /// Coordinate `i`'s terms under the scales from `first` on, for the level it has in a packed point.
+    #[inline(always)]
+    fn term(&self, point: usize, i: usize, first: usize) -> &[f32] {
+        let (bits, levels) = const { (super::bits::<N>(), 32 / N) };
+        let level = point >> (bits * i) & (levels - 1);
+        &self.terms[(i * levels + level) * SCALES + first % SCALES..][..SCALES]
+    }
+}
 
 /// A group's values and how much they count, each repeated for all levels of its coordinate: four for each of eight
 /// coordinates, or eight for each of four.
@@ -12,18 +78,20 @@ pub(super) struct Terms<const N: usize> {
 impl<const N: usize> Terms<N> {
     #[inline(always)]
     pub(super) fn new(x: &[f32; N], weights: &[f32; N]) -> Self {
+        let mut terms = Terms { x: [0.0; 32], weights: [0.0; 32] };
         let levels = const { 32 / N };
-        Terms {
-            x: std::array::from_fn(|at| x[at / levels]),
-            weights: std::array::from_fn(|at| weights[at / levels]),
+        for i in 0..N {
+            terms.x[levels * i..][..levels].fill(x[i]);
+            terms.weights[levels * i..][..levels].fill(weights[i]);
         }
+        terms
     }
 
     /// The neighbour with the least weighted squared error, the first one among equals. `levels` is what the levels of
     /// each coordinate stand for, before the scale. The nearest neighbour where no error is a number that can be
     /// compared, which ends ggml.
     #[inline(always)]
-    pub(super) fn best<S: Simd>(&self, s: S, near: &[[u8; 2]], levels: &[f32; 32], scale: f32) -> u16 {
+    pub(super) fn best<S: Simd>(&self, s: S, near: Near<'_>, levels: &[f32; 32], scale: f32) -> u16 {
         // A coordinate adds one of as many terms as it has levels: each neighbour looks its own up.
         let mut terms = [0.0; 32];
         for at in (0..32).step_by(S::LANES) {
@@ -31,6 +99,7 @@ impl<const N: usize> Terms<N> {
             let term = s.mul(s.mul(s.load(&self.weights[at..]), difference), difference);
             s.store(term, &mut terms[at..]);
         }
+        let near = near.vectors(S::LANES);
         let mut least = s.splat(f32::MAX);
         let mut place = s.splat(0.0);
         let mut here = s.gather(|lane| lane as f32);
@@ -46,8 +115,17 @@ impl<const N: usize> Terms<N> {
             here = s.add(here, s.splat(S::LANES as f32));
         }
         let least_of_all = s.splat(s.reduce_min(least));
-        let places = s.select(s.lt(least_of_all, least), s.splat(f32::MAX), place);
-        u16::from_le_bytes(near[s.reduce_min(places) as usize])
+        // Lanes that found nothing as good.
+        let worse = s.mask_bits(s.lt(least_of_all, least));
+        let mut places = [0.0; MAX_LANES];
+        s.store(place, &mut places);
+        let mut first = f32::MAX;
+        let mut equal = !worse & (u32::MAX >> (32 - S::LANES));
+        while equal != 0 {
+            first = first.min(places[equal.trailing_zeros() as usize]);
+            equal &= equal - 1;
+        }
+        u16::from_le_bytes(near[first as usize])
     }
 
     /// Coordinate `i`'s term, for the level in a packed point's lowest bits.

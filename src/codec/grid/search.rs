@@ -5,13 +5,13 @@
 //! ggml's order; and where a trial's point is not on the grid, each of the grid's points near it has a lane.
 
 use super::map::{Map, Place};
-use super::neighbours::Terms;
-use crate::simd::{Simd, nearest};
+use super::neighbours::{SCALES, Table, Terms};
+use crate::simd::{MAX_LANES, Simd, nearest};
 
 /// Values in a super-block.
 const LEN: usize = 256;
 /// At least the trials of any format, and a whole number of vectors.
-const TRIALS: usize = 32;
+const TRIALS: usize = SCALES;
 /// Levels that a fitted scale reaches, less one: of IQ2_XXS.
 const FITTED_LEVELS: f32 = 3.0;
 /// The most groups in a sub-block.
@@ -160,6 +160,7 @@ impl<const N: usize> Search<N> {
         prepared: &Prepared,
         fitted: Option<&[f32; 8]>,
     ) -> Found {
+        let mut table = Table::EMPTY;
         let mut found = Found { scales: [0.0; 16], indices: [0; 64], signs: [0; 32] };
         for at in 0..LEN / SUB {
             let sub = Sub {
@@ -179,7 +180,7 @@ impl<const N: usize> Search<N> {
                 continue;
             }
             let indices = &mut found.indices[SUB / N * at..][..SUB / N];
-            let scale = self.sub_block(s, &sub, greatest, scale, indices);
+            let scale = self.sub_block(s, &sub, (greatest, scale), &mut table, indices);
             // Fits can turn a sub-block around, where signs were changed to make their number even.
             let turn = if scale < 0.0 { u8::MAX } else { 0 };
             found.scales[at] = scale.abs();
@@ -197,8 +198,8 @@ impl<const N: usize> Search<N> {
         self,
         s: S,
         sub: &Sub<'_, SUB>,
-        greatest: f32,
-        mut scale: f32,
+        (greatest, mut scale): (f32, f32),
+        table: &mut Table<N>,
         indices: &mut [u16],
     ) -> f32 {
         let groups = SUB / N;
@@ -221,12 +222,10 @@ impl<const N: usize> Search<N> {
                 // Small integers as the bits of floats.
                 s.store(s.as_floats(self.round(s, x, s.load(&inverses[first..]))), &mut points[first..]);
             }
-            let terms = Terms::<N>::new(x, &sub.roots.as_chunks().0[group]);
-            for t in 0..count {
-                if let Place::Off(near) = self.map.place(points[t].to_bits() as u16) {
-                    off[t] |= 1 << group;
-                    points[t] = f32::from_bits(u32::from(terms.best(s, near, &Self::ODD_LEVELS, scales[t])));
-                }
+            let roots = &sub.roots.as_chunks().0[group];
+            let is_off = self.place(s, x, roots, (&scales, count), table, points);
+            for (t, off) in off.iter_mut().enumerate() {
+                *off |= ((is_off >> t & 1) as u8) << group;
             }
         }
 
@@ -280,6 +279,45 @@ impl<const N: usize> Search<N> {
         packed
     }
 
+    /// Puts a group's points on the grid, by trial. Gives a bit for each that was not there.
+    #[inline(always)]
+    fn place<S: Simd>(
+        self,
+        s: S,
+        x: &[f32; N],
+        roots: &[f32; N],
+        scales: (&[f32; TRIALS], usize),
+        table: &mut Table<N>,
+        points: &mut [f32; TRIALS],
+    ) -> u32 {
+        let count = scales.1;
+        let mut is_off = 0;
+        let mut first = 0;
+        while first < count {
+            // Neighbouring trials often have the same point, and then the same neighbours.
+            let point = points[first].to_bits();
+            let mut end = first + 1;
+            while end < count && points[end].to_bits() == point {
+                end += 1;
+            }
+            if let Place::Off(near) = self.map.place(point as u16) {
+                if is_off == 0 {
+                    table.fill(s, x, roots, &ODD[..=Self::MOST as usize], scales);
+                }
+                for at in (first..end).step_by(S::LANES) {
+                    let mut best = [0.0; MAX_LANES];
+                    s.store(s.as_floats(table.best(s, near.all(), at)), &mut best);
+                    for (point, best) in points[at..end].iter_mut().zip(best).take(S::LANES) {
+                        *point = best;
+                    }
+                }
+                is_off |= (u32::MAX >> (32 - (end - first))) << first;
+            }
+            first = end;
+        }
+        is_off
+    }
+
     /// Σ w·x·q and Σ w·q·q for the trials from `first` on, a trial in each lane.
     #[inline(always)]
     fn sums<S: Simd, const SUB: usize>(
@@ -294,7 +332,8 @@ impl<const N: usize> Search<N> {
         for ((x, weights), points) in groups.zip(points) {
             let mut points = s.bits(s.load(&points[first..]));
             for (&x, &weight) in x.iter().zip(weights) {
-                let q = s.lookup8(&ODD, s.and(points, s.splat_i(if N == 8 { 3 } else { 7 })));
+                let q =
+                    if N == 8 { s.lookup4(&[1.0, 3.0, 5.0, 7.0], points) } else { s.lookup8(&ODD, points) };
                 sum_xq = s.add(sum_xq, s.mul(s.splat(weight * x), q));
                 sum_qq = s.add(sum_qq, s.mul(s.mul(s.splat(weight), q), q));
                 points = if N == 8 { s.shr::<2>(points) } else { s.shr::<3>(points) };
