@@ -252,6 +252,7 @@ fn files_are_mapped_and_read_alike() {
     assert!(matches!(Gguf::open(directory.path()), Err(Error::Io { .. })));
 }
 
+#[cfg(not(target_family = "wasm"))] // There is no folder for temporary files.
 #[test]
 fn only_regular_files_are_opened_by_path() {
     type Open = fn(&std::path::Path) -> gguf_codec::Result<()>;
