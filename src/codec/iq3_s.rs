@@ -18,6 +18,10 @@ use crate::simd::Simd;
 /// ```
 ///
 /// The grid has 512 points of the odd magnitudes 1 to 15.
+///
+/// Quantizing keeps a fault of ggml's, whose bytes these are: of a sub-block of zeros it stores neither indices nor signs,
+/// and those of the sub-blocks behind it one place before their own, where nothing that reads blocks looks for them. A
+/// super-block with 32 zeros in a row comes back wrong.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -65,10 +69,6 @@ impl Codec for IQ3_S {
     /// A search for each 32 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
     /// ggml ends the process where errors are too large to be compared, beyond magnitudes of about 1e12; here
     /// such groups get the grid's point nearest to their rounded values.
-    ///
-    /// Of a sub-block of zeros ggml stores neither indices nor signs, and those of the sub-blocks behind it one place
-    /// before their own, where nothing that reads blocks looks for them: a super-block with zeros in it comes back
-    /// wrong. The bytes here are ggml's.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ3_S]) {
         let search = Search {

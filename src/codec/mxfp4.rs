@@ -20,7 +20,8 @@ use crate::simd::Simd;
 /// The format's standard has NaN for an `e` of 255; as in ggml it is 2^128 here, of which half still is a number.
 ///
 /// Below 2^-124 the exponent for the greatest magnitude of a block is negative, and ggml keeps its low byte: values so
-/// small become 0 by way of a huge scale. This is done here too.
+/// small become 0 by way of a huge scale. This is done here too, and where that byte is 255,
+/// [`GgmlType::validate`](crate::GgmlType::validate) takes it for the standard's NaN.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
