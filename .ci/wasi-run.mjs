@@ -11,5 +11,10 @@ const wasi = new WASI({
     preopens: { [process.cwd()]: process.cwd() },
     returnOnExit: true,
 });
-const { instance } = await WebAssembly.instantiate(await readFile(program), wasi.getImportObject());
+// V8 calls node's functions without going through JavaScript where it can, after which node 20 often crashes when the
+// program ends. It cannot call these so.
+const imports = wasi.getImportObject();
+const calls = imports.wasi_snapshot_preview1;
+for (const [name, call] of Object.entries(calls)) calls[name] = (...args) => call(...args);
+const { instance } = await WebAssembly.instantiate(await readFile(program), imports);
 process.exit(wasi.start(instance));
