@@ -9,11 +9,11 @@ pub trait ReadAt: Sync {
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] where there are not as many, and what the source itself fails with.
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
 impl ReadAt for [u8] {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..));
         let bytes = rest.and_then(|rest| rest.get(..buffer.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
@@ -21,9 +21,21 @@ impl ReadAt for [u8] {
     }
 }
 
+impl ReadAt for Vec<u8> {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.as_slice().fill_at(buffer, offset)
+    }
+}
+
+impl<R: ReadAt + ?Sized> ReadAt for &R {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).fill_at(buffer, offset)
+    }
+}
+
 #[cfg(unix)]
 impl ReadAt for std::fs::File {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
     }
 }
@@ -31,7 +43,7 @@ impl ReadAt for std::fs::File {
 /// Moves the file's position, which nothing else should rely on meanwhile.
 #[cfg(windows)]
 impl ReadAt for std::fs::File {
-    fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buffer.is_empty() {
             match std::os::windows::fs::FileExt::seek_read(self, buffer, offset) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -55,12 +67,12 @@ mod tests {
     fn a_slice_is_read_inside_its_bounds() {
         let bytes = [1u8, 2, 3, 4];
         let mut two = [0; 2];
-        bytes.read_exact_at(&mut two, 2).unwrap();
+        bytes.fill_at(&mut two, 2).unwrap();
         assert_eq!(two, [3, 4]);
         for offset in [3, 5, u64::MAX] {
-            let error = bytes.read_exact_at(&mut two, offset).unwrap_err();
+            let error = bytes.fill_at(&mut two, offset).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         }
-        bytes.read_exact_at(&mut [], 4).unwrap();
+        bytes.fill_at(&mut [], 4).unwrap();
     }
 }

@@ -1,12 +1,12 @@
-//! [`Convert`]: tensors of one file into the types of another, a few megabytes at a time and on all cores.
+//! [`Convert`]: tensors of files into the types of another, a few megabytes at a time and on all cores.
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use super::in_order::in_order;
+use super::job::{Job, in_memory};
 use crate::codec::{dequantize, quantize, swap_byte_order};
-use crate::container::ReadAt;
-use crate::{ByteOrder, DataWriter, Error, GgmlType, QuantError, Result, Sink, TensorInfo};
+use crate::{ByteOrder, DataWriter, Error, GgmlType, QuantError, Result, Sink};
 
 /// Values that a thread converts at a time: whole blocks of every type, and enough that nobody waits for the work of
 /// handing them out.
@@ -16,46 +16,6 @@ const CACHED_VALUES: usize = 16 * 1024;
 /// Below this magnitude no scale of any type overflows: f16 holds numbers up to 65504, and the sum of 32 values that
 /// Q8_1 keeps is the greatest of them.
 const SAFE_MAGNITUDE: f32 = 65504.0 / 33.0;
-
-/// A tensor of the file that is read, and what becomes of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Job<'a> {
-    /// Where it is, and what.
-    pub tensor: TensorInfo<'a>,
-    /// The type that the other file has it in. Where that is its own, its bytes are copied.
-    pub ty: GgmlType,
-    /// A weight for each value of a row, as in [`quantize`](crate::quantize).
-    pub importance: Option<&'a [f32]>,
-}
-
-impl<'a> Job<'a> {
-    /// The tensor stays as it is.
-    pub fn copy(tensor: TensorInfo<'a>) -> Self {
-        Job { tensor, ty: tensor.ggml_type(), importance: None }
-    }
-
-    fn copies(&self) -> bool {
-        self.tensor.ggml_type() == self.ty
-    }
-
-    /// Refuses what cannot be done whatever the values are. After that no row takes memory because a header says so: it
-    /// is as long as the importance, or not kept whole.
-    fn check(&self) -> Result<()> {
-        if self.copies() {
-            return Ok(());
-        }
-        let row_len = match self.importance {
-            Some(_) => in_memory(self.tensor.shape().row_len()),
-            None => Ok(self.ty.block_len()),
-        };
-        // Of no rows everything is checked but their values.
-        row_len.and_then(|row_len| quantize(self.ty, &[], row_len, self.importance, &mut [])).map_err(
-            |error| Error::Write {
-                message: format!("tensor '{}': {error}", self.tensor.name().escape_debug()),
-            },
-        )
-    }
-}
 
 /// What became of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -69,15 +29,15 @@ pub struct Outcome {
     pub overflowed: u64,
 }
 
-/// Converts tensors from one file into another.
+/// Converts tensors of files into another file.
 ///
 /// Pieces of a tensor are read, converted and written side by side: every core converts, and memory does not grow with
-/// the model. The bytes are those of [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any
+/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one). The bytes are those of [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any
 /// number of threads.
 ///
 /// ```
 /// use std::ops::ControlFlow;
-/// use gguf_codec::model::{Convert, Job};
+/// use gguf_codec::model::{Convert, Job, Origin};
 /// use gguf_codec::{GgmlType, Gguf, Writer};
 /// # let mut writer = Writer::new(Vec::new());
 /// # writer.tensor("w", &[64, 2], GgmlType::F32)?;
@@ -85,18 +45,19 @@ pub struct Outcome {
 /// # data.write_tensor("w", &[0; 512])?;
 /// # let file = data.finish()?;
 /// let model = Gguf::parse(&file)?; // or `Gguf::open`, with a `File` as the source below
+/// let source = &file;
 ///
 /// let mut writer = Writer::new(Vec::new());
 /// writer.copy_metadata_from(&model)?;
 /// let jobs: Vec<Job> = model
 ///     .tensors()
-///     .map(|tensor| Job { tensor, ty: GgmlType::Q8_0, importance: None })
+///     .map(|tensor| Job::new(tensor.name(), Origin::of(source, &tensor), GgmlType::Q8_0))
 ///     .collect();
-/// for Job { tensor, ty, .. } in &jobs {
-///     writer.tensor(tensor.name(), tensor.shape().dims(), *ty)?;
+/// for job in &jobs {
+///     writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
 /// }
 /// let mut data = writer.write_header()?;
-/// let outcomes = Convert::new(file.as_slice())
+/// let outcomes = Convert::new()
 ///     .measure(true)
 ///     .run(&jobs, &mut data, |_bytes_read| ControlFlow::Continue(()))?;
 /// let quantized = data.finish()?;
@@ -104,17 +65,16 @@ pub struct Outcome {
 /// assert_eq!(Gguf::parse(&quantized)?.tensor("w")?.ggml_type(), GgmlType::Q8_0);
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 #[must_use = "nothing is converted before `run`"]
-pub struct Convert<'a, R: ?Sized> {
-    source: &'a R,
+pub struct Convert {
     measure: bool,
 }
 
-impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
-    /// From the file that the jobs' tensors are in: it begins where the GGUF begins.
-    pub fn new(source: &'a R) -> Self {
-        Convert { source, measure: false }
+impl Convert {
+    /// Nothing is measured.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Whether to [measure](Outcome::error) what is lost. That takes dequantizing what was quantized.
@@ -140,7 +100,7 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
         mut progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>> {
         for (ahead, job) in jobs.iter().enumerate() {
-            writer.expect(ahead, job.tensor.name(), job.tensor.shape(), job.ty)?;
+            writer.expect(ahead, job.name, job.shape(), job.ty)?;
             job.check()?;
         }
         let order = writer.byte_order();
@@ -153,7 +113,7 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
         in_order(jobs.iter().flat_map(Piece::of), work, |next| {
             let mut outcomes = Vec::with_capacity(jobs.len());
             for job in jobs {
-                let mut out = writer.begin(job.tensor.name())?;
+                let mut out = writer.begin(job.name)?;
                 let mut all = self.nothing_yet(job);
                 for piece in Piece::of(job) {
                     let Some((outcome, buffers)) = next() else { break };
@@ -183,19 +143,20 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
 
     /// Reads a piece and makes its bytes in the other file.
     fn convert(&self, piece: Piece<'_>, order: ByteOrder, buffers: &mut Buffers) -> Result<Outcome> {
-        let Job { tensor, ty, .. } = *piece.job;
+        let Job { name, origin, ty, .. } = *piece.job;
         buffers.source.resize(in_memory(piece.bytes)?, 0);
-        self.source
-            .read_exact_at(&mut buffers.source, tensor.file_offset() + piece.at)
-            .map_err(|error| Error::io(format!("read tensor '{}'", tensor.name().escape_debug()), error))?;
+        origin
+            .source
+            .fill_at(&mut buffers.source, origin.offset + piece.at)
+            .map_err(|error| Error::io(format!("read tensor '{}'", name.escape_debug()), error))?;
         if piece.job.copies() {
-            if tensor.order != order {
+            if origin.order != order {
                 swap_byte_order(ty, &mut buffers.source);
             }
             return Ok(Outcome::default());
         }
-        if tensor.order == ByteOrder::Big {
-            swap_byte_order(tensor.ty, &mut buffers.source);
+        if origin.order == ByteOrder::Big {
+            swap_byte_order(origin.ty, &mut buffers.source);
         }
         let outcome = self.requantize(piece, buffers)?;
         if order == ByteOrder::Big {
@@ -206,13 +167,13 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
 
     /// Little-endian bytes of the one type into little-endian bytes of the other.
     fn requantize(&self, piece: Piece<'_>, buffers: &mut Buffers) -> Result<Outcome> {
-        let Job { tensor, ty, importance } = *piece.job;
-        let from = tensor.ggml_type();
+        let Job { origin, ty, importance, .. } = *piece.job;
+        let from = origin.ty;
         let Buffers { source, values, restored, blocks } = buffers;
         blocks.resize(in_memory(ty.bytes_for(piece.values()).unwrap_or(0))?, 0);
         // Without importance each block is quantized on its own, so that it does not matter where rows begin.
         let row_len = match importance {
-            Some(_) => in_memory(tensor.shape().row_len())?,
+            Some(_) => in_memory(origin.shape.row_len())?,
             None => in_memory(piece.values())?.min(CACHED_VALUES),
         };
         let at_once = (CACHED_VALUES / row_len).max(1) * row_len;
@@ -246,14 +207,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn in_memory(len: u64) -> Result<usize> {
-    usize::try_from(len).map_err(|_| Error::Length {
-        what: "a row that has to be in memory at once",
-        found: len,
-        wanted: format!("not more than {}", usize::MAX),
-    })
-}
-
 /// A run of a tensor's blocks; with importance, of its rows.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
@@ -269,7 +222,7 @@ struct Piece<'a> {
 impl<'a> Piece<'a> {
     /// The pieces of a tensor.
     fn of(job: &'a Job<'a>) -> impl Iterator<Item = Piece<'a>> {
-        let (shape, from) = (job.tensor.shape(), job.tensor.ggml_type());
+        let (shape, from) = (job.origin.shape, job.origin.ty);
         let elements = shape.elements();
         let len = match job.importance {
             Some(_) if !job.copies() => {
@@ -277,7 +230,7 @@ impl<'a> Piece<'a> {
             }
             _ => PIECE_VALUES,
         };
-        // A tensor's bytes were counted when its header was read, so that those of its parts can be.
+        // Those of the whole tensor are known to be few enough to count.
         let bytes = move |values: u64| values / from.block_len() as u64 * from.block_bytes() as u64;
         (0..elements.div_ceil(len.max(1))).map(move |index| {
             let first = index * len;
@@ -286,7 +239,7 @@ impl<'a> Piece<'a> {
     }
 
     fn values(&self) -> u64 {
-        let from = self.job.tensor.ggml_type();
+        let from = self.job.origin.ty;
         self.bytes / from.block_bytes() as u64 * from.block_len() as u64
     }
 }
@@ -310,12 +263,12 @@ fn greatest_magnitude(values: &[f32]) -> f32 {
 
 fn not_finite(job: &Job<'_>, values: &[f32], first: u64) -> Error {
     let at = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
-    let (index, row_len) = (first + at as u64, job.tensor.shape().row_len());
-    let as_float = if job.tensor.ggml_type() == GgmlType::F64 { " as an f32" } else { "" };
+    let (index, row_len) = (first + at as u64, job.shape().row_len());
+    let as_float = if job.origin.ty == GgmlType::F64 { " as an f32" } else { "" };
     Error::Write {
         message: format!(
             "tensor '{}': value {index} (row {}, column {}) is {}{as_float}, and a block of {} cannot hold that",
-            job.tensor.name().escape_debug(),
+            job.name.escape_debug(),
             index / row_len,
             index % row_len,
             values[at],

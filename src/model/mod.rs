@@ -3,6 +3,8 @@
 mod convert;
 mod file_type;
 mod in_order;
+mod job;
 
-pub use convert::{Convert, Job, Outcome};
+pub use convert::{Convert, Outcome};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
+pub use job::{Job, Origin};
