@@ -192,6 +192,15 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// A file is no importance matrix, or a broken one.
+    #[error("{}{message}", at(offset))]
+    Imatrix {
+        /// Where, in bytes from its start, where that is known.
+        offset: Option<u64>,
+        /// What is wrong, in which tensor, and what would be right.
+        message: String,
+    },
+
     /// Whoever was told of the progress asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -212,6 +221,11 @@ fn array_of(key: &Option<String>) -> String {
     }
 }
 
+/// A byte of a file, before a message.
+fn at(offset: &Option<u64>) -> String {
+    offset.map_or(String::new(), |offset| format!("byte {offset}: "))
+}
+
 impl Error {
     /// Wraps an I/O error with what was being done, such as `open 'model.gguf'`.
     pub(crate) fn io(action: impl Into<String>, error: io::Error) -> Self {
@@ -222,6 +236,7 @@ impl Error {
     pub fn offset(&self) -> Option<u64> {
         match self {
             Error::Malformed { offset, .. } | Error::Limit { offset, .. } => Some(*offset),
+            Error::Imatrix { offset, .. } => *offset,
             _ => None,
         }
     }

@@ -167,8 +167,8 @@ impl Convert {
 
     /// Little-endian bytes of the one type into little-endian bytes of the other.
     fn requantize(&self, piece: Piece<'_>, buffers: &mut Buffers) -> Result<Outcome> {
-        let Job { origin, ty, importance, .. } = *piece.job;
-        let from = origin.ty;
+        let Job { origin, ty, .. } = *piece.job;
+        let (from, importance) = (origin.ty, piece.importance());
         let Buffers { source, values, restored, blocks } = buffers;
         blocks.resize(in_memory(ty.bytes_for(piece.values()).unwrap_or(0))?, 0);
         // Without importance each block is quantized on its own, so that it does not matter where rows begin.
@@ -220,22 +220,30 @@ struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// The pieces of a tensor.
+    /// The pieces of a tensor. With importance none has rows of two matrices.
     fn of(job: &'a Job<'a>) -> impl Iterator<Item = Piece<'a>> {
         let (shape, from) = (job.origin.shape, job.origin.ty);
-        let elements = shape.elements();
-        let len = match job.importance {
+        let (run, len) = match job.importance {
             Some(_) if !job.copies() => {
-                (PIECE_VALUES / shape.row_len().max(1)).max(1).saturating_mul(shape.row_len())
+                let row_len = shape.row_len();
+                let rows = (PIECE_VALUES / row_len.max(1)).max(1);
+                (job.rows_alike().saturating_mul(row_len), rows.saturating_mul(row_len))
             }
-            _ => PIECE_VALUES,
+            _ => (shape.elements(), PIECE_VALUES),
         };
+        let (run, len, elements) = (run.max(1), len.max(1), shape.elements());
+        let in_run = run.div_ceil(len);
         // Those of the whole tensor are known to be few enough to count.
         let bytes = move |values: u64| values / from.block_len() as u64 * from.block_bytes() as u64;
-        (0..elements.div_ceil(len.max(1))).map(move |index| {
-            let first = index * len;
-            Piece { job, first, at: bytes(first), bytes: bytes(len.min(elements - first)) }
+        (0..elements / run * in_run).map(move |index| {
+            let at = index % in_run * len;
+            let first = index / in_run * run + at;
+            Piece { job, first, at: bytes(first), bytes: bytes(len.min(run - at)) }
         })
+    }
+
+    fn importance(&self) -> Option<&'a [f32]> {
+        self.job.weights_of(self.first / self.job.shape().row_len().max(1))
     }
 
     fn values(&self) -> u64 {

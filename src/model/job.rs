@@ -106,7 +106,8 @@ impl<'a> Job<'a> {
         Job::new(name, origin, origin.ty)
     }
 
-    /// Weighs the errors of the values: a weight for each value of a row, as in [`quantize`](crate::quantize).
+    /// Weighs the errors of the values: a weight for each value of a row, as in [`quantize`](crate::quantize), for all
+    /// rows alike or for each of the matrices that the tensor stacks (experts, as the third dimension counts them).
     #[must_use]
     pub fn importance(self, weights: Option<&'a [f32]>) -> Self {
         Job { importance: weights, ..self }
@@ -143,14 +144,57 @@ impl<'a> Job<'a> {
         if self.copies() {
             return Ok(());
         }
-        let row_len = match self.importance {
-            Some(_) => in_memory(self.shape().row_len()),
-            None => Ok(self.ty.block_len()),
-        };
         // Of no rows everything is checked but their values.
-        row_len.and_then(|row_len| quantize(self.ty, &[], row_len, self.importance, &mut [])).map_err(
-            |error| Error::Write { message: format!("tensor '{}': {error}", self.name.escape_debug()) },
-        )
+        let checked = match self.importance {
+            None => quantize(self.ty, &[], self.ty.block_len(), None, &mut []),
+            Some(weights) => self.row_len_of(weights).and_then(|row_len| {
+                let mut matrices = weights.chunks(row_len.max(1));
+                matrices.try_for_each(|weights| quantize(self.ty, &[], row_len, Some(weights), &mut []))
+            }),
+        };
+        checked.map_err(|error| Error::Write {
+            message: format!("tensor '{}': {error}", self.name.escape_debug()),
+        })
+    }
+
+    /// The length of a row, of which there are weights for all rows or for those of each matrix.
+    fn row_len_of(&self, weights: &[f32]) -> Result<usize> {
+        let row_len = in_memory(self.shape().row_len())?;
+        let matrices = self.matrices();
+        if weights.len() == row_len || row_len.checked_mul(matrices) == Some(weights.len()) {
+            return Ok(row_len);
+        }
+        let each = if matrices > 1 {
+            format!(", or {matrices} times as many, for each matrix")
+        } else {
+            String::new()
+        };
+        Err(Error::Length {
+            what: "the importance, in weights,",
+            found: weights.len() as u64,
+            wanted: format!("{row_len}, a weight for each value of a row{each}"),
+        })
+    }
+
+    /// How many matrices the tensor stacks.
+    fn matrices(&self) -> usize {
+        let matrices = self.shape().dims().get(2).copied().unwrap_or(1);
+        usize::try_from(matrices).unwrap_or(usize::MAX)
+    }
+
+    /// Rows that share their weights, before the next have others: of one matrix, or all.
+    pub(super) fn rows_alike(&self) -> u64 {
+        let shape = self.shape();
+        let own = self.importance.is_some_and(|weights| weights.len() as u64 > shape.row_len());
+        if own { shape.dims().get(1).copied().unwrap_or(1) } else { shape.rows() }
+    }
+
+    /// The weights of a row.
+    pub(super) fn weights_of(&self, row: u64) -> Option<&'a [f32]> {
+        let weights = self.importance?;
+        let row_len = usize::try_from(self.shape().row_len()).ok().filter(|&row_len| row_len > 0)?;
+        let matrix = (row / self.rows_alike().max(1)) as usize % (weights.len() / row_len).max(1);
+        weights.get(matrix * row_len..(matrix + 1) * row_len)
     }
 }
 

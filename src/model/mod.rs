@@ -2,9 +2,13 @@
 
 mod convert;
 mod file_type;
+mod imatrix;
 mod in_order;
 mod job;
+mod recipe;
 
 pub use convert::{Convert, Outcome};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
+pub use imatrix::{Imatrix, ImatrixEntry};
 pub use job::{Job, Origin};
+pub use recipe::{Choice, Plan, Recipe, by_layer};
