@@ -335,3 +335,43 @@ fn an_origin_is_whole_rows_below_the_last_byte_that_can_be_counted() {
         assert!(error.contains(message), "{error}");
     }
 }
+
+/// Experts, of which each has its own weights; their matrices end within pieces, and pieces within them.
+#[test]
+fn each_matrix_of_a_stack_has_its_own_importance() {
+    for rows in [3usize, 400] {
+        let (stack, dims) = (5, [ROW as u64, rows as u64, 5]);
+        let matrix = ROW * rows;
+        let values = wave(matrix * stack);
+        let weights: Vec<f32> = (0..ROW * stack).map(|i| (i * 31 % 97) as f32).collect();
+        let mut writer = Writer::new(Vec::new());
+        writer.tensor("w", &dims, GgmlType::F32).unwrap();
+        let mut data = writer.write_header().unwrap();
+        data.write_tensor("w", bytemuck::cast_slice(&values)).unwrap();
+        let file = data.finish().unwrap();
+        let model = Gguf::parse(&file).unwrap();
+        let job = Job::new("w", Origin::of(&file, &model.tensor_info("w").unwrap()), GgmlType::Q4_K);
+
+        let convert = |job: Job<'_>| {
+            let mut writer = Writer::new(Vec::new());
+            writer.tensor("w", &dims, GgmlType::Q4_K).unwrap();
+            let mut data = writer.write_header().unwrap();
+            Convert::new().run(&[job], &mut data, go_on).map(|_| bytes(&data.finish().unwrap(), "w"))
+        };
+        let mut wanted = vec![0; values.len() / 256 * 144];
+        let matrices =
+            values.chunks(matrix).zip(weights.chunks(ROW)).zip(wanted.chunks_mut(matrix / 256 * 144));
+        for ((values, weights), out) in matrices {
+            quantize(GgmlType::Q4_K, values, ROW, Some(weights), out).unwrap();
+        }
+        assert!(convert(job.importance(Some(&weights))).unwrap() == wanted, "{rows} rows");
+        // One for all of them.
+        quantize(GgmlType::Q4_K, &values, ROW, Some(&weights[..ROW]), &mut wanted).unwrap();
+        assert!(convert(job.importance(Some(&weights[..ROW]))).unwrap() == wanted, "{rows} rows");
+        let error = convert(job.importance(Some(&weights[..2 * ROW]))).unwrap_err().to_string();
+        assert!(
+            error.contains("must be 768, a weight for each value of a row, or 5 times as many"),
+            "{error}"
+        );
+    }
+}

@@ -9,11 +9,14 @@ The models are the one given, as F16, and small ones that reach the rules which 
 heads that share their values, rows that are not whole blocks. With and without an importance matrix. The table at the
 end says for each recipe on how many models the files were the same, and on how many both programs refused. Then both
 quantize the model given three times in turn; the times are printed, not judged.
+
+`--golden FILE` writes what llama.cpp made of some of the small models: tests/golden/recipes.txt.
 """
 
 import argparse
 import ctypes
 import filecmp
+import itertools
 import os
 import pathlib
 import statistics
@@ -289,6 +292,25 @@ def difference(ours, theirs):
     return "something else than the tensors"
 
 
+# Models whose types are kept as golden ones: M and T lines say what they are, R lines what a recipe made of them.
+GOLDEN = ["shared values, odd rows", "8 experts", "falcon"]
+
+
+def described(path):
+    reader = GGUFReader(path)
+    arch = reader.fields["general.architecture"].contents()
+    keys = ["block_count", "attention.head_count", "attention.head_count_kv", "expert_count"]
+    fields = [reader.fields.get(f"{arch}.{key}") for key in keys]
+    yield " ".join(["M", arch, *(str(field.contents() if field else 0) for field in fields)])
+    for tensor in reader.tensors:
+        yield " ".join(["T", tensor.name, tensor.tensor_type.name, *map(str, tensor.shape)])
+
+
+def types_in_runs(path):
+    types = [tensor.tensor_type.name for tensor in GGUFReader(path).tensors]
+    return " ".join(f"{name}*{sum(1 for _ in run)}" for name, run in itertools.groupby(types))
+
+
 class Both:
     """The two programs, and where they write."""
 
@@ -328,6 +350,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--all", action="store_true", help="every recipe on the model given")
+    parser.add_argument("--golden", type=pathlib.Path)
     parser.add_argument("model")
     args = parser.parse_args()
     both = Both(args.examples, args.work, args.threads)
@@ -347,7 +370,7 @@ def main():
         write_imatrix(imatrices[name], path, rng)
 
     print(f"\n{'recipe':10} {'same':>5} {'refused':>8}  with importance: {'same':>5} {'refused':>8}  tensors of the model given, s: ours, llama.cpp")
-    total = 0
+    total, golden = 0, {name: list(described(sources[name])) for name in GOLDEN}
     for recipe in RECIPES:
         counts, times = {False: [0, 0], True: [0, 0]}, ""
         for name, source in sources.items():
@@ -356,6 +379,8 @@ def main():
             for imatrix in (None, imatrices[name]):
                 verdict, ours, theirs = both.compare(source, recipe, imatrix)
                 counts[bool(imatrix)][verdict == "refused"] += 1
+                if name in golden and verdict == "same":
+                    golden[name].append(f"R {recipe} {'+' if imatrix else '-'} {types_in_runs(both.theirs)}")
                 if source == large and ours is not None:
                     tensors = GGUFReader(both.ours).tensors
                     types = {tensor.tensor_type for tensor in tensors}
@@ -363,6 +388,9 @@ def main():
         total += sum(map(sum, counts.values()))
         print(f"{recipe:10} {counts[False][0]:5} {counts[False][1]:8}  {'':16} {counts[True][0]:5} {counts[True][1]:8}{times}")
     print(f"{total} runs of each program; no file differed in a byte.")
+
+    if args.golden:
+        args.golden.write_text("".join(f"{line}\n" for lines in golden.values() for line in lines))
 
     print(f"\nQ4_K_M of the model given, {args.threads} threads, medians of three in turn:")
     for what, imatrix in (("without importance", None), ("with importance", imatrices["the model given"])):

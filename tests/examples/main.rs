@@ -5,6 +5,7 @@
 mod common;
 mod convert;
 mod inspect;
+mod quantize;
 mod support;
 
 use common::raw::Raw;
@@ -18,7 +19,7 @@ fn the_sample_is_shown_without_an_argument() {
     assert!(text.contains("(64 strings)"), "{text}");
     assert_eq!(works("inspect", &["--key", "llama.block_count"]), "2\n");
     assert!(works("inspect", &["--check"]).contains("Check: no NaN and no infinity in 20 tensors"));
-    for name in ["inspect", "convert"] {
+    for name in ["inspect", "convert", "quantize", "imatrix"] {
         assert!(works(name, &["--help"]).contains("Usage"));
     }
 }
