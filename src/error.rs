@@ -357,7 +357,7 @@ pub enum ShardProblem {
              its name must end with '-00001-of-{count:05}.gguf'"
     )]
     Name { count: u16 },
-    #[error("the file is number {no} of {count}, counted from 0; open the first, number 0")]
+    #[error("this is shard {} of {count} (its key 'split.no' is {no}); open the first", u32::from(*no) + 1)]
     NotFirst { no: u16, count: u16 },
     #[error("the shard has no key '{key}'")]
     MissingKey { key: &'static str },
@@ -384,5 +384,5 @@ pub enum ShardProblem {
 }
 
 fn also(others: &str) -> String {
-    if others.is_empty() { String::new() } else { format!(", and so are those with the numbers {others}") }
+    if others.is_empty() { String::new() } else { format!("; others missing: {others}") }
 }
