@@ -73,7 +73,8 @@ fn size(text: &str) -> Result<u64, String> {
 
 fn split(args: Args) -> Result<String> {
     let prefix = args.prefix.as_os_str();
-    if prefix.is_empty() || args.prefix.file_name().is_none() || prefix.as_encoded_bytes().ends_with(b"/") {
+    let is_folder = prefix.to_string_lossy().ends_with(std::path::is_separator);
+    if is_folder || args.prefix.file_name().is_none() {
         bail!("the prefix '{}' must end with the start of a name, not with a folder", args.prefix.display());
     }
     let work = Work::begin(&args.prefix)?;

@@ -495,17 +495,21 @@ fn shards_that_cannot_be_are_refused_and_leave_the_writer_as_it_was() {
     assert_eq!(format!("{:?}", file.metadata()), r#"{"a": U8(1)}"#);
 }
 
-/// A set of two under these names, whole and waiting.
-fn staged(folder: &Path, content: i8) -> Vec<Staged> {
-    let paths = ShardPaths::new(folder.join("m"), 2);
+/// A set whose files are whole and wait.
+fn staged(folder: &Path, count: u16, content: i8) -> Vec<Staged> {
+    let paths = ShardPaths::new(folder.join("m"), count);
     let stage = |no: u16| {
         let mut writer = Writer::create(paths.path(no)).unwrap();
-        writer.shard(no, 2, 2).unwrap().tensor(&format!("t{no}"), &[32], GgmlType::I8).unwrap();
+        writer
+            .shard(no, count, count.into())
+            .unwrap()
+            .tensor(&format!("t{no}"), &[32], GgmlType::I8)
+            .unwrap();
         let mut data = writer.write_header().unwrap();
         data.write_tensor(&format!("t{no}"), &[content as u8; 32]).unwrap();
         data.stage().unwrap()
     };
-    vec![stage(0), stage(1)]
+    (0..count).map(stage).collect()
 }
 
 fn content(folder: &Path) -> Vec<u8> {
@@ -517,41 +521,45 @@ fn content(folder: &Path) -> Vec<u8> {
 fn a_set_appears_as_a_whole() {
     let (folder, _) = Folder::of(&[]);
     let path = folder.0.path();
-    let waiting = staged(path, 1);
+    let waiting = staged(path, 2, 1);
     assert!(folder.names().iter().all(|name| name.ends_with(".tmp")), "{:?}", folder.names());
     drop(waiting);
     assert!(folder.names().is_empty());
 
     for generation in [2, 3] {
-        let waiting = staged(path, generation);
+        let waiting = staged(path, 2, generation);
         assert_eq!(folder.names().iter().filter(|name| name.ends_with(".tmp")).count(), 2);
         Staged::commit_all(waiting).unwrap();
         assert_eq!(folder.names(), ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
         assert_eq!(content(path), [generation as u8; 2]);
     }
     // Given up, what is there stays.
-    drop(staged(path, 4));
+    drop(staged(path, 2, 4));
     assert_eq!(content(path), [3, 3]);
     Staged::commit_all([]).unwrap();
 }
 
 #[test]
 fn a_set_of_which_one_cannot_be_placed_is_not_there_at_all() {
-    let (folder, _) = Folder::of(&[]);
-    let path = folder.0.path();
-    // The second, which comes before the first, is put into its place and taken back.
-    let waiting = staged(path, 1);
-    fs::create_dir(path.join("m-00001-of-00002.gguf")).unwrap();
-    let error = Staged::commit_all(waiting).unwrap_err().to_string();
-    assert!(error.contains("m-00001-of-00002.gguf"), "{error}");
-    assert_eq!(folder.names(), ["m-00001-of-00002.gguf"]);
-    fs::remove_dir(path.join("m-00001-of-00002.gguf")).unwrap();
-
-    let waiting = staged(path, 1);
-    fs::create_dir(path.join("m-00002-of-00002.gguf")).unwrap();
-    let error = Staged::commit_all(waiting).unwrap_err().to_string();
-    assert!(error.contains("m-00002-of-00002.gguf"), "{error}");
-    assert_eq!(folder.names(), ["m-00002-of-00002.gguf"]);
+    let names: [String; 3] = std::array::from_fn(|no| format!("m-0000{}-of-00003.gguf", no + 1));
+    for (blocked, name) in names.iter().enumerate() {
+        for old in [false, true] {
+            let (folder, _) = Folder::of(&[]);
+            let path = folder.0.path();
+            let old = names.iter().enumerate().filter(|(no, _)| old && *no != blocked);
+            old.for_each(|(_, name)| fs::write(path.join(name), "old").unwrap());
+            let waiting = staged(path, 3, 1);
+            // Where a folder has come in between, no file can be put.
+            fs::create_dir(path.join(name)).unwrap();
+            let error = Staged::commit_all(waiting).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+            // No new shard is there, and none that could be opened with an old one's name.
+            for other in names.iter().filter(|other| *other != name) {
+                assert!(!fs::read(path.join(other)).is_ok_and(|bytes| bytes.starts_with(b"GGUF")), "{other}");
+            }
+            assert!(folder.names().iter().all(|name| !name.ends_with(".tmp")), "{:?}", folder.names());
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod common;
 mod convert;
 mod inspect;
 mod quantize;
+mod shards;
 mod support;
 
 use common::raw::Raw;
