@@ -209,6 +209,9 @@ fn shards_that_do_not_belong_together_are_named() {
             }
         }
     }
+    // The name is the one that is there twice.
+    let (_, problem) = refused(set(&[shard(0, 2, 4, &["a", "b"]), shard(1, 2, 4, &["c", "b"])]));
+    assert_eq!(problem.to_string(), "tensor 'b' is in shard 0 already");
     // Who says no more than the number is believed, as by llama.cpp.
     set(&second(keyed(1, |raw| raw.key("split.no", U16).u16(1)))).unwrap();
     // One too few; none at all.

@@ -64,11 +64,14 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     /// llama.cpp. Files are opened one after the other, and none after the first that does not fit.
     ///
     /// ```no_run
-    /// use gguf_codec::{Gguf, ShardedGguf};
+    /// use gguf_codec::{Error, Gguf, ShardedGguf};
+    /// use std::fs::File;
     ///
-    /// // Headers only.
+    /// // The headers alone.
     /// let model = ShardedGguf::open_with("llama-00001-of-00003.gguf", |path| {
-    ///     Gguf::read_header(std::fs::File::open(path).expect("readable"))
+    ///     let action = || format!("open '{}'", path.display());
+    ///     let file = File::open(path).map_err(|error| Error::Io { action: action(), error })?;
+    ///     Gguf::read_header(file)
     /// })?;
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
