@@ -5,6 +5,7 @@
 mod common;
 mod convert;
 mod inspect;
+mod parts;
 mod quantize;
 mod shards;
 mod support;
