@@ -13,14 +13,17 @@ mod statistics;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use alternatives::Alternatives;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
-use gguf_codec::{ArrayRef, Error, FileType, GgmlType, Gguf, TensorInfo, ValueRef, ValueType};
+use gguf_codec::{
+    ArrayRef, Error, FileType, GgmlType, Gguf, Mapped, ShardProblem, ShardedGguf, TensorInfo, ValueRef,
+    ValueType,
+};
 use numbers::{counted, grouped};
 use serde_json::{Value as Json, json};
 use statistics::Statistics;
@@ -28,7 +31,7 @@ use statistics::Statistics;
 /// A miniature model, so that there is something to see without a file.
 const SAMPLE: &[u8] = include_bytes!("sample.gguf");
 
-/// Looks into a GGUF file: header, metadata, tensors, totals.
+/// Looks into a GGUF file: header, metadata, tensors, totals. The first shard of a model stands for all of it.
 #[derive(Parser)]
 #[command(name = "inspect", version)]
 struct Args {
@@ -51,15 +54,23 @@ struct Args {
 fn main() -> ExitCode {
     cli::main(|args: Args| match &args.file {
         Some(path) => {
-            let model = Gguf::open(path).map_err(|error| cli::about(path, error))?;
+            let model = open(path).map_err(|error| cli::about(path, error))?;
             inspect(&model, &path.display().to_string(), &args)
                 .with_context(|| format!("'{}'", path.display()))
         }
-        None => inspect(&Gguf::parse(SAMPLE)?, "the sample model", &args),
+        None => inspect(&Gguf::parse(SAMPLE)?.into(), "the sample model", &args),
     })
 }
 
-fn inspect<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str, args: &Args) -> Result<String> {
+/// The whole model by its first shard or only file; another shard alone.
+fn open(path: &Path) -> Result<ShardedGguf<Mapped>, Error> {
+    match ShardedGguf::open(path) {
+        Err(Error::Shard { problem: ShardProblem::NotFirst { .. }, .. }) => Gguf::open(path).map(Into::into),
+        opened => opened,
+    }
+}
+
+fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> Result<String> {
     if let Some(key) = &args.key {
         let value: ValueRef<'_> = model.metadata().get(key)?;
         return Ok(if args.json { pretty(&to_json(value, usize::MAX)) } else { whole_value(value) });
@@ -125,7 +136,7 @@ impl Total {
     }
 }
 
-fn totals<B: AsRef<[u8]>>(model: &Gguf<B>) -> (Total, BTreeMap<GgmlType, Total>) {
+fn totals<B: AsRef<[u8]>>(model: &ShardedGguf<B>) -> (Total, BTreeMap<GgmlType, Total>) {
     let (mut all, mut by_type) = (Total::default(), BTreeMap::<_, Total>::new());
     for tensor in model.tensors() {
         all.add(&tensor);
@@ -134,34 +145,43 @@ fn totals<B: AsRef<[u8]>>(model: &Gguf<B>) -> (Total, BTreeMap<GgmlType, Total>)
     (all, by_type)
 }
 
-fn summary_json<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str) -> Json {
+fn summary_json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str) -> Json {
     let metadata: serde_json::Map<_, _> =
         model.metadata().iter().map(|(key, value)| (key.to_owned(), to_json(value, 8))).collect();
     let tensors: Vec<_> = model
         .tensors()
         .map(|tensor| {
-            json!({ "name": tensor.name(), "type": tensor.ggml_type().name(), "shape": tensor.shape().dims(),
-                "file_offset": tensor.file_offset(), "bytes": tensor.byte_len() })
+            let mut json = json!({ "name": tensor.name(), "type": tensor.ggml_type().name(),
+                "shape": tensor.shape().dims(), "file_offset": tensor.file_offset(), "bytes": tensor.byte_len() });
+            if let Some(shard) = model.shard_of(tensor.name()).ok().filter(|_| model.shards().len() > 1) {
+                json["shard"] = json!(shard);
+            }
+            json
         })
         .collect();
     let (all, by_type) = totals(model);
     let by_type: serde_json::Map<_, _> =
         by_type.into_iter().map(|(ty, total)| (ty.name().to_owned(), total.json())).collect();
-    json!({ "file": title, "version": model.version(),
-        "byte_order": format!("{:?}", model.byte_order()).to_lowercase(), "alignment": model.alignment(),
-        "header_bytes": model.header_len(), "data_offset": model.data_offset(), "metadata": metadata,
+    let first = model.first();
+    json!({ "file": title, "shards": model.shards().len(), "version": first.version(),
+        "byte_order": format!("{:?}", first.byte_order()).to_lowercase(), "alignment": first.alignment(),
+        "header_bytes": first.header_len(), "data_offset": first.data_offset(), "metadata": metadata,
         "tensors": tensors, "totals": all.json(), "by_type": by_type })
 }
 
-fn summary_text<B: AsRef<[u8]>>(model: &Gguf<B>, title: &str) -> Result<String> {
+fn summary_text<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str) -> Result<String> {
+    let first = model.first();
     let mut text = format!(
         "{}: GGUF version {}, {:?}-endian, alignment {}, header of {} bytes\n",
         cli::printable(title),
-        model.version(),
-        model.byte_order(),
-        model.alignment(),
-        grouped(model.header_len())
+        first.version(),
+        first.byte_order(),
+        first.alignment(),
+        grouped(first.header_len())
     );
+    if let shards @ 2.. = model.shards().len() {
+        writeln!(text, "The first of {} shards, opened as one model", grouped(shards as u64))?;
+    }
 
     let mut table = new_table(&["key", "value"]);
     for (key, value) in model.metadata() {
@@ -271,7 +291,7 @@ fn whole_value(value: ValueRef<'_>) -> String {
 }
 
 /// Fails with the first block that is not valid, and says how many tensors have any.
-fn check<B: AsRef<[u8]>>(model: &Gguf<B>) -> Result<()> {
+fn check<B: AsRef<[u8]>>(model: &ShardedGguf<B>) -> Result<()> {
     let mut bad = Vec::new();
     for info in model.tensors() {
         let tensor = info.tensor()?;

@@ -12,13 +12,13 @@ mod work;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use gguf_codec::model::{Choice, Convert, Imatrix, Job, Origin, Plan, Recipe, by_layer};
-use gguf_codec::{GgmlType, Gguf, QUANTIZATION_VERSION, TensorInfo, Writer};
+use gguf_codec::model::{Choice, Convert, Imatrix, Job, Origin, Part, Plan, Recipe, by_layer};
+use gguf_codec::{GgmlType, QUANTIZATION_VERSION, ShardedGguf, TensorInfo, Writer};
 use names::Names;
 use numbers::{counted, grouped};
 use regex_lite::Regex;
@@ -28,7 +28,8 @@ use work::Work;
 /// Quantizes a GGUF model by a recipe: the types and bytes are those of llama.cpp's `quantize`.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
-/// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
+/// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded: give the
+/// first of its files.
 #[derive(Parser)]
 #[command(name = "quantize", version)]
 struct Args {
@@ -62,6 +63,10 @@ struct Args {
     /// Quantize again what is quantized already, which loses more than quantizing the original
     #[arg(long)]
     allow_requantize: bool,
+    /// Make one of N parts, as one of N machines: shard k of N, named after OUT. `merge` makes of the shards what one
+    /// machine would have made
+    #[arg(long, value_name = "k/N")]
+    part: Option<Part>,
     /// Only show what would become of each tensor
     #[arg(long)]
     dry_run: bool,
@@ -93,20 +98,25 @@ impl Task<'_> {
 }
 
 fn quantize(args: Args) -> Result<String> {
-    let work = Work::begin(&args.output)?;
-    let model = Gguf::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let file = File::open(&args.input).with_context(|| format!("cannot open '{}'", args.input.display()))?;
+    let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
+    let work = Work::begin(&output)?;
+    let model = ShardedGguf::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    let open = |path: &PathBuf| File::open(path).with_context(|| format!("cannot open '{}'", path.display()));
+    let files = model.paths().iter().map(open).collect::<Result<Vec<_>>>()?;
     let imatrix = args.imatrix.as_ref().map(|path| {
         Imatrix::read(path).map_err(|error| cli::about(path, error)).map(|imatrix| (path, imatrix))
     });
     let imatrix = imatrix.transpose()?;
     let tasks = plan(&args, &model, imatrix.as_ref().map(|(_, imatrix)| imatrix))?;
+    let jobs = tasks.iter().map(|task| {
+        let name = task.tensor.name();
+        let origin = Origin::of(&files[model.shard_of(name)?], &task.tensor);
+        Ok(Job::new(name, origin, task.choice.ty).importance(task.weights.as_deref()))
+    });
+    let jobs = jobs.collect::<Result<Vec<_>>>()?;
 
-    let mut writer = Writer::create(&args.output)?;
-    writer.copy_metadata_from(&model)?;
-    for key in ["split.no", "split.count", "split.tensors.count"] {
-        writer.remove(key);
-    }
+    let mut writer = Writer::create(&output)?;
+    writer.copy_sharded_metadata_from(&model)?;
     // At the end, where llama.cpp has them.
     for (key, value) in [
         ("general.quantization_version", QUANTIZATION_VERSION),
@@ -123,20 +133,18 @@ fn quantize(args: Args) -> Result<String> {
         writer.metadata("quantize.imatrix.entries_count", imatrix.entries().len() as u32)?;
         writer.metadata("quantize.imatrix.chunks_count", imatrix.chunk_count)?;
     }
-    let jobs: Vec<_> = tasks
-        .iter()
-        .map(|task| {
-            let origin = Origin::of(&file, &task.tensor);
-            Job::new(task.tensor.name(), origin, task.choice.ty).importance(task.weights.as_deref())
-        })
-        .collect();
-    for job in &jobs {
+    let range = args.part.map_or(0..jobs.len(), |part| part.jobs(&jobs));
+    if let Some(part) = args.part {
+        writer.shard(part.no(), part.count(), jobs.len())?;
+    }
+    let (tasks, jobs) = (&tasks[range.clone()], &jobs[range]);
+    for job in jobs {
         writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     let output_bytes = writer.file_len()?;
     if !args.dry_run {
         let mut writer = writer.write_header()?;
-        let outcomes = work.run(Convert::new(), &jobs, &mut writer)?;
+        let outcomes = work.run(Convert::new(), jobs, &mut writer)?;
         for (job, outcome) in jobs.iter().zip(outcomes) {
             let (name, ty) = (job.name(), job.ggml_type());
             let blocks = counted(outcome.overflowed, if ty.is_quantized() { "block" } else { "value" });
@@ -144,13 +152,17 @@ fn quantize(args: Args) -> Result<String> {
         }
         writer.finish()?;
     }
-    Ok(if args.json { report(&args, &tasks, output_bytes) } else { summary(&args, &tasks, output_bytes)? })
+    Ok(if args.json {
+        report(&args, tasks, output_bytes)
+    } else {
+        summary(&args, &output, tasks, output_bytes)?
+    })
 }
 
 /// What becomes of each tensor, in the order in which llama.cpp writes them.
 fn plan<'a, B: AsRef<[u8]>>(
     args: &Args,
-    model: &'a Gguf<B>,
+    model: &'a ShardedGguf<B>,
     imatrix: Option<&Imatrix>,
 ) -> Result<Vec<Task<'a>>> {
     let mut tensors: Vec<_> = model.tensors().collect();
@@ -213,7 +225,7 @@ fn bits_per_weight(tasks: &[Task<'_>]) -> f64 {
     8.0 * bytes.sum::<u64>() as f64 / values.max(1) as f64
 }
 
-fn summary(args: &Args, tasks: &[Task<'_>], output_bytes: u64) -> Result<String> {
+fn summary(args: &Args, output: &Path, tasks: &[Task<'_>], output_bytes: u64) -> Result<String> {
     let mut by_type: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut fallen: BTreeMap<String, Names> = BTreeMap::new();
     for task in tasks {
@@ -226,7 +238,7 @@ fn summary(args: &Args, tasks: &[Task<'_>], output_bytes: u64) -> Result<String>
         }
     }
     let verb = if args.dry_run { "would be" } else { "is" };
-    let mut text = cli::printable(&format!("{} {verb} {}", args.output.display(), args.recipe));
+    let mut text = cli::printable(&format!("{} {verb} {}", output.display(), args.recipe));
     writeln!(text, ": {:.2} bits per weight", bits_per_weight(tasks))?;
     for (ty, (count, bytes)) in by_type {
         writeln!(text, "  {ty}: {}, {} bytes", counted(count, "tensor"), grouped(bytes))?;
@@ -236,9 +248,9 @@ fn summary(args: &Args, tasks: &[Task<'_>], output_bytes: u64) -> Result<String>
     }
     writeln!(
         text,
-        "{} bytes, from {}",
+        "{} bytes, from {} of tensors",
         grouped(output_bytes),
-        grouped(std::fs::metadata(&args.input)?.len())
+        grouped(tasks.iter().map(|task| task.tensor.byte_len()).sum())
     )?;
     Ok(text)
 }

@@ -51,6 +51,15 @@ pub enum Error {
         limit: u64,
     },
 
+    /// A file is not the shard of a model that it should be.
+    #[error("{shard}: {problem}")]
+    Shard {
+        /// The file's path in quotes, or its number, from 0.
+        shard: String,
+        /// What is wrong with it.
+        problem: ShardProblem,
+    },
+
     /// The metadata has no such key.
     #[error("the metadata has no key '{key}'")]
     MissingKey {
@@ -332,4 +341,48 @@ pub enum Problem {
     Offset { found: u64, expected: u64 },
     #[error("the tensor's data ends at byte {end}, and the file at {file_len}")]
     DataBeyondEnd { end: u64, file_len: u64 },
+}
+
+/// Why a file is not the shard of a model that it should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each message says what its fields are")]
+pub enum ShardProblem {
+    #[error("the shard is missing{}", also(others))]
+    Missing { others: String },
+    #[error("{0}")]
+    File(Box<Error>),
+    #[error(
+        "the file is one of {count} by its key 'split.count', and is not named like the first of them: \
+             its name must end with '-00001-of-{count:05}.gguf'"
+    )]
+    Name { count: u16 },
+    #[error("this is shard {} of {count} (its key 'split.no' is {no}); open the first", u32::from(*no) + 1)]
+    NotFirst { no: u16, count: u16 },
+    #[error("the shard has no key '{key}'")]
+    MissingKey { key: &'static str },
+    #[error("key '{key}' is {found}, and must be {wanted}")]
+    Key { key: &'static str, found: i64, wanted: i64 },
+    #[error("key '{key}' is of type {found}, and must be {wanted}")]
+    KeyType { key: &'static str, found: &'static str, wanted: &'static str },
+    #[error("key 'split.tensors.count' is {tensors}, and cannot be negative")]
+    Negative { tensors: i32 },
+    #[error("there is one shard too many: by the first one's key 'split.count' there are {count}")]
+    Surplus { count: u16 },
+    #[error(
+        "with this shard there are {found} tensors, and by the key 'split.tensors.count' there are {total} in all"
+    )]
+    Tensors { found: u64, total: i32 },
+    #[error("tensor '{}' is in {first} already", name.escape_debug())]
+    DuplicateTensor { name: String, first: String },
+    #[error("the shard is in the other byte order than the first")]
+    ByteOrder,
+    #[error("'general.architecture' is {found}, and the first shard's is {wanted}")]
+    Architecture { found: String, wanted: String },
+    #[error("there is no memory for an index of {found} tensors")]
+    TooMany { found: u64 },
+}
+
+fn also(others: &str) -> String {
+    if others.is_empty() { String::new() } else { format!("; others missing: {others}") }
 }

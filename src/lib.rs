@@ -70,10 +70,10 @@ pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_me
 pub use container::Mapped;
 pub use container::{
     Array, ArrayIter, ArrayIterAs, ArrayRef, AtomicFile, DataWriter, Element, FromValue, Gguf, GgufOptions,
-    HeaderParser, Metadata, MetadataIter, Progress, ReadAt, Sink, TensorInfo, TensorIter, TensorWriter,
-    Value, ValueRef, ValueType, Writer,
+    HeaderParser, Metadata, MetadataIter, Progress, ReadAt, ShardPaths, ShardPlan, ShardedGguf,
+    ShardedTensors, Sink, Staged, TensorInfo, TensorIter, TensorWriter, Value, ValueRef, ValueType, Writer,
 };
-pub use error::{Error, Place, Problem, Result};
+pub use error::{Error, Place, Problem, Result, ShardProblem};
 pub use ggml_type::GgmlType;
 pub use limits::Limits;
 pub use model::{FileType, QUANTIZATION_VERSION};

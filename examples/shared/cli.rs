@@ -63,6 +63,11 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// The error, with the file that it is about where it does not say that itself.
 pub(crate) fn about(path: &Path, error: gguf_codec::Error) -> anyhow::Error {
+    let names_a_file = matches!(error, gguf_codec::Error::Shard { .. });
     let (shown, error) = (path.display().to_string(), anyhow::Error::from(error));
-    if error.to_string().contains(&shown) { error } else { error.context(format!("'{shown}'")) }
+    if names_a_file || error.to_string().contains(&shown) {
+        error
+    } else {
+        error.context(format!("'{shown}'"))
+    }
 }

@@ -1,4 +1,4 @@
-//! [`AtomicFile`]: a file that appears whole or not at all.
+//! [`AtomicFile`]: a file that appears whole or not at all; and [`Staged`], several of them.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -54,6 +54,18 @@ impl AtomicFile {
     }
 }
 
+impl AtomicFile {
+    /// Syncs before any rename: the other way round, a crash can leave the name pointing at an empty file.
+    pub(super) fn stage(self) -> Result<Staged> {
+        let AtomicFile { file, temporary, target, shown } = self;
+        let failed = |what: &str, error| Error::io(format!("{what} '{}'", shown.display()), error);
+        let file = file.into_inner().map_err(|error| failed("write", error.into_error()))?;
+        file.sync_all().map_err(|error| failed("sync", error))?;
+        drop(file);
+        Ok(Staged { temporary, target, shown })
+    }
+}
+
 impl Sealed for AtomicFile {}
 
 impl Sink for AtomicFile {
@@ -67,14 +79,75 @@ impl Sink for AtomicFile {
         format!("write '{}'", self.shown.display())
     }
 
-    /// Syncs before the rename: the other way round, a crash can leave the name pointing at an empty file.
     fn complete(self) -> Result<()> {
-        let failed = |what: &str, error| Error::io(format!("{what} '{}'", self.shown.display()), error);
-        let file = self.file.into_inner().map_err(|error| failed("write", error.into_error()))?;
-        file.sync_all().map_err(|error| failed("sync", error))?;
-        drop(file);
-        self.temporary.rename_to(&self.target).map_err(|error| failed("put the finished file at", error))?;
-        sync_folder(&self.target).map_err(|error| failed("sync the folder of", error))
+        Staged::commit_all([self.stage()?])
+    }
+}
+
+/// A file that is whole and on the disk, under its temporary name: what
+/// [`DataWriter::stage`](crate::DataWriter::stage) gives. It waits to be moved to its place with others, and is removed
+/// when it is dropped.
+#[derive(Debug)]
+#[must_use = "the file is removed unless it is committed"]
+pub struct Staged {
+    temporary: Temporary,
+    target: PathBuf,
+    shown: PathBuf,
+}
+
+impl Staged {
+    /// Moves the files of a set to their places. The first is the one that readers begin with, such as a model's first
+    /// shard: it comes last, and an old one is removed before the others come, so that a set that is partly old and partly
+    /// new cannot be opened.
+    ///
+    /// A crash between two renames leaves no first file, and the new ones partly under their temporary names; the data is
+    /// all there. One file alone is replaced in one step.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a file cannot be put at its place. Those that were put there before are removed again, the others
+    /// are removed as on a drop, and what was replaced is gone.
+    pub fn commit_all(files: impl IntoIterator<Item = Staged>) -> Result<()> {
+        let mut files = files.into_iter();
+        let Some(first) = files.next() else { return Ok(()) };
+        let mut placed = Placed(Vec::new());
+        let mut others = files.peekable();
+        if others.peek().is_some() {
+            match fs::remove_file(&first.target) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("replace '{}'", first.shown.display()), error));
+                }
+                _ => {}
+            }
+        }
+        for file in others.chain([first]) {
+            let failed = |what: &str, error| Error::io(format!("{what} '{}'", file.shown.display()), error);
+            let moved = file.temporary.rename_to(&file.target);
+            moved.map_err(|error| failed("put the finished file at", error))?;
+            placed.0.push((file.target, file.shown));
+        }
+        // They are in their places: nothing is taken back from here on.
+        let placed = std::mem::take(&mut placed.0);
+        let mut synced = None;
+        for (target, shown) in &placed {
+            if synced != Some(target.parent()) {
+                let failed = |error| Error::io(format!("sync the folder of '{}'", shown.display()), error);
+                sync_folder(target).map_err(failed)?;
+                synced = Some(target.parent());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Files that were put in their places, and are removed there when this is dropped.
+struct Placed(Vec<(PathBuf, PathBuf)>);
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        for (target, _) in &self.0 {
+            // Nobody is left to tell.
+            let _ = fs::remove_file(target);
+        }
     }
 }
 

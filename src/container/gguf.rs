@@ -103,6 +103,11 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         Gguf { bytes, start: 0, header, whole: false }
     }
 
+    /// The name of the tensor at this position; nothing where there is none.
+    pub(super) fn tensor_name(&self, index: usize) -> &[u8] {
+        self.header.name_bytes(self.gguf(), index)
+    }
+
     /// All bytes from the start of the GGUF. `AsRef` may answer differently than when it was parsed, so
     /// nothing is taken for granted about them.
     fn gguf(&self) -> &[u8] {

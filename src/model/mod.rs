@@ -5,10 +5,12 @@ mod file_type;
 mod imatrix;
 mod in_order;
 mod job;
+mod part;
 mod recipe;
 
 pub use convert::{Convert, Outcome};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 pub use imatrix::{Imatrix, ImatrixEntry};
 pub use job::{Job, Origin};
+pub use part::Part;
 pub use recipe::{Choice, Plan, Recipe, by_layer};

@@ -5,7 +5,9 @@
 mod common;
 mod convert;
 mod inspect;
+mod parts;
 mod quantize;
+mod shards;
 mod support;
 
 use common::raw::Raw;

@@ -11,6 +11,7 @@ use crate::codec::par_quantize as quantize;
 #[cfg(not(feature = "rayon"))]
 use crate::codec::quantize;
 use crate::codec::{BlockFormat, swap_byte_order};
+use crate::container::atomic::{AtomicFile, Staged};
 use crate::container::layout::{FinalPadding, align_up};
 use crate::error::{Error, Result};
 use crate::{GgmlType, Tensor};
@@ -128,6 +129,11 @@ impl<S: Sink> DataWriter<S> {
     /// [`Writer::create`](crate::Writer::create) was to replace is then still there, and whole; only an error at
     /// syncing the folder comes after it was replaced.
     pub fn finish(self) -> Result<S::Output> {
+        self.check_whole()?;
+        self.sink.complete()
+    }
+
+    fn check_whole(&self) -> Result<()> {
         self.check_between_tensors()?;
         if let Some(missing) = self.tensors.get(self.next) {
             let (name, left) = (missing.name.escape_debug(), self.tensors.len() - self.next);
@@ -136,7 +142,7 @@ impl<S: Sink> DataWriter<S> {
                 self.tensors.len()
             )));
         }
-        self.sink.complete()
+        Ok(())
     }
 
     fn check_not_broken(&self) -> Result<()> {
@@ -200,6 +206,18 @@ impl<S: Sink> DataWriter<S> {
                 (Some(_), _) => format!("tensor '{shown}' is written already"),
             })),
         }
+    }
+}
+
+impl DataWriter<AtomicFile> {
+    /// Ends the file but leaves it under its temporary name, synced to the disk, so that it can be moved to its place
+    /// together with others: see [`Staged::commit_all`].
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn stage(self) -> Result<Staged> {
+        self.check_whole()?;
+        self.sink.stage()
     }
 }
 

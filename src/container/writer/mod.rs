@@ -4,6 +4,7 @@
 mod copy;
 mod data;
 mod header;
+mod shard;
 mod sink;
 #[cfg(test)]
 mod tests;
