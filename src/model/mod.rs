@@ -2,13 +2,17 @@
 
 mod convert;
 mod file_type;
+#[cfg(feature = "safetensors")]
+pub mod hf;
 mod imatrix;
 mod in_order;
 mod job;
 mod recipe;
+mod target;
 
 pub use convert::{Convert, Outcome};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 pub use imatrix::{Imatrix, ImatrixEntry};
 pub use job::{Job, Origin};
 pub use recipe::{Choice, Plan, Recipe, by_layer};
+pub use target::Target;
