@@ -114,7 +114,10 @@ impl Checkpoint {
                     ));
                 }
                 None => {
-                    return wrong(format!("tensor '{}' of '{file}' is not in the index", name.escape_debug()));
+                    return wrong(format!(
+                        "tensor '{}' of '{file}' is not in the index",
+                        name.escape_debug()
+                    ));
                 }
             }
         }

@@ -247,8 +247,8 @@ pub(super) fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
     } else {
         shape.iter().try_fold(1u64, |product, &extent| product.checked_mul(extent))?
     };
-    let bits = elements.checked_mul(dtype.bits())?;
-    bits.is_multiple_of(8).then_some(bits / 8)
+    let bits = u128::from(elements) * u128::from(dtype.bits());
+    if bits.is_multiple_of(8) { u64::try_from(bits / 8).ok() } else { None }
 }
 
 /// A shape for messages, cut where it is long.

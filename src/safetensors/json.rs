@@ -91,15 +91,15 @@ impl<'de> Visitor<'de> for Root {
             } else if std::mem::replace(&mut has_metadata, true) {
                 return Err(A::Error::custom("__metadata__ occurs twice"));
             } else {
-                parsed.metadata = map.next_value_seed(Texts)?;
+                parsed.metadata = map.next_value_seed(Texts(METADATA))?;
             }
         }
         Ok(parsed)
     }
 }
 
-/// `__metadata__`: an object of strings.
-struct Texts;
+/// An object of strings, and what it is called.
+struct Texts(&'static str);
 
 impl<'de> DeserializeSeed<'de> for Texts {
     type Value = Vec<(String, String)>;
@@ -113,7 +113,7 @@ impl<'de> Visitor<'de> for Texts {
     type Value = Vec<(String, String)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("__metadata__ to be an object of strings")
+        write!(f, "{} to be an object of strings", self.0)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -244,7 +244,7 @@ impl<'de> Visitor<'de> for WeightMap {
         let mut pairs = None;
         while let Some(key) = map.next_key::<String>()? {
             if key == "weight_map" {
-                pairs = Some(map.next_value_seed(Texts)?);
+                pairs = Some(map.next_value_seed(Texts("weight_map"))?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }

@@ -164,9 +164,11 @@ impl Family {
             None => {}
         }
         let head_dim = config.get("head_dim").map(|dim| dim.u32()).transpose()?;
-        if let Some(head_dim) = head_dim {
-            keys.u32("attention.key_length", head_dim);
-            keys.u32("attention.value_length", head_dim);
+        let per_head = width.u32()?.checked_div(heads.u32()?).ok_or_else(|| heads.wrong("must not be 0"))?;
+        // Llama's class has a default for it, and llama.cpp's converter writes that.
+        if let Some(length) = head_dim.or((self == Family::Llama).then_some(per_head)) {
+            keys.u32("attention.key_length", length);
+            keys.u32("attention.value_length", length);
         }
         if let Some(file_type) = file_type {
             keys.pairs.push(("general.file_type".to_owned(), Value::U32(file_type)));
@@ -176,8 +178,6 @@ impl Family {
                 if let Some(size) = config.get("vocab_size") {
                     keys.u32("vocab_size", size.u32()?);
                 }
-                let per_head =
-                    width.u32()?.checked_div(heads.u32()?).ok_or_else(|| heads.wrong("must not be 0"))?;
                 keys.u32("rope.dimension_count", head_dim.unwrap_or(per_head));
             }
             Family::Qwen2 => {}

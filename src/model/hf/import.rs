@@ -102,7 +102,7 @@ impl<'a> Import<'a> {
             });
         }
         for tensor in self.checkpoint.tensors() {
-            match self.renamed(tensor.info().name(), family, &built_in)? {
+            match self.renamed(tensor.info().name(), family, &built_in, !carried.is_empty())? {
                 Renamed::LeftOut => left_out.push(tensor.info().name()),
                 Renamed::To(name) => {
                     tensors.push(self.planned(tensor, name, family, &heads, !carried.is_empty())?)
@@ -113,14 +113,26 @@ impl<'a> Import<'a> {
         Ok(ImportPlan { metadata, tensors, left_out, notes })
     }
 
-    fn renamed(&self, name: &str, family: Option<Family>, built_in: &NameMap) -> Result<Renamed> {
+    fn renamed(
+        &self,
+        name: &str,
+        family: Option<Family>,
+        built_in: &NameMap,
+        carried: bool,
+    ) -> Result<Renamed> {
         if let Some(renamed) = self.names.as_ref().and_then(|names| names(name)) {
             return Ok(renamed);
         }
         let Some(family) = family else { return Ok(Renamed::To(name.to_owned())) };
-        // A GGUF's own names are taken, too.
-        let own = || built_in.to_hf(name).map(|_| Renamed::To(name.to_owned()));
-        built_in.to_gguf(&family.usual_name(name)).or_else(own).ok_or_else(|| Error::Write {
+        if carried {
+            // Only what `Export` renamed is renamed back: a GGUF may have names that no family knows.
+            let back = built_in.to_gguf(name).filter(|renamed| match renamed {
+                Renamed::To(gguf_name) => built_in.to_hf(gguf_name).as_deref() == Some(name),
+                Renamed::LeftOut => false,
+            });
+            return Ok(back.unwrap_or_else(|| Renamed::To(name.to_owned())));
+        }
+        built_in.to_gguf(&family.usual_name(name)).ok_or_else(|| Error::Write {
             message: format!(
                 "tensor '{}' has no name in the {} family; a file of names can give it one, or leave it out",
                 name.escape_debug(),
