@@ -177,7 +177,7 @@ fn a_plain_model_in_order_comes_back_to_the_byte() {
 
 #[test]
 fn blocks_become_floats_and_the_file_says_so() {
-    let gguf = small(GgmlType::Q8_0, ["blk.0.attn_q.weight", "other"]);
+    let gguf = small(GgmlType::Q8_0, ["blk.0.attn_q.weight", "other.weight"]);
     let model = Gguf::parse(&gguf).unwrap();
     for (ty, dtype, file_type) in
         [(GgmlType::F16, "F16", 1), (GgmlType::F32, "F32", 0), (GgmlType::BF16, "BF16", 32)]

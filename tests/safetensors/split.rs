@@ -71,7 +71,7 @@ fn an_index_that_lies_is_refused() {
         (r#"{"a":"/etc/passwd"}"#, &["must be the name of a file"]),
         (r#"{"a":".."}"#, &["must be the name of a file"]),
         (r#"{"a":7}"#, &[INDEX, "expected a string"]),
-        ("7", &["expected an object with a weight_map"]),
+        ("7", &["expected weight_map to be an object of strings"]),
     ] {
         refused(folder(map).path(), parts);
     }
