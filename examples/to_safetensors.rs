@@ -4,6 +4,7 @@
 mod cli;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[allow(dead_code, reason = "several files are written here")]
 #[path = "shared/work.rs"]
 mod work;
 

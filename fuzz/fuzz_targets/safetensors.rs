@@ -40,7 +40,9 @@ fn whole(file: &[u8]) {
         }
     };
     let mut writer = Writer::new(Vec::new());
-    header.metadata().for_each(|(key, value)| drop(writer.metadata(key, value)));
+    for (key, value) in header.metadata() {
+        writer.metadata(key, value);
+    }
     let mut end = header.tensors().next().map_or(file.len() as u64, |tensor| tensor.file_offset());
     for tensor in header.tensors() {
         assert_eq!(tensor.file_offset(), end);

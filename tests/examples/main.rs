@@ -6,6 +6,8 @@ mod common;
 mod convert;
 mod inspect;
 mod quantize;
+#[cfg(feature = "safetensors")]
+mod safetensors;
 mod support;
 
 use common::raw::Raw;

@@ -7,8 +7,10 @@ use std::io;
 
 use crate::container::ReadAt;
 
-/// Rows shorter than this are read a head at a time: a read for each would be slow.
+/// Rows shorter than this are read a head at a time, since a read for each would be slow,
 const SHORT_ROW_BYTES: u64 = 512;
+/// where a head is no longer than this: who makes a file says how long its heads are.
+const MAX_HEAD_BYTES: u64 = 1 << 20;
 
 /// A tensor's bytes, read from its file with the rows of each head in another order. Byte 0 is the tensor's first.
 pub(super) struct RopeRows<'a> {
@@ -42,14 +44,12 @@ impl ReadAt for RopeRows<'_> {
             let len = buffer.len().min(usize::try_from(self.row_bytes - within).unwrap_or(usize::MAX));
             let (piece, rest) = std::mem::take(&mut buffer).split_at_mut(len);
             let at = self.origin(row) * self.row_bytes + within;
-            if self.row_bytes >= SHORT_ROW_BYTES {
+            if self.row_bytes >= SHORT_ROW_BYTES || head_bytes > MAX_HEAD_BYTES {
                 self.source.fill_at(piece, self.offset + at)?;
             } else {
                 let head = at / head_bytes;
                 if gathered.0 != head {
-                    // No longer than the head, which is in the file; tensors are known to be whole there.
-                    let len = usize::try_from(head_bytes).map_err(io::Error::other)?;
-                    gathered = (head, vec![0; len]);
+                    gathered = (head, vec![0; head_bytes as usize]);
                     self.source.fill_at(&mut gathered.1, self.offset + head * head_bytes)?;
                 }
                 let start = (at - head * head_bytes) as usize;
