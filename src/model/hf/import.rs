@@ -15,6 +15,8 @@ use crate::model::{Job, QUANTIZATION_VERSION};
 use crate::safetensors::{Checkpoint, CheckpointTensor};
 use crate::{GgmlType, Shape, Sink, Value, Writer};
 
+/// Keys and values, in the order in which they are written.
+type Pairs = Vec<(String, Value)>;
 type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + 'a>;
 
 /// Plans a GGUF from safetensors files.
@@ -177,7 +179,7 @@ impl<'a> Import<'a> {
         family: Option<Family>,
         class: Option<&str>,
         tensors: &[Planned<'_>],
-    ) -> Result<(Vec<(String, Value)>, Vec<String>)> {
+    ) -> Result<(Pairs, Vec<String>)> {
         let file_type = match self.ty {
             Some(ty) => file_type_of(ty),
             None => most(tensors).and_then(file_type_of),
@@ -306,7 +308,7 @@ fn carried(checkpoint: &Checkpoint) -> Result<BTreeMap<String, Value>> {
 }
 
 /// The pairs in the order that the GGUF had them, as far as it is known.
-fn carried_in_order(mut carried: BTreeMap<String, Value>) -> Vec<(String, Value)> {
+fn carried_in_order(mut carried: BTreeMap<String, Value>) -> Pairs {
     let order = carried.remove(stored::ORDER);
     let mut pairs = Vec::new();
     if let Some(Value::Array(crate::Array::String(order))) = order {
@@ -343,7 +345,7 @@ fn size_label(parameters: u128) -> String {
 
 /// A GGUF that is planned.
 pub struct ImportPlan<'a> {
-    metadata: Vec<(String, Value)>,
+    metadata: Pairs,
     tensors: Vec<Planned<'a>>,
     left_out: Vec<&'a str>,
     notes: Vec<String>,

@@ -53,7 +53,7 @@ pub(super) fn special_tokens(description: &Description, root: &Node<'_>, out: &m
         }
         if let Some(last) = &template.last {
             if config.is_some() && eos.as_ref() != Some(last) {
-                eot = std::mem::replace(&mut eos, Some(last.clone()));
+                eot = eos.replace(last.clone());
             }
             adds_eos = Some(true);
         }
