@@ -8,6 +8,8 @@ mod errors;
 mod names;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/types.rs"]
+mod types;
 #[path = "shared/work.rs"]
 mod work;
 
@@ -18,8 +20,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use clap::builder::PossibleValuesParser;
-use clap::builder::TypedValueParser;
 use gguf_codec::model::{Convert, Job, Origin, Outcome};
 use gguf_codec::{FileType, GgmlType, Gguf, QUANTIZATION_VERSION, TensorInfo, Writer};
 use names::Names;
@@ -41,20 +41,11 @@ struct Args {
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// What the matrices become
-    #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = target())]
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = types::target())]
     ty: GgmlType,
     /// Also show how far each converted tensor is from what it was
     #[arg(long)]
     report: bool,
-}
-
-/// The types that models are made of and that floats can be turned into without importance weights: a new codec is
-/// one of them by itself.
-fn target() -> impl TypedValueParser<Value = GgmlType> {
-    let is_target =
-        |ty: &&GgmlType| ty.can_quantize() && !ty.needs_importance() && FileType::mostly(**ty).is_some();
-    let names = GgmlType::ALL.iter().filter(is_target).map(|ty| ty.name());
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<GgmlType>())
 }
 
 fn main() -> ExitCode {

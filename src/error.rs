@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong, sorted by who can mend it.
 ///
-/// [`Io`](Self::Io) is the machine's, [`Malformed`](Self::Malformed) the file's, [`Limit`](Self::Limit) the
+/// [`Io`](Self::Io) is the machine's, [`Malformed`](Self::Malformed) and [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the
 /// choice of [`Limits`](crate::Limits), and the others are the caller's.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -214,6 +214,17 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
 
+    /// A safetensors file, or a file that describes its model, breaks a rule.
+    #[error("{}{}{message}", in_file(file), at(offset))]
+    Safetensors {
+        /// Its path, where it was opened by one.
+        file: Option<String>,
+        /// Where, in bytes from its start, where that is known.
+        offset: Option<u64>,
+        /// What is wrong, in which tensor or key, and what would be right.
+        message: String,
+    },
+
     /// A file cannot be written as asked: the message names the key or tensor and what would be right.
     #[error("{message}")]
     Write {
@@ -235,6 +246,11 @@ fn at(offset: &Option<u64>) -> String {
     offset.map_or(String::new(), |offset| format!("byte {offset}: "))
 }
 
+/// A file, before a message.
+fn in_file(file: &Option<String>) -> String {
+    file.as_ref().map_or(String::new(), |file| format!("'{file}': "))
+}
+
 impl Error {
     /// Wraps an I/O error with what was being done, such as `open 'model.gguf'`.
     pub(crate) fn io(action: impl Into<String>, error: io::Error) -> Self {
@@ -245,7 +261,7 @@ impl Error {
     pub fn offset(&self) -> Option<u64> {
         match self {
             Error::Malformed { offset, .. } | Error::Limit { offset, .. } => Some(*offset),
-            Error::Imatrix { offset, .. } => *offset,
+            Error::Imatrix { offset, .. } | Error::Safetensors { offset, .. } => *offset,
             _ => None,
         }
     }

@@ -44,7 +44,8 @@
 //! # Features
 //!
 //! `mmap` (on by default): `Gguf::open` maps files. `rayon` (on by default): `par_quantize`, `par_dequantize` and
-//! their like are there, and the writer and [`model::Convert`] use all cores. Without either, everything else is there.
+//! their like are there, and the writer and [`model::Convert`] use all cores. Without either, everything else is there. `safetensors` (off by default):
+//! `safetensors` and `model::hf` read and write models of Hugging Face.
 
 #![deny(missing_docs)]
 
@@ -55,6 +56,8 @@ mod error;
 mod ggml_type;
 mod limits;
 pub mod model;
+#[cfg(feature = "safetensors")]
+pub mod safetensors;
 mod simd;
 mod tensor;
 

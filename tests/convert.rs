@@ -105,7 +105,7 @@ fn tensors_become_what_their_values_become_alone() {
                 };
                 let (converted, outcomes) = convert(&file, order, ty, importance, add).unwrap();
                 let source = Gguf::parse(&file).unwrap();
-                assert_eq!(read, source.tensors().map(|tensor| tensor.byte_len()).sum());
+                assert_eq!(read, source.tensors().map(|tensor| tensor.byte_len()).sum::<u64>());
                 assert_eq!(outcomes.len(), 4);
                 for (name, outcome) in source.tensors().map(|tensor| tensor.name().to_owned()).zip(outcomes) {
                     let case = format!("{name}, {from} {from_order:?} to {ty} {order:?}");

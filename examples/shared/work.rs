@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow};
-use gguf_codec::model::{Convert, Job, Outcome};
-use gguf_codec::{DataWriter, Error, Sink};
+use gguf_codec::Error;
+use gguf_codec::model::{Convert, Job, Outcome, Target};
 use indicatif::{ProgressBar, ProgressStyle};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -58,11 +58,11 @@ impl Work {
     }
 
     /// Runs the jobs, all that there is to do.
-    pub(crate) fn run<S: Sink>(
+    pub(crate) fn run<T: Target>(
         &self,
         convert: Convert,
         jobs: &[Job<'_>],
-        writer: &mut DataWriter<S>,
+        writer: &mut T,
     ) -> Result<Vec<Outcome>> {
         self.expect(jobs.iter().map(|job| job.origin().byte_len()).sum());
         let outcomes = convert.run(jobs, writer, |bytes| self.step(bytes));

@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::in_order::in_order;
 use super::job::{Job, in_memory};
+use super::target::{Target, TargetTensor};
 use crate::codec::{dequantize, quantize, swap_byte_order};
-use crate::{ByteOrder, DataWriter, Error, GgmlType, QuantError, Result, Sink};
+use crate::{ByteOrder, Error, GgmlType, QuantError, Result};
 
 /// Values that a thread converts at a time: whole blocks of every type, and enough that nobody waits for the work of
 /// handing them out.
@@ -93,17 +94,17 @@ impl Convert {
     /// written as it was. After the others it is given up: [`Error::Write`], naming the tensor, where a value cannot be
     /// stored in its type (NaN and infinity in a block); [`Error::Io`] where reading or writing fails;
     /// [`Error::Interrupted`] where `progress` breaks.
-    pub fn run<S: Sink>(
+    pub fn run<T: Target>(
         self,
         jobs: &[Job<'_>],
-        writer: &mut DataWriter<S>,
+        writer: &mut T,
         mut progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>> {
         for (ahead, job) in jobs.iter().enumerate() {
-            writer.expect(ahead, job.name, job.shape(), job.ty)?;
+            writer.expect_tensor(ahead, job.name, job.shape(), job.ty)?;
             job.check()?;
         }
-        let order = writer.byte_order();
+        let order = writer.order();
         let memory = Mutex::new(Vec::new());
         let work = |piece: Piece<'_>| {
             let mut buffers: Buffers = lock(&memory).pop().unwrap_or_default();
@@ -113,12 +114,12 @@ impl Convert {
         in_order(jobs.iter().flat_map(Piece::of), work, |next| {
             let mut outcomes = Vec::with_capacity(jobs.len());
             for job in jobs {
-                let mut out = writer.begin(job.name)?;
+                let mut out = writer.begin_tensor(job.name)?;
                 let mut all = self.nothing_yet(job);
                 for piece in Piece::of(job) {
                     let Some((outcome, buffers)) = next() else { break };
                     let outcome = outcome?;
-                    out.write_bytes(if job.copies() { &buffers.source } else { &buffers.blocks })?;
+                    out.write(if job.copies() { &buffers.source } else { &buffers.blocks })?;
                     lock(&memory).push(buffers);
                     all.overflowed += outcome.overflowed;
                     all.error = all.error.zip(outcome.error).map(|(mut all, error)| {
@@ -129,7 +130,7 @@ impl Convert {
                         return Err(Error::Interrupted);
                     }
                 }
-                out.finish()?;
+                out.end()?;
                 outcomes.push(all);
             }
             Ok(outcomes)

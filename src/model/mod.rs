@@ -2,11 +2,14 @@
 
 mod convert;
 mod file_type;
+#[cfg(feature = "safetensors")]
+pub mod hf;
 mod imatrix;
 mod in_order;
 mod job;
 mod part;
 mod recipe;
+mod target;
 
 pub use convert::{Convert, Outcome};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
@@ -14,3 +17,4 @@ pub use imatrix::{Imatrix, ImatrixEntry};
 pub use job::{Job, Origin};
 pub use part::Part;
 pub use recipe::{Choice, Plan, Recipe, by_layer};
+pub use target::Target;

@@ -7,6 +7,8 @@ mod convert;
 mod inspect;
 mod parts;
 mod quantize;
+#[cfg(feature = "safetensors")]
+mod safetensors;
 mod shards;
 mod support;
 
