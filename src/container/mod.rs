@@ -15,6 +15,7 @@ mod metadata;
 mod name_index;
 mod options;
 mod read_at;
+mod stale;
 mod tensor_info;
 mod value;
 mod writer;
