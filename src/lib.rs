@@ -46,7 +46,7 @@
 //! `mmap` (on by default): `Gguf::open` maps files. `rayon` (on by default): `par_quantize`, `par_dequantize` and
 //! their like are there, and the writer and [`model::Convert`] use all cores. Without either, everything else is there.
 
-#![deny(missing_docs)]
+#![deny(missing_docs, unsafe_code)]
 
 mod byte_order;
 mod codec;
@@ -55,6 +55,7 @@ mod error;
 mod ggml_type;
 mod limits;
 pub mod model;
+#[allow(unsafe_code, reason = "intrinsics, each block with its proof")]
 mod simd;
 mod tensor;
 

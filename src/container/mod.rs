@@ -10,6 +10,7 @@ mod header;
 mod incremental;
 mod layout;
 #[cfg(feature = "mmap")]
+#[allow(unsafe_code, reason = "the call that maps a file")]
 mod mapped;
 mod metadata;
 mod name_index;
