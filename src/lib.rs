@@ -44,10 +44,10 @@
 //! # Features
 //!
 //! `mmap` (on by default): `Gguf::open` maps files. `rayon` (on by default): `par_quantize`, `par_dequantize` and
-//! their like are there, and the writer and [`model::Convert`] use all cores. Without either, everything else is there. `safetensors` (off by default):
-//! `safetensors` and `model::hf` read and write models of Hugging Face.
+//! their like are there, and the writer and [`model::Convert`] use all cores. Without either, everything else is there.
+//! `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
 
-#![deny(missing_docs)]
+#![deny(missing_docs, unsafe_code)]
 
 mod byte_order;
 mod codec;
@@ -58,6 +58,7 @@ mod limits;
 pub mod model;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
+#[allow(unsafe_code, reason = "intrinsics, each block with its proof")]
 mod simd;
 mod tensor;
 

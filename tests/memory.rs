@@ -1,46 +1,17 @@
 //! The bound on memory: opening takes less than ten times the header's bytes, whatever the header claims.
-//!
-//! The only test of its binary, since it counts every allocation of the process.
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
+use common::counting::{Counting, measure};
 use common::raw::*;
 use gguf_codec::{Gguf, Limits};
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: every request goes to `System` unchanged. `realloc` is the default one, which allocates, copies and
-// frees: the worst case, with both copies counted.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: the caller's promise is `System`'s.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is `System`'s, and `alloc` got the pointer there.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// The most bytes held at a time.
 fn peak<T>(work: impl FnOnce() -> T) -> usize {
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let result = work();
-    let peak = PEAK.load(Relaxed) - before;
-    drop(result);
-    peak
+    measure(work).1.peak
 }
 
 /// The most that opening took in any way, for each byte there is.

@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::stale;
 use super::writer::{Sealed, Sink};
 use crate::error::{Error, Result};
 
@@ -19,7 +20,9 @@ const MAX_LINKS: usize = 40;
 /// name, and moved there when it is whole.
 ///
 /// Until then, and for ever after a drop, an error or a crash, the target stays as it was. A drop or an error
-/// also removes the temporary file; only a crash leaves it, as `.NAME.PID-N.tmp`.
+/// also removes the temporary file; only a crash leaves it, as `.NAME.PID-N.tmp`, and the next file made for the same
+/// target removes what crashes left. Those that are still being written are locked, and stay; so does everything on a file
+/// system that knows no locks.
 #[derive(Debug)]
 pub struct AtomicFile {
     // Before `temporary`, so that the file is closed when its name is removed.
@@ -48,6 +51,7 @@ impl AtomicFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
+        stale::remove(&target);
         let (file, temporary) = Temporary::create_beside(&target, replaced.as_ref()).map_err(failed)?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(AtomicFile { file, temporary, target, shown: path.to_owned() })
@@ -156,6 +160,8 @@ impl Drop for Placed {
 struct Temporary {
     path: PathBuf,
     renamed: bool,
+    /// Keeps the lock that says that the file has an owner, until it has its own name or none.
+    held: Option<File>,
 }
 
 impl Temporary {
@@ -173,7 +179,13 @@ impl Temporary {
             restrict(&mut options, replaced);
             match options.open(&path) {
                 Ok(file) => {
-                    let temporary = Temporary { path, renamed: false };
+                    let mut temporary = Temporary { path, renamed: false, held: None };
+                    if !stale::hold(&file, &temporary.path) {
+                        // It is not ours any more, and its name may be another's.
+                        temporary.renamed = true;
+                        continue;
+                    }
+                    temporary.held = Some(file.try_clone()?);
                     keep_permissions(&file, replaced)?;
                     return Ok((file, temporary));
                 }
@@ -187,6 +199,7 @@ impl Temporary {
     fn rename_to(mut self, target: &Path) -> io::Result<()> {
         fs::rename(&self.path, target)?;
         self.renamed = true;
+        drop(self.held.take());
         Ok(())
     }
 }
@@ -202,11 +215,16 @@ impl Drop for Temporary {
 
 /// `.NAME.PID-N.tmp`, with NAME cut so that the whole stays within the 255 bytes that file systems allow.
 fn temporary_name(name: &str, number: u64) -> OsString {
-    const MAX_NAME_BYTES: usize = 200;
-    let end = (0..=name.len().min(MAX_NAME_BYTES)).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
     // WebAssembly has no processes, and asking for one's id panics. A name that is taken is only tried in vain.
     let process = if cfg!(target_family = "wasm") { 0 } else { std::process::id() };
-    format!(".{}.{process}-{number}.tmp", &name[..end]).into()
+    format!("{}{process}-{number}.tmp", temporary_start(name)).into()
+}
+
+/// How the temporary names of a target begin.
+pub(super) fn temporary_start(name: &str) -> String {
+    const MAX_NAME_BYTES: usize = 200;
+    let end = (0..=name.len().min(MAX_NAME_BYTES)).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
+    format!(".{}.", &name[..end])
 }
 
 /// Whether the path ends with a separator or with `.`: the system takes such a name for folders alone, but

@@ -54,4 +54,20 @@ mod tests {
         assert_eq!(align_up(u64::MAX - 30, 32), None);
         assert_eq!(align_up(1, 1 << 31), Some(1 << 31));
     }
+
+    /// All numbers near zero, near the greatest, and about every power of two, in every alignment there is.
+    #[test]
+    fn equals_arithmetic_of_more_bits_at_every_boundary() {
+        for power in 0..32 {
+            let alignment = 1u32 << power;
+            let anchors = (0..64).map(|bit| 1u64 << bit).chain([0, u64::MAX]);
+            let multiples = (0..3).map(|count| (u64::MAX - count * u64::from(alignment)) & !0xff);
+            for anchor in anchors.chain(multiples) {
+                for at in (0..=520).map(|step: u64| anchor.wrapping_add(step).wrapping_sub(260)) {
+                    let wanted = u128::from(at).next_multiple_of(u128::from(alignment));
+                    assert_eq!(align_up(at, alignment), u64::try_from(wanted).ok(), "{at} {alignment}");
+                }
+            }
+        }
+    }
 }

@@ -10,12 +10,14 @@ mod header;
 mod incremental;
 mod layout;
 #[cfg(feature = "mmap")]
+#[allow(unsafe_code, reason = "the call that maps a file")]
 mod mapped;
 mod metadata;
 mod name_index;
 mod options;
 mod read_at;
 mod shards;
+mod stale;
 mod tensor_info;
 mod value;
 mod writer;

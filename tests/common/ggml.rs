@@ -1,5 +1,5 @@
 //! ggml's reference library, loaded from the path in `GGML_BASE_SO`. The only unsafe code of the tests beside the
-//! counting allocator of `tests/memory.rs`.
+//! counting allocator beside it.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 
 pub(crate) mod compare;
+pub(crate) mod counting;
 pub(crate) mod data;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod ggml;

@@ -1,0 +1,95 @@
+//! What a case is, and the list that rules add to.
+
+use crate::common::raw::Raw;
+use gguf_codec::Limits;
+
+/// What must come of a file, as the author of the case sees it. The manifest has the whole message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// It opens.
+    Ok,
+    /// It breaks the rule with this name in `Problem`.
+    Bad(&'static str),
+    /// Its header alone is well formed, and the whole file breaks this rule.
+    BadData(&'static str),
+    /// It asks for more than the limits allow.
+    Limit,
+}
+
+/// A file and what must come of it.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) limits: Limits,
+    pub(crate) wanted: Wanted,
+}
+
+/// The cases of one version and byte order.
+pub(crate) struct Cases {
+    pub(crate) format: (u32, bool),
+    /// Put before each name.
+    pub(crate) rule: &'static str,
+    pub(crate) list: Vec<Case>,
+}
+
+/// Nothing is limited but by what numbers can count.
+pub(crate) const ANY: Limits = Limits {
+    max_header_bytes: u64::MAX,
+    max_keys: u64::MAX,
+    max_tensors: u64::MAX,
+    max_string_bytes: u64::MAX,
+    max_array_len: u64::MAX,
+    max_array_depth: u32::MAX,
+};
+
+impl Cases {
+    /// Magic, version and these counts.
+    pub(crate) fn raw(&self, tensors: u64, keys: u64) -> Raw {
+        Raw::new(self.format, tensors, keys)
+    }
+
+    /// Whether counts, lengths and dimensions have 64 bits.
+    pub(crate) fn wide(&self) -> bool {
+        self.format.0 > 1
+    }
+
+    /// The most that a count, length or dimension can say.
+    pub(crate) fn most(&self) -> u64 {
+        if self.wide() { u64::MAX } else { u32::MAX.into() }
+    }
+
+    pub(crate) fn ok(&mut self, name: impl AsRef<str>, raw: Raw) {
+        self.add(name, raw, Limits::default(), Wanted::Ok);
+    }
+
+    pub(crate) fn bad(&mut self, name: impl AsRef<str>, problem: &'static str, raw: Raw) {
+        self.add(name, raw, Limits::default(), Wanted::Bad(problem));
+    }
+
+    pub(crate) fn bad_data(&mut self, name: impl AsRef<str>, problem: &'static str, raw: Raw) {
+        self.add(name, raw, Limits::default(), Wanted::BadData(problem));
+    }
+
+    pub(crate) fn add(&mut self, name: impl AsRef<str>, raw: Raw, limits: Limits, wanted: Wanted) {
+        let name = format!("{}/{}", self.rule, name.as_ref());
+        self.list.push(Case { name, bytes: raw.bytes, limits, wanted });
+    }
+
+    /// The file opens; with its last byte gone it breaks this rule.
+    pub(crate) fn to_the_byte(&mut self, name: impl AsRef<str>, problem: &'static str, raw: Raw) {
+        self.to_the_byte_within(name, problem, raw, Limits::default());
+    }
+
+    pub(crate) fn to_the_byte_within(
+        &mut self,
+        name: impl AsRef<str>,
+        problem: &'static str,
+        raw: Raw,
+        limits: Limits,
+    ) {
+        let mut short = raw.clone();
+        short.bytes.pop();
+        self.add(&name, raw, limits, Wanted::Ok);
+        self.add(format!("{}-a-byte-short", name.as_ref()), short, limits, Wanted::Bad(problem));
+    }
+}

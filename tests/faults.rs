@@ -1,0 +1,364 @@
+//! What fails around the crate: processes that are killed, disks that are full, streams that give and take little, files
+//! that are cut short while they are mapped. The target is wholly old or wholly new, and the next run leaves nothing beside it.
+
+#![cfg(unix)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Read, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Result;
+use common::say;
+use gguf_codec::model::{Convert, Job};
+use gguf_codec::{GgmlType, Gguf, Sink, Writer};
+
+/// What a child does, and what it writes.
+const TASK: &str = "GGUF_CODEC_TEST_TASK";
+const TARGET: &str = "GGUF_CODEC_TEST_TARGET";
+
+/// What a child prints after each step.
+const STEP: u8 = 1;
+
+const TENSORS: usize = 8;
+const PIECES: usize = 4;
+const PIECE: [u8; 1024] = [0; 1024];
+
+/// A file whose every tensor is full of `tag`, and a step told after each piece of work.
+fn write<S: Sink>(mut writer: Writer<S>, tag: u8, mut step: impl FnMut()) -> Result<S::Output> {
+    step();
+    writer.metadata("general.name", "faults")?;
+    for i in 0..TENSORS {
+        writer.tensor(&format!("t{i}"), &[(PIECES * PIECE.len()) as u64], GgmlType::I8)?;
+    }
+    let mut data = writer.write_header()?;
+    step();
+    for i in 0..TENSORS {
+        let mut tensor = data.begin(&format!("t{i}"))?;
+        for _ in 0..PIECES {
+            tensor.write_bytes(&PIECE.map(|_| tag))?;
+            step();
+        }
+        tensor.finish()?;
+    }
+    step();
+    let output = data.finish()?;
+    step();
+    Ok(output)
+}
+
+/// The sample in another type.
+fn convert<S: Sink>(mut writer: Writer<S>, ty: GgmlType, mut step: impl FnMut()) -> Result<S::Output> {
+    step();
+    let source = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"))?;
+    let model = Gguf::parse(&source)?;
+    writer.copy_metadata_from(&model)?;
+    let whole = |tensor: &Job<'_>| tensor.tensor.shape().row_len().is_multiple_of(ty.block_len() as u64);
+    let jobs: Vec<_> =
+        model.tensors().map(Job::copy).map(|job| if whole(&job) { Job { ty, ..job } } else { job }).collect();
+    for job in &jobs {
+        writer.tensor(job.tensor.name(), job.tensor.shape().dims(), job.ty)?;
+    }
+    let mut data = writer.write_header()?;
+    Convert::new(source.as_slice()).run(&jobs, &mut data, |_| {
+        step();
+        ControlFlow::Continue(())
+    })?;
+    step();
+    let output = data.finish()?;
+    step();
+    Ok(output)
+}
+
+/// Does a task, `write TAG` or `convert TYPE`, into any sink.
+fn perform<S: Sink>(task: &str, writer: Writer<S>, step: impl FnMut()) -> Result<S::Output> {
+    match task.split_once(' ') {
+        Some(("write", tag)) => write(writer, tag.parse()?, step),
+        Some(("convert", ty)) => convert(writer, ty.parse()?, step),
+        _ => anyhow::bail!("no task '{task}'"),
+    }
+}
+
+/// The file that a task makes.
+fn made(task: &str) -> Vec<u8> {
+    perform(task, Writer::new(Vec::new()), || ()).unwrap()
+}
+
+#[test]
+fn child() {
+    let Ok(task) = std::env::var(TASK) else { return };
+    let target = std::env::var(TARGET).unwrap();
+    let step = || {
+        let mut out = io::stdout();
+        out.write_all(&[STEP]).and_then(|()| out.flush()).unwrap();
+    };
+    #[cfg(feature = "mmap")]
+    if task == "map" {
+        let model = Gguf::open(&target).unwrap();
+        File::options().write(true).open(&target).unwrap().set_len(0).unwrap();
+        step();
+        // The pages are gone.
+        let sum: u64 =
+            model.tensors().flat_map(|info| info.tensor().unwrap().bytes()).map(|&b| u64::from(b)).sum();
+        panic!("the sum is {sum}");
+    }
+    let done = Writer::create(&target).map_err(Into::into).and_then(|writer| perform(&task, writer, step));
+    if let Err(error) = done {
+        println!("\nerror: {error}");
+        std::process::exit(1);
+    }
+}
+
+/// This test program again, as a child that does a task.
+fn child_command(task: &str, target: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "child", "--nocapture"]);
+    command.env(TASK, task).env(TARGET, target).stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Xorshift.
+struct Rng(u64);
+
+impl Rng {
+    /// A seed of its own, or the one that an earlier run printed.
+    fn new(test: &str) -> Self {
+        let given = std::env::var("GGUF_CODEC_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or_else(|| RandomState::new().hash_one(test)) | 1;
+        say(&format!("{test}: GGUF_CODEC_SEED={seed}"));
+        Rng(seed)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % end
+    }
+}
+
+/// Waits for a child's steps, and a moment longer, and kills it. `false` where it ended before.
+fn kill_after(child: &mut Child, steps: u64, moment: u64) -> bool {
+    let mut out = child.stdout.take().unwrap();
+    let mut byte = [0];
+    let mut left = steps;
+    while left > 0 {
+        if out.read(&mut byte).unwrap() == 0 {
+            child.wait().unwrap();
+            return false;
+        }
+        left -= u64::from(byte == [STEP]);
+    }
+    (0..moment).for_each(|_| std::hint::spin_loop());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    true
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
+    let kills: u64 = std::env::var("GGUF_CODEC_KILLS").map_or(300, |kills| kills.parse().unwrap());
+    let mut rng = Rng::new("kills");
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("model.gguf");
+    let types = ["F32", "F16", "Q8_0", "Q4_0"];
+    let tasks: Vec<_> = (0..8)
+        .map(|i| if i % 2 == 0 { format!("write {i}") } else { format!("convert {}", types[i / 2]) })
+        .collect();
+    let contents: Vec<_> = tasks.iter().map(|task| made(task)).collect();
+
+    fs::write(&target, &contents[7]).unwrap();
+    let (mut old, mut killed, mut replaced, mut leftovers) = (7, 0, 0, 0);
+    while killed < kills {
+        let new = rng.below(8) as usize;
+        if new == old {
+            continue;
+        }
+        let mut child = child_command(&tasks[new], &target).spawn().unwrap();
+        // A few steps more than there are: some get through. The moments about the end are the ones to try most.
+        let steps = if rng.below(2) == 0 { 1 + rng.below(12) } else { 34 + rng.below(4) };
+        killed += u64::from(kill_after(&mut child, steps, rng.below(100_000)));
+
+        let now = fs::read(&target).unwrap();
+        assert!(now == contents[old] || now == contents[new], "neither {} nor {}", tasks[old], tasks[new]);
+        if now == contents[new] {
+            (old, replaced) = (new, replaced + 1);
+        }
+        // Of all that were killed, only the last can have left something: each begins by removing what others left.
+        let beside: Vec<_> = names(folder.path()).into_iter().filter(|name| name != "model.gguf").collect();
+        assert!(beside.len() <= 1, "{beside:?}");
+        leftovers += beside.len();
+    }
+    say(&format!(
+        "{killed} kills: {replaced} times the file was replaced, {leftovers} left a temporary file"
+    ));
+    assert!(leftovers > 0 && replaced > 0, "the kills came too late or too early to show anything");
+
+    drop(Writer::create(&target).unwrap());
+    assert_eq!(names(folder.path()), ["model.gguf"]);
+    assert!(fs::read(&target).unwrap() == contents[old]);
+}
+
+#[test]
+fn writers_of_one_target_in_two_processes_do_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("model.gguf");
+    let contents = [made("write 1"), made("convert Q8_0")];
+    for _ in 0..30 {
+        let [mut one, mut two] =
+            ["write 1", "convert Q8_0"].map(|task| child_command(task, &target).spawn().unwrap());
+        // Read to the end, so that neither waits for the pipe.
+        for child in [&mut one, &mut two] {
+            io::copy(child.stdout.as_mut().unwrap(), &mut io::sink()).unwrap();
+            assert!(child.wait().unwrap().success());
+        }
+        let now = fs::read(&target).unwrap();
+        assert!(contents.contains(&now), "neither file");
+        assert_eq!(names(folder.path()), ["model.gguf"]);
+    }
+}
+
+#[test]
+fn what_is_being_written_is_not_taken_for_a_leftover() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("model.gguf");
+    let mut killed = child_command("write 1", &target).spawn().unwrap();
+    assert!(kill_after(&mut killed, 3, 0));
+    let stray = names(folder.path());
+    // What looks like one and is none.
+    let (mine, link) = (folder.path().join(".model.gguf.bak.tmp"), folder.path().join(".model.gguf.2-2.tmp"));
+    fs::write(&mine, "mine").unwrap();
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+
+    let first = Writer::create(&target).unwrap();
+    let one = names(folder.path());
+    assert!(stray.len() == 1 && one.len() == 3 && !one.contains(&stray[0]), "{stray:?} {one:?}");
+    let second = Writer::create(&target).unwrap();
+    assert_eq!(names(folder.path()).len(), 4);
+    write(first, 2, || ()).unwrap();
+    write(second, 3, || ()).unwrap();
+    assert!(fs::read(&target).unwrap() == made("write 3"));
+    assert_eq!(names(folder.path()), [".model.gguf.2-2.tmp", ".model.gguf.bak.tmp", "model.gguf"]);
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("model.gguf");
+    let old = made("write 1");
+    fs::write(&target, &old).unwrap();
+    let new = made("write 2");
+    // The system refuses what lies behind the limit, of so many units of 512 bytes, with "File too large".
+    let mut refused = 0;
+    for blocks in 0..=new.len().div_ceil(512) {
+        let plain = child_command("write 2", &target);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", r#"trap '' XFSZ; ulimit -f "$0"; exec "$@""#, &blocks.to_string()]);
+        limited.arg(plain.get_program()).args(plain.get_args());
+        limited.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = limited.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let now = fs::read(&target).unwrap();
+        if output.status.success() {
+            assert!(now == new, "{blocks}: {said}");
+            assert!(blocks * 512 >= new.len());
+            break;
+        }
+        refused += 1;
+        assert!(
+            said.contains("error: cannot write '") && said.contains("File too large"),
+            "{blocks}: {said}"
+        );
+        assert!(now == old, "{blocks}");
+        assert_eq!(names(folder.path()), ["model.gguf"], "{blocks}");
+    }
+    assert_eq!(refused, new.len().div_ceil(512), "the limit did nothing");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_device_that_is_full_is_an_error() {
+    let full = || Writer::new(File::options().write(true).open("/dev/full").unwrap());
+    let error = write(full(), 1, || ()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot write the GGUF: No space left on device"), "{error}");
+    let error = convert(full(), GgmlType::Q8_0, || ()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot write the GGUF: No space left on device"), "{error}");
+}
+
+/// Takes a few bytes at a time, with interruptions, and then no more.
+#[derive(Debug)]
+struct Fitful {
+    taken: Vec<u8>,
+    room: usize,
+    step: usize,
+}
+
+impl Write for Fitful {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.step += 1;
+        if self.step.is_multiple_of(3) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if self.taken.len() == self.room {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        let count = bytes.len().min(1 + self.step % 997).min(self.room - self.taken.len());
+        self.taken.extend(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_fitful_stream_gets_every_byte_once_and_in_order() {
+    for task in ["write 9", "convert Q4_0"] {
+        let whole = made(task);
+        let mut fitful = Fitful { taken: Vec::new(), room: usize::MAX, step: 0 };
+        perform(task, Writer::new(&mut fitful), || ()).unwrap();
+        assert!(fitful.taken == whole, "{task}");
+        // Wherever it ends, what it got is the file's start.
+        for room in
+            (0..whole.len()).step_by(if task == "write 9" { 1009 } else { 7001 }).chain([whole.len() - 1])
+        {
+            let mut fitful = Fitful { taken: Vec::new(), room, step: 0 };
+            let error = perform(task, Writer::new(&mut fitful), || ()).unwrap_err().to_string();
+            assert!(error.starts_with("cannot write the GGUF: "), "{error}");
+            assert!(fitful.taken == whole[..room], "{task} {room}");
+        }
+    }
+}
+
+#[cfg(all(feature = "mmap", target_os = "linux"))]
+#[test]
+fn a_file_cut_short_while_it_is_mapped_ends_the_process_and_one_that_was_read_does_no_harm() {
+    use std::os::unix::process::ExitStatusExt;
+    const SIGBUS: i32 = 7;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let file = made("write 5");
+    fs::write(&path, &file).unwrap();
+    let output = child_command("map", &path).output().unwrap();
+    assert!(output.stdout.contains(&STEP), "it was opened, and cut");
+    assert_eq!(output.status.signal(), Some(SIGBUS), "{output:?}");
+
+    fs::write(&path, &file).unwrap();
+    let read = Gguf::read(&path).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(file.len() as u64 / 2).unwrap();
+    assert!(read.tensor("t7").unwrap().bytes().iter().all(|&byte| byte == 5));
+    let error = Gguf::read(&path).unwrap_err().to_string();
+    assert!(error.contains("the tensor's data ends at byte") && error.contains("and the file at"), "{error}");
+}
