@@ -8,12 +8,17 @@ mod from_value;
 mod gguf;
 mod header;
 mod incremental;
+#[cfg(any(unix, windows))]
+mod indexed;
+mod kernel_copy;
 mod layout;
 #[cfg(feature = "mmap")]
 mod mapped;
 mod metadata;
 mod name_index;
 mod options;
+#[cfg(any(unix, windows))]
+pub(crate) mod patch;
 mod read_at;
 mod tensor_info;
 mod value;
@@ -24,6 +29,8 @@ pub use atomic::AtomicFile;
 pub use from_value::FromValue;
 pub use gguf::Gguf;
 pub use incremental::{HeaderParser, Progress};
+#[cfg(any(unix, windows))]
+pub(crate) use indexed::Indexed;
 #[cfg(feature = "mmap")]
 pub use mapped::Mapped;
 pub use metadata::{Metadata, MetadataIter};

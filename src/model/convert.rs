@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::in_order::in_order;
 use super::job::{Job, in_memory};
+use super::runs::run_len;
 use crate::codec::{dequantize, quantize, swap_byte_order};
 use crate::{ByteOrder, DataWriter, Error, GgmlType, QuantError, Result, Sink};
 
@@ -32,7 +33,8 @@ pub struct Outcome {
 /// Converts tensors of files into another file.
 ///
 /// Pieces of a tensor are read, converted and written side by side: every core converts, and memory does not grow with
-/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one). The bytes are those of [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any
+/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one). What is copied from a file
+/// into one keeps out of memory altogether where [the kernel copies](crate::TensorWriter::copy_from). The bytes are those of [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any
 /// number of threads.
 ///
 /// ```
@@ -110,9 +112,23 @@ impl Convert {
             let outcome = self.convert(piece, order, &mut buffers);
             (outcome, buffers)
         };
-        in_order(jobs.iter().flat_map(Piece::of), work, |next| {
+        // What the kernel copies between files is nobody's work here.
+        let takes_files = writer.leaves_to_the_kernel();
+        let by_kernel = |job: &Job<'_>| {
+            takes_files && job.copies() && job.origin.order == order && job.origin.source.as_file().is_some()
+        };
+        let pieces = jobs.iter().filter(|job| !by_kernel(job)).flat_map(Piece::of);
+        in_order(pieces, work, |next| {
             let mut outcomes = Vec::with_capacity(jobs.len());
-            for job in jobs {
+            while let Some(job) = jobs.get(outcomes.len()) {
+                if by_kernel(job) {
+                    let run = run_len(&jobs[outcomes.len()..], writer.alignment(), by_kernel);
+                    writer.copy_run(job.name, run - 1, job.origin.source, job.origin.offset, |bytes| {
+                        if progress(bytes).is_break() { Err(Error::Interrupted) } else { Ok(()) }
+                    })?;
+                    outcomes.resize(outcomes.len() + run, Outcome::default());
+                    continue;
+                }
                 let mut out = writer.begin(job.name)?;
                 let mut all = self.nothing_yet(job);
                 for piece in Piece::of(job) {

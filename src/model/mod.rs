@@ -1,13 +1,20 @@
 //! What concerns whole models, built from the rest of the crate.
 
 mod convert;
+mod diff;
+#[cfg(any(unix, windows))]
+mod edit;
 mod file_type;
 mod imatrix;
 mod in_order;
 mod job;
 mod recipe;
+mod runs;
 
 pub use convert::{Convert, Outcome};
+pub use diff::{ArrayDiff, Change, Diff, KeyDiff, Side, TensorDiff, ValueDiff};
+#[cfg(any(unix, windows))]
+pub use edit::{Edit, Edited, recover};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 pub use imatrix::{Imatrix, ImatrixEntry};
 pub use job::{Job, Origin};
