@@ -44,6 +44,11 @@ impl Work {
         if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// Nothing more is to come.
+    pub(crate) fn done(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// Says of an interruption what became of the output: nothing.
     pub(crate) fn explained(&self, error: Error) -> anyhow::Error {
         match error {
@@ -53,6 +58,7 @@ impl Work {
     }
 
     /// Runs the jobs, all that there is to do.
+    #[allow(dead_code, reason = "not every example has jobs of its own")]
     pub(crate) fn run<S: Sink>(
         &self,
         convert: Convert,
@@ -61,7 +67,7 @@ impl Work {
     ) -> Result<Vec<Outcome>> {
         self.expect(jobs.iter().map(|job| job.origin().byte_len()).sum());
         let outcomes = convert.run(jobs, writer, |bytes| self.step(bytes));
-        self.bar.finish_and_clear();
+        self.done();
         outcomes.map_err(|error| self.explained(error))
     }
 }
