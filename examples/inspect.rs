@@ -6,6 +6,8 @@ mod alternatives;
 mod cli;
 #[path = "shared/errors.rs"]
 mod errors;
+#[path = "shared/json.rs"]
+mod json;
 #[path = "shared/numbers.rs"]
 mod numbers;
 #[path = "shared/statistics.rs"]
@@ -73,7 +75,7 @@ fn open(path: &Path) -> Result<ShardedGguf<Mapped>, Error> {
 fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> Result<String> {
     if let Some(key) = &args.key {
         let value: ValueRef<'_> = model.metadata().get(key)?;
-        return Ok(if args.json { pretty(&to_json(value, usize::MAX)) } else { whole_value(value) });
+        return Ok(if args.json { pretty(&json::value(value, usize::MAX)) } else { whole_value(value) });
     }
     if let Some(name) = &args.tensor {
         let tensor = model.tensor(name)?;
@@ -147,7 +149,7 @@ fn totals<B: AsRef<[u8]>>(model: &ShardedGguf<B>) -> (Total, BTreeMap<GgmlType, 
 
 fn summary_json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str) -> Json {
     let metadata: serde_json::Map<_, _> =
-        model.metadata().iter().map(|(key, value)| (key.to_owned(), to_json(value, 8))).collect();
+        model.metadata().iter().map(|(key, value)| (key.to_owned(), json::value(value, 8))).collect();
     let tensors: Vec<_> = model
         .tensors()
         .map(|tensor| {
@@ -235,32 +237,6 @@ fn align_right(table: &mut Table, columns: &[usize]) {
     for &column in columns {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-}
-
-/// Arrays longer than `most` become their type, length and first elements.
-fn to_json(value: ValueRef<'_>, most: usize) -> Json {
-    match value {
-        ValueRef::U8(value) => json!(value),
-        ValueRef::I8(value) => json!(value),
-        ValueRef::U16(value) => json!(value),
-        ValueRef::I16(value) => json!(value),
-        ValueRef::U32(value) => json!(value),
-        ValueRef::I32(value) => json!(value),
-        ValueRef::U64(value) => json!(value),
-        ValueRef::I64(value) => json!(value),
-        ValueRef::F32(value) => statistics::number(value),
-        ValueRef::F64(value) => statistics::double(value),
-        ValueRef::Bool(value) => json!(value),
-        ValueRef::String(bytes) => json!(String::from_utf8_lossy(bytes)),
-        ValueRef::Array(array) => {
-            let shown: Vec<_> = array.iter().take(most).map(|value| to_json(value, most)).collect();
-            if array.len() > most {
-                json!({ "array_of": array.element_type().to_string(), "len": array.len(), "first": shown })
-            } else {
-                json!(shown)
-            }
         }
     }
 }

@@ -44,7 +44,7 @@ impl Work {
         if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Nothing is to come.
+    /// Nothing more is to come.
     pub(crate) fn done(&self) {
         self.bar.finish_and_clear();
     }
@@ -58,6 +58,7 @@ impl Work {
     }
 
     /// Runs the jobs, all that there is to do.
+    #[allow(dead_code, reason = "not every example has jobs of its own")]
     pub(crate) fn run<T: Target>(
         &self,
         convert: Convert,

@@ -6,8 +6,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::kernel_copy;
+use super::read_at::ReadAt;
 use super::stale;
-use super::writer::{Sealed, Sink};
+use super::writer::{Sealed, Sink, put_through_memory};
 use crate::error::{Error, Result};
 
 /// Small writes are gathered to this many bytes.
@@ -77,6 +79,20 @@ impl Sink for AtomicFile {
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)
+    }
+
+    fn put_from(&mut self, source: &dyn ReadAt, offset: u64, len: u64) -> io::Result<()> {
+        match source.as_file().and_then(kernel_copy::reopen) {
+            Some(source) => {
+                self.file.flush()?;
+                kernel_copy::copy(source, offset, self.file.get_mut(), len)
+            }
+            None => put_through_memory(self, source, offset, len),
+        }
+    }
+
+    fn leaves_files_to_the_kernel(&self) -> bool {
+        kernel_copy::IS_THERE
     }
 
     fn action(&self) -> String {
@@ -237,7 +253,7 @@ fn names_folder(path: &Path) -> bool {
 
 /// The absolute path of the file that `path` stands for, which need not exist. Absolute, so that the target
 /// does not move with the current directory.
-fn follow_links(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn follow_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = std::path::absolute(path)?;
     for _ in 0..MAX_LINKS {
         match fs::read_link(&target) {
@@ -276,7 +292,7 @@ fn keep_permissions(_file: &File, _replaced: Option<&Metadata>) -> io::Result<()
 
 /// Makes the rename itself survive a crash.
 #[cfg(unix)]
-fn sync_folder(target: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(target: &Path) -> io::Result<()> {
     let Some(folder) = target.parent() else { return Ok(()) };
     unless_impossible(File::open(folder).and_then(|folder| folder.sync_all()))
 }
@@ -294,7 +310,7 @@ fn unless_impossible(synced: io::Result<()>) -> io::Result<()> {
 
 /// Other systems do not let a folder be synced.
 #[cfg(not(unix))]
-fn sync_folder(_target: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(_target: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -30,10 +30,10 @@ use crate::{ByteOrder, Tensor};
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 pub struct Gguf<B> {
-    bytes: B,
+    pub(super) bytes: B,
     /// Where the GGUF begins in `bytes`.
     start: usize,
-    header: Header,
+    pub(super) header: Header,
     /// Whether the tensors' data is there, and not the header alone.
     whole: bool,
 }

@@ -8,6 +8,9 @@ mod from_value;
 mod gguf;
 mod header;
 mod incremental;
+#[cfg(any(unix, windows))]
+mod indexed;
+mod kernel_copy;
 mod layout;
 #[cfg(feature = "mmap")]
 #[allow(unsafe_code, reason = "the call that maps a file")]
@@ -15,6 +18,8 @@ mod mapped;
 mod metadata;
 mod name_index;
 mod options;
+#[cfg(any(unix, windows))]
+pub(crate) mod patch;
 mod read_at;
 mod shards;
 mod stale;
@@ -27,6 +32,8 @@ pub use atomic::{AtomicFile, Staged};
 pub use from_value::FromValue;
 pub use gguf::Gguf;
 pub use incremental::{HeaderParser, Progress};
+#[cfg(any(unix, windows))]
+pub(crate) use indexed::Indexed;
 #[cfg(feature = "mmap")]
 pub use mapped::Mapped;
 pub use metadata::{Metadata, MetadataIter};

@@ -1,5 +1,6 @@
 //! [`ReadAt`]: bytes at a place, for several readers at once.
 
+use std::fs::File;
 use std::io;
 
 /// Somewhere to read from at any place, by several threads at a time: a [`File`](std::fs::File) (on Unix and Windows), a
@@ -10,6 +11,12 @@ pub trait ReadAt: Sync {
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] where there are not as many, and what the source itself fails with.
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// The file that these are the bytes of, each at the same place, where there is one: copying into another file can
+    /// then be left to the kernel. `None` unless an implementation says otherwise.
+    fn as_file(&self) -> Option<&File> {
+        None
+    }
 }
 
 impl ReadAt for [u8] {
@@ -31,18 +38,26 @@ impl<R: ReadAt + ?Sized> ReadAt for &R {
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).fill_at(buffer, offset)
     }
+
+    fn as_file(&self) -> Option<&File> {
+        (**self).as_file()
+    }
 }
 
 #[cfg(unix)]
-impl ReadAt for std::fs::File {
+impl ReadAt for File {
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
+    }
+
+    fn as_file(&self) -> Option<&File> {
+        Some(self)
     }
 }
 
 /// Moves the file's position, which nothing else should rely on meanwhile.
 #[cfg(windows)]
-impl ReadAt for std::fs::File {
+impl ReadAt for File {
     fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buffer.is_empty() {
             match std::os::windows::fs::FileExt::seek_read(self, buffer, offset) {

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use super::in_order::in_order;
-use super::job::{Job, in_memory};
+use super::job::{Job, Origin, in_memory};
+use super::runs::run_len;
 use super::target::{Target, TargetTensor};
 use crate::codec::{dequantize, quantize, swap_byte_order};
 use crate::{ByteOrder, Error, GgmlType, QuantError, Result};
@@ -33,7 +34,8 @@ pub struct Outcome {
 /// Converts tensors of files into another file.
 ///
 /// Pieces of a tensor are read, converted and written side by side: every core converts, and memory does not grow with
-/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one). The bytes are those of [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any
+/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one). What is copied from a file
+/// into one keeps out of memory altogether where [the kernel copies](crate::TensorWriter::copy_from). The bytes are those of [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any
 /// number of threads.
 ///
 /// ```
@@ -111,9 +113,27 @@ impl Convert {
             let outcome = self.convert(piece, order, &mut buffers);
             (outcome, buffers)
         };
-        in_order(jobs.iter().flat_map(Piece::of), work, |next| {
+        // What the kernel copies between files is nobody's work here.
+        let runs = writer.alignment_of_runs();
+        let by_kernel = |job: &Job<'_>| {
+            runs.is_some()
+                && job.copies()
+                && job.origin.order == order
+                && job.origin.source.as_file().is_some()
+        };
+        let pieces = jobs.iter().filter(|job| !by_kernel(job)).flat_map(Piece::of);
+        in_order(pieces, work, |next| {
             let mut outcomes = Vec::with_capacity(jobs.len());
-            for job in jobs {
+            while let Some(job) = jobs.get(outcomes.len()) {
+                if let Some(alignment) = runs.filter(|_| by_kernel(job)) {
+                    let run = run_len(&jobs[outcomes.len()..], alignment, by_kernel);
+                    let Origin { source, offset, .. } = job.origin;
+                    writer.copy_run(job.name, run - 1, source, offset, &mut |bytes| {
+                        if progress(bytes).is_break() { Err(Error::Interrupted) } else { Ok(()) }
+                    })?;
+                    outcomes.resize(outcomes.len() + run, Outcome::default());
+                    continue;
+                }
                 let mut out = writer.begin_tensor(job.name)?;
                 let mut all = self.nothing_yet(job);
                 for piece in Piece::of(job) {

@@ -1,6 +1,6 @@
 //! [`Target`]: the files that [`Convert`](super::Convert) writes into.
 
-use crate::{ByteOrder, DataWriter, GgmlType, Result, Shape, Sink, TensorWriter};
+use crate::{ByteOrder, DataWriter, GgmlType, ReadAt, Result, Shape, Sink, TensorWriter};
 
 mod private {
     /// Keeps [`Target`](super::Target) closed: its methods may change.
@@ -26,6 +26,22 @@ pub trait Target: Sealed {
 
     #[doc(hidden)]
     fn begin_tensor(&mut self, name: &str) -> Result<Self::Tensor<'_>>;
+
+    /// The alignment of tensors, where bytes of other files get here without coming by this process.
+    #[doc(hidden)]
+    fn alignment_of_runs(&self) -> Option<u32>;
+
+    /// Copies the next tensor and the `more` that follow it, which lie in `source` as they will here. `step` hears of
+    /// each part by its bytes.
+    #[doc(hidden)]
+    fn copy_run(
+        &mut self,
+        name: &str,
+        more: usize,
+        source: &dyn ReadAt,
+        offset: u64,
+        step: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<()>;
 }
 
 /// A tensor that is written in pieces.
@@ -55,6 +71,21 @@ impl<S: Sink> Target for DataWriter<S> {
     fn begin_tensor(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
         self.begin(name)
     }
+
+    fn alignment_of_runs(&self) -> Option<u32> {
+        self.leaves_to_the_kernel().then(|| self.alignment())
+    }
+
+    fn copy_run(
+        &mut self,
+        name: &str,
+        more: usize,
+        source: &dyn ReadAt,
+        offset: u64,
+        step: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
+        self.copy_run(name, more, source, offset, step)
+    }
 }
 
 impl<S: Sink> TargetTensor for TensorWriter<'_, S> {
@@ -71,7 +102,7 @@ impl<S: Sink> TargetTensor for TensorWriter<'_, S> {
 mod safetensors {
     use super::{Sealed, Target, TargetTensor};
     use crate::safetensors::{DataWriter, TensorWriter};
-    use crate::{ByteOrder, GgmlType, Result, Shape, Sink};
+    use crate::{ByteOrder, Error, GgmlType, ReadAt, Result, Shape, Sink};
 
     impl<S: Sink> Sealed for DataWriter<S> {}
 
@@ -91,6 +122,21 @@ mod safetensors {
 
         fn begin_tensor(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
             self.begin(name)
+        }
+
+        fn alignment_of_runs(&self) -> Option<u32> {
+            None
+        }
+
+        fn copy_run(
+            &mut self,
+            _: &str,
+            _: usize,
+            _: &dyn ReadAt,
+            _: u64,
+            _: &mut dyn FnMut(u64) -> Result<()>,
+        ) -> Result<()> {
+            Err(Error::Write { message: "tensors of safetensors files are written in pieces".into() })
         }
     }
 

@@ -4,6 +4,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod convert;
+mod diff;
+mod edit;
 mod inspect;
 mod parts;
 mod quantize;
@@ -23,7 +25,7 @@ fn the_sample_is_shown_without_an_argument() {
     assert!(text.contains("(64 strings)"), "{text}");
     assert_eq!(works("inspect", &["--key", "llama.block_count"]), "2\n");
     assert!(works("inspect", &["--check"]).contains("Check: no NaN and no infinity in 20 tensors"));
-    for name in ["inspect", "convert", "quantize", "imatrix"] {
+    for name in ["inspect", "convert", "quantize", "imatrix", "diff", "edit", "split", "merge"] {
         assert!(works(name, &["--help"]).contains("Usage"));
     }
 }

@@ -45,12 +45,12 @@ pub(super) struct Header {
 
 /// Where the parts of a file lie, in bytes.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Zeros between the header and the data.
-    pub(super) padding: u64,
-    pub(super) alignment: u32,
+    pub(crate) padding: u64,
+    pub(crate) alignment: u32,
     /// Of each tensor, from the start of the data.
-    offsets: Vec<u64>,
+    pub(crate) offsets: Vec<u64>,
     /// Of the whole file.
     pub(super) file: u64,
 }
