@@ -1,20 +1,28 @@
 //! What concerns whole models, built from the rest of the crate.
 
 mod convert;
+mod distribution;
 mod file_type;
 #[cfg(feature = "safetensors")]
 pub mod hf;
 mod imatrix;
 mod in_order;
 mod job;
+mod layer;
 mod part;
 mod recipe;
+mod size;
+mod survey;
 mod target;
 
 pub use convert::{Convert, Outcome};
+pub use distribution::Distribution;
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 pub use imatrix::{Imatrix, ImatrixEntry};
 pub use job::{Job, Origin};
+pub use layer::Layer;
 pub use part::Part;
 pub use recipe::{Choice, Plan, Recipe, by_layer};
+pub use size::Size;
+pub use survey::{Profile, Subject, Survey};
 pub use target::Target;
