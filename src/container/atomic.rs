@@ -171,6 +171,19 @@ impl Drop for Placed {
     }
 }
 
+impl AtomicFile {
+    /// Writes a file of any kind in one go, as [`Writer`](crate::Writer) writes models: until all its bytes are on disk,
+    /// and after any error, what is at `path` stays as it was.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+        let mut file = AtomicFile::create(path.as_ref())?;
+        file.put(bytes).map_err(|error| Error::io(file.action(), error))?;
+        file.complete()
+    }
+}
+
 /// A file that is removed when this is dropped.
 #[derive(Debug)]
 struct Temporary {
