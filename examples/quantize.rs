@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use gguf_codec::model::{Choice, Convert, Imatrix, Job, Origin, Part, Plan, Recipe, by_layer};
-use gguf_codec::{GgmlType, QUANTIZATION_VERSION, ShardedGguf, TensorInfo, Writer};
+use gguf_codec::{GgmlType, QUANTIZATION_VERSION, ShardedGguf, Sink, TensorInfo, Value, Writer};
 use names::Names;
 use numbers::{counted, grouped};
 use regex_lite::Regex;
@@ -115,34 +115,18 @@ fn quantize(args: Args) -> Result<String> {
     });
     let jobs = jobs.collect::<Result<Vec<_>>>()?;
 
-    let mut writer = Writer::create(&output)?;
-    writer.copy_sharded_metadata_from(&model)?;
-    // At the end, where llama.cpp has them.
-    for (key, value) in [
-        ("general.quantization_version", QUANTIZATION_VERSION),
-        ("general.file_type", args.recipe.file_type().id()),
-    ] {
-        writer.remove(key);
-        writer.metadata(key, value)?;
+    for job in &jobs {
+        job.check()?;
     }
-    if let Some((path, imatrix)) = &imatrix {
-        writer.metadata("quantize.imatrix.file", path.display().to_string())?;
-        if let Some(dataset) = imatrix.datasets.first() {
-            writer.metadata("quantize.imatrix.dataset", dataset.as_str())?;
-        }
-        writer.metadata("quantize.imatrix.entries_count", imatrix.entries().len() as u32)?;
-        writer.metadata("quantize.imatrix.chunks_count", imatrix.chunk_count)?;
-    }
+
     let range = args.part.map_or(0..jobs.len(), |part| part.jobs(&jobs));
-    if let Some(part) = args.part {
-        writer.shard(part.no(), part.count(), jobs.len())?;
-    }
-    let (tasks, jobs) = (&tasks[range.clone()], &jobs[range]);
-    for job in jobs {
-        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
-    }
-    let output_bytes = writer.file_len()?;
-    if !args.dry_run {
+    let (tasks, total) = (&tasks[range.clone()], jobs.len());
+    let jobs = &jobs[range];
+    let output_bytes = if args.dry_run {
+        declare(Writer::new(std::io::sink()), &args, &model, imatrix.as_ref(), jobs, total)?.file_len()?
+    } else {
+        let writer = declare(Writer::create(&output)?, &args, &model, imatrix.as_ref(), jobs, total)?;
+        let output_bytes = writer.file_len()?;
         let mut writer = writer.write_header()?;
         let outcomes = work.run(Convert::new(), jobs, &mut writer)?;
         for (job, outcome) in jobs.iter().zip(outcomes) {
@@ -151,12 +135,48 @@ fn quantize(args: Args) -> Result<String> {
             ensure!(outcome.overflowed == 0, "tensor '{name}': {blocks} beyond the range of {ty}");
         }
         writer.finish()?;
-    }
+        output_bytes
+    };
     Ok(if args.json {
         report(&args, tasks, output_bytes)
     } else {
         summary(&args, &output, tasks, output_bytes)?
     })
+}
+
+/// Says what will be in the file: this model's keys, with those that the recipe changes, and the jobs' tensors.
+fn declare<S: Sink, B: AsRef<[u8]>>(
+    mut writer: Writer<S>,
+    args: &Args,
+    model: &ShardedGguf<B>,
+    imatrix: Option<&(&PathBuf, Imatrix)>,
+    jobs: &[Job<'_>],
+    total: usize,
+) -> Result<Writer<S>> {
+    writer.copy_sharded_metadata_from(model)?;
+    let mut keys = vec![
+        ("general.quantization_version", Value::from(QUANTIZATION_VERSION)),
+        ("general.file_type", Value::from(args.recipe.file_type().id())),
+    ];
+    if let Some((path, imatrix)) = imatrix {
+        keys.push(("quantize.imatrix.file", path.display().to_string().as_str().into()));
+        keys.extend(imatrix.datasets.first().map(|name| ("quantize.imatrix.dataset", name.as_str().into())));
+        keys.push(("quantize.imatrix.entries_count", Value::from(imatrix.entries().len() as u32)));
+        let chunks = Some(imatrix.chunk_count).filter(|&chunks| chunks > 0);
+        keys.extend(chunks.map(|chunks| ("quantize.imatrix.chunks_count", chunks.into())));
+    }
+    for (key, value) in keys {
+        // At the end, where llama.cpp has them.
+        writer.remove(key);
+        writer.metadata(key, value)?;
+    }
+    if let Some(part) = args.part {
+        writer.shard(part.no(), part.count(), total)?;
+    }
+    for job in jobs {
+        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+    }
+    Ok(writer)
 }
 
 /// What becomes of each tensor, in the order in which llama.cpp writes them.

@@ -140,7 +140,10 @@ impl<'a> Job<'a> {
 
     /// Refuses what cannot be done whatever the values are. After that no row takes memory because a header says so: it
     /// is as long as the importance, or not kept whole.
-    pub(super) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Write`], naming the tensor: see [`Convert::run`](super::Convert::run).
+    pub fn check(&self) -> Result<()> {
         if self.copies() {
             return Ok(());
         }
@@ -149,7 +152,9 @@ impl<'a> Job<'a> {
             None => quantize(self.ty, &[], self.ty.block_len(), None, &mut []),
             Some(weights) => self.row_len_of(weights).and_then(|row_len| {
                 let mut matrices = weights.chunks(row_len.max(1));
-                matrices.try_for_each(|weights| quantize(self.ty, &[], row_len, Some(weights), &mut []))
+                let first = matrices.next().unwrap_or_default();
+                let check = |weights| quantize(self.ty, &[], row_len, Some(weights), &mut []);
+                check(first).and_then(|()| matrices.try_for_each(check))
             }),
         };
         checked.map_err(|error| Error::Write {

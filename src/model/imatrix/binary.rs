@@ -18,11 +18,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
             .map_err(|_| wrong(Some(name_at as u64), "a tensor's name is not UTF-8".into()))?;
         let calls = cursor.number("the number of calls")?;
         let values = cursor.count("the number of values", usize::MAX)?;
+        let values_at = cursor.at;
         let values = cursor.take(values.saturating_mul(4), "a tensor's values")?.as_chunks().0;
+        let values: Vec<f32> = values.iter().map(|&value| f32::from_le_bytes(value)).collect();
+        if let Some(at) = values.iter().position(|value| !value.is_finite() || *value < 0.0) {
+            let (name, value) = (name.escape_debug(), values[at]);
+            let message = format!("value {at} of tensor '{name}' is {value}, and must be a number from 0 up");
+            return Err(wrong(Some((values_at + 4 * at) as u64), message));
+        }
         // The values are means of chunks times calls. Two to some power more of both is what the other form has, and divides
-        // out without a trace.
-        let chunk = CHUNK_SIZE as f32;
-        let sums = values.iter().map(|&value| f32::from_le_bytes(value) * chunk).collect();
+        // out without a trace; where it is too much, without it.
+        let most = values.iter().copied().fold(0.0, f32::max);
+        let chunk = if most < f32::MAX / CHUNK_SIZE as f32 { CHUNK_SIZE as f32 } else { 1.0 };
+        let sums = values.iter().map(|value| value * chunk).collect();
         imatrix.add(name, sums, vec![calls.max(1) as f32 * chunk], None)?;
     }
     // Files from before April 2024 end here.

@@ -18,8 +18,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
     let metadata = file.metadata();
     let mut imatrix = Imatrix::new();
     if metadata.contains(DATASETS) {
+        // Paths, in whatever encoding a file system had.
+        let names = metadata.get_array::<&[u8]>(DATASETS)?;
         imatrix.datasets =
-            metadata.get_array::<&str>(DATASETS)?.map(|name| Ok(name?.to_owned())).collect::<Result<_>>()?;
+            names.map(|name| Ok(String::from_utf8_lossy(name?).into_owned())).collect::<Result<_>>()?;
     }
     imatrix.chunk_count = metadata.get_opt(CHUNK_COUNT)?.unwrap_or(0);
     imatrix.chunk_size = metadata.get_opt(CHUNK_SIZE_KEY)?.unwrap_or(CHUNK_SIZE);

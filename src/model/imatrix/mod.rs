@@ -37,7 +37,7 @@ const CHUNK_SIZE: u32 = 512;
 /// assert_eq!(imatrix.weights("blk.0.ffn_up.weight"), Some(vec![6.0 / 512.0, 3.0 / 512.0]));
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Imatrix {
     entries: Vec<ImatrixEntry>,
     by_name: HashMap<String, usize>,
@@ -78,7 +78,13 @@ impl ImatrixEntry {
 impl Imatrix {
     /// Nothing known yet.
     pub fn new() -> Self {
-        Imatrix { chunk_size: CHUNK_SIZE, ..Imatrix::default() }
+        Imatrix {
+            entries: Vec::new(),
+            by_name: HashMap::new(),
+            datasets: Vec::new(),
+            chunk_count: 0,
+            chunk_size: CHUNK_SIZE,
+        }
     }
 
     /// Reads a file of either form.
@@ -121,7 +127,7 @@ impl Imatrix {
     ///
     /// # Errors
     /// [`Error::Imatrix`] where the tensor is known already, `sums` cannot be shared among the `counts`, `activations` are
-    /// not as many as `sums`, a number is not finite, or a sum or a count is negative.
+    /// not as many as `sums`, a number is not finite, a sum of squares or a count is negative, or a count not whole.
     pub fn add(
         &mut self,
         name: &str,
@@ -149,12 +155,21 @@ impl Imatrix {
                 return wrong(format!("{what} {at} is {}, and must be a number from 0 up", values[at]));
             }
         }
+        if let Some(at) = counts.iter().position(|count| count.fract() != 0.0) {
+            return wrong(format!("count {at} is {}, and must be a whole number of tokens", counts[at]));
+        }
         if let Some(at) = activations.iter().flatten().position(|value| !value.is_finite()) {
             return wrong(format!("sum {at} is not finite"));
         }
         self.by_name.insert(name.to_owned(), self.entries.len());
         self.entries.push(ImatrixEntry { name: name.to_owned(), sums, counts, activations });
         Ok(())
+    }
+}
+
+impl Default for Imatrix {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

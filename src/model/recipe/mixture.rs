@@ -33,7 +33,8 @@ pub(super) struct Member {
     pub(super) row_len: u64,
     /// Whether it is a stack of matrices, one for each expert.
     pub(super) is_stack: bool,
-    /// Its place among those of its role: the layer's number, where there are experts.
+    /// Its place among those of its role; or the layer's number, where there are experts and it
+    /// [counts](Mixture::counts_layers).
     pub(super) at: usize,
 }
 
@@ -74,6 +75,11 @@ impl Mixture {
             },
             Role::Other => recipe.base_type(),
         }
+    }
+
+    /// Whether the rules ask for the layer of an expert, and not how many tensors of its role there were.
+    pub(super) fn counts_layers(&self) -> bool {
+        self.recipe != MXFP4_MOE && !self.is_smallest()
     }
 
     /// Below three bits: rules of their own.

@@ -18,7 +18,7 @@ macro_rules! recipes {
         /// A mixture of types that llama.cpp's `quantize` offers by this name.
         ///
         /// Most tensors get the [base type](Self::base_type); those that suffer most from it get more bits, by their
-        /// role, their layer, and what else is known of the model. [`Plan`] says what each gets.
+        /// role, their layer, and what else is known of the model: the output Q6_K or more. [`Plan`] says what each gets.
         ///
         /// ```
         /// use gguf_codec::{GgmlType, model::Recipe};
@@ -57,7 +57,7 @@ macro_rules! recipes {
 }
 
 recipes! {
-    Q1_0 Q1_0 "All Q1_0."
+    Q1_0 Q1_0 "Q1_0."
     IQ1_S IQ1_S "IQ1_S; needs importance."
     IQ1_M IQ1_M "IQ1_M; needs importance."
     TQ1_0 TQ1_0 "TQ1_0, for models that were trained with ternary weights."
@@ -71,7 +71,7 @@ recipes! {
     Q2_K Q2_K "Q2_K, with Q3_K where it pays."
     IQ3_XXS IQ3_XXS "IQ3_XXS, with IQ2_S and IQ3_S; needs importance."
     IQ3_XS IQ3_S "IQ3_S, with IQ3_XXS in the middle layers; needs importance."
-    Q3_K_S Q3_K "All Q3_K."
+    Q3_K_S Q3_K "Q3_K."
     IQ3_S IQ3_S "IQ3_S."
     IQ3_M IQ3_S "IQ3_S, with Q4_K where it pays."
     Q3_K_M Q3_K "Q3_K, with Q4_K and Q5_K where it pays."
@@ -85,11 +85,11 @@ recipes! {
     Q4_K_M Q4_K "Q4_K, with Q6_K in half of the layers."
     Q4_1 Q4_1 "Q4_1."
     Q5_0 Q5_0 "Q5_0."
-    Q5_K_S Q5_K "All Q5_K."
+    Q5_K_S Q5_K "Q5_K."
     Q5_K_M Q5_K "Q5_K, with Q6_K in half of the layers."
     Q5_1 Q5_1 "Q5_1."
-    Q6_K Q6_K "All Q6_K."
-    Q8_0 Q8_0 "All Q8_0."
+    Q6_K Q6_K "Q6_K."
+    Q8_0 Q8_0 "Q8_0."
     BF16 BF16 "BF16, and nothing quantized."
     F16 F16 "F16, and nothing quantized."
     F32 F32 "F32, and nothing quantized."

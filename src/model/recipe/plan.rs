@@ -8,7 +8,8 @@ use super::mixture::{Facts, Member, Mixture};
 use super::role::{Role, is_quantized};
 use crate::{Error, GgmlType, Metadata, Result, TensorInfo, ValueRef};
 
-/// What a recipe makes of the tensors of a model: the same as llama.cpp's `llama_model_quantize` with the same settings.
+/// What a recipe makes of the tensors of a model: the types that llama.cpp's `llama_model_quantize` gives them with the same
+/// settings. Where that gives up, since it knows no type for rows of some length, the type here is F16.
 ///
 /// ```
 /// use gguf_codec::model::{Plan, Recipe};
@@ -48,7 +49,8 @@ pub struct Choice {
     pub ty: GgmlType,
     /// The type it would have got if its rows were whole blocks of that.
     pub instead_of: Option<GgmlType>,
-    /// Whether llama.cpp refuses to quantize it without importance.
+    /// Whether llama.cpp refuses to quantize it without importance. The types that cannot do without are fewer:
+    /// [`GgmlType::needs_importance`].
     pub needs_importance: bool,
 }
 
@@ -97,11 +99,12 @@ impl<'a> Plan<'a> {
         Plan { by_name: Some(by_name), ..self }
     }
 
-    /// The choice for each tensor. `tensors` are all of the model's, in any order: their number and their names decide.
+    /// The choice for each tensor, in the order given. `tensors` are all of the model's, in any order, since their number and
+    /// their names decide; llama.cpp writes them in the order of [`by_layer`].
     ///
     /// # Errors
-    /// [`Error::WrongValue`] where a key that says how many layers, heads or experts there are holds no such number, and
-    /// [`Error::Write`] where a tensor of a model with experts has a name without a layer.
+    /// [`Error::WrongValue`] or [`Error::WrongElement`] where a key that says how many layers, heads or experts there are
+    /// holds no such number, and [`Error::Write`] where a tensor of a model with experts has a name without a layer.
     pub fn choose(&self, metadata: Metadata<'_>, tensors: &[TensorInfo<'_>]) -> Result<Vec<Choice>> {
         let mixture = Mixture { recipe: self.recipe, facts: self.facts(metadata, tensors)? };
         let mut in_order: Vec<_> = tensors.iter().enumerate().collect();
@@ -166,18 +169,18 @@ impl<'a> Plan<'a> {
         }
         let Facts { experts, layers, .. } = mixture.facts;
         let is_feed_forward = matches!(role, Role::Gate | Role::Up | Role::Down);
-        let at = match seen.count(role) {
-            // Experts' tensors need not come in the order of their layers.
-            _ if is_feed_forward && experts > 1 => layer_of(tensor.name())
-                .and_then(|layer| usize::try_from(layer).ok())
-                .filter(|&layer| layer < layers)
-                .ok_or_else(|| Error::Write {
-                    message: format!(
-                        "tensor '{}' of a model with experts must be one of the {layers} layers, 'blk.0.' and on",
-                        tensor.name().escape_debug()
-                    ),
-                })?,
-            at => at,
+        let nth = seen.count(role);
+        // Experts' tensors need not come in the order of their layers, nor one of a kind in each.
+        let at = if is_feed_forward && experts > 1 && mixture.counts_layers() {
+            let layer = layer_of(tensor.name()).and_then(|layer| usize::try_from(layer).ok());
+            layer.filter(|&layer| layer < layers).ok_or_else(|| Error::Write {
+                message: format!(
+                    "tensor '{}' of a model with experts must be one of the {layers} layers, 'blk.0.' and on",
+                    tensor.name().escape_debug()
+                ),
+            })?
+        } else {
+            nth
         };
         let shape = tensor.shape();
         let is_stack = shape.dims().get(2).is_some_and(|&matrices| matrices > 1)
@@ -201,8 +204,8 @@ impl<'a> Plan<'a> {
         let heads = number("attention.head_count")?.unwrap_or(0);
         let value_heads = number("attention.head_count_kv")?.unwrap_or(heads);
         let is_70b = match architecture {
-            "llama" => layers == 80 && heads != value_heads,
-            "qwen2" | "deci" => layers == 80,
+            "llama" | "llama-embed" => layers == 80 && heads != value_heads,
+            "qwen2" | "deci" | "olmo" => layers == 80,
             "jais2" => layers == 68,
             _ => false,
         };
@@ -260,7 +263,7 @@ fn layer_of(name: &str) -> Option<u64> {
 /// A number, or the first of an array of them: some models have one for each layer.
 fn first_number(metadata: Metadata<'_>, key: &str) -> Result<Option<u64>> {
     match metadata.value(key) {
-        Some(ValueRef::Array(array)) => Ok(array.iter_as::<u64>().next().transpose()?),
+        Some(ValueRef::Array(_)) => metadata.get_array(key)?.next().transpose(),
         _ => metadata.get_opt(key),
     }
 }
