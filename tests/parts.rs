@@ -28,7 +28,7 @@ fn source() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     writer.metadata("general.architecture", "llama").unwrap().metadata("llama.block_count", 9u32).unwrap();
     let names: Vec<_> = (0..9).flat_map(|i| [format!("blk.{i}.norm"), format!("blk.{i}.weight")]).collect();
-    let rows = |i: usize| if i % 2 == 0 { 1 } else { (i * i) as u64 };
+    let rows = |i: usize| if i.is_multiple_of(2) { 1 } else { (i * i) as u64 };
     for (i, name) in names.iter().enumerate() {
         writer.tensor(name, &[256, rows(i)], GgmlType::F32).unwrap();
     }
