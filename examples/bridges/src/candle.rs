@@ -75,12 +75,14 @@ mod tests {
             let own = model.tensor("w").unwrap();
             let back = tensor(&own, &device).unwrap();
             assert_eq!(back.dims(), [256 / row as usize, row as usize]);
-            let restored = back.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let restored =
+                back.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
             assert!(restored.iter().zip(&values).all(|(a, b)| (a - b).abs() < 0.7), "{ty}");
             assert_eq!(restored, own.dequantize::<f32>().unwrap(), "{ty}");
             if ty.is_quantized() {
                 let blocks = quantized(&own, &device).unwrap();
-                let theirs = blocks.dequantize(&device).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let theirs =
+                    blocks.dequantize(&device).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 assert_eq!(theirs, restored, "{ty}");
             }
         }

@@ -6,7 +6,9 @@
 //! Both libraries count extents the other way round than GGUF: outermost first. A matrix whose GGUF shape is
 //! `[columns, rows]` is `[rows, columns]` there, and its values lie in the same order.
 
+#[allow(dead_code, reason = "to be copied from; the tests use it")]
 mod candle;
+#[allow(dead_code, reason = "to be copied from; the tests use it")]
 mod nd;
 
 use anyhow::{Context, Result};
@@ -27,7 +29,13 @@ fn main() -> Result<()> {
         let array = nd::array(&tensor)?;
         let there = candle::tensor(&tensor, &candle_core::Device::Cpu)?;
         let mean = there.to_dtype(candle_core::DType::F32)?.mean_all()?.to_scalar::<f32>()?;
-        println!("{:<28} {:<5} ndarray {:?}, candle {:?}, mean {mean:.6}", info.name(), info.ggml_type(), array.shape(), there.shape());
+        println!(
+            "{:<28} {:<5} ndarray {:?}, candle {:?}, mean {mean:.6}",
+            info.name(),
+            info.ggml_type(),
+            array.shape(),
+            there.shape()
+        );
     }
     Ok(())
 }
