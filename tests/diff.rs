@@ -38,10 +38,10 @@ fn model(
     data.finish().unwrap()
 }
 
-fn with_diff<R>(a: &Vec<u8>, b: &Vec<u8>, look: impl FnOnce(&Diff<'_>) -> R) -> R {
+fn with_diff<R>(a: &[u8], b: &[u8], look: impl FnOnce(&Diff<'_>) -> R) -> R {
     let (first, second) = (Gguf::parse(a).unwrap(), Gguf::parse(b).unwrap());
     let mut last = (0, 0);
-    let diff = Diff::between(&Side::of(&first, a), &Side::of(&second, b), |done, total| {
+    let diff = Diff::between(&Side::of(&first, &a), &Side::of(&second, &b), |done, total| {
         assert!(done >= last.0 && total >= last.1 && done <= total);
         last = (done, total);
         ControlFlow::Continue(())

@@ -37,6 +37,11 @@ pub struct AtomicFile {
 
 impl AtomicFile {
     pub(crate) fn create(path: &Path) -> Result<Self> {
+        Self::create_like(path, None)
+    }
+
+    /// With the permissions of another file, where there is none at `path` to hand on its own.
+    pub(super) fn create_like(path: &Path, other: Option<Metadata>) -> Result<Self> {
         let failed = |error| Error::io(format!("create '{}'", path.display()), error);
         let target = follow_links(path).map_err(failed)?;
         if names_folder(path) || names_folder(&target) {
@@ -50,7 +55,7 @@ impl AtomicFile {
                                open it and give it to Writer::new";
                 return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, message)));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => other,
             Err(error) => return Err(failed(error)),
         };
         stale::remove(&target);

@@ -96,7 +96,9 @@ impl Disk for Files {
     }
 
     fn keep_record(&mut self, bytes: &[u8]) -> Result<()> {
-        let mut record = AtomicFile::create(&self.record)?;
+        // What is in it is nobody's business whose the file is not.
+        let like = self.file.metadata().map_err(|error| self.failed("ask for the permissions of", error))?;
+        let mut record = AtomicFile::create_like(&self.record, Some(like))?;
         record.put(bytes).map_err(|error| Error::io(record.action(), error))?;
         record.complete()
     }

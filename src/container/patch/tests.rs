@@ -336,3 +336,16 @@ fn a_file_is_edited_by_one_at_a_time() {
     drop(first);
     Files::open(&path).unwrap();
 }
+
+#[cfg(unix)]
+#[test]
+fn the_record_of_a_private_file_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, OLD).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    Files::open(&path).unwrap().keep_record(b"record").unwrap();
+    let record = std::fs::metadata(folder.path().join(".model.gguf.undo")).unwrap();
+    assert_eq!(record.permissions().mode() & 0o777, 0o600);
+}

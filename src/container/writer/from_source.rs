@@ -86,7 +86,8 @@ impl<S: Sink> DataWriter<S> {
             let whole = before + bytes;
             let mut done = 0;
             while done < whole {
-                let part = AT_ONCE.min(whole - done);
+                // Parts end at the source's round places, so that storage that can be shared is, up to there.
+                let part = (AT_ONCE - (offset + done) % AT_ONCE).min(whole - done);
                 tensor.put_from(source, offset + done, part)?;
                 done += part;
                 step(part)?;
