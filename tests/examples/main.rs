@@ -7,6 +7,8 @@ mod convert;
 mod inspect;
 mod parts;
 mod quantize;
+mod remote;
+mod report;
 #[cfg(feature = "safetensors")]
 mod safetensors;
 mod shards;
