@@ -9,6 +9,8 @@ mod edit;
 mod inspect;
 mod parts;
 mod quantize;
+mod remote;
+mod report;
 #[cfg(feature = "safetensors")]
 mod safetensors;
 mod shards;

@@ -66,7 +66,7 @@ pub(in crate::codec) fn asymmetric<S: Simd, const N: usize>(
     let mut inverse = s.div(s.splat(levels as f32), s.sub(max, min));
     let mut base = min;
     let mut scale = s.div(s.splat(1.0), inverse);
-    // One place for all candidates' quants: an array that is passed by value is copied, which took a third of the time.
+    // One place for all candidates' quants: an array passed by value is copied, which costs as much as a pass over it.
     let mut q = [zero; N];
     let values = Values { x, weights, least: lowest, greatest: max };
     values.quants(s, levels, s.select(varies, inverse, zero), base, &mut q);
@@ -161,7 +161,7 @@ impl<S: Simd, const N: usize> Values<'_, S, N> {
     ) -> Sums<S> {
         let (lowest, highest) = (s.splat(0.0), s.splat(levels as f32));
         let mut sums = Sums { q: s.splat(0.0), qq: s.splat(0.0), xq: s.splat(0.0) };
-        for i in 0..N {
+        for (i, quant) in quants.iter_mut().enumerate() {
             let (x, weight) = (self.x[i], self.weights[i]);
             let scaled = s.mul(inverse, s.sub(x, base));
             let q = match rounding {
@@ -169,7 +169,7 @@ impl<S: Simd, const N: usize> Values<'_, S, N> {
                 Rounding::Clamped => s.round_even(s.max(s.min(scaled, highest), lowest)),
                 Rounding::Wrapping => s.to_float(s.nearest_within(scaled, 0, levels)),
             };
-            quants[i] = q;
+            *quant = q;
             let weighted = s.mul(weight, q);
             sums.q = s.add(sums.q, weighted);
             sums.qq = s.add(sums.qq, s.mul(weighted, q));
