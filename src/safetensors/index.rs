@@ -100,9 +100,10 @@ impl SafeTensors {
     fn check(parsed: json::Parsed, data: u64, data_len: u64) -> Result<Self> {
         let json::Parsed { mut metadata, mut entries } = parsed;
         metadata.sort();
+        // Of claims beyond the file's end, the end is the nearest byte that there is.
         let wrong = |at: u64, message: String| Error::Safetensors {
             file: None,
-            offset: data.checked_add(at),
+            offset: Some(data + at.min(data_len)),
             message,
         };
         if let Some(twice) = metadata.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -152,7 +153,7 @@ impl SafeTensors {
             let message = format!(
                 "the tensors end at byte {end} of the data, and the file holds {data_len} bytes of it"
             );
-            return Err(wrong(end.min(data_len), message));
+            return Err(wrong(end, message));
         }
         Ok(SafeTensors { metadata, entries, by_name, data })
     }

@@ -122,6 +122,7 @@ fn tensors_cover_the_data_without_gap_and_overlap() {
     refused(&two((4, 8), 9), &["the tensors end at byte 8 of the data, and the file holds 9 bytes"]);
     refused(&two((4, 8), 7), &["the tensors end at byte 8 of the data, and the file holds 7 bytes"]);
     refused(&one("U8", "[4]", 1, 5, 5), &["must at 0, where the data begins"]);
+    refused(&one("U8", "[4]", 1 << 40, 0, 4), &["data_offsets are 1099511627776 and 0"]);
     refused(&one("U8", "[4]", 4, 0, 4), &["takes 4 bytes, and its data_offsets are 4 and 0"]);
     refused(
         &one("F32", "[2]", 0, 4, 4),
