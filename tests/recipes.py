@@ -40,7 +40,7 @@ RECIPES = {
 }  # fmt: skip
 
 # The model given is large: every kind of rule, and what is quick.
-ON_THE_MODEL = ["Q4_K_M", "Q5_K_S", "Q3_K_M", "Q2_K", "Q6_K", "Q4_0", "Q8_0"]
+ON_THE_MODEL = ["Q4_K_M", "Q5_K_S", "Q3_K_M", "Q2_K", "Q6_K", "Q4_0"]
 
 
 class Params(ctypes.Structure):
