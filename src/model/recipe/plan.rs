@@ -38,11 +38,11 @@ pub struct Plan<'a> {
     leaves_output: bool,
     output: Option<GgmlType>,
     token_embedding: Option<GgmlType>,
-    by_name: Option<&'a ByName>,
+    by_name: Option<&'a ByName<'a>>,
 }
 
 /// The type for a tensor's name, where it has one.
-type ByName = dyn Fn(&str) -> Option<GgmlType>;
+type ByName<'a> = dyn Fn(&str) -> Option<GgmlType> + 'a;
 
 /// The type that a tensor gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
