@@ -111,9 +111,10 @@ fn importance_is_taken_where_it_fits() {
 fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
     let folder = Folder::new();
     let input = llama(&folder, GgmlType::F32);
-    let short = imatrix(&folder, "blk.0.ffn_down.weight", 128);
-    let other = folder.file("other.gguf", fs::read(imatrix(&folder, "another", 8)).unwrap());
-    let short = folder.file("short.gguf", fs::read(short).unwrap());
+    let short = fs::read(imatrix(&folder, "blk.0.ffn_down.weight", 128)).unwrap();
+    let short = folder.file("short.gguf", short);
+    let other = fs::read(imatrix(&folder, "another", 8)).unwrap();
+    let other = folder.file("other.gguf", other);
     let junk = folder.file("junk.dat", "junk");
     let quantized = folder.path("quantized.gguf");
     works("quantize", &[&input, &quantized, "--recipe", "Q4_0"]);
@@ -127,7 +128,7 @@ fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
         (&[&*input, &out, "--recipe", "Q9"][..], "no recipe is called 'Q9'; there are Q1_0, IQ1_S"),
         (&[&input, &out], "--recipe <NAME>"),
         (&[&input, &out, "--recipe", "Q4_0", "--tensor-type", "x"], "write it as PATTERN=TYPE"),
-        (&[&input, &out, "--recipe", "Q4_0", "--tensor-type", "(=Q4_0"], "regex parse error"),
+        (&[&input, &out, "--recipe", "Q4_0", "--tensor-type", "(=Q4_0"], "found open group without closing"),
         (&[&input, &out, "--recipe", "Q4_0", "--tensor-type", "x=Q9"], "Q9"),
         (
             &[&input, &out, "--recipe", "IQ2_XS"],
@@ -139,7 +140,7 @@ fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
             "has 256 columns, and the importance matrix has 128",
         ),
         (&[&input, &out, "--recipe", "Q4_0", "--imatrix", &junk], "junk.dat': byte"),
-        (&[&quantized, &out, "--recipe", "Q8_0"], "is Q4_0 already"),
+        (&[&quantized, &out, "--recipe", "Q8_0"], "is Q6_K already"),
         (&[&loud, &out, "--recipe", "Q4_0"], "tensor 'w.weight': 1 block beyond the range of Q8_0"),
     ] {
         let line = fails("quantize", arguments);
