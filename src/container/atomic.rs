@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::kernel_copy;
 use super::read_at::ReadAt;
@@ -73,7 +73,11 @@ impl AtomicFile {
         let file = file.into_inner().map_err(|error| failed("write", error.into_error()))?;
         file.sync_all().map_err(|error| failed("sync", error))?;
         drop(file);
-        Ok(Staged { temporary, target, shown })
+        let mut staged = Staged { temporary, target, shown, lock: StagedLock::take() };
+        if staged.lock.is_none() {
+            staged.temporary.held = None;
+        }
+        Ok(staged)
     }
 }
 
@@ -118,6 +122,31 @@ pub struct Staged {
     temporary: Temporary,
     target: PathBuf,
     shown: PathBuf,
+    lock: Option<StagedLock>,
+}
+
+/// One of the few staged files that stay open for their locks.
+///
+/// A set may have more files than a process may have open. Those beyond these are without a lock while they wait, so that
+/// another program that writes the same set at the same time may take them for leftovers; then this one fails.
+#[derive(Debug)]
+struct StagedLock;
+
+static STAGED_LOCKS: AtomicUsize = AtomicUsize::new(0);
+
+impl StagedLock {
+    const MOST: usize = 100;
+
+    fn take() -> Option<Self> {
+        let more = |held: usize| (held < Self::MOST).then(|| held + 1);
+        STAGED_LOCKS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| StagedLock)
+    }
+}
+
+impl Drop for StagedLock {
+    fn drop(&mut self) {
+        STAGED_LOCKS.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Staged {

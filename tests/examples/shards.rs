@@ -173,7 +173,7 @@ fn a_set_can_be_split_in_its_place_and_merged_into_its_first() {
     assert!(fs::read(&first).unwrap() == whole());
 }
 
-/// A thousand files at once are more than a process may have open.
+/// Neither those that are read nor those that wait to be put in their places are all open at once.
 #[cfg(unix)]
 #[test]
 fn there_may_be_more_shards_than_open_files() {
@@ -185,7 +185,7 @@ fn there_may_be_more_shards_than_open_files() {
     let input = folder.file("in.gguf", &file);
     let run = |name: &str, args: &str| {
         let program = example(name);
-        let script = format!("ulimit -n 64; exec '{}' {args}", program.get_program().to_str().unwrap());
+        let script = format!("ulimit -n 200; exec '{}' {args}", program.get_program().to_str().unwrap());
         let mut command = Command::new("sh");
         command.args(["-c", &script]);
         let output = finish(command);
