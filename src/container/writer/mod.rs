@@ -205,6 +205,7 @@ impl<S: Sink> Writer<S> {
     }
 
     /// The header without the padding after it, and where the data and its tensors will lie.
+    #[cfg(any(unix, windows))]
     pub(crate) fn header_bytes(&self) -> Result<(Vec<u8>, Layout)> {
         let layout = self.header.layout()?;
         let mut bytes = Vec::new();
