@@ -141,7 +141,7 @@ fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
         ),
         (&[&input, &out, "--recipe", "Q4_0", "--imatrix", &junk], "junk.dat': byte"),
         (&[&quantized, &out, "--recipe", "Q8_0"], "is Q6_K already"),
-        (&[&loud, &out, "--recipe", "Q4_0"], "tensor 'w.weight': 1 block beyond the range of Q8_0"),
+        (&[&loud, &out, "--recipe", "Q4_0"], "tensor 'w.weight': 1 block beyond the range of Q4_0"),
     ] {
         let line = fails("quantize", arguments);
         assert!(line.contains(message), "{line}");
