@@ -23,7 +23,8 @@ fuzz_target!(|data: &[u8]| {
         let _ = text.parse::<NameMap>().map(|map| (map.to_gguf("a.0.b"), map.to_hf("a.0.b")));
         // A configuration and a tokenizer, with a line between them.
         let (config, tokenizer) = text.split_once("\n\n").unwrap_or((text, "{}"));
-        let description = Description::of_config(config).and_then(|description| description.with_tokenizer(tokenizer));
+        let description =
+            Description::of_config(config).and_then(|description| description.with_tokenizer(tokenizer));
         let description = description.and_then(|description| description.with_tokenizer_config(config));
         if let Ok(description) = description {
             become_gguf(&llama(), &description);
@@ -35,7 +36,10 @@ fn whole(file: &[u8]) {
     let header = match SafeTensors::parse(file) {
         Ok(header) => header,
         Err(error) => {
-            assert!(error.to_string().len() < 2000 && error.offset().is_none_or(|at| at <= file.len() as u64), "{error}");
+            assert!(
+                error.to_string().len() < 2000 && error.offset().is_none_or(|at| at <= file.len() as u64),
+                "{error}"
+            );
             return;
         }
     };
@@ -60,7 +64,9 @@ fn whole(file: &[u8]) {
     let again = SafeTensors::parse(&again).unwrap();
     assert!(again.metadata().eq(header.metadata()));
     let content = |header: &SafeTensors| {
-        let tensor = |tensor: gguf_codec::safetensors::SafeTensor<'_>| (tensor.name().to_owned(), tensor.dtype(), tensor.shape().to_vec());
+        let tensor = |tensor: gguf_codec::safetensors::SafeTensor<'_>| {
+            (tensor.name().to_owned(), tensor.dtype(), tensor.shape().to_vec())
+        };
         header.tensors().map(tensor).collect::<Vec<_>>()
     };
     assert_eq!(content(&again), content(&header));
@@ -70,11 +76,13 @@ fn whole(file: &[u8]) {
 /// Three tensors that a description of a small Llama fits.
 fn llama() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    for name in ["model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "embeddings.LayerNorm.gamma"] {
+    for name in ["model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "embeddings.LayerNorm.gamma"]
+    {
         writer.tensor(name, &[8], Dtype::F16).unwrap();
     }
     let mut data = writer.write_header().unwrap();
-    for name in ["model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "embeddings.LayerNorm.gamma"] {
+    for name in ["model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "embeddings.LayerNorm.gamma"]
+    {
         data.write_tensor(name, &[0; 16]).unwrap();
     }
     data.finish().unwrap()
