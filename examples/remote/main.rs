@@ -39,7 +39,7 @@ const AHEAD: u64 = 64 * 1024;
 #[derive(Parser)]
 #[command(name = "remote", version)]
 struct Args {
-    /// Where the file is: http://…, and https://… if built with the feature `https`
+    /// Where the file is: http://… (without TLS, which is C and assembly)
     url: String,
     /// Show one tensor's statistics, histogram and first values, and what quantizing it to each type would cost
     #[arg(long, value_name = "NAME")]

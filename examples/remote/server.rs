@@ -178,11 +178,13 @@ fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     Some(ContentRange { bytes, file_len: len.trim().parse().ok(), shown: shown.into() })
 }
 
-/// Without TLS built in, says how to have it.
+/// TLS is C and assembly, and left out: another way to the file has to be found.
 fn explained(error: ureq::Error) -> anyhow::Error {
     match error {
-        ureq::Error::TlsRequired | ureq::Error::Tls(_) if cfg!(not(feature = "https")) => {
-            anyhow::anyhow!("https needs TLS, which is built in with --features https")
+        ureq::Error::TlsRequired | ureq::Error::Tls(_) => {
+            anyhow::anyhow!(
+                "https needs TLS, and this example is built without TLS; a proxy that speaks it will do"
+            )
         }
         error => error.into(),
     }

@@ -329,13 +329,8 @@ fn what_is_no_server_is_told_of() {
     assert!(fails("remote", &[&url]).contains(&url));
     assert!(fails("remote", &["ftp://127.0.0.1/m.gguf"]).contains("not a URL that begins with http://"));
     assert!(fails("remote", &["http://"]).contains("'http://'"));
-    if cfg!(not(feature = "https")) {
-        let mut listener = None;
-        let url = format!(
-            "https://{}/",
-            listener.insert(TcpListener::bind("127.0.0.1:0").unwrap()).local_addr().unwrap()
-        );
-        assert!(fails("remote", &[&url]).contains("--features https"));
-    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    assert!(fails("remote", &[&url]).contains("built without TLS"));
     assert!(works("remote", &["--help"]).contains("--tensor <NAME>"));
 }
