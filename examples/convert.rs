@@ -8,23 +8,23 @@ mod errors;
 mod names;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/types.rs"]
+mod types;
+#[path = "shared/work.rs"]
+mod work;
 
 use std::fmt::Write;
 use std::fs::File;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
-use clap::builder::PossibleValuesParser;
-use clap::builder::TypedValueParser;
-use gguf_codec::model::{Convert, Job, Outcome};
-use gguf_codec::{Error, FileType, GgmlType, Gguf, QUANTIZATION_VERSION, TensorInfo, Writer};
-use indicatif::{ProgressBar, ProgressStyle};
+use gguf_codec::model::{Convert, Job, Origin, Outcome};
+use gguf_codec::{FileType, GgmlType, Gguf, QUANTIZATION_VERSION, TensorInfo, Writer};
 use names::Names;
 use numbers::{counted, grouped};
+use work::Work;
 
 /// Converts every matrix of a GGUF model whose rows are whole blocks to one type.
 ///
@@ -41,23 +41,12 @@ struct Args {
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// What the matrices become
-    #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = target())]
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = types::target())]
     ty: GgmlType,
     /// Also show how far each converted tensor is from what it was
     #[arg(long)]
     report: bool,
 }
-
-/// The types that models are made of and that floats can be turned into without importance weights: a new codec is
-/// one of them by itself.
-fn target() -> impl TypedValueParser<Value = GgmlType> {
-    let is_target =
-        |ty: &&GgmlType| ty.can_quantize() && !ty.needs_importance() && FileType::mostly(**ty).is_some();
-    let names = GgmlType::ALL.iter().filter(is_target).map(|ty| ty.name());
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<GgmlType>())
-}
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
     cli::main(convert)
@@ -81,13 +70,7 @@ fn reason_to_stay(tensor: &TensorInfo<'_>, ty: GgmlType) -> Option<String> {
 
 fn convert(args: Args) -> Result<String> {
     let ty = args.ty;
-    // Asked twice, do not wait for what is being written.
-    let on_signal = || {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-    };
-    ctrlc::set_handler(on_signal).context("cannot listen for signals")?;
+    let work = Work::begin(&args.output)?;
     // This checks that every tensor lies within the file, and only the header of what is mapped is ever touched:
     // the data is read, so that memory does not depend on its size.
     let model = Gguf::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
@@ -95,9 +78,9 @@ fn convert(args: Args) -> Result<String> {
     let plan: Vec<_> = model.tensors().map(|tensor| (tensor, reason_to_stay(&tensor, ty))).collect();
     let jobs: Vec<_> = plan
         .iter()
-        .map(|(tensor, reason)| match reason {
-            None => Job { ty, ..Job::copy(*tensor) },
-            Some(_) => Job::copy(*tensor),
+        .map(|(tensor, reason)| {
+            let (name, origin) = (tensor.name(), Origin::of(&file, tensor));
+            if reason.is_none() { Job::new(name, origin, ty) } else { Job::copy(name, origin) }
         })
         .collect();
     let converted = plan.iter().filter(|(_, reason)| reason.is_none()).count() as u64;
@@ -109,24 +92,13 @@ fn convert(args: Args) -> Result<String> {
         writer.metadata("general.quantization_version", QUANTIZATION_VERSION)?;
     }
     for job in &jobs {
-        writer.tensor(job.tensor.name(), job.tensor.shape().dims(), job.ty)?;
+        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     let output_bytes = writer.file_len()?;
     let mut writer = writer.write_header()?;
 
-    let progress = ProgressBar::new(jobs.iter().map(|job| job.tensor.byte_len()).sum());
-    progress
-        .set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")?);
-    let step = |bytes| {
-        progress.inc(bytes);
-        if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let outcomes = match Convert::new(&file).measure(args.report).run(&jobs, &mut writer, step) {
-        Err(Error::Interrupted) => bail!("interrupted: '{}' is as it was", args.output.display()),
-        outcomes => outcomes?,
-    };
+    let outcomes = work.run(Convert::new().measure(args.report), &jobs, &mut writer)?;
     writer.finish()?;
-    progress.finish_and_clear();
 
     let mut summary =
         cli::printable(&format!("{}: {} became {ty}", args.output.display(), counted(converted, "tensor")));
@@ -150,7 +122,7 @@ fn convert(args: Args) -> Result<String> {
     if overflowed > 0 {
         let mut names = Names::default();
         let infinite = jobs.iter().zip(&outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
-        infinite.for_each(|(job, _)| names.add(job.tensor.name()));
+        infinite.for_each(|(job, _)| names.add(job.name()));
         let what = if ty.is_quantized() { "block" } else { "value" };
         let verb = if overflowed == 1 { "is" } else { "are" };
         let overflowed = counted(overflowed, what);
@@ -166,8 +138,8 @@ fn convert(args: Args) -> Result<String> {
 /// How far each tensor that was converted is from what it was, and all together.
 fn report(jobs: &[Job<'_>], outcomes: &[Outcome]) -> String {
     let measured = jobs.iter().zip(outcomes).filter_map(|(job, outcome)| {
-        let name = cli::printable(job.tensor.name());
-        outcome.error.map(|error| ([name, job.tensor.ggml_type().name().to_owned()], error))
+        let name = cli::printable(job.name());
+        outcome.error.map(|error| ([name, job.origin().ggml_type().name().to_owned()], error))
     });
     let all = outcomes.iter().filter_map(|outcome| outcome.error).sum();
     errors::table(["tensor", "from"], measured.chain([(["all".to_owned(), String::new()], all)]))

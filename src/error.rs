@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong, sorted by who can mend it.
 ///
-/// [`Io`](Self::Io) is the machine's, [`Malformed`](Self::Malformed) the file's, [`Limit`](Self::Limit) the
+/// [`Io`](Self::Io) is the machine's, [`Malformed`](Self::Malformed) and [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the
 /// choice of [`Limits`](crate::Limits), and the others are the caller's.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,6 +49,15 @@ pub enum Error {
         found: u64,
         /// What the limit allows.
         limit: u64,
+    },
+
+    /// A file is not the shard of a model that it should be.
+    #[error("{shard}: {problem}")]
+    Shard {
+        /// The file's path in quotes, or its number, from 0.
+        shard: String,
+        /// What is wrong with it.
+        problem: ShardProblem,
     },
 
     /// The metadata has no such key.
@@ -192,9 +201,29 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// A file is no importance matrix, or a broken one.
+    #[error("{}{message}", at(offset))]
+    Imatrix {
+        /// Where, in bytes from its start, where that is known.
+        offset: Option<u64>,
+        /// What is wrong, in which tensor, and what would be right.
+        message: String,
+    },
+
     /// Whoever was told of the progress asked to stop.
     #[error("interrupted")]
     Interrupted,
+
+    /// A safetensors file, or a file that describes its model, breaks a rule.
+    #[error("{}{}{message}", in_file(file), at(offset))]
+    Safetensors {
+        /// Its path, where it was opened by one.
+        file: Option<String>,
+        /// Where, in bytes from its start, where that is known.
+        offset: Option<u64>,
+        /// What is wrong, in which tensor or key, and what would be right.
+        message: String,
+    },
 
     /// A file cannot be written as asked: the message names the key or tensor and what would be right.
     #[error("{message}")]
@@ -212,6 +241,16 @@ fn array_of(key: &Option<String>) -> String {
     }
 }
 
+/// A byte of a file, before a message.
+fn at(offset: &Option<u64>) -> String {
+    offset.map_or(String::new(), |offset| format!("byte {offset}: "))
+}
+
+/// A file, before a message.
+fn in_file(file: &Option<String>) -> String {
+    file.as_ref().map_or(String::new(), |file| format!("'{file}': "))
+}
+
 impl Error {
     /// Wraps an I/O error with what was being done, such as `open 'model.gguf'`.
     pub(crate) fn io(action: impl Into<String>, error: io::Error) -> Self {
@@ -222,6 +261,7 @@ impl Error {
     pub fn offset(&self) -> Option<u64> {
         match self {
             Error::Malformed { offset, .. } | Error::Limit { offset, .. } => Some(*offset),
+            Error::Imatrix { offset, .. } | Error::Safetensors { offset, .. } => *offset,
             _ => None,
         }
     }
@@ -317,4 +357,48 @@ pub enum Problem {
     Offset { found: u64, expected: u64 },
     #[error("the tensor's data ends at byte {end}, and the file at {file_len}")]
     DataBeyondEnd { end: u64, file_len: u64 },
+}
+
+/// Why a file is not the shard of a model that it should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each message says what its fields are")]
+pub enum ShardProblem {
+    #[error("the shard is missing{}", also(others))]
+    Missing { others: String },
+    #[error("{0}")]
+    File(Box<Error>),
+    #[error(
+        "the file is one of {count} by its key 'split.count', and is not named like the first of them: \
+             its name must end with '-00001-of-{count:05}.gguf'"
+    )]
+    Name { count: u16 },
+    #[error("this is shard {} of {count} (its key 'split.no' is {no}); open the first", u32::from(*no) + 1)]
+    NotFirst { no: u16, count: u16 },
+    #[error("the shard has no key '{key}'")]
+    MissingKey { key: &'static str },
+    #[error("key '{key}' is {found}, and must be {wanted}")]
+    Key { key: &'static str, found: i64, wanted: i64 },
+    #[error("key '{key}' is of type {found}, and must be {wanted}")]
+    KeyType { key: &'static str, found: &'static str, wanted: &'static str },
+    #[error("key 'split.tensors.count' is {tensors}, and cannot be negative")]
+    Negative { tensors: i32 },
+    #[error("there is one shard too many: by the first one's key 'split.count' there are {count}")]
+    Surplus { count: u16 },
+    #[error(
+        "with this shard there are {found} tensors, and by the key 'split.tensors.count' there are {total} in all"
+    )]
+    Tensors { found: u64, total: i32 },
+    #[error("tensor '{}' is in {first} already", name.escape_debug())]
+    DuplicateTensor { name: String, first: String },
+    #[error("the shard is in the other byte order than the first")]
+    ByteOrder,
+    #[error("'general.architecture' is {found}, and the first shard's is {wanted}")]
+    Architecture { found: String, wanted: String },
+    #[error("there is no memory for an index of {found} tensors")]
+    TooMany { found: u64 },
+}
+
+fn also(others: &str) -> String {
+    if others.is_empty() { String::new() } else { format!("; others missing: {others}") }
 }

@@ -45,6 +45,7 @@
 //!
 //! `mmap` (on by default): `Gguf::open` maps files. `rayon` (on by default): `par_quantize`, `par_dequantize` and
 //! their like are there, and the writer and [`model::Convert`] use all cores. Without either, everything else is there.
+//! `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
 
 #![deny(missing_docs, unsafe_code)]
 
@@ -55,6 +56,8 @@ mod error;
 mod ggml_type;
 mod limits;
 pub mod model;
+#[cfg(feature = "safetensors")]
+pub mod safetensors;
 #[allow(unsafe_code, reason = "intrinsics, each block with its proof")]
 mod simd;
 mod tensor;
@@ -71,10 +74,10 @@ pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_me
 pub use container::Mapped;
 pub use container::{
     Array, ArrayIter, ArrayIterAs, ArrayRef, AtomicFile, DataWriter, Element, FromValue, Gguf, GgufOptions,
-    HeaderParser, Metadata, MetadataIter, Progress, ReadAt, Sink, TensorInfo, TensorIter, TensorWriter,
-    Value, ValueRef, ValueType, Writer,
+    HeaderParser, Metadata, MetadataIter, Progress, ReadAt, ShardPaths, ShardPlan, ShardedGguf,
+    ShardedTensors, Sink, Staged, TensorInfo, TensorIter, TensorWriter, Value, ValueRef, ValueType, Writer,
 };
-pub use error::{Error, Place, Problem, Result};
+pub use error::{Error, Place, Problem, Result, ShardProblem};
 pub use ggml_type::GgmlType;
 pub use limits::Limits;
 pub use model::{FileType, QUANTIZATION_VERSION};

@@ -304,7 +304,7 @@ fn rule_11_sizes_do_not_wrap() {
         raw.fails(last, Problem::TotalBytes);
         // Zero is zero, whatever stands beside it.
         let raw = Raw::new(format, 1, 0).tensor("t", &[0, 1 << 62, 1 << 62], 0, 0).pad(32);
-        assert_eq!(raw.ok().tensor("t").unwrap().bytes(), []);
+        assert!(raw.ok().tensor("t").unwrap().bytes().is_empty());
     }
     // The start of the data added, it wraps; the data alone does not.
     let rest = u64::MAX - 31 - 4 * ((1 << 62) - 16);

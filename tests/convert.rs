@@ -7,7 +7,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use common::raw::Raw;
-use gguf_codec::model::{Convert, Job, Outcome};
+use gguf_codec::model::{Convert, Job, Origin, Outcome};
 use gguf_codec::*;
 
 /// Longer than a piece, with a piece and rows that end at different places.
@@ -47,15 +47,19 @@ fn convert(
 ) -> Result<(Vec<u8>, Vec<Outcome>)> {
     let model = Gguf::parse(file)?;
     let becomes = |name| if name == "vector" { GgmlType::F32 } else { ty };
-    let jobs: Vec<_> =
-        model.tensors().map(|tensor| Job { tensor, ty: becomes(tensor.name()), importance }).collect();
+    let job = |tensor: TensorInfo<'_>| (tensor.name().to_owned(), Origin::of(&file, &tensor));
+    let origins: Vec<_> = model.tensors().map(job).collect();
+    let jobs: Vec<_> = origins
+        .iter()
+        .map(|(name, origin)| Job::new(name, *origin, becomes(name)).importance(importance))
+        .collect();
     let mut writer = Writer::new(Vec::new());
     writer.byte_order(order);
     for job in &jobs {
-        writer.tensor(job.tensor.name(), job.tensor.shape().dims(), job.ty)?;
+        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     let mut data = writer.write_header()?;
-    let outcomes = Convert::new(file).measure(true).run(&jobs, &mut data, progress)?;
+    let outcomes = Convert::new().measure(true).run(&jobs, &mut data, progress)?;
     Ok((data.finish()?, outcomes))
 }
 
@@ -101,7 +105,7 @@ fn tensors_become_what_their_values_become_alone() {
                 };
                 let (converted, outcomes) = convert(&file, order, ty, importance, add).unwrap();
                 let source = Gguf::parse(&file).unwrap();
-                assert_eq!(read, source.tensors().map(|tensor| tensor.byte_len()).sum());
+                assert_eq!(read, source.tensors().map(|tensor| tensor.byte_len()).sum::<u64>());
                 assert_eq!(outcomes.len(), 4);
                 for (name, outcome) in source.tensors().map(|tensor| tensor.name().to_owned()).zip(outcomes) {
                     let case = format!("{name}, {from} {from_order:?} to {ty} {order:?}");
@@ -181,20 +185,24 @@ fn a_source_that_ends_is_named() {
     struct Shorter<'a>(&'a [u8]);
 
     impl ReadAt for Shorter<'_> {
-        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-            self.0[..self.0.len() - 5000].read_exact_at(buffer, offset)
+        fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            self.0[..self.0.len() - 5000].fill_at(buffer, offset)
         }
     }
 
     let file = model(ByteOrder::Little, GgmlType::F32, &wave(ROW * ROWS));
     let gguf = Gguf::parse(&file).unwrap();
-    let jobs: Vec<_> = gguf.tensors().map(Job::copy).collect();
+    let shorter = Shorter(&file);
+    let jobs: Vec<_> =
+        gguf.tensors().map(|tensor| Job::copy(tensor.name(), Origin::of(&shorter, &tensor))).collect();
     let mut writer = Writer::new(Vec::new());
     writer.copy_header_from(&gguf).unwrap();
     let mut data = writer.write_header().unwrap();
-    let error = Convert::new(&Shorter(&file)).run(&jobs, &mut data, go_on).unwrap_err();
+    let error = Convert::new().run(&jobs, &mut data, go_on).unwrap_err();
     assert!(error.to_string().contains("read tensor 'second'"), "{error}");
 }
+
+const NOTHING: &[u8] = &[];
 
 /// Tries jobs on a file that declares `declared`, which must stay as it was, and gives the message.
 fn refused(declared: &[(&str, [u64; 2], GgmlType)], jobs: &[Job<'_>]) -> String {
@@ -203,8 +211,7 @@ fn refused(declared: &[(&str, [u64; 2], GgmlType)], jobs: &[Job<'_>]) -> String 
         writer.tensor(name, dims, *ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
-    let nothing: &[u8] = &[];
-    let error = Convert::new(nothing).run(jobs, &mut data, |_| panic!("nothing can be read")).unwrap_err();
+    let error = Convert::new().run(jobs, &mut data, |_| panic!("nothing can be read")).unwrap_err();
     assert!(matches!(error, Error::Write { .. }), "{error:?}");
     let (name, dims, ty) = declared[0];
     let shape = Shape::new(&dims).unwrap();
@@ -218,7 +225,10 @@ fn jobs_that_cannot_be_done_are_refused_before_the_first_is_begun() {
     use GgmlType::*;
     let file = model(ByteOrder::Little, Q4_0, &wave(ROW * ROWS));
     let model = Gguf::parse(&file).unwrap();
-    let job = |name: &str, ty, importance| Job { tensor: model.tensor_info(name).unwrap(), ty, importance };
+    let job = |name, ty, importance| {
+        let origin = Origin::of(&NOTHING, &model.tensor_info(name).unwrap());
+        Job::new(name, origin, ty).importance(importance)
+    };
     let (rows, first) = (ROWS as u64, ("first", [ROW as u64, ROWS as u64], Q4_0));
     let second = |ty| ("second", [ROW as u64, 2], ty);
 
@@ -264,16 +274,16 @@ fn rows_that_only_a_header_claims_take_no_memory() {
     let header = Raw::new((3, false), 1, 0).tensor("w", &[long, 1], GgmlType::F32.id(), 0).pad(32);
     let model = Gguf::read_header(&header.bytes[..]).unwrap();
     let tensor = model.tensors().next().unwrap();
+    let job = |ty, importance| Job::new("w", Origin::of(&NOTHING, &tensor), ty).importance(importance);
     for (job, message) in [
-        (Job { tensor, ty: GgmlType::Q8_0, importance: Some(&[1.0; 32]) }, "must be 72057594037927936"),
-        (Job { tensor, ty: GgmlType::F32, importance: Some(&[1.0; 32]) }, "read tensor 'w'"),
-        (Job { tensor, ty: GgmlType::Q8_0, importance: None }, "read tensor 'w'"),
+        (job(GgmlType::Q8_0, Some(&[1.0; 32][..])), "must be 72057594037927936"),
+        (job(GgmlType::F32, Some(&[1.0; 32])), "read tensor 'w'"),
+        (job(GgmlType::Q8_0, None), "read tensor 'w'"),
     ] {
         let mut writer = Writer::new(Vec::new());
-        writer.tensor("w", &[long, 1], job.ty).unwrap();
+        writer.tensor("w", &[long, 1], job.ggml_type()).unwrap();
         let mut data = writer.write_header().unwrap();
-        let nothing: &[u8] = &[];
-        let error = Convert::new(nothing).run(&[job], &mut data, go_on).unwrap_err().to_string();
+        let error = Convert::new().run(&[job], &mut data, go_on).unwrap_err().to_string();
         // Where such a row cannot be in memory at all, that is what is wrong with it.
         let too_long = cfg!(target_pointer_width = "32") && error.contains("in memory at once");
         assert!(error.contains(message) || too_long, "{error}");
@@ -286,17 +296,82 @@ fn a_source_that_panics_ends_the_conversion() {
     struct Panics;
 
     impl ReadAt for Panics {
-        fn read_exact_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        fn fill_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
             panic!("on purpose")
         }
     }
 
     let file = model(ByteOrder::Little, GgmlType::F32, &wave(ROW * ROWS));
     let gguf = Gguf::parse(&file).unwrap();
-    let jobs: Vec<_> = gguf.tensors().map(Job::copy).collect();
+    let jobs: Vec<_> =
+        gguf.tensors().map(|tensor| Job::copy(tensor.name(), Origin::of(&Panics, &tensor))).collect();
     let mut writer = Writer::new(Vec::new());
     writer.copy_header_from(&gguf).unwrap();
     let mut data = writer.write_header().unwrap();
-    let run = || Convert::new(&Panics).run(&jobs, &mut data, go_on);
+    let run = || Convert::new().run(&jobs, &mut data, go_on);
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_err();
+}
+
+#[test]
+fn an_origin_is_whole_rows_below_the_last_byte_that_can_be_counted() {
+    let shape = |dims: &[u64]| Shape::new(dims).unwrap();
+    let origin = |offset, ty, shape| Origin::new(&NOTHING, offset, ty, shape, ByteOrder::Little);
+    let matrix = origin(7, GgmlType::Q4_0, shape(&[64, 3])).unwrap();
+    assert_eq!(
+        (matrix.byte_len(), matrix.shape(), matrix.ggml_type()),
+        (108, shape(&[64, 3]), GgmlType::Q4_0)
+    );
+    for (offset, ty, dims, message) in [
+        (
+            0,
+            GgmlType::Q4_0,
+            &[48, 2][..],
+            "is 48 long, and must be a multiple of 32, the block length of Q4_0",
+        ),
+        (0, GgmlType::F64, &[1 << 61, 2], "so few that they end below byte 2^64"),
+        (u64::MAX - 7, GgmlType::F32, &[2], "beginning at 18446744073709551608"),
+    ] {
+        let error = origin(offset, ty, shape(dims)).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+/// Experts, of which each has its own weights; their matrices end within pieces, and pieces within them.
+#[test]
+fn each_matrix_of_a_stack_has_its_own_importance() {
+    for rows in [3usize, 400] {
+        let (stack, dims) = (5, [ROW as u64, rows as u64, 5]);
+        let matrix = ROW * rows;
+        let values = wave(matrix * stack);
+        let weights: Vec<f32> = (0..ROW * stack).map(|i| (i * 31 % 97) as f32).collect();
+        let mut writer = Writer::new(Vec::new());
+        writer.tensor("w", &dims, GgmlType::F32).unwrap();
+        let mut data = writer.write_header().unwrap();
+        data.write_tensor("w", bytemuck::cast_slice(&values)).unwrap();
+        let file = data.finish().unwrap();
+        let model = Gguf::parse(&file).unwrap();
+        let job = Job::new("w", Origin::of(&file, &model.tensor_info("w").unwrap()), GgmlType::Q4_K);
+
+        let convert = |job: Job<'_>| {
+            let mut writer = Writer::new(Vec::new());
+            writer.tensor("w", &dims, GgmlType::Q4_K).unwrap();
+            let mut data = writer.write_header().unwrap();
+            Convert::new().run(&[job], &mut data, go_on).map(|_| bytes(&data.finish().unwrap(), "w"))
+        };
+        let mut wanted = vec![0; values.len() / 256 * 144];
+        let matrices =
+            values.chunks(matrix).zip(weights.chunks(ROW)).zip(wanted.chunks_mut(matrix / 256 * 144));
+        for ((values, weights), out) in matrices {
+            quantize(GgmlType::Q4_K, values, ROW, Some(weights), out).unwrap();
+        }
+        assert!(convert(job.importance(Some(&weights))).unwrap() == wanted, "{rows} rows");
+        // One for all of them.
+        quantize(GgmlType::Q4_K, &values, ROW, Some(&weights[..ROW]), &mut wanted).unwrap();
+        assert!(convert(job.importance(Some(&weights[..ROW]))).unwrap() == wanted, "{rows} rows");
+        let error = convert(job.importance(Some(&weights[..2 * ROW]))).unwrap_err().to_string();
+        assert!(
+            error.contains("must be 768, a weight for each value of a row, or 5 times as many"),
+            "{error}"
+        );
+    }
 }

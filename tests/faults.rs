@@ -14,8 +14,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Result;
 use common::say;
-use gguf_codec::model::{Convert, Job};
-use gguf_codec::{GgmlType, Gguf, Sink, Writer};
+use gguf_codec::model::{Convert, Job, Origin};
+use gguf_codec::{GgmlType, Gguf, Sink, TensorInfo, Writer};
 
 /// What a child does, and what it writes.
 const TASK: &str = "GGUF_CODEC_TEST_TASK";
@@ -57,14 +57,17 @@ fn convert<S: Sink>(mut writer: Writer<S>, ty: GgmlType, mut step: impl FnMut())
     let source = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"))?;
     let model = Gguf::parse(&source)?;
     writer.copy_metadata_from(&model)?;
-    let whole = |tensor: &Job<'_>| tensor.tensor.shape().row_len().is_multiple_of(ty.block_len() as u64);
-    let jobs: Vec<_> =
-        model.tensors().map(Job::copy).map(|job| if whole(&job) { Job { ty, ..job } } else { job }).collect();
+    let job = |tensor: TensorInfo<'_>| {
+        let whole = tensor.shape().row_len().is_multiple_of(ty.block_len() as u64);
+        (tensor.name().to_owned(), Origin::of(&source, &tensor), if whole { ty } else { tensor.ggml_type() })
+    };
+    let jobs: Vec<_> = model.tensors().map(job).collect();
+    let jobs: Vec<_> = jobs.iter().map(|(name, origin, ty)| Job::new(name, *origin, *ty)).collect();
     for job in &jobs {
-        writer.tensor(job.tensor.name(), job.tensor.shape().dims(), job.ty)?;
+        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     let mut data = writer.write_header()?;
-    Convert::new(source.as_slice()).run(&jobs, &mut data, |_| {
+    Convert::new().run(&jobs, &mut data, |_| {
         step();
         ControlFlow::Continue(())
     })?;

@@ -4,7 +4,7 @@ use gguf_codec::{Error, GgmlType, QuantError, Result, Tensor};
 use serde_json::{Value as Json, json};
 
 use crate::errors;
-use crate::statistics::double;
+use crate::json::double;
 
 /// Values of the tensor that are tried, spread evenly: enough to see the types' order, and quick for the slowest.
 const SAMPLE: usize = 64 * 1024;

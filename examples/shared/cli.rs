@@ -6,9 +6,18 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Parses the arguments and runs: prints what comes back and exits with 0, or with 1 after one line on standard
-/// error.
-pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<String>) -> ExitCode {
+/// What an example prints, and the exit code that goes with it.
+pub(crate) struct Answer(pub(crate) String, pub(crate) u8);
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        Answer(text, 0)
+    }
+}
+
+/// Parses the arguments and runs: prints what comes back and exits with 0 or what comes with it, or with 1 after one
+/// line on standard error.
+pub(crate) fn main<A: Parser, R: Into<Answer>>(run: impl FnOnce(A) -> anyhow::Result<R>) -> ExitCode {
     let name = A::command().get_name().to_owned();
     let args = match A::try_parse() {
         Ok(args) => args,
@@ -19,8 +28,9 @@ pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<String>) -> 
         }
         Err(error) => return fail(&name, &format!("{} (see --help)", first_paragraph(&error.to_string()))),
     };
-    match run(args).and_then(|output| print(&output)) {
-        Ok(()) => ExitCode::SUCCESS,
+    let answered = run(args).map(R::into).and_then(|Answer(output, code)| print(&output).map(|()| code));
+    match answered {
+        Ok(code) => ExitCode::from(code),
         Err(error) => fail(&name, &format!("{error:#}")),
     }
 }
@@ -63,6 +73,11 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// The error, with the file that it is about where it does not say that itself.
 pub(crate) fn about(path: &Path, error: gguf_codec::Error) -> anyhow::Error {
+    let names_a_file = matches!(error, gguf_codec::Error::Shard { .. });
     let (shown, error) = (path.display().to_string(), anyhow::Error::from(error));
-    if error.to_string().contains(&shown) { error } else { error.context(format!("'{shown}'")) }
+    if names_a_file || error.to_string().contains(&shown) {
+        error
+    } else {
+        error.context(format!("'{shown}'"))
+    }
 }

@@ -3,6 +3,7 @@
 use gguf_codec::{Shape, Tensor};
 use serde_json::{Value as Json, json};
 
+use crate::json::{double, number};
 use crate::numbers::grouped;
 
 /// Values that are dequantized at a time.
@@ -135,18 +136,6 @@ pub(crate) fn json(tensor: &Tensor<'_>, statistics: &Statistics) -> Json {
     json["histogram"] = json!(statistics.histogram);
     json["first"] = json!(first);
     json
-}
-
-/// A float as its own shortest digits, which a reader of doubles turns back into it; JSON has no NaN and no
-/// infinity, and these are strings.
-pub(crate) fn number(value: f32) -> Json {
-    // Widened first, 1e-5 would become 9.999999747378752e-6.
-    value.to_string().parse().map_or(Json::Null, double)
-}
-
-/// A double; NaN and infinity are strings.
-pub(crate) fn double(value: f64) -> Json {
-    if value.is_finite() { json!(value) } else { json!(value.to_string()) }
 }
 
 /// Six digits, with an exponent where plain digits would be many or few of them left.

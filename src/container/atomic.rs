@@ -1,13 +1,15 @@
-//! [`AtomicFile`]: a file that appears whole or not at all.
+//! [`AtomicFile`]: a file that appears whole or not at all; and [`Staged`], several of them.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::kernel_copy;
+use super::read_at::ReadAt;
 use super::stale;
-use super::writer::{Sealed, Sink};
+use super::writer::{Sealed, Sink, put_through_memory};
 use crate::error::{Error, Result};
 
 /// Small writes are gathered to this many bytes.
@@ -35,6 +37,11 @@ pub struct AtomicFile {
 
 impl AtomicFile {
     pub(crate) fn create(path: &Path) -> Result<Self> {
+        Self::create_like(path, None)
+    }
+
+    /// With the permissions of another file, where there is none at `path` to hand on its own.
+    pub(super) fn create_like(path: &Path, other: Option<Metadata>) -> Result<Self> {
         let failed = |error| Error::io(format!("create '{}'", path.display()), error);
         let target = follow_links(path).map_err(failed)?;
         if names_folder(path) || names_folder(&target) {
@@ -48,13 +55,29 @@ impl AtomicFile {
                                open it and give it to Writer::new";
                 return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, message)));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => other,
             Err(error) => return Err(failed(error)),
         };
         stale::remove(&target);
         let (file, temporary) = Temporary::create_beside(&target, replaced.as_ref()).map_err(failed)?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(AtomicFile { file, temporary, target, shown: path.to_owned() })
+    }
+}
+
+impl AtomicFile {
+    /// Syncs before any rename: the other way round, a crash can leave the name pointing at an empty file.
+    pub(super) fn stage(self) -> Result<Staged> {
+        let AtomicFile { file, temporary, target, shown } = self;
+        let failed = |what: &str, error| Error::io(format!("{what} '{}'", shown.display()), error);
+        let file = file.into_inner().map_err(|error| failed("write", error.into_error()))?;
+        file.sync_all().map_err(|error| failed("sync", error))?;
+        drop(file);
+        let mut staged = Staged { temporary, target, shown, lock: StagedLock::take() };
+        if staged.lock.is_none() {
+            staged.temporary.held = None;
+        }
+        Ok(staged)
     }
 }
 
@@ -67,18 +90,138 @@ impl Sink for AtomicFile {
         self.file.write_all(bytes)
     }
 
+    fn put_from(&mut self, source: &dyn ReadAt, offset: u64, len: u64) -> io::Result<()> {
+        match source.as_file().and_then(kernel_copy::reopen) {
+            Some(source) => {
+                self.file.flush()?;
+                kernel_copy::copy(source, offset, self.file.get_mut(), len)
+            }
+            None => put_through_memory(self, source, offset, len),
+        }
+    }
+
+    fn leaves_files_to_the_kernel(&self) -> bool {
+        kernel_copy::IS_THERE
+    }
+
     fn action(&self) -> String {
         format!("write '{}'", self.shown.display())
     }
 
-    /// Syncs before the rename: the other way round, a crash can leave the name pointing at an empty file.
     fn complete(self) -> Result<()> {
-        let failed = |what: &str, error| Error::io(format!("{what} '{}'", self.shown.display()), error);
-        let file = self.file.into_inner().map_err(|error| failed("write", error.into_error()))?;
-        file.sync_all().map_err(|error| failed("sync", error))?;
-        drop(file);
-        self.temporary.rename_to(&self.target).map_err(|error| failed("put the finished file at", error))?;
-        sync_folder(&self.target).map_err(|error| failed("sync the folder of", error))
+        Staged::commit_all([self.stage()?])
+    }
+}
+
+/// A file that is whole and on the disk, under its temporary name: what
+/// [`DataWriter::stage`](crate::DataWriter::stage) gives. It waits to be moved to its place with others, and is removed
+/// when it is dropped.
+#[derive(Debug)]
+#[must_use = "the file is removed unless it is committed"]
+pub struct Staged {
+    temporary: Temporary,
+    target: PathBuf,
+    shown: PathBuf,
+    lock: Option<StagedLock>,
+}
+
+/// One of the few staged files that stay open for their locks.
+///
+/// A set may have more files than a process may have open. Those beyond these are without a lock while they wait, so that
+/// another program that writes the same set at the same time may take them for leftovers; then this one fails.
+#[derive(Debug)]
+struct StagedLock;
+
+static STAGED_LOCKS: AtomicUsize = AtomicUsize::new(0);
+
+impl StagedLock {
+    const MOST: usize = 100;
+
+    fn take() -> Option<Self> {
+        let more = |held: usize| (held < Self::MOST).then(|| held + 1);
+        STAGED_LOCKS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| StagedLock)
+    }
+}
+
+impl Drop for StagedLock {
+    fn drop(&mut self) {
+        STAGED_LOCKS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Staged {
+    /// Without the lock that keeps the file from being taken for a dead writer's: it costs an open file, of which a
+    /// process may have fewer than a set has. Whoever writes the same shard meanwhile removes it, and this set fails.
+    pub(super) fn unlocked(mut self) -> Self {
+        self.temporary.held = None;
+        self
+    }
+
+    /// Moves the files of a set to their places. The first is the one that readers begin with, such as a model's first
+    /// shard: it comes last, and an old one is removed before the others come, so that a set that is partly old and partly
+    /// new cannot be opened.
+    ///
+    /// A crash between two renames leaves no first file, and the new ones partly under their temporary names; the data is
+    /// all there. One file alone is replaced in one step.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a file cannot be put at its place. Those that were put there before are removed again, the others
+    /// are removed as on a drop, and what was replaced is gone.
+    pub fn commit_all(files: impl IntoIterator<Item = Staged>) -> Result<()> {
+        let mut files = files.into_iter();
+        let Some(first) = files.next() else { return Ok(()) };
+        let mut placed = Placed(Vec::new());
+        let mut others = files.peekable();
+        if others.peek().is_some() {
+            match fs::remove_file(&first.target) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("replace '{}'", first.shown.display()), error));
+                }
+                _ => {}
+            }
+        }
+        for file in others.chain([first]) {
+            let failed = |what: &str, error| Error::io(format!("{what} '{}'", file.shown.display()), error);
+            let moved = file.temporary.rename_to(&file.target);
+            moved.map_err(|error| failed("put the finished file at", error))?;
+            placed.0.push((file.target, file.shown));
+        }
+        // They are in their places: nothing is taken back from here on.
+        let placed = std::mem::take(&mut placed.0);
+        let mut synced = None;
+        for (target, shown) in &placed {
+            if synced != Some(target.parent()) {
+                let failed = |error| Error::io(format!("sync the folder of '{}'", shown.display()), error);
+                sync_folder(target).map_err(failed)?;
+                synced = Some(target.parent());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Files that were put in their places, and are removed there when this is dropped.
+struct Placed(Vec<(PathBuf, PathBuf)>);
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        for (target, _) in &self.0 {
+            // Nobody is left to tell.
+            let _ = fs::remove_file(target);
+        }
+    }
+}
+
+impl AtomicFile {
+    /// Writes a file of any kind in one go, as [`Writer`](crate::Writer) writes models: until all its bytes are on disk,
+    /// and after any error, what is at `path` stays as it was.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+        let mut file = AtomicFile::create(path.as_ref())?;
+        file.put(bytes).map_err(|error| Error::io(file.action(), error))?;
+        file.complete()
     }
 }
 
@@ -164,7 +307,7 @@ fn names_folder(path: &Path) -> bool {
 
 /// The absolute path of the file that `path` stands for, which need not exist. Absolute, so that the target
 /// does not move with the current directory.
-fn follow_links(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn follow_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = std::path::absolute(path)?;
     for _ in 0..MAX_LINKS {
         match fs::read_link(&target) {
@@ -203,7 +346,7 @@ fn keep_permissions(_file: &File, _replaced: Option<&Metadata>) -> io::Result<()
 
 /// Makes the rename itself survive a crash.
 #[cfg(unix)]
-fn sync_folder(target: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(target: &Path) -> io::Result<()> {
     let Some(folder) = target.parent() else { return Ok(()) };
     unless_impossible(File::open(folder).and_then(|folder| folder.sync_all()))
 }
@@ -221,7 +364,7 @@ fn unless_impossible(synced: io::Result<()>) -> io::Result<()> {
 
 /// Other systems do not let a folder be synced.
 #[cfg(not(unix))]
-fn sync_folder(_target: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(_target: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -30,10 +30,10 @@ use crate::{ByteOrder, Tensor};
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 pub struct Gguf<B> {
-    bytes: B,
+    pub(super) bytes: B,
     /// Where the GGUF begins in `bytes`.
     start: usize,
-    header: Header,
+    pub(super) header: Header,
     /// Whether the tensors' data is there, and not the header alone.
     whole: bool,
 }
@@ -101,6 +101,11 @@ impl<B: AsRef<[u8]>> Gguf<B> {
 
     pub(super) fn header_only(bytes: B, header: Header) -> Self {
         Gguf { bytes, start: 0, header, whole: false }
+    }
+
+    /// The name of the tensor at this position; nothing where there is none.
+    pub(super) fn tensor_name(&self, index: usize) -> &[u8] {
+        self.header.name_bytes(self.gguf(), index)
     }
 
     /// All bytes from the start of the GGUF. `AsRef` may answer differently than when it was parsed, so

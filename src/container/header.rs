@@ -129,9 +129,9 @@ impl Header {
         tensor.file_offset.checked_add(tensor.byte_len)
     }
 
-    /// Checks that the padding behind the header and every tensor's data lie within the file.
-    pub(crate) fn check_data(&self, bytes: &[u8]) -> Result<()> {
-        let file_len = to_u64(bytes.len());
+    /// Checks that the padding behind the header and every tensor's data lie within the file, of which `bytes` are the
+    /// header at least.
+    pub(crate) fn check_data(&self, bytes: &[u8], file_len: u64) -> Result<()> {
         if self.tensors.is_empty() {
             return Ok(());
         }

@@ -84,7 +84,7 @@ impl GgufOptions {
         let mut parser = HeaderParser::new(self.limits);
         parser.complete(gguf)?;
         let header = parser.into_header();
-        header.check_data(gguf)?;
+        header.check_data(gguf, to_u64(gguf.len()))?;
         Ok(Gguf::whole(bytes, start, header))
     }
 
@@ -120,7 +120,7 @@ impl GgufOptions {
 
 /// Refuses what has no end that can be known: opening a pipe waits for somebody to write into it, and a device
 /// may never end.
-fn expect_regular(path: &Path) -> io::Result<()> {
+pub(super) fn expect_regular(path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     let problem = if metadata.is_dir() {
         "it is a directory"

@@ -1,5 +1,6 @@
 //! [`ReadAt`]: bytes at a place, for several readers at once.
 
+use std::fs::File;
 use std::io;
 
 /// Somewhere to read from at any place, by several threads at a time: a [`File`](std::fs::File) (on Unix and Windows), a
@@ -9,11 +10,17 @@ pub trait ReadAt: Sync {
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] where there are not as many, and what the source itself fails with.
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// The file that these are the bytes of, each at the same place, where there is one: copying into another file can
+    /// then be left to the kernel. `None` unless an implementation says otherwise.
+    fn as_file(&self) -> Option<&File> {
+        None
+    }
 }
 
 impl ReadAt for [u8] {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..));
         let bytes = rest.and_then(|rest| rest.get(..buffer.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
@@ -21,17 +28,37 @@ impl ReadAt for [u8] {
     }
 }
 
+impl ReadAt for Vec<u8> {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.as_slice().fill_at(buffer, offset)
+    }
+}
+
+impl<R: ReadAt + ?Sized> ReadAt for &R {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).fill_at(buffer, offset)
+    }
+
+    fn as_file(&self) -> Option<&File> {
+        (**self).as_file()
+    }
+}
+
 #[cfg(unix)]
-impl ReadAt for std::fs::File {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+impl ReadAt for File {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
+    }
+
+    fn as_file(&self) -> Option<&File> {
+        Some(self)
     }
 }
 
 /// Moves the file's position, which nothing else should rely on meanwhile.
 #[cfg(windows)]
-impl ReadAt for std::fs::File {
-    fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+impl ReadAt for File {
+    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buffer.is_empty() {
             match std::os::windows::fs::FileExt::seek_read(self, buffer, offset) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -55,12 +82,12 @@ mod tests {
     fn a_slice_is_read_inside_its_bounds() {
         let bytes = [1u8, 2, 3, 4];
         let mut two = [0; 2];
-        bytes.read_exact_at(&mut two, 2).unwrap();
+        bytes.fill_at(&mut two, 2).unwrap();
         assert_eq!(two, [3, 4]);
         for offset in [3, 5, u64::MAX] {
-            let error = bytes.read_exact_at(&mut two, offset).unwrap_err();
+            let error = bytes.fill_at(&mut two, offset).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         }
-        bytes.read_exact_at(&mut [], 4).unwrap();
+        bytes.fill_at(&mut [], 4).unwrap();
     }
 }

@@ -1,12 +1,14 @@
-//! [`Convert`]: tensors of one file into the types of another, a few megabytes at a time and on all cores.
+//! [`Convert`]: tensors of files into the types of another, a few megabytes at a time and on all cores.
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use super::in_order::in_order;
+use super::job::{Job, Origin, in_memory};
+use super::runs::run_len;
+use super::target::{Target, TargetTensor};
 use crate::codec::{dequantize, quantize, swap_byte_order};
-use crate::container::ReadAt;
-use crate::{ByteOrder, DataWriter, Error, GgmlType, QuantError, Result, Sink, TensorInfo};
+use crate::{ByteOrder, Error, GgmlType, QuantError, Result};
 
 /// Values that a thread converts at a time: whole blocks of every type, and enough that nobody waits for the work of
 /// handing them out.
@@ -16,46 +18,6 @@ const CACHED_VALUES: usize = 16 * 1024;
 /// Below this magnitude no scale of any type overflows: f16 holds numbers up to 65504, and the sum of 32 values that
 /// Q8_1 keeps is the greatest of them.
 const SAFE_MAGNITUDE: f32 = 65504.0 / 33.0;
-
-/// A tensor of the file that is read, and what becomes of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Job<'a> {
-    /// Where it is, and what.
-    pub tensor: TensorInfo<'a>,
-    /// The type that the other file has it in. Where that is its own, its bytes are copied.
-    pub ty: GgmlType,
-    /// A weight for each value of a row, as in [`quantize`](crate::quantize).
-    pub importance: Option<&'a [f32]>,
-}
-
-impl<'a> Job<'a> {
-    /// The tensor stays as it is.
-    pub fn copy(tensor: TensorInfo<'a>) -> Self {
-        Job { tensor, ty: tensor.ggml_type(), importance: None }
-    }
-
-    fn copies(&self) -> bool {
-        self.tensor.ggml_type() == self.ty
-    }
-
-    /// Refuses what cannot be done whatever the values are. After that no row takes memory because a header says so: it
-    /// is as long as the importance, or not kept whole.
-    fn check(&self) -> Result<()> {
-        if self.copies() {
-            return Ok(());
-        }
-        let row_len = match self.importance {
-            Some(_) => in_memory(self.tensor.shape().row_len()),
-            None => Ok(self.ty.block_len()),
-        };
-        // Of no rows everything is checked but their values.
-        row_len.and_then(|row_len| quantize(self.ty, &[], row_len, self.importance, &mut [])).map_err(
-            |error| Error::Write {
-                message: format!("tensor '{}': {error}", self.tensor.name().escape_debug()),
-            },
-        )
-    }
-}
 
 /// What became of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -69,15 +31,16 @@ pub struct Outcome {
     pub overflowed: u64,
 }
 
-/// Converts tensors from one file into another.
+/// Converts tensors of files into another file.
 ///
 /// Pieces of a tensor are read, converted and written side by side: every core converts, and memory does not grow with
-/// the model. The bytes are those of [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any
+/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one). What is copied from a file
+/// into one keeps out of memory altogether where [the kernel copies](crate::TensorWriter::copy_from). The bytes are those of [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any
 /// number of threads.
 ///
 /// ```
 /// use std::ops::ControlFlow;
-/// use gguf_codec::model::{Convert, Job};
+/// use gguf_codec::model::{Convert, Job, Origin};
 /// use gguf_codec::{GgmlType, Gguf, Writer};
 /// # let mut writer = Writer::new(Vec::new());
 /// # writer.tensor("w", &[64, 2], GgmlType::F32)?;
@@ -85,18 +48,19 @@ pub struct Outcome {
 /// # data.write_tensor("w", &[0; 512])?;
 /// # let file = data.finish()?;
 /// let model = Gguf::parse(&file)?; // or `Gguf::open`, with a `File` as the source below
+/// let source = &file;
 ///
 /// let mut writer = Writer::new(Vec::new());
 /// writer.copy_metadata_from(&model)?;
 /// let jobs: Vec<Job> = model
 ///     .tensors()
-///     .map(|tensor| Job { tensor, ty: GgmlType::Q8_0, importance: None })
+///     .map(|tensor| Job::new(tensor.name(), Origin::of(source, &tensor), GgmlType::Q8_0))
 ///     .collect();
-/// for Job { tensor, ty, .. } in &jobs {
-///     writer.tensor(tensor.name(), tensor.shape().dims(), *ty)?;
+/// for job in &jobs {
+///     writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
 /// }
 /// let mut data = writer.write_header()?;
-/// let outcomes = Convert::new(file.as_slice())
+/// let outcomes = Convert::new()
 ///     .measure(true)
 ///     .run(&jobs, &mut data, |_bytes_read| ControlFlow::Continue(()))?;
 /// let quantized = data.finish()?;
@@ -104,17 +68,16 @@ pub struct Outcome {
 /// assert_eq!(Gguf::parse(&quantized)?.tensor("w")?.ggml_type(), GgmlType::Q8_0);
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 #[must_use = "nothing is converted before `run`"]
-pub struct Convert<'a, R: ?Sized> {
-    source: &'a R,
+pub struct Convert {
     measure: bool,
 }
 
-impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
-    /// From the file that the jobs' tensors are in: it begins where the GGUF begins.
-    pub fn new(source: &'a R) -> Self {
-        Convert { source, measure: false }
+impl Convert {
+    /// Nothing is measured.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Whether to [measure](Outcome::error) what is lost. That takes dequantizing what was quantized.
@@ -133,32 +96,50 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
     /// written as it was. After the others it is given up: [`Error::Write`], naming the tensor, where a value cannot be
     /// stored in its type (NaN and infinity in a block); [`Error::Io`] where reading or writing fails;
     /// [`Error::Interrupted`] where `progress` breaks.
-    pub fn run<S: Sink>(
+    pub fn run<T: Target>(
         self,
         jobs: &[Job<'_>],
-        writer: &mut DataWriter<S>,
+        writer: &mut T,
         mut progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>> {
         for (ahead, job) in jobs.iter().enumerate() {
-            writer.expect(ahead, job.tensor.name(), job.tensor.shape(), job.ty)?;
+            writer.expect_tensor(ahead, job.name, job.shape(), job.ty)?;
             job.check()?;
         }
-        let order = writer.byte_order();
+        let order = writer.order();
         let memory = Mutex::new(Vec::new());
         let work = |piece: Piece<'_>| {
             let mut buffers: Buffers = lock(&memory).pop().unwrap_or_default();
             let outcome = self.convert(piece, order, &mut buffers);
             (outcome, buffers)
         };
-        in_order(jobs.iter().flat_map(Piece::of), work, |next| {
+        // What the kernel copies between files is nobody's work here.
+        let runs = writer.alignment_of_runs();
+        let by_kernel = |job: &Job<'_>| {
+            runs.is_some()
+                && job.copies()
+                && job.origin.order == order
+                && job.origin.source.as_file().is_some()
+        };
+        let pieces = jobs.iter().filter(|job| !by_kernel(job)).flat_map(Piece::of);
+        in_order(pieces, work, |next| {
             let mut outcomes = Vec::with_capacity(jobs.len());
-            for job in jobs {
-                let mut out = writer.begin(job.tensor.name())?;
+            while let Some(job) = jobs.get(outcomes.len()) {
+                if let Some(alignment) = runs.filter(|_| by_kernel(job)) {
+                    let run = run_len(&jobs[outcomes.len()..], alignment, by_kernel);
+                    let Origin { source, offset, .. } = job.origin;
+                    writer.copy_run(job.name, run - 1, source, offset, &mut |bytes| {
+                        if progress(bytes).is_break() { Err(Error::Interrupted) } else { Ok(()) }
+                    })?;
+                    outcomes.resize(outcomes.len() + run, Outcome::default());
+                    continue;
+                }
+                let mut out = writer.begin_tensor(job.name)?;
                 let mut all = self.nothing_yet(job);
                 for piece in Piece::of(job) {
                     let Some((outcome, buffers)) = next() else { break };
                     let outcome = outcome?;
-                    out.write_bytes(if job.copies() { &buffers.source } else { &buffers.blocks })?;
+                    out.write(if job.copies() { &buffers.source } else { &buffers.blocks })?;
                     lock(&memory).push(buffers);
                     all.overflowed += outcome.overflowed;
                     all.error = all.error.zip(outcome.error).map(|(mut all, error)| {
@@ -169,7 +150,7 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
                         return Err(Error::Interrupted);
                     }
                 }
-                out.finish()?;
+                out.end()?;
                 outcomes.push(all);
             }
             Ok(outcomes)
@@ -183,19 +164,20 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
 
     /// Reads a piece and makes its bytes in the other file.
     fn convert(&self, piece: Piece<'_>, order: ByteOrder, buffers: &mut Buffers) -> Result<Outcome> {
-        let Job { tensor, ty, .. } = *piece.job;
+        let Job { name, origin, ty, .. } = *piece.job;
         buffers.source.resize(in_memory(piece.bytes)?, 0);
-        self.source
-            .read_exact_at(&mut buffers.source, tensor.file_offset() + piece.at)
-            .map_err(|error| Error::io(format!("read tensor '{}'", tensor.name().escape_debug()), error))?;
+        origin
+            .source
+            .fill_at(&mut buffers.source, origin.offset + piece.at)
+            .map_err(|error| Error::io(format!("read tensor '{}'", name.escape_debug()), error))?;
         if piece.job.copies() {
-            if tensor.order != order {
+            if origin.order != order {
                 swap_byte_order(ty, &mut buffers.source);
             }
             return Ok(Outcome::default());
         }
-        if tensor.order == ByteOrder::Big {
-            swap_byte_order(tensor.ty, &mut buffers.source);
+        if origin.order == ByteOrder::Big {
+            swap_byte_order(origin.ty, &mut buffers.source);
         }
         let outcome = self.requantize(piece, buffers)?;
         if order == ByteOrder::Big {
@@ -206,13 +188,13 @@ impl<'a, R: ReadAt + ?Sized> Convert<'a, R> {
 
     /// Little-endian bytes of the one type into little-endian bytes of the other.
     fn requantize(&self, piece: Piece<'_>, buffers: &mut Buffers) -> Result<Outcome> {
-        let Job { tensor, ty, importance } = *piece.job;
-        let from = tensor.ggml_type();
+        let Job { origin, ty, .. } = *piece.job;
+        let (from, importance) = (origin.ty, piece.importance());
         let Buffers { source, values, restored, blocks } = buffers;
         blocks.resize(in_memory(ty.bytes_for(piece.values()).unwrap_or(0))?, 0);
         // Without importance each block is quantized on its own, so that it does not matter where rows begin.
         let row_len = match importance {
-            Some(_) => in_memory(tensor.shape().row_len())?,
+            Some(_) => in_memory(origin.shape.row_len())?,
             None => in_memory(piece.values())?.min(CACHED_VALUES),
         };
         let at_once = (CACHED_VALUES / row_len).max(1) * row_len;
@@ -246,14 +228,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn in_memory(len: u64) -> Result<usize> {
-    usize::try_from(len).map_err(|_| Error::Length {
-        what: "a row that has to be in memory at once",
-        found: len,
-        wanted: format!("not more than {}", usize::MAX),
-    })
-}
-
 /// A run of a tensor's blocks; with importance, of its rows.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
@@ -267,26 +241,34 @@ struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// The pieces of a tensor.
+    /// The pieces of a tensor. With importance none has rows of two matrices.
     fn of(job: &'a Job<'a>) -> impl Iterator<Item = Piece<'a>> {
-        let (shape, from) = (job.tensor.shape(), job.tensor.ggml_type());
-        let elements = shape.elements();
-        let len = match job.importance {
+        let (shape, from) = (job.origin.shape, job.origin.ty);
+        let (run, len) = match job.importance {
             Some(_) if !job.copies() => {
-                (PIECE_VALUES / shape.row_len().max(1)).max(1).saturating_mul(shape.row_len())
+                let row_len = shape.row_len();
+                let rows = (PIECE_VALUES / row_len.max(1)).max(1);
+                (job.rows_alike().saturating_mul(row_len), rows.saturating_mul(row_len))
             }
-            _ => PIECE_VALUES,
+            _ => (shape.elements(), PIECE_VALUES),
         };
-        // A tensor's bytes were counted when its header was read, so that those of its parts can be.
+        let (run, len, elements) = (run.max(1), len.max(1), shape.elements());
+        let in_run = run.div_ceil(len);
+        // Those of the whole tensor are known to be few enough to count.
         let bytes = move |values: u64| values / from.block_len() as u64 * from.block_bytes() as u64;
-        (0..elements.div_ceil(len.max(1))).map(move |index| {
-            let first = index * len;
-            Piece { job, first, at: bytes(first), bytes: bytes(len.min(elements - first)) }
+        (0..elements / run * in_run).map(move |index| {
+            let at = index % in_run * len;
+            let first = index / in_run * run + at;
+            Piece { job, first, at: bytes(first), bytes: bytes(len.min(run - at)) }
         })
     }
 
+    fn importance(&self) -> Option<&'a [f32]> {
+        self.job.weights_of(self.first / self.job.shape().row_len().max(1))
+    }
+
     fn values(&self) -> u64 {
-        let from = self.job.tensor.ggml_type();
+        let from = self.job.origin.ty;
         self.bytes / from.block_bytes() as u64 * from.block_len() as u64
     }
 }
@@ -310,12 +292,12 @@ fn greatest_magnitude(values: &[f32]) -> f32 {
 
 fn not_finite(job: &Job<'_>, values: &[f32], first: u64) -> Error {
     let at = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
-    let (index, row_len) = (first + at as u64, job.tensor.shape().row_len());
-    let as_float = if job.tensor.ggml_type() == GgmlType::F64 { " as an f32" } else { "" };
+    let (index, row_len) = (first + at as u64, job.shape().row_len());
+    let as_float = if job.origin.ty == GgmlType::F64 { " as an f32" } else { "" };
     Error::Write {
         message: format!(
             "tensor '{}': value {index} (row {}, column {}) is {}{as_float}, and a block of {} cannot hold that",
-            job.tensor.name().escape_debug(),
+            job.name.escape_debug(),
             index / row_len,
             index % row_len,
             values[at],

@@ -80,6 +80,11 @@ impl FileType {
             GgmlType::MXFP4 => "MXFP4_MOE",
             ty => ty.name(),
         };
+        FileType::named(name)
+    }
+
+    /// The file type that has this name.
+    pub fn named(name: &str) -> Option<Self> {
         NAMES.iter().find(|(_, known)| *known == name).map(|(id, _)| FileType(*id))
     }
 

@@ -1,8 +1,35 @@
 //! What concerns whole models, built from the rest of the crate.
 
 mod convert;
+mod diff;
+mod distribution;
+#[cfg(any(unix, windows))]
+mod edit;
 mod file_type;
+#[cfg(feature = "safetensors")]
+pub mod hf;
+mod imatrix;
 mod in_order;
+mod job;
+mod layer;
+mod part;
+mod recipe;
+mod runs;
+mod size;
+mod survey;
+mod target;
 
-pub use convert::{Convert, Job, Outcome};
+pub use convert::{Convert, Outcome};
+pub use diff::{ArrayDiff, Change, Diff, KeyDiff, Side, TensorDiff, ValueDiff};
+pub use distribution::Distribution;
+#[cfg(any(unix, windows))]
+pub use edit::{Edit, Edited, recover};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
+pub use imatrix::{Imatrix, ImatrixEntry};
+pub use job::{Job, Origin};
+pub use layer::Layer;
+pub use part::Part;
+pub use recipe::{Choice, Plan, Recipe, by_layer};
+pub use size::Size;
+pub use survey::{Profile, Subject, Survey};
+pub use target::Target;

@@ -76,11 +76,11 @@ impl Cases {
     }
 
     /// The file opens; with its last byte gone it breaks this rule.
-    pub(crate) fn to_the_byte(&mut self, name: impl AsRef<str>, problem: &'static str, raw: Raw) {
-        self.to_the_byte_within(name, problem, raw, Limits::default());
+    pub(crate) fn at_the_byte(&mut self, name: impl AsRef<str>, problem: &'static str, raw: Raw) {
+        self.at_the_byte_within(name, problem, raw, Limits::default());
     }
 
-    pub(crate) fn to_the_byte_within(
+    pub(crate) fn at_the_byte_within(
         &mut self,
         name: impl AsRef<str>,
         problem: &'static str,

@@ -38,8 +38,8 @@ fn strings(cases: &mut Cases) {
     let format = cases.format;
     let raw = || Raw::new(format, 0, 1);
     cases.ok("empty", raw().key("k", STRING).string(""));
-    cases.to_the_byte("value", "Truncated", raw().key("k", STRING).string("12345"));
-    cases.to_the_byte("key", "Truncated", raw().key("12345", U8).u8(0));
+    cases.at_the_byte("value", "Truncated", raw().key("k", STRING).string("12345"));
+    cases.at_the_byte("key", "Truncated", raw().key("12345", U8).u8(0));
     cases.bad("key-longer-than-the-file", "Truncated", raw().len(100).raw(b"key").zeros(50));
     cases.bad("value-longer-than-the-file", "Truncated", raw().key("k", STRING).len(100).zeros(99));
     cases.bad("length-cut", "Truncated", raw().key("key", STRING).raw(&[0; 3]));
@@ -67,7 +67,7 @@ fn strings(cases: &mut Cases) {
         }
     }
     let array = raw().array("k", STRING, 3).string("a").string("").string("ccc");
-    cases.to_the_byte("array", "Truncated", array);
+    cases.at_the_byte("array", "Truncated", array);
     cases.bad("array-longer-than-the-file", "Truncated", raw().array("k", STRING, 1).len(9).zeros(8));
 }
 
@@ -121,7 +121,7 @@ fn values(cases: &mut Cases) {
             U8 | I8 | BOOL | ARRAY => "Count",
             _ => "Truncated",
         };
-        cases.to_the_byte(format!("type-{ty}"), problem, value);
+        cases.at_the_byte(format!("type-{ty}"), problem, value);
     }
     for ty in [13, 14, 255, 256, 0xffff, 1 << 24, 1 << 31, u32::MAX] {
         cases.bad(format!("type-{ty:#x}"), "ValueType", raw().key("k", ty).zeros(32));
@@ -149,12 +149,12 @@ fn arrays(cases: &mut Cases) {
     cases.bad("type-cut", "Truncated", raw().key("k", ARRAY).raw(&[0; 3]));
     cases.bad("length-cut", "Truncated", raw().key("k", ARRAY).u32(U8).raw(&[0; 3]));
     let ragged = raw().array("k", ARRAY, 3).u32(U8).len(2).u16(0).u32(STRING).len(1).string("s");
-    cases.to_the_byte("ragged", "Count", ragged.u32(F64).len(1).u64(0));
+    cases.at_the_byte("ragged", "Count", ragged.u32(F64).len(1).u64(0));
     let empties = raw().array("k", ARRAY, 4);
     let empties = (0..4).fold(empties, |raw, element| raw.u32(element * 3).len(0));
-    cases.to_the_byte("of-empty-arrays", "Count", empties);
+    cases.at_the_byte("of-empty-arrays", "Count", empties);
     let deep = raw().array("k", ARRAY, 1).u32(ARRAY).len(1).u32(STRING).len(2).string("a").string("b");
-    cases.to_the_byte("of-arrays-of-strings", "Truncated", deep);
+    cases.at_the_byte("of-arrays-of-strings", "Truncated", deep);
     // An inner array that takes what the next one needs.
     let greedy = raw().array("k", ARRAY, 2).u32(U8).len(13).zeros(13);
     cases.bad("inner-array-takes-all", "Count", greedy);

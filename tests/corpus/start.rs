@@ -61,8 +61,8 @@ fn counts(cases: &mut Cases) {
         cases.bad(format!("cut-{from_the_end}-before-their-end"), "Truncated", cut);
     }
     // The least that a pair and a tensor can be.
-    cases.to_the_byte("one-key", "Count", cases.raw(0, 1).key("k", U8).u8(0));
-    cases.to_the_byte("two-keys", "Count", cases.raw(0, 2).key("k", U8).u8(0).key("l", U8).u8(0));
+    cases.at_the_byte("one-key", "Count", cases.raw(0, 1).key("k", U8).u8(0));
+    cases.at_the_byte("two-keys", "Count", cases.raw(0, 2).key("k", U8).u8(0).key("l", U8).u8(0));
     cases.ok("one-tensor", cases.raw(1, 0).tensor("", &[0], 0, 0).pad(32));
     let mut short = cases.raw(1, 0).tensor("", &[], 0, 0);
     short.bytes.pop();
@@ -112,7 +112,7 @@ fn array_counts(cases: &mut Cases) {
         let array =
             |count: u64, zeros: u64| Raw::new(format, 0, 1).array("k", element, count).zeros(zeros as usize);
         let name = |what: &str| format!("type-{element}-{what}");
-        cases.to_the_byte(name("five"), "Count", array(5, 5 * least));
+        cases.at_the_byte(name("five"), "Count", array(5, 5 * least));
         cases.bad(name("2^20"), "Count", array(1 << 20, 100));
         // The header would be longer than it may be.
         cases.add(name("2^30"), array(1 << 30, 100), Limits::default(), Wanted::Limit);

@@ -66,26 +66,25 @@ pub(in crate::codec) fn asymmetric<S: Simd, const N: usize>(
     let mut inverse = s.div(s.splat(levels as f32), s.sub(max, min));
     let mut base = min;
     let mut scale = s.div(s.splat(1.0), inverse);
-    let q = asymmetric_quants(s, levels, x, (lowest, max), s.select(varies, inverse, zero), base);
+    // One place for all candidates' quants: an array passed by value is copied, which costs as much as a pass over it.
+    let mut q = [zero; N];
+    let values = Values { x, weights, least: lowest, greatest: max };
+    values.quants(s, levels, s.select(varies, inverse, zero), base, &mut q);
     let mut least_error = asymmetric_error(s, steps.deviation, x, weights, &q, [scale, min]);
     for step in 0..=steps.last {
         // `min` is the best candidate's so far, not the block's least value.
         let candidate = s.div(s.splat(steps.from + steps.by * step as f32 + levels as f32), s.sub(max, min));
         let candidate = s.select(varies, candidate, zero);
-        let q = asymmetric_quants(s, levels, x, (lowest, max), candidate, min);
-        let (mut sum_q, mut sum_qq, mut sum_xq) = (zero, zero, zero);
-        for i in 0..N {
-            let weighted = s.mul(weights[i], q[i]);
-            sum_q = s.add(sum_q, weighted);
-            sum_qq = s.add(sum_qq, s.mul(weighted, q[i]));
-            sum_xq = s.add(sum_xq, s.mul(weighted, x[i]));
-        }
+        let Sums { q: sum_q, qq: sum_qq, xq: sum_xq } = values.quants(s, levels, candidate, min, &mut q);
         let determinant = s.sub(s.mul(sum_w, sum_qq), s.mul(sum_q, sum_q));
-        let fit_scale = s.div(s.sub(s.mul(sum_w, sum_xq), s.mul(sum_x, sum_q)), determinant);
-        let fit_min = s.div(s.sub(s.mul(sum_qq, sum_x), s.mul(sum_q, sum_xq)), determinant);
+        let mut fit_scale = s.div(s.sub(s.mul(sum_w, sum_xq), s.mul(sum_x, sum_q)), determinant);
+        let mut fit_min = s.div(s.sub(s.mul(sum_qq, sum_x), s.mul(sum_q, sum_xq)), determinant);
         let too_high = s.lt(zero, fit_min);
-        let fit_scale = s.select(too_high, s.div(sum_xq, sum_qq), fit_scale);
-        let fit_min = s.select(too_high, zero, fit_min);
+        // Rare, and a division.
+        if s.mask_bits(too_high) != 0 {
+            fit_scale = s.select(too_high, s.div(sum_xq, sum_qq), fit_scale);
+            fit_min = s.select(too_high, zero, fit_min);
+        }
         let error = asymmetric_error(s, steps.deviation, x, weights, &q, [fit_scale, fit_min]);
         let wins = s.both(s.lt(zero, determinant), s.lt(error, least_error));
         inverse = s.select(wins, candidate, inverse);
@@ -103,34 +102,81 @@ pub(in crate::codec) fn asymmetric<S: Simd, const N: usize>(
     }
 }
 
-/// The quants, as floats, that an inverse scale and a min give. `range` is the least and the greatest value.
-#[inline(always)]
-fn asymmetric_quants<S: Simd, const N: usize>(
-    s: S,
-    levels: i32,
-    x: &[S::F; N],
-    range: (S::F, S::F),
-    inverse: S::F,
-    base: S::F,
-) -> [S::F; N] {
-    let limit = s.splat(NEAREST_LIMIT);
-    let first = s.lt(s.abs(s.mul(inverse, s.sub(range.0, base))), limit);
-    let last = s.lt(s.abs(s.mul(inverse, s.sub(range.1, base))), limit);
-    let mut quants = *x;
-    if s.all(s.both(first, last)) {
-        // Subtraction and multiplication round monotonically, so no value between the two leaves the range either,
-        // and floats can be clamped and rounded as ggml does with integers.
-        let (lowest, highest) = (s.splat(0.0), s.splat(levels as f32));
-        for q in &mut quants {
-            *q = s.round_even(s.max(s.min(s.mul(inverse, s.sub(*q, base)), highest), lowest));
-        }
-    } else {
-        // A fit can leave hardly any room between `base` and the greatest value. ggml's rounding wraps then.
-        for q in &mut quants {
-            *q = s.to_float(s.nearest_within(s.mul(inverse, s.sub(*q, base)), 0, levels));
+/// What quants are made of.
+struct Values<'a, S: Simd, const N: usize> {
+    x: &'a [S::F; N],
+    weights: &'a [S::F; N],
+    least: S::F,
+    greatest: S::F,
+}
+
+/// Weighted sums over quants.
+struct Sums<S: Simd> {
+    q: S::F,
+    qq: S::F,
+    xq: S::F,
+}
+
+/// How quants become what ggml's are, which rounds to integers and clamps these.
+#[derive(Clone, Copy)]
+enum Rounding {
+    /// None needs clamping.
+    InRange,
+    /// Clamped as floats, and rounded then.
+    Clamped,
+    /// As ggml does, whose rounding wraps: a fit can leave hardly any room between `base` and the greatest value.
+    Wrapping,
+}
+
+impl<S: Simd, const N: usize> Values<'_, S, N> {
+    /// The quants, as floats, that an inverse scale and a min give.
+    #[inline(always)]
+    fn quants(&self, s: S, levels: i32, inverse: S::F, base: S::F, quants: &mut [S::F; N]) -> Sums<S> {
+        // Subtraction and multiplication round monotonically, so no value between the two leaves the range either.
+        let first = s.mul(inverse, s.sub(self.least, base));
+        let last = s.mul(inverse, s.sub(self.greatest, base));
+        let (low, high) = (s.splat(-0.5), s.splat(levels as f32 + 0.5));
+        let above = s.both(s.lt(low, first), s.lt(low, last));
+        let below = s.both(s.lt(first, high), s.lt(last, high));
+        let limit = s.splat(NEAREST_LIMIT);
+        // A loop of its own for each.
+        if s.all(s.both(above, below)) {
+            self.rounded(s, levels, inverse, base, quants, Rounding::InRange)
+        } else if s.all(s.both(s.lt(s.abs(first), limit), s.lt(s.abs(last), limit))) {
+            self.rounded(s, levels, inverse, base, quants, Rounding::Clamped)
+        } else {
+            self.rounded(s, levels, inverse, base, quants, Rounding::Wrapping)
         }
     }
-    quants
+
+    #[inline(always)]
+    fn rounded(
+        &self,
+        s: S,
+        levels: i32,
+        inverse: S::F,
+        base: S::F,
+        quants: &mut [S::F; N],
+        rounding: Rounding,
+    ) -> Sums<S> {
+        let (lowest, highest) = (s.splat(0.0), s.splat(levels as f32));
+        let mut sums = Sums { q: s.splat(0.0), qq: s.splat(0.0), xq: s.splat(0.0) };
+        for (i, quant) in quants.iter_mut().enumerate() {
+            let (x, weight) = (self.x[i], self.weights[i]);
+            let scaled = s.mul(inverse, s.sub(x, base));
+            let q = match rounding {
+                Rounding::InRange => s.round_even(scaled),
+                Rounding::Clamped => s.round_even(s.max(s.min(scaled, highest), lowest)),
+                Rounding::Wrapping => s.to_float(s.nearest_within(scaled, 0, levels)),
+            };
+            *quant = q;
+            let weighted = s.mul(weight, q);
+            sums.q = s.add(sums.q, weighted);
+            sums.qq = s.add(sums.qq, s.mul(weighted, q));
+            sums.xq = s.add(sums.xq, s.mul(weighted, x));
+        }
+        sums
+    }
 }
 
 /// Σ w·(scale·q + min - x)², or of magnitudes in place of squares.

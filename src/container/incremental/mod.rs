@@ -54,6 +54,69 @@ pub enum Progress {
 /// assert!(gguf.metadata().get::<bool>("k")?);
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
+///
+/// # Range requests
+///
+/// A request costs more than some bytes too many do, so ask for more than is needed. What is needed never reaches
+/// beyond the header, and so no more than the surplus is read in vain. This is all of it in an async runtime too:
+///
+/// ```
+/// use gguf_codec::{Gguf, HeaderParser, Limits, Progress};
+///
+/// /// `range` gets bytes from an offset on, at most so many, and none behind the file's end.
+/// async fn read_header<E: From<gguf_codec::Error>>(
+///     mut range: impl AsyncFnMut(u64, u64) -> Result<Vec<u8>, E>,
+/// ) -> Result<Gguf<Vec<u8>>, E> {
+///     let (mut parser, mut received) = (HeaderParser::new(Limits::default()), Vec::new());
+///     while let Progress::NeedMore(bytes) = parser.advance(&received)? {
+///         let part = range(received.len() as u64, bytes.saturating_add(64 * 1024)).await?;
+///         if part.is_empty() {
+///             break; // `finish` says in the middle of what the file ends
+///         }
+///         received.extend(part);
+///     }
+///     Ok(parser.finish(received)?)
+/// }
+/// # let file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0k\x07\0\0\0\x01";
+/// # let server = async |from: u64, most: u64| {
+/// #     let rest = &file[(from as usize).min(file.len())..];
+/// #     Ok::<_, gguf_codec::Error>(rest[..(most as usize).min(rest.len()).min(7)].to_vec())
+/// # };
+/// # let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+/// # let mut work = std::pin::pin!(read_header(server));
+/// # let std::task::Poll::Ready(gguf) = work.as_mut().poll(&mut context) else { panic!() };
+/// # assert!(gguf?.metadata().get::<bool>("k")?);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+///
+/// A tensor is then [`byte_len`](crate::TensorInfo::byte_len) bytes from
+/// [`file_offset`](crate::TensorInfo::file_offset) on, which [`with_data`](crate::TensorInfo::with_data) makes a tensor of.
+/// `examples/remote` does this over HTTP, with servers that answer badly.
+///
+/// # Pipes
+///
+/// [`Gguf::read_header`] reads from whatever is [`Read`](std::io::Read), with this parser, exactly up to the header's
+/// end, so that the next byte read is the padding before the first tensor. Where bytes are pushed instead, keep what
+/// comes and show it as soon as there is as much as was asked for:
+///
+/// ```
+/// # use gguf_codec::{HeaderParser, Limits, Progress};
+/// # let file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0k\x07\0\0\0\x01";
+/// # let chunks = file.chunks(5);
+/// let (mut parser, mut received, mut wanted) = (HeaderParser::new(Limits::default()), Vec::new(), 0);
+/// for chunk in chunks {
+///     received.extend_from_slice(chunk);
+///     if received.len() as u64 >= wanted {
+///         match parser.advance(&received)? {
+///             Progress::NeedMore(bytes) => wanted = received.len() as u64 + bytes,
+///             Progress::Done => break,
+///         }
+///     }
+/// }
+/// let gguf = parser.finish(received)?;
+/// # assert!(gguf.metadata().get::<bool>("k")?);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct HeaderParser {
     limits: Limits,

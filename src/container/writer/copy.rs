@@ -2,6 +2,7 @@
 
 use super::{Sink, Writer};
 use crate::container::gguf::Gguf;
+use crate::container::layout::FinalPadding;
 use crate::error::Result;
 
 /// What the versions that can be written begin with: version 1 becomes the newest.
@@ -59,13 +60,19 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     /// None for a file of this crate's reader; the type is that of [`metadata_ref`](Self::metadata_ref).
     pub fn copy_metadata_from<B: AsRef<[u8]>>(&mut self, file: &Gguf<B>) -> Result<&mut Self> {
-        let version = file.version();
-        self.version(if version < OLDEST_WRITTEN { 3 } else { version })?;
-        self.byte_order(file.byte_order());
-        self.header.final_padding = file.final_padding();
+        self.copy_form_from(file, file.final_padding())?;
         for (key, value) in file.metadata() {
             self.metadata_ref(key, value)?;
         }
         Ok(self)
+    }
+
+    /// Takes over what is neither metadata nor tensors: version and byte order, and `final_padding`, the file's.
+    pub(crate) fn copy_form_from<B>(&mut self, file: &Gguf<B>, final_padding: FinalPadding) -> Result<()> {
+        let version = file.version();
+        self.version(if version < OLDEST_WRITTEN { 3 } else { version })?;
+        self.byte_order(file.byte_order());
+        self.header.final_padding = final_padding;
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ use crate::codec::par_quantize as quantize;
 #[cfg(not(feature = "rayon"))]
 use crate::codec::quantize;
 use crate::codec::{BlockFormat, swap_byte_order};
+use crate::container::atomic::{AtomicFile, Staged};
 use crate::container::layout::{FinalPadding, align_up};
 use crate::error::{Error, Result};
 use crate::{GgmlType, Tensor};
@@ -29,16 +30,16 @@ const QUANTIZE_BYTES: usize = 1024 * 1024;
 /// and not finished, the file is given up: everything else fails with a message that names that tensor.
 #[must_use = "the file is not whole before `finish`"]
 pub struct DataWriter<S: Sink> {
-    sink: S,
-    tensors: Vec<Declared>,
+    pub(super) sink: S,
+    pub(super) tensors: Vec<Declared>,
     /// Position in `tensors` of the first that is not finished.
-    next: usize,
+    pub(super) next: usize,
     /// Whether that one was begun.
     begun: bool,
     /// Its bytes that are in the file.
-    written: u64,
+    pub(super) written: u64,
     order: ByteOrder,
-    alignment: u32,
+    pub(super) alignment: u32,
     final_padding: FinalPadding,
     /// Why the file is given up.
     broken: Option<String>,
@@ -71,6 +72,11 @@ impl<S: Sink> DataWriter<S> {
     /// [`TensorWriter::write_bytes`] take.
     pub fn byte_order(&self) -> ByteOrder {
         self.order
+    }
+
+    /// Every tensor's data begins at a multiple of this many bytes.
+    pub(crate) fn alignment(&self) -> u32 {
+        self.alignment
     }
 
     /// Writes the next tensor from its bytes, which are in the file's byte order and without padding.
@@ -128,6 +134,11 @@ impl<S: Sink> DataWriter<S> {
     /// [`Writer::create`](crate::Writer::create) was to replace is then still there, and whole; only an error at
     /// syncing the folder comes after it was replaced.
     pub fn finish(self) -> Result<S::Output> {
+        self.check_whole()?;
+        self.sink.complete()
+    }
+
+    fn check_whole(&self) -> Result<()> {
         self.check_between_tensors()?;
         if let Some(missing) = self.tensors.get(self.next) {
             let (name, left) = (missing.name.escape_debug(), self.tensors.len() - self.next);
@@ -136,7 +147,7 @@ impl<S: Sink> DataWriter<S> {
                 self.tensors.len()
             )));
         }
-        self.sink.complete()
+        Ok(())
     }
 
     fn check_not_broken(&self) -> Result<()> {
@@ -203,6 +214,18 @@ impl<S: Sink> DataWriter<S> {
     }
 }
 
+impl DataWriter<AtomicFile> {
+    /// Ends the file but leaves it under its temporary name, synced to the disk, so that it can be moved to its place
+    /// together with others: see [`Staged::commit_all`].
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn stage(self) -> Result<Staged> {
+        self.check_whole()?;
+        self.sink.stage().map(Staged::unlocked)
+    }
+}
+
 impl<S: Sink> fmt::Debug for DataWriter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DataWriter")
@@ -217,7 +240,7 @@ impl<S: Sink> fmt::Debug for DataWriter<S> {
 /// Every error gives the file up, and so does a drop before [`finish`](Self::finish).
 #[must_use = "the tensor is not whole before `finish`"]
 pub struct TensorWriter<'a, S: Sink> {
-    file: &'a mut DataWriter<S>,
+    pub(super) file: &'a mut DataWriter<S>,
 }
 
 impl<S: Sink> TensorWriter<'_, S> {
@@ -294,7 +317,7 @@ impl<S: Sink> TensorWriter<'_, S> {
     }
 
     /// The tensor being written: `begin` has found it there, and only `finish` moves on.
-    fn declared(&self) -> &Declared {
+    pub(super) fn declared(&self) -> &Declared {
         &self.file.tensors[self.file.next]
     }
 
@@ -303,7 +326,7 @@ impl<S: Sink> TensorWriter<'_, S> {
     }
 
     /// Refuses when the file is given up, and gives it up on an error: part of the data may then be in it.
-    fn guarded(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    pub(super) fn guarded(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.file.check_not_broken()?;
         write(self).inspect_err(|error| {
             let name = self.declared().name.escape_debug();
@@ -311,7 +334,7 @@ impl<S: Sink> TensorWriter<'_, S> {
         })
     }
 
-    fn expect_room(&self, bytes: u64) -> Result<()> {
+    pub(super) fn expect_room(&self, bytes: u64) -> Result<()> {
         let remaining = self.remaining();
         if bytes <= remaining {
             return Ok(());

@@ -45,12 +45,12 @@ pub(super) struct Header {
 
 /// Where the parts of a file lie, in bytes.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Zeros between the header and the data.
-    pub(super) padding: u64,
-    pub(super) alignment: u32,
+    pub(crate) padding: u64,
+    pub(crate) alignment: u32,
     /// Of each tensor, from the start of the data.
-    offsets: Vec<u64>,
+    pub(crate) offsets: Vec<u64>,
     /// Of the whole file.
     pub(super) file: u64,
 }
@@ -108,6 +108,11 @@ impl Header {
         true
     }
 
+    pub(super) fn clear_metadata(&mut self) {
+        self.metadata.clear();
+        self.keys.clear();
+    }
+
     #[cfg(test)]
     pub(super) fn position(&self, key: &str) -> Option<usize> {
         self.keys.get(key).copied()
@@ -155,7 +160,7 @@ impl Header {
     }
 
     /// The value of `general.alignment`, which [`set`](Self::set) has checked, or the default.
-    fn alignment(&self) -> u32 {
+    pub(super) fn alignment(&self) -> u32 {
         match self.keys.get(ALIGNMENT_KEY).map(|&index| &self.metadata[index]) {
             Some(&Some((_, Stored::Value(Value::U32(alignment))))) => alignment,
             _ => DEFAULT_ALIGNMENT,

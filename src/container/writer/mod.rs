@@ -3,7 +3,9 @@
 
 mod copy;
 mod data;
+mod from_source;
 mod header;
+mod shard;
 mod sink;
 #[cfg(test)]
 mod tests;
@@ -13,8 +15,8 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 pub use data::{DataWriter, TensorWriter};
-pub(super) use sink::Sealed;
 pub use sink::Sink;
+pub(super) use sink::{Sealed, put_through_memory};
 
 use super::atomic::AtomicFile;
 use super::encode::Stored;
@@ -23,6 +25,7 @@ use super::value::{Value, ValueRef};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
 use crate::{GgmlType, Shape};
+pub(crate) use header::Layout;
 use header::{Header, wrong};
 use sink::{AsWrite, put_zeros};
 
@@ -199,6 +202,15 @@ impl<S: Sink> Writer<S> {
     /// [`Error::Write`] where 64 bits cannot count it.
     pub fn file_len(&self) -> Result<u64> {
         Ok(self.header.layout()?.file)
+    }
+
+    /// The header without the padding after it, and where the data and its tensors will lie.
+    #[cfg(any(unix, windows))]
+    pub(crate) fn header_bytes(&self) -> Result<(Vec<u8>, Layout)> {
+        let layout = self.header.layout()?;
+        let mut bytes = Vec::new();
+        self.header.write(&mut bytes, &layout).map_err(|error| Error::io("encode the header", error))?;
+        Ok((bytes, layout))
     }
 
     /// Writes the header and the padding after it. What follows is the data.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use crate::container::read_at::ReadAt;
 use crate::error::{Error, Result};
 
 /// Keeps [`Sink`] closed: its methods may change.
@@ -25,6 +26,18 @@ pub trait Sink: Sealed {
     #[doc(hidden)]
     fn action(&self) -> String;
 
+    /// Puts bytes of a source.
+    #[doc(hidden)]
+    fn put_from(&mut self, source: &dyn ReadAt, offset: u64, len: u64) -> io::Result<()> {
+        put_through_memory(self, source, offset, len)
+    }
+
+    /// Whether [`put_from`](Self::put_from) leaves the bytes of a file to the kernel.
+    #[doc(hidden)]
+    fn leaves_files_to_the_kernel(&self) -> bool {
+        false
+    }
+
     #[doc(hidden)]
     fn complete(self) -> Result<Self::Output>;
 }
@@ -44,6 +57,25 @@ impl<W: Write> Sink for W {
         self.flush().map_err(|error| Error::io("flush the GGUF", error))?;
         Ok(self)
     }
+}
+
+/// Reads a part after the other and puts it.
+pub(in crate::container) fn put_through_memory<S: Sink + ?Sized>(
+    sink: &mut S,
+    source: &dyn ReadAt,
+    offset: u64,
+    len: u64,
+) -> io::Result<()> {
+    const PART_BYTES: u64 = 1024 * 1024;
+    let mut buffer = vec![0; len.min(PART_BYTES) as usize];
+    let mut done = 0;
+    while done < len {
+        let part = &mut buffer[..(len - done).min(PART_BYTES) as usize];
+        source.fill_at(part, offset.saturating_add(done))?;
+        sink.put(part)?;
+        done += part.len() as u64;
+    }
+    Ok(())
 }
 
 /// Writes `count` zero bytes.

@@ -1,0 +1,149 @@
+//! Compares two models: metadata, and tensors by shape, type, bytes and values.
+
+#[path = "shared/cli.rs"]
+mod cli;
+#[path = "shared/errors.rs"]
+mod errors;
+#[path = "shared/json.rs"]
+mod json;
+#[path = "shared/numbers.rs"]
+mod numbers;
+
+use std::fmt::Write;
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use cli::Answer;
+use gguf_codec::model::{Change, Diff, KeyDiff, Origin, Side, TensorDiff};
+use gguf_codec::{Gguf, Mapped, QuantError, ValueRef};
+use indicatif::{ProgressBar, ProgressStyle};
+use numbers::{counted, grouped};
+use serde_json::{Value as Json, json};
+
+/// Shows what is different between two GGUF models.
+///
+/// Values are compared, not files: other versions of the format, byte orders and offsets are no difference. Tensors
+/// whose types or bytes differ are compared by their values, taking A's as right.
+///
+/// Exit code: 0 when the comparison was made, 1 when it could not be. With --exit-code, 2 when something differs.
+#[derive(Parser)]
+#[command(name = "diff", version)]
+struct Args {
+    /// The first model
+    #[arg(value_name = "A")]
+    a: PathBuf,
+    /// The second model
+    #[arg(value_name = "B")]
+    b: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Exit with 2 when something differs
+    #[arg(long)]
+    exit_code: bool,
+}
+
+fn main() -> ExitCode {
+    cli::main(compare)
+}
+
+fn open(path: &Path) -> Result<(Gguf<Mapped>, File)> {
+    // Only the header of what is mapped is touched: the data is read, so that memory does not depend on its size.
+    let model = Gguf::open(path).map_err(|error| cli::about(path, error))?;
+    Ok((model, File::open(path).with_context(|| format!("cannot open '{}'", path.display()))?))
+}
+
+fn compare(args: Args) -> Result<Answer> {
+    let ((a, a_file), (b, b_file)) = (open(&args.a)?, open(&args.b)?);
+    let bar = ProgressBar::no_length();
+    bar.set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")?);
+    let progress = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        ControlFlow::Continue(())
+    };
+    let diff = Diff::between(&Side::of(&a, &a_file), &Side::of(&b, &b_file), progress)?;
+    bar.finish_and_clear();
+    let output = if args.json { format!("{:#}\n", as_json(&args, &diff)) } else { as_text(&diff)? };
+    Ok(Answer(output, if args.exit_code && !diff.is_empty() { 2 } else { 0 }))
+}
+
+fn as_json(args: &Args, diff: &Diff<'_>) -> Json {
+    let [a, b] = [&args.a, &args.b].map(|path| path.display().to_string());
+    let keys: Vec<_> = diff.keys.iter().map(key_json).collect();
+    let tensors: Vec<_> = diff.tensors.iter().map(tensor_json).collect();
+    json!({ "a": a, "b": b, "same": diff.is_empty(),
+        "metadata": { "same": diff.same_keys, "moved": diff.keys_moved, "different": keys },
+        "tensors": { "same": diff.same_tensors, "moved": diff.tensors_moved, "different": tensors } })
+}
+
+fn key_json(diff: &KeyDiff<'_>) -> Json {
+    let value =
+        |value: &ValueRef<'_>| json!({ "type": value.value_type().name(), "value": json::value(*value, 8) });
+    let array = diff.array.map(|array| json!({ "first": array.first, "differing": array.differing }));
+    json!({ "key": diff.key, "a": diff.value.a().map(value), "b": diff.value.b().map(value), "array": array })
+}
+
+fn tensor_json(diff: &TensorDiff<'_>) -> Json {
+    let tensor = |tensor: &Origin<'_>| json!({ "type": tensor.ggml_type().name(), "shape": tensor.shape().dims(), "bytes": tensor.byte_len() });
+    let values = diff.values.map(|values| {
+        let error = values.error;
+        json!({ "count": error.values(), "differing": values.differing, "rmse": json::double(error.rmse()),
+            "max": json::number(error.max()), "snr_db": json::double(error.snr_db()),
+            "cosine": json::double(error.cosine()) })
+    });
+    json!({ "name": diff.name, "a": diff.tensor.a().map(tensor), "b": diff.tensor.b().map(tensor),
+        "values": values })
+}
+
+fn as_text(diff: &Diff<'_>) -> Result<String> {
+    let mut text = String::new();
+    let heading = |different: usize, same: u64, moved: bool, noun: &str| {
+        let moved = if moved { "; those of both are in other orders" } else { "" };
+        format!("{} different, {} the same{moved}\n", counted(different as u64, noun), grouped(same))
+    };
+    text += &heading(diff.keys.len(), diff.same_keys, diff.keys_moved, "key");
+    for KeyDiff { key, value, array, .. } in &diff.keys {
+        let key = key.escape_debug();
+        match value {
+            Change::OnlyInA(a) => writeln!(text, "  only in A: {key} = {a}")?,
+            Change::OnlyInB(b) => writeln!(text, "  only in B: {key} = {b}")?,
+            Change::Both(a, b) if a.value_type() == b.value_type() => {
+                writeln!(text, "  {key}: {a}, in B {b}")?
+            }
+            Change::Both(a, b) => {
+                writeln!(text, "  {key}: {a} ({}), in B {b} ({})", a.value_type(), b.value_type())?;
+            }
+        }
+        if let Some(array) = array {
+            let differ = counted(array.differing, "element");
+            writeln!(text, "    different: {differ}, the first at {}", grouped(array.first))?;
+        }
+    }
+
+    text += &heading(diff.tensors.len(), diff.same_tensors, diff.tensors_moved, "tensor");
+    let mut measured: Vec<([String; 4], QuantError)> = Vec::new();
+    for TensorDiff { name, tensor, values, .. } in &diff.tensors {
+        let name = name.escape_debug().to_string();
+        let of = |tensor: &Origin<'_>| format!("{} {}", tensor.ggml_type(), tensor.shape());
+        match tensor {
+            Change::OnlyInA(a) => writeln!(text, "  only in A: {name}, {}", of(a))?,
+            Change::OnlyInB(b) => writeln!(text, "  only in B: {name}, {}", of(b))?,
+            Change::Both(a, b) => match values {
+                Some(values) => {
+                    let cells = [name, of(a), of(b), grouped(values.differing)];
+                    measured.push((cells, values.error));
+                }
+                None => writeln!(text, "  {name}: {}, in B {}", of(a), of(b))?,
+            },
+        }
+    }
+    if !measured.is_empty() {
+        text += &errors::table(["tensor", "A", "B", "values that differ"], measured);
+    }
+    Ok(text)
+}

@@ -1,0 +1,122 @@
+//! Changes a model's metadata and the names of its tensors. The tensors' data is not looked at.
+
+#[path = "shared/cli.rs"]
+mod cli;
+#[path = "shared/numbers.rs"]
+mod numbers;
+#[path = "shared/values.rs"]
+mod values;
+#[path = "shared/work.rs"]
+mod work;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use gguf_codec::Value;
+use gguf_codec::model::{Edit, Edited, recover};
+use numbers::{counted, grouped};
+use serde_json::json;
+use work::Work;
+
+/// Sets, removes and renames keys of a GGUF model, and renames tensors.
+///
+/// Keys that are set keep their places, new ones come last. --remove and the renames speak of the names in IN, --set of
+/// those in OUT. TYPE is one of u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, bool and str, or [TYPE] with an array
+/// in JSON.
+///
+/// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
+/// an interruption (Ctrl-C, SIGTERM) what was there is as it was. IN and OUT may be the same file.
+#[derive(Parser)]
+#[command(name = "edit", version)]
+struct Args {
+    /// The model to read
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// The file to write
+    #[arg(value_name = "OUT", required_unless_present = "in_place", conflicts_with = "in_place")]
+    output: Option<PathBuf>,
+    /// Give a key a value, such as general.name=str:Mine or general.tags=[str]:["a","b"]
+    #[arg(long, value_name = "KEY=TYPE:VALUE", value_parser = values::key_and_value)]
+    set: Vec<(String, Value)>,
+    /// Take a key away
+    #[arg(long, value_name = "KEY")]
+    remove: Vec<String>,
+    /// Rename a key
+    #[arg(long, value_name = "A=B", value_parser = values::two_names)]
+    rename_key: Vec<(String, String)>,
+    /// Rename a tensor
+    #[arg(long, value_name = "A=B", value_parser = values::two_names)]
+    rename_tensor: Vec<(String, String)>,
+    /// Change IN: only the bytes of its header that differ where the data can stay where it is, and else by writing it
+    /// anew. Nobody may have it mapped. After a crash the next edit of IN puts back what was there
+    #[arg(long)]
+    in_place: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    cli::main(edit)
+}
+
+fn edit(args: Args) -> Result<String> {
+    let mut edit = Edit::new();
+    for (key, value) in args.set {
+        edit.set(key, value);
+    }
+    for key in args.remove {
+        edit.remove(key);
+    }
+    for (from, to) in args.rename_key {
+        edit.rename_key(from, to);
+    }
+    for (from, to) in args.rename_tensor {
+        edit.rename_tensor(from, to);
+    }
+
+    let output = args.output.as_ref().unwrap_or(&args.input);
+    let work = Work::begin(output)?;
+    let about = |error| cli::about(&args.input, error);
+    let recovered = recover(&args.input).map_err(about)?;
+    let metadata = std::fs::metadata(&args.input);
+    work.expect(metadata.with_context(|| format!("cannot open '{}'", args.input.display()))?.len());
+    let progress = |bytes| work.step(bytes);
+    let edited = match &args.output {
+        Some(output) => edit.write(&args.input, output, progress),
+        None => edit.in_place(&args.input, progress),
+    };
+    work.done();
+    let edited = edited.map_err(|error| match error {
+        gguf_codec::Error::Interrupted => work.explained(error),
+        error => about(error),
+    })?;
+
+    if args.json {
+        let mut report = json!({ "file": output.display().to_string(), "undone": recovered });
+        match edited {
+            Edited::Patched { changed } => {
+                report["patched"] = true.into();
+                report["bytes_changed"] = changed.into();
+            }
+            Edited::Written { len } => {
+                report["patched"] = false.into();
+                report["bytes"] = len.into();
+            }
+            _ => {}
+        }
+        return Ok(format!("{report:#}\n"));
+    }
+    let what = match edited {
+        Edited::Patched { changed } => format!("{} changed where the file is", counted(changed, "byte")),
+        Edited::Written { len } if args.in_place => {
+            format!("written anew, since the data had to move: {} bytes", grouped(len))
+        }
+        Edited::Written { len } => format!("{} bytes", grouped(len)),
+        _ => "edited".to_owned(),
+    };
+    let undone = if recovered { "; an edit that had been cut off was undone first" } else { "" };
+    Ok(cli::printable(&format!("{}: {what}{undone}", output.display())) + "\n")
+}

@@ -1,0 +1,100 @@
+//! Makes a GGUF of a model in safetensors files. Reading, converting and writing overlap, on all cores.
+
+#[path = "shared/cli.rs"]
+mod cli;
+#[path = "shared/names.rs"]
+mod names;
+#[path = "shared/numbers.rs"]
+mod numbers;
+#[path = "shared/types.rs"]
+mod types;
+#[path = "shared/work.rs"]
+mod work;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use gguf_codec::model::Convert;
+use gguf_codec::model::hf::{Description, Import, NameMap};
+use gguf_codec::safetensors::Checkpoint;
+use gguf_codec::{GgmlType, Writer};
+use names::Names;
+use numbers::{counted, grouped};
+use work::Work;
+
+/// Makes a GGUF of a model in safetensors files.
+///
+/// Of Llama, Mistral, Qwen2 and BERT, names, parameters and order of rows become those of llama.cpp, as config.json beside
+/// the files asks for; the tokenizer comes from tokenizer.json. Other models keep their names. What to_safetensors wrote
+/// becomes the model again that it was.
+///
+/// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or an
+/// interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
+#[derive(Parser)]
+#[command(name = "from_safetensors", version)]
+struct Args {
+    /// A safetensors file, a folder that has one or several with an index, or the index
+    #[arg(value_name = "FILE|DIR")]
+    input: PathBuf,
+    /// The GGUF to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// What the matrices become; without it, they stay what they are
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = types::target())]
+    ty: Option<GgmlType>,
+    /// Names that come before the built-in ones. A line holds a name in safetensors and one in GGUF, or - to leave the
+    /// tensor out; in both, {} is a number and * at the end is the rest
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    cli::main(run)
+}
+
+fn run(args: Args) -> Result<String> {
+    let work = Work::begin(&args.output)?;
+    let checkpoint = Checkpoint::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    let description = Description::read(checkpoint.folder().unwrap_or(&args.input))?;
+    let mut import = Import::new(&checkpoint, &description);
+    if let Some(ty) = args.ty {
+        import = import.ggml_type(ty);
+    }
+    if let Some(path) = &args.names {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
+        let map: NameMap = text.parse().with_context(|| format!("'{shown}'"))?;
+        import = import.names(move |name| map.to_gguf(name));
+    }
+    let plan = import.plan()?;
+
+    let mut writer = Writer::create(&args.output)?;
+    plan.declare(&mut writer)?;
+    let bytes = writer.file_len()?;
+    let mut data = writer.write_header()?;
+    let jobs = plan.jobs()?;
+    let outcomes = work.run(Convert::new(), &jobs, &mut data)?;
+    data.finish()?;
+
+    let mut summary = format!("{}: {}\n", args.output.display(), counted(jobs.len() as u64, "tensor"));
+    let mut names = Names::default();
+    plan.left_out().iter().for_each(|name| names.add(name));
+    if !plan.left_out().is_empty() {
+        writeln!(summary, "  left out: {names}")?;
+    }
+    for note in plan.notes() {
+        writeln!(summary, "  note: {note}")?;
+    }
+    let overflowed: u64 = outcomes.iter().map(|outcome| outcome.overflowed).sum();
+    if overflowed > 0 {
+        writeln!(
+            summary,
+            "  WARNING: {overflowed} values or blocks are beyond the range of their type and infinite now"
+        )?;
+    }
+    writeln!(summary, "{} bytes", grouped(bytes))?;
+    Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
+}

@@ -1,0 +1,69 @@
+//! Puts the shards of a model together into one file.
+
+#[path = "shared/cli.rs"]
+mod cli;
+#[path = "shared/copy.rs"]
+mod copy;
+#[path = "shared/numbers.rs"]
+mod numbers;
+#[allow(dead_code, reason = "several files are written here, or one from several")]
+#[path = "shared/work.rs"]
+mod work;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use gguf_codec::{ShardedGguf, Writer};
+use numbers::{counted, grouped};
+use serde_json::json;
+use work::Work;
+
+/// Puts the shards of a GGUF model together into one file.
+///
+/// All shards are opened and checked before anything is written. OUT is written beside its place, under a temporary name,
+/// and moved there when it is complete: after a failure or an interruption (Ctrl-C, SIGTERM) what was there is as it was,
+/// and nothing is left behind. The shards stay.
+#[derive(Parser)]
+#[command(name = "merge", version)]
+struct Args {
+    /// The first shard: PREFIX-00001-of-00003.gguf, with the others beside it
+    first: PathBuf,
+    /// The file to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    cli::main(merge)
+}
+
+fn merge(args: Args) -> Result<String> {
+    let work = Work::begin(&args.output)?;
+    let model = ShardedGguf::open(&args.first).map_err(|error| cli::about(&args.first, error))?;
+    let mut writer = Writer::create(&args.output)?;
+    writer.copy_sharded_metadata_from(&model)?;
+    for tensor in model.tensors() {
+        writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+        work.expect(tensor.byte_len());
+    }
+    let bytes = writer.file_len()?;
+    let mut data = writer.write_header()?;
+    copy::tensors(&model, 0..model.tensor_count(), &mut data, &work)?;
+    data.finish()?;
+    work.done();
+
+    let (path, shards, tensors) =
+        (args.output.display().to_string(), model.shards().len(), model.tensor_count());
+    Ok(if args.json {
+        format!("{:#}\n", json!({ "path": path, "shards": shards, "tensors": tensors, "bytes": bytes }))
+    } else {
+        let [shards, tensors] =
+            [(shards, "shard"), (tensors, "tensor")].map(|(count, what)| counted(count as u64, what));
+        format!("{}: {tensors} of {shards}, {} bytes\n", cli::printable(&path), grouped(bytes))
+    })
+}

@@ -1,0 +1,298 @@
+//! Quantizes a model by one of llama.cpp's recipes, to the bytes that llama.cpp's own `quantize` writes.
+
+#[path = "shared/cli.rs"]
+mod cli;
+#[path = "shared/names.rs"]
+mod names;
+#[path = "shared/numbers.rs"]
+mod numbers;
+#[path = "shared/work.rs"]
+mod work;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+use gguf_codec::model::{Choice, Convert, Imatrix, Job, Origin, Part, Plan, Recipe, by_layer};
+use gguf_codec::{GgmlType, QUANTIZATION_VERSION, ShardedGguf, Sink, TensorInfo, Value, Writer};
+use names::Names;
+use numbers::{counted, grouped};
+use regex_lite::Regex;
+use serde_json::json;
+use work::Work;
+
+/// Quantizes a GGUF model by a recipe: the types and bytes are those of llama.cpp's `quantize`.
+///
+/// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
+/// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded: give the
+/// first of its files.
+#[derive(Parser)]
+#[command(name = "quantize", version)]
+struct Args {
+    /// The model to read, in F32, F16 or BF16
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// The file to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// What to make of it, such as Q4_K_M
+    #[arg(long, value_name = "NAME", ignore_case = true)]
+    recipe: Recipe,
+    /// An importance matrix, in either form that llama.cpp's `imatrix` writes
+    #[arg(long, value_name = "FILE")]
+    imatrix: Option<PathBuf>,
+    /// The type for tensors whose names match a regular expression; of several that match, the first counts
+    #[arg(long, value_name = "PATTERN=TYPE", value_parser = by_pattern)]
+    tensor_type: Vec<(Regex, GgmlType)>,
+    /// The type for output.weight, and for the token embedding where it is the output as well
+    #[arg(long, value_name = "TYPE")]
+    output_tensor_type: Option<GgmlType>,
+    /// The type for the token embedding
+    #[arg(long, value_name = "TYPE")]
+    token_embedding_type: Option<GgmlType>,
+    /// Leave output.weight as it is
+    #[arg(long)]
+    leave_output_tensor: bool,
+    /// Give every matrix the recipe's base type
+    #[arg(long)]
+    pure: bool,
+    /// Quantize again what is quantized already, which loses more than quantizing the original
+    #[arg(long)]
+    allow_requantize: bool,
+    /// Make one of N parts, as one of N machines: shard k of N, named after OUT. `merge` makes of the shards what one
+    /// machine would have made
+    #[arg(long, value_name = "k/N")]
+    part: Option<Part>,
+    /// Only show what would become of each tensor
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn by_pattern(argument: &str) -> Result<(Regex, GgmlType)> {
+    let (pattern, ty) = argument.rsplit_once('=').context("write it as PATTERN=TYPE")?;
+    Ok((Regex::new(pattern)?, ty.parse()?))
+}
+
+fn main() -> ExitCode {
+    cli::main(quantize)
+}
+
+/// A tensor, and what becomes of it.
+struct Task<'a> {
+    tensor: TensorInfo<'a>,
+    choice: Choice,
+    weights: Option<Vec<f32>>,
+}
+
+impl Task<'_> {
+    fn changes(&self) -> bool {
+        self.choice.ty != self.tensor.ggml_type()
+    }
+}
+
+fn quantize(args: Args) -> Result<String> {
+    let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
+    let work = Work::begin(&output)?;
+    let model = ShardedGguf::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    let open = |path: &PathBuf| File::open(path).with_context(|| format!("cannot open '{}'", path.display()));
+    let files = model.paths().iter().map(open).collect::<Result<Vec<_>>>()?;
+    let imatrix = args.imatrix.as_ref().map(|path| {
+        Imatrix::read(path).map_err(|error| cli::about(path, error)).map(|imatrix| (path, imatrix))
+    });
+    let imatrix = imatrix.transpose()?;
+    let tasks = plan(&args, &model, imatrix.as_ref().map(|(_, imatrix)| imatrix))?;
+    let jobs = tasks.iter().map(|task| {
+        let name = task.tensor.name();
+        let origin = Origin::of(&files[model.shard_of(name)?], &task.tensor);
+        Ok(Job::new(name, origin, task.choice.ty).importance(task.weights.as_deref()))
+    });
+    let jobs = jobs.collect::<Result<Vec<_>>>()?;
+
+    for job in &jobs {
+        job.check()?;
+    }
+
+    let range = args.part.map_or(0..jobs.len(), |part| part.jobs(&jobs));
+    let (tasks, total) = (&tasks[range.clone()], jobs.len());
+    let jobs = &jobs[range];
+    let output_bytes = if args.dry_run {
+        declare(Writer::new(std::io::sink()), &args, &model, imatrix.as_ref(), jobs, total)?.file_len()?
+    } else {
+        let writer = declare(Writer::create(&output)?, &args, &model, imatrix.as_ref(), jobs, total)?;
+        let output_bytes = writer.file_len()?;
+        let mut writer = writer.write_header()?;
+        let outcomes = work.run(Convert::new(), jobs, &mut writer)?;
+        for (job, outcome) in jobs.iter().zip(outcomes) {
+            let (name, ty) = (job.name(), job.ggml_type());
+            let blocks = counted(outcome.overflowed, if ty.is_quantized() { "block" } else { "value" });
+            ensure!(outcome.overflowed == 0, "tensor '{name}': {blocks} beyond the range of {ty}");
+        }
+        writer.finish()?;
+        output_bytes
+    };
+    Ok(if args.json {
+        report(&args, tasks, output_bytes)
+    } else {
+        summary(&args, &output, tasks, output_bytes)?
+    })
+}
+
+/// Says what will be in the file: this model's keys, with those that the recipe changes, and the jobs' tensors.
+fn declare<S: Sink, B: AsRef<[u8]>>(
+    mut writer: Writer<S>,
+    args: &Args,
+    model: &ShardedGguf<B>,
+    imatrix: Option<&(&PathBuf, Imatrix)>,
+    jobs: &[Job<'_>],
+    total: usize,
+) -> Result<Writer<S>> {
+    writer.copy_sharded_metadata_from(model)?;
+    let mut keys = vec![
+        ("general.quantization_version", Value::from(QUANTIZATION_VERSION)),
+        ("general.file_type", Value::from(args.recipe.file_type().id())),
+    ];
+    if let Some((path, imatrix)) = imatrix {
+        keys.push(("quantize.imatrix.file", path.display().to_string().as_str().into()));
+        keys.extend(imatrix.datasets.first().map(|name| ("quantize.imatrix.dataset", name.as_str().into())));
+        keys.push(("quantize.imatrix.entries_count", Value::from(imatrix.entries().len() as u32)));
+        let chunks = Some(imatrix.chunk_count).filter(|&chunks| chunks > 0);
+        keys.extend(chunks.map(|chunks| ("quantize.imatrix.chunks_count", chunks.into())));
+    }
+    for (key, value) in keys {
+        // At the end, where llama.cpp has them.
+        writer.remove(key);
+        writer.metadata(key, value)?;
+    }
+    if let Some(part) = args.part {
+        writer.shard(part.no(), part.count(), total)?;
+    }
+    for job in jobs {
+        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+    }
+    Ok(writer)
+}
+
+/// What becomes of each tensor, in the order in which llama.cpp writes them.
+fn plan<'a, B: AsRef<[u8]>>(
+    args: &Args,
+    model: &'a ShardedGguf<B>,
+    imatrix: Option<&Imatrix>,
+) -> Result<Vec<Task<'a>>> {
+    let mut tensors: Vec<_> = model.tensors().collect();
+    tensors.sort_by(|a, b| by_layer(a.name(), b.name()));
+    let by_name =
+        |name: &str| args.tensor_type.iter().find(|(pattern, _)| pattern.is_match(name)).map(|(_, ty)| *ty);
+    let choices = Plan::new(args.recipe)
+        .importance(imatrix.is_some())
+        .pure(args.pure)
+        .leave_output(args.leave_output_tensor)
+        .output_type(args.output_tensor_type)
+        .token_embedding_type(args.token_embedding_type)
+        .types_by_name(&by_name)
+        .choose(model.metadata(), &tensors)
+        .map_err(|error| cli::about(&args.input, error))?;
+    let mut tasks = Vec::with_capacity(tensors.len());
+    for (tensor, choice) in tensors.into_iter().zip(choices) {
+        let mut task = Task { tensor, choice, weights: None };
+        let (name, from, ty) = (tensor.name(), tensor.ggml_type(), choice.ty);
+        if task.changes() {
+            if from.is_quantized() && !args.allow_requantize {
+                bail!(
+                    "tensor '{name}' is {from} already, and quantizing it again to {ty} loses more than quantizing the \
+                     original; with --allow-requantize it is done"
+                );
+            }
+            task.weights = imatrix.map(|imatrix| weights(imatrix, &tensor)).transpose()?.flatten();
+            if choice.needs_importance && task.weights.is_none() {
+                let missing = if imatrix.is_some() {
+                    "the importance matrix lacks it"
+                } else {
+                    "there is no --imatrix"
+                };
+                bail!("tensor '{name}' becomes {ty}, which needs importance, and {missing}");
+            }
+        }
+        tasks.push(task);
+    }
+    Ok(tasks)
+}
+
+/// A tensor's importance, where the matrix has it.
+fn weights(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<Option<Vec<f32>>> {
+    let (name, shape) = (tensor.name(), tensor.shape());
+    let Some(weights) = imatrix.weights(name) else { return Ok(None) };
+    let wanted = shape.row_len().saturating_mul(shape.dims().get(2).copied().unwrap_or(1));
+    if weights.len() as u64 == wanted {
+        return Ok(Some(weights));
+    }
+    // Looked up, not multiplied: what was measured there is something else.
+    if matches!(name, "token_embd.weight" | "per_layer_token_embd.weight") {
+        return Ok(None);
+    }
+    bail!("tensor '{name}' has {wanted} columns, and the importance matrix has {} for it", weights.len());
+}
+
+fn bits_per_weight(tasks: &[Task<'_>]) -> f64 {
+    let values: u64 = tasks.iter().map(|task| task.tensor.shape().elements()).sum();
+    let bytes = tasks.iter().filter_map(|task| task.choice.ty.bytes_for(task.tensor.shape().elements()));
+    8.0 * bytes.sum::<u64>() as f64 / values.max(1) as f64
+}
+
+fn summary(args: &Args, output: &Path, tasks: &[Task<'_>], output_bytes: u64) -> Result<String> {
+    let mut by_type: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let mut fallen: BTreeMap<String, Names> = BTreeMap::new();
+    for task in tasks {
+        let ty = task.choice.ty;
+        let entry = by_type.entry(ty.name()).or_default();
+        entry.0 += 1;
+        entry.1 += ty.bytes_for(task.tensor.shape().elements()).unwrap_or(0);
+        if let Some(wanted) = task.choice.instead_of {
+            fallen.entry(format!("{ty} instead of {wanted}")).or_default().add(task.tensor.name());
+        }
+    }
+    let verb = if args.dry_run { "would be" } else { "is" };
+    let mut text = cli::printable(&format!("{} {verb} {}", output.display(), args.recipe));
+    writeln!(text, ": {:.2} bits per weight", bits_per_weight(tasks))?;
+    for (ty, (count, bytes)) in by_type {
+        writeln!(text, "  {ty}: {}, {} bytes", counted(count, "tensor"), grouped(bytes))?;
+    }
+    for (what, names) in fallen {
+        writeln!(text, "  {what}, since rows are not whole blocks of that: {names}")?;
+    }
+    writeln!(
+        text,
+        "{} bytes, from {} of tensors",
+        grouped(output_bytes),
+        grouped(tasks.iter().map(|task| task.tensor.byte_len()).sum())
+    )?;
+    Ok(text)
+}
+
+fn report(args: &Args, tasks: &[Task<'_>], output_bytes: u64) -> String {
+    let tensor = |task: &Task<'_>| {
+        json!({
+            "name": task.tensor.name(),
+            "shape": task.tensor.shape().dims(),
+            "from": task.tensor.ggml_type().name(),
+            "type": task.choice.ty.name(),
+            "instead_of": task.choice.instead_of.map(GgmlType::name),
+            "importance": task.weights.is_some(),
+        })
+    };
+    let report = json!({
+        "recipe": args.recipe.name(),
+        "file_type": args.recipe.file_type().id(),
+        "bytes": output_bytes,
+        "bits_per_weight": bits_per_weight(tasks),
+        "written": !args.dry_run,
+        "tensors": tasks.iter().map(tensor).collect::<Vec<_>>(),
+    });
+    format!("{report:#}\n")
+}

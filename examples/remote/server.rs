@@ -1,0 +1,189 @@
+//! Range requests to a web server that is not trusted to answer them well.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use ureq::Agent;
+use ureq::http::{HeaderMap, StatusCode, header};
+
+/// How long to wait for a connection, and for more of an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A file on a server.
+pub(crate) struct Server {
+    agent: Agent,
+    url: String,
+    /// The file's length and version, as the first answer to a range has them.
+    file_len: Option<u64>,
+    version: Option<String>,
+    requests: u64,
+    bytes_read: u64,
+}
+
+/// What came back for a range.
+pub(crate) enum Answer<'a> {
+    /// Bytes from the range's start on, perhaps not as many; none behind the file's end.
+    Part(Part<'a>),
+    /// The file from its start: the server knows no ranges.
+    Whole(Box<dyn Read + 'a>),
+}
+
+/// A part of the file that is on its way.
+pub(crate) struct Part<'a> {
+    body: Box<dyn Read + 'a>,
+    len: u64,
+}
+
+impl Server {
+    pub(crate) fn new(url: &str) -> Result<Self> {
+        if !["http://", "https://"].iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme)) {
+            bail!("not a URL that begins with http:// or https://");
+        }
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .accept_encoding("identity")
+            .user_agent(concat!("gguf-codec/", env!("CARGO_PKG_VERSION")))
+            .timeout_resolve(Some(PATIENCE))
+            .timeout_connect(Some(PATIENCE))
+            .timeout_recv_response(Some(PATIENCE))
+            .timeout_per_read(Some(PATIENCE))
+            .build()
+            .new_agent();
+        Ok(Server { agent, url: url.into(), file_len: None, version: None, requests: 0, bytes_read: 0 })
+    }
+
+    /// The file's length, where the server has said it.
+    pub(crate) fn file_len(&self) -> Option<u64> {
+        self.file_len
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// Asks for `len` bytes that begin at `from`. What is not read of the answer is not waited for.
+    pub(crate) fn range(&mut self, from: u64, len: u64) -> Result<Answer<'_>> {
+        let last = from.saturating_add(len.max(1)) - 1;
+        self.requests += 1;
+        let asked = self.agent.get(&self.url).header(header::RANGE, format!("bytes={from}-{last}"));
+        let response = asked.call().map_err(explained)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        match status {
+            StatusCode::PARTIAL_CONTENT => {
+                let range = content_range(&headers)
+                    .context("the server sends a part of the file and does not say which (Content-Range)")?;
+                let Some((first, end)) = range.bytes.filter(|&(first, end)| first == from && end <= last)
+                else {
+                    bail!("the server answered {} when asked for bytes {from}-{last}", range.shown);
+                };
+                self.same_file(range.file_len, &headers)?;
+                let len = end - first + 1;
+                let body = self.counted(response.into_body().into_reader().take(len));
+                Ok(Answer::Part(Part { body, len }))
+            }
+            // Behind the end of the file there is nothing.
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                let file_len = content_range(&headers).and_then(|range| range.file_len);
+                if file_len.is_some_and(|len| from < len) {
+                    bail!("the server has no byte {from} of a file of {} bytes", file_len.unwrap_or(0));
+                }
+                self.same_file(file_len, &headers)?;
+                Ok(Answer::Part(Part { body: Box::new(io::empty()), len: 0 }))
+            }
+            StatusCode::OK => {
+                let body = response.into_body().into_reader();
+                Ok(Answer::Whole(self.counted(body)))
+            }
+            other => bail!("the server answered {other}"),
+        }
+    }
+
+    /// Refuses a file that changes while it is read.
+    fn same_file(&mut self, len: Option<u64>, headers: &HeaderMap) -> Result<()> {
+        let version = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let other_len = self.file_len.zip(len).is_some_and(|(before, now)| before != now);
+        let other_version =
+            self.version.as_ref().zip(version.as_ref()).is_some_and(|(before, now)| before != now);
+        if other_len || other_version {
+            bail!("the file on the server changed while it was read");
+        }
+        self.file_len = self.file_len.or(len);
+        self.version = self.version.take().or(version);
+        Ok(())
+    }
+
+    fn counted<'a, R: Read + 'a>(&'a mut self, body: R) -> Box<dyn Read + 'a> {
+        Box::new(Counted { body, count: &mut self.bytes_read })
+    }
+}
+
+impl Part<'_> {
+    /// Appends all of the part, and tells how many bytes it had. `step` hears of them as they come.
+    pub(crate) fn read_into(&mut self, out: &mut Vec<u8>, mut step: impl FnMut(u64)) -> Result<u64> {
+        let mut buffer = [0; 64 * 1024];
+        let mut read = 0;
+        while read < self.len {
+            let bytes = match self.body.read(&mut buffer) {
+                Ok(0) => bail!("the server sent {read} bytes where it promised {}", self.len),
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    return Err(error)
+                        .context(format!("the answer broke off after {read} bytes of {}", self.len));
+                }
+            };
+            out.try_reserve(bytes).context("there is not enough memory")?;
+            out.extend_from_slice(&buffer[..bytes]);
+            read += bytes as u64;
+            step(bytes as u64);
+        }
+        Ok(read)
+    }
+}
+
+struct Counted<'a, R> {
+    body: R,
+    count: &'a mut u64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.body.read(buffer)?;
+        *self.count += read as u64;
+        Ok(read)
+    }
+}
+
+/// What a Content-Range says.
+struct ContentRange {
+    /// The first byte and the last.
+    bytes: Option<(u64, u64)>,
+    file_len: Option<u64>,
+    shown: String,
+}
+
+/// `bytes 0-99/1000`, `bytes 0-99/*` or `bytes */1000`.
+fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+    let shown = headers.get(header::CONTENT_RANGE)?.to_str().ok()?.trim();
+    let (range, len) = shown.strip_prefix("bytes")?.trim_start().split_once('/')?;
+    let bytes = range.split_once('-').and_then(|(first, last)| {
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last).then_some((first, last))
+    });
+    Some(ContentRange { bytes, file_len: len.trim().parse().ok(), shown: shown.into() })
+}
+
+/// Without TLS built in, says how to have it.
+fn explained(error: ureq::Error) -> anyhow::Error {
+    match error {
+        ureq::Error::TlsRequired | ureq::Error::Tls(_) if cfg!(not(feature = "https")) => {
+            anyhow::anyhow!("https needs TLS, which is built in with --features https")
+        }
+        error => error.into(),
+    }
+}

@@ -1,0 +1,233 @@
+//! The numbers behind the page: what the header says, and what a survey of the values finds.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use gguf_codec::model::{Distribution, Layer, Origin, Profile, Size, Subject, Survey};
+use gguf_codec::{Error, GgmlType, Gguf, Mapped, QuantError, Shape, ShardProblem, ShardedGguf, TensorInfo};
+
+use crate::cli;
+use crate::work::Work;
+
+/// A model, and where its tensors' bytes are read from: only the headers of what is mapped are ever touched.
+pub(crate) struct Source {
+    pub(crate) model: ShardedGguf<Mapped>,
+    pub(crate) path: PathBuf,
+    /// One for each shard.
+    files: Vec<File>,
+}
+
+impl Source {
+    /// The whole model by its first shard or only file; another shard alone.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let opened = match ShardedGguf::open(path) {
+            Err(Error::Shard { problem: ShardProblem::NotFirst { .. }, .. }) => {
+                Gguf::open(path).map(Into::into)
+            }
+            opened => opened,
+        };
+        let model = opened.map_err(|error| cli::about(path, error))?;
+        let of_model = model.paths().iter().map(PathBuf::as_path);
+        let paths = if model.paths().is_empty() { vec![path] } else { of_model.collect() };
+        let open =
+            |path: &Path| File::open(path).with_context(|| format!("cannot open '{}'", path.display()));
+        let files = paths.into_iter().map(open).collect::<Result<_>>()?;
+        Ok(Source { model, path: path.to_owned(), files })
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn file_bytes(&self) -> Option<u64> {
+        self.files
+            .iter()
+            .map(|file| file.metadata().map(|metadata| metadata.len()))
+            .sum::<Result<_, _>>()
+            .ok()
+    }
+
+    fn origin(&self, tensor: &TensorInfo<'_>) -> Result<Origin<'_>> {
+        Ok(Origin::of(&self.files[self.model.shard_of(tensor.name())?], tensor))
+    }
+}
+
+/// All that the page shows.
+pub(crate) struct Gathered<'a> {
+    pub(crate) entries: Vec<Entry<'a>>,
+    pub(crate) total: Size,
+    /// From the type that takes the most bytes on; a type's place is its colour.
+    pub(crate) types: Vec<(GgmlType, Size)>,
+    /// The tensors of each layer, as indices of entries.
+    pub(crate) layers: Vec<(Layer<'a>, Vec<usize>)>,
+    /// Those of no layer.
+    pub(crate) outside: Vec<usize>,
+    pub(crate) kinds: Vec<Kind<'a>>,
+    /// Whether values were left out.
+    pub(crate) sampled: bool,
+}
+
+/// A tensor.
+pub(crate) struct Entry<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) layer: Option<Layer<'a>>,
+    /// What it is in its layer.
+    pub(crate) kind: &'a str,
+    pub(crate) ty: GgmlType,
+    pub(crate) shape: Shape,
+    pub(crate) size: Size,
+    pub(crate) profile: Profile,
+    pub(crate) against: Against,
+}
+
+/// What the other model has of a tensor's name.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Against {
+    NoModel,
+    Missing,
+    Shape(Shape),
+    Type(GgmlType),
+}
+
+/// Matrices that are the same thing in each layer.
+pub(crate) struct Kind<'a> {
+    pub(crate) part: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) entries: Vec<usize>,
+    pub(crate) distribution: Distribution,
+    /// Values looked at, and all there are.
+    pub(crate) values: (u64, u64),
+    pub(crate) bytes: u64,
+}
+
+impl Entry<'_> {
+    pub(crate) fn is_matrix(&self) -> bool {
+        let integers = [GgmlType::I8, GgmlType::I16, GgmlType::I32, GgmlType::I64];
+        self.shape.rows() > 1 && self.shape.row_len() > 1 && !integers.contains(&self.ty)
+    }
+
+    /// How far it is from the other model's.
+    pub(crate) fn error(&self) -> Option<&QuantError> {
+        self.profile.error.as_ref()
+    }
+}
+
+impl<'a> Gathered<'a> {
+    pub(crate) fn of(
+        source: &'a Source,
+        other: Option<&'a Source>,
+        sample: Option<u64>,
+        work: &Work,
+    ) -> Result<Self> {
+        let infos: Vec<_> = source.model.tensors().collect();
+        let compare = |info: &TensorInfo<'a>| Ok((*info, compared_with(info, other)?));
+        let pairs = infos.iter().map(compare).collect::<Result<Vec<_>>>()?;
+        if let Some(other) = other
+            && !pairs.iter().any(|(_, (against, _))| matches!(against, Against::Type(_)))
+        {
+            bail!(
+                "'{}' has no tensor by the name and shape of one here: nothing can be compared",
+                other.path.display()
+            );
+        }
+        let subjects: Vec<Subject<'_>> = pairs
+            .iter()
+            .map(|(info, (_, reference))| {
+                let subject = Subject::new(info.name(), source.origin(info)?);
+                Ok(reference.map_or(subject, |reference| subject.against(reference)))
+            })
+            .collect::<Result<_>>()?;
+        let survey = sample.map_or(Survey::new(), |values| Survey::new().sample(values));
+        work.expect(survey.byte_len(&subjects));
+        let profiles =
+            survey.run(&subjects, |bytes| work.step(bytes)).map_err(|error| work.explained(error))?;
+
+        let entries = pairs.iter().zip(profiles).map(|((info, (against, _)), profile)| {
+            let (layer, kind) = Layer::split(info.name());
+            Entry {
+                name: info.name(),
+                layer,
+                kind,
+                ty: info.ggml_type(),
+                shape: info.shape(),
+                size: Size::of(info),
+                profile,
+                against: *against,
+            }
+        });
+        Ok(Self::from_entries(entries.collect()))
+    }
+
+    fn from_entries(entries: Vec<Entry<'a>>) -> Self {
+        let (mut types, mut layers) = (BTreeMap::<GgmlType, Size>::new(), BTreeMap::<_, Vec<usize>>::new());
+        let (mut kinds, mut outside) = (BTreeMap::<_, Kind<'a>>::new(), Vec::new());
+        for (i, entry) in entries.iter().enumerate() {
+            *types.entry(entry.ty).or_default() += entry.size;
+            match entry.layer {
+                Some(layer) => layers.entry(layer).or_default().push(i),
+                None => outside.push(i),
+            }
+            if entry.is_matrix() {
+                let part = entry.layer.map_or("", |layer| layer.part());
+                let kind = kinds.entry((part, entry.kind)).or_insert_with(|| Kind::new(part, entry.kind));
+                kind.entries.push(i);
+                kind.distribution += &entry.profile.distribution;
+                kind.values.0 += entry.profile.values;
+                kind.values.1 = kind.values.1.saturating_add(entry.size.parameters);
+                kind.bytes = kind.bytes.saturating_add(entry.size.bytes);
+            }
+        }
+        let mut types: Vec<_> = types.into_iter().collect();
+        types.sort_by_key(|(_, size)| std::cmp::Reverse(size.bytes));
+        let mut kinds: Vec<_> = kinds.into_values().collect();
+        kinds.sort_by_key(|kind| std::cmp::Reverse(kind.bytes));
+        Gathered {
+            total: entries.iter().map(|entry| entry.size).sum(),
+            sampled: entries.iter().any(|entry| entry.profile.values < entry.size.parameters),
+            types,
+            layers: layers.into_iter().collect(),
+            outside,
+            kinds,
+            entries,
+        }
+    }
+
+    /// The size of some tensors.
+    pub(crate) fn size(&self, entries: &[usize]) -> Size {
+        entries.iter().map(|&i| self.entries[i].size).sum()
+    }
+
+    /// The type's place among all, and so its colour.
+    pub(crate) fn place(&self, ty: GgmlType) -> usize {
+        self.types.iter().position(|(other, _)| *other == ty).unwrap_or(0)
+    }
+}
+
+impl<'a> Kind<'a> {
+    fn new(part: &'a str, name: &'a str) -> Self {
+        Kind {
+            part,
+            name,
+            entries: Vec::new(),
+            distribution: Distribution::default(),
+            values: (0, 0),
+            bytes: 0,
+        }
+    }
+
+    /// With its part, where models have several.
+    pub(crate) fn title(&self) -> String {
+        if self.part.is_empty() { self.name.into() } else { format!("{}: {}", self.part, self.name) }
+    }
+}
+
+fn compared_with<'a>(
+    info: &TensorInfo<'_>,
+    other: Option<&'a Source>,
+) -> Result<(Against, Option<Origin<'a>>)> {
+    let Some(other) = other else { return Ok((Against::NoModel, None)) };
+    Ok(match other.model.tensor_info(info.name()) {
+        Err(_) => (Against::Missing, None),
+        Ok(theirs) if theirs.shape() != info.shape() => (Against::Shape(theirs.shape()), None),
+        Ok(theirs) => (Against::Type(theirs.ggml_type()), Some(other.origin(&theirs)?)),
+    })
+}

@@ -1,0 +1,89 @@
+//! Draws a model: where its bytes go, its bits per weight, its values, and its error beside another model, as one page.
+
+#[path = "../shared/cli.rs"]
+mod cli;
+#[path = "../shared/numbers.rs"]
+mod numbers;
+#[allow(dead_code, reason = "nothing is converted here")]
+#[path = "../shared/work.rs"]
+mod work;
+
+mod charts;
+mod errors;
+mod gather;
+mod histograms;
+mod json;
+mod page;
+mod tables;
+mod tiles;
+mod treemap;
+mod words;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use gather::{Gathered, Source};
+use gguf_codec::AtomicFile;
+use numbers::counted;
+use work::Work;
+
+/// Draws a GGUF model as one HTML page that needs nothing else: no network, and not even its script. The first shard of a
+/// model stands for all of it.
+///
+/// Where the bytes go by type and layer and as a treemap, bits per weight, histograms of the weights, and with --against
+/// the error of every tensor beside another model, such as the one that this was quantized from. Each picture has a
+/// table behind it.
+#[derive(Parser)]
+#[command(name = "report", version)]
+struct Args {
+    /// The model
+    model: PathBuf,
+    /// The page to write
+    #[arg(short, long, value_name = "FILE.html")]
+    output: PathBuf,
+    /// Compare with this model, whose values count as right
+    #[arg(long, value_name = "B")]
+    against: Option<PathBuf>,
+    /// Look at about so many values of each tensor, spread evenly, at least 131072; 0 is all
+    #[arg(long, value_name = "VALUES", default_value_t = 1 << 23)]
+    sample: u64,
+    /// Print the numbers as JSON too
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    cli::main(report)
+}
+
+fn report(args: Args) -> Result<String> {
+    for input in [Some(&args.model), args.against.as_ref()].into_iter().flatten() {
+        if is_same(input, &args.output) {
+            bail!("'{}' is a model to read: the page would replace it", args.output.display());
+        }
+    }
+    let work = Work::begin(&args.output)?;
+    let source = Source::open(&args.model)?;
+    let other = args.against.as_deref().map(Source::open).transpose()?;
+    let sample = (args.sample > 0).then_some(args.sample);
+    let gathered = Gathered::of(&source, other.as_ref(), sample, &work)
+        .with_context(|| format!("'{}'", args.model.display()))?;
+    work.done();
+    let other_name =
+        args.against.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+    let page = page::page(&source, &gathered, other_name.as_deref());
+    AtomicFile::write(&args.output, page.as_bytes())?;
+    if args.json {
+        return Ok(json::json(&gathered));
+    }
+    let tensors = counted(gathered.total.tensors, "tensor");
+    let shown = format!("{}: {tensors}, {}", args.output.display(), words::bytes(page.len() as u64));
+    Ok(cli::printable(&shown) + "\n")
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    fs::canonicalize(a).ok().zip(fs::canonicalize(b).ok()).is_some_and(|(a, b)| a == b)
+}

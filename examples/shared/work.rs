@@ -1,0 +1,73 @@
+//! Long work on a file that is written: shown while it goes on, and stopped by Ctrl-C and SIGTERM.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, anyhow};
+use gguf_codec::Error;
+use gguf_codec::model::{Convert, Job, Outcome, Target};
+use indicatif::{ProgressBar, ProgressStyle};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// What has been asked to stop may do so between two steps of its work.
+pub(crate) struct Work {
+    output: PathBuf,
+    bar: ProgressBar,
+}
+
+impl Work {
+    /// Listens for signals from here on; of the first the work hears, the second ends the process.
+    pub(crate) fn begin(output: &Path) -> Result<Self> {
+        let on_signal = || {
+            if INTERRUPTED.swap(true, Ordering::Relaxed) {
+                std::process::exit(1);
+            }
+        };
+        ctrlc::set_handler(on_signal).context("cannot listen for signals")?;
+        let bar = ProgressBar::no_length();
+        bar.set_style(ProgressStyle::with_template(
+            "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}",
+        )?);
+        Ok(Work { output: output.to_owned(), bar })
+    }
+
+    /// So many bytes more are to come.
+    pub(crate) fn expect(&self, bytes: u64) {
+        self.bar.inc_length(bytes);
+    }
+
+    /// So many bytes are done. Breaks where the work should stop.
+    pub(crate) fn step(&self, bytes: u64) -> ControlFlow<()> {
+        self.bar.inc(bytes);
+        if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Nothing more is to come.
+    pub(crate) fn done(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Says of an interruption what became of the output: nothing.
+    pub(crate) fn explained(&self, error: Error) -> anyhow::Error {
+        match error {
+            Error::Interrupted => anyhow!("interrupted: '{}' is as it was", self.output.display()),
+            error => error.into(),
+        }
+    }
+
+    /// Runs the jobs, all that there is to do.
+    #[allow(dead_code, reason = "not every example has jobs of its own")]
+    pub(crate) fn run<T: Target>(
+        &self,
+        convert: Convert,
+        jobs: &[Job<'_>],
+        writer: &mut T,
+    ) -> Result<Vec<Outcome>> {
+        self.expect(jobs.iter().map(|job| job.origin().byte_len()).sum());
+        let outcomes = convert.run(jobs, writer, |bytes| self.step(bytes));
+        self.done();
+        outcomes.map_err(|error| self.explained(error))
+    }
+}

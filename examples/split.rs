@@ -1,0 +1,126 @@
+//! Splits a model into shards, with the names, keys and divisions of llama.cpp's `gguf-split`.
+
+#[path = "shared/cli.rs"]
+mod cli;
+#[path = "shared/copy.rs"]
+mod copy;
+#[path = "shared/numbers.rs"]
+mod numbers;
+#[allow(dead_code, reason = "several files are written here, or one from several")]
+#[path = "shared/work.rs"]
+mod work;
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use gguf_codec::{ShardPaths, ShardPlan, ShardedGguf, Staged, Writer};
+use numbers::{counted, grouped};
+use serde_json::json;
+use work::Work;
+
+/// Splits a GGUF model into shards: PREFIX-00001-of-00003.gguf and so on.
+///
+/// The first shard has all metadata; llama.cpp loads the whole model by it, and `merge` puts it together again. The shards
+/// are written beside their places, under temporary names, and moved there when all are complete: after a failure or an
+/// interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded already: give
+/// the first of its files.
+#[derive(Parser)]
+#[command(name = "split", version)]
+struct Args {
+    /// The model to read
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// What the names of the shards begin with
+    prefix: PathBuf,
+    #[command(flatten)]
+    limit: Limit,
+    /// Leave the first shard without tensors, so that it is small
+    #[arg(long)]
+    no_tensor_first_split: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Limit {
+    /// Bytes of tensors in a shard, at most: a number, or one with K, M or G for thousands, millions or billions. A tensor
+    /// that is longer is alone in its shard
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_size: Option<u64>,
+    /// Tensors in a shard, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_tensors: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    cli::main(split)
+}
+
+/// A number of bytes, as `50M`: K, M and G are thousands, millions and billions, as for llama.cpp's splitter.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [('K', 1_000), ('M', 1_000_000), ('G', 1_000_000_000)];
+    let unit = units.iter().find(|(letter, _)| text.ends_with([*letter, letter.to_ascii_lowercase()]));
+    let (digits, unit) = unit.map_or((text, 1), |(_, unit)| (&text[..text.len() - 1], *unit));
+    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let size = number.and_then(|number| number.checked_mul(unit)).filter(|&size| size > 0);
+    size.ok_or_else(|| "a size is a number above 0, perhaps with K, M or G behind it, such as 50M".to_owned())
+}
+
+fn split(args: Args) -> Result<String> {
+    let prefix = args.prefix.as_os_str();
+    let is_folder = prefix.to_string_lossy().ends_with(std::path::is_separator);
+    if is_folder || args.prefix.file_name().is_none() {
+        bail!("the prefix '{}' must end with the start of a name, not with a folder", args.prefix.display());
+    }
+    let work = Work::begin(&args.prefix)?;
+    let model = ShardedGguf::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    let tensors: Vec<_> = model.tensors().collect();
+    let bytes = tensors.iter().map(|tensor| tensor.byte_len());
+    let mut plan = match (args.limit.max_size, args.limit.max_tensors) {
+        (Some(most), _) => ShardPlan::by_bytes(bytes.clone(), model.first().alignment(), most)?,
+        (_, most) => {
+            let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+            ShardPlan::by_tensors(tensors.len(), most)?
+        }
+    };
+    if args.no_tensor_first_split {
+        plan = plan.with_empty_first()?;
+    }
+    work.expect(bytes.sum());
+
+    let paths = ShardPaths::new(prefix, plan.count());
+    let mut done: Vec<Staged> = Vec::new();
+    let (mut text, mut shards) = (String::new(), Vec::new());
+    for (no, range) in (0..).zip(plan.shards()) {
+        let path = paths.path(no);
+        let mut writer = Writer::create(&path)?;
+        writer.copy_sharded_metadata_from(&model)?.shard(no, plan.count(), tensors.len())?;
+        // What the model has behind its last tensor, the last shard has.
+        if no + 1 < plan.count() {
+            writer.final_padding(true);
+        }
+        for tensor in &tensors[range.clone()] {
+            writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+        }
+        let bytes = writer.file_len()?;
+        let mut data = writer.write_header()?;
+        copy::tensors(&model, range.clone(), &mut data, &work)?;
+        done.push(data.stage()?);
+        let shown = path.to_string_lossy();
+        shards.push(json!({ "path": shown, "tensors": range.len(), "bytes": bytes }));
+        let counted = counted(range.len() as u64, "tensor");
+        writeln!(text, "{}: {counted}, {} bytes", cli::printable(&shown), grouped(bytes))?;
+    }
+    Staged::commit_all(done).context("the shards are not in their places")?;
+    work.done();
+    Ok(if args.json {
+        format!("{:#}\n", json!({ "tensors": tensors.len(), "shards": shards }))
+    } else {
+        text
+    })
+}

@@ -1,0 +1,168 @@
+//! Makes safetensors files of a GGUF. Reading, converting and writing overlap, on all cores.
+
+#[path = "shared/cli.rs"]
+mod cli;
+#[path = "shared/numbers.rs"]
+mod numbers;
+#[allow(dead_code, reason = "several files are written here")]
+#[path = "shared/work.rs"]
+mod work;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use gguf_codec::model::Convert;
+use gguf_codec::model::hf::{Export, ExportPlan, NameMap, Shard};
+use gguf_codec::{GgmlType, Gguf, safetensors};
+use numbers::{counted, grouped};
+use work::Work;
+
+/// Makes safetensors files of a GGUF.
+///
+/// Plain values stay what they are and blocks become floats. Of Llama, Mistral, Qwen2 and BERT, names and order of rows become
+/// those of the transformers library. All metadata goes along, so that from_safetensors makes the same model of it again.
+///
+/// Where OUT ends with .safetensors it is one file, and otherwise a folder, with config.json where the metadata has what that
+/// takes; the folder must not be there yet, or be empty. Either appears when it is complete: after a failure or an interruption
+/// (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
+#[derive(Parser)]
+#[command(name = "to_safetensors", version)]
+struct Args {
+    /// The GGUF to read
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// The file or folder to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// What blocks become
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true, default_value = "F16", value_parser = floats())]
+    ty: GgmlType,
+    /// Cut the tensors into files of at most so many bytes of data, such as 5G or 50M; OUT is a folder then
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_size: Option<u64>,
+    /// Names that come before the built-in ones. A line holds a name in safetensors and one in GGUF; in both, {} is a
+    /// number and * at the end is the rest
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
+}
+
+fn floats() -> impl TypedValueParser<Value = GgmlType> {
+    PossibleValuesParser::new(["F16", "F32", "BF16"]).try_map(|name| name.parse::<GgmlType>())
+}
+
+/// Bytes, with the suffixes that the other tools take: K, M and G are powers of 1000.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(['K', 'M', 'G']);
+    let factor = match &text[digits.len()..] {
+        "" => Some(1),
+        "K" => Some(1_000),
+        "M" => Some(1_000_000),
+        "G" => Some(1_000_000_000),
+        _ => None,
+    };
+    let size = factor.zip(digits.parse::<u64>().ok()).and_then(|(factor, number)| number.checked_mul(factor));
+    size.filter(|size| *size > 0).ok_or_else(|| "must be a number of bytes, such as 5G or 50M".to_owned())
+}
+
+fn main() -> ExitCode {
+    cli::main(run)
+}
+
+fn run(args: Args) -> Result<String> {
+    let work = Work::begin(&args.output)?;
+    // Only the header of what is mapped is touched: the data is read, so that memory does not depend on its size.
+    let model = Gguf::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    let file = File::open(&args.input).with_context(|| format!("cannot open '{}'", args.input.display()))?;
+    let mut export = Export::new(&model, &file).ggml_type(args.ty);
+    if let Some(path) = &args.names {
+        let shown = path.display();
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
+        let map: NameMap = text.parse().with_context(|| format!("'{shown}'"))?;
+        export = export.names(move |name| map.to_hf(name));
+    }
+    let plan = export.plan()?;
+    let shards = plan.shards(args.max_size);
+    work.expect(model.tensors().map(|tensor| tensor.byte_len()).sum());
+    if args.output.extension().is_some_and(|extension| extension == "safetensors") {
+        let [only] = &shards[..] else {
+            bail!(
+                "--max-size asks for {} files, and '{}' is one: give a folder",
+                shards.len(),
+                args.output.display()
+            );
+        };
+        write(&work, &plan, only, &args.output)?;
+    } else {
+        let folder = TemporaryFolder::beside(&args.output)?;
+        for shard in &shards {
+            write(&work, &plan, shard, &folder.path.join(&shard.file_name))?;
+        }
+        let put = |name: &str, text: &str| {
+            fs::write(folder.path.join(name), text)
+                .with_context(|| format!("cannot write '{name}' of '{}'", args.output.display()))
+        };
+        if shards.len() > 1 {
+            put("model.safetensors.index.json", &plan.index_json(&shards))?;
+        }
+        if let Some(config) = plan.config_json() {
+            put("config.json", config)?;
+        }
+        folder.rename_to(&args.output)?;
+    }
+    let bytes: u64 = shards.iter().map(|shard| shard.byte_len).sum();
+    let (tensors, files) =
+        (counted(model.tensor_count() as u64, "tensor"), counted(shards.len() as u64, "file"));
+    Ok(cli::printable(&format!(
+        "{}: {tensors} in {files}, {} bytes of data",
+        args.output.display(),
+        grouped(bytes)
+    )) + "\n")
+}
+
+fn write(work: &Work, plan: &ExportPlan<'_>, shard: &Shard, path: &Path) -> Result<()> {
+    let mut writer = safetensors::Writer::create(path)?;
+    plan.declare(shard, &mut writer)?;
+    let mut data = writer.write_header()?;
+    Convert::new()
+        .run(&plan.jobs(shard)?, &mut data, |bytes| work.step(bytes))
+        .map_err(|error| work.explained(error))?;
+    Ok(data.finish()?)
+}
+
+/// A folder that gets its name when it is complete, and is removed when it is dropped before.
+struct TemporaryFolder {
+    path: PathBuf,
+}
+
+impl TemporaryFolder {
+    fn beside(target: &Path) -> Result<Self> {
+        let shown = target.display();
+        let name = target.file_name().with_context(|| format!("'{shown}' is no name for a folder"))?;
+        if let Ok(mut entries) = fs::read_dir(target) {
+            if entries.next().is_some() {
+                bail!("the folder '{shown}' is not empty");
+            }
+        } else if target.exists() {
+            bail!("'{shown}' is no folder; a file's name ends with .safetensors");
+        }
+        let path = target.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot create a folder beside '{shown}'"))?;
+        Ok(TemporaryFolder { path })
+    }
+
+    fn rename_to(self, target: &Path) -> Result<()> {
+        fs::rename(&self.path, target)
+            .with_context(|| format!("cannot put the finished folder at '{}'", target.display()))
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        // After a rename there is nothing to remove.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

@@ -1,0 +1,96 @@
+//! Any bytes as a safetensors file, as its header, and as the files that describe its model: nothing panics, what is
+//! taken covers its data, can be written again with the same content, and becomes a GGUF that can be read.
+#![no_main]
+
+use std::ops::ControlFlow;
+
+use gguf_codec::model::Convert;
+use gguf_codec::model::hf::{Description, Import, NameMap};
+use gguf_codec::safetensors::{Checkpoint, Dtype, SafeTensors, Writer};
+use gguf_codec::{Gguf, ReadAt};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    whole(data);
+    // As a header, with as much data as its tensors may want.
+    let mut file = (data.len() as u64).to_le_bytes().to_vec();
+    file.extend(data);
+    for zeros in [0, 4, 64] {
+        file.resize(8 + data.len() + zeros, 0);
+        whole(&file);
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = text.parse::<NameMap>().map(|map| (map.to_gguf("a.0.b"), map.to_hf("a.0.b")));
+        // A configuration and a tokenizer, with a line between them.
+        let (config, tokenizer) = text.split_once("\n\n").unwrap_or((text, "{}"));
+        let description = Description::of_config(config).and_then(|description| description.with_tokenizer(tokenizer));
+        let description = description.and_then(|description| description.with_tokenizer_config(config));
+        if let Ok(description) = description {
+            become_gguf(&llama(), &description);
+        }
+    }
+});
+
+fn whole(file: &[u8]) {
+    let header = match SafeTensors::parse(file) {
+        Ok(header) => header,
+        Err(error) => {
+            assert!(error.to_string().len() < 2000 && error.offset().is_none_or(|at| at <= file.len() as u64), "{error}");
+            return;
+        }
+    };
+    let mut writer = Writer::new(Vec::new());
+    for (key, value) in header.metadata() {
+        writer.metadata(key, value);
+    }
+    let mut end = header.tensors().next().map_or(file.len() as u64, |tensor| tensor.file_offset());
+    for tensor in header.tensors() {
+        assert_eq!(tensor.file_offset(), end);
+        assert_eq!(header.tensor(tensor.name()).unwrap().file_offset(), end);
+        end += tensor.byte_len();
+        writer.tensor(tensor.name(), tensor.shape(), tensor.dtype()).unwrap();
+    }
+    assert_eq!(end, file.len() as u64);
+    let mut data = writer.write_header().unwrap();
+    for tensor in header.tensors() {
+        let start = tensor.file_offset() as usize;
+        data.write_tensor(tensor.name(), &file[start..start + tensor.byte_len() as usize]).unwrap();
+    }
+    let again = data.finish().unwrap();
+    let again = SafeTensors::parse(&again).unwrap();
+    assert!(again.metadata().eq(header.metadata()));
+    let content = |header: &SafeTensors| {
+        let tensor = |tensor: gguf_codec::safetensors::SafeTensor<'_>| (tensor.name().to_owned(), tensor.dtype(), tensor.shape().to_vec());
+        header.tensors().map(tensor).collect::<Vec<_>>()
+    };
+    assert_eq!(content(&again), content(&header));
+    become_gguf(file, &Description::default());
+}
+
+/// Three tensors that a description of a small Llama fits.
+fn llama() -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    for name in ["model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "embeddings.LayerNorm.gamma"] {
+        writer.tensor(name, &[8], Dtype::F16).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for name in ["model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "embeddings.LayerNorm.gamma"] {
+        data.write_tensor(name, &[0; 16]).unwrap();
+    }
+    data.finish().unwrap()
+}
+
+fn become_gguf(file: &[u8], description: &Description) {
+    let source: Box<dyn ReadAt> = Box::new(file.to_vec());
+    let files = Checkpoint::of([("fuzz".to_owned(), source, file.len() as u64)]).unwrap();
+    let Ok(plan) = Import::new(&files, description).names(|_| None).plan() else { return };
+    let mut writer = gguf_codec::Writer::new(Vec::new());
+    // Names may be too long for GGUF, or metadata no alignment.
+    if plan.declare(&mut writer).is_err() {
+        return;
+    }
+    let Ok(mut data) = writer.write_header() else { return };
+    Convert::new().run(&plan.jobs().unwrap(), &mut data, |_| ControlFlow::Continue(())).unwrap();
+    let gguf = data.finish().unwrap();
+    assert_eq!(Gguf::parse(&gguf).unwrap().tensor_count(), plan.jobs().unwrap().len());
+}

@@ -1,0 +1,71 @@
+//! [`Indexed`]: a file whose header is in memory and whose data is not.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::gguf::Gguf;
+use super::layout::{FinalPadding, align_up, to_u64};
+use super::options::expect_regular;
+use super::read_at::ReadAt;
+use crate::error::{Error, Result};
+
+/// A file that is not mapped, so that it may change, and be changed, where nobody relies on it.
+pub(crate) struct Indexed {
+    pub(crate) file: File,
+    /// Of the header alone; every tensor's data lies within the file.
+    pub(crate) model: Gguf<Vec<u8>>,
+    pub(crate) final_padding: FinalPadding,
+}
+
+impl Indexed {
+    /// Opens a regular file.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let open = || expect_regular(path).and_then(|()| File::open(path));
+        Self::of(open().map_err(|error| Error::io(format!("open '{}'", path.display()), error))?)
+    }
+
+    fn of(file: File) -> Result<Self> {
+        let len = file.metadata().map_err(|error| Error::io("ask how long the file is", error))?.len();
+        let model = Gguf::read_header(Sequential { source: &file, at: 0, end: len })?;
+        model.header.check_data(&model.bytes, len)?;
+        let end = model.header.data_end(&model.bytes).unwrap_or(len);
+        let wanted = align_up(end, model.alignment()).unwrap_or(end) - end;
+        let behind = Sequential { source: &file, at: end, end: len.min(end.saturating_add(wanted)) };
+        let zeros =
+            count_zeros(behind).map_err(|error| Error::io("read what is behind the tensors", error))?;
+        let final_padding = if zeros == wanted { FinalPadding::Whole } else { FinalPadding::Zeros(zeros) };
+        Ok(Indexed { file, model, final_padding })
+    }
+}
+
+/// Reads a source from one place to another.
+struct Sequential<'a> {
+    source: &'a dyn ReadAt,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Sequential<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let now = buffer.len().min(left);
+        self.source.fill_at(&mut buffer[..now], self.at)?;
+        self.at += to_u64(now);
+        Ok(now)
+    }
+}
+
+/// The zeros that a reader begins with.
+fn count_zeros(mut reader: impl Read) -> io::Result<u64> {
+    let mut buffer = [0; 4096];
+    let mut zeros = 0;
+    loop {
+        let read = reader.read(&mut buffer)?;
+        let more = buffer[..read].iter().take_while(|&&byte| byte == 0).count();
+        zeros += to_u64(more);
+        if more < read || read == 0 {
+            return Ok(zeros);
+        }
+    }
+}

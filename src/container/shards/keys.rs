@@ -1,0 +1,41 @@
+//! [`ShardKeys`]: what a file says about the set of shards that it is one of.
+
+use crate::ValueRef;
+use crate::container::gguf::Gguf;
+use crate::error::ShardProblem;
+
+/// u16: the file's number, from 0.
+pub(in crate::container) const NO: &str = "split.no";
+/// u16: how many files there are.
+pub(in crate::container) const COUNT: &str = "split.count";
+/// i32: how many tensors are in all files together.
+pub(in crate::container) const TENSORS: &str = "split.tensors.count";
+
+/// The three keys, where they are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ShardKeys {
+    pub(super) no: Option<u16>,
+    pub(super) count: Option<u16>,
+    pub(super) tensors: Option<i32>,
+}
+
+impl ShardKeys {
+    /// Of the exact types that llama.cpp writes, and insists on.
+    pub(super) fn of<B: AsRef<[u8]>>(file: &Gguf<B>) -> Result<Self, ShardProblem> {
+        let metadata = file.metadata();
+        let wrong = |key, value: ValueRef<'_>, wanted| {
+            Err(ShardProblem::KeyType { key, found: value.value_type().name(), wanted })
+        };
+        let a_u16 = |key| match metadata.value(key) {
+            None => Ok(None),
+            Some(ValueRef::U16(value)) => Ok(Some(value)),
+            Some(value) => wrong(key, value, "u16"),
+        };
+        let an_i32 = |key| match metadata.value(key) {
+            None => Ok(None),
+            Some(ValueRef::I32(value)) => Ok(Some(value)),
+            Some(value) => wrong(key, value, "i32").map(|_: Option<u16>| None),
+        };
+        Ok(ShardKeys { no: a_u16(NO)?, count: a_u16(COUNT)?, tensors: an_i32(TENSORS)? })
+    }
+}

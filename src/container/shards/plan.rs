@@ -1,0 +1,231 @@
+//! [`ShardPlan`]: which tensors go into which shard.
+
+use std::ops::Range;
+
+use crate::container::layout::align_up;
+use crate::error::{Error, Result};
+
+/// Which tensors of a model go into which of its shards: a run of tensors for each, so that the shards one after the other
+/// are the model.
+///
+/// ```
+/// use gguf_codec::{GgmlType, Gguf, ShardPlan, ShardedGguf, Writer};
+///
+/// # let mut writer = Writer::new(Vec::new());
+/// # for name in ["a", "b", "c"] { writer.tensor(name, &[1], GgmlType::I8)?; }
+/// # let mut data = writer.write_header()?;
+/// # for name in ["a", "b", "c"] { data.write_tensor(name, &[1])?; }
+/// # let file = data.finish()?;
+/// let model = ShardedGguf::from(Gguf::parse(&file)?);
+/// let tensors: Vec<_> = model.tensors().collect();
+/// let plan = ShardPlan::by_tensors(tensors.len(), 2)?;
+/// let mut shards = Vec::new();
+/// for (no, range) in (0..).zip(plan.shards()) {
+///     let mut writer = Writer::new(Vec::new());
+///     writer.copy_sharded_metadata_from(&model)?.shard(no, plan.count(), tensors.len())?;
+///     for tensor in &tensors[range.clone()] {
+///         writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+///     }
+///     let mut data = writer.write_header()?;
+///     for tensor in &tensors[range.clone()] {
+///         data.copy_tensor(&tensor.tensor()?)?;
+///     }
+///     shards.push(Gguf::parse(data.finish()?)?);
+/// }
+/// let model = ShardedGguf::new(shards)?;
+/// assert_eq!((model.shards().len(), model.shard_of("c")?), (2, 1));
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardPlan {
+    shards: Vec<Range<usize>>,
+}
+
+impl ShardPlan {
+    /// At most `most` tensors in each shard.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where `most` is 0, or that makes more than 65,535 shards.
+    pub fn by_tensors(tensors: usize, most: usize) -> Result<Self> {
+        if most == 0 {
+            return Err(wrong("a shard must be allowed one tensor at least"));
+        }
+        Self::cut(tensors, |at, _| at % most == 0)
+    }
+
+    /// At most `most` bytes of tensors in each shard, the padding after each counted and the header not, as llama.cpp's
+    /// splitter counts. A tensor is never cut: one that is longer is alone in its shard.
+    ///
+    /// `bytes` are the tensors' lengths, and `alignment` is the model's.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where `most` is 0, the alignment is not a power of two, the bytes cannot be counted, or there would
+    /// be more than 65,535 shards.
+    pub fn by_bytes(bytes: impl IntoIterator<Item = u64>, alignment: u32, most: u64) -> Result<Self> {
+        if most == 0 {
+            return Err(wrong("a shard must be allowed one byte at least"));
+        }
+        if !alignment.is_power_of_two() {
+            return Err(wrong(format!("the alignment is {alignment}, and must be a power of two")));
+        }
+        let padded: Option<Vec<u64>> = bytes.into_iter().map(|bytes| align_up(bytes, alignment)).collect();
+        let padded = padded.ok_or_else(|| wrong("a tensor is longer than 64 bits can count"))?;
+        let mut held = 0u64;
+        Self::cut(padded.len(), |at, _| {
+            let with = held.checked_add(padded[at]);
+            let full = with.is_none_or(|with| with > most);
+            held = if full { padded[at] } else { with.unwrap_or(most) };
+            full
+        })
+    }
+
+    /// As many shards as asked for, with runs of tensors chosen so that the heaviest shard is as light as it can be. What a
+    /// tensor weighs is the caller's word: its bytes, its values, the time that it takes. The same weights give the same
+    /// plan, on any machine. With fewer tensors than shards, the last shards are empty.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where `count` is 0.
+    pub fn balanced(weights: &[u64], count: u16) -> Result<Self> {
+        if count == 0 {
+            return Err(wrong("a model cannot be divided into 0 shards"));
+        }
+        let shards = usize::from(count);
+        // No shard may be heavier than this.
+        let cap = lightest_cap(weights, shards);
+        let mut held = 0u128;
+        let mut plan = Self::cut(weights.len(), |at, begun| {
+            let with = held + u128::from(weights[at]);
+            // The shards not begun yet take one tensor each, of which there are as many left.
+            let full = with > cap || weights.len() - at <= shards - begun.min(shards);
+            held = if full { u128::from(weights[at]) } else { with };
+            full
+        })?;
+        plan.shards.resize(shards, weights.len()..weights.len());
+        Ok(plan)
+    }
+
+    /// The same with a first shard that has no tensors: a small file with all of the metadata. llama.cpp's splitter calls
+    /// this `--no-tensor-first-split`.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where that makes more than 65,535 shards.
+    pub fn with_empty_first(mut self) -> Result<Self> {
+        self.shards.insert(0, 0..0);
+        self.counted()
+    }
+
+    /// The tensors of each shard, as positions in the model's list of tensors.
+    pub fn shards(&self) -> &[Range<usize>] {
+        &self.shards
+    }
+
+    /// How many shards there are: one at least.
+    pub fn count(&self) -> u16 {
+        u16::try_from(self.shards.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Begins a shard at each tensor for which `begins` says so. It hears of every tensor, and how many shards are begun; at
+    /// the first a shard begins whatever it says.
+    fn cut(tensors: usize, mut begins: impl FnMut(usize, usize) -> bool) -> Result<Self> {
+        let mut plan = ShardPlan { shards: Vec::new() };
+        let (mut start, mut begun) = (0, 1);
+        for at in 0..tensors {
+            if begins(at, begun) && at > 0 {
+                plan.shards.push(start..at);
+                (start, begun) = (at, begun + 1);
+            }
+        }
+        plan.shards.push(start..tensors);
+        plan.counted()
+    }
+
+    fn counted(self) -> Result<Self> {
+        if self.shards.len() > usize::from(u16::MAX) {
+            let (count, most) = (self.shards.len(), u16::MAX);
+            return Err(wrong(format!("that makes {count} shards, and there may be {most} at most")));
+        }
+        Ok(self)
+    }
+}
+
+/// The least that the heaviest shard can weigh.
+fn lightest_cap(weights: &[u64], shards: usize) -> u128 {
+    let fits = |cap: u128| {
+        let (mut begun, mut held) = (1, 0);
+        for &weight in weights {
+            held += u128::from(weight);
+            if held > cap {
+                (begun, held) = (begun + 1, weight.into());
+            }
+        }
+        begun <= shards
+    };
+    // With `most` it fits, since everything is in one shard; below the heaviest tensor nothing does.
+    let mut least = weights.iter().copied().max().map_or(0, u128::from);
+    let mut most = weights.iter().map(|&weight| u128::from(weight)).sum::<u128>().max(least);
+    while least < most {
+        let middle = least + (most - least) / 2;
+        if fits(middle) {
+            most = middle;
+        } else {
+            least = middle + 1;
+        }
+    }
+    most
+}
+
+fn wrong(message: impl Into<String>) -> Error {
+    Error::Write { message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(plan: &ShardPlan) -> Vec<usize> {
+        plan.shards().iter().map(ExactSizeIterator::len).collect()
+    }
+
+    #[test]
+    fn tensors_are_counted() {
+        let by = |tensors, most| sizes(&ShardPlan::by_tensors(tensors, most).unwrap());
+        assert_eq!(by(0, 3), [0]);
+        assert_eq!(by(3, 3), [3]);
+        assert_eq!(by(7, 3), [3, 3, 1]);
+        assert_eq!(by(65_535, 1).len(), 65_535);
+        ShardPlan::by_tensors(65_536, 1).unwrap_err();
+        ShardPlan::by_tensors(1, 0).unwrap_err();
+        let small_first = ShardPlan::by_tensors(4, 2).unwrap().with_empty_first().unwrap();
+        assert_eq!(small_first.shards(), [0..0, 0..2, 2..4]);
+        ShardPlan::by_tensors(65_535, 1).unwrap().with_empty_first().unwrap_err();
+    }
+
+    #[test]
+    fn bytes_are_counted_with_their_padding_and_no_tensor_is_cut() {
+        let by = |bytes: &[u64], most| sizes(&ShardPlan::by_bytes(bytes.iter().copied(), 32, most).unwrap());
+        assert_eq!(by(&[], 1), [0]);
+        assert_eq!(by(&[32, 32, 32], 64), [2, 1]);
+        assert_eq!(by(&[32, 33, 32], 96), [2, 1]);
+        assert_eq!(by(&[32, 33, 32], 95), [1, 1, 1]);
+        assert_eq!(by(&[500, 10, 10, 500, 10], 64), [1, 2, 1, 1]);
+        assert_eq!(by(&[0, 0, 64, 0], 64), [4]);
+        assert_eq!(by(&[u64::MAX - 31, 64], u64::MAX), [1, 1]);
+        ShardPlan::by_bytes([1], 32, 0).unwrap_err();
+        ShardPlan::by_bytes([1], 33, 1).unwrap_err();
+        ShardPlan::by_bytes([u64::MAX], 32, 1).unwrap_err();
+    }
+
+    #[test]
+    fn the_heaviest_part_is_as_light_as_it_can_be() {
+        let by = |weights: &[u64], count| sizes(&ShardPlan::balanced(weights, count).unwrap());
+        assert_eq!(by(&[1, 1, 1, 1], 2), [2, 2]);
+        assert_eq!(by(&[9, 1, 1, 1], 2), [1, 3]);
+        assert_eq!(by(&[1, 1, 1, 9], 3), [2, 1, 1]);
+        assert_eq!(by(&[5, 5], 4), [1, 1, 0, 0]);
+        assert_eq!(by(&[], 2), [0, 0]);
+        assert_eq!(by(&[0, 0, 0], 2), [2, 1]);
+        assert_eq!(by(&[u64::MAX; 3], 2), [2, 1]);
+        assert_eq!(by(&[7; 10], 10), [1; 10]);
+        ShardPlan::balanced(&[1], 0).unwrap_err();
+    }
+}

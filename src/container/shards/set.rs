@@ -1,0 +1,426 @@
+//! [`ShardedGguf`]: several files as one model.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::keys::{COUNT, NO, ShardKeys, TENSORS};
+use super::names::ShardPaths;
+use crate::Tensor;
+use crate::container::gguf::Gguf;
+use crate::container::layout::to_u64;
+#[cfg(feature = "mmap")]
+use crate::container::mapped::Mapped;
+use crate::container::metadata::Metadata;
+use crate::container::name_index::{Duplicate, NameIndex};
+use crate::container::tensor_info::{TensorInfo, TensorIter};
+use crate::error::{Error, Result, ShardProblem};
+
+/// Where one shard is missing, this many more are looked for, so that the error can name those that are missing too.
+const LOOKED_FOR: u16 = 1000;
+
+/// A model that lies in several files, each a GGUF, as one: the metadata of the first, the tensors of all.
+///
+/// A model in a single file is one, too, so that a program need not tell them apart.
+///
+/// ```no_run
+/// use gguf_codec::ShardedGguf;
+///
+/// let model = ShardedGguf::open("llama-00001-of-00003.gguf")?;
+/// let layers: u32 = model.metadata().get("llama.block_count")?;
+/// let tensor = model.tensor("output.weight")?; // in whichever file it is
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+pub struct ShardedGguf<B> {
+    /// At least one.
+    shards: Vec<Gguf<B>>,
+    /// How many tensors are in the shards before each.
+    before: Vec<usize>,
+    /// As opened; none where it was made of files that were open already.
+    paths: Vec<PathBuf>,
+    /// Of all tensors, where there is more than one shard: that has its own.
+    index: NameIndex,
+}
+
+#[cfg(feature = "mmap")]
+impl ShardedGguf<Mapped> {
+    /// Maps all files of a model, by the path of the first; or the only one.
+    ///
+    /// The other files lie beside it, with llama.cpp's names ([`ShardPaths`]). What [`Gguf::open`] says of changes to the
+    /// file holds for each of them.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub fn open(first: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(first, |path| Gguf::open(path))
+    }
+}
+
+impl<B: AsRef<[u8]>> ShardedGguf<B> {
+    /// Opens all files of a model by the path of the first, each with `open`: [`Gguf::read`], or something with
+    /// [`GgufOptions`](crate::GgufOptions).
+    ///
+    /// A file is the first of several where its `split.count` is more than 1; otherwise it is the whole model, as for
+    /// llama.cpp. Files are opened one after the other, and none after the first that does not fit.
+    ///
+    /// ```no_run
+    /// use gguf_codec::{Error, Gguf, ShardedGguf};
+    /// use std::fs::File;
+    ///
+    /// // The headers alone.
+    /// let model = ShardedGguf::open_with("llama-00001-of-00003.gguf", |path| {
+    ///     let action = || format!("open '{}'", path.display());
+    ///     let file = File::open(path).map_err(|error| Error::Io { action: action(), error })?;
+    ///     Gguf::read_header(file)
+    /// })?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shard`], which names the file: it is missing (and which others are), cannot be read or is malformed, or it
+    /// is not the one that belongs there. For the first and for a file that is not sharded, what `open` fails with.
+    pub fn open_with(
+        first: impl AsRef<Path>,
+        mut open: impl FnMut(&Path) -> Result<Gguf<B>>,
+    ) -> Result<Self> {
+        let first = first.as_ref();
+        let mut set = Checked::begin(open(first)?, Some(first.to_owned()))?;
+        if set.count == 1 {
+            return set.finish();
+        }
+        let named = |problem| Err(Error::Shard { shard: shown(first), problem });
+        let paths = match ShardPaths::parse(first) {
+            Some((paths, 0)) if paths.count() == set.count => paths,
+            _ => return named(ShardProblem::Name { count: set.count }),
+        };
+        for no in 1..set.count {
+            let path = paths.path(no);
+            let shard = match open(&path) {
+                Ok(shard) => shard,
+                Err(Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(missing(&paths, no));
+                }
+                Err(error) => {
+                    let problem = ShardProblem::File(Box::new(error));
+                    return Err(Error::Shard { shard: shown(&path), problem });
+                }
+            };
+            set.add(shard, Some(path))?;
+        }
+        set.finish()
+    }
+
+    /// One model of files that are open already, in their order; or of the only one.
+    ///
+    /// # Errors
+    /// [`Error::Shard`] where they do not belong together, as for [`open_with`](Self::open_with).
+    pub fn new(shards: impl IntoIterator<Item = Gguf<B>>) -> Result<Self> {
+        let mut shards = shards.into_iter();
+        let none = || Error::Length { what: "the list of shards", found: 0, wanted: "at least 1".to_owned() };
+        let mut set = Checked::begin(shards.next().ok_or_else(none)?, None)?;
+        shards.try_for_each(|shard| set.add(shard, None))?;
+        set.finish()
+    }
+
+    /// The first file's key-value pairs, which are the model's.
+    pub fn metadata(&self) -> Metadata<'_> {
+        self.first().metadata()
+    }
+
+    /// The tensors of all files, in their order.
+    pub fn tensors(&self) -> ShardedTensors<'_, B> {
+        ShardedTensors { shards: self.shards.iter(), now: None, left: self.tensor_count() }
+    }
+
+    /// How many tensors there are in all files.
+    pub fn tensor_count(&self) -> usize {
+        self.shards.iter().map(Gguf::tensor_count).sum()
+    }
+
+    /// The number of the file that a tensor is in, from 0, found in constant time.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`].
+    pub fn shard_of(&self, name: &str) -> Result<usize> {
+        if let [only] = self.shards.as_slice() {
+            return only.tensor_info(name).map(|_| 0);
+        }
+        let at = self.index.find(name.as_bytes(), |at| name_at(&self.shards, &self.before, at));
+        let at = at.ok_or_else(|| Error::MissingTensor { name: name.to_owned() })?;
+        Ok(holder(&self.before, at))
+    }
+
+    /// What the header of its file says of a tensor, found in constant time.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`].
+    pub fn tensor_info(&self, name: &str) -> Result<TensorInfo<'_>> {
+        self.shards[self.shard_of(name)?].tensor_info(name)
+    }
+
+    /// A tensor with its data, found in constant time.
+    ///
+    /// # Errors
+    /// As [`Gguf::tensor`].
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
+        self.tensor_info(name)?.tensor()
+    }
+}
+
+/// One file as a model of its own, even if it is one of several: what it says of that is not looked at.
+impl<B> From<Gguf<B>> for ShardedGguf<B> {
+    fn from(file: Gguf<B>) -> Self {
+        ShardedGguf { shards: vec![file], before: vec![0], paths: Vec::new(), index: NameIndex::default() }
+    }
+}
+
+impl<B> ShardedGguf<B> {
+    /// The files, in their order: one at least.
+    pub fn shards(&self) -> &[Gguf<B>] {
+        &self.shards
+    }
+
+    /// The file whose metadata is the model's.
+    pub fn first(&self) -> &Gguf<B> {
+        &self.shards[0]
+    }
+
+    pub(in crate::container) fn last(&self) -> &Gguf<B> {
+        &self.shards[self.shards.len() - 1]
+    }
+
+    /// The files' paths, in their order. None where the files were open already.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+}
+
+impl<B> fmt::Debug for ShardedGguf<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardedGguf").field("shards", &self.shards).finish_non_exhaustive()
+    }
+}
+
+/// The tensors of a [`ShardedGguf`], file by file.
+pub struct ShardedTensors<'a, B> {
+    shards: std::slice::Iter<'a, Gguf<B>>,
+    now: Option<TensorIter<'a>>,
+    left: usize,
+}
+
+impl<'a, B: AsRef<[u8]>> Iterator for ShardedTensors<'a, B> {
+    type Item = TensorInfo<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(tensor) = self.now.as_mut().and_then(Iterator::next) {
+                self.left = self.left.saturating_sub(1);
+                return Some(tensor);
+            }
+            self.now = Some(self.shards.next()?.tensors());
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // Fewer only in bytes that changed since they were parsed.
+        (0, Some(self.left))
+    }
+}
+
+impl<B> Clone for ShardedTensors<'_, B> {
+    fn clone(&self) -> Self {
+        ShardedTensors { shards: self.shards.clone(), now: self.now.clone(), left: self.left }
+    }
+}
+
+impl<B: AsRef<[u8]>> fmt::Debug for ShardedTensors<'_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+/// The shards so far, each checked when it came, so that no more are opened than fit.
+struct Checked<B> {
+    count: u16,
+    /// How many tensors there are to be, which a set of one need not say.
+    tensors: Option<i32>,
+    shards: Vec<Gguf<B>>,
+    before: Vec<usize>,
+    paths: Vec<PathBuf>,
+}
+
+impl<B: AsRef<[u8]>> Checked<B> {
+    fn begin(first: Gguf<B>, path: Option<PathBuf>) -> Result<Self> {
+        let name = path.as_deref().map_or_else(|| "the first shard".to_owned(), shown);
+        let wrong = |problem| Err(Error::Shard { shard: name.clone(), problem });
+        let ShardKeys { no, count, tensors } = match ShardKeys::of(&first) {
+            Ok(keys) => keys,
+            Err(problem) => return wrong(problem),
+        };
+        let count = count.unwrap_or(1).max(1);
+        if count > 1 {
+            match no {
+                Some(0) => {}
+                Some(no) => return wrong(ShardProblem::NotFirst { no, count }),
+                None => return wrong(ShardProblem::MissingKey { key: NO }),
+            }
+            match tensors {
+                Some(0..) => {}
+                Some(tensors) => return wrong(ShardProblem::Negative { tensors }),
+                None => return wrong(ShardProblem::MissingKey { key: TENSORS }),
+            }
+        }
+        let tensors = tensors.filter(|_| count > 1);
+        let mut set = Checked { count, tensors, shards: Vec::new(), before: Vec::new(), paths: Vec::new() };
+        set.push(first, path);
+        Ok(set)
+    }
+
+    fn push(&mut self, shard: Gguf<B>, path: Option<PathBuf>) {
+        self.before.push(self.held());
+        self.shards.push(shard);
+        self.paths.extend(path);
+    }
+
+    /// How many tensors the shards have so far.
+    fn held(&self) -> usize {
+        self.before.last().zip(self.shards.last()).map_or(0, |(before, last)| before + last.tensor_count())
+    }
+
+    fn add(&mut self, shard: Gguf<B>, path: Option<PathBuf>) -> Result<()> {
+        let name = path.as_deref().map_or_else(|| format!("shard {}", self.shards.len()), shown);
+        self.check(&shard).map_err(|problem| Error::Shard { shard: name, problem })?;
+        self.push(shard, path);
+        Ok(())
+    }
+
+    /// Whether this can be the next shard.
+    fn check(&self, shard: &Gguf<B>) -> Result<(), ShardProblem> {
+        let first = &self.shards[0];
+        let no = self.shards.len();
+        if no >= usize::from(self.count) {
+            return Err(ShardProblem::Surplus { count: self.count });
+        }
+        let keys = ShardKeys::of(shard)?;
+        let wanted = |key, found: i64, wanted: i64| match found == wanted {
+            true => Ok(()),
+            false => Err(ShardProblem::Key { key, found, wanted }),
+        };
+        let its = keys.no.ok_or(ShardProblem::MissingKey { key: NO })?;
+        wanted(NO, its.into(), i64::try_from(no).unwrap_or(i64::MAX))?;
+        // Who wrote the number wrote these as well; but llama.cpp does not look at them.
+        wanted(COUNT, keys.count.unwrap_or(self.count).into(), self.count.into())?;
+        if let Some(total) = self.tensors {
+            wanted(TENSORS, keys.tensors.unwrap_or(total).into(), total.into())?;
+            let held = self.held().saturating_add(shard.tensor_count());
+            if usize::try_from(total).is_ok_and(|total| held > total) {
+                return Err(ShardProblem::Tensors { found: to_u64(held), total });
+            }
+        }
+        if shard.byte_order() != first.byte_order() {
+            return Err(ShardProblem::ByteOrder);
+        }
+        let architecture = "general.architecture";
+        let of = |file: &Gguf<B>| file.metadata().value(architecture).map(|value| value.to_string());
+        match (of(shard), of(first)) {
+            (Some(found), Some(wanted)) if found != wanted => {
+                Err(ShardProblem::Architecture { found, wanted })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Result<ShardedGguf<B>> {
+        let held = self.held();
+        let Checked { count, tensors, shards, before, paths } = self;
+        let name_of = |no: usize| paths.get(no).map_or_else(|| format!("shard {no}"), |path| shown(path));
+        let wrong = |no, problem| Err(Error::Shard { shard: name_of(no), problem });
+        if shards.len() < usize::from(count) {
+            return wrong(shards.len(), ShardProblem::Missing { others: String::new() });
+        }
+        if let Some(total) = tensors
+            && usize::try_from(total) != Ok(held)
+        {
+            return wrong(shards.len() - 1, ShardProblem::Tensors { found: to_u64(held), total });
+        }
+        if shards.len() == 1 {
+            return Ok(ShardedGguf { shards, before, paths, index: NameIndex::default() });
+        }
+        // Not more than an i32 can count.
+        let index = match NameIndex::build(held, |at| name_at(&shards, &before, at)) {
+            Ok(Ok(index)) => index,
+            Ok(Err(Duplicate { first, second })) => {
+                let name = String::from_utf8_lossy(name_at(&shards, &before, second)).into_owned();
+                let first = name_of(holder(&before, first));
+                return wrong(holder(&before, second), ShardProblem::DuplicateTensor { name, first });
+            }
+            Err(_) => return wrong(0, ShardProblem::TooMany { found: to_u64(held) }),
+        };
+        Ok(ShardedGguf { shards, before, paths, index })
+    }
+}
+
+/// The shard that the tensor at this position of all is in.
+fn holder(before: &[usize], at: usize) -> usize {
+    // Of several that begin at the same position, all but the last are empty.
+    before.partition_point(|&before| before <= at).saturating_sub(1)
+}
+
+fn name_at<'a, B: AsRef<[u8]>>(shards: &'a [Gguf<B>], before: &[usize], at: usize) -> &'a [u8] {
+    let no = holder(before, at);
+    let within = before.get(no).map_or(0, |before| at.saturating_sub(*before));
+    shards.get(no).map_or(&[], |shard| shard.tensor_name(within))
+}
+
+fn shown(path: &Path) -> String {
+    format!("'{}'", path.display())
+}
+
+/// Says that shard `no` is missing, and which others are.
+fn missing(paths: &ShardPaths, no: u16) -> Error {
+    let until = paths.count().min(no.saturating_add(LOOKED_FOR));
+    let others: Vec<u16> =
+        (no + 1..until).filter(|&other| matches!(paths.path(other).try_exists(), Ok(false))).collect();
+    let shard = shown(&paths.path(no));
+    Error::Shard { shard, problem: ShardProblem::Missing { others: listed(&others) } }
+}
+
+/// Shards by the numbers in their names: `2, 4 to 6, 9`; nothing where there are none.
+fn listed(shards: &[u16]) -> String {
+    const MOST: usize = 8;
+    let runs: Vec<_> = shards.chunk_by(|one, next| next - one == 1).collect();
+    let mut text: Vec<String> = runs
+        .iter()
+        .take(MOST)
+        .map(|run| match run {
+            [one] => format!("{}", u32::from(*one) + 1),
+            [first, .., last] => format!("{} to {}", u32::from(*first) + 1, u32::from(*last) + 1),
+            [] => String::new(),
+        })
+        .collect();
+    if runs.len() > MOST {
+        text.push("…".to_owned());
+    }
+    text.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_shards_are_listed_in_runs() {
+        assert_eq!(listed(&[]), "");
+        assert_eq!(listed(&[1]), "2");
+        assert_eq!(listed(&[1, 3, 4, 5, 7, 8, 65534]), "2, 4 to 6, 8 to 9, 65535");
+        let scattered: Vec<u16> = (0..20).map(|i| 2 * i).collect();
+        assert_eq!(listed(&scattered), "1, 3, 5, 7, 9, 11, 13, 15, …");
+    }
+
+    #[test]
+    fn empty_shards_hold_no_position() {
+        // 0, 2, 0, 1 and 0 tensors.
+        let before = [0, 0, 2, 2, 3];
+        assert_eq!([0, 1, 2].map(|at| holder(&before, at)), [1, 1, 3]);
+    }
+}

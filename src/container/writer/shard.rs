@@ -1,0 +1,63 @@
+//! [`Writer::shard`]: a file that is one of several.
+
+use super::header::wrong;
+use super::{Sink, Writer};
+use crate::container::layout::DEFAULT_ALIGNMENT;
+use crate::container::shards::{COUNT, NO, ShardedGguf, TENSORS};
+use crate::container::value::Value;
+use crate::error::Result;
+
+impl<S: Sink> Writer<S> {
+    /// Makes the file one of a sharded model: number `no`, from 0, of `count` files with `tensors` tensors together.
+    ///
+    /// The first shard keeps all keys that are set so far and gets `split.no`, `split.tensors.count` and `split.count`
+    /// behind them, in the order in which llama.cpp's splitter leaves them. The others have these alone, and
+    /// `general.alignment` where it is not 32. So set the model's metadata first and call this after.
+    /// [`ShardPaths`](crate::ShardPaths) gives the file its name.
+    ///
+    /// # Errors
+    /// [`Error::Write`](crate::Error::Write) where `no` is not below `count`, or there are more tensors than the key, an
+    /// i32, can say. The writer stays as it was.
+    pub fn shard(&mut self, no: u16, count: u16, tensors: usize) -> Result<&mut Self> {
+        if no >= count {
+            return Err(wrong(format!("a set of {count} shards has no number {no}: they count from 0")));
+        }
+        let Ok(total) = i32::try_from(tensors) else {
+            return Err(wrong(format!(
+                "{tensors} tensors are too many for shards: key '{TENSORS}' holds {} at most",
+                i32::MAX
+            )));
+        };
+        self.unshard();
+        if no > 0 {
+            let alignment = self.header.alignment();
+            self.header.clear_metadata();
+            if alignment != DEFAULT_ALIGNMENT {
+                self.alignment(alignment)?;
+            }
+        }
+        self.metadata(NO, Value::U16(no))?;
+        self.metadata(TENSORS, Value::I32(total))?;
+        self.metadata(COUNT, Value::U16(count))
+    }
+
+    /// Takes away the three keys of [`shard`](Self::shard), and says whether any was there.
+    pub fn unshard(&mut self) -> bool {
+        [NO, COUNT, TENSORS].map(|key| self.remove(key)).contains(&true)
+    }
+
+    /// [`copy_metadata_from`](Self::copy_metadata_from) for a model in shards that becomes one file, or other shards: the
+    /// first shard's metadata without the keys that make it one, and the last one's padding.
+    ///
+    /// # Errors
+    /// As [`copy_metadata_from`](Self::copy_metadata_from).
+    pub fn copy_sharded_metadata_from<B: AsRef<[u8]>>(
+        &mut self,
+        model: &ShardedGguf<B>,
+    ) -> Result<&mut Self> {
+        self.copy_metadata_from(model.first())?;
+        self.header.final_padding = model.last().final_padding();
+        self.unshard();
+        Ok(self)
+    }
+}

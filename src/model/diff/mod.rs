@@ -1,0 +1,199 @@
+//! [`Diff`]: what is different between two models.
+
+mod metadata;
+mod tensors;
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+use super::job::Origin;
+use crate::container::ReadAt;
+use crate::{Gguf, Metadata, QuantError, Result, ValueRef};
+
+/// One of two models: what it says of itself, and where its tensors are.
+#[derive(Debug, Clone)]
+pub struct Side<'a> {
+    metadata: Metadata<'a>,
+    tensors: Vec<(&'a str, Origin<'a>)>,
+}
+
+impl<'a> Side<'a> {
+    /// A GGUF that begins where `source` begins. Its header is enough of it: tensors are read from the source.
+    pub fn of<B: AsRef<[u8]>>(model: &'a Gguf<B>, source: &'a dyn ReadAt) -> Self {
+        let tensor = |tensor: crate::TensorInfo<'a>| (tensor.name(), Origin::of(source, &tensor));
+        Side { metadata: model.metadata(), tensors: model.tensors().map(tensor).collect() }
+    }
+
+    /// A model whose tensors come from anywhere, such as from several files. No name may be there twice.
+    pub fn new(metadata: Metadata<'a>, tensors: Vec<(&'a str, Origin<'a>)>) -> Self {
+        Side { metadata, tensors }
+    }
+}
+
+/// Something that is not the same in both models.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(clippy::exhaustive_enums, reason = "there are no other ways to differ")]
+pub enum Change<T> {
+    /// The second model does not have it.
+    OnlyInA(T),
+    /// The first model does not have it.
+    OnlyInB(T),
+    /// As it is in the first and in the second.
+    Both(T, T),
+}
+
+impl<T> Change<T> {
+    /// As it is in the first model.
+    pub fn a(&self) -> Option<&T> {
+        match self {
+            Change::OnlyInA(a) | Change::Both(a, _) => Some(a),
+            Change::OnlyInB(_) => None,
+        }
+    }
+
+    /// As it is in the second model.
+    pub fn b(&self) -> Option<&T> {
+        match self {
+            Change::OnlyInB(b) | Change::Both(_, b) => Some(b),
+            Change::OnlyInA(_) => None,
+        }
+    }
+}
+
+/// A key that is not the same in both models.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct KeyDiff<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// Its value.
+    pub value: Change<ValueRef<'a>>,
+    /// Where both values are arrays of one element type, how much of them differs.
+    pub array: Option<ArrayDiff>,
+}
+
+/// How much of two arrays differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArrayDiff {
+    /// The position of the first element that does, from 0.
+    pub first: u64,
+    /// How many do; those that one of the arrays is longer by are among them.
+    pub differing: u64,
+}
+
+/// A tensor that is not the same in both models.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct TensorDiff<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its type, shape and place.
+    pub tensor: Change<Origin<'a>>,
+    /// How far its values are from each other. `None` where they cannot be compared, since only one model has it or the
+    /// shapes differ in more than extents of 1 at their ends; and where their bytes are the same.
+    pub values: Option<ValueDiff>,
+}
+
+/// How far the values of two tensors of one shape are from each other, as floats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct ValueDiff {
+    /// How many values are not the same, to the bit, when they are dequantized.
+    pub differing: u64,
+    /// The error of the second's values, taking the first's as right.
+    pub error: QuantError,
+}
+
+/// What is different between two models, by value: other versions of the format, byte orders, offsets and padding are no
+/// difference.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use gguf_codec::model::{Diff, Side};
+/// use gguf_codec::{Gguf, Writer};
+/// # fn file(layers: u32) -> gguf_codec::Result<Vec<u8>> {
+/// #     let mut writer = Writer::new(Vec::new());
+/// #     writer.metadata("llama.block_count", layers)?;
+/// #     writer.write_header()?.finish()
+/// # }
+/// # let (a, b) = (file(1)?, file(2)?);
+/// let (first, second) = (Gguf::parse(&a)?, Gguf::parse(&b)?); // or `Gguf::open`, with a `File` as the source below
+///
+/// let diff = Diff::between(&Side::of(&first, &a), &Side::of(&second, &b), |_, _| ControlFlow::Continue(()))?;
+/// assert_eq!(diff.keys[0].key, "llama.block_count");
+/// assert!(diff.tensors.is_empty() && !diff.is_empty());
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Diff<'a> {
+    /// Keys that differ in value, in its type, or in being there: in the first model's order, and behind them those that
+    /// the second alone has. Floats are the same when their bits are.
+    pub keys: Vec<KeyDiff<'a>>,
+    /// How many keys are the same.
+    pub same_keys: u64,
+    /// Whether the keys that both have stand in different orders.
+    pub keys_moved: bool,
+    /// Tensors that differ in shape, type, bytes, or in being there, ordered as the keys are. Bytes are compared in the
+    /// same byte order.
+    pub tensors: Vec<TensorDiff<'a>>,
+    /// How many tensors are the same.
+    pub same_tensors: u64,
+    /// Whether the tensors that both have stand in different orders.
+    pub tensors_moved: bool,
+}
+
+impl<'a> Diff<'a> {
+    /// Compares two models.
+    ///
+    /// Every core reads and compares; memory does not grow with the models' data (up to 6 MiB for each of twice as
+    /// many pieces as there are threads, and one). Tensors of one type are compared by their bytes, and those that
+    /// differ are read again for their values. `progress` hears how many bytes are read of how many, so far as is known,
+    /// and decides whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io), naming the tensor, where a source cannot be read;
+    /// [`Error::Interrupted`](crate::Error::Interrupted) where `progress` breaks.
+    pub fn between(
+        a: &Side<'a>,
+        b: &Side<'a>,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        let (keys, same_keys) = metadata::compare(a.metadata, b.metadata);
+        let (tensors, same_tensors) = tensors::compare(&a.tensors, &b.tensors, progress)?;
+        let key_list = |side: &Side<'a>| side.metadata.iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let name_list = |side: &Side<'a>| side.tensors.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        Ok(Diff {
+            keys,
+            same_keys,
+            keys_moved: moved(&key_list(a), &key_list(b)),
+            tensors,
+            same_tensors,
+            tensors_moved: moved(&name_list(a), &name_list(b)),
+        })
+    }
+
+    /// Whether nothing differs. Order is no difference here.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.tensors.is_empty()
+    }
+}
+
+impl fmt::Debug for Diff<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Diff")
+            .field("keys", &self.keys)
+            .field("tensors", &self.tensors)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the names that both have stand in different orders.
+fn moved(a: &[&str], b: &[&str]) -> bool {
+    let set = |names: &[&'_ str]| {
+        names.iter().map(|name| name.to_string()).collect::<std::collections::HashSet<_>>()
+    };
+    let (in_a, in_b) = (set(a), set(b));
+    !a.iter().filter(|name| in_b.contains(**name)).eq(b.iter().filter(|name| in_a.contains(**name)))
+}

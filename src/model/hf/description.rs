@@ -1,0 +1,96 @@
+//! [`Description`]: the files beside a model's tensors that say what it is.
+
+use std::path::{Path, PathBuf};
+
+use super::json::{Document, read_bounded};
+use crate::error::Result;
+
+/// The longest chat template that is read.
+const MAX_TEMPLATE_BYTES: u64 = 16_000_000;
+
+/// What stands beside a model's safetensors files: `config.json`, `tokenizer.json` and the like. Each may be missing.
+#[derive(Debug, Clone, Default)]
+pub struct Description {
+    pub(super) config: Option<Document>,
+    pub(super) tokenizer: Option<Document>,
+    pub(super) tokenizer_config: Option<Document>,
+    /// How an embedding model makes one vector of many.
+    pub(super) pooling: Option<Document>,
+    pub(super) chat_template: Option<String>,
+    pub(super) name: Option<String>,
+}
+
+impl Description {
+    /// Reads the files of a folder: `config.json`, `tokenizer.json`, `tokenizer_config.json`, `chat_template.jinja`, and
+    /// of sentence transformers `modules.json` and the pooling that it names.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io), and [`Error::Safetensors`](crate::Error::Safetensors) where one is not JSON.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let template = folder.join("chat_template.jinja");
+        let chat_template = match template.exists() {
+            true => Some(String::from_utf8_lossy(&read_bounded(&template, MAX_TEMPLATE_BYTES)?).into_owned()),
+            false => None,
+        };
+        // What the folder is called, not how it was reached.
+        let absolute = folder.canonicalize().ok();
+        let name =
+            absolute.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        Ok(Description {
+            config: Document::read(&folder.join("config.json"))?,
+            tokenizer: Document::read(&folder.join("tokenizer.json"))?,
+            tokenizer_config: Document::read(&folder.join("tokenizer_config.json"))?,
+            pooling: match pooling_folder(folder)? {
+                Some(pooling) => Document::read(&pooling.join("config.json"))?,
+                None => None,
+            },
+            chat_template,
+            name,
+        })
+    }
+
+    /// A description of the text of `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`](crate::Error::Safetensors) where it is not JSON.
+    pub fn of_config(json: &str) -> Result<Self> {
+        Ok(Description { config: Some(Document::parse("config.json", json.as_bytes())?), ..Self::default() })
+    }
+
+    /// Adds the text of `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`](crate::Error::Safetensors) where it is not JSON.
+    pub fn with_tokenizer(mut self, json: &str) -> Result<Self> {
+        self.tokenizer = Some(Document::parse("tokenizer.json", json.as_bytes())?);
+        Ok(self)
+    }
+
+    /// Adds the text of `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`](crate::Error::Safetensors) where it is not JSON.
+    pub fn with_tokenizer_config(mut self, json: &str) -> Result<Self> {
+        self.tokenizer_config = Some(Document::parse("tokenizer_config.json", json.as_bytes())?);
+        Ok(self)
+    }
+}
+
+/// The folder of the first pooling that `modules.json` names, inside the model's.
+fn pooling_folder(folder: &Path) -> Result<Option<PathBuf>> {
+    let Some(modules) = Document::read(&folder.join("modules.json"))? else { return Ok(None) };
+    for module in modules.root().array()? {
+        if module.required("type")?.str()?.ends_with("Pooling") {
+            let path = module.required("path")?;
+            let name = path.str()?;
+            let is_plain = Path::new(name).file_name().is_some_and(|plain| plain == name);
+            return if is_plain {
+                Ok(Some(folder.join(name)))
+            } else {
+                Err(path.wrong("must be the name of a folder"))
+            };
+        }
+    }
+    Ok(None)
+}

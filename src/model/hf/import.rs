@@ -1,0 +1,422 @@
+//! [`Import`]: what a model of Hugging Face becomes as a GGUF.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::description::Description;
+use super::family::{Family, file_type_of};
+use super::json::Node;
+use super::names::{NameMap, Renamed};
+use super::planned::{Planned, Source};
+use super::stored;
+use super::tokenizer::tokenizer;
+use crate::error::{Error, Result};
+use crate::model::{Job, QUANTIZATION_VERSION};
+use crate::safetensors::{Checkpoint, CheckpointTensor};
+use crate::{GgmlType, Shape, Sink, Value, Writer};
+
+/// Keys and values, in the order in which they are written.
+type Pairs = Vec<(String, Value)>;
+type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + 'a>;
+
+/// Plans a GGUF from safetensors files.
+///
+/// ```no_run
+/// use std::ops::ControlFlow;
+/// use gguf_codec::model::{Convert, hf};
+/// use gguf_codec::safetensors::Checkpoint;
+/// use gguf_codec::{GgmlType, Writer};
+///
+/// let checkpoint = Checkpoint::open("SmolLM2-135M")?;
+/// let description = hf::Description::read("SmolLM2-135M")?;
+/// let plan = hf::Import::new(&checkpoint, &description).ggml_type(GgmlType::F16).plan()?;
+///
+/// let mut writer = Writer::create("smollm2.gguf")?;
+/// plan.declare(&mut writer)?;
+/// let mut data = writer.write_header()?;
+/// Convert::new().run(&plan.jobs()?, &mut data, |_| ControlFlow::Continue(()))?;
+/// data.finish()?;
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[must_use = "nothing is planned before `plan`"]
+pub struct Import<'a> {
+    checkpoint: &'a Checkpoint,
+    description: &'a Description,
+    ty: Option<GgmlType>,
+    names: Option<Names<'a>>,
+}
+
+impl<'a> Import<'a> {
+    /// Of this model, which every type stays in that GGUF and llama.cpp have a use for.
+    pub fn new(checkpoint: &'a Checkpoint, description: &'a Description) -> Self {
+        Import { checkpoint, description, ty: None, names: None }
+    }
+
+    /// The type of the matrices; F16 for those whose rows are not whole blocks. Vectors, norms and tables of positions are
+    /// F32 in every model of a known family.
+    pub fn ggml_type(mut self, ty: GgmlType) -> Self {
+        self.ty = Some(ty);
+        self
+    }
+
+    /// Names that come before the built-in ones: the function gets a name in safetensors, and `None` leaves it to them.
+    pub fn names(mut self, names: impl Fn(&str) -> Option<Renamed> + 'a) -> Self {
+        self.names = Some(Box::new(names));
+        self
+    }
+
+    /// Looks at every tensor's name, type and shape, and at the description. Data is not read.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`] where a file of the description lacks a value, or has a wrong one; [`Error::Write`], naming the
+    /// tensor, where a name of a known family is unknown, or GGUF has no such type or shape.
+    pub fn plan(self) -> Result<ImportPlan<'a>> {
+        let carried = carried(self.checkpoint)?;
+        let config = self.description.config.as_ref().map(|config| config.root());
+        let class = match config.as_ref().and_then(|config| config.get("architectures")) {
+            Some(classes) => classes.array()?.next().map(|class| class.str()).transpose()?,
+            None => None,
+        };
+        let family = match carried.get("general.architecture") {
+            Some(Value::String(architecture)) => {
+                std::str::from_utf8(architecture).ok().and_then(Family::of_architecture)
+            }
+            _ => class.and_then(Family::of_class),
+        };
+        let built_in = family.map(Family::names).unwrap_or_default();
+        let heads = Heads { carried: &carried, config: config.as_ref(), family };
+
+        let mut left_out = Vec::new();
+        let mut tensors = Vec::new();
+        let factors = match config.as_ref().zip(family) {
+            Some((config, family)) if carried.is_empty() => family.rope_factors(config)?,
+            _ => None,
+        };
+        if let Some(factors) = factors
+            && let Some(shape) = Shape::new(&[factors.len() as u64])
+            && self.checkpoint.tensor("rope_freqs.weight").is_none()
+        {
+            let bytes = factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
+            tensors.push(Planned {
+                name: "rope_freqs.weight".to_owned(),
+                source: Source::Made(bytes, shape),
+                ty: GgmlType::F32,
+            });
+        }
+        for tensor in self.checkpoint.tensors() {
+            match self.renamed(tensor.info().name(), family, &built_in, !carried.is_empty())? {
+                Renamed::LeftOut => left_out.push(tensor.info().name()),
+                Renamed::To(name) => {
+                    tensors.push(self.planned(tensor, name, family, &heads, !carried.is_empty())?)
+                }
+            }
+        }
+        let (metadata, notes) = self.metadata(carried, family, class, &tensors)?;
+        Ok(ImportPlan { metadata, tensors, left_out, notes })
+    }
+
+    fn renamed(
+        &self,
+        name: &str,
+        family: Option<Family>,
+        built_in: &NameMap,
+        carried: bool,
+    ) -> Result<Renamed> {
+        if let Some(renamed) = self.names.as_ref().and_then(|names| names(name)) {
+            return Ok(renamed);
+        }
+        let Some(family) = family else { return Ok(Renamed::To(name.to_owned())) };
+        if carried {
+            // Only what `Export` renamed is renamed back: a GGUF may have names that no family knows.
+            let back = built_in.to_gguf(name).filter(|renamed| match renamed {
+                Renamed::To(gguf_name) => built_in.to_hf(gguf_name).as_deref() == Some(name),
+                Renamed::LeftOut => false,
+            });
+            return Ok(back.unwrap_or_else(|| Renamed::To(name.to_owned())));
+        }
+        built_in.to_gguf(&family.usual_name(name)).ok_or_else(|| Error::Write {
+            message: format!(
+                "tensor '{}' has no name in the {} family; a file of names can give it one, or leave it out",
+                name.escape_debug(),
+                family.architecture()
+            ),
+        })
+    }
+
+    fn planned(
+        &self,
+        tensor: CheckpointTensor<'a>,
+        name: String,
+        family: Option<Family>,
+        heads: &Heads<'_>,
+        carried: bool,
+    ) -> Result<Planned<'a>> {
+        let origin = tensor.origin()?;
+        let is_renamed = name != tensor.info().name();
+        let source = match heads.of(&name)?.filter(|_| is_renamed) {
+            Some(heads) => Source::in_heads(origin, tensor.info().name(), heads, true)?,
+            None => Source::File(origin),
+        };
+        let (own, shape) = (origin.ggml_type(), origin.shape());
+        let is_integer = matches!(own, GgmlType::I8 | GgmlType::I16 | GgmlType::I32 | GgmlType::I64);
+        let ty = match self.ty {
+            _ if is_integer => own,
+            None if carried => own,
+            _ if family.is_some_and(|family| family.wants_f32(&name, shape.dims().len())) => GgmlType::F32,
+            Some(_) if shape.dims().len() < 2 => own,
+            Some(ty) if shape.row_len().is_multiple_of(ty.block_len() as u64) => ty,
+            Some(_) => GgmlType::F16,
+            // llama.cpp has no use for doubles.
+            None if own == GgmlType::F64 && family.is_some() => GgmlType::F32,
+            None => own,
+        };
+        Ok(Planned { name, source, ty })
+    }
+
+    fn metadata(
+        &self,
+        carried: BTreeMap<String, Value>,
+        family: Option<Family>,
+        class: Option<&str>,
+        tensors: &[Planned<'_>],
+    ) -> Result<(Pairs, Vec<String>)> {
+        let file_type = match self.ty {
+            Some(ty) => file_type_of(ty),
+            None => most(tensors).and_then(file_type_of),
+        };
+        if !carried.is_empty() {
+            let mut pairs = carried_in_order(carried);
+            if self.ty.is_some() {
+                let versions = [
+                    ("general.file_type", file_type),
+                    ("general.quantization_version", Some(QUANTIZATION_VERSION)),
+                ];
+                for (key, value) in versions {
+                    pairs.retain(|(known, _)| known != key);
+                    pairs.extend(value.map(|value| (key.to_owned(), Value::U32(value))));
+                }
+            }
+            return Ok((pairs, Vec::new()));
+        }
+        let mut notes = Vec::new();
+        let mut pairs = Vec::new();
+        let mut push = |key: &str, value: Value| pairs.push((key.to_owned(), value));
+        let config = self.description.config.as_ref().map(|config| config.root());
+        let model_type = config.as_ref().and_then(|config| config.get("model_type"));
+        let architecture = match (family, model_type) {
+            (Some(family), _) => Some(family.architecture()),
+            (None, Some(model_type)) => Some(model_type.str()?),
+            (None, None) => None,
+        };
+        if let Some(architecture) = architecture {
+            push("general.architecture", architecture.into());
+        }
+        push("general.type", "model".into());
+        if let Some(name) = self.name(config.as_ref()) {
+            push("general.name", name.into());
+        }
+        push(
+            "general.size_label",
+            size_label(tensors.iter().map(|tensor| u128::from(tensor.elements())).sum()).into(),
+        );
+        match family.zip(config.as_ref()) {
+            Some((family, config)) => pairs.extend(family.parameters(config, self.description, file_type)?),
+            None => {
+                pairs.extend(
+                    file_type.map(|file_type| ("general.file_type".to_owned(), Value::U32(file_type))),
+                );
+                notes.push(match class {
+                    Some(class) => format!("{} is none of the families that are known: names stay, and parameters are not carried over", class.escape_debug()),
+                    None => "there is no config.json that names the model's class: names stay, and parameters are not carried over".to_owned(),
+                });
+            }
+        }
+        pairs.push(("general.quantization_version".to_owned(), Value::U32(QUANTIZATION_VERSION)));
+        let tokenizer = tokenizer(self.description)?;
+        pairs.extend(tokenizer.pairs);
+        notes.extend(tokenizer.notes);
+        Ok((pairs, notes))
+    }
+
+    /// What the model is called: where it is published, or else as its folder.
+    fn name(&self, config: Option<&Node<'_>>) -> Option<String> {
+        let published = config.and_then(|config| config.get("_name_or_path")?.value.as_str());
+        let published = published.filter(|path| {
+            !path.is_empty() && path.matches('/').count() <= 1 && !path.starts_with(['.', '/'])
+        });
+        let name = published
+            .map(|path| path.rsplit('/').next().unwrap_or(path))
+            .or(self.description.name.as_deref())?;
+        let title = |word: &str| {
+            let is_number = word.trim_start_matches('v').starts_with(|first: char| first.is_ascii_digit());
+            let mut letters = word.chars();
+            match letters.next() {
+                Some(first) if !is_number && !word.chars().any(char::is_uppercase) => {
+                    first.to_uppercase().chain(letters).collect()
+                }
+                _ => word.to_owned(),
+            }
+        };
+        Some(name.replace('-', " ").split_whitespace().map(title).collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl fmt::Debug for Import<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Import").field("type", &self.ty).finish_non_exhaustive()
+    }
+}
+
+/// How many heads the rows of a tensor are in.
+struct Heads<'a> {
+    carried: &'a BTreeMap<String, Value>,
+    config: Option<&'a Node<'a>>,
+    family: Option<Family>,
+}
+
+impl Heads<'_> {
+    /// `None` where rows stay in their order.
+    fn of(&self, gguf_name: &str) -> Result<Option<u32>> {
+        let Some(family) = self.family.filter(|family| family.rope_heads(gguf_name, 1, 1).is_some()) else {
+            return Ok(None);
+        };
+        if let Some(config) = self.config.filter(|_| self.carried.is_empty()) {
+            let heads = config.required("num_attention_heads")?.u32()?;
+            let kv_heads = config.get("num_key_value_heads").map_or(Ok(heads), |heads| heads.u32())?;
+            return Ok(family.rope_heads(gguf_name, heads, kv_heads));
+        }
+        let number = |key: &str| match self.carried.get(&format!("{}.attention.{key}", family.architecture()))
+        {
+            Some(Value::U32(heads)) => Some(*heads),
+            _ => None,
+        };
+        let heads = number("head_count").ok_or_else(|| Error::Write {
+            message: format!(
+                "tensor '{}' is in heads, and the metadata does not say in one number how many",
+                gguf_name.escape_debug()
+            ),
+        })?;
+        Ok(family.rope_heads(gguf_name, heads, number("head_count_kv").unwrap_or(heads)))
+    }
+}
+
+/// The metadata of a GGUF that became safetensors, by keys that begin with their place in it.
+fn carried(checkpoint: &Checkpoint) -> Result<BTreeMap<String, Value>> {
+    let metadata = checkpoint.metadata();
+    let pairs = metadata.iter().filter_map(|(key, text)| Some((key.strip_prefix(stored::PREFIX)?, text)));
+    pairs.map(|(key, text)| Ok((key.to_owned(), stored::from_text(key, text)?))).collect()
+}
+
+/// The pairs in the order that the GGUF had them, as far as it is known.
+fn carried_in_order(mut carried: BTreeMap<String, Value>) -> Pairs {
+    let order = carried.remove(stored::ORDER);
+    let mut pairs = Vec::new();
+    if let Some(Value::Array(crate::Array::String(order))) = order {
+        for key in order {
+            let key = String::from_utf8_lossy(&key);
+            pairs.extend(carried.remove_entry(key.as_ref()));
+        }
+    }
+    pairs.extend(carried);
+    pairs
+}
+
+/// The type that most values of matrices are in.
+fn most(tensors: &[Planned<'_>]) -> Option<GgmlType> {
+    let mut counts: BTreeMap<GgmlType, u128> = BTreeMap::new();
+    for tensor in tensors.iter().filter(|tensor| tensor.source.shape().dims().len() >= 2) {
+        *counts.entry(tensor.ty).or_default() += u128::from(tensor.elements());
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(ty, _)| ty)
+}
+
+/// The number of parameters as `general.size_label` gives it: two digits or more, such as `1.1B` and `135M`.
+fn size_label(parameters: u128) -> String {
+    let parameters = parameters as f64;
+    let (scaled, unit) = match parameters {
+        p if p > 1e12 => (p * 1e-12, 'T'),
+        p if p > 1e9 => (p * 1e-9, 'B'),
+        p if p > 1e6 => (p * 1e-6, 'M'),
+        p => (p * 1e-3, 'K'),
+    };
+    let digits = format!("{scaled:.0}").trim_start_matches('0').len();
+    format!("{scaled:.*}{unit}", 2usize.saturating_sub(digits))
+}
+
+/// A GGUF that is planned.
+pub struct ImportPlan<'a> {
+    metadata: Pairs,
+    tensors: Vec<Planned<'a>>,
+    left_out: Vec<&'a str>,
+    notes: Vec<String>,
+}
+
+impl<'a> ImportPlan<'a> {
+    /// Keys and values, in the order in which they are written.
+    pub fn metadata(&self) -> &[(String, Value)] {
+        &self.metadata
+    }
+
+    /// Tensors that have no place in the GGUF.
+    pub fn left_out(&self) -> &[&'a str] {
+        &self.left_out
+    }
+
+    /// What could not be carried over, a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Declares metadata and tensors.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where a name is too long for GGUF, or two tensors get the same.
+    pub fn declare<S: Sink>(&self, writer: &mut Writer<S>) -> Result<()> {
+        for (key, value) in &self.metadata {
+            writer.metadata(key, value.clone())?;
+        }
+        for Planned { name, source, ty } in &self.tensors {
+            writer.tensor(name, source.shape().dims(), *ty)?;
+        }
+        Ok(())
+    }
+
+    /// The tensors for [`Convert`](crate::model::Convert), in the order in which they are declared.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for a tensor whose end cannot be counted.
+    pub fn jobs(&self) -> Result<Vec<Job<'_>>> {
+        self.tensors.iter().map(Planned::job).collect()
+    }
+}
+
+impl fmt::Debug for ImportPlan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportPlan")
+            .field("keys", &self.metadata.len())
+            .field("tensors", &self.tensors.len())
+            .field("left_out", &self.left_out)
+            .field("notes", &self.notes)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_labelled_as_gguf_py_does() {
+        for (parameters, label) in [
+            (22_565_376, "23M"),
+            (134_515_008, "135M"),
+            (1_100_048_384, "1.1B"),
+            (0, "0.00K"),
+            (1500, "1.5K"),
+            (999_999, "1000K"),
+        ] {
+            let label = label.to_owned();
+            assert_eq!(size_label(parameters), label);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The JSON files that describe a model, read with errors that name file and key.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// The longest file that is read: more than the largest tokenizer has.
+const MAX_BYTES: u64 = 64_000_000;
+
+/// A JSON file.
+#[derive(Debug, Clone)]
+pub(super) struct Document {
+    /// What it is called in messages.
+    name: String,
+    value: Value,
+}
+
+impl Document {
+    pub(super) fn parse(name: &str, json: &[u8]) -> Result<Self> {
+        match serde_json::from_slice(json) {
+            Ok(value) => Ok(Document { name: name.to_owned(), value }),
+            Err(error) => {
+                let message = format!("not JSON: {error}");
+                Err(Error::Safetensors { file: Some(name.to_owned()), offset: None, message })
+            }
+        }
+    }
+
+    /// `None` where there is no such file.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        Self::parse(&path.display().to_string(), &read_bounded(path, MAX_BYTES)?).map(Some)
+    }
+
+    pub(super) fn root(&self) -> Node<'_> {
+        Node { file: &self.name, path: String::new(), value: &self.value }
+    }
+}
+
+/// A file's bytes, where there are no more than `most`.
+pub(crate) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let reading = |error| Error::io(format!("read '{}'", path.display()), error);
+    let mut file = std::fs::File::open(path).map_err(reading)?;
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(&mut file, most + 1), &mut bytes).map_err(reading)?;
+    if bytes.len() as u64 > most {
+        let message = format!("the file is longer than {most} bytes");
+        return Err(Error::Safetensors { file: Some(path.display().to_string()), offset: None, message });
+    }
+    Ok(bytes)
+}
+
+/// A value of a file, and where it is there.
+#[derive(Debug, Clone)]
+pub(super) struct Node<'a> {
+    file: &'a str,
+    path: String,
+    pub(super) value: &'a Value,
+}
+
+impl<'a> Node<'a> {
+    /// The value of a key; `None` where this is no object, has no such key, or it is null.
+    pub(super) fn get(&self, key: &str) -> Option<Node<'a>> {
+        let value = self.value.get(key).filter(|value| !value.is_null())?;
+        let dot = if self.path.is_empty() { "" } else { "." };
+        Some(Node { file: self.file, path: format!("{}{dot}{key}", self.path), value })
+    }
+
+    /// The value of a key that an object is known to have.
+    pub(super) fn of_key(object: &Node<'a>, key: &str) -> Node<'a> {
+        let value = object.value.get(key).unwrap_or(&Value::Null);
+        Node { file: object.file, path: format!("{}[{key:?}]", object.path), value }
+    }
+
+    /// The first of several keys that is there.
+    pub(super) fn any(&self, keys: &[&str]) -> Option<Node<'a>> {
+        keys.iter().find_map(|key| self.get(key))
+    }
+
+    pub(super) fn required(&self, key: &str) -> Result<Node<'a>> {
+        self.get(key).ok_or_else(|| self.wrong(&format!("has no '{key}'")))
+    }
+
+    pub(super) fn u32(&self) -> Result<u32> {
+        let number = self.value.as_u64().and_then(|number| u32::try_from(number).ok());
+        number.ok_or_else(|| self.wrong("must be an integer from 0 to 4294967295"))
+    }
+
+    pub(super) fn f64(&self) -> Result<f64> {
+        self.value.as_f64().ok_or_else(|| self.wrong("must be a number"))
+    }
+
+    pub(super) fn bool(&self) -> Result<bool> {
+        self.value.as_bool().ok_or_else(|| self.wrong("must be true or false"))
+    }
+
+    pub(super) fn str(&self) -> Result<&'a str> {
+        self.value.as_str().ok_or_else(|| self.wrong("must be a string"))
+    }
+
+    pub(super) fn array(&self) -> Result<impl ExactSizeIterator<Item = Node<'a>> + use<'a>> {
+        let elements = self.value.as_array().ok_or_else(|| self.wrong("must be an array"))?;
+        let (file, path) = (self.file, self.path.clone());
+        Ok(elements.iter().enumerate().map(move |(index, value)| Node {
+            file,
+            path: format!("{path}[{index}]"),
+            value,
+        }))
+    }
+
+    pub(super) fn wrong(&self, problem: &str) -> Error {
+        let path = if self.path.is_empty() {
+            "the file".to_owned()
+        } else {
+            format!("'{}'", self.path.escape_debug())
+        };
+        Error::Safetensors {
+            file: Some(self.file.to_owned()),
+            offset: None,
+            message: format!("{path} {problem}"),
+        }
+    }
+}

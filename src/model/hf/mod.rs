@@ -1,0 +1,27 @@
+//! Models of Hugging Face: from safetensors to GGUF, as llama.cpp's converter makes them, and back.
+//!
+//! [`Import`] plans a GGUF from a [`Checkpoint`](crate::safetensors::Checkpoint) and its [`Description`]: names, types,
+//! metadata, the tokenizer, and the order of rows that llama.cpp wants of Llama's queries and keys. [`Export`] plans
+//! safetensors files from a GGUF, and puts its metadata into them, so that the way back gives the same model. Both are carried
+//! out by [`Convert`](super::Convert). A [`NameMap`], or any function, adds names to those of the families that are known: Llama
+//! (with Mistral), Qwen2 and BERT.
+
+mod description;
+mod export;
+mod family;
+mod import;
+mod json;
+mod names;
+mod planned;
+mod pre_tokenizer;
+mod rope_rows;
+mod special_tokens;
+mod stored;
+mod tokenizer;
+
+pub use description::Description;
+pub use export::{Export, ExportPlan, Shard};
+pub use import::{Import, ImportPlan};
+#[cfg(any(unix, windows))]
+pub(crate) use json::read_bounded;
+pub use names::{NameMap, Renamed};

@@ -1,0 +1,84 @@
+//! [`Planned`]: a tensor to be written, with what its values are read from.
+
+use super::rope_rows::RopeRows;
+use crate::error::{Error, Result};
+use crate::model::{Job, Origin};
+use crate::{ByteOrder, GgmlType, Shape};
+
+pub(super) struct Planned<'a> {
+    pub(super) name: String,
+    pub(super) source: Source<'a>,
+    pub(super) ty: GgmlType,
+}
+
+pub(super) enum Source<'a> {
+    /// As it is in its file.
+    File(Origin<'a>),
+    /// With its rows in another order.
+    Rows(RopeRows<'a>, Origin<'a>),
+    /// Single-precision values that no file has.
+    Made(Vec<u8>, Shape),
+}
+
+impl<'a> Source<'a> {
+    /// The tensor with the rows of its `heads` in the order that llama.cpp wants, or back.
+    pub(super) fn in_heads(origin: Origin<'a>, name: &str, heads: u32, interleave: bool) -> Result<Self> {
+        let shape = origin.shape();
+        // A vector has a row for each value.
+        let (rows, row_len) = match shape.dims() {
+            [len] => (*len, 1),
+            _ => (shape.rows(), shape.row_len()),
+        };
+        let head_rows = rows.checked_div(heads.into()).unwrap_or(0);
+        let row_bytes = match shape.dims() {
+            [_] if origin.ty.is_quantized() => None,
+            _ => origin.ty.bytes_for(row_len),
+        };
+        if shape.elements() == 0 {
+            return Ok(Source::File(origin));
+        }
+        match row_bytes {
+            Some(row_bytes)
+                if head_rows > 0 && head_rows.is_multiple_of(2) && rows.is_multiple_of(heads.into()) =>
+            {
+                let rows = RopeRows {
+                    source: origin.source,
+                    offset: origin.offset,
+                    row_bytes,
+                    head_rows,
+                    interleave,
+                };
+                Ok(Source::Rows(rows, origin))
+            }
+            _ => Err(Error::Write {
+                message: format!(
+                    "tensor '{}' has {rows} rows, which are not {heads} heads of an even number of rows each",
+                    name.escape_debug()
+                ),
+            }),
+        }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        match self {
+            Source::File(origin) | Source::Rows(_, origin) => origin.shape(),
+            Source::Made(_, shape) => *shape,
+        }
+    }
+}
+
+impl Planned<'_> {
+    pub(super) fn job(&self) -> Result<Job<'_>> {
+        let origin = match &self.source {
+            Source::File(origin) => *origin,
+            Source::Rows(rows, origin) => Origin::new(rows, 0, origin.ty, origin.shape, origin.order)?,
+            Source::Made(bytes, shape) => Origin::new(bytes, 0, GgmlType::F32, *shape, ByteOrder::Little)?,
+        };
+        Ok(Job::new(&self.name, origin, self.ty))
+    }
+
+    /// Values, for counting parameters.
+    pub(super) fn elements(&self) -> u64 {
+        self.source.shape().elements()
+    }
+}

@@ -1,0 +1,281 @@
+//! `tokenizer.ggml.*` from `tokenizer.json`: byte-pair encodings, with and without byte fallback, and WordPiece.
+
+use std::collections::HashMap;
+
+use super::description::Description;
+use super::json::Node;
+use super::pre_tokenizer::pre_tokenizer;
+use super::special_tokens::special_tokens;
+use crate::error::Result;
+use crate::{Array, Value};
+
+/// Kinds of tokens, as llama.cpp numbers them.
+mod kind {
+    pub(super) const NORMAL: i32 = 1;
+    pub(super) const UNKNOWN: i32 = 2;
+    pub(super) const CONTROL: i32 = 3;
+    pub(super) const USER_DEFINED: i32 = 4;
+    pub(super) const UNUSED: i32 = 5;
+    pub(super) const BYTE: i32 = 6;
+}
+
+/// Ids without a token that a vocabulary may have besides one for each that there is: models round their number up.
+const MAX_PADDING: usize = 1 << 16;
+
+/// Pairs of metadata, and what could not be carried over.
+#[derive(Debug, Default)]
+pub(super) struct Tokenizer {
+    pub(super) pairs: Vec<(String, Value)>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Tokenizer {
+    pub(super) fn push(&mut self, key: &str, value: impl Into<Value>) {
+        self.pairs.push((format!("tokenizer.{key}"), value.into()));
+    }
+}
+
+/// How a vocabulary cuts text.
+#[derive(Clone, Copy, PartialEq)]
+enum Model {
+    /// Byte-pair encoding of bytes that stand for themselves, as GPT-2's.
+    Bytes,
+    /// Byte-pair encoding of characters, with tokens for bytes that none has, as Llama 2's.
+    Characters,
+    WordPiece,
+}
+
+/// The metadata of the tokenizer, or a note where there is none.
+pub(super) fn tokenizer(description: &Description) -> Result<Tokenizer> {
+    let mut out = Tokenizer::default();
+    let Some(document) = &description.tokenizer else {
+        out.notes.push("there is no tokenizer.json: the model has no tokenizer".to_owned());
+        return Ok(out);
+    };
+    let root = document.root();
+    let model = root.required("model")?;
+    let name = model.get("type").map(|name| name.str()).transpose()?.unwrap_or("BPE");
+    let flag = |key: &str| model.get(key).is_some_and(|flag| flag.value.as_bool() == Some(true));
+    let kind = match name {
+        "BPE" if flag("byte_fallback") && !flag("ignore_merges") => Model::Characters,
+        "BPE" => Model::Bytes,
+        "WordPiece" => Model::WordPiece,
+        other => {
+            let other = other.escape_debug();
+            out.notes.push(format!(
+                "tokenizers of the kind {other} are not carried over: the model has no tokenizer"
+            ));
+            return Ok(out);
+        }
+    };
+    let config = description.config.as_ref().map(|config| config.root());
+    let mut vocabulary = Vocabulary::read(&root, &model, description, config.as_ref())?;
+    if let Some(types) =
+        config.as_ref().and_then(|config| config.get("type_vocab_size")).filter(|_| kind == Model::WordPiece)
+    {
+        out.push("ggml.token_type_count", types.u32()?);
+    }
+    if let Some(prefix) =
+        description.tokenizer_config.as_ref().and_then(|config| config.root().get("add_prefix_space"))
+    {
+        out.push("ggml.add_space_prefix", prefix.bool()?);
+    }
+    let mut merges = None;
+    match kind {
+        Model::Bytes => {
+            let pre = pre_tokenizer(&root)?;
+            out.push("ggml.model", "gpt2");
+            out.push("ggml.pre", pre.unwrap_or("default"));
+            if pre.is_none() {
+                out.notes.push("the pre-tokenizer is none that llama.cpp has a name for: tokenizer.ggml.pre is 'default'".to_owned());
+            }
+            merges = Some(read_merges(&model)?);
+        }
+        Model::Characters => {
+            out.push("ggml.model", "llama");
+            out.push("ggml.pre", "default");
+            vocabulary.mark_bytes_and_unknown(&model)?;
+        }
+        Model::WordPiece => {
+            out.push("ggml.model", "bert");
+            out.push("ggml.pre", if vocabulary.is_uncased_bert() { "jina-v2-en" } else { "default" });
+            vocabulary.mark_word_starts();
+        }
+    }
+    if kind == Model::Characters {
+        let scores = scores(&vocabulary, &read_merges(&model)?);
+        vocabulary.put(&mut out, Some(scores));
+    } else {
+        vocabulary.put(&mut out, None);
+    }
+    if let Some(merges) = merges {
+        out.push(
+            "ggml.merges",
+            Array::String(merges.into_iter().map(|(left, right)| format!("{left} {right}").into()).collect()),
+        );
+    }
+    special_tokens(description, &root, &mut out)?;
+    Ok(out)
+}
+
+/// Tokens and their kinds, by id.
+struct Vocabulary {
+    tokens: Vec<String>,
+    kinds: Vec<i32>,
+}
+
+impl Vocabulary {
+    fn read(
+        root: &Node<'_>,
+        model: &Node<'_>,
+        description: &Description,
+        config: Option<&Node<'_>>,
+    ) -> Result<Self> {
+        let vocab = model.required("vocab")?;
+        let Some(known) = vocab.value.as_object() else {
+            return Err(vocab.wrong("must be an object of tokens and ids"));
+        };
+        let mut by_id: HashMap<u32, (String, i32)> = HashMap::new();
+        for token in known.keys() {
+            // Found again by its name, which may have dots.
+            let id = Node::of_key(&vocab, token).u32()?;
+            if let Some((other, _)) = by_id.insert(id, (token.clone(), kind::NORMAL)) {
+                return Err(vocab.wrong(&format!(
+                    "gives the id {id} to '{}' and to '{}'",
+                    other.escape_debug(),
+                    token.escape_debug()
+                )));
+            }
+        }
+        for (id, content, special) in added_tokens(root, description)? {
+            let special = special || looks_special(&content);
+            let token = if special { content } else { content.replace('\u{2581}', " ") };
+            by_id.insert(id, (token, if special { kind::CONTROL } else { kind::USER_DEFINED }));
+        }
+        let least = by_id.keys().max().map_or(0, |&id| id as usize + 1);
+        let len = match config.and_then(|config| config.get("vocab_size")) {
+            Some(size) if (size.u32()? as usize) < least => {
+                return Err(
+                    size.wrong(&format!("must be at least {least}, for the tokens of tokenizer.json"))
+                );
+            }
+            Some(size) => size.u32()? as usize,
+            None => least,
+        };
+        if len > 2 * by_id.len() + MAX_PADDING {
+            return Err(vocab.wrong(&format!("has {} tokens, and {len} ids are far more", by_id.len())));
+        }
+        let pad = |id: u32| (format!("[PAD{id}]"), kind::UNUSED);
+        let (tokens, kinds) = (0..len as u32).map(|id| by_id.remove(&id).unwrap_or_else(|| pad(id))).unzip();
+        Ok(Vocabulary { tokens, kinds })
+    }
+
+    /// Words begin with a mark in llama.cpp, where WordPiece marks what goes on.
+    fn mark_word_starts(&mut self) {
+        for (token, &kind) in self.tokens.iter_mut().zip(&self.kinds) {
+            if kind != kind::CONTROL {
+                *token = match token.strip_prefix("##") {
+                    Some(rest) => rest.to_owned(),
+                    None => format!("\u{2581}{token}"),
+                };
+            }
+        }
+    }
+
+    /// Whether this is the vocabulary of `bert-base-uncased`, that most embedding models have and whose name llama.cpp takes
+    /// from another model.
+    fn is_uncased_bert(&self) -> bool {
+        let at = |id: usize| self.tokens.get(id).map(String::as_str);
+        self.tokens.len() == 30_522 && at(101) == Some("[CLS]") && at(1996) == Some("the")
+    }
+
+    fn mark_bytes_and_unknown(&mut self, model: &Node<'_>) -> Result<()> {
+        let unknown = model.get("unk_token").map(|token| token.str()).transpose()?;
+        for (token, kind) in self.tokens.iter().zip(&mut self.kinds) {
+            let hex = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+            if hex.is_some_and(|hex| hex.len() == 2 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+                *kind = kind::BYTE;
+            } else if unknown == Some(token) {
+                *kind = kind::UNKNOWN;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(self, out: &mut Tokenizer, scores: Option<Vec<f32>>) {
+        out.push("ggml.tokens", Array::String(self.tokens.into_iter().map(String::into_bytes).collect()));
+        if let Some(scores) = scores {
+            out.push("ggml.scores", scores);
+        }
+        out.push("ggml.token_type", self.kinds);
+    }
+}
+
+/// Id, text, and whether it is a control token, of tokens beside the vocabulary.
+pub(super) fn added_tokens(root: &Node<'_>, description: &Description) -> Result<Vec<(u32, String, bool)>> {
+    let special = |token: &Node<'_>| token.get("special").map_or(Ok(false), |special| special.bool());
+    let mut tokens = Vec::new();
+    if let Some(config) = &description.tokenizer_config
+        && let Some(decoder) = config.root().get("added_tokens_decoder")
+        && let Some(entries) = decoder.value.as_object()
+    {
+        for id in entries.keys() {
+            let token = Node::of_key(&decoder, id);
+            let id = id.parse().map_err(|_| decoder.wrong("must have ids as its keys"))?;
+            tokens.push((id, token.required("content")?.str()?.to_owned(), special(&token)?));
+        }
+    }
+    // Last, so that what the tokenizer itself says counts.
+    if let Some(added) = root.get("added_tokens") {
+        for token in added.array()? {
+            let id = token.required("id")?.u32()?;
+            tokens.push((id, token.required("content")?.str()?.to_owned(), special(&token)?));
+        }
+    }
+    Ok(tokens)
+}
+
+/// Tokens that some models forget to declare as special.
+fn looks_special(token: &str) -> bool {
+    let within = |start: &str, end: &str| token.starts_with(start) && token.ends_with(end);
+    matches!(token, "<pad>" | "<mask>" | "<2mass>" | "[@BOS@]")
+        || within("<|", "|>")
+        || within("<\u{ff5c}", "\u{ff5c}>")
+        || within("<unused", ">")
+}
+
+/// Pairs in their order; spaces inside a part are written as the encoding of bytes writes them.
+fn read_merges(model: &Node<'_>) -> Result<Vec<(String, String)>> {
+    let Some(merges) = model.get("merges") else { return Ok(Vec::new()) };
+    let pair = |merge: Node<'_>| -> Result<(String, String)> {
+        if merge.value.is_string() {
+            let (left, right) = merge
+                .str()?
+                .split_once(' ')
+                .ok_or_else(|| merge.wrong("must be two parts with a space between"))?;
+            return Ok((left.to_owned(), right.to_owned()));
+        }
+        let parts: Vec<_> = merge
+            .array()?
+            .map(|part| part.str().map(|part| part.replace(' ', "\u{120}")))
+            .collect::<Result<_>>()?;
+        match <[String; 2]>::try_from(parts) {
+            Ok([left, right]) => Ok((left, right)),
+            Err(_) => Err(merge.wrong("must be two parts")),
+        }
+    };
+    merges.array()?.map(pair).collect()
+}
+
+/// What llama.cpp merges by: the sooner a pair is merged, the greater the score of what it makes.
+///
+/// Hugging Face's files have no scores; the converter of llama.cpp gives all tokens the same, and its merges come in
+/// another order than the model learnt.
+fn scores(vocabulary: &Vocabulary, merges: &[(String, String)]) -> Vec<f32> {
+    let mut ranks: HashMap<String, usize> = HashMap::new();
+    for (rank, (left, right)) in merges.iter().enumerate() {
+        ranks.entry(format!("{left}{right}")).or_insert(rank);
+    }
+    let worst = -(merges.len() as f32);
+    vocabulary.tokens.iter().map(|token| ranks.get(token).map_or(worst, |&rank| -(rank as f32))).collect()
+}

@@ -1,0 +1,178 @@
+//! [`Imatrix`]: how much each column of each matrix matters, as llama.cpp's `imatrix` measures it.
+
+mod binary;
+mod gguf;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Tokens in a chunk where a file does not say: what `imatrix` takes without `--ctx-size`.
+const CHUNK_SIZE: u32 = 512;
+
+/// An importance matrix: for each tensor, the sums of the squares of what its columns were multiplied with while a model
+/// read a text.
+///
+/// Read from either form that llama.cpp has had, the GGUF of today and the binary file before it, and written as GGUF.
+///
+/// ```
+/// use gguf_codec::model::Imatrix;
+/// use gguf_codec::{GgmlType, Writer};
+///
+/// let mut writer = Writer::new(Vec::new());
+/// writer.metadata("general.type", "imatrix")?;
+/// writer.metadata("imatrix.datasets", vec!["wiki.train.raw".to_owned()])?;
+/// writer.metadata("imatrix.chunk_count", 1u32)?.metadata("imatrix.chunk_size", 512u32)?;
+/// writer.tensor("blk.0.ffn_up.weight.in_sum2", &[2, 1], GgmlType::F32)?;
+/// writer.tensor("blk.0.ffn_up.weight.counts", &[1, 1], GgmlType::F32)?;
+/// let mut data = writer.write_header()?;
+/// for (name, values) in [("in_sum2", &[6.0f32, 3.0][..]), ("counts", &[512.0])] {
+///     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+///     data.write_tensor(&format!("blk.0.ffn_up.weight.{name}"), &bytes)?;
+/// }
+/// let file = data.finish()?;
+///
+/// let imatrix = Imatrix::parse(&file)?;
+/// assert_eq!(imatrix.weights("blk.0.ffn_up.weight"), Some(vec![6.0 / 512.0, 3.0 / 512.0]));
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imatrix {
+    entries: Vec<ImatrixEntry>,
+    by_name: HashMap<String, usize>,
+    /// The texts that it was measured with.
+    pub datasets: Vec<String>,
+    /// Chunks of them that were read.
+    pub chunk_count: u32,
+    /// Tokens in a chunk.
+    pub chunk_size: u32,
+}
+
+/// What an [`Imatrix`] knows of a tensor.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ImatrixEntry {
+    /// The tensor's name.
+    pub name: String,
+    /// The sum of squares for each column: of one matrix, or of each that the tensor stacks, one after the other.
+    pub sums: Vec<f32>,
+    /// Over how many tokens: one number for all of `sums`, or one for each matrix. 0 where no token came by.
+    pub counts: Vec<f32>,
+    /// The sums themselves, without squares, which newer files have beside them.
+    pub activations: Option<Vec<f32>>,
+}
+
+impl ImatrixEntry {
+    /// The mean square for each column: the importance that [`quantize`](crate::quantize) takes. 1 for every column of a
+    /// matrix that no token came by.
+    pub fn weights(&self) -> Vec<f32> {
+        let columns = (self.sums.len() / self.counts.len().max(1)).max(1);
+        let means = self.sums.chunks(columns).zip(&self.counts).flat_map(|(sums, &count)| {
+            sums.iter().map(move |&sum| if count > 0.0 { sum / count } else { 1.0 })
+        });
+        means.collect()
+    }
+}
+
+impl Imatrix {
+    /// Nothing known yet.
+    pub fn new() -> Self {
+        Imatrix {
+            entries: Vec::new(),
+            by_name: HashMap::new(),
+            datasets: Vec::new(),
+            chunk_count: 0,
+            chunk_size: CHUNK_SIZE,
+        }
+    }
+
+    /// Reads a file of either form.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`parse`](Self::parse).
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes =
+            std::fs::read(path).map_err(|error| Error::io(format!("read '{}'", path.display()), error))?;
+        Self::parse(&bytes)
+    }
+
+    /// Reads either form from its bytes.
+    ///
+    /// # Errors
+    /// [`Error::Imatrix`] where the file is neither, or its parts do not fit each other, or a number is not finite. Of a
+    /// GGUF also those of [`Gguf::parse`](crate::Gguf::parse) and of its typed values.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        if bytes.starts_with(b"GGUF") { gguf::parse(bytes) } else { binary::parse(bytes) }
+    }
+
+    /// All entries, in the file's order.
+    pub fn entries(&self) -> &[ImatrixEntry] {
+        &self.entries
+    }
+
+    /// What is known of a tensor.
+    pub fn entry(&self, tensor: &str) -> Option<&ImatrixEntry> {
+        self.by_name.get(tensor).map(|&index| &self.entries[index])
+    }
+
+    /// A tensor's importance: see [`ImatrixEntry::weights`].
+    pub fn weights(&self, tensor: &str) -> Option<Vec<f32>> {
+        self.entry(tensor).map(ImatrixEntry::weights)
+    }
+
+    /// Adds what is known of a tensor: `sums` of squares over so many tokens as `counts` says, for each of as many
+    /// matrices as it has.
+    ///
+    /// # Errors
+    /// [`Error::Imatrix`] where the tensor is known already, `sums` cannot be shared among the `counts`, `activations` are
+    /// not as many as `sums`, a number is not finite, a sum of squares or a count is negative, or a count not whole.
+    pub fn add(
+        &mut self,
+        name: &str,
+        sums: Vec<f32>,
+        counts: Vec<f32>,
+        activations: Option<Vec<f32>>,
+    ) -> Result<()> {
+        let wrong =
+            |message: String| Err(wrong(None, format!("tensor '{}': {message}", name.escape_debug())));
+        if self.by_name.contains_key(name) {
+            return wrong("is there twice".into());
+        }
+        if counts.is_empty() || sums.is_empty() || !sums.len().is_multiple_of(counts.len()) {
+            return wrong(format!("{} sums cannot be shared among {} counts", sums.len(), counts.len()));
+        }
+        if let Some(len) = activations.as_ref().map(Vec::len).filter(|&len| len != sums.len()) {
+            return wrong(format!(
+                "has {len} sums and {} sums of squares, and must have as many",
+                sums.len()
+            ));
+        }
+        let is_bad = |value: &f32| !value.is_finite() || *value < 0.0;
+        for (what, values) in [("sum of squares", &sums), ("count", &counts)] {
+            if let Some(at) = values.iter().position(is_bad) {
+                return wrong(format!("{what} {at} is {}, and must be a number from 0 up", values[at]));
+            }
+        }
+        if let Some(at) = counts.iter().position(|count| count.fract() != 0.0) {
+            return wrong(format!("count {at} is {}, and must be a whole number of tokens", counts[at]));
+        }
+        if let Some(at) = activations.iter().flatten().position(|value| !value.is_finite()) {
+            return wrong(format!("sum {at} is not finite"));
+        }
+        self.by_name.insert(name.to_owned(), self.entries.len());
+        self.entries.push(ImatrixEntry { name: name.to_owned(), sums, counts, activations });
+        Ok(())
+    }
+}
+
+impl Default for Imatrix {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn wrong(offset: Option<u64>, message: String) -> Error {
+    Error::Imatrix { offset, message }
+}

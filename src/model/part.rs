@@ -1,0 +1,136 @@
+//! [`Part`]: one machine's share of a conversion.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::job::Job;
+use crate::{Error, Result, ShardPaths, ShardPlan};
+
+/// As many bytes could be copied in the time that it takes to convert a value: between what a fast format and a slow one
+/// take, and far more than a value has, so that conversions are divided evenly and copies hardly count.
+const BYTES_FOR_A_VALUE: u64 = 16;
+
+/// Part `k` of `N` of a conversion, which makes shard `k` of `N`: as many machines, which know nothing of each other, make a
+/// model together.
+///
+/// Tensors are converted each on its own and always to the same bytes, so the parts differ from one machine's file only in
+/// where they are cut: merged, they are that file. What each part has follows from the jobs alone, which must be the same
+/// for all parts.
+///
+/// ```
+/// use gguf_codec::model::Part;
+/// use std::path::Path;
+///
+/// let part: Part = "2/8".parse()?;
+/// assert_eq!(part.path("out/model-Q4_K.gguf"), Path::new("out/model-Q4_K-00002-of-00008.gguf"));
+/// assert!("9/8".parse::<Part>().is_err());
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Part {
+    no: u16,
+    count: u16,
+}
+
+impl Part {
+    /// Number `no`, from 0, of `count` parts.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where `no` is not below `count`.
+    pub fn new(no: u16, count: u16) -> Result<Self> {
+        if no < count {
+            Ok(Part { no, count })
+        } else {
+            Err(Error::OutOfRange { what: "part", found: no.into(), count: count.into() })
+        }
+    }
+
+    /// Its number, from 0, for [`Writer::shard`](crate::Writer::shard).
+    pub fn no(self) -> u16 {
+        self.no
+    }
+
+    /// How many parts there are.
+    pub fn count(self) -> u16 {
+        self.count
+    }
+
+    /// The positions of its jobs among those of the whole model: a run of them, and as near to an equal share of the work as
+    /// tensors allow, since none is cut. With more parts than tensors, some are empty.
+    pub fn jobs(self, jobs: &[Job<'_>]) -> Range<usize> {
+        let work = |job: &Job<'_>| {
+            let converted = if job.copies() { 0 } else { job.shape().elements() };
+            job.origin().byte_len().saturating_add(converted.saturating_mul(BYTES_FOR_A_VALUE))
+        };
+        let weights: Vec<u64> = jobs.iter().map(work).collect();
+        let plan = ShardPlan::balanced(&weights, self.count).ok();
+        plan.and_then(|plan| plan.shards().get(usize::from(self.no)).cloned()).unwrap_or(0..0)
+    }
+
+    /// The path of its file, where `whole` would be that of the model in one: `.gguf` at its end gives way to the
+    /// shard's number.
+    pub fn path(self, whole: impl AsRef<Path>) -> PathBuf {
+        let whole = whole.as_ref();
+        let is_gguf = whole.extension().is_some_and(|extension| extension == "gguf");
+        let prefix: OsString = if is_gguf { whole.with_extension("").into() } else { whole.into() };
+        ShardPaths::new(prefix, self.count).path(self.no)
+    }
+}
+
+/// As the user says it, from 1: `2/8` is the second of eight.
+impl FromStr for Part {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let number = |digits: &str| digits.parse::<u16>().ok().filter(|_| !digits.starts_with('+'));
+        let numbers = text.split_once('/').and_then(|(k, n)| Some((number(k)?.checked_sub(1)?, number(n)?)));
+        numbers.and_then(|(no, count)| Part::new(no, count).ok()).ok_or_else(|| Error::Write {
+            message: format!(
+                "part '{}' cannot be: it must be k/N, such as 2/8, with k from 1 to N and N at most {}",
+                text.escape_debug(),
+                u16::MAX
+            ),
+        })
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", u32::from(self.no) + 1, self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_counted_from_one_by_users() {
+        for text in ["1/1", "2/8", "8/8", "65535/65535"] {
+            assert_eq!(text.parse::<Part>().unwrap().to_string(), text);
+        }
+        for text in
+            ["", "1", "/", "0/1", "2/1", "1/0", "0/0", "-1/2", "+1/2", "1/+2", "1/65536", "1/2/3", " 1/2"]
+        {
+            let message = text.parse::<Part>().unwrap_err().to_string();
+            assert!(message.contains("k/N") && message.contains(text), "{message}");
+        }
+        Part::new(2, 2).unwrap_err();
+    }
+
+    #[test]
+    fn a_part_is_a_shard_beside_the_whole() {
+        let part = Part::new(0, 3).unwrap();
+        for (whole, wanted) in [
+            ("m.gguf", "m-00001-of-00003.gguf"),
+            ("d/m", "d/m-00001-of-00003.gguf"),
+            ("d.gguf/m.Q4_K", "d.gguf/m.Q4_K-00001-of-00003.gguf"),
+            ("m.v1.gguf", "m.v1-00001-of-00003.gguf"),
+        ] {
+            assert_eq!(part.path(whole), Path::new(wanted));
+        }
+    }
+}

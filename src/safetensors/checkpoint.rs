@@ -1,0 +1,274 @@
+//! [`Checkpoint`]: a model in one safetensors file or several.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::index::{SafeTensor, SafeTensors};
+use super::json;
+use crate::container::ReadAt;
+use crate::error::{Error, Result};
+use crate::model::Origin;
+
+/// The file of a model that is not split.
+pub(crate) const SINGLE: &str = "model.safetensors";
+/// The file that says which file of a split model has which tensor.
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+/// The longest index that is read: a hundred times those of the largest models.
+const MAX_INDEX_BYTES: u64 = 100_000_000;
+
+/// A model whose tensors lie in one safetensors file or in several, as Hugging Face splits it.
+///
+/// ```no_run
+/// use gguf_codec::safetensors::Checkpoint;
+/// let checkpoint = Checkpoint::open("all-MiniLM-L6-v2")?;
+/// for tensor in checkpoint.tensors() {
+///     println!("{} {} {:?}", tensor.info().name(), tensor.info().dtype(), tensor.info().shape());
+/// }
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Checkpoint {
+    folder: Option<PathBuf>,
+    parts: Vec<Part>,
+}
+
+struct Part {
+    /// What it is called in messages.
+    name: String,
+    source: Box<dyn ReadAt>,
+    header: SafeTensors,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part").field("name", &self.name).field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+impl Checkpoint {
+    /// Opens a file, the index of a split model, or a folder that has either: an index comes first, then
+    /// `model.safetensors`, then the only safetensors file that there is.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Safetensors`], naming the file, where a rule of the format is broken, a file of the index
+    /// is missing, files and index do not have the same tensors, or a folder has no model or several.
+    #[cfg(any(unix, windows))]
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let opening = |error| Error::io(format!("open '{}'", path.display()), error);
+        let (folder, file) = if std::fs::metadata(path).map_err(opening)?.is_dir() {
+            (path, in_folder(path)?)
+        } else {
+            (path.parent().unwrap_or(Path::new("")), path.to_owned())
+        };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let mut checkpoint = if file.extension().is_some_and(|extension| extension == "json") {
+            Self::open_split(&file, folder)?
+        } else {
+            Self::of([open_part(&file)?])?
+        };
+        checkpoint.folder = Some(folder.to_owned());
+        Ok(checkpoint)
+    }
+
+    #[cfg(any(unix, windows))]
+    fn open_split(index: &Path, folder: &Path) -> Result<Self> {
+        let map = read_index(index)?;
+        let mut files: Vec<_> = map.values().collect();
+        files.sort();
+        files.dedup();
+        let wrong = |message| {
+            Err(Error::Safetensors { file: Some(index.display().to_string()), offset: None, message })
+        };
+        let mut parts = Vec::new();
+        for file in files {
+            // Whoever wrote the index may not choose from the whole disk.
+            let is_plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
+            if !is_plain {
+                return wrong(format!(
+                    "'{}' must be the name of a file beside the index",
+                    file.escape_debug()
+                ));
+            }
+            if !folder.join(file).exists() {
+                let its = map.values().filter(|other| *other == file).count();
+                return wrong(format!(
+                    "'{}' is missing, which has {its} of the {} tensors",
+                    file.escape_debug(),
+                    map.len()
+                ));
+            }
+            parts.push(open_part(&folder.join(file))?);
+        }
+        let checkpoint = Self::of(parts)?;
+        for tensor in checkpoint.tensors() {
+            let (name, file) = (tensor.info().name(), &checkpoint.parts[tensor.part].name);
+            match map.get(name) {
+                Some(wanted) if Path::new(file).file_name().is_some_and(|file| file == wanted.as_str()) => {}
+                Some(wanted) => {
+                    return wrong(format!(
+                        "tensor '{}' is in '{file}', not in '{}'",
+                        name.escape_debug(),
+                        wanted.escape_debug()
+                    ));
+                }
+                None => {
+                    return wrong(format!(
+                        "tensor '{}' of '{file}' is not in the index",
+                        name.escape_debug()
+                    ));
+                }
+            }
+        }
+        let mut names: Vec<_> = map.keys().collect();
+        names.sort();
+        match names.into_iter().find(|name| checkpoint.tensor(name).is_none()) {
+            Some(name) => {
+                wrong(format!("tensor '{}' is not in '{}'", name.escape_debug(), map[name].escape_debug()))
+            }
+            None => Ok(checkpoint),
+        }
+    }
+
+    /// A model of these files: each with its name for messages, and its length in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Safetensors`], naming the file, where a rule of the format is broken, or two have a tensor
+    /// of the same name.
+    pub fn of(files: impl IntoIterator<Item = (String, Box<dyn ReadAt>, u64)>) -> Result<Self> {
+        let mut parts: Vec<Part> = Vec::new();
+        for (name, source, len) in files {
+            let header = SafeTensors::read(&*source, len).map_err(|error| named(&name, error))?;
+            parts.push(Part { name, source, header });
+        }
+        let mut found: HashMap<&str, usize> = HashMap::new();
+        for (index, part) in parts.iter().enumerate() {
+            for tensor in part.header.tensors() {
+                if let Some(first) = found.insert(tensor.name(), index) {
+                    let message = format!(
+                        "tensor '{}' is in '{}' too",
+                        tensor.name().escape_debug(),
+                        parts[first].name
+                    );
+                    return Err(Error::Safetensors { file: Some(part.name.clone()), offset: None, message });
+                }
+            }
+        }
+        drop(found);
+        Ok(Checkpoint { folder: None, parts })
+    }
+
+    /// The folder that it was opened in, with the files that describe the model.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// The tensors: file by file, in the order of their data.
+    pub fn tensors(&self) -> impl Iterator<Item = CheckpointTensor<'_>> {
+        let parts = self.parts.iter().enumerate();
+        parts.flat_map(|(part, of)| of.header.tensors().map(move |info| CheckpointTensor { info, part, of }))
+    }
+
+    /// The tensor of this name.
+    pub fn tensor(&self, name: &str) -> Option<CheckpointTensor<'_>> {
+        let mut parts = self.parts.iter().enumerate();
+        parts.find_map(|(part, of)| Some(CheckpointTensor { info: of.header.tensor(name)?, part, of }))
+    }
+
+    /// Keys and values of all files' `__metadata__`; the first file's value of a key counts.
+    pub fn metadata(&self) -> BTreeMap<&str, &str> {
+        self.parts.iter().rev().flat_map(|part| part.header.metadata()).collect()
+    }
+
+    /// Files that the tensors are in.
+    pub fn file_count(&self) -> usize {
+        self.parts.len()
+    }
+}
+
+/// A tensor of a [`Checkpoint`].
+#[derive(Debug, Clone, Copy)]
+pub struct CheckpointTensor<'a> {
+    info: SafeTensor<'a>,
+    part: usize,
+    of: &'a Part,
+}
+
+impl<'a> CheckpointTensor<'a> {
+    /// What its file's header says of it.
+    pub fn info(&self) -> SafeTensor<'a> {
+        self.info
+    }
+
+    /// Its values, in its file, as [`Convert`](crate::model::Convert) takes them.
+    ///
+    /// # Errors
+    /// As [`SafeTensor::origin`].
+    pub fn origin(&self) -> Result<Origin<'a>> {
+        self.info.origin(&*self.of.source)
+    }
+}
+
+/// The error, with the file's name where it lacks that.
+pub(super) fn named(name: &str, error: Error) -> Error {
+    match error {
+        Error::Safetensors { file: None, offset, message } => {
+            Error::Safetensors { file: Some(name.to_owned()), offset, message }
+        }
+        Error::Io { action, error } => Error::Io { action: format!("{action} of '{name}'"), error },
+        error => error,
+    }
+}
+
+#[cfg(any(unix, windows))]
+fn open_part(path: &Path) -> Result<(String, Box<dyn ReadAt>, u64)> {
+    let opening = |error| Error::io(format!("open '{}'", path.display()), error);
+    let file = std::fs::File::open(path).map_err(opening)?;
+    let len = file.metadata().map_err(opening)?.len();
+    Ok((path.display().to_string(), Box::new(file), len))
+}
+
+/// The file of a folder that the model begins with.
+#[cfg(any(unix, windows))]
+fn in_folder(folder: &Path) -> Result<PathBuf> {
+    for name in [INDEX, SINGLE] {
+        if folder.join(name).exists() {
+            return Ok(folder.join(name));
+        }
+    }
+    let reading = |error| Error::io(format!("read the folder '{}'", folder.display()), error);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(reading)? {
+        let path = entry.map_err(reading)?.path();
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    match found.as_slice() {
+        [only] => Ok(only.clone()),
+        _ => {
+            let message = format!(
+                "the folder has {} safetensors files, and none is called {SINGLE} or {INDEX}",
+                found.len()
+            );
+            Err(Error::Safetensors { file: Some(folder.display().to_string()), offset: None, message })
+        }
+    }
+}
+
+/// Tensors' names and the files that they are in.
+#[cfg(any(unix, windows))]
+fn read_index(path: &Path) -> Result<HashMap<String, String>> {
+    let name = path.display().to_string();
+    let bytes = crate::model::hf::read_bounded(path, MAX_INDEX_BYTES)?;
+    let wrong = |offset, message| Error::Safetensors { file: Some(name.clone()), offset, message };
+    let pairs = json::parse_weight_map(&bytes).map_err(|error| wrong(Some(error.at), error.message))?;
+    let count = pairs.len();
+    let map: HashMap<_, _> = pairs.into_iter().collect();
+    if map.len() < count {
+        return Err(wrong(None, "a tensor occurs twice in weight_map".to_owned()));
+    }
+    Ok(map)
+}

@@ -1,0 +1,265 @@
+//! [`SafeTensors`]: what the header of a safetensors file says, checked.
+
+use std::fmt;
+
+use super::dtype::Dtype;
+use super::json::{self, Entry};
+use crate::container::ReadAt;
+use crate::error::{Error, Result};
+use crate::model::Origin;
+use crate::{ByteOrder, Limits, Shape};
+
+/// The longest header that the format's own library reads.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// The bytes of the header's length, before it.
+const LENGTH_BYTES: u64 = 8;
+
+/// The header of a safetensors file: its metadata and its tensors, in the order of their data.
+///
+/// A file is a 64-bit length, a header of so many bytes of JSON, and the tensors' data. Reading checks every rule of the
+/// format: names occur once, each tensor has as many bytes as its shape and type take, and together they cover the data
+/// without a gap or an overlap. Memory is bounded by the header's length, which is no more than the file's.
+///
+/// ```
+/// use gguf_codec::safetensors::{Dtype, SafeTensors};
+/// let json = r#"{"w":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]}}"#;
+/// let mut file = (json.len() as u64).to_le_bytes().to_vec();
+/// file.extend(json.as_bytes());
+/// file.extend([0; 12]);
+///
+/// let header = SafeTensors::parse(&file)?;
+/// let tensor = header.tensor("w").unwrap();
+/// assert_eq!((tensor.dtype(), tensor.shape()), (Dtype::F16, &[2, 3][..]));
+/// assert_eq!(tensor.file_offset(), file.len() as u64 - 12);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SafeTensors {
+    metadata: Vec<(String, String)>,
+    entries: Vec<Entry>,
+    /// Indices of `entries` by name.
+    by_name: Vec<u32>,
+    /// Where the data begins in the file.
+    data: u64,
+}
+
+impl SafeTensors {
+    /// Reads the header of a file that is whole in memory.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(file: &[u8]) -> Result<Self> {
+        Self::read(&file, file.len() as u64)
+    }
+
+    /// Reads the header of a file of `file_len` bytes, and nothing else of it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where reading fails, and [`Error::Safetensors`] where a rule of the format is broken.
+    pub fn read(source: &dyn ReadAt, file_len: u64) -> Result<Self> {
+        Self::read_with(source, file_len, &Limits::default())
+    }
+
+    /// As [`read`](Self::read), within these limits: [`max_header_bytes`](Limits::max_header_bytes) and
+    /// [`max_tensors`](Limits::max_tensors) apply, and 100 MB, which is as long as the format lets a header be.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with(source: &dyn ReadAt, file_len: u64, limits: &Limits) -> Result<Self> {
+        let io = |error| Error::io("read the header", error);
+        let wrong = |offset, message| Err(Error::Safetensors { file: None, offset: Some(offset), message });
+        let Some(left) = file_len.checked_sub(LENGTH_BYTES) else {
+            return wrong(
+                0,
+                format!("a file of {file_len} bytes has no room for the 8 of a header's length"),
+            );
+        };
+        let mut length = [0; LENGTH_BYTES as usize];
+        source.fill_at(&mut length, 0).map_err(io)?;
+        let length = u64::from_le_bytes(length);
+        let limit = MAX_HEADER_BYTES.min(limits.max_header_bytes);
+        if length > limit {
+            return wrong(0, format!("the header is {length} bytes long, and may have {limit}"));
+        }
+        if length > left {
+            return wrong(0, format!("the header is {length} bytes long, and {left} follow"));
+        }
+        // No more than 100 MB, which the file has.
+        let mut header = vec![0; length as usize];
+        source.fill_at(&mut header, LENGTH_BYTES).map_err(io)?;
+        if header.first() != Some(&b'{') {
+            return wrong(LENGTH_BYTES, "the header must begin with '{'".to_owned());
+        }
+        match json::parse(&header, limits.max_tensors) {
+            Err(error) => wrong(LENGTH_BYTES + error.at, format!("in the header: {}", error.message)),
+            Ok(parsed) => Self::check(parsed, LENGTH_BYTES + length, left - length),
+        }
+    }
+
+    /// Sorts what was parsed, and holds it against the bytes that are there.
+    fn check(parsed: json::Parsed, data: u64, data_len: u64) -> Result<Self> {
+        let json::Parsed { mut metadata, mut entries } = parsed;
+        metadata.sort();
+        // Of claims beyond the file's end, the end is the nearest byte that there is.
+        let wrong = |at: u64, message: String| Error::Safetensors {
+            file: None,
+            offset: Some(data + at.min(data_len)),
+            message,
+        };
+        if let Some(twice) = metadata.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let message = format!("key '{}' of the metadata occurs twice", twice[0].0.escape_debug());
+            return Err(Error::Safetensors { file: None, offset: Some(LENGTH_BYTES), message });
+        }
+        entries.sort_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
+        let mut by_name: Vec<u32> = (0..entries.len() as u32).collect();
+        by_name.sort_by(|&a, &b| entries[a as usize].name.cmp(&entries[b as usize].name));
+        if let Some(twice) =
+            by_name.windows(2).find(|pair| entries[pair[0] as usize].name == entries[pair[1] as usize].name)
+        {
+            let message = format!("tensor '{}' occurs twice", entries[twice[0] as usize].name.escape_debug());
+            return Err(Error::Safetensors { file: None, offset: Some(LENGTH_BYTES), message });
+        }
+        let mut end = 0;
+        for (index, entry) in entries.iter().enumerate() {
+            let Entry { name, dtype, shape, start, end: entry_end } = entry;
+            let shown = name.escape_debug();
+            let Some(bytes) = byte_len(*dtype, shape) else {
+                let message = format!(
+                    "tensor '{shown}': {dtype} of shape {} is no whole number of bytes that 64 bits count",
+                    Extents(shape)
+                );
+                return Err(wrong(*start, message));
+            };
+            if entry_end.checked_sub(*start) != Some(bytes) {
+                let message = format!(
+                    "tensor '{shown}': {dtype} of shape {} takes {bytes} bytes, and its data_offsets are {start} and {entry_end}",
+                    Extents(shape)
+                );
+                return Err(wrong(*start, message));
+            }
+            if *start != end {
+                let before = match index.checked_sub(1) {
+                    Some(before) => format!("where tensor '{}' ends", entries[before].name.escape_debug()),
+                    None => "where the data begins".to_owned(),
+                };
+                let message = format!(
+                    "tensor '{shown}' begins at byte {start} of the data, and must at {end}, {before}: no gap and no overlap is allowed"
+                );
+                return Err(wrong(*start, message));
+            }
+            end = *entry_end;
+        }
+        if end != data_len {
+            let message = format!(
+                "the tensors end at byte {end} of the data, and the file holds {data_len} bytes of it"
+            );
+            return Err(wrong(end, message));
+        }
+        Ok(SafeTensors { metadata, entries, by_name, data })
+    }
+
+    /// The keys and values of `__metadata__`, by key.
+    pub fn metadata(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The tensors, in the order of their data.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = SafeTensor<'_>> {
+        self.entries.iter().map(|entry| SafeTensor { entry, data: self.data })
+    }
+
+    /// The tensor of this name.
+    pub fn tensor(&self, name: &str) -> Option<SafeTensor<'_>> {
+        let at = self
+            .by_name
+            .binary_search_by(|&index| self.entries[index as usize].name.as_str().cmp(name))
+            .ok()?;
+        Some(SafeTensor { entry: &self.entries[self.by_name[at] as usize], data: self.data })
+    }
+}
+
+/// What the header says of a tensor.
+#[derive(Debug, Clone, Copy)]
+pub struct SafeTensor<'a> {
+    entry: &'a Entry,
+    data: u64,
+}
+
+impl<'a> SafeTensor<'a> {
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        &self.entry.name
+    }
+
+    /// How its values are stored.
+    pub fn dtype(&self) -> Dtype {
+        self.entry.dtype
+    }
+
+    /// Its extents as PyTorch gives them: outermost first, the other way round than [`Shape::dims`].
+    pub fn shape(&self) -> &'a [u64] {
+        &self.entry.shape
+    }
+
+    /// Where its data begins in the file.
+    pub fn file_offset(&self) -> u64 {
+        self.data + self.entry.start
+    }
+
+    /// Bytes of its data.
+    pub fn byte_len(&self) -> u64 {
+        self.entry.end - self.entry.start
+    }
+
+    /// Its values as [`Convert`](crate::model::Convert) takes them, from the file that the header was read from.
+    ///
+    /// # Errors
+    /// [`Error::Write`], naming the tensor, where GGUF has no such type or shape.
+    pub fn origin<'s>(&self, source: &'s dyn ReadAt) -> Result<Origin<'s>> {
+        let wrong = |problem: String| Error::Write {
+            message: format!("tensor '{}' {problem}", self.name().escape_debug()),
+        };
+        let dtype = self.dtype();
+        let Some(ty) = dtype.ggml_type() else {
+            let known: Vec<_> = Dtype::ALL
+                .iter()
+                .filter(|dtype| dtype.ggml_type().is_some())
+                .map(|dtype| dtype.name())
+                .collect();
+            return Err(wrong(format!("is {dtype}, which GGUF does not have; it has {}", known.join(", "))));
+        };
+        let extents: Vec<u64> = self.shape().iter().rev().copied().take(Shape::MAX_DIMS + 1).collect();
+        let Some(shape) = Shape::new(&extents) else {
+            return Err(wrong(format!(
+                "has the shape {}, and GGUF has {} dimensions at most, and less than 2^63 elements",
+                Extents(self.shape()),
+                Shape::MAX_DIMS
+            )));
+        };
+        Origin::new(source, self.file_offset(), ty, shape, ByteOrder::Little)
+    }
+}
+
+/// Bytes of so many values, or `None` where that is no whole number, or beyond 64 bits.
+pub(super) fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
+    // Zero first: beside it, no extent is too large.
+    let elements = if shape.contains(&0) {
+        0
+    } else {
+        shape.iter().try_fold(1u64, |product, &extent| product.checked_mul(extent))?
+    };
+    let bits = u128::from(elements) * u128::from(dtype.bits());
+    if bits.is_multiple_of(8) { u64::try_from(bits / 8).ok() } else { None }
+}
+
+/// A shape for messages, cut where it is long.
+pub(super) struct Extents<'a>(pub(super) &'a [u64]);
+
+impl fmt::Display for Extents<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 8;
+        let shown: Vec<_> = self.0.iter().take(MOST).map(u64::to_string).collect();
+        let more = if self.0.len() > MOST { format!(", … {} in all", self.0.len()) } else { String::new() };
+        write!(f, "[{}{more}]", shown.join(", "))
+    }
+}

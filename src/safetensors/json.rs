@@ -1,0 +1,254 @@
+//! The header's JSON, read entry by entry: what it holds in memory is bounded by its own length.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::dtype::Dtype;
+
+/// A tensor as the header describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    /// Outermost first, as the file has them.
+    pub(super) shape: Vec<u64>,
+    /// Its bytes, counted from the first of all data.
+    pub(super) start: u64,
+    pub(super) end: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    pub(super) metadata: Vec<(String, String)>,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// What is wrong with JSON, and at which of its bytes.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) at: u64,
+    pub(super) message: String,
+}
+
+/// The key that holds no tensor.
+pub(super) const METADATA: &str = "__metadata__";
+
+pub(super) fn parse(json: &[u8], max_tensors: u64) -> Result<Parsed, Wrong> {
+    let mut from = serde_json::Deserializer::from_slice(json);
+    Root { max_tensors }
+        .deserialize(&mut from)
+        .and_then(|parsed| from.end().map(|()| parsed))
+        .map_err(|error| wrong(json, &error))
+}
+
+/// Turns the line and column of an error into a byte, and cuts what it quotes of the file.
+pub(super) fn wrong(json: &[u8], error: &serde_json::Error) -> Wrong {
+    const MOST: usize = 300;
+    let lines = json.split_inclusive(|&byte| byte == b'\n');
+    let before: usize = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+    let text = error.to_string();
+    let mut message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
+    if message.len() > MOST {
+        let end = (0..=MOST).rev().find(|&end| message.is_char_boundary(end)).unwrap_or(0);
+        message.truncate(end);
+        message.push('…');
+    }
+    Wrong { at: (before + error.column().saturating_sub(1)) as u64, message }
+}
+
+struct Root {
+    max_tensors: u64,
+}
+
+impl<'de> DeserializeSeed<'de> for Root {
+    type Value = Parsed;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Parsed, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Root {
+    type Value = Parsed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with an entry for each tensor")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parsed, A::Error> {
+        let mut parsed = Parsed::default();
+        let mut has_metadata = false;
+        while let Some(name) = map.next_key::<String>()? {
+            if name != METADATA {
+                if parsed.entries.len() as u64 == self.max_tensors {
+                    return Err(A::Error::custom(format_args!(
+                        "there are more than {} tensors",
+                        self.max_tensors
+                    )));
+                }
+                parsed.entries.push(map.next_value_seed(EntryOf(name))?);
+            } else if std::mem::replace(&mut has_metadata, true) {
+                return Err(A::Error::custom("__metadata__ occurs twice"));
+            } else {
+                parsed.metadata = map.next_value_seed(Texts(METADATA))?;
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// An object of strings, and what it is called.
+struct Texts(&'static str);
+
+impl<'de> DeserializeSeed<'de> for Texts {
+    type Value = Vec<(String, String)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Vec<(String, String)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to be an object of strings", self.0)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(entry) = map.next_entry::<String, String>()? {
+            texts.push(entry);
+        }
+        Ok(texts)
+    }
+}
+
+/// The object that describes the tensor of this name.
+struct EntryOf(String);
+
+impl<'de> DeserializeSeed<'de> for EntryOf {
+    type Value = Entry;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Entry, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EntryOf {
+    type Value = Entry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tensor '{}' to be an object with dtype, shape and data_offsets", self.0.escape_debug())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+        let shown = self.0.escape_debug();
+        let (mut dtype, mut shape, mut offsets) = (None, None, None);
+        let twice = |field: &str| A::Error::custom(format_args!("tensor '{shown}' has {field} twice"));
+        while let Some(field) = map.next_key::<String>()? {
+            match field.as_str() {
+                "dtype" if dtype.is_some() => return Err(twice("dtype")),
+                "shape" if shape.is_some() => return Err(twice("shape")),
+                "data_offsets" if offsets.is_some() => return Err(twice("data_offsets")),
+                "dtype" => {
+                    let name = map.next_value::<String>()?;
+                    dtype = Some(Dtype::from_name(&name).ok_or_else(|| {
+                        let known: Vec<_> = Dtype::ALL.iter().map(|dtype| dtype.name()).collect();
+                        A::Error::custom(format_args!(
+                            "tensor '{shown}' has the unknown dtype '{}'; known are {}",
+                            name.chars().take(40).collect::<String>().escape_debug(),
+                            known.join(", ")
+                        ))
+                    })?);
+                }
+                "shape" => shape = Some(map.next_value_seed(Numbers)?),
+                "data_offsets" => offsets = Some(map.next_value::<(u64, u64)>()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let missing = |field: &str| A::Error::custom(format_args!("tensor '{shown}' has no {field}"));
+        let (start, end) = offsets.ok_or_else(|| missing("data_offsets"))?;
+        Ok(Entry {
+            dtype: dtype.ok_or_else(|| missing("dtype"))?,
+            shape: shape.ok_or_else(|| missing("shape"))?,
+            start,
+            end,
+            name: self.0,
+        })
+    }
+}
+
+/// A shape, kept in no more memory than it needs.
+struct Numbers;
+
+impl<'de> DeserializeSeed<'de> for Numbers {
+    type Value = Vec<u64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Vec<u64>, D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Numbers {
+    type Value = Vec<u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a shape to be an array of counts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u64>, A::Error> {
+        let mut numbers = Vec::new();
+        while let Some(number) = seq.next_element()? {
+            numbers.push(number);
+        }
+        numbers.shrink_to_fit();
+        Ok(numbers)
+    }
+}
+
+/// The pairs of an index's `weight_map`: tensors and their files.
+#[cfg(any(unix, windows))]
+pub(super) fn parse_weight_map(json: &[u8]) -> Result<Vec<(String, String)>, Wrong> {
+    let mut from = serde_json::Deserializer::from_slice(json);
+    WeightMap
+        .deserialize(&mut from)
+        .and_then(|map| from.end().map(|()| map))
+        .map_err(|error| wrong(json, &error))
+}
+
+#[cfg(any(unix, windows))]
+struct WeightMap;
+
+#[cfg(any(unix, windows))]
+impl<'de> DeserializeSeed<'de> for WeightMap {
+    type Value = Vec<(String, String)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+#[cfg(any(unix, windows))]
+impl<'de> Visitor<'de> for WeightMap {
+    type Value = Vec<(String, String)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a weight_map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = None;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "weight_map" {
+                pairs = Some(map.next_value_seed(Texts("weight_map"))?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        pairs.ok_or_else(|| A::Error::custom("the index has no weight_map"))
+    }
+}

@@ -1,0 +1,306 @@
+//! [`Writer`]: declare, write the header, stream the data, finish.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::io::Write;
+use std::path::Path;
+
+use super::dtype::Dtype;
+use super::index::{Extents, byte_len};
+use super::json::METADATA;
+use crate::container::{AtomicFile, Sink};
+use crate::error::{Error, Result};
+use crate::{GgmlType, Shape};
+
+/// Data begins at a multiple of this, so that whoever maps the file finds values aligned.
+const ALIGNMENT: usize = 8;
+
+/// The first stage of writing a safetensors file: metadata and the tensors to come.
+///
+/// ```
+/// use gguf_codec::safetensors::{Dtype, SafeTensors, Writer};
+/// let mut writer = Writer::new(Vec::new());
+/// writer.metadata("format", "pt").tensor("w", &[2, 3], Dtype::F32)?;
+/// let mut data = writer.write_header()?;
+/// data.write_tensor("w", &[0; 24])?;
+/// let file: Vec<u8> = data.finish()?;
+/// assert_eq!(SafeTensors::parse(&file)?.tensor("w").unwrap().byte_len(), 24);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[must_use = "nothing is written before `write_header`"]
+#[derive(Debug)]
+pub struct Writer<S> {
+    sink: S,
+    metadata: BTreeMap<String, String>,
+    tensors: Vec<Declared>,
+    names: HashSet<String>,
+}
+
+#[derive(Debug)]
+struct Declared {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<u64>,
+    bytes: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes to `stream`, from where it stands.
+    pub fn new(stream: W) -> Self {
+        Writer::of(stream)
+    }
+}
+
+impl Writer<AtomicFile> {
+    /// Writes a file that appears at `path` when [`DataWriter::finish`] succeeds, as
+    /// [`gguf_codec::Writer::create`](crate::Writer::create) does.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Writer::of(AtomicFile::create(path.as_ref())?))
+    }
+}
+
+impl<S: Sink> Writer<S> {
+    fn of(sink: S) -> Self {
+        Writer { sink, metadata: BTreeMap::new(), tensors: Vec::new(), names: HashSet::new() }
+    }
+
+    /// Adds a key of `__metadata__`. One that is there already gets the new value.
+    pub fn metadata(&mut self, key: &str, value: &str) -> &mut Self {
+        self.metadata.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Declares the next tensor: its extents outermost first, as PyTorch gives them.
+    ///
+    /// Some readers want every value at a multiple of its size, which holds where tensors of larger types come first.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where the name was declared before, or the bytes are beyond what can be counted.
+    pub fn tensor(&mut self, name: &str, shape: &[u64], dtype: Dtype) -> Result<&mut Self> {
+        let shown = name.escape_debug();
+        if name == METADATA {
+            return Err(wrong(format!("no tensor can be called '{METADATA}'")));
+        }
+        let Some(bytes) = byte_len(dtype, shape) else {
+            return Err(wrong(format!(
+                "tensor '{shown}': {dtype} of shape {} is no whole number of bytes that 64 bits count",
+                Extents(shape)
+            )));
+        };
+        if !self.names.insert(name.to_owned()) {
+            return Err(wrong(format!("tensor '{shown}' is declared twice; names must differ")));
+        }
+        self.tensors.push(Declared { name: name.to_owned(), dtype, shape: shape.to_vec(), bytes });
+        Ok(self)
+    }
+
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Write`] where the data is longer than can be counted.
+    pub fn write_header(self) -> Result<DataWriter<S>> {
+        let Writer { mut sink, metadata, tensors, .. } = self;
+        let mut json = b"{".to_vec();
+        if !metadata.is_empty() {
+            json.extend(quoted(METADATA));
+            json.extend(b":{");
+            for (index, (key, value)) in metadata.iter().enumerate() {
+                json.extend(if index > 0 { &b","[..] } else { b"" });
+                json.extend(quoted(key));
+                json.push(b':');
+                json.extend(quoted(value));
+            }
+            json.push(b'}');
+        }
+        let mut start = 0u64;
+        for Declared { name, dtype, shape, bytes } in &tensors {
+            let end = start.checked_add(*bytes).ok_or_else(|| {
+                wrong(format!(
+                    "with tensor '{}' the file is longer than 64 bits can count",
+                    name.escape_debug()
+                ))
+            })?;
+            if json.len() > 1 {
+                json.push(b',');
+            }
+            json.extend(quoted(name));
+            let extents: Vec<_> = shape.iter().map(u64::to_string).collect();
+            json.extend(
+                format!(
+                    r#":{{"dtype":"{dtype}","shape":[{}],"data_offsets":[{start},{end}]}}"#,
+                    extents.join(",")
+                )
+                .into_bytes(),
+            );
+            start = end;
+        }
+        json.push(b'}');
+        json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
+        put(&mut sink, &(json.len() as u64).to_le_bytes())?;
+        put(&mut sink, &json)?;
+        Ok(DataWriter { sink, tensors, next: 0, written: 0, begun: false, broken: false })
+    }
+}
+
+/// The second stage: takes the tensors' data, in the order in which they were declared.
+#[must_use = "the file is not whole before `finish`"]
+pub struct DataWriter<S: Sink> {
+    sink: S,
+    tensors: Vec<Declared>,
+    next: usize,
+    /// Bytes of the next tensor that are written.
+    written: u64,
+    begun: bool,
+    /// Whether an error left part of the data in the file.
+    broken: bool,
+}
+
+impl<S: Sink> DataWriter<S> {
+    /// Writes the next tensor: little-endian values, row after row.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin), [`TensorWriter::write_bytes`] and [`TensorWriter::finish`].
+    pub fn write_tensor(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut tensor = self.begin(name)?;
+        tensor.write_bytes(bytes)?;
+        tensor.finish()
+    }
+
+    /// Begins the next tensor, for writing it in pieces.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where `name` is not the next tensor.
+    pub fn begin(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
+        self.expect_name(0, name)?;
+        self.begun = true;
+        Ok(TensorWriter { file: self })
+    }
+
+    /// Ends the file: flushes a stream and gives it back, or syncs a file and moves it to its place.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where a tensor is not written, and [`Error::Io`].
+    pub fn finish(self) -> Result<S::Output> {
+        self.check_between()?;
+        match self.tensors.get(self.next) {
+            Some(missing) => Err(wrong(format!(
+                "tensor '{}' was declared and is not written",
+                missing.name.escape_debug()
+            ))),
+            None => self.sink.complete(),
+        }
+    }
+
+    /// Refuses where the tensor that comes after `ahead` others is not this one.
+    pub(crate) fn expect(&self, ahead: usize, name: &str, shape: Shape, ty: GgmlType) -> Result<()> {
+        let declared = self.expect_name(ahead, name)?;
+        if declared.dtype.ggml_type() == Some(ty) && declared.shape.iter().rev().eq(shape.dims()) {
+            return Ok(());
+        }
+        Err(wrong(format!(
+            "tensor '{}' is {ty} of shape {}, and was declared as {} of shape {}",
+            name.escape_debug(),
+            Extents(&shape.dims().iter().rev().copied().collect::<Vec<_>>()),
+            declared.dtype,
+            Extents(&declared.shape)
+        )))
+    }
+
+    fn check_between(&self) -> Result<()> {
+        if self.broken || self.begun {
+            return Err(wrong("the file is given up: a tensor was not written to its end".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn expect_name(&self, ahead: usize, name: &str) -> Result<&Declared> {
+        self.check_between()?;
+        match self.tensors.get(self.next.saturating_add(ahead)) {
+            Some(next) if next.name == name => Ok(next),
+            Some(next) => Err(wrong(format!(
+                "tensor '{}' cannot be written here: '{}' comes next",
+                name.escape_debug(),
+                next.name.escape_debug()
+            ))),
+            None => Err(wrong(format!("tensor '{}' cannot be written: all are", name.escape_debug()))),
+        }
+    }
+}
+
+impl<S: Sink> fmt::Debug for DataWriter<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataWriter").field("next", &self.tensors.get(self.next)).finish_non_exhaustive()
+    }
+}
+
+/// One tensor, written in pieces that follow each other. Every error gives the file up, and so does a drop before
+/// [`finish`](Self::finish).
+#[must_use = "the tensor is not whole before `finish`"]
+pub struct TensorWriter<'a, S: Sink> {
+    file: &'a mut DataWriter<S>,
+}
+
+impl<S: Sink> TensorWriter<'_, S> {
+    /// Writes little-endian values. Pieces may be cut anywhere.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where there are more bytes than remain, and [`Error::Io`].
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        let Declared { name, bytes: whole, .. } = &self.file.tensors[self.file.next];
+        let remaining = whole - self.file.written;
+        if bytes.len() as u64 > remaining {
+            self.file.broken = true;
+            return Err(wrong(format!(
+                "tensor '{}' was given {} more bytes, and {remaining} of its {whole} remain",
+                name.escape_debug(),
+                bytes.len()
+            )));
+        }
+        if let Err(error) = put(&mut self.file.sink, bytes) {
+            self.file.broken = true;
+            return Err(error);
+        }
+        self.file.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Ends the tensor.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where bytes are missing.
+    pub fn finish(self) -> Result<()> {
+        let Declared { name, bytes, .. } = &self.file.tensors[self.file.next];
+        if self.file.broken || self.file.written < *bytes {
+            let (name, written) = (name.escape_debug(), self.file.written);
+            return Err(wrong(format!(
+                "tensor '{name}' ends too early: {written} of its {bytes} bytes are there"
+            )));
+        }
+        self.file.next += 1;
+        self.file.written = 0;
+        self.file.begun = false;
+        Ok(())
+    }
+}
+
+impl<S: Sink> fmt::Debug for TensorWriter<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TensorWriter").field("written", &self.file.written).finish_non_exhaustive()
+    }
+}
+
+fn put(sink: &mut impl Sink, bytes: &[u8]) -> Result<()> {
+    sink.put(bytes).map_err(|error| Error::io(sink.action(), error))
+}
+
+fn quoted(text: &str) -> Vec<u8> {
+    // Text always is JSON.
+    serde_json::to_vec(text).unwrap_or_default()
+}
+
+fn wrong(message: String) -> Error {
+    Error::Write { message }
+}

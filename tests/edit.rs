@@ -1,0 +1,345 @@
+//! The promises of `model::Edit`: keys and names change, data does not; what is done can be undone to the byte; and
+//! editing in place gives the file that editing into another gives.
+
+// WebAssembly has no temporary folder.
+#![cfg(not(target_family = "wasm"))]
+
+mod common;
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use common::raw::{FORMATS, Raw, U32, everything};
+use gguf_codec::model::{Edit, Edited, recover};
+use gguf_codec::{Array, ByteOrder, Error, GgmlType, Gguf, Result, Value, Writer};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use tempfile::TempDir;
+
+fn go_on(_: u64) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// A file in a folder of its own.
+struct File {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn new(bytes: &[u8]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("model.gguf");
+        fs::write(&path, bytes).unwrap();
+        File { folder, path }
+    }
+
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("out.gguf")
+    }
+
+    /// The bytes that an edit makes of it, in another file.
+    fn edited(&self, edit: &Edit) -> Result<Vec<u8>> {
+        let out = self.out();
+        edit.write(&self.path, &out, go_on)?;
+        let bytes = fs::read(&out).unwrap();
+        fs::remove_file(&out).unwrap();
+        Ok(bytes)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        fs::read(&self.path).unwrap()
+    }
+
+    fn is_alone(&self) -> bool {
+        fs::read_dir(self.folder.path()).unwrap().count() == 1
+    }
+}
+
+/// Each tensor's type, shape and bytes.
+fn tensors(file: &[u8]) -> Vec<(String, GgmlType, Vec<u64>, Vec<u8>)> {
+    let model = Gguf::parse(file).unwrap();
+    let parts = model.tensors().map(|info| {
+        let tensor = info.tensor().unwrap();
+        (info.name().to_owned(), info.ggml_type(), info.shape().dims().to_vec(), tensor.bytes().to_vec())
+    });
+    parts.collect()
+}
+
+fn pairs(file: &[u8]) -> Vec<(String, Value)> {
+    let model = Gguf::parse(file).unwrap();
+    model.metadata().iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<u8>().prop_map(Value::U8),
+        any::<i64>().prop_map(Value::I64),
+        (-1e30..1e30f32).prop_map(Value::F32),
+        any::<bool>().prop_map(Value::Bool),
+        "[a-zé]{0,40}".prop_map(Value::from),
+        vec(any::<u16>(), 0..20).prop_map(Value::from),
+        vec(vec(any::<u8>(), 0..9), 0..9).prop_map(|strings| Value::Array(Array::String(strings))),
+    ]
+}
+
+fn model(
+    metadata: &[Value],
+    lengths: &[u64],
+    alignment: Option<u32>,
+    order: ByteOrder,
+    final_padding: bool,
+) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    writer.byte_order(order).final_padding(final_padding);
+    if let Some(alignment) = alignment {
+        writer.alignment(1 << alignment).unwrap();
+    }
+    for (i, value) in metadata.iter().enumerate() {
+        writer.metadata(&format!("key.{i}"), value.clone()).unwrap();
+    }
+    for (i, len) in lengths.iter().enumerate() {
+        writer.tensor(&format!("blk.{i}"), &[*len, 2], GgmlType::F16).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for (i, len) in lengths.iter().enumerate() {
+        // Never zero, so that padding and data cannot be taken for each other.
+        data.write_tensor(&format!("blk.{i}"), &vec![i as u8 + 1; *len as usize * 4]).unwrap();
+    }
+    data.finish().unwrap()
+}
+
+proptest! {
+    #![proptest_config(common::property(128))]
+
+    #[test]
+    fn an_edit_and_its_reverse_give_the_same_bytes(
+        metadata in vec(value(), 1..8),
+        lengths in vec(0..40u64, 0..6),
+        alignment in prop::option::of(0..8u32),
+        big in any::<bool>(),
+        final_padding in any::<bool>(),
+        picked in any::<Index>(),
+        new in value(),
+        renamed in any::<Index>(),
+        tensor in any::<Index>(),
+        in_place in any::<bool>(),
+    ) {
+        let order = if big { ByteOrder::Big } else { ByteOrder::Little };
+        let original = model(&metadata, &lengths, alignment, order, final_padding);
+        let file = File::new(&original);
+        let (picked, renamed) = (picked.index(metadata.len()), renamed.index(metadata.len()));
+        let (mut edit, mut reverse) = (Edit::new(), Edit::new());
+        // A key that is set is called what it is called afterwards.
+        let name = if renamed == picked { "renamed".to_owned() } else { format!("key.{picked}") };
+        edit.set(name, new.clone()).rename_key(format!("key.{renamed}"), "renamed").set("added", 1u32);
+        reverse.set(format!("key.{picked}"), metadata[picked].clone()).rename_key("renamed", format!("key.{renamed}"));
+        reverse.remove("added");
+        if !lengths.is_empty() {
+            let tensor = tensor.index(lengths.len());
+            edit.rename_tensor(format!("blk.{tensor}"), "another name");
+            reverse.rename_tensor("another name", format!("blk.{tensor}"));
+        }
+
+        let edited = file.edited(&edit).unwrap();
+        if in_place {
+            edit.in_place(&file.path, go_on).unwrap();
+            prop_assert!(file.bytes() == edited);
+        } else {
+            fs::write(&file.path, &edited).unwrap();
+        }
+        let mut expected = metadata.clone();
+        expected[picked] = new;
+        let skipped = usize::from(alignment.is_some());
+        let found = pairs(&edited);
+        prop_assert_eq!(found[skipped..][..expected.len()].iter().map(|(_, value)| value.clone()).collect::<Vec<_>>(), expected);
+        prop_assert_eq!(&found[skipped + renamed].0, "renamed");
+        let data = |file: &[u8]| tensors(file).into_iter().map(|(_, ty, dims, bytes)| (ty, dims, bytes)).collect::<Vec<_>>();
+        prop_assert!(data(&edited) == data(&original));
+
+        prop_assert!(file.edited(&reverse).unwrap() == original);
+        if in_place {
+            reverse.in_place(&file.path, go_on).unwrap();
+            prop_assert!(file.bytes() == original);
+        }
+        prop_assert!(file.is_alone());
+    }
+}
+
+#[test]
+fn every_version_and_byte_order_keeps_its_data() {
+    for format in FORMATS {
+        let original = everything(format).bytes;
+        let file = File::new(&original);
+        // Nothing is a change only where the version cannot be written.
+        if format.0 > 1 {
+            assert!(file.edited(&Edit::new()).unwrap() == original);
+            assert_eq!(Edit::new().in_place(&file.path, go_on).unwrap(), Edited::Patched { changed: 0 });
+        }
+        let mut edit = Edit::new();
+        edit.set("general.alignment", 128u32)
+            .set("i8", Value::I8(-1))
+            .remove("nested")
+            .rename_key("u8", "byte");
+        let edited = file.edited(&edit).unwrap();
+        let model = Gguf::parse(&edited).unwrap();
+        assert_eq!(
+            (model.alignment(), model.byte_order()),
+            (128, Gguf::parse(&original).unwrap().byte_order())
+        );
+        assert_eq!(model.version(), if format.0 == 1 { 3 } else { format.0 });
+        assert!(model.tensors().all(|tensor| tensor.file_offset() % 128 == 0));
+        assert!(tensors(&edited) == tensors(&original), "{format:?}");
+        let mut expected = pairs(&original);
+        expected.retain(|(key, _)| key != "nested");
+        (expected[0].0, expected[1].1) = ("byte".into(), Value::I8(-1));
+        expected.push(("general.alignment".into(), Value::U32(128)));
+        assert_eq!(pairs(&edited), expected);
+        let done = edit.in_place(&file.path, go_on).unwrap();
+        assert_eq!(done, Edited::Written { len: edited.len() as u64 });
+        assert!(file.bytes() == edited && file.is_alone());
+    }
+}
+
+#[test]
+fn in_place_only_the_bytes_that_differ_change_where_the_data_can_stay() {
+    let values = [Value::from("name"), Value::U32(7), Value::from("x".repeat(40).as_str())];
+    let mut original = model(&values, &[5, 6], None, ByteOrder::Little, true);
+    original.extend(b"what others keep behind the data");
+    let header_len = Gguf::parse(&original).unwrap().header_len();
+    let data_offset = Gguf::parse(&original).unwrap().data_offset();
+    let room = data_offset - header_len;
+    let patched = |edit: &Edit| {
+        let file = File::new(&original);
+        let done = edit.in_place(&file.path, go_on).unwrap();
+        let bytes = file.bytes();
+        if let Edited::Patched { changed } = done {
+            assert_eq!(bytes.len(), original.len());
+            assert_eq!(bytes.iter().zip(&original).filter(|(a, b)| a != b).count() as u64, changed);
+            assert!(bytes[data_offset as usize..] == original[data_offset as usize..]);
+        }
+        assert!(tensors(&bytes).iter().map(|its| &its.3).eq(tensors(&original).iter().map(|its| &its.3)));
+        assert!(file.is_alone());
+        done
+    };
+    let mut same_len = Edit::new();
+    same_len.set("key.1", 8u32);
+    assert_eq!(patched(&same_len), Edited::Patched { changed: 1 });
+    let mut shorter = Edit::new();
+    shorter.set("key.0", "nam");
+    assert_eq!(matches!(patched(&shorter), Edited::Patched { .. }), room < 31);
+    let mut longer = Edit::new();
+    longer.set("key.0", "name".to_owned() + &"!".repeat(room as usize));
+    assert!(matches!(patched(&longer), Edited::Patched { .. }));
+    longer = Edit::new();
+    longer.set("key.0", "name".to_owned() + &"!".repeat(room as usize + 1));
+    assert!(matches!(patched(&longer), Edited::Written { .. }));
+}
+
+type Change = fn(&mut Edit) -> &mut Edit;
+
+#[test]
+fn contradictions_and_what_is_not_there_are_refused_and_nothing_changes() {
+    let original = model(&[Value::U8(1), Value::U8(2)], &[1, 1], None, ByteOrder::Little, true);
+    let file = File::new(&original);
+    let refused = |change: Change| {
+        let mut edit = Edit::new();
+        change(&mut edit);
+        fs::write(file.out(), b"what was there").unwrap();
+        let message = edit.write(&file.path, file.out(), go_on).unwrap_err().to_string();
+        assert_eq!(fs::read(file.out()).unwrap(), b"what was there", "{message}");
+        fs::remove_file(file.out()).unwrap();
+        assert_eq!(edit.in_place(&file.path, go_on).unwrap_err().to_string(), message);
+        assert!(file.bytes() == original && file.is_alone(), "{message}");
+        message
+    };
+    let cases: [(Change, &str); 13] = [
+        (|edit| edit.remove("no"), "the metadata has no key 'no'"),
+        (|edit| edit.rename_key("no", "yes"), "the metadata has no key 'no'"),
+        (|edit| edit.rename_tensor("no", "yes"), "there is no tensor 'no'"),
+        (|edit| edit.rename_key("key.0", "key.1"), "key 'key.0' cannot become 'key.1', which is another"),
+        (|edit| edit.rename_tensor("blk.0", "blk.1"), "tensor 'blk.0' cannot become 'blk.1', which is"),
+        (|edit| edit.rename_key("key.0", "n").rename_key("key.1", "n"), "key 'key.1' cannot become 'n'"),
+        (|edit| edit.rename_key("key.0", "a").rename_key("key.0", "b"), "is to be renamed twice"),
+        (|edit| edit.rename_key("key.0", "a").remove("key.0"), "is to be renamed and to be removed"),
+        (|edit| edit.set("key.0", 1u8).remove("key.0"), "is to be set and to be removed"),
+        (|edit| edit.set("k", 1u8).set("k", 2u8), "key 'k' is to be set twice"),
+        (|edit| edit.set("", 1u8), "key is empty"),
+        (|edit| edit.set("general.alignment", 48u32), "must be a u32 that is a power of two"),
+        (|edit| edit.rename_tensor("blk.0", "n".repeat(65)), "has a name of 65 bytes"),
+    ];
+    for (change, message) in cases {
+        let found = refused(change);
+        assert!(found.contains(message), "{found}, not {message}");
+    }
+}
+
+#[test]
+fn names_can_be_exchanged_and_taken_over() {
+    let original = model(&[Value::U8(1), Value::U8(2), Value::U8(3)], &[1, 2], None, ByteOrder::Little, true);
+    let mut edit = Edit::new();
+    edit.rename_key("key.0", "key.1").rename_key("key.1", "key.0").rename_tensor("blk.0", "blk.1");
+    edit.rename_tensor("blk.1", "blk.0").remove("key.2").set("key.0", 9u8);
+    let edited = File::new(&original).edited(&edit).unwrap();
+    assert_eq!(pairs(&edited), [("key.1".into(), Value::U8(1)), ("key.0".into(), Value::U8(9))]);
+    let names: Vec<_> = tensors(&edited).into_iter().map(|(name, _, dims, _)| (name, dims[0])).collect();
+    assert_eq!(names, [("blk.1".into(), 1), ("blk.0".into(), 2)]);
+    let mut edit = Edit::new();
+    edit.remove("key.1").rename_key("key.0", "key.1");
+    let edited = File::new(&original).edited(&edit).unwrap();
+    assert_eq!(pairs(&edited), [("key.1".into(), Value::U8(1)), ("key.2".into(), Value::U8(3))]);
+}
+
+#[test]
+fn a_file_that_is_cut_short_is_named_as_such() {
+    let raw = Raw::new((3, false), 1, 1).key("k", U32).u32(1).tensor("t", &[64], 0, 0).pad(32).zeros(100);
+    let file = File::new(&raw.bytes);
+    let mut edit = Edit::new();
+    edit.set("k", 2u32);
+    for error in [edit.in_place(&file.path, go_on), edit.write(&file.path, file.out(), go_on)] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("tensor 0 't': the tensor's data ends at byte"), "{error}");
+    }
+    assert!(file.bytes() == raw.bytes && file.is_alone());
+}
+
+#[test]
+fn it_stops_when_it_is_told_to() {
+    let original = model(&[Value::U8(1)], &[4000], None, ByteOrder::Little, true);
+    let file = File::new(&original);
+    let mut edit = Edit::new();
+    edit.set("added", "x".repeat(100));
+    for result in [
+        edit.write(&file.path, file.out(), |_| ControlFlow::Break(())),
+        edit.in_place(&file.path, |_| ControlFlow::Break(())),
+    ] {
+        assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
+        assert!(file.bytes() == original && file.is_alone());
+    }
+}
+
+/// What an edit leaves that is cut off, as a file: `container/patch` has the test of what comes from where.
+#[test]
+fn an_undo_record_that_does_not_fit_stops_every_edit() {
+    let original = model(&[Value::U8(1)], &[4], None, ByteOrder::Little, true);
+    let file = File::new(&original);
+    let record = file.folder.path().join(".model.gguf.undo");
+    fs::write(&record, b"GGUFUNDO and something else").unwrap();
+    let edit = Edit::new();
+    for result in [
+        edit.write(&file.path, file.out(), go_on).map(drop),
+        edit.in_place(&file.path, go_on).map(drop),
+        recover(&file.path).map(drop),
+    ] {
+        let message = result.unwrap_err().to_string();
+        assert!(
+            message.contains(".model.gguf.undo' cannot be used") && message.contains("remove it"),
+            "{message}"
+        );
+    }
+    assert!(file.bytes() == original && !Path::new(&file.out()).exists());
+    fs::remove_file(record).unwrap();
+    assert!(!recover(&file.path).unwrap());
+}

@@ -1,0 +1,213 @@
+//! `convert`: what becomes of a file, and of one that was there.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gguf_codec::{ByteOrder, FileType, GgmlType, Gguf, quantize};
+
+use crate::common::raw::{Raw, U32};
+use crate::common::{layout, say};
+use crate::support::*;
+
+#[test]
+fn every_type_that_models_are_made_of_can_be_converted_to() {
+    let folder = Folder::new();
+    let input = folder
+        .file("in.gguf", model(ByteOrder::Little, &[("w", &[256, 2], GgmlType::F32, &floats(&wave(512)))]));
+    let out = folder.path("out.gguf");
+    let is_target =
+        |ty: &GgmlType| ty.can_quantize() && !ty.needs_importance() && FileType::mostly(*ty).is_some();
+    for ty in GgmlType::ALL.iter().copied().filter(is_target) {
+        let summary = works("convert", &[&input, &out, "--type", &ty.name().to_lowercase()]);
+        let wanted =
+            if ty == GgmlType::F32 { "0 tensors became F32; general.file_type" } else { "1 tensor became" };
+        assert!(summary.contains(wanted), "{summary}");
+        let file = fs::read(&out).unwrap();
+        let model = Gguf::parse(&file).unwrap();
+        assert_eq!(model.tensor("w").unwrap().ggml_type(), ty);
+        assert_eq!(model.metadata().contains("general.file_type"), ty != GgmlType::F32);
+    }
+}
+
+#[test]
+fn values_beyond_a_types_range_are_counted() {
+    let folder = Folder::new();
+    let mut values = vec![1.0f64; 128];
+    values[40] = 1e300;
+    let input = folder
+        .file("f64.gguf", model(ByteOrder::Little, &[("w", &[64, 2], GgmlType::F64, &doubles(&values))]));
+    let out = folder.path("out.gguf");
+    works("inspect", &[&input, "--check"]);
+    for ty in ["F32", "F16", "BF16"] {
+        let summary = works("convert", &[&input, &out, "--type", ty]);
+        assert!(
+            summary.contains(&format!("WARNING: 1 value beyond the range of {ty} is infinite now: w\n")),
+            "{summary}"
+        );
+    }
+    fs::remove_file(&out).unwrap();
+    let line = folder.conversion_fails(&input, "Q8_0");
+    assert!(line.contains("value 40 (row 0, column 40) is inf as an f32"), "{line}");
+
+    // One value was infinite before and is not counted, one becomes so, one is just within.
+    let mut values = vec![1.0f32; 128];
+    (values[3], values[70], values[71]) = (f32::NEG_INFINITY, -3e38, 65_504.0);
+    let bytes = floats(&values);
+    let file = model(
+        ByteOrder::Little,
+        &[("w", &[64, 2], GgmlType::F32, &bytes), ("z.1", &[64, 1], GgmlType::F32, &bytes[256..])],
+    );
+    let input = folder.file("f32.gguf", file);
+    let summary = works("convert", &[&input, &out, "--type", "F16"]);
+    assert!(
+        summary.contains("WARNING: 2 values beyond the range of F16 are infinite now: w, z.1\n"),
+        "{summary}"
+    );
+    let summary = works("convert", &[&input, &out, "--type", "BF16"]);
+    assert!(!summary.contains("WARNING"), "{summary}");
+
+    values[3] = 0.0;
+    let input = folder
+        .file("f32.gguf", model(ByteOrder::Little, &[("w", &[64, 2], GgmlType::F32, &floats(&values))]));
+    let summary = works("convert", &[&input, &out, "--type", "Q4_0"]);
+    assert!(summary.contains("WARNING: 1 block beyond the range of Q4_0 is infinite now: w\n"), "{summary}");
+    assert!(
+        fails("inspect", &[&out, "--check"])
+            .ends_with("tensor 'w': block 2 of Q4_0, in row 1: a scale is infinite")
+    );
+}
+
+#[test]
+fn the_summary_says_which_tensors_stay() {
+    let folder = Folder::new();
+    let small = floats(&[1.0; 8]);
+    let tensor = |name| (name, &[8][..], GgmlType::F32, &small[..]);
+    let tensors =
+        ["blk.0.norm", "alone.7", "q*", "q1", "blk.11.norm", "x\u{1}1", "x\u{1}22", "blk.1.norm"].map(tensor);
+    let input = folder.file("in.gguf", model(ByteOrder::Little, &tensors));
+    let summary = works("convert", &[&input, &folder.path("out.gguf"), "--type", "Q4_0"]);
+    let line = summary.lines().find(|line| line.contains("stayed")).unwrap();
+    assert_eq!(
+        line,
+        "  stayed as they were (fewer than two dimensions): blk.*.norm (3), alone.7, q*, q1, x\\u{1}* (2)"
+    );
+    assert!(summary.contains("0 tensors became Q4_0; general.file_type stays what it was\n"), "{summary}");
+}
+
+#[test]
+fn a_files_type_changes_only_with_its_tensors() {
+    let folder = Folder::new();
+    let raw = Raw::new(LITTLE, 1, 1).key("general.file_type", U32).u32(1);
+    let input = folder.file("in.gguf", raw.tensor("t", &[8], 0, 0).pad(32).zeros(32).bytes);
+    let out = folder.path("out.gguf");
+    works("convert", &[&input, &out, "--type", "Q8_0"]);
+    assert_eq!(fs::read(&out).unwrap(), fs::read(&input).unwrap());
+}
+
+#[test]
+fn a_file_can_be_converted_in_its_place() {
+    let folder = Folder::new();
+    let file = model(ByteOrder::Little, &[("w", &[64, 4], GgmlType::F32, &floats(&wave(256)))]);
+    let (input, apart) = (folder.file("in.gguf", &file), folder.path("apart.gguf"));
+    works("convert", &[&input, &apart, "--type", "Q8_0"]);
+    works("convert", &[&input, &input, "--type", "Q8_0"]);
+    assert_eq!(fs::read(&input).unwrap(), fs::read(&apart).unwrap());
+    assert_eq!(folder.names().len(), 2);
+}
+
+#[test]
+fn pieces_join_to_what_the_whole_would_be_in_both_byte_orders() {
+    let folder = Folder::new();
+    // More values than are converted at a time, whose rows end nowhere near that.
+    let (row, rows) = (96 * 7, 2000);
+    let values = wave(row * rows);
+    let little = floats(&values);
+    let mut big = little.clone();
+    layout::swap(GgmlType::F32, &mut big);
+    let out = folder.path("out.gguf");
+    for ty in [GgmlType::Q4_1, GgmlType::F16, GgmlType::Q8_0] {
+        let mut wanted = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+        quantize(ty, &values, row, None, &mut wanted).unwrap();
+        for (order, bytes) in [(ByteOrder::Little, &little), (ByteOrder::Big, &big)] {
+            let dims = [row as u64, rows as u64];
+            // The copied one is longer than what is copied at a time, and ends within.
+            let file = model(
+                order,
+                &[("kept", &[(row * rows) as u64], GgmlType::F32, bytes), ("w", &dims, GgmlType::F32, bytes)],
+            );
+            works("convert", &[&folder.file("in.gguf", file), &out, "--type", ty.name()]);
+            let file = fs::read(&out).unwrap();
+            let model = Gguf::parse(&file).unwrap();
+            assert_eq!(model.byte_order(), order);
+            assert!(model.tensor("kept").unwrap().bytes() == &bytes[..], "{ty} {order:?}");
+            let mut got = model.tensor("w").unwrap().bytes().to_vec();
+            if order == ByteOrder::Big {
+                layout::swap(ty, &mut got);
+            }
+            assert!(got == wanted, "{ty} {order:?}");
+        }
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_a_rows_length() {
+    if !cfg!(target_os = "linux") {
+        say("left out: the memory of convert is measured in /proc, which is Linux's");
+        return;
+    }
+    let folder = Folder::new();
+    // Rows of 64 MiB, one to be copied and two to be converted.
+    let row = 1u64 << 24;
+    let raw = Raw::new(LITTLE, 2, 0).tensor("kept", &[row], 0, 0).tensor("w", &[row, 2], 0, 4 * row);
+    let input = sparse(&folder, raw, 3 * 4 * row);
+    let mut command = example("convert");
+    command.args([&input, &folder.path("out.gguf"), "--type", "Q4_0"]).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let (mut most, mut seen) = (0, 0);
+    let exit = loop {
+        if let Some(exit) = child.try_wait().unwrap() {
+            break exit;
+        }
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        if let Some(kilobytes) = line.and_then(|line| line.trim().strip_suffix(" kB")) {
+            most = most.max(kilobytes.parse::<u64>().unwrap());
+            seen += 1;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert!(exit.success());
+    assert!(seen > 10, "seen only {seen} times");
+    assert!(most < 40 << 10, "{most} kB");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interruption_leaves_what_was_there() {
+    let folder = Folder::new();
+    // Long enough to be met at work.
+    let len = 1u64 << 32;
+    let input = sparse(&folder, Raw::new(LITTLE, 1, 0).tensor("kept", &[len], 24, 0), len);
+    for signal in ["INT", "TERM"] {
+        let out = folder.file("out.gguf", "what was there");
+        let before = folder.names();
+        let mut command = example("convert");
+        command.args([&input, &out, "--type", "F16"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let start = Instant::now();
+        while folder.names() == before {
+            assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(errors, format!("convert: interrupted: '{out}' is as it was\n"));
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+        assert_eq!(fs::read(&out).unwrap(), b"what was there");
+        assert_eq!(folder.names(), before);
+    }
+}

@@ -1,0 +1,238 @@
+//! `edit`: what its arguments make of a file, and what others read in that.
+
+use std::fs;
+use std::process::Command;
+
+use gguf_codec::{Array, ByteOrder, GgmlType, Gguf, Value};
+
+use crate::common::needs;
+use crate::common::raw::U8;
+use crate::support::*;
+
+fn small(folder: &Folder, name: &str) -> String {
+    let bytes = floats(&wave(64));
+    let tensors = [("w", &[32, 2][..], GgmlType::F32, &bytes[..]), ("v", &[5], GgmlType::F32, &bytes[..20])];
+    folder.file(name, model(ByteOrder::Little, &tensors))
+}
+
+fn value(path: &str, key: &str) -> Value {
+    let file = fs::read(path).unwrap();
+    Gguf::parse(&file).unwrap().metadata().value(key).unwrap_or_else(|| panic!("no {key}")).to_owned()
+}
+
+#[test]
+fn every_type_of_value_can_be_set() {
+    let folder = Folder::new();
+    let input = small(&folder, "in.gguf");
+    let out = folder.path("out.gguf");
+    let strings =
+        |strings: &[&str]| Array::String(strings.iter().map(|text| text.as_bytes().to_vec()).collect());
+    let cases: [(&str, Value); 28] = [
+        ("u8:255", Value::U8(255)),
+        ("i8:-128", Value::I8(-128)),
+        ("u16:65535", Value::U16(65535)),
+        ("i16:-32768", Value::I16(-32768)),
+        ("u32:4294967295", Value::U32(u32::MAX)),
+        ("i32:-2147483648", Value::I32(i32::MIN)),
+        ("u64:18446744073709551615", Value::U64(u64::MAX)),
+        ("i64:-9223372036854775808", Value::I64(i64::MIN)),
+        ("f32:0.1", Value::F32(0.1)),
+        ("f32:-inf", Value::F32(f32::NEG_INFINITY)),
+        ("f32:1e-45", Value::F32(1e-45)),
+        ("f64:0.1", Value::F64(0.1)),
+        ("bool:true", Value::Bool(true)),
+        ("str:größe: 模型=1", Value::from("größe: 模型=1")),
+        ("string:", Value::from("")),
+        ("[str]:[\"a\\n\",\"模\", \"\"]", Value::Array(strings(&["a\n", "模", ""]))),
+        ("[str]:[]", Value::Array(strings(&[]))),
+        ("[u8]:[1, 255]", Value::Array(Array::U8(vec![1, 255]))),
+        ("[i8]:[-1]", Value::Array(Array::I8(vec![-1]))),
+        ("[u16]:[1]", Value::Array(Array::U16(vec![1]))),
+        ("[i16]:[-1]", Value::Array(Array::I16(vec![-1]))),
+        ("[i32]:[-1,2]", Value::Array(Array::I32(vec![-1, 2]))),
+        ("[u64]:[18446744073709551615]", Value::Array(Array::U64(vec![u64::MAX]))),
+        ("[i64]:[]", Value::Array(Array::I64(vec![]))),
+        // One digit more than half way between two floats, which is lost on the way through a double.
+        ("[f32]:[1.00000005960464477540, 0.5]", Value::Array(Array::F32(vec![1.0 + f32::EPSILON, 0.5]))),
+        ("[f64]:[0.1]", Value::Array(Array::F64(vec![0.1]))),
+        ("[bool]:[true,false]", Value::Array(Array::Bool(vec![true, false]))),
+        ("[[str]]:[[\"x\"],[]]", Value::Array(Array::Array(vec![strings(&["x"]), strings(&[])]))),
+    ];
+    for (text, expected) in cases {
+        works("edit", &[&input, &out, "--set", &format!("a.key={text}")]);
+        assert_eq!(value(&out, "a.key"), expected, "{text}");
+    }
+}
+
+#[test]
+fn values_that_are_none_are_explained_in_a_line() {
+    let folder = Folder::new();
+    let input = small(&folder, "in.gguf");
+    let out = folder.file("out.gguf", "what was there");
+    for (argument, message) in [
+        ("k", "no '='"),
+        ("k=5", "no ':'"),
+        ("k=u8:256", "256 is out of the range of u8, 0 to 255"),
+        ("k=i8:-129", "-129 is out of the range of i8, -128 to 127"),
+        ("k=u64:-1", "-1 is out of the range of u64, 0 to 18446744073709551615"),
+        (
+            "k=i64:99999999999999999999999999999999999999999999",
+            "out of the range of i64, -9223372036854775808 to",
+        ),
+        ("k=u32:1.5", "'1.5' is not a whole number"),
+        ("k=u32:", "'' is not a whole number"),
+        ("k=f32:1e39", "1e39 is out of the range of f32"),
+        ("k=f64:1e999", "1e999 is out of the range of f64"),
+        ("k=f32:x", "'x' is not a number"),
+        ("k=bool:1", "'1' is not true or false"),
+        ("k=u128:1", "there is no type 'u128'; there are u8, i8"),
+        ("k=[u8]:[1,300]", "element 1: 300 is out of the range of u8"),
+        ("k=[str]:[1]", "element 0: 1 is not a string"),
+        ("k=[str]:a", "this is not a JSON array"),
+        ("k=[[i8]]:[[1],[200]]", "element 1: element 0: 200 is out of"),
+        ("=u8:1", "key is empty"),
+        ("general.alignment=u32:12", "must be a u32 that is a power of two"),
+    ] {
+        let line = fails("edit", &[&input, &out, "--set", argument]);
+        assert!(line.contains(message), "{argument}: {line}");
+        assert_eq!(fs::read(&out).unwrap(), b"what was there");
+    }
+    for (arguments, message) in [
+        (&["--remove", "no.such"][..], "no key 'no.such'"),
+        (&["--rename-tensor", "no=x"], "no tensor 'no'"),
+        (&["--rename-tensor", "w=v"], "tensor 'w' cannot become 'v', which is another tensor's name"),
+        (&["--rename-key", "x"], "no '='"),
+        (&["--in-place"], "cannot be used with"),
+    ] {
+        let line = fails("edit", &[&[input.as_str(), out.as_str()], arguments].concat());
+        assert!(line.contains(message), "{arguments:?}: {line}");
+    }
+    assert!(fails("edit", &[&input]).contains("<OUT>"));
+    assert!(fails("edit", &[&folder.path("none.gguf"), &out]).contains("none.gguf"));
+    assert!(fails("edit", &[&folder.path("none.gguf"), "--in-place"]).contains("none.gguf"));
+    let junk = folder.file("junk.gguf", "junk");
+    assert!(fails("edit", &[&junk, "--in-place"]).contains("junk.gguf': byte 0"));
+    assert_eq!((fs::read(&out).unwrap(), folder.names().len()), (b"what was there".to_vec(), 3));
+}
+
+#[test]
+fn a_file_is_edited_in_its_place() {
+    let folder = Folder::new();
+    let (input, apart) = (small(&folder, "in.gguf"), folder.path("apart.gguf"));
+    for (arguments, patched) in [
+        (&["--set", "a.name=str:one two"][..], false),
+        (&["--set", "a.name=str:one TWO"], true),
+        (&["--set", "general.alignment=u32:4096"], false),
+        (&["--set", "room=str:there is room for it now"], true),
+        (&["--rename-tensor", "w=token_embd.weight", "--rename-key", "a.name=general.name"], true),
+        (&["--remove", "general.alignment"], false),
+    ] {
+        works("edit", &[&[input.as_str(), apart.as_str()], arguments].concat());
+        let report = works("edit", &[&[input.as_str(), "--in-place", "--json"], arguments].concat());
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["patched"], patched, "{arguments:?}: {report}");
+        assert!(report[if patched { "bytes_changed" } else { "bytes" }].as_u64().unwrap() > 0);
+        assert!(fs::read(&input).unwrap() == fs::read(&apart).unwrap(), "{arguments:?}");
+        assert_eq!(folder.names().len(), 2);
+    }
+    assert_eq!(value(&input, "general.name"), Value::from("one TWO"));
+    let text = works("edit", &[&input, "--in-place", "--set", "general.name=str:TWO one"]);
+    assert!(text.ends_with("in.gguf: 6 bytes changed where the file is\n"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interruption_leaves_what_was_there() {
+    use crate::common::raw::Raw;
+    use std::process::Stdio;
+    use std::time::Instant;
+
+    let folder = Folder::new();
+    // Long enough to be met at work.
+    let len = 1u64 << 33;
+    let input = sparse(&folder, Raw::new(LITTLE, 1, 1).key("k", U8).u8(1).tensor("w", &[len], 24, 0), len);
+    let out = folder.file("out.gguf", "what was there");
+    let before = folder.names();
+    let mut command = example("edit");
+    command.args([&input, &out, "--remove", "k"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let start = Instant::now();
+    while folder.names() == before {
+        assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
+        std::thread::yield_now();
+    }
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(errors, format!("edit: interrupted: '{out}' is as it was\n"));
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert_eq!(fs::read(&out).unwrap(), b"what was there");
+    assert_eq!(folder.names(), before);
+}
+
+/// What gguf-py reads: keys with their values, and of each tensor its name, type, shape and a checksum.
+const READ: &str = "
+import sys, hashlib
+from gguf import GGUFReader
+reader = GGUFReader(sys.argv[1])
+for name, field in reader.fields.items():
+    if not name.startswith('GGUF.'):
+        print('key', name, repr(field.contents()))
+for t in reader.tensors:
+    print('tensor', t.name, t.tensor_type.name, list(map(int, t.shape)), hashlib.sha256(t.data.tobytes()).hexdigest())
+";
+
+#[test]
+fn gguf_py_reads_the_same_tensors_in_an_edited_model() {
+    let (Some(python), Some(model)) =
+        (needs("GGUF_PY_PYTHON", "edit with gguf-py"), needs("GGUF_CODEC_SMOLLM2", "edit of a real model"))
+    else {
+        return;
+    };
+    let read = |path: &str| {
+        let mut command = Command::new(&python);
+        command.args(["-c", READ, path]);
+        let output = finish(command);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let folder = Folder::new();
+    let out = folder.path("out.gguf");
+    let edits = [
+        "--set",
+        "general.name=str:Größe",
+        "--set",
+        "general.alignment=u32:256",
+        "--set",
+        "own.list=[f32]:[0.5,-2]",
+        "--remove",
+        "tokenizer.chat_template",
+        "--rename-key",
+        "general.architecture=general.family",
+        "--rename-tensor",
+        "output_norm.weight=a.norm",
+    ];
+    works("edit", &[&[model.as_str(), out.as_str()], &edits[..]].concat());
+    let mut expected = Vec::new();
+    for line in read(&model) {
+        let (kind, rest) = line.split_once(' ').unwrap();
+        let (name, rest) = rest.split_once(' ').unwrap();
+        match name {
+            "tokenizer.chat_template" => {}
+            "general.name" => expected.push("key general.name 'Größe'".to_owned()),
+            "general.architecture" => expected.push(format!("key general.family {rest}")),
+            "output_norm.weight" => expected.push(format!("tensor a.norm {rest}")),
+            _ => expected.push(format!("{kind} {name} {rest}")),
+        }
+    }
+    let keys = expected.iter().filter(|line| line.starts_with("key")).count();
+    expected.insert(keys, "key general.alignment 256".into());
+    expected.insert(keys + 1, "key own.list [0.5, -2.0]".into());
+    let found = read(&out);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
+}

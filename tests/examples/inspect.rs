@@ -1,0 +1,132 @@
+//! `inspect`: what it shows, in words and in JSON.
+
+use std::process::Stdio;
+
+use gguf_codec::{ByteOrder, GgmlType};
+
+use crate::common::layout;
+use crate::common::raw::{F32, F64, Raw, U32};
+use crate::support::*;
+
+#[test]
+fn every_type_is_checked_and_shown_in_both_byte_orders() {
+    let folder = Folder::new();
+    for (&ty, order) in GgmlType::ALL.iter().flat_map(|ty| [(ty, ByteOrder::Little), (ty, ByteOrder::Big)]) {
+        let (row, size) = (2 * ty.block_len(), ty.block_bytes());
+        let mut bytes = vec![0; 6 * size];
+        let write = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            if order == ByteOrder::Big {
+                layout::swap(ty, &mut bytes);
+            }
+            let dims = [row as u64, 3];
+            folder.file(
+                "t.gguf",
+                model(order, &[("good", &dims, ty, &vec![0; bytes.len()]), ("w", &dims, ty, &bytes)]),
+            )
+        };
+        let input = write(&bytes);
+        let checked = works("inspect", &[&input, "--check"]);
+        assert!(checked.contains("Check: no NaN and no infinity in 2 tensors"), "{checked}");
+        let shown = works("inspect", &[&input, "--tensor", "w"]);
+        let json = works("inspect", &[&input, "--tensor", "w", "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["bytes"], 6 * size);
+        assert!(shown.contains("values are ") && json["not_finite"] == 0, "{shown}");
+        bytes[3 * size..4 * size].fill(0xff);
+        let input = write(&bytes);
+        // Integers have no scale, and every scale code of NVFP4 is a number.
+        if (ty.name().starts_with('I') && !ty.is_quantized()) || ty == GgmlType::NVFP4 {
+            works("inspect", &[&input, "--check"]);
+        } else {
+            let line = fails("inspect", &[&input, "--check"]);
+            assert!(line.contains(&format!("tensor 'w': block 3 of {ty}, in row 1: ")), "{line}");
+        }
+    }
+}
+
+#[test]
+fn further_bad_tensors_are_counted() {
+    let folder = Folder::new();
+    let bad = floats(&[f32::INFINITY]);
+    let one = model(ByteOrder::Little, &[("a", &[1], GgmlType::F32, &bad), ("b", &[1], GgmlType::F32, &bad)]);
+    let line = fails("inspect", &[&folder.file("two.gguf", one), "--check"]);
+    assert!(
+        line.ends_with(
+            "tensor 'a': block 0 of F32, in row 0: the value is infinite; 1 tensor more not valid"
+        ),
+        "{line}"
+    );
+}
+
+#[test]
+fn numbers_in_json_are_the_files_own() {
+    let folder = Folder::new();
+    let values = [1e-5f32, 0.1, f32::MAX, f32::NAN, f32::NEG_INFINITY, 3.0];
+    let raw = Raw::new(LITTLE, 1, 4)
+        .key("eps", F32)
+        .f32(1e-5)
+        .key("nan", F32)
+        .f32(f32::NAN)
+        .key("inf", F64)
+        .f64(f64::INFINITY)
+        .key("tenth", F64)
+        .f64(0.1);
+    let raw = raw.tensor("t", &[6], 0, 0).pad(32).raw(&floats(&values));
+    let input = folder.file("in.gguf", raw.bytes);
+    let json = works("inspect", &[&input, "--json"]);
+    for part in ["\"eps\": 0.00001,", "\"nan\": \"NaN\"", "\"inf\": \"inf\"", "\"tenth\": 0.1"] {
+        assert!(json.contains(part), "{part} in {json}");
+    }
+    let json = works("inspect", &[&input, "--tensor", "t", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["first"], serde_json::json!([1e-5, 0.1, 3.4028235e38, "NaN", "-inf", 3.0]));
+    assert_eq!((json["min"].as_f64(), json["max"].as_f64()), (Some(1e-5), Some(3.4028235e38)));
+    assert_eq!(json["not_finite"], 2);
+}
+
+#[test]
+fn statistics_are_readable_at_every_magnitude() {
+    let folder = Folder::new();
+    let shown = |values: &[f32]| {
+        let file = model(ByteOrder::Little, &[("t", &[values.len() as u64], GgmlType::F32, &floats(values))]);
+        works("inspect", &[&folder.file("t.gguf", file), "--tensor", "t"])
+    };
+    let text = shown(&[3e38, -3e38, 1.5, 0.25]);
+    assert!(
+        text.contains("min -3e38  max 3e38  mean") && text.contains("first values: 3e38, -3e38, 1.5, 0.25"),
+        "{text}"
+    );
+    assert!(text.lines().all(|line| line.chars().count() < 110), "{text}");
+    let text = shown(&[1e-9, 3e-9]);
+    assert!(text.contains("min 1e-9  max 3e-9  mean 2e-9  standard deviation 1e-9"), "{text}");
+    let text = shown(&[0.5; 40]);
+    assert!(text.contains("all values are 0.5\n") && !text.contains('█'), "{text}");
+    let text = shown(&[0.5, f32::NAN, 0.5]);
+    assert!(text.contains("not finite 1") && text.contains("all finite values are 0.5\n"), "{text}");
+    assert!(shown(&[f32::NAN; 3]).contains("not finite 3: all values"));
+    assert!(shown(&[]).ends_with("no values\n"));
+    let text = shown(&wave(257));
+    assert!(text.contains("min -1.28  max 1.28  mean 0") && text.matches('█').count() > 16, "{text}");
+}
+
+#[test]
+fn one_of_anything_is_not_many() {
+    let folder = Folder::new();
+    let raw = Raw::new(LITTLE, 1, 1).key("k", U32).u32(1).tensor("t", &[8], 0, 0).pad(32).zeros(32);
+    let text = works("inspect", &[&folder.file("one.gguf", raw.bytes), "--check"]);
+    for part in ["Metadata: 1 key\n", "\n1 tensor, shapes", "in 1 tensor\n"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for args in [&["--json"][..], &[], &["--key", "tokenizer.ggml.tokens"]] {
+        let mut command = example("inspect");
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
+    }
+}

@@ -1,0 +1,158 @@
+//! `quantize` and `imatrix`: settings, refusals, and what is left behind.
+
+use std::fs;
+
+use gguf_codec::model::Imatrix;
+use gguf_codec::{ByteOrder, GgmlType, Gguf, Writer};
+use serde_json::Value as Json;
+
+use crate::support::*;
+
+/// Two matrices of a llama, and a vector.
+fn llama(folder: &Folder, ty: GgmlType) -> String {
+    let values = wave(256 * 16);
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata("general.architecture", "llama").unwrap();
+    writer.metadata("general.file_type", 1u32).unwrap();
+    writer.metadata("llama.block_count", 1u32).unwrap();
+    for (name, dims) in TENSORS {
+        writer.tensor(name, dims, ty).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for (name, dims) in TENSORS {
+        let mut tensor = data.begin(name).unwrap();
+        tensor.write_values(&values[..dims.iter().product::<u64>() as usize], None).unwrap();
+        tensor.finish().unwrap();
+    }
+    folder.file("in.gguf", data.finish().unwrap())
+}
+
+const TENSORS: [(&str, &[u64]); 3] = [
+    ("token_embd.weight", &[256, 8]),
+    ("blk.0.ffn_down.weight", &[256, 4]),
+    ("blk.0.attn_norm.weight", &[256]),
+];
+
+/// Importance for one of them.
+fn imatrix(folder: &Folder, name: &str, columns: usize) -> String {
+    let mut imatrix = Imatrix::new();
+    imatrix.add(name, wave(columns).iter().map(|x| x * x).collect(), vec![3.0], None).unwrap();
+    imatrix.datasets.push("a text".into());
+    folder.file("im.gguf", imatrix.write(Writer::new(Vec::new())).unwrap())
+}
+
+fn types(path: &str) -> Vec<(String, GgmlType)> {
+    let file = fs::read(path).unwrap();
+    let model = Gguf::parse(&file).unwrap();
+    model.tensors().map(|tensor| (tensor.name().to_owned(), tensor.ggml_type())).collect()
+}
+
+#[test]
+fn a_recipe_and_what_overrides_it() {
+    let folder = Folder::new();
+    let (input, out) = (llama(&folder, GgmlType::F16), folder.path("out.gguf"));
+    let summary = works("quantize", &[&input, &out, "--recipe", "q4_k_m"]);
+    assert!(summary.contains("is Q4_K_M: ") && summary.contains("  F16: 1 tensor, 512 bytes\n"), "{summary}");
+    let names = |types: [GgmlType; 3]| {
+        let names = ["token_embd.weight", "blk.0.attn_norm.weight", "blk.0.ffn_down.weight"];
+        names.map(str::to_owned).into_iter().zip(types).collect::<Vec<_>>()
+    };
+    assert_eq!(types(&out), names([GgmlType::Q6_K, GgmlType::F16, GgmlType::Q6_K]));
+    let file = fs::read(&out).unwrap();
+    let metadata = Gguf::parse(&file).unwrap();
+    assert_eq!(metadata.metadata().get::<u32>("general.file_type").unwrap(), 15);
+    let keys: Vec<_> = metadata.metadata().iter().map(|(key, _)| key).collect();
+    assert_eq!(keys[2..], ["general.quantization_version", "general.file_type"]);
+
+    let settings = ["--tensor-type", r"ffn_(up|down)=q8_0", "--tensor-type", "down=Q2_K", "--pure"];
+    works("quantize", &[&[&input, &out, "--recipe", "Q4_K_M"], &settings[..]].concat());
+    assert_eq!(types(&out), names([GgmlType::Q4_K, GgmlType::F16, GgmlType::Q8_0]));
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_and_writes_nothing() {
+    let folder = Folder::new();
+    let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
+    let before = folder.names();
+    let json = works("quantize", &[&input, &out, "--recipe", "Q5_K_S", "--dry-run", "--json"]);
+    assert_eq!(folder.names(), before);
+    let planned: Json = serde_json::from_str(&json).unwrap();
+    let json = works("quantize", &[&input, &out, "--recipe", "Q5_K_S", "--json"]);
+    let done: Json = serde_json::from_str(&json).unwrap();
+    assert_eq!(planned["tensors"], done["tensors"]);
+    assert_eq!(done["bytes"], fs::metadata(&out).unwrap().len());
+    assert_eq!((&planned["written"], &done["written"]), (&Json::Bool(false), &Json::Bool(true)));
+    assert_eq!(done["tensors"][2]["type"], "Q5_K");
+}
+
+#[test]
+fn importance_is_taken_where_it_fits() {
+    let folder = Folder::new();
+    let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
+    let importance = imatrix(&folder, "blk.0.ffn_down.weight", 256);
+    works("quantize", &[&input, &out, "--recipe", "IQ2_XS", "--imatrix", &importance]);
+    let file = fs::read(&out).unwrap();
+    let model = Gguf::parse(&file).unwrap();
+    let metadata = model.metadata();
+    assert_eq!(metadata.get::<&str>("quantize.imatrix.file").unwrap(), importance);
+    assert_eq!(metadata.get::<&str>("quantize.imatrix.dataset").unwrap(), "a text");
+    assert_eq!(metadata.get::<u32>("quantize.imatrix.entries_count").unwrap(), 1);
+    assert_eq!(model.tensor("blk.0.ffn_down.weight").unwrap().ggml_type(), GgmlType::IQ2_XS);
+    // Both forms mean the same.
+    let copy = folder.path("copy.gguf");
+    let json = works("imatrix", &[&importance, &copy, "--json"]);
+    let json: Json = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["entries"][0]["columns"], 256);
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(&importance).unwrap());
+    assert!(works("imatrix", &[&importance, &copy]).contains("1 tensor, measured on 0 chunks of 512 tokens"));
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
+    let folder = Folder::new();
+    let input = llama(&folder, GgmlType::F32);
+    let short = fs::read(imatrix(&folder, "blk.0.ffn_down.weight", 128)).unwrap();
+    let short = folder.file("short.gguf", short);
+    let other = fs::read(imatrix(&folder, "another", 8)).unwrap();
+    let other = folder.file("other.gguf", other);
+    let junk = folder.file("junk.dat", "junk");
+    let quantized = folder.path("quantized.gguf");
+    works("quantize", &[&input, &quantized, "--recipe", "Q4_0"]);
+    let mut bytes = floats(&wave(512));
+    bytes[1024..1028].copy_from_slice(&1e30f32.to_le_bytes());
+    let loud =
+        folder.file("loud.gguf", model(ByteOrder::Little, &[("w.weight", &[256, 2], GgmlType::F32, &bytes)]));
+    let out = folder.file("out.gguf", "what was there");
+    let before = folder.names();
+    for (arguments, message) in [
+        (&[&*input, &out, "--recipe", "Q9"][..], "no recipe is called 'Q9'; there are Q1_0, IQ1_S"),
+        (&[&input, &out], "--recipe <NAME>"),
+        (&[&input, &out, "--recipe", "Q4_0", "--tensor-type", "x"], "write it as PATTERN=TYPE"),
+        (&[&input, &out, "--recipe", "Q4_0", "--tensor-type", "(=Q4_0"], "found open group without closing"),
+        (&[&input, &out, "--recipe", "Q4_0", "--tensor-type", "x=Q9"], "Q9"),
+        (
+            &[&input, &out, "--recipe", "IQ2_XS"],
+            "'blk.0.ffn_down.weight' becomes IQ2_XS, which needs importance, and there",
+        ),
+        (&[&input, &out, "--recipe", "IQ2_XS", "--imatrix", &other], "and the importance matrix lacks it"),
+        (
+            &[&input, &out, "--recipe", "Q4_0", "--imatrix", &short],
+            "has 256 columns, and the importance matrix has 128",
+        ),
+        (&[&input, &out, "--recipe", "Q4_0", "--imatrix", &junk], "junk.dat': byte"),
+        (&[&quantized, &out, "--recipe", "Q8_0"], "is Q6_K already"),
+        (&[&loud, &out, "--recipe", "Q4_0"], "tensor 'w.weight': 1 block beyond the range of Q8_0"),
+    ] {
+        let line = fails("quantize", arguments);
+        assert!(line.contains(message), "{line}");
+        assert_eq!(fs::read(&out).unwrap(), b"what was there", "{line}");
+        assert_eq!(folder.names(), before, "{line}");
+    }
+    works("quantize", &[&quantized, &folder.path("again.gguf"), "--recipe", "Q8_0", "--allow-requantize"]);
+    let line = fails("imatrix", &[&junk, &out]);
+    assert!(
+        line.contains("junk.dat': byte 4: the length of a name is 4 bytes long, and 0 are left"),
+        "{line}"
+    );
+    assert_eq!(fs::read(&out).unwrap(), b"what was there");
+}

@@ -1,0 +1,341 @@
+//! `remote`: what it shows, how little it reads, and servers that are not as they should be.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use gguf_codec::{GgmlType, Gguf, Writer};
+
+use crate::support::*;
+
+/// How a server answers.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Ranges,
+    /// As many bytes at a time, fewer than are asked for.
+    SmallRanges(u64),
+    /// The whole file, and behind it so many zeros more, whatever is asked for.
+    Whole(u64),
+    Status(&'static str),
+    /// To where ranges are served.
+    Redirect,
+    RedirectForEver,
+    /// Promises all and sends half.
+    Half,
+    /// Sends from the next byte on, and says so.
+    Shifted,
+    /// Says no range.
+    NoContentRange,
+    /// Says that the file ends here.
+    FileLen(u64),
+    /// Another version each time.
+    Changing,
+    /// Ranges first, the whole later.
+    Forgetful,
+    NotHttp,
+}
+
+/// A server on this machine that counts what it sends of its file.
+struct Server {
+    url: String,
+    sent: Arc<AtomicU64>,
+    requests: Arc<Mutex<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+    address: std::net::SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn new(file: Vec<u8>, manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sent, requests, stop) = (Arc::default(), Arc::default(), Arc::default());
+        let mut served = Served { file, manner, sent: Arc::clone(&sent), requests: Arc::clone(&requests) };
+        let stopped: Arc<AtomicBool> = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                // Whoever hangs up has seen enough.
+                let _ = served.answer(stream.unwrap());
+            }
+        });
+        Server {
+            url: format!("http://{address}/model.gguf"),
+            sent,
+            requests,
+            stop,
+            address,
+            thread: Some(thread),
+        }
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join)
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+struct Served {
+    file: Vec<u8>,
+    manner: Manner,
+    sent: Arc<AtomicU64>,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Served {
+    fn answer(&mut self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let path =
+            lines.next().unwrap_or_else(|| Ok(String::new()))?.split(' ').nth(1).unwrap_or("").to_owned();
+        let mut range = (0, u64::MAX);
+        for line in lines {
+            let line = line?.to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(asked) = line.strip_prefix("range: bytes=") {
+                let (first, last) = asked.split_once('-').unwrap();
+                range = (first.parse().unwrap(), last.parse().unwrap());
+            }
+        }
+        let number = {
+            let mut requests = self.requests.lock().unwrap();
+            requests.push(format!("{path} {}-{}", range.0, range.1));
+            requests.len()
+        };
+        let len = self.file.len() as u64;
+        let (mut first, mut last) = (range.0, range.1.min(len - 1));
+        let (mut said_len, mut tag, mut says_range) = (len, 1, true);
+        match self.manner {
+            Manner::NotHttp => return stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n"),
+            Manner::Status(status) => {
+                return write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+            Manner::Redirect if path == "/elsewhere" => {}
+            Manner::Redirect | Manner::RedirectForEver => {
+                return write!(
+                    stream,
+                    "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+            }
+            Manner::Whole(more) => return self.whole(stream, more),
+            Manner::Forgetful if number > 1 => return self.whole(stream, 0),
+            Manner::SmallRanges(most) => last = last.min(first + most - 1),
+            Manner::Shifted => first += 1,
+            Manner::NoContentRange => says_range = false,
+            Manner::FileLen(len) => said_len = len,
+            Manner::Changing => tag = number,
+            Manner::Ranges | Manner::Half | Manner::Forgetful => {}
+        }
+        if first >= len {
+            return write!(
+                stream,
+                "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */{len}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+        }
+        let body = &self.file[first as usize..=last as usize];
+        write!(stream, "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n", body.len())?;
+        write!(stream, "ETag: \"{tag}\"\r\nConnection: close\r\n")?;
+        if says_range {
+            write!(stream, "Content-Range: bytes {first}-{last}/{said_len}\r\n")?;
+        }
+        stream.write_all(b"\r\n")?;
+        let body = if self.manner == Manner::Half { &body[..body.len() / 2] } else { body };
+        self.send(&mut stream, body)
+    }
+
+    fn whole(&self, mut stream: TcpStream, more: u64) -> std::io::Result<()> {
+        let len = self.file.len() as u64 + more;
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n")?;
+        self.send(&mut stream, &self.file)?;
+        let zeros = [0; 1 << 16];
+        let mut left = more;
+        while left > 0 {
+            let part = &zeros[..left.min(1 << 16) as usize];
+            self.send(&mut stream, part)?;
+            left -= part.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn send(&self, stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+        for part in bytes.chunks(1 << 14) {
+            stream.write_all(part)?;
+            self.sent.fetch_add(part.len() as u64, Ordering::Relaxed);
+        }
+        stream.flush()
+    }
+}
+
+/// A header much longer than what is read ahead, and three tensors of 2 MB in sum.
+fn large() -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata("general.architecture", "llama").unwrap();
+    let tokens: Vec<String> = (0..40_000).map(|i| "token ".repeat(i % 4) + &i.to_string()).collect();
+    writer.metadata("tokenizer.ggml.tokens", tokens).unwrap();
+    for name in ["before", "blk.0.w", "after"] {
+        writer.tensor(name, &[320, 512], GgmlType::F32).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for name in ["before", "blk.0.w", "after"] {
+        data.write_tensor(name, &floats(&wave(320 * 512))).unwrap();
+    }
+    data.finish().unwrap()
+}
+
+fn small() -> Vec<u8> {
+    model(gguf_codec::ByteOrder::Big, &[("w", &[64, 2], GgmlType::F32, &[0; 512])])
+}
+
+#[test]
+fn no_more_is_read_than_the_header_64_kib_and_the_tensor() {
+    let folder = Folder::new();
+    let file = large();
+    let gguf = Gguf::parse(&file).unwrap();
+    let (header, tensor) = (gguf.header_len(), gguf.tensor_info("blk.0.w").unwrap().byte_len());
+    assert!(header > 500_000, "{header}");
+    let local = folder.file("m.gguf", &file);
+    for manner in [Manner::Ranges, Manner::SmallRanges(50_000), Manner::Redirect] {
+        let server = Server::new(file.clone(), manner);
+        let shown = works("remote", &[&server.url]);
+        let sent = server.sent();
+        assert!(sent >= header && sent <= header + 65536, "{sent} bytes of a header of {header}");
+        assert!(
+            shown.contains("header of") && shown.contains("(40,000 strings)") && shown.contains("blk.0.w"),
+            "{shown}"
+        );
+
+        let of_tensor = works("remote", &[&server.url, "--tensor", "blk.0.w"]);
+        let sent = server.sent() - sent;
+        assert!(sent <= header + 65536 + tensor, "{sent} bytes of {header} and {tensor}");
+        assert_eq!(of_tensor, works("inspect", &[&local, "--tensor", "blk.0.w"]));
+        // A request for each part of the header that can be known of, not for each string.
+        let requests = server.requests.lock().unwrap().len();
+        assert!(requests < 40 || manner == Manner::SmallRanges(50_000), "{requests} requests");
+    }
+}
+
+#[test]
+fn json_is_that_of_inspect() {
+    let folder = Folder::new();
+    let file = large();
+    let local = folder.file("m.gguf", &file);
+    let server = Server::new(file, Manner::Ranges);
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let mut remote = parse(&works("remote", &[&server.url, "--json"]));
+    let mut inspect = parse(&works("inspect", &[&local, "--json"]));
+    let remote = remote.as_object_mut().unwrap();
+    assert_eq!(remote.remove("bytes_read").unwrap().as_u64(), Some(server.sent()));
+    assert_eq!(remote.remove("requests").unwrap(), server.requests.lock().unwrap().len());
+    assert_eq!(remote["file"], server.url);
+    let inspect = inspect.as_object_mut().unwrap();
+    for object in [&mut *remote, &mut *inspect] {
+        object.remove("file");
+    }
+    assert_eq!(remote, inspect);
+    let [of_tensor, of_inspect] = [("remote", &server.url), ("inspect", &local)]
+        .map(|(name, file)| works(name, &[file, "--tensor", "after", "--json"]));
+    assert_eq!(of_tensor, of_inspect);
+}
+
+#[test]
+fn a_file_shorter_than_what_is_read_ahead() {
+    let server = Server::new(small(), Manner::Ranges);
+    assert!(works("remote", &[&server.url]).contains("Big-endian"));
+    assert!(works("remote", &[&server.url, "--tensor", "w"]).contains("all values are 0"));
+}
+
+#[test]
+fn a_server_without_ranges_is_not_read_to_its_end() {
+    let more = 1 << 28;
+    let server = Server::new(large(), Manner::Whole(more));
+    assert!(works("remote", &[&server.url]).contains("(40,000 strings)"));
+    // Beyond the header that is what fits on the way.
+    assert!(server.sent() < more / 4, "{} bytes", server.sent());
+    let line = fails("remote", &[&server.url, "--tensor", "blk.0.w"]);
+    assert!(line.contains("the server does not serve ranges"), "{line}");
+}
+
+#[test]
+fn servers_that_fail_or_lie_are_told_of() {
+    let file = large();
+    let gguf = Gguf::parse(&file).unwrap();
+    let data_offset = gguf.data_offset();
+    for (manner, said) in [
+        (Manner::Status("404 Not Found"), "the server answered 404 Not Found"),
+        (Manner::Status("500 Internal Server Error"), "the server answered 500"),
+        (Manner::Status("204 No Content"), "the server answered 204"),
+        (Manner::RedirectForEver, "too many redirects"),
+        (Manner::Half, "bytes of"),
+        (Manner::Shifted, "the server answered bytes 1-"),
+        (Manner::NoContentRange, "does not say which"),
+        (Manner::FileLen(data_offset + 8), "the data of tensor 'before' ends at byte"),
+        (Manner::Changing, "the file on the server changed"),
+        (Manner::Forgetful, "a range first and the whole file later"),
+        (Manner::NotHttp, "http"),
+    ] {
+        let server = Server::new(file.clone(), manner);
+        let line = fails("remote", &[&server.url, "--tensor", "blk.0.w"]);
+        assert!(line.contains(said) && line.contains(&server.url), "{line}");
+    }
+}
+
+#[test]
+fn files_that_are_not_whole_are_told_of() {
+    let file = large();
+    let gguf = Gguf::parse(&file).unwrap();
+    let header = gguf.header_len() as usize;
+    let missing = [
+        (file[..header - 10].to_vec(), "byte"),
+        (file[..100].to_vec(), "byte"),
+        (b"<html>not here</html>".to_vec(), "'GGUF'"),
+        (file[..header + 100].to_vec(), "the data of tensor 'before' ends at byte"),
+    ];
+    for (bytes, said) in missing {
+        for manner in [Manner::Ranges, Manner::Whole(0)] {
+            let server = Server::new(bytes.clone(), manner);
+            if manner == Manner::Whole(0) && bytes.len() > header {
+                continue;
+            }
+            let line = fails("remote", &[&server.url]);
+            assert!(line.contains(said), "{line}");
+        }
+    }
+    let server = Server::new(small(), Manner::Ranges);
+    assert!(fails("remote", &[&server.url, "--tensor", "nothing"]).contains("no tensor 'nothing'"));
+}
+
+#[test]
+fn what_is_no_server_is_told_of() {
+    // Nobody listens at a port that was just given back.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/m.gguf", listener.local_addr().unwrap());
+    drop(listener);
+    assert!(fails("remote", &[&url]).contains(&url));
+    assert!(fails("remote", &["ftp://127.0.0.1/m.gguf"]).contains("not a URL that begins with http://"));
+    assert!(fails("remote", &["http://"]).contains("'http://'"));
+    if cfg!(not(feature = "https")) {
+        let mut listener = None;
+        let url = format!(
+            "https://{}/",
+            listener.insert(TcpListener::bind("127.0.0.1:0").unwrap()).local_addr().unwrap()
+        );
+        assert!(fails("remote", &[&url]).contains("--features https"));
+    }
+    assert!(works("remote", &["--help"]).contains("--tensor <NAME>"));
+}

@@ -1,0 +1,211 @@
+//! `from_safetensors` and `to_safetensors`: what becomes of files, and of those that were there.
+
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gguf_codec::safetensors::{Checkpoint, SafeTensors};
+use gguf_codec::{ByteOrder, GgmlType, Gguf, Value, Writer};
+
+use crate::common::raw::Raw;
+use crate::support::*;
+
+/// A Llama of one layer: two matrices and a norm.
+fn llama() -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata("general.architecture", "llama").unwrap();
+    for (key, value) in [
+        ("attention.head_count", 2u32),
+        ("embedding_length", 32),
+        ("feed_forward_length", 64),
+        ("block_count", 1),
+        ("context_length", 128),
+    ] {
+        writer.metadata(&format!("llama.{key}"), value).unwrap();
+    }
+    writer.metadata("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)).unwrap();
+    writer.metadata("tokenizer.ggml.tokens", ["a", "b"]).unwrap();
+    let tensors: [(&str, &[u64], GgmlType); 3] = [
+        ("token_embd.weight", &[32, 2], GgmlType::F16),
+        ("blk.0.attn_q.weight", &[32, 32], GgmlType::F16),
+        ("output_norm.weight", &[32], GgmlType::F32),
+    ];
+    for (name, dims, ty) in tensors {
+        writer.tensor(name, dims, ty).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for (name, dims, _) in tensors {
+        let mut out = data.begin(name).unwrap();
+        out.write_values(&wave(dims.iter().product::<u64>() as usize), None).unwrap();
+        out.finish().unwrap();
+    }
+    data.finish().unwrap()
+}
+
+#[test]
+fn a_model_comes_back_to_the_byte_from_a_file_and_from_a_folder() {
+    let folder = Folder::new();
+    let input = folder.file("in.gguf", llama());
+    let (file, shards, back) = (folder.path("m.safetensors"), folder.path("m"), folder.path("back.gguf"));
+    let summary = works("to_safetensors", &[&input, &file]);
+    assert!(summary.contains("3 tensors in 1 file, 2,304 bytes of data"), "{summary}");
+    works("from_safetensors", &[&file, &back]);
+    assert_eq!(fs::read(&back).unwrap(), llama());
+
+    let summary = works("to_safetensors", &[&input, &shards, "--max-size", "2K"]);
+    assert!(summary.contains("3 tensors in 3 files"), "{summary}");
+    let mut names: Vec<_> = fs::read_dir(&shards).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    let wanted = [
+        "config.json",
+        "model-00001-of-00003.safetensors",
+        "model-00002-of-00003.safetensors",
+        "model-00003-of-00003.safetensors",
+        "model.safetensors.index.json",
+    ];
+    assert_eq!(names, wanted);
+    works("from_safetensors", &[&shards, &back]);
+    assert_eq!(fs::read(&back).unwrap(), llama());
+    let config: serde_json::Value =
+        serde_json::from_slice(&fs::read(format!("{shards}/config.json")).unwrap()).unwrap();
+    assert_eq!(config["architectures"][0], "LlamaForCausalLM");
+    assert_eq!((&config["vocab_size"], &config["rms_norm_eps"]), (&2.into(), &1e-5.into()));
+    assert_eq!(config["tie_word_embeddings"], true);
+
+    // An empty folder is as good as none; one file has no index.
+    let empty = folder.path("empty");
+    fs::create_dir(&empty).unwrap();
+    works("to_safetensors", &[&input, &empty, "--max-size", "1G"]);
+    assert!(fs::exists(format!("{empty}/model.safetensors")).unwrap());
+    assert_eq!(Checkpoint::open(&empty).unwrap().file_count(), 1);
+}
+
+#[test]
+fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
+    let folder = Folder::new();
+    let input = folder.file("in.gguf", llama());
+    let hf = folder.path("hf");
+    works("to_safetensors", &[&input, &hf]);
+    // As others write it: without the metadata of a GGUF.
+    let map = folder.file("map", "other.{}.* o.{}.*\n* *\n");
+    let file = fs::read(format!("{hf}/model.safetensors")).unwrap();
+    let header = SafeTensors::parse(&file).unwrap();
+    let mut writer = gguf_codec::safetensors::Writer::new(Vec::new());
+    for tensor in header.tensors() {
+        writer.tensor(tensor.name(), tensor.shape(), tensor.dtype()).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for tensor in header.tensors() {
+        let start = tensor.file_offset() as usize;
+        data.write_tensor(tensor.name(), &file[start..start + tensor.byte_len() as usize]).unwrap();
+    }
+    fs::write(format!("{hf}/model.safetensors"), data.finish().unwrap()).unwrap();
+    let out = folder.path("out.gguf");
+    let summary = works("from_safetensors", &[&hf, &out, "--type", "q8_0"]);
+    assert!(summary.contains("note: there is no tokenizer.json: the model has no tokenizer\n"), "{summary}");
+    let model = Gguf::parse(fs::read(&out).unwrap()).unwrap();
+    assert_eq!(model.metadata().get::<&str>("general.name").unwrap(), "Hf");
+    assert_eq!(model.tensor("blk.0.attn_q.weight").unwrap().ggml_type(), GgmlType::Q8_0);
+    assert_eq!(model.tensor("output_norm.weight").unwrap().ggml_type(), GgmlType::F32);
+
+    works("from_safetensors", &[&hf, &out, "--names", &map]);
+    let model = Gguf::parse(fs::read(&out).unwrap()).unwrap();
+    assert!(model.tensor("model.norm.weight").is_ok());
+    let map = folder.file("map", "model.norm.* -\n");
+    let summary = works("from_safetensors", &[&hf, &out, "--names", &map]);
+    assert!(summary.contains("2 tensors\n  left out: model.norm.weight\n"), "{summary}");
+}
+
+/// Runs a tool, which must fail, leave what was there, and leave nothing else.
+fn leaves_everything(folder: &Folder, name: &str, args: &[&str], out: &str) -> String {
+    let (before, was) = (folder.names(), fs::read(out).ok());
+    let line = fails(name, args);
+    assert_eq!(fs::read(out).ok(), was, "{line}");
+    assert_eq!(folder.names(), before, "{line}");
+    line
+}
+
+#[test]
+fn bad_input_is_one_line_and_leaves_everything() {
+    let folder = Folder::new();
+    let (input, junk) = (folder.file("in.gguf", llama()), folder.file("junk.safetensors", "junk"));
+    let (out, missing) = (folder.file("out", "what was there"), folder.path("missing"));
+    let from = |args: &[&str]| leaves_everything(&folder, "from_safetensors", args, &out);
+    let line = from(&[&junk, &out]);
+    assert_eq!(line.matches("junk.safetensors").count(), 1, "{line}");
+    assert!(line.contains("byte 0: a file of 4 bytes"), "{line}");
+    assert_eq!(from(&[&missing, &out]).matches("missing").count(), 1);
+    assert!(from(&[&junk]).contains("<OUT>"));
+    assert!(from(&[&junk, &out, "--type", "Q9"]).contains("possible values"));
+    let map = folder.file("map", "a b c\n");
+    let good = folder.path("good.safetensors");
+    works("to_safetensors", &[&input, &good]);
+    let line = from(&[&good, &out, "--names", &map]);
+    assert!(line.contains("map': line 1 of the names, 'a b c', must be two names"), "{line}");
+    assert!(from(&[&good, &out, "--names", &missing]).contains("cannot read"));
+    // A value that its type cannot hold is met when the file is half written.
+    let bad = floats(&[f32::NAN; 64]);
+    let nan = folder.file("nan.gguf", model(ByteOrder::Little, &[("w", &[32, 2], GgmlType::F32, &bad)]));
+    let file = folder.path("nan.safetensors");
+    works("to_safetensors", &[&nan, &file]);
+    let line = leaves_everything(&folder, "from_safetensors", &[&file, &out, "--type", "Q8_0"], &out);
+    assert!(line.contains("tensor 'w': value 0") && line.contains("is NaN"), "{line}");
+
+    let out = folder.file("out.safetensors", "what was there");
+    let to = |args: &[&str]| leaves_everything(&folder, "to_safetensors", args, &out);
+    assert!(to(&[&junk, &out]).contains("junk.safetensors"));
+    assert!(to(&[&input, &out, "--type", "Q8_0"]).contains("[possible values: F16, F32, BF16]"));
+    let line = to(&[&input, &out, "--max-size", "1K"]);
+    assert!(line.contains("--max-size asks for 3 files, and") && line.contains("give a folder"), "{line}");
+    for size in ["0", "-1", "5T", "99999999999G"] {
+        let line = to(&[&input, &out, &format!("--max-size={size}")]);
+        assert!(line.contains("must be a number of bytes"), "{line}");
+    }
+    let full = folder.path("full");
+    fs::create_dir(&full).unwrap();
+    fs::write(format!("{full}/other"), "").unwrap();
+    assert!(to(&[&input, &full]).contains("full' is not empty"));
+    assert!(to(&[&input, &input]).contains("in.gguf' is no folder; a file's name ends with .safetensors"));
+    assert!(to(&[&input, &format!("{missing}/sub/out")]).contains("cannot create a folder beside"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interruption_leaves_what_was_there() {
+    let folder = Folder::new();
+    // Long enough to be met at work.
+    let len = 1u64 << 32;
+    let gguf = sparse(&folder, Raw::new(LITTLE, 1, 0).tensor("kept", &[len], 24, 0), len);
+    let json = format!(r#"{{"kept":{{"dtype":"I8","shape":[{len}],"data_offsets":[0,{len}]}}}}"#);
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.extend(json.as_bytes());
+    let input = folder.file("in.safetensors", &header);
+    File::options().write(true).open(&input).unwrap().set_len(header.len() as u64 + len).unwrap();
+    let (out, file, new) = (
+        folder.file("out", "what was there"),
+        folder.file("out.safetensors", "what was there"),
+        folder.path("new"),
+    );
+    for (name, input, out) in [
+        ("from_safetensors", &input, &out),
+        ("to_safetensors", &gguf, &file),
+        ("to_safetensors", &gguf, &new),
+    ] {
+        let (before, was) = (folder.names(), fs::read(out).ok());
+        let mut command = example(name);
+        let mut child =
+            command.args([input, out]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let start = Instant::now();
+        while folder.names() == before {
+            assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(errors, format!("{name}: interrupted: '{out}' is as it was\n"));
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+        assert_eq!((fs::read(out).ok(), folder.names()), (was, before));
+    }
+}

@@ -1,0 +1,159 @@
+//! Running the examples, and models for them to run on.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use gguf_codec::{ByteOrder, GgmlType, Writer};
+use tempfile::TempDir;
+
+use crate::common::raw::Raw;
+
+/// Longer than any run here takes, and short enough to see that one hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) const LITTLE: (u32, bool) = (3, false);
+
+pub(crate) fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join("examples").join(name);
+    let path = path.with_extension(std::env::consts::EXE_EXTENSION);
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let built = modified(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}; `cargo test` builds it, or `cargo build --examples`", path.display())
+    });
+    // Beside it lies what it was built from.
+    let sources = fs::read_to_string(path.with_extension("d")).unwrap().replace("\\ ", "\0");
+    for source in sources.split_once(": ").map_or("", |(_, sources)| sources).split_whitespace() {
+        let source = source.replace('\0', " ");
+        let is_older = modified(Path::new(&source)).is_ok_and(|changed| changed <= built);
+        assert!(is_older, "{source} was changed since; run `cargo build --examples`");
+    }
+    Command::new(path)
+}
+
+/// Waits for the end, or ends it and fails.
+pub(crate) fn finish(mut command: Command) -> Output {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (id, start) = (child.id(), Instant::now());
+    std::thread::scope(|scope| {
+        let mut pipes = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let out = scope.spawn(move || read(&mut pipes.0));
+        let err = scope.spawn(move || read(&mut pipes.1));
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if start.elapsed() > PATIENCE {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("process {id} hangs: {command:?}");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() }
+    })
+}
+
+fn read(from: &mut impl std::io::Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// What it prints; it must succeed, and say nothing on standard error.
+pub(crate) fn works(name: &str, args: &[&str]) -> String {
+    let mut command = example(name);
+    command.args(args);
+    let output = finish(command);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), errors.as_str()), (Some(0), ""), "{name} {args:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The one line on standard error of a run that must fail with exit code 1, without the program's name.
+pub(crate) fn fails(name: &str, args: &[&str]) -> String {
+    let mut command = example(name);
+    command.args(args);
+    let output = finish(command);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{name} {args:?}: {errors}");
+    assert!(output.stdout.is_empty(), "{name} {args:?}");
+    let line = errors.strip_suffix('\n').unwrap_or_else(|| panic!("{name} {args:?}: no line: {errors:?}"));
+    assert!(!line.contains(char::is_control), "{name} {args:?}: more than a line: {errors:?}");
+    let line = line.strip_prefix(name).and_then(|line| line.strip_prefix(": "));
+    line.unwrap_or_else(|| panic!("{name} {args:?}: {errors}")).to_owned()
+}
+
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Folder(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub(crate) fn names(&self) -> Vec<PathBuf> {
+        let mut names: Vec<_> =
+            fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        names
+    }
+
+    /// Converts, which must fail, leave what was at OUT, and leave nothing else.
+    pub(crate) fn conversion_fails(&self, input: &str, ty: &str) -> String {
+        let out = self.file("out.gguf", "what was there");
+        let before = self.names();
+        let line = fails("convert", &[input, &out, "--type", ty]);
+        assert_eq!(fs::read(&out).unwrap(), b"what was there", "{line}");
+        assert_eq!(self.names(), before, "{line}");
+        line
+    }
+}
+
+/// A file of tensors, each from its bytes in the file's byte order.
+pub(crate) fn model(order: ByteOrder, tensors: &[(&str, &[u64], GgmlType, &[u8])]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    writer.byte_order(order);
+    for (name, dims, ty, _) in tensors {
+        writer.tensor(name, dims, *ty).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for (name, .., bytes) in tensors {
+        data.write_tensor(name, bytes).unwrap();
+    }
+    data.finish().unwrap()
+}
+
+pub(crate) fn floats(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+pub(crate) fn doubles(values: &[f64]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+pub(crate) fn wave(len: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 31 % 257) as f32 - 128.0) / 100.0).collect()
+}
+
+/// A header, and zeros behind it that take no space on disk.
+pub(crate) fn sparse(folder: &Folder, raw: Raw, data_bytes: u64) -> String {
+    let path = folder.path("sparse.gguf");
+    let raw = raw.pad(32);
+    let len = raw.at() + data_bytes;
+    fs::write(&path, raw.bytes).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(len).unwrap();
+    path
+}

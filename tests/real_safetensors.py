@@ -1,0 +1,300 @@
+"""Takes real models through `from_safetensors` and `to_safetensors`, and checks with other programs what comes out.
+
+    eval "$(.ci/fetch-oracles)"
+    cargo build --release --features safetensors --examples
+    "$GGUF_PY_PYTHON" tests/real_safetensors.py --examples target/release/examples --work /var/tmp \\
+        --llama "${LLAMA_SO%/*}" "$GGUF_CODEC_MINILM" "$GGUF_CODEC_SMOLLM2"
+
+all-MiniLM-L6-v2 becomes a GGUF: gguf-py reads it, every tensor's values are those that the format's own library reads,
+and the keys are those that llama.cpp's converter writes. SmolLM2 becomes safetensors, in a file and in shards: the format's
+library reads them, the values are those of the GGUF with the rows of queries and keys as the transformers library wants them,
+and from_safetensors makes the same file again. With --llama FOLDER, which has libllama and libggml, llama.cpp embeds a
+sentence with the MiniLM, and the result is compared with one computed here from the safetensors file. Time and memory are
+printed, not judged.
+"""
+
+import argparse
+import ctypes
+import filecmp
+import json
+import math
+import pathlib
+import sys
+
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFReader
+from gguf.quants import dequantize
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from real_model import run_measured  # noqa: E402
+
+BERT_NAMES = {
+    "embeddings.word_embeddings": "token_embd",
+    "embeddings.position_embeddings": "position_embd",
+    "embeddings.token_type_embeddings": "token_types",
+    "embeddings.LayerNorm": "token_embd_norm",
+    "attention.self.query": "attn_q",
+    "attention.self.key": "attn_k",
+    "attention.self.value": "attn_v",
+    "attention.output.dense": "attn_output",
+    "attention.output.LayerNorm": "attn_output_norm",
+    "intermediate.dense": "ffn_up",
+    "output.dense": "ffn_down",
+    "output.LayerNorm": "layer_output_norm",
+}
+LLAMA_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+LEFT_OUT = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
+# What convert_hf_to_gguf.py writes of this model, but for what it takes from README.md.
+MINILM_KEYS = {
+    "general.architecture": "bert",
+    "general.type": "model",
+    "general.name": "MiniLM L6 H384 Uncased",
+    "general.size_label": "23M",
+    "general.file_type": 1,
+    "general.quantization_version": 2,
+    "bert.block_count": 6,
+    "bert.context_length": 512,
+    "bert.embedding_length": 384,
+    "bert.feed_forward_length": 1536,
+    "bert.attention.head_count": 12,
+    "bert.attention.layer_norm_epsilon": float(np.float32(1e-12)),
+    "bert.attention.causal": False,
+    "bert.pooling_type": 1,
+    "tokenizer.ggml.token_type_count": 2,
+    "tokenizer.ggml.model": "bert",
+    "tokenizer.ggml.pre": "jina-v2-en",
+    "tokenizer.ggml.bos_token_id": 101,
+    "tokenizer.ggml.eos_token_id": 102,
+    "tokenizer.ggml.unknown_token_id": 100,
+    "tokenizer.ggml.seperator_token_id": 102,
+    "tokenizer.ggml.padding_token_id": 0,
+    "tokenizer.ggml.mask_token_id": 103,
+    "tokenizer.ggml.add_bos_token": True,
+    "tokenizer.ggml.add_eos_token": True,
+    "tokenizer.ggml.add_sep_token": False,
+    "tokenizer.ggml.normalizer.lowercase": True,
+}
+SENTENCE = "The quick brown fox jumps over the lazy dog."
+# Of the tokenizers library.
+SENTENCE_TOKENS = [101, 1996, 4248, 2829, 4419, 14523, 2058, 1996, 13971, 3899, 1012, 102]
+
+failures = []
+
+
+def expect(holds, message):
+    if not holds:
+        failures.append(message)
+
+
+def gguf_name(name, names, layer):
+    """The name in GGUF: `layer` begins those of layers."""
+    stem, end = name.rsplit(".", 1)
+    if stem.startswith(layer):
+        number, stem = stem[len(layer):].split(".", 1)
+        return f"blk.{number}.{names[stem]}.{end}"
+    return f"{names[stem]}.{end}"
+
+
+def values(tensor):
+    return np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+
+
+def same(a, b):
+    return a.shape == b.shape and np.array_equal(a.view(np.uint8), b.view(np.uint8))
+
+
+def run(program, *arguments):
+    seconds, own, resident = run_measured([program, *map(str, arguments)])
+    print(f"  {program.name} {' '.join(str(a) for a in arguments[2:])}: {seconds:.2f} s, peak memory {own:.0f} MB "
+          f"({resident:.0f} MB with mapped files)", flush=True)
+
+
+def minilm(arguments):
+    source, out = load_file(arguments.minilm / "model.safetensors"), arguments.work / "minilm.gguf"
+    for ty in (None, "F16", "Q8_0"):
+        run(arguments.examples / "from_safetensors", arguments.minilm, out, *(("--type", ty) if ty else ()))
+        reader = GGUFReader(out)
+        tensors = {tensor.name: tensor for tensor in reader.tensors}
+        expect(len(tensors) == len(source) - len(LEFT_OUT), f"{ty}: there are {len(tensors)} tensors")
+        for name, wanted in source.items():
+            if name in LEFT_OUT:
+                continue
+            found = tensors.get(gguf_name(name, BERT_NAMES, "encoder.layer."))
+            if found is None:
+                expect(False, f"{ty}: {name} is missing")
+                continue
+            if found.tensor_type == GGMLQuantizationType.F16:
+                wanted = wanted.astype(np.float16).astype(np.float32)
+            if found.tensor_type == GGMLQuantizationType.Q8_0:
+                expect(np.abs(values(found) - wanted).max() <= np.abs(wanted).max() / 127, f"{ty}: {name} is far off")
+            else:
+                expect(same(values(found), wanted), f"{ty}: {name} has other values")
+        if ty == "F16":
+            keys = {name: field.contents() for name, field in reader.fields.items()}
+            for key, wanted in MINILM_KEYS.items():
+                expect(keys.get(key) == wanted, f"{key} is {keys.get(key)}, not {wanted}")
+            vocabulary = json.loads((arguments.minilm / "tokenizer.json").read_text())["model"]["vocab"]
+            tokens = keys["tokenizer.ggml.tokens"]
+            plain = {i: t for t, i in vocabulary.items() if i > 103}
+            marked = [t[2:] if t.startswith("##") else "\u2581" + t for _, t in sorted(plain.items())]
+            expect(tokens[104:] == marked, "the tokens are others")
+    run(arguments.examples / "from_safetensors", arguments.minilm, out, "--type", "F16")
+    if arguments.llama:
+        embedding(arguments.llama, out, source)
+    else:
+        print("NOT RUN: give --llama to embed a sentence with llama.cpp", flush=True)
+    out.unlink()
+
+
+def halves(rows, heads):
+    """Rows as the transformers library has them: neighbours of llama.cpp's rows are half a head apart."""
+    shape = rows.shape
+    return rows.reshape(heads, shape[0] // heads // 2, 2, -1).swapaxes(1, 2).reshape(shape)
+
+
+def smollm2(arguments):
+    f16, back = arguments.work / "smollm2-f16.gguf", arguments.work / "back.gguf"
+    file, folder = arguments.work / "smollm2.safetensors", arguments.work / "smollm2-shards"
+    run(arguments.examples / "convert", arguments.smollm2, f16, "--type", "F16")
+    model = {tensor.name: tensor for tensor in GGUFReader(f16).tensors}
+
+    def check(found, what):
+        expect(len(found) == len(model), f"{what}: there are {len(found)} tensors")
+        for name, value in found.items():
+            its = gguf_name(name, LLAMA_NAMES, "model.layers.")
+            wanted = np.asarray(model[its].data)
+            if its.endswith("attn_q.weight"):
+                wanted = halves(wanted, 9)
+            if its.endswith("attn_k.weight"):
+                wanted = halves(wanted, 3)
+            expect(value.dtype == wanted.dtype and same(value, np.ascontiguousarray(wanted)), f"{what}: {name} has other values")
+
+    for source in (f16, arguments.smollm2):
+        run(arguments.examples / "to_safetensors", source, file)
+        check(load_file(file), f"{source.name} as a file")
+        run(arguments.examples / "from_safetensors", file, back)
+        expect(filecmp.cmp(f16, back, shallow=False), f"{source.name} does not come back as it was")
+    run(arguments.examples / "to_safetensors", f16, folder, "--max-size", "50M")
+    found = {}
+    for name, shard in json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"].items():
+        with safe_open(folder / shard, "np") as opened:
+            found[name] = opened.get_tensor(name)
+    check(found, "shards")
+    run(arguments.examples / "from_safetensors", folder, back)
+    expect(filecmp.cmp(f16, back, shallow=False), "shards do not come back as they were")
+    for path in (*folder.iterdir(), f16, back, file):
+        path.unlink()
+    folder.rmdir()
+
+
+class Opaque(ctypes.Structure):
+    """A struct of parameters, whatever its version has in it: no larger than this, and passed on the stack."""
+
+    _fields_ = [("bytes", ctypes.c_uint8 * 1024)]
+
+
+class Batch(ctypes.Structure):
+    _fields_ = [("n_tokens", ctypes.c_int32)] + [
+        (name, ctypes.c_void_p) for name in ("token", "embd", "pos", "n_seq_id", "seq_id", "logits")
+    ]
+
+
+def embedding(folder, model, source):
+    """llama.cpp's embedding of a sentence beside one that is computed from the safetensors file."""
+    libraries = [ctypes.CDLL(str(next(folder.glob(f"{name}*.so"))), mode=ctypes.RTLD_GLOBAL)
+                 for name in ("libggml-base", "libggml.v", "libllama.v")]
+    _, ggml, llama = libraries
+    ggml.ggml_backend_load_all_from_path(str(folder).encode())
+    silent = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda *_: None)
+    llama.llama_log_set(silent, None)
+    llama.llama_backend_init()
+    pointer = ctypes.c_void_p
+    for name in ("llama_model_default_params", "llama_context_default_params"):
+        getattr(llama, name).restype = Opaque
+    for name, takes in [
+        ("llama_model_load_from_file", [ctypes.c_char_p, Opaque]),
+        ("llama_init_from_model", [pointer, Opaque]),
+        ("llama_model_get_vocab", [pointer]),
+        ("llama_get_embeddings_seq", [pointer, ctypes.c_int32]),
+    ]:
+        getattr(llama, name).restype, getattr(llama, name).argtypes = pointer, takes
+    llama.llama_set_embeddings.argtypes = [pointer, ctypes.c_bool]
+    llama.llama_batch_get_one.restype = Batch
+    llama.llama_encode.argtypes = [pointer, Batch]
+    loaded = llama.llama_model_load_from_file(str(model).encode(), llama.llama_model_default_params())
+    if not loaded:
+        return expect(False, "llama.cpp cannot load the model")
+    context = llama.llama_init_from_model(loaded, llama.llama_context_default_params())
+    llama.llama_set_embeddings(context, True)
+    tokens = (ctypes.c_int32 * 64)()
+    text = SENTENCE.encode()
+    count = llama.llama_tokenize(pointer(llama.llama_model_get_vocab(loaded)), text, len(text), tokens, 64,
+                                 ctypes.c_bool(True), ctypes.c_bool(True))
+    expect(tokens[:count] == SENTENCE_TOKENS, f"llama.cpp's tokens are {tokens[:count]}")
+    expect(llama.llama_encode(context, llama.llama_batch_get_one(tokens, count)) == 0, "llama.cpp cannot embed")
+    found = llama.llama_get_embeddings_seq(context, 0)
+    found = np.ctypeslib.as_array(ctypes.cast(found, ctypes.POINTER(ctypes.c_float)), (384,)).copy()
+    wanted = bert(source, SENTENCE_TOKENS)
+    cosine = float(found @ wanted / np.linalg.norm(found) / np.linalg.norm(wanted))
+    print(f"  the embedding by llama.cpp has a cosine of {cosine:.7f} with the reference", flush=True)
+    expect(cosine > 0.9999, "llama.cpp's embedding is another")
+    return None
+
+
+def bert(w, tokens):
+    """BERT's forward pass and the mean of its outputs."""
+
+    def linear(x, name):
+        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+    def norm(x, name):
+        x = x - x.mean(-1, keepdims=True)
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-12) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    count, heads = len(tokens), 12
+    x = w["embeddings.word_embeddings.weight"][tokens] + w["embeddings.position_embeddings.weight"][:count]
+    x = norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
+    for layer in range(6):
+        at = f"encoder.layer.{layer}"
+        q, k, v = (linear(x, f"{at}.attention.self.{part}").reshape(count, heads, -1).swapaxes(0, 1)
+                   for part in ("query", "key", "value"))
+        scores = np.exp(q @ k.swapaxes(1, 2) / math.sqrt(q.shape[-1]))
+        mixed = (scores / scores.sum(-1, keepdims=True) @ v).swapaxes(0, 1).reshape(count, -1)
+        x = norm(x + linear(mixed, f"{at}.attention.output.dense"), f"{at}.attention.output.LayerNorm")
+        inner = linear(x, f"{at}.intermediate.dense")
+        inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
+        x = norm(x + linear(inner, f"{at}.output.dense"), f"{at}.output.LayerNorm")
+    return x.mean(0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("minilm", type=pathlib.Path, help="the folder of all-MiniLM-L6-v2")
+    parser.add_argument("smollm2", type=pathlib.Path, help="a GGUF of SmolLM2")
+    parser.add_argument("--examples", type=pathlib.Path, required=True, help="folder of the built examples")
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for what is made")
+    parser.add_argument("--llama", type=pathlib.Path, help="folder of libllama and libggml")
+    arguments = parser.parse_args()
+    minilm(arguments)
+    smollm2(arguments)
+    if failures:
+        sys.exit("\n".join([f"{len(failures)} checks failed:", *failures[:40]]))
+    print("  ok")
+
+
+if __name__ == "__main__":
+    main()

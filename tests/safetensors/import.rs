@@ -1,0 +1,228 @@
+//! What a model of Hugging Face becomes: names, order of rows, types, parameters.
+
+use gguf_codec::model::hf::{Description, Import, NameMap, Renamed};
+use gguf_codec::safetensors::Dtype;
+use gguf_codec::{Error, GgmlType, Gguf, Metadata};
+
+use super::{checkpoint, floats, imported, tensors};
+
+const LLAMA: &str = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "_name_or_path": "org/tiny-llama-v1",
+    "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "max_position_embeddings": 64, "rms_norm_eps": 1e-05, "rope_theta": 500000.0, "vocab_size": 3}"#;
+
+/// Every row is one number, which says where it was.
+fn rows(rows: usize, len: usize) -> Vec<u8> {
+    floats((0..rows).flat_map(|row| std::iter::repeat_n(row as f32, len)))
+}
+
+fn llama() -> Vec<u8> {
+    let layer = "model.layers.0";
+    tensors(&[
+        ("model.embed_tokens.weight", &[3, 8], Dtype::F32, rows(3, 8)),
+        (&format!("{layer}.self_attn.q_proj.weight"), &[8, 8], Dtype::F32, rows(8, 8)),
+        (&format!("{layer}.self_attn.q_proj.bias"), &[8], Dtype::F32, rows(8, 1)),
+        (&format!("{layer}.self_attn.k_proj.weight"), &[4, 8], Dtype::F32, rows(4, 8)),
+        (&format!("{layer}.self_attn.v_proj.weight"), &[4, 8], Dtype::F32, rows(4, 8)),
+        (&format!("{layer}.self_attn.rotary_emb.inv_freq"), &[2], Dtype::F32, rows(2, 1)),
+        (&format!("{layer}.input_layernorm.weight"), &[8], Dtype::F16, vec![0; 16]),
+        (&format!("{layer}.mlp.up_proj.weight"), &[12, 8], Dtype::BF16, vec![0; 192]),
+    ])
+}
+
+fn first_of_rows(model: &Gguf<Vec<u8>>, name: &str) -> Vec<f32> {
+    let tensor = model.tensor(name).unwrap();
+    let mut values = vec![0.0; tensor.row_len() * tensor.row_count()];
+    tensor.dequantize_into(&mut values).unwrap();
+    let step = if tensor.shape().dims().len() == 1 { 1 } else { tensor.row_len() };
+    values.into_iter().step_by(step).collect()
+}
+
+fn string<'a>(metadata: Metadata<'a>, key: &str) -> &'a str {
+    metadata.get(key).unwrap()
+}
+
+#[test]
+fn llama_gets_llama_cpps_names_rows_and_parameters() {
+    let (files, description) = (checkpoint([llama()]).unwrap(), Description::of_config(LLAMA).unwrap());
+    let plan = Import::new(&files, &description).plan().unwrap();
+    assert_eq!(plan.left_out(), ["model.layers.0.self_attn.rotary_emb.inv_freq"]);
+    assert!(plan.notes().iter().any(|note| note.contains("no tokenizer.json")), "{plan:?}");
+    let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
+    let found: Vec<_> = model.tensors().map(|tensor| (tensor.name(), tensor.ggml_type())).collect();
+    use GgmlType::{BF16, F32};
+    let wanted = [
+        ("token_embd.weight", F32),
+        ("blk.0.attn_q.weight", F32),
+        ("blk.0.attn_q.bias", F32),
+        ("blk.0.attn_k.weight", F32),
+        ("blk.0.attn_v.weight", F32),
+        ("blk.0.attn_norm.weight", F32),
+        ("blk.0.ffn_up.weight", BF16),
+    ];
+    assert_eq!(found, wanted);
+    assert_eq!(model.tensor("blk.0.ffn_up.weight").unwrap().shape().dims(), [8, 12]);
+    // Two heads of four rows: halves become neighbours.
+    let turned = [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0];
+    assert_eq!(first_of_rows(&model, "blk.0.attn_q.weight"), turned);
+    assert_eq!(first_of_rows(&model, "blk.0.attn_q.bias"), turned);
+    assert_eq!(first_of_rows(&model, "blk.0.attn_k.weight"), turned[..4]);
+    assert_eq!(first_of_rows(&model, "blk.0.attn_v.weight"), [0.0, 1.0, 2.0, 3.0]);
+
+    let metadata = model.metadata();
+    assert_eq!(string(metadata, "general.architecture"), "llama");
+    assert_eq!(string(metadata, "general.name"), "Tiny Llama v1");
+    let number = |key: &str| metadata.get::<u32>(key).unwrap();
+    for (key, value) in [
+        ("block_count", 1),
+        ("context_length", 64),
+        ("embedding_length", 8),
+        ("feed_forward_length", 12),
+        ("attention.head_count", 2),
+        ("attention.head_count_kv", 1),
+        ("attention.key_length", 4),
+        ("rope.dimension_count", 4),
+        ("vocab_size", 3),
+    ] {
+        assert_eq!(number(&format!("llama.{key}")), value, "{key}");
+    }
+    assert_eq!(metadata.get::<f32>("llama.rope.freq_base").unwrap(), 500_000.0);
+    assert_eq!(metadata.get::<f32>("llama.attention.layer_norm_rms_epsilon").unwrap(), 1e-5);
+}
+
+#[test]
+fn the_type_asked_for_is_that_of_matrices_whose_rows_fit() {
+    let wide = tensors(&[
+        ("model.layers.0.mlp.up_proj.weight", &[2, 64], Dtype::F32, rows(2, 64)),
+        ("model.layers.0.mlp.down_proj.weight", &[4, 8], Dtype::F32, rows(4, 8)),
+        ("model.norm.weight", &[8], Dtype::BF16, vec![0; 16]),
+    ]);
+    let (files, description) = (checkpoint([wide]).unwrap(), Description::of_config(LLAMA).unwrap());
+    let import = Import::new(&files, &description).ggml_type(GgmlType::Q8_0);
+    let model = Gguf::parse(imported(import).unwrap()).unwrap();
+    let types: Vec<_> = model.tensors().map(|tensor| tensor.ggml_type()).collect();
+    assert_eq!(types, [GgmlType::Q8_0, GgmlType::F16, GgmlType::F32]);
+    assert_eq!(model.metadata().get::<u32>("general.file_type").unwrap(), 7);
+}
+
+#[test]
+fn llama_3_1_gets_its_factors() {
+    let config = LLAMA.replace(
+        r#""vocab_size": 3"#,
+        r#""head_dim": 8, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192}"#,
+    );
+    let files = checkpoint([tensors(&[("model.norm.weight", &[8], Dtype::F32, rows(8, 1))])]).unwrap();
+    let description = Description::of_config(&config).unwrap();
+    let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
+    let factors = first_of_rows(&model, "rope_freqs.weight");
+    // Wavelengths of 6, 167 and 4443, within and between the bounds of 2048 and 8192, and of 118,127, beyond.
+    assert_eq!((factors[0], factors[1], factors[3]), (1.0, 1.0, 8.0));
+    let smooth = (8192.0 / 4442.882 - 1.0) / 3.0;
+    assert!((factors[2] - 1.0 / ((1.0 - smooth) / 8.0 + smooth)).abs() < 1e-4, "{factors:?}");
+    assert_eq!(model.tensors().next().unwrap().name(), "rope_freqs.weight");
+}
+
+#[test]
+fn bert_gets_its_names_whatever_it_is_a_part_of() {
+    let config = r#"{"architectures": ["BertForMaskedLM"], "hidden_size": 4, "intermediate_size": 8, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "max_position_embeddings": 2, "layer_norm_eps": 1e-12}"#;
+    let file = tensors(&[
+        ("bert.embeddings.LayerNorm.gamma", &[4], Dtype::F32, rows(4, 1)),
+        ("bert.embeddings.LayerNorm.beta", &[4], Dtype::F32, rows(4, 1)),
+        ("bert.embeddings.position_embeddings.weight", &[2, 4], Dtype::F16, vec![0; 16]),
+        ("bert.embeddings.position_ids", &[1, 2], Dtype::I64, vec![0; 16]),
+        ("bert.encoder.layer.0.attention.self.query.weight", &[4, 4], Dtype::F16, vec![0; 32]),
+        ("cls.predictions.bias", &[4], Dtype::F32, rows(4, 1)),
+    ]);
+    let (files, description) = (checkpoint([file]).unwrap(), Description::of_config(config).unwrap());
+    let plan = Import::new(&files, &description).plan().unwrap();
+    assert_eq!(plan.left_out(), ["bert.embeddings.position_ids", "cls.predictions.bias"]);
+    let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
+    let found: Vec<_> = model.tensors().map(|tensor| (tensor.name(), tensor.ggml_type())).collect();
+    use GgmlType::{F16, F32};
+    let wanted = [
+        ("token_embd_norm.weight", F32),
+        ("token_embd_norm.bias", F32),
+        ("position_embd.weight", F32),
+        ("blk.0.attn_q.weight", F16),
+    ];
+    assert_eq!(found, wanted);
+    assert!(!model.metadata().get::<bool>("bert.attention.causal").unwrap());
+    assert_eq!(model.metadata().get::<f32>("bert.attention.layer_norm_epsilon").unwrap(), 1e-12);
+}
+
+#[test]
+fn names_that_the_user_gives_come_first() {
+    let file = tensors(&[
+        ("model.norm.weight", &[2], Dtype::F32, rows(2, 1)),
+        ("vision.7.weight", &[2, 2], Dtype::F32, rows(2, 2)),
+        ("vision.7.extra", &[2], Dtype::BOOL, vec![0; 2]),
+    ]);
+    let (files, description) = (checkpoint([file]).unwrap(), Description::of_config(LLAMA).unwrap());
+    let error = Import::new(&files, &description).plan().unwrap_err().to_string();
+    assert!(error.contains("tensor 'vision.7.weight' has no name in the llama family"), "{error}");
+    let map: NameMap = "vision.{}.extra -\nvision.{}.* v.{}.*".parse().unwrap();
+    let import = Import::new(&files, &description).names(|name| map.to_gguf(name));
+    let model = Gguf::parse(imported(import).unwrap()).unwrap();
+    assert!(model.tensors().map(|tensor| tensor.name()).eq(["output_norm.weight", "v.7.weight"]));
+    let import = Import::new(&files, &description).names(|_| Some(Renamed::To("same".into())));
+    let import = import.plan().and(Ok(()));
+    // The type comes first: GGUF has no truth values.
+    assert!(import.unwrap_err().to_string().contains("tensor 'vision.7.extra' is BOOL"));
+}
+
+#[test]
+fn other_models_keep_their_names_and_types() {
+    let file = tensors(&[
+        ("some.weight", &[2, 2], Dtype::F64, vec![0; 32]),
+        ("some.ids", &[2], Dtype::I64, vec![0; 16]),
+        ("some.scale", &[], Dtype::F16, vec![0; 2]),
+    ]);
+    let files = checkpoint([file]).unwrap();
+    let description =
+        Description::of_config(r#"{"architectures": ["Other"], "model_type": "other"}"#).unwrap();
+    let plan = Import::new(&files, &description).plan().unwrap();
+    assert!(plan.notes()[0].contains("Other is none of the families"), "{plan:?}");
+    let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
+    let types: Vec<_> = model.tensors().map(|tensor| (tensor.name(), tensor.ggml_type())).collect();
+    assert_eq!(
+        types,
+        [("some.weight", GgmlType::F64), ("some.ids", GgmlType::I64), ("some.scale", GgmlType::F16)]
+    );
+    assert_eq!(string(model.metadata(), "general.architecture"), "other");
+    let empty = Description::default();
+    assert!(Import::new(&files, &empty).plan().unwrap().notes()[0].contains("no config.json"));
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_told_by_key() {
+    let files = checkpoint([llama()]).unwrap();
+    for (old, new, part) in [
+        (r#""hidden_size": 8,"#, "", "'config.json': the file has no 'hidden_size'"),
+        (r#""num_attention_heads": 2"#, r#""num_attention_heads": 0"#, "0 heads"),
+        (
+            r#""num_attention_heads": 2"#,
+            r#""num_attention_heads": 3"#,
+            "q_proj.weight' has 8 rows, which are not 3 heads",
+        ),
+        (r#""num_attention_heads": 2"#, r#""num_attention_heads": 8"#, "an even number of rows each"),
+        (
+            r#""num_attention_heads": 2"#,
+            r#""num_attention_heads": -1"#,
+            "'num_attention_heads' must be an integer from 0",
+        ),
+        (r#""hidden_size": 8"#, r#""hidden_size": "8""#, "'hidden_size' must be an integer"),
+        (r#""rms_norm_eps": 1e-05"#, r#""rms_norm_eps": []"#, "'rms_norm_eps' must be a number"),
+        (r#"["LlamaForCausalLM"]"#, "[7]", "'architectures[0]' must be a string"),
+        (r#"["LlamaForCausalLM"]"#, "7", "'architectures' must be an array"),
+    ] {
+        let description = Description::of_config(&LLAMA.replace(old, new)).unwrap();
+        let error = Import::new(&files, &description).plan().unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    let error = Description::of_config("{").unwrap_err();
+    assert!(
+        matches!(error, Error::Safetensors { .. }) && error.to_string().contains("'config.json': not JSON"),
+        "{error}"
+    );
+}

@@ -1,0 +1,268 @@
+//! There and back: a GGUF becomes safetensors and the same GGUF again.
+
+use gguf_codec::model::hf::{Description, Export, Import};
+use gguf_codec::safetensors::SafeTensors;
+use gguf_codec::{Array, GgmlType, Gguf, Value, Writer};
+use proptest::prelude::*;
+
+use super::{checkpoint, exported, exported_shard, imported};
+use crate::common::property;
+
+fn name() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(vec![
+        "token_embd.weight",
+        "output_norm.weight",
+        "blk.0.attn_q.weight",
+        "blk.1.attn_k.weight",
+        "blk.1.attn_q.bias",
+        "blk.12.ffn_down.weight",
+        "blk.3.attn_q.scale",
+        "rope_freqs.weight",
+    ]);
+    prop_oneof![known.prop_map(str::to_owned), "[a-z.\u{e9}\"0-9]{1,12}"]
+}
+
+fn array(depth: u32) -> BoxedStrategy<Array> {
+    let len = 0..4usize;
+    use prop::collection::vec;
+    let plain = prop_oneof![
+        vec(any::<u8>(), len.clone()).prop_map(Array::U8),
+        vec(any::<i8>(), len.clone()).prop_map(Array::I8),
+        vec(any::<u64>(), len.clone()).prop_map(Array::U64),
+        vec(any::<i64>(), len.clone()).prop_map(Array::I64),
+        vec(any::<bool>(), len.clone()).prop_map(Array::Bool),
+        vec(float32(), len.clone()).prop_map(Array::F32),
+        vec(float64(), len.clone()).prop_map(Array::F64),
+        vec(vec(any::<u8>(), 0..5), len.clone()).prop_map(Array::String),
+        vec(".{0,4}".prop_map(String::into_bytes), len.clone()).prop_map(Array::String),
+    ];
+    if depth == 0 {
+        plain.boxed()
+    } else {
+        prop_oneof![4 => plain, 1 => vec(array(depth - 1), 0..3).prop_map(Array::Array)].boxed()
+    }
+}
+
+/// All but NaN, which no value equals.
+fn float32() -> impl Strategy<Value = f32> {
+    any::<u32>().prop_map(f32::from_bits).prop_filter("a number", |float| !float.is_nan())
+}
+
+fn float64() -> impl Strategy<Value = f64> {
+    any::<u64>().prop_map(f64::from_bits).prop_filter("a number", |float| !float.is_nan())
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<u16>().prop_map(Value::U16),
+        any::<i32>().prop_map(Value::I32),
+        any::<u64>().prop_map(Value::U64),
+        any::<i64>().prop_map(Value::I64),
+        any::<bool>().prop_map(Value::Bool),
+        float32().prop_map(Value::F32),
+        float64().prop_map(Value::F64),
+        ".{0,8}".prop_map(|text| Value::String(text.into_bytes())),
+        prop::collection::vec(any::<u8>(), 0..8).prop_map(Value::String),
+        array(3).prop_map(Value::Array),
+    ]
+}
+
+/// A model of plain types whose queries and keys are in two heads, or one.
+fn model() -> impl Strategy<Value = Vec<u8>> {
+    let plain = [GgmlType::F32, GgmlType::F16, GgmlType::BF16, GgmlType::F64, GgmlType::I8, GgmlType::I64];
+    let tensor = (name(), prop::sample::select(plain.to_vec()), 1..5u64, 0..4u64, 0..3usize);
+    let tensors = prop::collection::vec(tensor, 0..8);
+    let keys = prop::collection::vec(("[a-z.\u{e9}]{1,9}", value()), 0..6);
+    let architecture = prop::sample::select(vec!["llama", "qwen2", "bert", "other"]);
+    (tensors, keys, architecture, any::<u8>()).prop_map(|(tensors, keys, architecture, seed)| {
+        let mut writer = Writer::new(Vec::new());
+        writer.metadata("general.architecture", architecture).unwrap();
+        for (key, value) in keys {
+            writer.metadata(&key, value).unwrap();
+        }
+        writer.metadata("llama.attention.head_count", 2u32).unwrap();
+        writer.metadata("llama.attention.head_count_kv", 1u32).unwrap();
+        let mut declared: Vec<(String, GgmlType)> = Vec::new();
+        for (name, ty, quarter, len, dims) in tensors {
+            // Rows that two heads can share.
+            let extents = match dims {
+                _ if name.ends_with("bias") => vec![4 * quarter],
+                0 => vec![len, 4 * quarter],
+                1 => vec![len, 2, 2 * quarter],
+                _ => vec![1, 4 * quarter],
+            };
+            if !declared.iter().any(|(known, _)| *known == name) {
+                writer.tensor(&name, &extents, ty).unwrap();
+                declared.push((name, ty));
+            }
+        }
+        // Larger values first, so that none has to be moved for its alignment.
+        let mut data = writer.write_header().unwrap();
+        for (name, _) in &declared {
+            let mut out = data.begin(name).unwrap();
+            let bytes: Vec<u8> = (0..out.remaining()).map(|at| (at as u8).wrapping_mul(31) ^ seed).collect();
+            out.write_bytes(&bytes).unwrap();
+            out.finish().unwrap();
+        }
+        data.finish().unwrap()
+    })
+}
+
+/// Every tensor by name.
+fn content(gguf: &[u8]) -> Vec<(String, GgmlType, Vec<u64>, Vec<u8>)> {
+    let model = Gguf::parse(gguf).unwrap();
+    let tensor = |tensor: gguf_codec::TensorInfo<'_>| {
+        let bytes = tensor.tensor().unwrap().bytes().to_vec();
+        (tensor.name().to_owned(), tensor.ggml_type(), tensor.shape().dims().to_vec(), bytes)
+    };
+    let mut tensors: Vec<_> = model.tensors().map(tensor).collect();
+    tensors.sort();
+    tensors
+}
+
+proptest! {
+    #![proptest_config(property(300))]
+
+    /// Metadata in its order, and every tensor: the same, in one file or several.
+    #[test]
+    fn a_model_comes_back_as_it_was(gguf in model(), max_bytes in prop::option::of(1..200u64)) {
+        let files = exported(&gguf, max_bytes).unwrap();
+        for file in &files {
+            safetensors::SafeTensors::deserialize(file).unwrap();
+            // Whoever maps the file finds each value at a multiple of its size.
+            for tensor in SafeTensors::parse(file).unwrap().tensors() {
+                prop_assert!(tensor.file_offset().is_multiple_of(tensor.dtype().bits() / 8));
+            }
+        }
+        let files = checkpoint(files).unwrap();
+        let back = imported(Import::new(&files, &Description::default())).unwrap();
+        prop_assert_eq!(content(&back), content(&gguf));
+        let (a, b) = (Gguf::parse(&gguf).unwrap(), Gguf::parse(&back).unwrap());
+        prop_assert!(a.metadata().iter().eq(b.metadata().iter()), "{:?}\n{:?}", a.metadata(), b.metadata());
+    }
+}
+
+/// A model of one block: rows of a query are in four heads, halves of each turned into neighbours.
+fn small(ty: GgmlType, names: [&str; 2]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata("general.architecture", "llama").unwrap();
+    writer.metadata("llama.attention.head_count", 2u32).unwrap();
+    writer.metadata("general.file_type", 7u32).unwrap();
+    for name in names {
+        writer.tensor(name, &[32, 8], ty).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for name in names {
+        let mut out = data.begin(name).unwrap();
+        let values: Vec<f32> = (0..256).map(|i| (i / 32) as f32).collect();
+        out.write_values(&values, None).unwrap();
+        out.finish().unwrap();
+    }
+    data.finish().unwrap()
+}
+
+#[test]
+fn a_plain_model_in_order_comes_back_to_the_byte() {
+    let gguf = small(GgmlType::F16, ["blk.0.attn_q.weight", "blk.0.ffn_up.weight"]);
+    let files = exported(&gguf, None).unwrap();
+    let header = SafeTensors::parse(&files[0]).unwrap();
+    let names: Vec<_> = header.tensors().map(|tensor| tensor.name()).collect();
+    assert_eq!(names, ["model.layers.0.self_attn.q_proj.weight", "model.layers.0.mlp.up_proj.weight"]);
+    let start = header.tensor(names[0]).unwrap().file_offset() as usize;
+    let first_of_row = |row: usize| {
+        half::f16::from_le_bytes([files[0][start + row * 64], files[0][start + row * 64 + 1]]).to_f32()
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(first_of_row), [0.0, 2.0, 1.0, 3.0, 4.0]);
+    let files = checkpoint(files).unwrap();
+    assert_eq!(imported(Import::new(&files, &Description::default())).unwrap(), gguf);
+}
+
+#[test]
+fn blocks_become_floats_and_the_file_says_so() {
+    let gguf = small(GgmlType::Q8_0, ["blk.0.attn_q.weight", "other.weight"]);
+    let model = Gguf::parse(&gguf).unwrap();
+    for (ty, dtype, file_type) in
+        [(GgmlType::F16, "F16", 1), (GgmlType::F32, "F32", 0), (GgmlType::BF16, "BF16", 32)]
+    {
+        let plan = Export::new(&model, &gguf).ggml_type(ty).plan().unwrap();
+        let file = exported_shard(&plan, &plan.shards(None)[0]).unwrap();
+        let header = SafeTensors::parse(&file).unwrap();
+        assert!(header.tensors().all(|tensor| tensor.dtype().name() == dtype));
+        assert!(
+            header.metadata().any(|pair| pair == ("gguf:general.file_type", &format!("u32:{file_type}")))
+        );
+        let files = checkpoint([file]).unwrap();
+        let back = imported(Import::new(&files, &Description::default()).ggml_type(GgmlType::Q8_0)).unwrap();
+        let shown =
+            |gguf| content(gguf).into_iter().map(|(name, ty, dims, _)| (name, ty, dims)).collect::<Vec<_>>();
+        assert_eq!(shown(&back), shown(&gguf));
+        assert_eq!(Gguf::parse(&back).unwrap().metadata().get::<u32>("general.file_type").unwrap(), 7);
+    }
+    let error = Export::new(&model, &gguf).ggml_type(GgmlType::Q4_0).plan().unwrap_err().to_string();
+    assert!(error.contains("not Q4_0"), "{error}");
+}
+
+#[test]
+fn names_and_rows_stay_where_the_user_wants_them() {
+    let gguf = small(GgmlType::F32, ["blk.0.attn_q.weight", "b"]);
+    let model = Gguf::parse(&gguf).unwrap();
+    let plan = Export::new(&model, &gguf).names(|name| Some(name.to_owned())).plan().unwrap();
+    let file = exported_shard(&plan, &plan.shards(None)[0]).unwrap();
+    let header = SafeTensors::parse(&file).unwrap();
+    let tensor = header.tensor("blk.0.attn_q.weight").unwrap();
+    let start = tensor.file_offset() as usize;
+    let own = model.tensor("blk.0.attn_q.weight").unwrap();
+    assert_eq!(&file[start..start + tensor.byte_len() as usize], own.bytes());
+    let files = checkpoint([file]).unwrap();
+    assert_eq!(imported(Import::new(&files, &Description::default())).unwrap(), gguf);
+    let plan = Export::new(&model, &gguf).names(|_| Some("same".to_owned())).plan().unwrap();
+    let error = exported_shard(&plan, &plan.shards(None)[0]).unwrap_err().to_string();
+    assert!(error.contains("'same' is declared twice"), "{error}");
+}
+
+#[test]
+fn heads_that_rows_do_not_have_are_an_error() {
+    for (key, value, part) in [
+        (
+            "llama.attention.head_count",
+            Value::U32(3),
+            "'blk.0.attn_q.weight' has 8 rows, which are not 3 heads",
+        ),
+        ("llama.attention.head_count", Value::U32(0), "0 heads"),
+        (
+            "llama.attention.head_count",
+            Value::from([2u32, 2]),
+            "key 'llama.attention.head_count' is an array",
+        ),
+        ("other", Value::U32(0), "no key 'llama.attention.head_count'"),
+    ] {
+        let mut writer = Writer::new(Vec::new());
+        writer.metadata("general.architecture", "llama").unwrap().metadata(key, value).unwrap();
+        writer.tensor("blk.0.attn_q.weight", &[1, 8], GgmlType::I8).unwrap();
+        let mut data = writer.write_header().unwrap();
+        data.write_tensor("blk.0.attn_q.weight", &[0; 8]).unwrap();
+        let error = exported(&data.finish().unwrap(), None).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn metadata_that_no_gguf_wrote_is_told_by_key() {
+    for (text, part) in [
+        ("llama", "'k' of the metadata is 'llama', and must be TYPE:VALUE"),
+        ("u32:-1", "TYPE:VALUE"),
+        ("u32[]:[1,-1]", "TYPE:VALUE"),
+        ("u32[]:[1", "TYPE:VALUE"),
+        ("bytes:xyz", "TYPE:VALUE"),
+        (
+            "array[]:[\"array[]:[\\\"array[]:[\\\\\\\"array[]:[\\\\\\\\\\\\\\\"array[]:[]\\\\\\\\\\\\\\\"]\\\\\\\"]\\\"]\"]",
+            "TYPE:VALUE",
+        ),
+    ] {
+        let mut writer = gguf_codec::safetensors::Writer::new(Vec::new());
+        writer.metadata("gguf:k", text);
+        let files = checkpoint([writer.write_header().unwrap().finish().unwrap()]).unwrap();
+        let error = Import::new(&files, &Description::default()).plan().unwrap_err().to_string();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}

@@ -1,0 +1,125 @@
+//! `tokenizer.json` and what of it llama.cpp reads.
+
+use gguf_codec::model::hf::{Description, Import};
+use gguf_codec::safetensors::Dtype;
+use gguf_codec::{Gguf, Result};
+
+use super::{checkpoint, floats, imported, tensors};
+
+const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "num_hidden_layers": 0,
+    "num_attention_heads": 2, "vocab_size": 8, "eos_token_id": 5, "pad_token_id": [1]}"#;
+
+const BPE: &str = r#"{"added_tokens": [{"id": 4, "content": "<s>", "special": true}, {"id": 5, "content": "\u2581x", "special": false}],
+    "normalizer": null, "pre_tokenizer": {"type": "ByteLevel"},
+    "post_processor": {"type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}]},
+    "model": {"type": "BPE", "vocab": {"a": 0, "b.c": 1, "ab.c": 2, "\u0120a": 3}, "merges": ["a b.c", ["\u0120", "a "]]}}"#;
+
+const TOKENIZER_CONFIG: &str =
+    r#"{"bos_token": {"content": "<s>"}, "add_eos_token": false, "chat_template": "{{ x }}"}"#;
+
+fn import(config: &str, tokenizer: &str, tokenizer_config: &str) -> Result<Gguf<Vec<u8>>> {
+    let description =
+        Description::of_config(config)?.with_tokenizer(tokenizer)?.with_tokenizer_config(tokenizer_config)?;
+    let files = checkpoint([tensors(&[("model.norm.weight", &[2], Dtype::F32, floats([0.0; 2]))])])?;
+    Gguf::parse(imported(Import::new(&files, &description))?)
+}
+
+fn strings(model: &Gguf<Vec<u8>>, key: &str) -> Vec<String> {
+    model.metadata().get_array(key).unwrap().map(Result::unwrap).collect()
+}
+
+fn kinds(model: &Gguf<Vec<u8>>) -> Vec<i32> {
+    model.metadata().get_array("tokenizer.ggml.token_type").unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn byte_pairs_keep_tokens_merges_and_what_they_mean() {
+    let model = import(CONFIG, BPE, TOKENIZER_CONFIG).unwrap();
+    let metadata = model.metadata();
+    let wanted = ["a", "b.c", "ab.c", "\u{120}a", "<s>", " x", "[PAD6]", "[PAD7]"];
+    assert_eq!(strings(&model, "tokenizer.ggml.tokens"), wanted);
+    assert_eq!(kinds(&model), [1, 1, 1, 1, 3, 4, 5, 5]);
+    assert_eq!(strings(&model, "tokenizer.ggml.merges"), ["a b.c", "\u{120} a\u{120}"]);
+    assert_eq!(metadata.get::<&str>("tokenizer.ggml.model").unwrap(), "gpt2");
+    assert_eq!(metadata.get::<&str>("tokenizer.ggml.pre").unwrap(), "gpt-2");
+    assert_eq!(metadata.get::<u32>("tokenizer.ggml.bos_token_id").unwrap(), 4);
+    assert_eq!(metadata.get::<u32>("tokenizer.ggml.eos_token_id").unwrap(), 5);
+    assert!(!metadata.contains("tokenizer.ggml.padding_token_id"));
+    assert!(metadata.get::<bool>("tokenizer.ggml.add_bos_token").unwrap());
+    assert!(!metadata.get::<bool>("tokenizer.ggml.add_eos_token").unwrap());
+    assert_eq!(metadata.get::<&str>("tokenizer.chat_template").unwrap(), "{{ x }}");
+}
+
+#[test]
+fn byte_fallback_merges_in_the_order_that_was_learnt() {
+    let tokenizer = r#"{"added_tokens": [{"id": 0, "content": "<unk>", "special": true}], "model": {"type": "BPE", "byte_fallback": true,
+        "unk_token": "<unk>", "vocab": {"<unk>": 0, "<0x0A>": 1, "ab": 2, "abc": 3, "a": 4}, "merges": ["ab c", "a b"]}}"#;
+    let model = import(&CONFIG.replace("\"vocab_size\": 8", "\"vocab_size\": 5"), tokenizer, "{}").unwrap();
+    assert_eq!(model.metadata().get::<&str>("tokenizer.ggml.model").unwrap(), "llama");
+    assert_eq!(kinds(&model), [2, 6, 1, 1, 1]);
+    let scores: Vec<f32> =
+        model.metadata().get_array("tokenizer.ggml.scores").unwrap().map(Result::unwrap).collect();
+    assert_eq!(scores, [-2.0, -2.0, -1.0, 0.0, -2.0]);
+}
+
+#[test]
+fn word_pieces_are_marked_where_words_begin() {
+    let tokenizer = r#"{"added_tokens": [{"id": 0, "content": "[CLS]", "special": true}, {"id": 1, "content": "[SEP]", "special": true}],
+        "normalizer": {"type": "BertNormalizer", "lowercase": true, "strip_accents": null},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "[SEP]"}}],
+            "pair": [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "[SEP]"}}, {"Sequence": {"id": "B"}}, {"SpecialToken": {"id": "[SEP]"}}]},
+        "model": {"type": "WordPiece", "vocab": {"[CLS]": 0, "[SEP]": 1, "the": 2, "\u0023\u0023ing": 3}}}"#;
+    let config = r#"{"architectures": ["BertModel"], "hidden_size": 8, "num_hidden_layers": 0, "num_attention_heads": 2, "type_vocab_size": 2}"#;
+    let description = Description::of_config(config).unwrap().with_tokenizer(tokenizer).unwrap();
+    let description =
+        description.with_tokenizer_config(r#"{"cls_token": "[CLS]", "sep_token": "[SEP]"}"#).unwrap();
+    let files = checkpoint([tensors(&[])]).unwrap();
+    let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
+    let metadata = model.metadata();
+    assert_eq!(strings(&model, "tokenizer.ggml.tokens"), ["[CLS]", "[SEP]", "\u{2581}the", "ing"]);
+    assert_eq!(metadata.get::<&str>("tokenizer.ggml.model").unwrap(), "bert");
+    assert_eq!(metadata.get::<&str>("tokenizer.ggml.pre").unwrap(), "default");
+    for (key, id) in [("bos", 0), ("eos", 1), ("seperator", 1)] {
+        assert_eq!(metadata.get::<u32>(&format!("tokenizer.ggml.{key}_token_id")).unwrap(), id, "{key}");
+    }
+    for (key, adds) in [
+        ("add_bos_token", true),
+        ("add_eos_token", true),
+        ("add_sep_token", false),
+        ("normalizer.lowercase", true),
+    ] {
+        assert_eq!(metadata.get::<bool>(&format!("tokenizer.ggml.{key}")).unwrap(), adds, "{key}");
+    }
+    assert_eq!(metadata.get::<u32>("tokenizer.ggml.token_type_count").unwrap(), 2);
+}
+
+#[test]
+fn what_cannot_be_carried_over_is_noted_and_what_is_wrong_refused() {
+    let unigram = r#"{"model": {"type": "Unigram", "vocab": []}}"#;
+    assert!(!import(CONFIG, unigram, "{}").unwrap().metadata().contains("tokenizer.ggml.model"));
+    let split = BPE.replace(r#"{"type": "ByteLevel"}"#, r#"{"type": "Whitespace"}"#);
+    let model = import(CONFIG, &split, "{}").unwrap();
+    assert_eq!(model.metadata().get::<&str>("tokenizer.ggml.pre").unwrap(), "default");
+    for (old, new, part) in [
+        (r#""b.c": 1"#, r#""b.c": 0"#, "'model.vocab' gives the id 0 to"),
+        (r#""b.c": 1"#, r#""b.c": "1""#, r#"'model.vocab[\"b.c\"]' must be an integer"#),
+        (r#""b.c": 1"#, r#""b.c": 9"#, "'vocab_size' must be at least 10"),
+        (r#""a b.c","#, r#""ab.c","#, "'model.merges[0]' must be two parts"),
+        (r#"["\u0120", "a "]"#, r#"["a"]"#, "'model.merges[1]' must be two parts"),
+        (r#""id": 4, "content": "<s>""#, r#""id": 4"#, "'added_tokens[0]' has no 'content'"),
+        (r#""model": {"#, r#""other": {"#, "the file has no 'model'"),
+    ] {
+        let error = import(CONFIG, &BPE.replace(old, new), TOKENIZER_CONFIG).unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains(".json'"), "{error}");
+    }
+    // Ids that a file claims take no memory.
+    let error =
+        import(&CONFIG.replace("\"vocab_size\": 8", "\"vocab_size\": 4294967295"), BPE, "{}").unwrap_err();
+    assert!(error.to_string().contains("4294967295 ids are far more"), "{error}");
+    let far = BPE.replace(r#""b.c": 1"#, r#""b.c": 4294967294"#);
+    let error = import(&CONFIG.replace("\"vocab_size\": 8, ", ""), &far, "{}").unwrap_err();
+    assert!(error.to_string().contains("ids are far more"), "{error}");
+}

@@ -1,0 +1,618 @@
+//! Models in several files: opened as one where they belong together, and refused by name where they do not; divided and
+//! put together again without the loss of a byte.
+
+// WebAssembly has no temporary folder.
+#![cfg(not(target_family = "wasm"))]
+
+mod common;
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::raw::*;
+use gguf_codec::{
+    ByteOrder, Error, GgmlType, Gguf, Result, ShardPaths, ShardPlan, ShardProblem, ShardedGguf, Staged,
+    Writer,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const LITTLE: (u32, bool) = (3, false);
+
+/// A shard made by hand: its keys, and tensors of 32 bytes with their names for content.
+fn shard(no: u16, count: u16, total: u32, tensors: &[&str]) -> Vec<u8> {
+    with_keys(LITTLE, 3, tensors, |raw| keys(raw, no, count, total))
+}
+
+fn keys(raw: Raw, no: u16, count: u16, total: u32) -> Raw {
+    let raw = raw.key("split.no", U16).u16(no).key("split.count", U16).u16(count);
+    raw.key("split.tensors.count", I32).u32(total)
+}
+
+fn with_keys(format: (u32, bool), count: u64, tensors: &[&str], keys: impl FnOnce(Raw) -> Raw) -> Vec<u8> {
+    let mut raw = keys(Raw::new(format, tensors.len() as u64, count));
+    for (i, name) in tensors.iter().enumerate() {
+        raw = raw.tensor(name, &[32], 24, 32 * i as u64);
+    }
+    let mut bytes = raw.pad(32).bytes;
+    for name in tensors {
+        let end = bytes.len() + 32;
+        bytes.extend(name.as_bytes());
+        bytes.resize(end, b'.');
+    }
+    bytes
+}
+
+fn set(shards: &[Vec<u8>]) -> Result<ShardedGguf<&[u8]>> {
+    ShardedGguf::new(shards.iter().map(|bytes| Gguf::parse(bytes.as_slice()).unwrap()))
+}
+
+/// The file that is refused, and why.
+#[track_caller]
+fn refused<B>(opened: Result<ShardedGguf<B>>) -> (String, ShardProblem) {
+    match opened {
+        Err(Error::Shard { shard, problem }) => (shard, problem),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn of(shards: &[Vec<u8>]) -> (Self, PathBuf) {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        let paths = ShardPaths::new(folder.0.path().join("m"), shards.len() as u16);
+        for (no, bytes) in (0..).zip(shards) {
+            fs::write(paths.path(no), bytes).unwrap();
+        }
+        (folder, paths.path(0))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn read(first: &Path) -> Result<ShardedGguf<Vec<u8>>> {
+    ShardedGguf::open_with(first, |path| Gguf::read(path))
+}
+
+#[test]
+fn a_set_is_one_model() {
+    let files = [
+        with_keys(LITTLE, 4, &[], |raw| keys(raw, 0, 4, 3).key("answer", U8).u8(42)),
+        shard(1, 4, 3, &["a", "b"]),
+        shard(2, 4, 3, &[]),
+        shard(3, 4, 3, &["c"]),
+    ];
+    let (_folder, first) = Folder::of(&files);
+    let model = read(&first).unwrap();
+    assert_eq!(model.metadata().get::<u8>("answer").unwrap(), 42);
+    assert_eq!((model.tensor_count(), model.shards().len(), model.paths().len()), (3, 4, 4));
+    assert_eq!(model.tensors().map(|tensor| tensor.name()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    for (name, shard) in [("a", 1), ("b", 1), ("c", 3)] {
+        assert_eq!(model.shard_of(name).unwrap(), shard);
+        assert_eq!(&model.tensor(name).unwrap().bytes()[..2], format!("{name}.").as_bytes());
+    }
+    assert!(matches!(model.tensor("d"), Err(Error::MissingTensor { .. })));
+    assert!(matches!(model.shard_of(""), Err(Error::MissingTensor { .. })));
+    let opened = set(&files).unwrap();
+    assert_eq!(opened.tensors().size_hint(), (0, Some(3)));
+    assert_eq!(format!("{:?}", opened.tensors()), format!("{:?}", model.tensors()));
+    assert!(opened.paths().is_empty());
+}
+
+#[cfg(feature = "mmap")]
+#[test]
+fn a_set_is_mapped_like_a_file() {
+    let (_folder, first) = Folder::of(&[shard(0, 2, 2, &["a"]), shard(1, 2, 2, &["b"])]);
+    let model = ShardedGguf::open(&first).unwrap();
+    assert_eq!(&model.tensor("b").unwrap().bytes()[..2], b"b.");
+}
+
+#[test]
+fn one_file_is_a_set_of_its_own() {
+    // As llama.cpp has it: without the key, with one shard, or with none, as its own merge leaves it.
+    let plain = with_keys(LITTLE, 0, &["a"], |raw| raw);
+    for file in [plain, shard(0, 1, 1, &["a"]), shard(0, 0, 9, &["a"]), shard(7, 1, 9, &["a"])] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("any name");
+        fs::write(&path, &file).unwrap();
+        let model = read(&path).unwrap();
+        assert_eq!((model.tensor_count(), model.shard_of("a").unwrap()), (1, 0));
+        assert_eq!(model.paths(), [path]);
+        assert!(matches!(model.tensor("b"), Err(Error::MissingTensor { .. })));
+    }
+    // A shard by itself, for looking into it.
+    let model = ShardedGguf::from(Gguf::parse(shard(2, 3, 9, &["a"])).unwrap());
+    assert_eq!((model.tensor_count(), model.shard_of("a").unwrap()), (1, 0));
+}
+
+#[test]
+fn shards_that_do_not_belong_together_are_named() {
+    let two = || [shard(0, 2, 2, &["a"]), shard(1, 2, 2, &["b"])];
+    set(&two()).unwrap();
+    let first = |bytes| [bytes, two()[1].clone()];
+    let second = |bytes| [two()[0].clone(), bytes];
+    let keyed = |count, keys: fn(Raw) -> Raw| with_keys(LITTLE, count, &["b"], keys);
+    let cases: [([Vec<u8>; 2], &str); 20] = [
+        (
+            first(shard(1, 2, 2, &["a"])),
+            "the first shard: this is shard 2 of 2 (its key 'split.no' is 1); open the first",
+        ),
+        (
+            first(keyed(1, |raw| raw.key("split.count", U16).u16(2))),
+            "the first shard: the shard has no key 'split.no'",
+        ),
+        (
+            first(keyed(2, |raw| raw.key("split.count", U16).u16(2).key("split.no", U16).u16(0))),
+            "the first shard: the shard has no key 'split.tensors.count'",
+        ),
+        (
+            first(keyed(1, |raw| raw.key("split.count", U32).u32(2))),
+            "the first shard: key 'split.count' is of type u32, and must be u16",
+        ),
+        (
+            first(shard(0, 2, u32::MAX, &["a"])),
+            "the first shard: key 'split.tensors.count' is -1, and cannot be negative",
+        ),
+        (first(shard(0, 3, 2, &["a"])), "shard 1: key 'split.count' is 2, and must be 3"),
+        (first(shard(0, 2, 3, &["a"])), "shard 1: key 'split.tensors.count' is 2, and must be 3"),
+        (
+            first(shard(0, 1, 1, &["a"])),
+            "shard 1: there is one shard too many: by the first one's key 'split.count' there are 1",
+        ),
+        (second(keyed(0, |raw| raw)), "shard 1: the shard has no key 'split.no'"),
+        (second(shard(0, 2, 2, &["b"])), "shard 1: key 'split.no' is 0, and must be 1"),
+        (second(shard(2, 2, 2, &["b"])), "shard 1: key 'split.no' is 2, and must be 1"),
+        (second(shard(1, 3, 2, &["b"])), "shard 1: key 'split.count' is 3, and must be 2"),
+        (second(shard(1, 0, 2, &["b"])), "shard 1: key 'split.count' is 0, and must be 2"),
+        (second(shard(1, 2, 1, &["b"])), "shard 1: key 'split.tensors.count' is 1, and must be 2"),
+        (
+            second(shard(1, 2, 2, &["b", "c"])),
+            "shard 1: with this shard there are 3 tensors, and by the key 'split.tensors.count' there are 2 in all",
+        ),
+        (
+            second(shard(1, 2, 2, &[])),
+            "shard 1: with this shard there are 1 tensors, and by the key 'split.tensors.count' there are 2 in all",
+        ),
+        (second(shard(1, 2, 2, &["a"])), "shard 1: tensor 'a' is in shard 0 already"),
+        (
+            second(with_keys((3, true), 3, &["b"], |raw| keys(raw, 1, 2, 2))),
+            "shard 1: the shard is in the other byte order than the first",
+        ),
+        (
+            second(keyed(1, |raw| raw.key("split.no", U8).u8(1))),
+            "shard 1: key 'split.no' is of type u8, and must be u16",
+        ),
+        (
+            second(keyed(2, |raw| raw.key("split.no", U16).u16(1).key("split.tensors.count", U32).u32(2))),
+            "shard 1: key 'split.tensors.count' is of type u32, and must be i32",
+        ),
+    ];
+    for (files, wanted) in cases {
+        let (shard, problem) = refused(set(&files));
+        assert_eq!(format!("{shard}: {problem}"), wanted);
+        // The same by path, with the path for a name.
+        let (_folder, path) = Folder::of(&files);
+        if !matches!(problem, ShardProblem::Surplus { .. } | ShardProblem::Key { key: "split.count", .. }) {
+            let (named, again) = refused(read(&path));
+            let file = if shard == "shard 1" { "m-00002-of-00002.gguf'" } else { "m-00001-of-00002.gguf'" };
+            assert!(named.ends_with(file), "{named}");
+            if !matches!(problem, ShardProblem::DuplicateTensor { .. }) {
+                assert_eq!(again.to_string(), problem.to_string());
+            }
+        }
+    }
+    // The name is the one that is there twice.
+    let (_, problem) = refused(set(&[shard(0, 2, 4, &["a", "b"]), shard(1, 2, 4, &["c", "b"])]));
+    assert_eq!(problem.to_string(), "tensor 'b' is in shard 0 already");
+    // Who says no more than the number is believed, as by llama.cpp.
+    set(&second(keyed(1, |raw| raw.key("split.no", U16).u16(1)))).unwrap();
+    // One too few; none at all.
+    assert!(matches!(refused(set(&two()[..1])).1, ShardProblem::Missing { .. }));
+    assert!(matches!(set(&[]), Err(Error::Length { found: 0, .. })));
+}
+
+#[test]
+fn shards_of_different_models_do_not_mix() {
+    let of = |no, architecture: &str, tensor: &str| {
+        with_keys(LITTLE, 4, &[tensor], |raw| {
+            keys(raw.key("general.architecture", STRING).string(architecture), no, 2, 2)
+        })
+    };
+    set(&[of(0, "llama", "a"), of(1, "llama", "b")]).unwrap();
+    set(&[of(0, "llama", "a"), shard(1, 2, 2, &["b"])]).unwrap();
+    let (_, problem) = refused(set(&[of(0, "llama", "a"), of(1, "bert", "b")]));
+    assert!(problem.to_string().contains("bert") && problem.to_string().contains("llama"), "{problem}");
+}
+
+#[test]
+fn a_set_has_the_names_that_its_keys_ask_for() {
+    let file = shard(0, 3, 1, &["a"]);
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["m.gguf", "m-00001-of-00002.gguf", "m-00002-of-00003.gguf", "-00001-of-00003.ggu"] {
+        let path = folder.path().join(name);
+        fs::write(&path, &file).unwrap();
+        let (shard, problem) = refused(read(&path));
+        assert!(shard.contains(name) && problem.to_string().contains("'-00001-of-00003.gguf'"), "{problem}");
+    }
+}
+
+#[test]
+fn missing_shards_are_named_and_broken_ones_too() {
+    let files: Vec<_> = (0..9).map(|no| shard(no, 9, 9, &[&format!("t{no}")])).collect();
+    let (folder, first) = Folder::of(&files);
+    read(&first).unwrap();
+    let path = |number: u16| folder.0.path().join(format!("m-{number:05}-of-00009.gguf"));
+    fs::remove_file(path(9)).unwrap();
+    let (shard, problem) = refused(read(&first));
+    assert!(shard.ends_with("m-00009-of-00009.gguf'"), "{shard}");
+    assert_eq!(problem.to_string(), "the shard is missing");
+    for number in [3, 5, 6] {
+        fs::remove_file(path(number)).unwrap();
+    }
+    let (shard, problem) = refused(read(&first));
+    assert!(shard.ends_with("m-00003-of-00009.gguf'"), "{shard}");
+    assert_eq!(problem.to_string(), "the shard is missing; others missing: 5 to 6, 9");
+    fs::write(path(2), &files[1][..40]).unwrap();
+    let (shard, problem) = refused(read(&first));
+    assert!(shard.ends_with("m-00002-of-00009.gguf'"), "{shard}");
+    assert!(matches!(problem, ShardProblem::File(error) if error.offset().is_some()));
+    fs::remove_file(path(1)).unwrap();
+    assert!(matches!(read(&first), Err(Error::Io { .. })));
+}
+
+#[test]
+fn nothing_is_opened_behind_the_first_shard_that_does_not_fit() {
+    let (folder, _) = Folder::of(&[]);
+    let first = folder.0.path().join("m-00001-of-65535.gguf");
+    fs::write(&first, shard(0, 65_535, i32::MAX as u32, &[])).unwrap();
+    let opened = Cell::new(0);
+    let counted = |path: &Path| {
+        opened.set(opened.get() + 1);
+        Gguf::read(path)
+    };
+    let (shard, problem) = refused(ShardedGguf::open_with(&first, counted));
+    assert!(shard.ends_with("m-00002-of-65535.gguf'"), "{shard}");
+    assert_eq!(
+        (opened.get(), problem.to_string().as_str()),
+        (2, "the shard is missing; others missing: 3 to 1001")
+    );
+    // More tensors than the set has.
+    fs::write(&first, shard_of_many(0, 65_535, 3)).unwrap();
+    fs::write(folder.0.path().join("m-00002-of-65535.gguf"), shard_of_many(1, 65_535, 3)).unwrap();
+    opened.set(0);
+    assert!(matches!(refused(ShardedGguf::open_with(&first, counted)).1, ShardProblem::Tensors { .. }));
+    assert_eq!(opened.get(), 2);
+}
+
+fn shard_of_many(no: u16, count: u16, total: u32) -> Vec<u8> {
+    shard(no, count, total, &[&format!("{no}a"), &format!("{no}b")])
+}
+
+#[test]
+fn every_key_flipped_in_a_set_is_survived() {
+    let files = [shard(0, 2, 2, &["a"]), shard(1, 2, 2, &["b"])];
+    for broken in 0..2 {
+        for at in 0..files[broken].len() {
+            for bit in [1, 0x80] {
+                let mut files = files.clone();
+                files[broken][at] ^= bit;
+                let parsed: Result<Vec<_>> = files.iter().map(Gguf::parse).collect();
+                let Ok(model) = parsed.and_then(ShardedGguf::new) else { continue };
+                for tensor in model.tensors() {
+                    let shard = model.shard_of(tensor.name()).unwrap();
+                    assert!(model.shards()[shard].tensor(tensor.name()).is_ok());
+                }
+            }
+        }
+    }
+}
+
+/// The shards of a model, written one after the other.
+fn split<B: AsRef<[u8]>>(model: &ShardedGguf<B>, plan: &ShardPlan) -> Result<Vec<Vec<u8>>> {
+    let tensors: Vec<_> = model.tensors().collect();
+    let shards = (0..).zip(plan.shards()).map(|(no, range)| {
+        let mut writer = Writer::new(Vec::new());
+        writer.copy_sharded_metadata_from(model)?.shard(no, plan.count(), tensors.len())?;
+        for tensor in &tensors[range.clone()] {
+            writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+        }
+        let mut data = writer.write_header()?;
+        for tensor in &tensors[range.clone()] {
+            data.copy_tensor(&tensor.tensor()?)?;
+        }
+        data.finish()
+    });
+    shards.collect()
+}
+
+fn merge<B: AsRef<[u8]>>(model: &ShardedGguf<B>) -> Result<Vec<u8>> {
+    let mut writer = Writer::new(Vec::new());
+    writer.copy_sharded_metadata_from(model)?;
+    for tensor in model.tensors() {
+        writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+    }
+    let mut data = writer.write_header()?;
+    for tensor in model.tensors() {
+        data.copy_tensor(&tensor.tensor()?)?;
+    }
+    data.finish()
+}
+
+fn parse_all(shards: &[Vec<u8>]) -> Result<ShardedGguf<&[u8]>> {
+    let parsed: Result<Vec<_>> = shards.iter().map(|bytes| Gguf::parse(bytes.as_slice())).collect();
+    ShardedGguf::new(parsed?)
+}
+
+/// Any model: keys, alignment, byte order, version, final padding, and tensors of plain types.
+fn model() -> impl Strategy<Value = Vec<u8>> {
+    let ty = prop::sample::select(vec![GgmlType::I8, GgmlType::F16, GgmlType::F32, GgmlType::Q8_0]);
+    let tensor = (ty, 0u64..5, 0u64..40);
+    let order = prop::sample::select(vec![ByteOrder::Little, ByteOrder::Big]);
+    let alignment = prop::option::of(0u32..9);
+    (vec(tensor, 0..12), vec(any::<u32>(), 0..4), alignment, order, 2u32..4, any::<bool>()).prop_map(
+        |(tensors, keys, alignment, order, version, padded)| {
+            let mut writer = Writer::new(Vec::new());
+            writer.byte_order(order).version(version).unwrap().final_padding(padded);
+            for (i, value) in keys.iter().enumerate() {
+                writer.metadata(&format!("key.{i}"), *value).unwrap();
+            }
+            if let Some(power) = alignment {
+                writer.alignment(1 << power).unwrap();
+            }
+            writer.metadata("last", "one").unwrap();
+            let mut declared = Vec::new();
+            for (i, (ty, rows, blocks)) in tensors.into_iter().enumerate() {
+                let (name, row) = (format!("t.{i}"), blocks * ty.block_len() as u64);
+                writer.tensor(&name, &[row, rows], ty).unwrap();
+                let bytes = (rows * row) as usize / ty.block_len() * ty.block_bytes();
+                declared.push((name, (0..bytes).map(|at| (at * 31 + i * 7) as u8).collect::<Vec<_>>()));
+            }
+            let mut data = writer.write_header().unwrap();
+            for (name, bytes) in declared {
+                data.write_tensor(&name, &bytes).unwrap();
+            }
+            data.finish().unwrap()
+        },
+    )
+}
+
+#[derive(Debug, Clone)]
+enum Limit {
+    Tensors(usize),
+    Bytes(u64),
+    Parts(u16),
+}
+
+proptest! {
+    #![proptest_config(common::property(256))]
+
+    #[test]
+    fn what_is_split_and_merged_is_as_it_was(
+        file in model(),
+        limit in prop_oneof![
+            (1usize..14).prop_map(Limit::Tensors),
+            (1u64..3000).prop_map(Limit::Bytes),
+            (1u16..14).prop_map(Limit::Parts),
+        ],
+        empty_first in any::<bool>(),
+    ) {
+        let model = ShardedGguf::from(Gguf::parse(file.as_slice()).unwrap());
+        let bytes: Vec<u64> = model.tensors().map(|tensor| tensor.byte_len()).collect();
+        let alignment = model.first().alignment();
+        let padded: Vec<u64> = bytes.iter().map(|bytes| bytes.next_multiple_of(alignment.into())).collect();
+        let plan = match limit {
+            Limit::Tensors(most) => ShardPlan::by_tensors(bytes.len(), most).unwrap(),
+            Limit::Bytes(most) => ShardPlan::by_bytes(bytes.iter().copied(), alignment, most).unwrap(),
+            Limit::Parts(count) => ShardPlan::balanced(&bytes, count).unwrap(),
+        };
+        // Each tensor once and in order, and no shard beyond its limit.
+        let all: Vec<usize> = plan.shards().iter().cloned().flatten().collect();
+        prop_assert_eq!(all, (0..bytes.len()).collect::<Vec<_>>());
+        for range in plan.shards() {
+            match limit {
+                Limit::Tensors(most) => prop_assert!(range.len() <= most),
+                Limit::Bytes(most) => {
+                    prop_assert!(range.len() <= 1 || padded[range.clone()].iter().sum::<u64>() <= most);
+                }
+                Limit::Parts(_) => {}
+            }
+        }
+        if let Limit::Parts(count) = limit {
+            prop_assert_eq!(plan.count(), count);
+            prop_assert!(plan.shards().iter().filter(|range| range.is_empty()).count()
+                <= usize::from(count).saturating_sub(bytes.len()));
+        }
+        let plan = if empty_first { plan.with_empty_first().unwrap() } else { plan };
+
+        let shards = split(&model, &plan).unwrap();
+        let set = parse_all(&shards).unwrap();
+        prop_assert_eq!(set.shards().len(), usize::from(plan.count()));
+        for shard in set.shards() {
+            prop_assert_eq!(shard.alignment(), alignment);
+        }
+        for tensor in model.tensors() {
+            let (one, other) = (set.tensor(tensor.name()).unwrap(), tensor.tensor().unwrap());
+            prop_assert_eq!((one.shape(), one.bytes()), (other.shape(), other.bytes()));
+        }
+        let merged = merge(&set).unwrap();
+        let whole_padding = model.first().has_final_padding();
+        let set_padding = set.shards().last().unwrap().has_final_padding();
+        // An empty last shard ends with its header, and cannot tell what the model ended with.
+        if plan.shards().last().is_some_and(|range| !range.is_empty()) || whole_padding == set_padding {
+            prop_assert!(merged == file, "merged again the file differs");
+        }
+        // Shards can be divided anew.
+        let again = split(&set, &ShardPlan::by_tensors(bytes.len(), 2).unwrap()).unwrap();
+        let again = merge(&parse_all(&again).unwrap()).unwrap();
+        if merged == file && !bytes.is_empty() {
+            prop_assert!(again == file, "divided anew and merged again the file differs");
+        }
+    }
+}
+
+#[test]
+fn a_shard_has_the_keys_of_gguf_split_in_its_order() {
+    // What `gguf-split` of llama.cpp left of a file with these keys.
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata("split.count", 0u16).unwrap().metadata("a", 1u8).unwrap();
+    writer.shard(0, 2, 7).unwrap();
+    let first = Gguf::parse(writer.write_header().unwrap().finish().unwrap()).unwrap();
+    let shown = format!("{:?}", first.metadata());
+    assert_eq!(
+        shown,
+        r#"{"a": U8(1), "split.no": U16(0), "split.tensors.count": I32(7), "split.count": U16(2)}"#
+    );
+    // All others: the alignment is needed to read them, and written where it is not the one that is meant without.
+    for (alignment, wanted) in [
+        (32, r#"{"split.no": U16(1), "split.tensors.count": I32(7), "split.count": U16(2)}"#),
+        (
+            64,
+            r#"{"general.alignment": U32(64), "split.no": U16(1), "split.tensors.count": I32(7), "split.count": U16(2)}"#,
+        ),
+    ] {
+        let mut writer = Writer::new(Vec::new());
+        writer.metadata("a", 1u8).unwrap().alignment(alignment).unwrap();
+        writer.shard(1, 2, 7).unwrap();
+        let other = Gguf::parse(writer.write_header().unwrap().finish().unwrap()).unwrap();
+        assert_eq!(format!("{:?}", other.metadata()), wanted);
+    }
+}
+
+#[test]
+fn shards_that_cannot_be_are_refused_and_leave_the_writer_as_it_was() {
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata("a", 1u8).unwrap();
+    assert!(writer.shard(2, 2, 1).unwrap_err().to_string().contains("a set of 2 shards has no number 2"));
+    assert!(writer.shard(0, 0, 1).is_err());
+    #[cfg(target_pointer_width = "64")]
+    assert!(writer.shard(0, 1, 1 << 31).unwrap_err().to_string().contains("2147483647"));
+    let file = Gguf::parse(writer.write_header().unwrap().finish().unwrap()).unwrap();
+    assert_eq!(format!("{:?}", file.metadata()), r#"{"a": U8(1)}"#);
+}
+
+/// A set whose files are whole and wait.
+fn staged(folder: &Path, count: u16, content: i8) -> Vec<Staged> {
+    let paths = ShardPaths::new(folder.join("m"), count);
+    let stage = |no: u16| {
+        let mut writer = Writer::create(paths.path(no)).unwrap();
+        writer
+            .shard(no, count, count.into())
+            .unwrap()
+            .tensor(&format!("t{no}"), &[32], GgmlType::I8)
+            .unwrap();
+        let mut data = writer.write_header().unwrap();
+        data.write_tensor(&format!("t{no}"), &[content as u8; 32]).unwrap();
+        data.stage().unwrap()
+    };
+    (0..count).map(stage).collect()
+}
+
+fn content(folder: &Path) -> Vec<u8> {
+    let model = read(&folder.join("m-00001-of-00002.gguf")).unwrap();
+    model.tensors().map(|tensor| tensor.tensor().unwrap().bytes()[0]).collect()
+}
+
+#[test]
+fn a_set_appears_as_a_whole() {
+    let (folder, _) = Folder::of(&[]);
+    let path = folder.0.path();
+    let waiting = staged(path, 2, 1);
+    assert!(folder.names().iter().all(|name| name.ends_with(".tmp")), "{:?}", folder.names());
+    drop(waiting);
+    assert!(folder.names().is_empty());
+
+    for generation in [2, 3] {
+        let waiting = staged(path, 2, generation);
+        assert_eq!(folder.names().iter().filter(|name| name.ends_with(".tmp")).count(), 2);
+        Staged::commit_all(waiting).unwrap();
+        assert_eq!(folder.names(), ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
+        assert_eq!(content(path), [generation as u8; 2]);
+    }
+    // Given up, what is there stays.
+    drop(staged(path, 2, 4));
+    assert_eq!(content(path), [3, 3]);
+    Staged::commit_all([]).unwrap();
+}
+
+#[test]
+fn a_set_of_which_one_cannot_be_placed_is_not_there_at_all() {
+    let names: [String; 3] = std::array::from_fn(|no| format!("m-0000{}-of-00003.gguf", no + 1));
+    for (blocked, name) in names.iter().enumerate() {
+        for old in [false, true] {
+            let (folder, _) = Folder::of(&[]);
+            let path = folder.0.path();
+            let old = names.iter().enumerate().filter(|(no, _)| old && *no != blocked);
+            old.for_each(|(_, name)| fs::write(path.join(name), "old").unwrap());
+            let waiting = staged(path, 3, 1);
+            // Where a folder has come in between, no file can be put.
+            fs::create_dir(path.join(name)).unwrap();
+            let error = Staged::commit_all(waiting).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+            // No new shard is there, and none that could be opened with an old one's name.
+            for other in names.iter().filter(|other| *other != name) {
+                assert!(!fs::read(path.join(other)).is_ok_and(|bytes| bytes.starts_with(b"GGUF")), "{other}");
+            }
+            assert!(folder.names().iter().all(|name| !name.ends_with(".tmp")), "{:?}", folder.names());
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_whole_cannot_be_staged() {
+    let (folder, _) = Folder::of(&[]);
+    let mut writer = Writer::create(folder.0.path().join("m.gguf")).unwrap();
+    writer.tensor("t", &[32], GgmlType::I8).unwrap();
+    let error = writer.write_header().unwrap().stage().unwrap_err().to_string();
+    assert!(error.contains("tensor 't' was declared and is not written"), "{error}");
+    assert!(folder.names().is_empty());
+}
+
+/// gguf-py writes a model in one file and in shards: divided here, the one has the other's names, tensors and bytes, but
+/// for the order of two keys, in which gguf-py and `gguf-split` differ.
+#[test]
+fn shards_are_those_of_gguf_py() {
+    let Some(python) = common::needs("GGUF_PY_PYTHON", "the comparison with gguf-py's shards") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gguf_py/write_shards.py");
+    let run = std::process::Command::new(python).arg(script).arg(folder.path()).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let whole = fs::read(folder.path().join("whole.gguf")).unwrap();
+    let model = ShardedGguf::from(Gguf::parse(whole.as_slice()).unwrap());
+    let bytes = || model.tensors().map(|tensor| tensor.byte_len());
+    for (name, plan) in [
+        ("tensors", ShardPlan::by_tensors(model.tensor_count(), 3).unwrap()),
+        ("bytes", ShardPlan::by_bytes(bytes(), 32, 4096).unwrap()),
+    ] {
+        let paths = ShardPaths::new(folder.path().join(name), plan.count());
+        let theirs = read(&paths.path(0)).unwrap();
+        assert_eq!(theirs.shards().len(), usize::from(plan.count()), "{name}");
+        assert!(merge(&theirs).unwrap() == whole, "{name}: gguf-py's shards do not become its whole");
+        for (no, ours) in (0..).zip(split(&model, &plan).unwrap()) {
+            let theirs = fs::read(paths.path(no)).unwrap();
+            let (ours, parsed) =
+                (Gguf::parse(ours.as_slice()).unwrap(), Gguf::parse(theirs.as_slice()).unwrap());
+            let sorted = |file: &Gguf<&[u8]>| {
+                let mut pairs: Vec<_> = file.metadata().iter().map(|pair| format!("{pair:?}")).collect();
+                pairs.sort();
+                pairs
+            };
+            assert_eq!(sorted(&ours), sorted(&parsed), "{name} {no}");
+            assert_eq!(format!("{:?}", ours.tensors()), format!("{:?}", parsed.tensors()), "{name} {no}");
+            let data = |file: Gguf<&'_ [u8]>| {
+                let at = file.data_offset() as usize;
+                file.into_inner()[at..].to_vec()
+            };
+            assert!(data(ours) == data(parsed), "{name} {no}");
+        }
+    }
+}
