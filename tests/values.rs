@@ -1,0 +1,72 @@
+//! Owned values and iterators, beside the borrowed ones they come from.
+
+mod common;
+
+use common::raw::*;
+use gguf_codec::{Array, ArrayRef, ReadAt, Value, ValueType};
+
+#[test]
+fn an_array_becomes_its_own_and_keeps_type_and_length() {
+    every_format(|format| {
+        for element in 0..13 {
+            let count = if element == ARRAY { 0 } else { 3 };
+            let raw = Raw::new(format, 0, 1).array("k", element, count).zeros(64);
+            let gguf = raw.ok();
+            let borrowed: ArrayRef = gguf.metadata().get("k").unwrap();
+            let owned: Array = borrowed.to_owned();
+            assert_eq!(owned.element_type(), borrowed.element_type());
+            assert_eq!(owned.element_type().id(), element);
+            assert_eq!((owned.len(), owned.is_empty()), (count as usize, count == 0));
+            assert_eq!(borrowed.into_iter().count(), count as usize);
+            let value = gguf.metadata().value("k").unwrap();
+            assert_eq!(Value::from(value), Value::from(owned.clone()));
+            assert_eq!(Value::from(borrowed), Value::Array(owned));
+        }
+    });
+}
+
+#[test]
+fn slices_arrays_and_vectors_become_the_same_value() {
+    let numbers = Value::Array(Array::U16(vec![1, 2]));
+    assert_eq!(Value::from([1u16, 2]), numbers);
+    assert_eq!(Value::from(&[1u16, 2][..]), numbers);
+    assert_eq!(Value::from(vec![1u16, 2]), numbers);
+    let texts = Value::Array(Array::String(vec![b"a".to_vec(), b"bc".to_vec()]));
+    assert_eq!(Value::from(["a", "bc"]), texts);
+    assert_eq!(Value::from(&["a", "bc"][..]), texts);
+    assert_eq!(Value::from(&["a".to_owned(), "bc".to_owned()][..]), texts);
+    assert_eq!(
+        ValueType::try_from(13).unwrap_err().to_string(),
+        "value type 13 is unknown; there are 0 to 12"
+    );
+}
+
+#[test]
+fn pairs_and_tensors_are_reached_from_both_ends_and_by_position() {
+    let raw = everything((3, false));
+    let gguf = raw.ok();
+    let keys: Vec<_> = gguf.metadata().iter().map(|(key, _)| key).collect();
+    let names: Vec<_> = gguf.tensors().map(|info| info.name()).collect();
+    for (i, key) in keys.iter().enumerate() {
+        assert_eq!(gguf.metadata().iter().nth(i).unwrap().0, *key);
+    }
+    for (i, name) in names.iter().enumerate() {
+        assert_eq!(gguf.tensors().nth(i).unwrap().name(), *name);
+    }
+    assert!(gguf.metadata().iter().nth(keys.len()).is_none() && gguf.tensors().nth(names.len()).is_none());
+    assert!(gguf.tensors().rev().map(|info| info.name()).eq(names.iter().rev().copied()));
+    assert_eq!(gguf.tensors().len(), names.len());
+}
+
+#[cfg(all(any(unix, windows), not(target_family = "wasm")))]
+#[test]
+fn a_file_is_read_at_any_place() {
+    use std::io::Write;
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"0123456789").unwrap();
+    let mut four = [0; 4];
+    ReadAt::read_exact_at(&file, &mut four, 6).unwrap();
+    assert_eq!(&four, b"6789");
+    let error = ReadAt::read_exact_at(&file, &mut four, 7).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+}
