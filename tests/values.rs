@@ -65,8 +65,8 @@ fn a_file_is_read_at_any_place() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"0123456789").unwrap();
     let mut four = [0; 4];
-    ReadAt::read_exact_at(&file, &mut four, 6).unwrap();
+    ReadAt::fill_at(&file, &mut four, 6).unwrap();
     assert_eq!(&four, b"6789");
-    let error = ReadAt::read_exact_at(&file, &mut four, 7).unwrap_err();
+    let error = ReadAt::fill_at(&file, &mut four, 7).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
 }
