@@ -159,10 +159,14 @@ proptest! {
         let data = |file: &[u8]| tensors(file).into_iter().map(|(_, ty, dims, bytes)| (ty, dims, bytes)).collect::<Vec<_>>();
         prop_assert!(data(&edited) == data(&original));
 
-        prop_assert!(file.edited(&reverse).unwrap() == original);
+        // Where the edited file ends at the alignment, nothing tells whether it would have been padded, and then it is.
+        let back = file.edited(&reverse).unwrap();
+        let is_told = !edited.len().is_multiple_of(1 << alignment.unwrap_or(5));
+        let padded = model(&metadata, &lengths, alignment, order, true);
+        prop_assert!(back == original || !is_told && back == padded);
         if in_place {
             reverse.in_place(&file.path, go_on).unwrap();
-            prop_assert!(file.bytes() == original);
+            prop_assert!(file.bytes() == original || !is_told && file.bytes() == padded);
         }
         prop_assert!(file.is_alone());
     }
