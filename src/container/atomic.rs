@@ -150,13 +150,6 @@ impl Drop for StagedLock {
 }
 
 impl Staged {
-    /// Without the lock that keeps the file from being taken for a dead writer's: it costs an open file, of which a
-    /// process may have fewer than a set has. Whoever writes the same shard meanwhile removes it, and this set fails.
-    pub(super) fn unlocked(mut self) -> Self {
-        self.temporary.held = None;
-        self
-    }
-
     /// Moves the files of a set to their places. The first is the one that readers begin with, such as a model's first
     /// shard: it comes last, and an old one is removed before the others come, so that a set that is partly old and partly
     /// new cannot be opened.

@@ -222,7 +222,7 @@ impl DataWriter<AtomicFile> {
     /// As [`finish`](Self::finish).
     pub fn stage(self) -> Result<Staged> {
         self.check_whole()?;
-        self.sink.stage().map(Staged::unlocked)
+        self.sink.stage()
     }
 }
 
