@@ -78,10 +78,9 @@ impl FromStr for NameMap {
                 [hf, gguf] => {
                     let placeholders =
                         |pattern: &str| (pattern.matches("{}").count(), pattern.ends_with('*'));
-                    if [hf, gguf].iter().any(|pattern| {
-                        pattern.trim_end_matches('*').len() + 1 < pattern.len()
-                            || pattern[..pattern.len() - 1].contains('*')
-                    }) {
+                    let has_star_inside =
+                        |pattern: &str| pattern.strip_suffix('*').unwrap_or(pattern).contains('*');
+                    if [hf, gguf].into_iter().any(has_star_inside) {
                         return Err(wrong("may have one '*' in a name, at its end"));
                     }
                     if gguf != LEFT_OUT && placeholders(hf) != placeholders(gguf) {
@@ -165,6 +164,8 @@ mod tests {
             let error = text.parse::<NameMap>().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
+        // Names are text, and not all letters are one byte.
+        "\u{485} \u{e9}".parse::<NameMap>().unwrap();
         assert_eq!("* *".parse::<NameMap>().unwrap().to_hf("as it is").as_deref(), Some("as it is"));
         "a.{}.* -".parse::<NameMap>().unwrap();
     }
