@@ -42,6 +42,9 @@ RECIPES = {
 # The model given is large: every kind of rule, and what is quick.
 ON_THE_MODEL = ["Q4_K_M", "Q5_K_S", "Q3_K_M", "Q2_K", "Q6_K", "Q4_0"]
 
+# Models of 80 layers have rules of their own in few recipes.
+OF_MANY_LAYERS = ["Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_M", "IQ2_XS"]
+
 
 class Params(ctypes.Structure):
     """llama.h's `llama_model_quantize_params`."""
@@ -384,6 +387,8 @@ def main():
         counts, times = {False: [0, 0], True: [0, 0]}, ""
         for name, source in sources.items():
             if args.small and name not in GOLDEN:
+                continue
+            if MODELS.get(name, {}).get("layers") == 80 and recipe not in OF_MANY_LAYERS:
                 continue
             if name == "the model given" and not args.all and recipe not in ON_THE_MODEL:
                 continue
