@@ -143,7 +143,7 @@ impl Columns {
 
     /// Lines at round numbers, and the layers' numbers.
     fn axes(&self, gathered: &Gathered<'_>, most: f64, label: impl Fn(f64) -> String) -> Markup {
-        let step = round_step(most / 4.0);
+        let step = words::round_step(most / 4.0);
         let count = gathered.layers.len();
         let every = count.div_ceil(32).max(1);
         html! {
@@ -161,16 +161,6 @@ impl Columns {
             text x=(at(self.left + self.width / 2.0)) y=(at(self.y(0.0) + 38.0)) text-anchor="middle" { "layer" }
         }
     }
-}
-
-/// 1, 2 or 5 times a power of ten, near `step`.
-fn round_step(step: f64) -> f64 {
-    if step.is_nan() || step <= 0.0 {
-        return 1.0;
-    }
-    let power = 10f64.powf(step.log10().floor());
-    let times = [1.0, 2.0, 5.0].into_iter().find(|times| times * power >= step * 0.7).unwrap_or(10.0);
-    times * power
 }
 
 /// A column for each layer, of its types.
@@ -289,15 +279,4 @@ pub(crate) fn bits_by_layer(gathered: &Gathered<'_>) -> Markup {
         behind: data_table("Bits per weight by layer", &header, rows),
         more: html! {},
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_are_round() {
-        let steps = [0.9, 1.3, 2.3, 60.0, 0.0].map(round_step);
-        assert_eq!(steps, [1.0, 1.0, 2.0, 50.0, 1.0]);
-    }
 }

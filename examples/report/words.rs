@@ -58,6 +58,16 @@ pub(crate) fn value(value: f64) -> String {
     shown.replace('-', "−")
 }
 
+/// 1, 2 or 5 times a power of ten, near `step`.
+pub(crate) fn round_step(step: f64) -> f64 {
+    if step.is_nan() || step <= 0.0 {
+        return 1.0;
+    }
+    let power = 10f64.powf(step.log10().floor());
+    let times = [1.0, 2.0, 5.0].into_iter().find(|times| times * power >= step * 0.7).unwrap_or(10.0);
+    times * power
+}
+
 /// A signal-to-noise ratio.
 pub(crate) fn decibels(snr: f64) -> String {
     if snr == f64::INFINITY {
@@ -143,6 +153,12 @@ mod tests {
             (percent(1, 3), percent(1, 1_000_000), percent(0, 0)),
             ("33.3 %".into(), "< 0.01 %".into(), "0 %".into())
         );
+    }
+
+    #[test]
+    fn steps_are_round() {
+        let steps = [0.9, 1.3, 2.3, 60.0, 0.0].map(round_step);
+        assert_eq!(steps, [1.0, 1.0, 2.0, 50.0, 1.0]);
     }
 
     #[test]

@@ -7,6 +7,9 @@ mod convert;
 mod diff;
 mod edit;
 mod inspect;
+#[allow(dead_code, reason = "the example's modules need it")]
+#[path = "../../examples/shared/numbers.rs"]
+mod numbers;
 mod parts;
 mod quantize;
 mod remote;

@@ -9,6 +9,14 @@ use gguf_codec::{ByteOrder, GgmlType, QuantError, Writer, quantize};
 
 use crate::support::*;
 
+/// Of the example's own modules, those with tests, which nobody would run there.
+#[allow(dead_code, reason = "only their tests are of use here")]
+#[path = "../../examples/report"]
+mod example {
+    mod treemap;
+    mod words;
+}
+
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf");
 
 /// A start tag, or an end tag with an empty set of attributes.
