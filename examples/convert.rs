@@ -59,7 +59,7 @@ fn reason_to_stay(tensor: &TensorInfo<'_>, ty: GgmlType) -> Option<String> {
         Some(format!("already {ty}"))
     } else if tensor.shape().dims().len() < 2 {
         Some("fewer than two dimensions".into())
-    } else if matches!(from, GgmlType::I8 | GgmlType::I16 | GgmlType::I32 | GgmlType::I64) {
+    } else if from.is_integer() {
         Some("integers".into())
     } else if !tensor.shape().row_len().is_multiple_of(ty.block_len() as u64) {
         Some(format!("rows of {}, not whole blocks of {}", tensor.shape().row_len(), ty.block_len()))

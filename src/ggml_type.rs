@@ -144,6 +144,11 @@ impl GgmlType {
         self.block_len() > 1
     }
 
+    /// Whether values are integers, which floats cannot become: GGUF gives them no scale.
+    pub const fn is_integer(self) -> bool {
+        matches!(self, GgmlType::I8 | GgmlType::I16 | GgmlType::I32 | GgmlType::I64)
+    }
+
     /// Storage cost: bits for each value, scales included.
     pub fn bits_per_weight(self) -> f64 {
         (self.block_bytes() * 8) as f64 / self.block_len() as f64

@@ -101,8 +101,7 @@ pub(crate) struct Kind<'a> {
 
 impl Entry<'_> {
     pub(crate) fn is_matrix(&self) -> bool {
-        let integers = [GgmlType::I8, GgmlType::I16, GgmlType::I32, GgmlType::I64];
-        self.shape.rows() > 1 && self.shape.row_len() > 1 && !integers.contains(&self.ty)
+        self.shape.rows() > 1 && self.shape.row_len() > 1 && !self.ty.is_integer()
     }
 
     /// How far it is from the other model's.

@@ -21,8 +21,7 @@ impl Alternatives {
     /// to try.
     pub(crate) fn of(tensor: &Tensor<'_>) -> Result<Option<Self>> {
         let (row_len, rows) = (tensor.row_len(), tensor.row_count());
-        let integers = [GgmlType::I8, GgmlType::I16, GgmlType::I32, GgmlType::I64];
-        if rows < 2 || row_len == 0 || row_len > SAMPLE || integers.contains(&tensor.ggml_type()) {
+        if rows < 2 || row_len == 0 || row_len > SAMPLE || tensor.ggml_type().is_integer() {
             return Ok(None);
         }
         let rows_tried = (SAMPLE / row_len).min(rows);

@@ -5,6 +5,16 @@
 
 use gguf_codec::{Error, Gguf, HeaderParser, Limits, Place, Problem, Progress, Result};
 
+/// Nothing is limited but by what numbers can count.
+pub(crate) const ANY: Limits = Limits {
+    max_header_bytes: u64::MAX,
+    max_keys: u64::MAX,
+    max_tensors: u64::MAX,
+    max_string_bytes: u64::MAX,
+    max_array_len: u64::MAX,
+    max_array_depth: u32::MAX,
+};
+
 /// Version, and whether it is big-endian: all there are.
 pub(crate) const FORMATS: [(u32, bool); 6] =
     [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)];

@@ -32,16 +32,6 @@ pub(crate) struct Cases {
     pub(crate) list: Vec<Case>,
 }
 
-/// Nothing is limited but by what numbers can count.
-pub(crate) const ANY: Limits = Limits {
-    max_header_bytes: u64::MAX,
-    max_keys: u64::MAX,
-    max_tensors: u64::MAX,
-    max_string_bytes: u64::MAX,
-    max_array_len: u64::MAX,
-    max_array_depth: u32::MAX,
-};
-
 impl Cases {
     /// Magic, version and these counts.
     pub(crate) fn raw(&self, tensors: u64, keys: u64) -> Raw {

@@ -1,6 +1,6 @@
 //! Rules 4 to 8: strings, keys, values, bools, the alignment.
 
-use crate::cases::{ANY, Cases, Wanted};
+use crate::cases::{Cases, Wanted};
 use crate::common::raw::*;
 use gguf_codec::Limits;
 

@@ -1,6 +1,6 @@
 //! Rules 1 to 3: magic, version, counts; and the limits on what a header may ask for.
 
-use crate::cases::{ANY, Cases, Wanted};
+use crate::cases::{Cases, Wanted};
 use crate::common::raw::*;
 use gguf_codec::Limits;
 

@@ -158,9 +158,8 @@ impl<'a> Import<'a> {
             None => Source::File(origin),
         };
         let (own, shape) = (origin.ggml_type(), origin.shape());
-        let is_integer = matches!(own, GgmlType::I8 | GgmlType::I16 | GgmlType::I32 | GgmlType::I64);
         let ty = match self.ty {
-            _ if is_integer => own,
+            _ if own.is_integer() => own,
             None if carried => own,
             _ if family.is_some_and(|family| family.wants_f32(&name, shape.dims().len())) => GgmlType::F32,
             Some(_) if shape.dims().len() < 2 => own,

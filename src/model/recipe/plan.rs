@@ -125,7 +125,7 @@ impl<'a> Plan<'a> {
         let (name, role) = (tensor.name(), Role::of(tensor.name()));
         let stays = !is_matrix(tensor)
             || !is_quantized(name)
-            || is_integer(tensor.ggml_type())
+            || tensor.ggml_type().is_integer()
             || role == Role::Output && self.leaves_output;
         let is_embedding = matches!(role, Role::TokenEmbedding | Role::Output);
         let whole = |ty, instead_of| Choice {
@@ -274,10 +274,6 @@ fn first_number(metadata: Metadata<'_>, key: &str) -> Result<Option<u64>> {
 /// ggml counts a dimension only where more than one lies in it.
 fn is_matrix(tensor: &TensorInfo<'_>) -> bool {
     tensor.shape().dims().iter().skip(1).any(|&extent| extent > 1)
-}
-
-fn is_integer(ty: GgmlType) -> bool {
-    matches!(ty, GgmlType::I8 | GgmlType::I16 | GgmlType::I32 | GgmlType::I64)
 }
 
 /// Types that llama.cpp asks importance for.
