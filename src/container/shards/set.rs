@@ -23,7 +23,8 @@ const LOOKED_FOR: u16 = 1000;
 ///
 /// A model in a single file is one, too, so that a program need not tell them apart.
 ///
-/// ```no_run
+#[cfg_attr(feature = "mmap", doc = "```no_run")]
+#[cfg_attr(not(feature = "mmap"), doc = "```ignore")]
 /// use gguf_codec::ShardedGguf;
 ///
 /// let model = ShardedGguf::open("llama-00001-of-00003.gguf")?;
