@@ -1,12 +1,17 @@
 //! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be right.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
 use std::io;
 
 use crate::GgmlType;
 
 /// The crate's result.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// Everything that can go wrong, sorted by who can mend it.
 ///

@@ -49,6 +49,8 @@
 
 #![deny(missing_docs, unsafe_code)]
 
+extern crate alloc;
+
 mod byte_order;
 mod codec;
 mod container;

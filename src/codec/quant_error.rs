@@ -1,7 +1,8 @@
 //! [`QuantError`]: how far values are from what they were quantized from.
 
-use std::iter::Sum;
-use std::ops::AddAssign;
+use alloc::format;
+use core::iter::Sum;
+use core::ops::AddAssign;
 
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, Result};

@@ -1,8 +1,11 @@
 //! Arrays in metadata: [`ArrayRef`] decoded from the file as it is iterated, and [`Array`]'s questions.
 
-use std::fmt;
-use std::iter::FusedIterator;
-use std::marker::PhantomData;
+use alloc::borrow::ToOwned;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::iter::FusedIterator;
+use core::marker::PhantomData;
 
 use super::cursor::{Cursor, Encoding};
 use super::from_value::FromValue;

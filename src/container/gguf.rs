@@ -1,6 +1,8 @@
 //! [`Gguf`]: one type over mapped files, buffers and slices, and over headers alone.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+use core::fmt;
 use std::io::Read;
 use std::path::Path;
 

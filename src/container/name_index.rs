@@ -1,6 +1,7 @@
 //! [`NameIndex`]: from a name to its place in a list, without owning names.
 
-use std::collections::TryReserveError;
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
 use std::hash::{BuildHasher, RandomState};
 
 /// No entry in a slot. Lists are kept shorter than this.
@@ -108,7 +109,7 @@ mod tests {
         // The fullest and an ordinary table.
         for len in [24_576, 40_000] {
             let names: Vec<String> = (0..len).map(|i| format!("blk.{i}.weight")).collect();
-            let looks = std::cell::Cell::new(0);
+            let looks = core::cell::Cell::new(0);
             let name = |i: usize| {
                 looks.set(looks.get() + 1);
                 names[i].as_bytes()

@@ -1,5 +1,7 @@
 //! [`GgufOptions`]: how a GGUF is opened when the defaults do not fit.
 
+use alloc::format;
+use alloc::vec::Vec;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;

@@ -16,7 +16,7 @@ mod wasm;
 #[cfg(test)]
 mod words;
 
-use std::fmt;
+use core::fmt;
 use std::sync::OnceLock;
 
 pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Simd, nearest};

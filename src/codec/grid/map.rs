@@ -1,5 +1,7 @@
 //! [`Map`]: from any point to its index on a grid, or to the points of the grid near it.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use std::sync::OnceLock;
 
 use super::{bits, points};

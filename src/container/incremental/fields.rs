@@ -1,5 +1,8 @@
 //! What every step of [`HeaderParser`] is made of: a field read, a count or a limit checked, an error placed.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use std::io;
 
 use super::{HeaderParser, State, Stop};

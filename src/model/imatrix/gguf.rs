@@ -1,5 +1,8 @@
 //! The GGUF form: for each tensor `NAME.in_sum2` of columns × matrices and `NAME.counts` of 1 × matrices.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use std::collections::HashMap;
 
 use super::{CHUNK_SIZE, Imatrix, wrong};

@@ -3,6 +3,10 @@
 mod binary;
 mod gguf;
 
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use std::collections::HashMap;
 use std::path::Path;
 
