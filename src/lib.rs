@@ -47,6 +47,8 @@
 //! their like are there, and the writer and [`model::Convert`] use all cores. Without either, everything else is there.
 //! `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
 
+// Tests have std whatever is tested.
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs, unsafe_code)]
 
 extern crate alloc;
@@ -57,6 +59,7 @@ mod container;
 mod error;
 mod ggml_type;
 mod limits;
+mod math;
 pub mod model;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
@@ -75,9 +78,13 @@ pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_me
 #[cfg(feature = "mmap")]
 pub use container::Mapped;
 pub use container::{
-    Array, ArrayIter, ArrayIterAs, ArrayRef, AtomicFile, DataWriter, Element, FromValue, Gguf, GgufOptions,
-    HeaderParser, Metadata, MetadataIter, Progress, ReadAt, ShardPaths, ShardPlan, ShardedGguf,
-    ShardedTensors, Sink, Staged, TensorInfo, TensorIter, TensorWriter, Value, ValueRef, ValueType, Writer,
+    Array, ArrayIter, ArrayIterAs, ArrayRef, Element, FromValue, Gguf, GgufOptions, HeaderParser, Metadata,
+    MetadataIter, Progress, ShardPlan, TensorInfo, TensorIter, Value, ValueRef, ValueType,
+};
+#[cfg(feature = "std")]
+pub use container::{
+    AtomicFile, DataWriter, ReadAt, ShardPaths, ShardedGguf, ShardedTensors, Sink, Staged, TensorWriter,
+    Writer,
 };
 pub use error::{Error, Place, Problem, Result, ShardProblem};
 pub use ggml_type::GgmlType;

@@ -2,8 +2,11 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+#[cfg(feature = "std")]
 use std::sync::OnceLock;
 
+#[cfg(not(feature = "std"))]
+use super::once::OnceLock;
 use super::{bits, points};
 use crate::simd::MAX_LANES;
 
