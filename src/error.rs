@@ -16,8 +16,9 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// Everything that can go wrong, sorted by who can mend it.
 ///
-/// [`Io`](Self::Io) and [`OutOfMemory`](Self::OutOfMemory) are the machine's, [`Malformed`](Self::Malformed) and [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the
-/// choice of [`Limits`](crate::Limits), and the others are the caller's.
+/// `Io` and [`OutOfMemory`](Self::OutOfMemory) are the machine's, [`Malformed`](Self::Malformed) and
+/// [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the choice of [`Limits`](crate::Limits), and the others
+/// are the caller's.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

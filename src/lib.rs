@@ -43,9 +43,19 @@
 //!
 //! # Features
 //!
-//! `mmap` (on by default): `Gguf::open` maps files. `rayon` (on by default): `par_quantize`, `par_dequantize` and
-//! their like are there, and the writer and [`model::Convert`] use all cores. Without either, everything else is there.
-//! `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
+//! - `std` (on by default): files, streams, the [`Writer`], shards, and what [`model`] does to whole models; instruction sets
+//!   are found at run time. The others below need it.
+//! - `mmap` (on by default): `Gguf::open` maps files.
+//! - `rayon` (on by default): `par_quantize`, `par_dequantize` and their like are there, and the writer and
+//!   [`model::Convert`] use all cores.
+//! - `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
+//!
+//! With `default-features = false` the crate is `no_std` and asks for an allocator, and for pointers that can be compared and
+//! swapped. There are then [`Gguf::parse`] and [`HeaderParser`] with all that they give, [`Tensor`] and [`TypedTensor`],
+//! every codec, [`QuantError`] and [`fake_quantize`], [`ShardPlan`], and of [`model`] what decides and does not write:
+//! [`Recipe`](model::Recipe), [`Plan`](model::Plan), [`Imatrix::parse`](model::Imatrix::parse). Values and bytes are the same.
+//! Codecs run in the vector instructions that the build itself takes for granted (`-C target-feature=+avx2,+f16c`), and
+//! looking up a name takes logarithmic time where it is constant with `std`, whose random hashes are not there.
 
 // Tests have std whatever is tested.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
