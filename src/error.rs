@@ -1,21 +1,29 @@
 //! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be right.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+#[cfg(feature = "std")]
 use std::io;
 
 use crate::GgmlType;
 
 /// The crate's result.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// Everything that can go wrong, sorted by who can mend it.
 ///
-/// [`Io`](Self::Io) is the machine's, [`Malformed`](Self::Malformed) and [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the
-/// choice of [`Limits`](crate::Limits), and the others are the caller's.
+/// `Io` and [`OutOfMemory`](Self::OutOfMemory) are the machine's, [`Malformed`](Self::Malformed) and
+/// [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the choice of [`Limits`](crate::Limits), and the others
+/// are the caller's.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
+    /// The operating system refused. Without the `std` feature there is none.
+    #[cfg(feature = "std")]
     #[error("cannot {action}: {error}")]
     Io {
         /// What was being done, such as `open 'model.gguf'`.
@@ -23,6 +31,13 @@ pub enum Error {
         /// What the system answered. It is part of the message, so [`source`](std::error::Error::source) does not
         /// give it again.
         error: io::Error,
+    },
+
+    /// There is not the memory that was asked for.
+    #[error("there is no memory for {what}")]
+    OutOfMemory {
+        /// What it is for, such as `the header`.
+        what: &'static str,
     },
 
     /// The file breaks a rule of the format.
@@ -253,6 +268,7 @@ fn in_file(file: &Option<String>) -> String {
 
 impl Error {
     /// Wraps an I/O error with what was being done, such as `open 'model.gguf'`.
+    #[cfg(feature = "std")]
     pub(crate) fn io(action: impl Into<String>, error: io::Error) -> Self {
         Error::Io { action: action.into(), error }
     }

@@ -1,7 +1,10 @@
 //! [`GgmlType`]: the tensor types a GGUF file can name, and the one table of their ids, names and sizes.
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 use crate::error::{Error, Problem, Result};
 
@@ -163,7 +166,7 @@ impl GgmlType {
     }
 
     /// The type with this id, or what is wrong with the id.
-    pub(crate) fn check_id(id: u32) -> std::result::Result<Self, Problem> {
+    pub(crate) fn check_id(id: u32) -> core::result::Result<Self, Problem> {
         Self::from_id(id).ok_or(match removed_name(id) {
             Some(name) => Problem::TypeRemoved { id, name },
             None => Problem::TypeUnknown { id },

@@ -1,6 +1,8 @@
 //! Converting whole files: the bytes that one thread makes of the same values, in both byte orders, whatever is in
 //! between.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use std::io;

@@ -1,6 +1,7 @@
 //! The promises of `model::Edit`: keys and names change, data does not; what is done can be undone to the byte; and
 //! editing in place gives the file that editing into another gives.
 
+#![cfg(feature = "std")]
 // WebAssembly has no temporary folder.
 #![cfg(not(target_family = "wasm"))]
 

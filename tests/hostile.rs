@@ -98,6 +98,7 @@ fn many_keys_tensors_and_arrays_are_found_however_they_come() {
     assert_eq!(parser.advance(&raw.bytes).unwrap(), Progress::Done);
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_large_vocabulary_takes_few_reads() {
     struct Counted<'a>(&'a [u8], usize);
@@ -120,6 +121,7 @@ fn a_large_vocabulary_takes_few_reads() {
     assert_eq!(tokens.iter_as::<&str>().nth(99_999).unwrap().unwrap(), "token99999");
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_reader_of_few_bytes_at_a_time_costs_linear_time() {
     /// A pipe that never has more than a few bytes ready.
@@ -223,6 +225,7 @@ fn looking_an_array_up_does_not_walk_through_it() {
     });
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_reader_that_fails_is_reported() {
     struct Failing;
@@ -252,7 +255,7 @@ fn files_are_mapped_and_read_alike() {
     assert!(matches!(Gguf::open(directory.path()), Err(Error::Io { .. })));
 }
 
-#[cfg(not(target_family = "wasm"))] // There is no folder for temporary files.
+#[cfg(all(feature = "std", not(target_family = "wasm")))] // There is no folder for temporary files.
 #[test]
 fn only_regular_files_are_opened_by_path() {
     type Open = fn(&std::path::Path) -> gguf_codec::Result<()>;

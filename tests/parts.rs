@@ -1,6 +1,7 @@
 //! Several processes each make a part of a model, and know nothing of each other; merged, the parts are the file that one
 //! process makes.
 
+#![cfg(feature = "std")]
 // WebAssembly starts no processes.
 #![cfg(not(target_family = "wasm"))]
 

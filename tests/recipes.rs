@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::raw::Raw;
+use common::raw::{Raw, header_of};
 use gguf_codec::model::{Plan, Recipe, by_layer};
 use gguf_codec::{GgmlType, Gguf, Result, TensorInfo};
 
@@ -24,7 +24,7 @@ fn model(arch: &str, numbers: [u32; 4], tensors: &[(&str, GgmlType, Vec<u64>)]) 
         raw = raw.tensor(name, dims, ty.id(), offset);
         offset += ty.bytes_for(dims.iter().product()).unwrap().next_multiple_of(32);
     }
-    Gguf::read_header(&raw.pad(32).bytes[..]).unwrap()
+    header_of(raw.pad(32).bytes).unwrap()
 }
 
 fn types(plan: Plan<'_>, model: &Gguf<Vec<u8>>) -> Result<Vec<GgmlType>> {
@@ -149,7 +149,7 @@ fn strange_numbers_are_refused_or_harmless() {
     let raw = Raw::new(LITTLE, 1, 2).key("general.architecture", common::raw::STRING).string("x");
     let raw = raw.key("x.block_count", common::raw::STRING).string("many");
     let raw = raw.tensor("w.weight", &[256, 2], 0, 0).pad(32);
-    let model = Gguf::read_header(&raw.bytes[..]).unwrap();
+    let model = header_of(&raw.bytes).unwrap();
     let tensors: Vec<TensorInfo<'_>> = model.tensors().collect();
     let error = Plan::new(Recipe::Q4_K_M).choose(model.metadata(), &tensors).unwrap_err().to_string();
     assert!(error.contains("x.block_count"), "{error}");

@@ -1,6 +1,7 @@
 //! Models in several files: opened as one where they belong together, and refused by name where they do not; divided and
 //! put together again without the loss of a byte.
 
+#![cfg(feature = "std")]
 // WebAssembly has no temporary folder.
 #![cfg(not(target_family = "wasm"))]
 

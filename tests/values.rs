@@ -3,7 +3,7 @@
 mod common;
 
 use common::raw::*;
-use gguf_codec::{Array, ArrayRef, ReadAt, Value, ValueType};
+use gguf_codec::{Array, ArrayRef, Value, ValueType};
 
 #[test]
 fn an_array_becomes_its_own_and_keeps_type_and_length() {
@@ -58,9 +58,10 @@ fn pairs_and_tensors_are_reached_from_both_ends_and_by_position() {
     assert_eq!(gguf.tensors().len(), names.len());
 }
 
-#[cfg(all(any(unix, windows), not(target_family = "wasm")))]
+#[cfg(all(feature = "std", any(unix, windows), not(target_family = "wasm")))]
 #[test]
 fn a_file_is_read_at_any_place() {
+    use gguf_codec::ReadAt;
     use std::io::Write;
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"0123456789").unwrap();

@@ -1,6 +1,8 @@
 //! Whatever is declared, the file has the structure that the format asks for. Read back by a parser that
 //! shares no code with the crate.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use gguf_codec::{Array, ByteOrder, GgmlType, Gguf, Value, Writer};

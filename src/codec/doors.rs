@@ -1,5 +1,7 @@
 //! The doors for raw bytes: lengths are checked here, once for a whole slice, and nowhere behind.
 
+use alloc::format;
+
 use super::entry;
 use super::float::Float;
 use super::format::Rows;

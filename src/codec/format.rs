@@ -9,7 +9,7 @@ use crate::{Float, GgmlType};
 #[allow(private_bounds, reason = "sealed: formats live in this crate")]
 pub trait BlockFormat: sealed::Sealed + 'static {
     /// One block as its bytes in a little-endian file: alignment 1, no padding, any bytes are valid.
-    type Block: bytemuck::Pod + Send + Sync + std::fmt::Debug;
+    type Block: bytemuck::Pod + Send + Sync + core::fmt::Debug;
     /// The format's entry in the table of types.
     const TYPE: GgmlType;
 }

@@ -94,7 +94,7 @@ fn floor_log2(x: f32) -> i32 {
     // What is left out here, and log2f's own error, are smaller by far than what would change the rounding. Further from
     // it this is not the logarithm, but still not the next whole number.
     let next = (exponent + 1) as f32;
-    let rounds_up = next - missing as f32 * (std::f32::consts::LOG2_E / 16_777_216.0) == next;
+    let rounds_up = next - missing as f32 * (core::f32::consts::LOG2_E / 16_777_216.0) == next;
     exponent + i32::from(rounds_up)
 }
 

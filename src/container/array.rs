@@ -1,8 +1,10 @@
 //! Arrays in metadata: [`ArrayRef`] decoded from the file as it is iterated, and [`Array`]'s questions.
 
-use std::fmt;
-use std::iter::FusedIterator;
-use std::marker::PhantomData;
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+use core::fmt;
+use core::iter::FusedIterator;
+use core::marker::PhantomData;
 
 use super::cursor::{Cursor, Encoding};
 use super::from_value::FromValue;
@@ -325,6 +327,8 @@ impl fmt::Display for ArrayRef<'_> {
     }
 }
 
+/// What the writer asks.
+#[cfg(feature = "std")]
 impl Array {
     /// Whether it nests at most `levels` deep; a plain array is one level. Looks no deeper than that.
     pub(crate) fn fits(&self, levels: u32) -> bool {
@@ -344,7 +348,9 @@ impl Array {
             }
         }
     }
+}
 
+impl Array {
     /// The type of all its elements.
     pub fn element_type(&self) -> ValueType {
         match self {

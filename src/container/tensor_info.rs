@@ -1,8 +1,10 @@
 //! [`TensorInfo`]: what the header says of a tensor.
 
-use std::fmt;
-use std::iter::FusedIterator;
-use std::ops::Range;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use core::fmt;
+use core::iter::FusedIterator;
+use core::ops::Range;
 
 use super::header::Header;
 use super::layout::to_u64;

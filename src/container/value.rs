@@ -1,6 +1,10 @@
 //! Metadata values: [`ValueRef`] borrowed from the file, [`Value`] owned.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
 
 use super::array::ArrayRef;
 use super::cursor::{Cursor, Encoding};
@@ -226,7 +230,7 @@ impl<'a> ValueRef<'a> {
     /// The type, and the value where it is a number: for errors about conversions.
     pub(crate) fn describe(&self) -> String {
         match self {
-            ValueRef::String(bytes) if std::str::from_utf8(bytes).is_err() => {
+            ValueRef::String(bytes) if core::str::from_utf8(bytes).is_err() => {
                 "a string that is not UTF-8".to_owned()
             }
             ValueRef::String(_) => "a string".to_owned(),

@@ -1,6 +1,6 @@
 //! [`FileType`]: the number that `general.file_type` holds.
 
-use std::fmt;
+use core::fmt;
 
 use crate::GgmlType;
 

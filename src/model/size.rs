@@ -1,7 +1,7 @@
 //! [`Size`]: what some tensors of a model take.
 
-use std::iter::Sum;
-use std::ops::AddAssign;
+use core::iter::Sum;
+use core::ops::AddAssign;
 
 use crate::TensorInfo;
 

@@ -3,7 +3,10 @@
 mod shape;
 mod typed;
 
-use std::ops::{Bound, RangeBounds};
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::{Bound, RangeBounds};
 
 pub use shape::Shape;
 pub use typed::TypedTensor;

@@ -1,6 +1,6 @@
 //! [`Shape`]: a tensor's extents in GGUF order.
 
-use std::fmt;
+use core::fmt;
 
 /// Up to four extents in GGUF order: the first is the *innermost*, the length of a row.
 ///

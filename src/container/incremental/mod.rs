@@ -11,6 +11,9 @@
 mod fields;
 mod tensors;
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use self::fields::{Count, Field, out_of_memory, push, shorten};
 use super::cursor::{Cursor, Encoding};
 use super::gguf::Gguf;
@@ -334,7 +337,7 @@ impl HeaderParser {
         }
         let key_at = cursor.at();
         let key = self.take(&mut cursor, Field { what: "key", offset, tail: tail + 4 + 1 }, len)?;
-        if std::str::from_utf8(key).is_err() {
+        if core::str::from_utf8(key).is_err() {
             return Err(self.malformed(bytes, offset, Problem::NotUtf8 { what: "key" }));
         }
         self.at = cursor.at();

@@ -20,7 +20,7 @@ impl HeaderParser {
         };
         let name_at = cursor.at();
         let name = self.take(&mut cursor, Field { what: "tensor's name", offset, tail }, len)?;
-        if std::str::from_utf8(name).is_err() {
+        if core::str::from_utf8(name).is_err() {
             return Err(self.malformed(bytes, offset, Problem::NotUtf8 { what: "tensor's name" }));
         }
         self.at = cursor.at();

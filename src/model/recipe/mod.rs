@@ -5,8 +5,10 @@ mod mixture;
 mod plan;
 mod role;
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::format;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 pub use plan::{Choice, Plan, by_layer};
 

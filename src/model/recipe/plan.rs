@@ -1,7 +1,10 @@
 //! [`Plan`]: the type that each tensor of a model gets.
 
-use std::cmp::Ordering;
-use std::fmt;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::fmt;
 
 use super::Recipe;
 use super::mixture::{Facts, Member, Mixture};
