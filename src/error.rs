@@ -125,16 +125,17 @@ pub enum Error {
         why: &'static str,
     },
 
-    /// No such tensor type, or no such type of metadata value.
+    /// A name or a number stands for nothing there is: no such [`GgmlType`], [`ValueType`](crate::ValueType),
+    /// [`Recipe`](crate::model::Recipe) or [`Part`](crate::model::Part).
     #[error("{message}")]
-    UnknownType {
+    Parse {
         /// The whole message.
         message: String,
     },
 
     /// Floats cannot become integers: GGUF gives these no scale.
     #[error("cannot quantize to {ty}: integers have no scale")]
-    NoFloats {
+    NotQuantizable {
         /// The type.
         ty: GgmlType,
     },

@@ -177,9 +177,9 @@ impl TryFrom<u32> for GgmlType {
     /// The type that an id in a file stands for.
     ///
     /// # Errors
-    /// [`Error::UnknownType`] for ids that ggml never had or has removed; the message names those removed.
+    /// [`Error::Parse`] for ids that ggml never had or has removed; the message names those removed.
     fn try_from(id: u32) -> Result<Self> {
-        Self::check_id(id).map_err(|problem| Error::UnknownType { message: problem.to_string() })
+        Self::check_id(id).map_err(|problem| Error::Parse { message: problem.to_string() })
     }
 }
 
@@ -190,8 +190,12 @@ impl FromStr for GgmlType {
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL.iter().copied().find(|ty| ty.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|ty| ty.name()).collect();
-            Error::UnknownType {
-                message: format!("no tensor type is named '{name}'; there are {}", known.join(", ")),
+            Error::Parse {
+                message: format!(
+                    "no tensor type is named '{}'; there are {}",
+                    name.escape_debug(),
+                    known.join(", ")
+                ),
             }
         })
     }

@@ -73,14 +73,16 @@ pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_me
 #[cfg(feature = "mmap")]
 pub use container::Mapped;
 pub use container::{
-    Array, ArrayIter, ArrayIterAs, ArrayRef, AtomicFile, DataWriter, Element, FromValue, Gguf, GgufOptions,
-    HeaderParser, Metadata, MetadataIter, Progress, ReadAt, ShardPaths, ShardPlan, ShardedGguf,
-    ShardedTensors, Sink, Staged, TensorInfo, TensorIter, TensorWriter, Value, ValueRef, ValueType, Writer,
+    Array, ArrayElement, ArrayIter, ArrayIterAs, ArrayRef, AtomicFile, DataWriter, FromValue, Gguf,
+    GgufOptions, HeaderParser, HeaderProgress, Metadata, MetadataIter, ReadAt, ShardPaths, ShardPlan,
+    ShardedGguf, ShardedTensorIter, Sink, StagedFile, TensorInfo, TensorIter, TensorWriter, Value, ValueRef,
+    ValueType, Writer,
 };
 pub use error::{Error, Place, Problem, Result, ShardProblem};
 pub use ggml_type::GgmlType;
+/// The halves that tensors are read as, of the crate `half`.
+pub use half::{bf16, f16};
 pub use limits::Limits;
-pub use model::{FileType, QUANTIZATION_VERSION};
 pub use simd::Isa;
 pub use tensor::{Plain, Shape, Tensor, TypedTensor};
 

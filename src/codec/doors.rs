@@ -97,7 +97,7 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Length`] where the lengths do not fit each other or rows are not whole blocks; [`Error::NonFinite`];
-/// [`Error::NeedsImportance`]; [`Error::NoFloats`] for integers. On an error `out` may be partly written.
+/// [`Error::NeedsImportance`]; [`Error::NotQuantizable`] for integers. On an error `out` may be partly written.
 pub fn quantize(
     ty: GgmlType,
     values: &[f32],
@@ -149,7 +149,7 @@ impl<'a> Plan<'a> {
         importance: Option<&'a [f32]>,
     ) -> Result<Self> {
         let entry = entry(ty);
-        let quantize = entry.quantize.ok_or(Error::NoFloats { ty })?;
+        let quantize = entry.quantize.ok_or(Error::NotQuantizable { ty })?;
         if entry.needs_importance && importance.is_none() {
             return Err(Error::NeedsImportance { ty });
         }

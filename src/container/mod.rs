@@ -27,11 +27,11 @@ mod tensor_info;
 mod value;
 mod writer;
 
-pub use array::{ArrayIter, ArrayIterAs, ArrayRef, Element};
-pub use atomic::{AtomicFile, Staged};
+pub use array::{ArrayElement, ArrayIter, ArrayIterAs, ArrayRef};
+pub use atomic::{AtomicFile, StagedFile};
 pub use from_value::FromValue;
 pub use gguf::Gguf;
-pub use incremental::{HeaderParser, Progress};
+pub use incremental::{HeaderParser, HeaderProgress};
 #[cfg(any(unix, windows))]
 pub(crate) use indexed::Indexed;
 #[cfg(feature = "mmap")]
@@ -39,7 +39,7 @@ pub use mapped::Mapped;
 pub use metadata::{Metadata, MetadataIter};
 pub use options::GgufOptions;
 pub use read_at::ReadAt;
-pub use shards::{ShardPaths, ShardPlan, ShardedGguf, ShardedTensors};
+pub use shards::{ShardPaths, ShardPlan, ShardedGguf, ShardedTensorIter};
 pub use tensor_info::{TensorInfo, TensorIter};
 pub use value::{Array, Value, ValueRef, ValueType};
 pub use writer::{DataWriter, Sink, TensorWriter, Writer};

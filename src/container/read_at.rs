@@ -5,7 +5,7 @@ use std::io;
 
 /// Somewhere to read from at any place, by several threads at a time: a [`File`](std::fs::File) (on Unix and Windows), a
 /// slice, a cache of ranges that came over a network.
-pub trait ReadAt: Sync {
+pub trait ReadAt: Send + Sync {
     /// Fills `buffer` from the bytes that begin at `offset`.
     ///
     /// # Errors

@@ -146,9 +146,9 @@ impl TryFrom<u32> for ValueType {
     /// The type that an id in a file stands for.
     ///
     /// # Errors
-    /// [`Error::UnknownType`] for ids above 12.
+    /// [`Error::Parse`] for ids above 12.
     fn try_from(id: u32) -> Result<Self> {
-        let unknown = || Error::UnknownType { message: Problem::ValueType { found: id }.to_string() };
+        let unknown = || Error::Parse { message: Problem::ValueType { found: id }.to_string() };
         Self::from_id(id).ok_or_else(unknown)
     }
 }

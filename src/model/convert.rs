@@ -97,7 +97,7 @@ impl Convert {
     /// stored in its type (NaN and infinity in a block); [`Error::Io`] where reading or writing fails;
     /// [`Error::Interrupted`] where `progress` breaks.
     pub fn run<T: Target>(
-        self,
+        &self,
         jobs: &[Job<'_>],
         writer: &mut T,
         mut progress: impl FnMut(u64) -> ControlFlow<()>,
@@ -250,9 +250,9 @@ impl<'a> Piece<'a> {
                 let rows = (PIECE_VALUES / row_len.max(1)).max(1);
                 (job.rows_alike().saturating_mul(row_len), rows.saturating_mul(row_len))
             }
-            _ => (shape.elements(), PIECE_VALUES),
+            _ => (shape.element_count(), PIECE_VALUES),
         };
-        let (run, len, elements) = (run.max(1), len.max(1), shape.elements());
+        let (run, len, elements) = (run.max(1), len.max(1), shape.element_count());
         let in_run = run.div_ceil(len);
         // Those of the whole tensor are known to be few enough to count.
         let bytes = move |values: u64| values / from.block_len() as u64 * from.block_bytes() as u64;

@@ -23,13 +23,13 @@ pub use convert::{Convert, Outcome};
 pub use diff::{ArrayDiff, Change, Diff, KeyDiff, Side, TensorDiff, ValueDiff};
 pub use distribution::Distribution;
 #[cfg(any(unix, windows))]
-pub use edit::{Edit, Edited, recover};
+pub use edit::{Edit, Edited};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 pub use imatrix::{Imatrix, ImatrixEntry};
 pub use job::{Job, Origin};
 pub use layer::Layer;
 pub use part::Part;
-pub use recipe::{Choice, Plan, Recipe, by_layer};
+pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
 pub use survey::{Profile, Subject, Survey};
 pub use target::Target;

@@ -8,4 +8,4 @@ mod set;
 pub(super) use keys::{COUNT, NO, TENSORS};
 pub use names::ShardPaths;
 pub use plan::ShardPlan;
-pub use set::{ShardedGguf, ShardedTensors};
+pub use set::{ShardedGguf, ShardedTensorIter};

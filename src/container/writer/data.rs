@@ -11,7 +11,7 @@ use crate::codec::par_quantize as quantize;
 #[cfg(not(feature = "rayon"))]
 use crate::codec::quantize;
 use crate::codec::{BlockFormat, swap_byte_order};
-use crate::container::atomic::{AtomicFile, Staged};
+use crate::container::atomic::{AtomicFile, StagedFile};
 use crate::container::layout::{FinalPadding, align_up};
 use crate::error::{Error, Result};
 use crate::{GgmlType, Tensor};
@@ -216,11 +216,11 @@ impl<S: Sink> DataWriter<S> {
 
 impl DataWriter<AtomicFile> {
     /// Ends the file but leaves it under its temporary name, synced to the disk, so that it can be moved to its place
-    /// together with others: see [`Staged::commit_all`].
+    /// together with others: see [`StagedFile::commit_all`].
     ///
     /// # Errors
     /// As [`finish`](Self::finish).
-    pub fn stage(self) -> Result<Staged> {
+    pub fn stage(self) -> Result<StagedFile> {
         self.check_whole()?;
         self.sink.stage()
     }

@@ -8,9 +8,10 @@ mod role;
 use std::fmt;
 use std::str::FromStr;
 
-pub use plan::{Choice, Plan, by_layer};
+pub use plan::{TypeChoice, TypePlan, by_layer};
 
-use crate::{Error, FileType, GgmlType, Result};
+use crate::model::FileType;
+use crate::{Error, GgmlType, Result};
 
 /// Declares the recipes: the name that llama.cpp has for it, and the type that most tensors get.
 macro_rules! recipes {
@@ -18,7 +19,7 @@ macro_rules! recipes {
         /// A mixture of types that llama.cpp's `quantize` offers by this name.
         ///
         /// Most tensors get the [base type](Self::base_type); those that suffer most from it get more bits, by their
-        /// role, their layer, and what else is known of the model: the output Q6_K or more. [`Plan`] says what each gets.
+        /// role, their layer, and what else is known of the model: the output Q6_K or more. [`TypePlan`] says what each gets.
         ///
         /// ```
         /// use gguf_codec::{GgmlType, model::Recipe};
@@ -98,7 +99,7 @@ recipes! {
 impl Recipe {
     /// What `general.file_type` says of a model that was made by it.
     pub fn file_type(self) -> FileType {
-        FileType::named(self.name()).expect("every recipe has its file type, which a test checks")
+        FileType::from_name(self.name()).expect("every recipe has its file type, which a test checks")
     }
 }
 
@@ -121,7 +122,7 @@ impl FromStr for Recipe {
         };
         Recipe::ALL.iter().find(by_name).copied().ok_or_else(|| {
             let names: Vec<_> = Recipe::ALL.iter().map(|recipe| recipe.name()).collect();
-            Error::UnknownType {
+            Error::Parse {
                 message: format!(
                     "no recipe is called '{}'; there are {}",
                     name.escape_debug(),
