@@ -3,6 +3,11 @@
 use std::fmt;
 
 /// The byte order of a file: of its header, and of the numbers inside its tensors.
+///
+/// ```
+/// use gguf_codec::ByteOrder;
+/// assert_eq!(ByteOrder::Big.to_string(), "big-endian");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[allow(clippy::exhaustive_enums, reason = "there is no third one")]
 pub enum ByteOrder {

@@ -11,6 +11,15 @@ macro_rules! ggml_types {
         ///
         /// Every type is a sequence of *blocks*: [`block_len`](Self::block_len) values in
         /// [`block_bytes`](Self::block_bytes) bytes. Plain types have blocks of one value.
+        ///
+        /// ```
+        /// use gguf_codec::GgmlType;
+        /// let ty: GgmlType = "q4_k".parse()?;
+        /// assert_eq!((ty, ty.id(), ty.name()), (GgmlType::Q4_K, 12, "Q4_K"));
+        /// assert_eq!((ty.block_len(), ty.block_bytes(), ty.bits_per_weight()), (256, 144, 4.5));
+        /// assert_eq!(ty.bytes_for(4096 * 4096), Some(9_437_184));
+        /// # Ok::<(), gguf_codec::Error>(())
+        /// ```
         #[allow(non_camel_case_types, reason = "the field writes Q4_K, and so do we")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
@@ -24,16 +33,19 @@ macro_rules! ggml_types {
             pub const ALL: &'static [GgmlType] = &[$(GgmlType::$name),*];
 
             /// The name ggml's users know it by, such as `Q4_K`.
+            #[doc(alias = "ggml_type_name")]
             pub const fn name(self) -> &'static str {
                 match self { $(GgmlType::$name => stringify!($name),)* }
             }
 
             /// Values in one block: 1 for plain types, 32 to 256 for quantized ones.
+            #[doc(alias = "ggml_blck_size")]
             pub const fn block_len(self) -> usize {
                 match self { $(GgmlType::$name => $block_len,)* }
             }
 
             /// Bytes in one block.
+            #[doc(alias = "ggml_type_size")]
             pub const fn block_bytes(self) -> usize {
                 match self { $(GgmlType::$name => $block_bytes,)* }
             }
@@ -140,6 +152,7 @@ impl GgmlType {
     }
 
     /// Whether a block holds more than one value.
+    #[doc(alias = "ggml_is_quantized")]
     pub const fn is_quantized(self) -> bool {
         self.block_len() > 1
     }
@@ -155,6 +168,7 @@ impl GgmlType {
     }
 
     /// Bytes that `values` values take, or `None` where they are not whole blocks or the product overflows.
+    #[doc(alias = "ggml_row_size")]
     pub const fn bytes_for(self, values: u64) -> Option<u64> {
         if !values.is_multiple_of(self.block_len() as u64) {
             return None;

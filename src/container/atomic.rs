@@ -116,6 +116,20 @@ impl Sink for AtomicFile {
 /// A file that is whole and on the disk, under its temporary name: what
 /// [`DataWriter::stage`](crate::DataWriter::stage) gives. It waits to be moved to its place with others, and is removed
 /// when it is dropped.
+///
+/// ```no_run
+/// use gguf_codec::{GgmlType, StagedFile, Writer};
+/// let mut staged = Vec::new();
+/// for no in 0..2 {
+///     let mut writer = Writer::create(format!("model-{:05}-of-00002.gguf", no + 1))?;
+///     writer.shard(no, 2, 2)?.tensor(&format!("t{no}"), &[1], GgmlType::I8)?;
+///     let mut data = writer.write_header()?;
+///     data.write_tensor(&format!("t{no}"), &[7])?;
+///     staged.push(data.stage()?);
+/// }
+/// StagedFile::commit_all(staged)?; // both, or neither
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the file is removed unless it is committed"]
 pub struct StagedFile {

@@ -19,6 +19,7 @@ pub const QUANTIZATION_VERSION: u32 = 2;
 /// assert_eq!(FileType::mostly(GgmlType::Q4_0).map(FileType::id), Some(2));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[doc(alias("llama_ftype", "ftype"))]
 pub struct FileType(u32);
 
 /// Set beside the number by programs that did not know and counted the tensors.

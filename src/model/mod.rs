@@ -1,4 +1,13 @@
 //! What concerns whole models, built from the rest of the crate.
+//!
+//! | to | there are |
+//! |---|---|
+//! | convert and quantize | [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
+//! | do it on many machines | [`Part`] says which jobs are whose |
+//! | edit | `Edit` sets, removes and renames, in a new file or in place (on Unix and Windows) |
+//! | compare | [`Diff`] compares two [`Side`]s |
+//! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors |
+//! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
 mod convert;
 mod diff;

@@ -24,6 +24,7 @@ use crate::{ByteOrder, Error, Float, GgmlType, Result};
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Copy)]
+#[doc(alias = "ggml_tensor")]
 pub struct Tensor<'a> {
     name: &'a str,
     shape: Shape,
@@ -88,7 +89,7 @@ impl<'a> Tensor<'a> {
         usize::try_from(self.shape.row_len()).unwrap_or(usize::MAX)
     }
 
-    /// Rows: the product of the other extents, as [`Shape::rows`]. Saturates at `usize::MAX`, for a tensor of no
+    /// Rows: the product of the other extents, as [`Shape::row_count`]. Saturates at `usize::MAX`, for a tensor of no
     /// bytes only.
     pub fn row_count(&self) -> usize {
         usize::try_from(self.shape.row_count()).unwrap_or(usize::MAX)

@@ -6,7 +6,16 @@ use std::fmt;
 ///
 /// A matrix that PyTorch calls `[rows, columns]` is `[columns, rows]` here. No extents at all is a scalar, of
 /// one element; an extent may be 0.
+///
+/// ```
+/// use gguf_codec::Shape;
+/// let shape = Shape::new(&[576, 1536]).unwrap(); // 1536 rows of 576 values
+/// assert_eq!((shape.row_len(), shape.row_count(), shape.element_count()), (576, 1536, 884_736));
+/// assert_eq!(shape.to_string(), "[576, 1536]");
+/// assert_eq!(Shape::new(&[1; 5]), None);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[doc(alias = "ne")]
 pub struct Shape {
     extents: [u64; 4],
     len: u8,

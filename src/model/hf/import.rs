@@ -47,7 +47,7 @@ pub struct Import<'a> {
 }
 
 impl<'a> Import<'a> {
-    /// Of this model, which every type stays in that GGUF and llama.cpp have a use for.
+    /// Of this model. Tensors keep their types, as far as GGUF and llama.cpp have a use for them.
     pub fn new(checkpoint: &'a Checkpoint, description: &'a Description) -> Self {
         Import { checkpoint, description, ty: None, names: None }
     }

@@ -32,6 +32,7 @@ macro_rules! recipes {
         #[non_exhaustive]
         // The names that everyone knows them by.
         #[allow(non_camel_case_types)]
+        #[doc(alias("llama_ftype", "ftype"))]
         pub enum Recipe {
             $(#[doc = $doc] $name,)*
         }
@@ -98,6 +99,7 @@ recipes! {
 
 impl Recipe {
     /// What `general.file_type` says of a model that was made by it.
+    #[allow(clippy::missing_panics_doc, reason = "none does")]
     pub fn file_type(self) -> FileType {
         FileType::from_name(self.name()).expect("every recipe has its file type, which a test checks")
     }

@@ -31,6 +31,7 @@ use crate::{Error, GgmlType, Metadata, Result, TensorInfo, ValueRef};
 /// ```
 #[derive(Clone, Copy)]
 #[must_use = "nothing is chosen before `choose`"]
+#[doc(alias = "llama_model_quantize_params")]
 pub struct TypePlan<'a> {
     recipe: Recipe,
     has_importance: bool,
