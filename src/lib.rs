@@ -7,6 +7,8 @@
 //! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order.
 //! [`quantize`] and [`dequantize`] serve tools that hold raw bytes. [`model::Convert`] turns the tensors of one file into
 //! other types in another, [`QuantError`] says what that costs, and [`fake_quantize`] does it to weights in training.
+//! [`ShardedGguf`] is a model in several files, and [`model`] has what else is done to whole models: recipes, edits,
+//! comparisons.
 //!
 //! Values and bytes equal those of ggml's reference code, to the bit, on every instruction set. Files are not trusted: a
 //! bad one is an [`Error`] that says at which byte, in which key or tensor, and what would be right, and a header cannot
