@@ -19,6 +19,14 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 /// `Io` and [`OutOfMemory`](Self::OutOfMemory) are the machine's, [`Malformed`](Self::Malformed) and
 /// [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the choice of [`Limits`](crate::Limits), and the others
 /// are the caller's.
+///
+/// ```
+/// use gguf_codec::{Error, Gguf, Problem};
+/// let error = Gguf::parse(b"GGUF\x09\0\0\0").unwrap_err();
+/// assert_eq!(error.to_string(), "byte 4, in the start of the header: version 9 is unknown; 1, 2 and 3 can be read");
+/// assert_eq!(error.offset(), Some(4));
+/// assert!(matches!(error, Error::Malformed { problem: Problem::Version { found: 9 }, .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -140,16 +148,17 @@ pub enum Error {
         why: &'static str,
     },
 
-    /// No such tensor type, or no such type of metadata value.
+    /// A name or a number stands for nothing there is: no such [`GgmlType`], [`ValueType`](crate::ValueType),
+    /// [`Recipe`](crate::model::Recipe) or [`Part`](crate::model::Part).
     #[error("{message}")]
-    UnknownType {
+    Parse {
         /// The whole message.
         message: String,
     },
 
     /// Floats cannot become integers: GGUF gives these no scale.
     #[error("cannot quantize to {ty}: integers have no scale")]
-    NoFloats {
+    NotQuantizable {
         /// The type.
         ty: GgmlType,
     },

@@ -7,6 +7,8 @@
 //! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order.
 //! [`quantize`] and [`dequantize`] serve tools that hold raw bytes. [`model::Convert`] turns the tensors of one file into
 //! other types in another, [`QuantError`] says what that costs, and [`fake_quantize`] does it to weights in training.
+//! [`ShardedGguf`] is a model in several files, and [`model`] has what else is done to whole models: recipes, edits,
+//! comparisons.
 //!
 //! Values and bytes equal those of ggml's reference code, to the bit, on every instruction set. Files are not trusted: a
 //! bad one is an [`Error`] that says at which byte, in which key or tensor, and what would be right, and a header cannot
@@ -88,18 +90,19 @@ pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_me
 #[cfg(feature = "mmap")]
 pub use container::Mapped;
 pub use container::{
-    Array, ArrayIter, ArrayIterAs, ArrayRef, Element, FromValue, Gguf, GgufOptions, HeaderParser, Metadata,
-    MetadataIter, Progress, ShardPlan, TensorInfo, TensorIter, Value, ValueRef, ValueType,
+    Array, ArrayElement, ArrayIter, ArrayIterAs, ArrayRef, FromValue, Gguf, GgufOptions, HeaderParser,
+    HeaderProgress, Metadata, MetadataIter, ShardPlan, TensorInfo, TensorIter, Value, ValueRef, ValueType,
 };
 #[cfg(feature = "std")]
 pub use container::{
-    AtomicFile, DataWriter, ReadAt, ShardPaths, ShardedGguf, ShardedTensors, Sink, Staged, TensorWriter,
-    Writer,
+    AtomicFile, DataWriter, ReadAt, ShardPaths, ShardedGguf, ShardedTensorIter, Sink, StagedFile,
+    TensorWriter, Writer,
 };
 pub use error::{Error, Place, Problem, Result, ShardProblem};
 pub use ggml_type::GgmlType;
+/// The halves that tensors are read as, of the crate `half`.
+pub use half::{bf16, f16};
 pub use limits::Limits;
-pub use model::{FileType, QUANTIZATION_VERSION};
 pub use simd::Isa;
 pub use tensor::{Plain, Shape, Tensor, TypedTensor};
 

@@ -49,7 +49,7 @@ fn shapes_are_countable_or_refused() {
                     counts[usize::from(shape.is_some())] += 1;
                     match shape {
                         Some(shape) => {
-                            assert_eq!(u128::from(shape.elements()), product, "{dims:?}");
+                            assert_eq!(u128::from(shape.element_count()), product, "{dims:?}");
                             assert!(product < BOUND && most <= BOUND, "{dims:?}");
                         }
                         None => assert!(most > BOUND || product > BOUND - most, "{dims:?}"),

@@ -6,7 +6,7 @@ mod common;
 use std::cell::Cell;
 
 use common::raw::*;
-use gguf_codec::{ArrayRef, Error, Gguf, HeaderParser, Limits, Progress};
+use gguf_codec::{ArrayRef, Error, Gguf, HeaderParser, HeaderProgress, Limits};
 use proptest::prelude::*;
 
 #[test]
@@ -93,9 +93,9 @@ fn many_keys_tensors_and_arrays_are_found_however_they_come() {
     }
     let mut parser = HeaderParser::new(Limits::default());
     for len in 0..raw.bytes.len() {
-        assert!(matches!(parser.advance(&raw.bytes[..len]).unwrap(), Progress::NeedMore(_)));
+        assert!(matches!(parser.advance(&raw.bytes[..len]).unwrap(), HeaderProgress::NeedMore(_)));
     }
-    assert_eq!(parser.advance(&raw.bytes).unwrap(), Progress::Done);
+    assert_eq!(parser.advance(&raw.bytes).unwrap(), HeaderProgress::Done);
 }
 
 #[cfg(feature = "std")]
@@ -328,11 +328,11 @@ proptest! {
         let (mut len, mut parser) = (0, HeaderParser::new(Limits::default()));
         for piece in pieces.iter().cycle() {
             match parser.advance(&raw.bytes[..len]).unwrap() {
-                Progress::NeedMore(more) => {
+                HeaderProgress::NeedMore(more) => {
                     prop_assert!(len as u64 + more <= raw.parse().unwrap().header_len());
                     len = (len + piece).min(raw.bytes.len());
                 }
-                Progress::Done => break,
+                HeaderProgress::Done => break,
             }
         }
         let gguf = parser.finish(&raw.bytes[..len]).unwrap();

@@ -19,7 +19,7 @@ use crate::simd::Simd;
 ///
 /// The format's standard has NaN for an `e` of 255; as in ggml it is 2^128 here, of which half still is a number.
 ///
-/// Below 2^-124 the exponent for the greatest magnitude of a block is negative, and ggml keeps its low byte: values so
+/// Below 2^-125 the exponent for the greatest magnitude of a block is negative, and ggml keeps its low byte: values so
 /// small become 0 by way of a huge scale. This is done here too, and where that byte is 255,
 /// [`GgmlType::validate`](crate::GgmlType::validate) takes it for the standard's NaN.
 #[repr(C)]

@@ -73,6 +73,7 @@ impl GgmlType {
     /// # Errors
     /// [`Error::Length`] where `bytes` is not whole blocks; [`Error::InvalidBlock`] names the first block that is not
     /// valid.
+    #[doc(alias = "ggml_validate_row_data")]
     pub fn validate(self, bytes: &[u8]) -> Result<()> {
         validate(self, ByteOrder::Little, bytes)
     }

@@ -98,7 +98,7 @@ impl<'a> ArrayRef<'a> {
     /// Its elements where they lie, without a copy: if they are of exactly this type, in the byte order of this
     /// machine, and aligned for it. Bytes always are; for others `None` is always possible, and
     /// [`iter_as`](Self::iter_as) the other way.
-    pub fn as_slice<T: Element>(&self) -> Option<&'a [T]> {
+    pub fn as_slice<T: ArrayElement>(&self) -> Option<&'a [T]> {
         if T::TYPE != self.element || (self.order != ByteOrder::NATIVE && size_of::<T>() > 1) {
             return None;
         }
@@ -259,7 +259,7 @@ impl<'a, T: FromValue<'a>> ExactSizeIterator for ArrayIterAs<'a, T> {}
 impl<'a, T: FromValue<'a>> FusedIterator for ArrayIterAs<'a, T> {}
 
 /// The number types that arrays can be viewed as without a copy. Only this crate implements it.
-pub trait Element: bytemuck::Pod + private::Sealed {
+pub trait ArrayElement: bytemuck::Pod + private::Sealed {
     /// The type of such elements in a file.
     const TYPE: ValueType;
 }
@@ -271,7 +271,7 @@ mod private {
 macro_rules! elements {
     ($($number:ty = $ty:ident),*) => {
         $(impl private::Sealed for $number {}
-        impl Element for $number {
+        impl ArrayElement for $number {
             const TYPE: ValueType = ValueType::$ty;
         })*
     };

@@ -27,6 +27,7 @@ use crate::{ByteOrder, Tensor};
 /// assert_eq!((answer, model.tensor_count()), (42, 0));
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
+#[doc(alias("gguf_context", "gguf_init_from_file", "GGUFReader"))]
 pub struct Gguf<B> {
     pub(super) bytes: B,
     /// Where the GGUF begins in `bytes`.

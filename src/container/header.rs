@@ -114,7 +114,7 @@ impl Header {
             order: self.encoding.order,
             offset: entry.offset,
             file_offset: self.data_offset.checked_add(entry.offset)?,
-            byte_len: entry.ty.bytes_for(shape.elements())?,
+            byte_len: entry.ty.bytes_for(shape.element_count())?,
             gguf: None,
         })
     }

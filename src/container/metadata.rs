@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Clone, Copy)]
+#[doc(alias = "kv")]
 pub struct Metadata<'a> {
     pub(crate) header: &'a Header,
     /// From the start of the GGUF.

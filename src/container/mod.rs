@@ -35,12 +35,12 @@ mod value;
 #[cfg(feature = "std")]
 mod writer;
 
-pub use array::{ArrayIter, ArrayIterAs, ArrayRef, Element};
+pub use array::{ArrayElement, ArrayIter, ArrayIterAs, ArrayRef};
 #[cfg(feature = "std")]
-pub use atomic::{AtomicFile, Staged};
+pub use atomic::{AtomicFile, StagedFile};
 pub use from_value::FromValue;
 pub use gguf::Gguf;
-pub use incremental::{HeaderParser, Progress};
+pub use incremental::{HeaderParser, HeaderProgress};
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub(crate) use indexed::Indexed;
 #[cfg(feature = "mmap")]
@@ -51,7 +51,7 @@ pub use options::GgufOptions;
 pub use read_at::ReadAt;
 pub use shards::ShardPlan;
 #[cfg(feature = "std")]
-pub use shards::{ShardPaths, ShardedGguf, ShardedTensors};
+pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};
 pub use tensor_info::{TensorInfo, TensorIter};
 pub use value::{Array, Value, ValueRef, ValueType};
 #[cfg(feature = "std")]

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::gguf::Gguf;
-use super::incremental::{HeaderParser, Progress};
+use super::incremental::{HeaderParser, HeaderProgress};
 use super::layout::to_u64;
 #[cfg(feature = "mmap")]
 use super::mapped::Mapped;
@@ -92,7 +92,7 @@ impl GgufOptions {
         let skipped = io::copy(&mut reader.by_ref().take(self.offset), &mut io::sink()).map_err(failed)?;
         let mut parser = HeaderParser::new(self.limits);
         let mut bytes = Vec::new();
-        while let Progress::NeedMore(more) = parser.advance(&bytes)? {
+        while let HeaderProgress::NeedMore(more) = parser.advance(&bytes)? {
             if !read_more(&mut reader, &mut bytes, more).map_err(failed)? {
                 break;
             }

@@ -1,4 +1,13 @@
 //! What concerns whole models, built from the rest of the crate.
+//!
+//! | to | there are |
+//! |---|---|
+//! | convert and quantize | [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
+//! | do it on many machines | [`Part`] says which jobs are whose |
+//! | edit | `Edit` sets, removes and renames, in a new file or in place (on Unix and Windows) |
+//! | compare | [`Diff`] compares two [`Side`]s |
+//! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors |
+//! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
 #[cfg(feature = "std")]
 mod convert;
@@ -35,7 +44,7 @@ pub use diff::{ArrayDiff, Change, Diff, KeyDiff, Side, TensorDiff, ValueDiff};
 #[cfg(feature = "std")]
 pub use distribution::Distribution;
 #[cfg(all(feature = "std", any(unix, windows)))]
-pub use edit::{Edit, Edited, recover};
+pub use edit::{Edit, Edited};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 pub use imatrix::{Imatrix, ImatrixEntry};
 #[cfg(feature = "std")]
@@ -43,7 +52,7 @@ pub use job::{Job, Origin};
 pub use layer::Layer;
 #[cfg(feature = "std")]
 pub use part::Part;
-pub use recipe::{Choice, Plan, Recipe, by_layer};
+pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
 #[cfg(feature = "std")]
 pub use survey::{Profile, Subject, Survey};

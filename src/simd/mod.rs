@@ -58,8 +58,18 @@ pub(crate) trait Kernel {
 /// Results do not depend on it, to the bit; it is there for tests and measurements, which take one through
 /// [`dequantize_with`](crate::dequantize_with) and [`quantize_with`](crate::quantize_with). The environment
 /// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`, `avx512`, `neon`, `simd128`), read once, makes [`Isa::detect`] choose that
-/// one if the machine
-/// has it.
+/// one if the machine has it.
+///
+/// ```
+/// use gguf_codec::{GgmlType, Isa, dequantize_with};
+/// let blocks = [7; GgmlType::Q4_K.block_bytes()];
+/// let (mut fast, mut plain) = ([0.0f32; 256], [0.0f32; 256]);
+/// dequantize_with(Isa::detect(), GgmlType::Q4_K, &blocks, &mut fast)?;
+/// dequantize_with(Isa::SCALAR, GgmlType::Q4_K, &blocks, &mut plain)?;
+/// assert_eq!(fast, plain);
+/// println!("{} of {:?}", Isa::detect(), Isa::available());
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Kind);
 
@@ -175,6 +185,12 @@ impl Isa {
     /// Its name, as `GGUF_CODEC_ISA` takes it.
     pub fn name(self) -> &'static str {
         self.0.name()
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

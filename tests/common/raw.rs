@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
-use gguf_codec::{Error, Gguf, HeaderParser, Limits, Place, Problem, Progress, Result};
+use gguf_codec::{Error, Gguf, HeaderParser, HeaderProgress, Limits, Place, Problem, Result};
 
 /// Nothing is limited but by what numbers can count.
 pub(crate) const ANY: Limits = Limits {
@@ -189,7 +189,7 @@ pub(crate) fn agree(bytes: &[u8], limits: Limits) -> std::result::Result<(String
         let (mut at, mut parser) = (0, HeaderParser::new(limits));
         let in_pieces = loop {
             match parser.advance(&bytes[..at]) {
-                Ok(Progress::NeedMore(_)) if at < bytes.len() => at = bytes.len().min(at + piece),
+                Ok(HeaderProgress::NeedMore(_)) if at < bytes.len() => at = bytes.len().min(at + piece),
                 Ok(_) => break outcome(parser.finish(&bytes[..at])),
                 Err(error) => break Err(format!("{error:?}")),
             }

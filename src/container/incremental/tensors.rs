@@ -66,7 +66,7 @@ impl HeaderParser {
         if row_len % to_u64(ty.block_len()) != 0 {
             return Err(self.malformed(bytes, extents_at, Problem::PartialBlock { ty, row_len }));
         }
-        let Some(byte_len) = ty.bytes_for(shape.elements()) else {
+        let Some(byte_len) = ty.bytes_for(shape.element_count()) else {
             let shape = extents.to_vec();
             return Err(self.malformed(bytes, extents_at, Problem::Bytes { shape, ty }));
         };

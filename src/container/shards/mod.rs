@@ -14,4 +14,4 @@ pub(super) use keys::{COUNT, NO, TENSORS};
 pub use names::ShardPaths;
 pub use plan::ShardPlan;
 #[cfg(feature = "std")]
-pub use set::{ShardedGguf, ShardedTensors};
+pub use set::{ShardedGguf, ShardedTensorIter};

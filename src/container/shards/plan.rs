@@ -40,6 +40,7 @@ use crate::error::{Error, Result};
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[doc(alias = "gguf-split")]
 pub struct ShardPlan {
     shards: Vec<Range<usize>>,
 }

@@ -43,6 +43,7 @@ const CHUNK_SIZE: u32 = 512;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[doc(alias = "importance matrix")]
 pub struct Imatrix {
     entries: Vec<ImatrixEntry>,
     by_name: BTreeMap<String, usize>,
