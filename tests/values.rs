@@ -93,6 +93,9 @@ fn models_and_writers_are_told_apart_when_they_are_printed() {
     says(format!("{gguf:?}"), &["Gguf", "version: 2", "Big", "alignment: 32", "keys: 17", "tensors: 3"]);
     let array: ArrayRef = gguf.metadata().get("numbers").unwrap();
     assert_eq!(format!("{array:?}"), "ArrayRef([1, 2, 3])");
+    let info = gguf.tensor_info("token_embd.weight").unwrap();
+    says(format!("{info:?}"), &["token_embd.weight", "[32, 2]", "Q8_0"]);
+    says(format!("{:?}", gguf.tensors()), &["token_embd.weight", "norm", "empty"]);
     says(format!("{:?}", ShardedGguf::from(gguf)), &["ShardedGguf", "keys: 17"]);
 
     let mut writer = Writer::new(Vec::new());
