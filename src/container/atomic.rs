@@ -427,6 +427,15 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(target_family = "wasm"))]
+    fn errors_of_writing_name_the_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let file = AtomicFile::create(&path).unwrap();
+        assert_eq!(file.action(), format!("write '{}'", path.display()));
+    }
+
+    #[test]
     fn temporary_names_are_cut_at_a_character() {
         assert!(temporary_name("model.gguf", 3).to_string_lossy().starts_with(".model.gguf."));
         let long = temporary_name(&format!("a{}", "é".repeat(150)), u64::MAX);
