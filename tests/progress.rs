@@ -89,9 +89,11 @@ fn a_parser_asks_for_all_that_is_sure_to_come_and_no_more() {
     every_format(|format| {
         let length = Raw::new(format, 0, 0).len_bytes();
         Header::new(format, 0, 0).check();
-        Header::new(format, 2, 6)
-            .key("a", U8, 1)
-            .then(|raw| raw.u8(1))
+        // The first string makes the header longer than all that the counts promise, so that every later field is
+        // met before it is there.
+        Header::new(format, 3, 6)
+            .key("a", STRING, length)
+            .string(&"x".repeat(400))
             .key("long", STRING, length)
             .string("hello")
             .key("number", F64, 8)
@@ -116,8 +118,11 @@ fn a_parser_asks_for_all_that_is_sure_to_come_and_no_more() {
             .string("abc")
             .promises(2 * length, |raw| raw.u32(2))
             .then(|raw| raw.len(4).len(1).u32(0).u64(0))
+            .string("de")
+            .promises(length, |raw| raw.u32(1))
+            .then(|raw| raw.len(1).u32(0).u64(32))
             .string("")
-            .then(|raw| raw.u32(0).u32(0).u64(32))
+            .then(|raw| raw.u32(0).u32(0).u64(64))
             .check();
     });
 }
