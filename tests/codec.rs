@@ -37,6 +37,28 @@ fn bits<T: Float>(values: &[T]) -> Vec<u32> {
     values.iter().map(bits).collect()
 }
 
+/// ggml's least value begins with the block's first value and gives way to lesser ones only, so that of equal zeros
+/// the first one's sign is stored.
+#[test]
+fn the_least_value_of_a_block_may_be_zero_of_either_sign() {
+    for (ty, levels, min_at) in [(GgmlType::Q4_1, 15.0, 2), (GgmlType::Q5_1, 31.0, 2)] {
+        for (first, zeros) in [(0.0f32, [0, 7]), (-0.0, [0, 7]), (0.0, [9, 31]), (-0.0, [9, 31])] {
+            let mut values: Vec<f32> = (0..32).map(|i| 0.5 + (i * 7 % 32) as f32 / 8.0).collect();
+            (values[zeros[0]], values[zeros[1]]) = (first, -first);
+            let mut block = vec![0; ty.block_bytes()];
+            quantize(ty, &values, 32, None, &mut block).unwrap();
+            let sign = if first.is_sign_negative() { 0x80 } else { 0 };
+            assert_eq!(block[min_at..min_at + 2], [0, sign], "{ty}, {first:?} at {zeros:?}");
+            let mut back = [0.0f32; 32];
+            dequantize(ty, &block, &mut back).unwrap();
+            let step = values.iter().copied().fold(0.0, f32::max) / levels;
+            for (value, back) in values.iter().zip(back) {
+                assert!((value - back).abs() <= 0.51 * step, "{ty}: {value} became {back}");
+            }
+        }
+    }
+}
+
 #[test]
 fn floats_become_every_type_but_integers() {
     use GgmlType::{I8, I16, I32, I64};

@@ -138,6 +138,12 @@ fn rule_4_strings() {
         assert_eq!(raw.exceeds(at_limit(2)), (at - 3 - raw.len_bytes(), 3, 2));
     });
     Raw::new((3, false), 0, 1).key("k", STRING).u64(u64::MAX).exceeds(Limits::default());
+    // An error's own copy of a name is no longer than 256 bytes.
+    for (len, shown) in [(255, "k".repeat(255)), (256, "k".repeat(256)), (257, "k".repeat(256) + "…")] {
+        let raw = Raw::new((3, false), 0, 1).key("k".repeat(len), BOOL).u8(2);
+        let place = raw.fails(raw.at() - 1, Problem::Bool { found: 2 });
+        assert_eq!(place, Place::Key { index: 0, key: Some(shown) });
+    }
     let limits = Limits { max_string_bytes: u64::MAX, max_header_bytes: u64::MAX, ..Limits::default() };
     let raw = Raw::new((3, false), 0, 1).key("k", STRING).u64(u64::MAX);
     assert!(agree(&raw.bytes, limits).unwrap_err().contains("Truncated"));

@@ -345,6 +345,12 @@ fn an_undo_record_that_does_not_fit_stops_every_edit() {
         );
     }
     assert!(file.bytes() == original && !Path::new(&file.out()).exists());
-    fs::remove_file(record).unwrap();
+    // One that cannot be read is not one that is not there.
+    fs::remove_file(&record).unwrap();
+    fs::create_dir(&record).unwrap();
+    Edit::recover(&file.path).unwrap_err();
+    edit.in_place(&file.path, go_on).unwrap_err();
+    assert!(file.bytes() == original);
+    fs::remove_dir(&record).unwrap();
     assert!(!Edit::recover(&file.path).unwrap());
 }

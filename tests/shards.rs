@@ -104,7 +104,9 @@ fn a_set_is_one_model() {
     assert!(matches!(model.shard_of(""), Err(Error::MissingTensor { .. })));
     let opened = set(&files).unwrap();
     assert_eq!(opened.tensors().len(), 3);
-    assert_eq!(format!("{:?}", opened.tensors()), format!("{:?}", model.tensors()));
+    let shown = format!("{:?}", opened.tensors());
+    assert!(["\"a\"", "\"b\"", "\"c\""].iter().all(|name| shown.contains(name)), "{shown}");
+    assert_eq!(shown, format!("{:?}", model.tensors()));
     assert!(opened.paths().is_empty());
 }
 
@@ -265,6 +267,10 @@ fn missing_shards_are_named_and_broken_ones_too() {
     let (shard, problem) = refused(read(&first));
     assert!(shard.ends_with("m-00002-of-00009.gguf'"), "{shard}");
     assert!(matches!(problem, ShardProblem::File(error) if error.offset().is_some()));
+    // What is there and cannot be read is not missing.
+    fs::remove_file(path(2)).unwrap();
+    fs::create_dir(path(2)).unwrap();
+    assert!(matches!(refused(read(&first)).1, ShardProblem::File(_)));
     fs::remove_file(path(1)).unwrap();
     assert!(matches!(read(&first), Err(Error::Io { .. })));
 }
@@ -550,8 +556,8 @@ fn a_set_of_which_one_cannot_be_placed_is_not_there_at_all() {
         for old in [false, true] {
             let (folder, _) = Folder::of(&[]);
             let path = folder.0.path();
-            let old = names.iter().enumerate().filter(|(no, _)| old && *no != blocked);
-            old.for_each(|(_, name)| fs::write(path.join(name), "old").unwrap());
+            let others: Vec<_> = names.iter().filter(|other| old && *other != name).collect();
+            others.iter().for_each(|name| fs::write(path.join(name), "old").unwrap());
             let waiting = staged(path, 3, 1);
             // Where a folder has come in between, no file can be put.
             fs::create_dir(path.join(name)).unwrap();
@@ -562,6 +568,11 @@ fn a_set_of_which_one_cannot_be_placed_is_not_there_at_all() {
                 assert!(!fs::read(path.join(other)).is_ok_and(|bytes| bytes.starts_with(b"GGUF")), "{other}");
             }
             assert!(folder.names().iter().all(|name| !name.ends_with(".tmp")), "{:?}", folder.names());
+            // The first is tried before any other is touched.
+            if blocked == 0 {
+                assert!(error.contains("replace '"), "{error}");
+                assert!(others.iter().all(|name| fs::read(path.join(name)).unwrap() == b"old"));
+            }
         }
     }
 }

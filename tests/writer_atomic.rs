@@ -139,6 +139,19 @@ fn a_failing_finish_is_an_error_and_leaves_nothing() {
     assert!(path.is_dir());
 }
 
+#[test]
+fn files_of_any_kind_are_written_the_same_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    for content in [OLD, b"", b"another"] {
+        AtomicFile::write(&path, content).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), content);
+        assert_eq!(names(folder.path()), ["notes.txt"]);
+    }
+    let error = AtomicFile::write(folder.path(), OLD).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+}
+
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::{PermissionsExt, symlink};

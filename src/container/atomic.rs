@@ -399,6 +399,65 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
+    fn a_file_is_never_open_to_more_than_the_one_it_replaces() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let old = File::create(folder.path().join("old")).unwrap();
+        for permissions in [0o600, 0o640, 0o400, 0o700] {
+            old.set_permissions(fs::Permissions::from_mode(permissions)).unwrap();
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true);
+            restrict(&mut options, Some(&old.metadata().unwrap()));
+            // As it is made, before its permissions are set.
+            let new = options.open(folder.path().join(format!("{permissions:o}"))).unwrap();
+            let mode = new.metadata().unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode & !permissions, 0, "{mode:o} for {permissions:o}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(target_family = "wasm"))]
+    fn names_that_are_taken_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("model.gguf");
+        let (_, first) = Temporary::create_beside(&target, None).unwrap();
+        let name = first.path.file_name().unwrap().to_string_lossy();
+        let number: u64 = name.strip_suffix(".tmp").unwrap().rsplit('-').next().unwrap().parse().unwrap();
+        // Other tests may take numbers meanwhile, but not so many.
+        let taken: Vec<_> =
+            (1..500).map(|n| target.with_file_name(temporary_name("model.gguf", number + n))).collect();
+        taken.iter().for_each(|path| fs::write(path, "another's").unwrap());
+        let (_, second) = Temporary::create_beside(&target, None).unwrap();
+        assert!(second.path != first.path && !taken.contains(&second.path));
+        drop(second);
+        assert!(taken.iter().all(|path| fs::read(path).unwrap() == b"another's"));
+    }
+
+    #[test]
+    #[cfg(not(target_family = "wasm"))]
+    fn few_of_many_staged_files_stay_open() {
+        let folder = tempfile::tempdir().unwrap();
+        // More than there are, twice, so that the first must have given back what they held.
+        for round in 0..2 {
+            let stage = |n| AtomicFile::create(&folder.path().join(format!("{round}-{n}"))).unwrap().stage();
+            let staged: Vec<_> = (0..StagedLock::MOST + 20).map(|n| stage(n).unwrap()).collect();
+            let held = staged.iter().filter(|staged| staged.temporary.held.is_some()).count();
+            // Other tests may hold some.
+            assert!((StagedLock::MOST - 40..=StagedLock::MOST).contains(&held), "{held}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(target_family = "wasm"))]
+    fn errors_of_writing_name_the_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let file = AtomicFile::create(&path).unwrap();
+        assert_eq!(file.action(), format!("write '{}'", path.display()));
+    }
+
+    #[test]
     fn temporary_names_are_cut_at_a_character() {
         assert!(temporary_name("model.gguf", 3).to_string_lossy().starts_with(".model.gguf."));
         let long = temporary_name(&format!("a{}", "é".repeat(150)), u64::MAX);

@@ -418,6 +418,7 @@ mod tests {
         assert_eq!(listed(&[1]), "2");
         assert_eq!(listed(&[1, 3, 4, 5, 7, 8, 65534]), "2, 4 to 6, 8 to 9, 65535");
         let scattered: Vec<u16> = (0..20).map(|i| 2 * i).collect();
+        assert_eq!(listed(&scattered[..8]), "1, 3, 5, 7, 9, 11, 13, 15");
         assert_eq!(listed(&scattered), "1, 3, 5, 7, 9, 11, 13, 15, …");
     }
 
