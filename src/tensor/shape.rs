@@ -64,6 +64,7 @@ impl Shape {
     }
 
     /// Whether two are the same to ggml.
+    #[cfg(feature = "std")]
     pub(crate) fn counts_as(self, other: Self) -> bool {
         self.extents == other.extents
     }
