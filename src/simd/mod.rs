@@ -30,6 +30,9 @@ pub(crate) use streaming::{GATHERED, Streaming};
 pub(crate) trait Kernel {
     /// What the work gives back.
     type Output;
+    /// Whether it spends its time on [`Simd::store_bf16`], and so is worth compiling once more where some processors of an
+    /// instruction set have an instruction for that.
+    const STORES_BF16: bool = false;
     /// Does it in the lanes of `s`.
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
@@ -120,6 +123,11 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: only `available` makes this kind, after detecting AVX2 and F16C.
             Kind::Avx2 => unsafe { avx2::run(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: only `available` makes this kind, after detecting all but BF16, which is detected here.
+            Kind::Avx512 if K::STORES_BF16 && is_x86_feature_detected!("avx512bf16") => unsafe {
+                avx512::run_with_bf16(kernel)
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: only `available` makes this kind, after detecting AVX-512 F, BW, VL, DQ, AVX2 and F16C.
             Kind::Avx512 => unsafe { avx512::run(kernel) },
