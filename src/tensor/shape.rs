@@ -64,7 +64,7 @@ impl Shape {
     }
 
     /// Whether two are the same to ggml.
-    #[cfg(feature = "std")]
+    #[cfg(any(feature = "std", test))]
     pub(crate) fn counts_as(self, other: Self) -> bool {
         self.extents == other.extents
     }
