@@ -212,7 +212,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         let to = sixteen!(mut to);
         let bfloats = if BF16 {
             // SAFETY: `self` proves BF16 where the constant says so; both types are 32 bytes of sixteen bfloats.
-            unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value)) }
+            unsafe { core::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value)) }
         } else {
             rounded_by_integers(self, value)
         };
