@@ -37,6 +37,28 @@ fn bits<T: Float>(values: &[T]) -> Vec<u32> {
     values.iter().map(bits).collect()
 }
 
+/// ggml's least value begins with the block's first value and gives way to lesser ones only, so that of equal zeros
+/// the first one's sign is stored.
+#[test]
+fn the_least_value_of_a_block_may_be_zero_of_either_sign() {
+    for (ty, levels, min_at) in [(GgmlType::Q4_1, 15.0, 2), (GgmlType::Q5_1, 31.0, 2)] {
+        for (first, zeros) in [(0.0f32, [0, 7]), (-0.0, [0, 7]), (0.0, [9, 31]), (-0.0, [9, 31])] {
+            let mut values: Vec<f32> = (0..32).map(|i| 0.5 + (i * 7 % 32) as f32 / 8.0).collect();
+            (values[zeros[0]], values[zeros[1]]) = (first, -first);
+            let mut block = vec![0; ty.block_bytes()];
+            quantize(ty, &values, 32, None, &mut block).unwrap();
+            let sign = if first.is_sign_negative() { 0x80 } else { 0 };
+            assert_eq!(block[min_at..min_at + 2], [0, sign], "{ty}, {first:?} at {zeros:?}");
+            let mut back = [0.0f32; 32];
+            dequantize(ty, &block, &mut back).unwrap();
+            let step = values.iter().copied().fold(0.0, f32::max) / levels;
+            for (value, back) in values.iter().zip(back) {
+                assert!((value - back).abs() <= 0.51 * step, "{ty}: {value} became {back}");
+            }
+        }
+    }
+}
+
 #[test]
 fn floats_become_every_type_but_integers() {
     use GgmlType::{I8, I16, I32, I64};
@@ -53,6 +75,29 @@ fn the_types_with_the_fewest_bits_ask_for_importance() {
     for ty in asking {
         let error = quantize(ty, &[0.5; 256], 256, None, &mut vec![0; ty.block_bytes()]).unwrap_err();
         assert!(matches!(error, Error::NeedsImportance { ty: named } if named == ty), "{error}");
+    }
+}
+
+/// Instructions that round to bfloats take subnormal numbers for zeros.
+#[test]
+fn subnormal_values_stay_what_they_are_as_bfloats() {
+    // The types whose scale can be so small: MXFP4's is a power of two from 2^-127 on, Q8_K's an f32.
+    let mxfp4 = [[0; 17], [1; 17]].map(|mut block: [u8; 17]| {
+        block[1..].copy_from_slice(&0x0123_4567_89ab_cdef_0fed_cba9_8765_4321u128.to_le_bytes());
+        block
+    });
+    let mut q8_k = [3; 292];
+    q8_k[..4].copy_from_slice(&1e-39f32.to_le_bytes());
+    for (ty, blocks) in [(GgmlType::MXFP4, mxfp4.as_flattened()), (GgmlType::Q8_K, &q8_k)] {
+        let len = blocks.len() / ty.block_bytes() * ty.block_len();
+        for isa in Isa::available() {
+            let (mut floats, mut bfloats) = (vec![0.0f32; len], vec![bf16::ZERO; len]);
+            dequantize_with(isa, ty, blocks, &mut floats).unwrap();
+            dequantize_with(isa, ty, blocks, &mut bfloats).unwrap();
+            assert!(floats.iter().any(|value| value.is_subnormal()), "{ty}");
+            let rounded: Vec<_> = floats.iter().map(|&x| bf16::from_f32(x)).collect();
+            assert_eq!(bits(&bfloats), bits(&rounded), "{ty} on {isa:?}");
+        }
     }
 }
 

@@ -163,6 +163,35 @@ fn arrays_are_iterated_converted_and_viewed() {
 }
 
 #[test]
+fn arrays_are_equal_when_type_and_elements_are() {
+    let raw = Raw::new((3, false), 0, 5).array("a", U8, 2).u8(1).u8(2);
+    let raw = raw.array("same", U8, 2).u8(1).u8(2).array("other value", U8, 2).u8(1).u8(3);
+    let raw = raw.array("longer", U8, 3).u8(1).u8(2).u8(3).array("other type", I8, 2).u8(1).u8(2);
+    let gguf = raw.ok();
+    let array = |key: &str| gguf.metadata().get::<ArrayRef>(key).unwrap();
+    assert_eq!(array("a"), array("same"));
+    for other in ["other value", "longer", "other type"] {
+        assert_ne!(array("a"), array(other), "{other}");
+    }
+    // Empty ones differ by their type alone.
+    let raw = Raw::new((3, false), 0, 2).array("a", U8, 0).array("b", I8, 0);
+    let gguf = raw.ok();
+    assert_ne!(gguf.metadata().value("a").unwrap(), gguf.metadata().value("b").unwrap());
+}
+
+#[test]
+fn iterators_know_how_many_are_left() {
+    let raw = Raw::new((3, false), 0, 1).array("k", U8, 3).u8(1).u8(2).u8(3);
+    let gguf = raw.ok();
+    let array = gguf.metadata().get::<ArrayRef>("k").unwrap();
+    let (mut values, mut numbers) = (array.iter(), array.iter_as::<u8>());
+    for left in (0..=3).rev() {
+        assert_eq!((values.size_hint(), numbers.size_hint()), ((left, Some(left)), (left, Some(left))));
+        assert_eq!((values.next().is_some(), numbers.next().is_some()), (left > 0, left > 0));
+    }
+}
+
+#[test]
 fn a_view_is_had_exactly_where_it_is_aligned() {
     let raw = Raw::new((3, false), 0, 1).array("k", F32, 3).f32(1.0).f32(2.0).f32(3.0);
     let mut views = 0;

@@ -1,6 +1,7 @@
 //! Models in several files: opened as one where they belong together, and refused by name where they do not; divided and
 //! put together again without the loss of a byte.
 
+#![cfg(feature = "std")]
 // WebAssembly has no temporary folder.
 #![cfg(not(target_family = "wasm"))]
 
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use common::raw::*;
 use gguf_codec::{
-    ByteOrder, Error, GgmlType, Gguf, Result, ShardPaths, ShardPlan, ShardProblem, ShardedGguf, Staged,
+    ByteOrder, Error, GgmlType, Gguf, Result, ShardPaths, ShardPlan, ShardProblem, ShardedGguf, StagedFile,
     Writer,
 };
 use proptest::collection::vec;
@@ -102,8 +103,10 @@ fn a_set_is_one_model() {
     assert!(matches!(model.tensor("d"), Err(Error::MissingTensor { .. })));
     assert!(matches!(model.shard_of(""), Err(Error::MissingTensor { .. })));
     let opened = set(&files).unwrap();
-    assert_eq!(opened.tensors().size_hint(), (0, Some(3)));
-    assert_eq!(format!("{:?}", opened.tensors()), format!("{:?}", model.tensors()));
+    assert_eq!(opened.tensors().len(), 3);
+    let shown = format!("{:?}", opened.tensors());
+    assert!(["\"a\"", "\"b\"", "\"c\""].iter().all(|name| shown.contains(name)), "{shown}");
+    assert_eq!(shown, format!("{:?}", model.tensors()));
     assert!(opened.paths().is_empty());
 }
 
@@ -264,6 +267,10 @@ fn missing_shards_are_named_and_broken_ones_too() {
     let (shard, problem) = refused(read(&first));
     assert!(shard.ends_with("m-00002-of-00009.gguf'"), "{shard}");
     assert!(matches!(problem, ShardProblem::File(error) if error.offset().is_some()));
+    // What is there and cannot be read is not missing.
+    fs::remove_file(path(2)).unwrap();
+    fs::create_dir(path(2)).unwrap();
+    assert!(matches!(refused(read(&first)).1, ShardProblem::File(_)));
     fs::remove_file(path(1)).unwrap();
     assert!(matches!(read(&first), Err(Error::Io { .. })));
 }
@@ -499,7 +506,7 @@ fn shards_that_cannot_be_are_refused_and_leave_the_writer_as_it_was() {
 }
 
 /// A set whose files are whole and wait.
-fn staged(folder: &Path, count: u16, content: i8) -> Vec<Staged> {
+fn staged(folder: &Path, count: u16, content: i8) -> Vec<StagedFile> {
     let paths = ShardPaths::new(folder.join("m"), count);
     let stage = |no: u16| {
         let mut writer = Writer::create(paths.path(no)).unwrap();
@@ -532,14 +539,14 @@ fn a_set_appears_as_a_whole() {
     for generation in [2, 3] {
         let waiting = staged(path, 2, generation);
         assert_eq!(folder.names().iter().filter(|name| name.ends_with(".tmp")).count(), 2);
-        Staged::commit_all(waiting).unwrap();
+        StagedFile::commit_all(waiting).unwrap();
         assert_eq!(folder.names(), ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
         assert_eq!(content(path), [generation as u8; 2]);
     }
     // Given up, what is there stays.
     drop(staged(path, 2, 4));
     assert_eq!(content(path), [3, 3]);
-    Staged::commit_all([]).unwrap();
+    StagedFile::commit_all([]).unwrap();
 }
 
 #[test]
@@ -549,18 +556,23 @@ fn a_set_of_which_one_cannot_be_placed_is_not_there_at_all() {
         for old in [false, true] {
             let (folder, _) = Folder::of(&[]);
             let path = folder.0.path();
-            let old = names.iter().enumerate().filter(|(no, _)| old && *no != blocked);
-            old.for_each(|(_, name)| fs::write(path.join(name), "old").unwrap());
+            let others: Vec<_> = names.iter().filter(|other| old && *other != name).collect();
+            others.iter().for_each(|name| fs::write(path.join(name), "old").unwrap());
             let waiting = staged(path, 3, 1);
             // Where a folder has come in between, no file can be put.
             fs::create_dir(path.join(name)).unwrap();
-            let error = Staged::commit_all(waiting).unwrap_err().to_string();
+            let error = StagedFile::commit_all(waiting).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
             // No new shard is there, and none that could be opened with an old one's name.
             for other in names.iter().filter(|other| *other != name) {
                 assert!(!fs::read(path.join(other)).is_ok_and(|bytes| bytes.starts_with(b"GGUF")), "{other}");
             }
             assert!(folder.names().iter().all(|name| !name.ends_with(".tmp")), "{:?}", folder.names());
+            // The first is tried before any other is touched.
+            if blocked == 0 {
+                assert!(error.contains("replace '"), "{error}");
+                assert!(others.iter().all(|name| fs::read(path.join(name)).unwrap() == b"old"));
+            }
         }
     }
 }

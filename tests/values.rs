@@ -3,7 +3,7 @@
 mod common;
 
 use common::raw::*;
-use gguf_codec::{Array, ArrayRef, ReadAt, Value, ValueType};
+use gguf_codec::{Array, ArrayRef, HeaderParser, Limits, Value, ValueType};
 
 #[test]
 fn an_array_becomes_its_own_and_keeps_type_and_length() {
@@ -55,12 +55,65 @@ fn pairs_and_tensors_are_reached_from_both_ends_and_by_position() {
     }
     assert!(gguf.metadata().iter().nth(keys.len()).is_none() && gguf.tensors().nth(names.len()).is_none());
     assert!(gguf.tensors().rev().map(|info| info.name()).eq(names.iter().rev().copied()));
-    assert_eq!(gguf.tensors().len(), names.len());
+    let (mut pairs, mut tensors) = (gguf.metadata().iter(), gguf.tensors());
+    for left in (0..keys.len()).rev() {
+        pairs.next().unwrap();
+        assert_eq!((pairs.len(), pairs.size_hint()), (left, (left, Some(left))));
+    }
+    for left in (0..names.len()).rev() {
+        tensors.next_back().unwrap();
+        assert_eq!((tensors.len(), tensors.size_hint()), (left, (left, Some(left))));
+    }
+    let empty = Raw::new((3, false), 0, 0);
+    let empty = empty.ok();
+    assert!(empty.metadata().is_empty() && empty.metadata().iter().next().is_none());
 }
 
-#[cfg(all(any(unix, windows), not(target_family = "wasm")))]
+#[test]
+fn a_header_alone_says_so() {
+    let raw = everything((3, false));
+    assert!(!raw.parse().unwrap().is_header_only());
+    #[cfg(feature = "std")]
+    assert!(gguf_codec::Gguf::read_header(&raw.bytes[..]).unwrap().is_header_only());
+    assert!(HeaderParser::new(Limits::default()).finish(&raw.bytes).unwrap().is_header_only());
+}
+
+/// What a log or a failed assertion shows: which model and how far a writer is, never the data.
+#[cfg(feature = "std")]
+#[test]
+fn models_and_writers_are_told_apart_when_they_are_printed() {
+    use gguf_codec::{GgmlType, ShardedGguf, Writer};
+
+    let says = |shown: String, parts: &[&str]| {
+        for part in parts {
+            assert!(shown.contains(part), "'{part}' is not in: {shown}");
+        }
+        assert!(shown.len() < 600, "{shown}");
+    };
+    let raw = everything((2, true));
+    let gguf = raw.ok();
+    says(format!("{gguf:?}"), &["Gguf", "version: 2", "Big", "alignment: 32", "keys: 17", "tensors: 3"]);
+    let array: ArrayRef = gguf.metadata().get("numbers").unwrap();
+    assert_eq!(format!("{array:?}"), "ArrayRef([1, 2, 3])");
+    let info = gguf.tensor_info("token_embd.weight").unwrap();
+    says(format!("{info:?}"), &["token_embd.weight", "[32, 2]", "Q8_0"]);
+    says(format!("{:?}", gguf.tensors()), &["token_embd.weight", "norm", "empty"]);
+    says(format!("{:?}", ShardedGguf::from(gguf)), &["ShardedGguf", "keys: 17"]);
+
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata("some.key", 7u8).unwrap().tensor("t", &[5], GgmlType::I8).unwrap();
+    says(format!("{writer:?}"), &["Writer", "some.key"]);
+    let mut data = writer.write_header().unwrap();
+    says(format!("{data:?}"), &["DataWriter", "\"t\"", "broken: None"]);
+    let mut tensor = data.begin("t").unwrap();
+    tensor.write_bytes(&[1, 2, 3]).unwrap();
+    says(format!("{tensor:?}"), &["TensorWriter", "\"t\"", "written: 3"]);
+}
+
+#[cfg(all(feature = "std", any(unix, windows), not(target_family = "wasm")))]
 #[test]
 fn a_file_is_read_at_any_place() {
+    use gguf_codec::ReadAt;
     use std::io::Write;
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"0123456789").unwrap();

@@ -1,5 +1,6 @@
 //! The promise of `Writer::create`: the target is the old file or the whole new one, never anything else.
 
+#![cfg(feature = "std")]
 // WebAssembly has no temporary folder, and a panic there ends the program.
 #![cfg(not(target_family = "wasm"))]
 
@@ -136,6 +137,19 @@ fn a_failing_finish_is_an_error_and_leaves_nothing() {
     assert!(error.contains("put the finished file at") && error.contains("model.gguf"), "{error}");
     assert_eq!(names(folder.path()), ["model.gguf"]);
     assert!(path.is_dir());
+}
+
+#[test]
+fn files_of_any_kind_are_written_the_same_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    for content in [OLD, b"", b"another"] {
+        AtomicFile::write(&path, content).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), content);
+        assert_eq!(names(folder.path()), ["notes.txt"]);
+    }
+    let error = AtomicFile::write(folder.path(), OLD).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
 }
 
 #[cfg(unix)]

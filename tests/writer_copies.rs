@@ -1,10 +1,15 @@
 //! The promise: a file read and written again with no change is byte-identical; in the other byte order and
 //! back again too.
 
+#![cfg(feature = "std")]
+
+use std::io;
 use std::path::Path;
 
 use anyhow::Result;
-use gguf_codec::{ByteOrder, F32, GgmlType, Gguf, Q8_0, Shape, Tensor, Value, Writer};
+use gguf_codec::{
+    ByteOrder, DataWriter, Error, F32, GgmlType, Gguf, Q8_0, ReadAt, Shape, Sink, Tensor, Value, Writer,
+};
 
 fn copy(file: &[u8], order: Option<ByteOrder>) -> Result<Vec<u8>> {
     let model = Gguf::parse(file)?;
@@ -158,6 +163,80 @@ fn blocks_are_written_in_the_byte_order_of_the_file() {
         let model = Gguf::parse(&file).unwrap();
         assert!(model.tensor("t").unwrap().bytes() == expected, "{order:?}");
     }
+}
+
+/// Three tensors, the second of several parts of what goes through memory at a time.
+const SIZES: [u64; 3] = [1000, (3 << 20) + 77, 5];
+
+fn of_sizes<S: Sink>(mut writer: Writer<S>) -> DataWriter<S> {
+    for (name, size) in ["a", "b", "c"].into_iter().zip(SIZES) {
+        writer.tensor(name, &[size], GgmlType::I8).unwrap();
+    }
+    writer.write_header().unwrap()
+}
+
+/// Writes the tensors out of `source`, each from two places that do not follow each other.
+fn copied<S: Sink>(mut data: DataWriter<S>, source: &dyn ReadAt) -> S::Output {
+    for (name, size) in ["a", "b", "c"].into_iter().zip(SIZES) {
+        let mut tensor = data.begin(name).unwrap();
+        tensor.copy_from(source, 3, size / 3).unwrap();
+        assert_eq!(tensor.remaining(), size - size / 3);
+        tensor.copy_from(source, 7, size - size / 3).unwrap();
+        tensor.finish().unwrap();
+    }
+    data.finish().unwrap()
+}
+
+#[test]
+fn data_comes_from_any_place_of_any_source() {
+    let source: Vec<u8> = (0..4u32 << 20).map(|i| (i % 251) as u8).collect();
+    let mut direct = of_sizes(Writer::new(Vec::new()));
+    for (name, size) in ["a", "b", "c"].into_iter().zip(SIZES.map(|size| size as usize)) {
+        let (first, rest) = (&source[3..][..size / 3], &source[7..][..size - size / 3]);
+        direct.write_tensor(name, &[first, rest].concat()).unwrap();
+    }
+    let direct = direct.finish().unwrap();
+    assert!(copied(of_sizes(Writer::new(Vec::new())), &source) == direct);
+    assert!(copied(of_sizes(Writer::new(Vec::new())), &&source[..]) == direct);
+
+    #[cfg(all(any(unix, windows), not(target_family = "wasm")))]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        std::fs::write(&from, &source).unwrap();
+        let file = std::fs::File::open(&from).unwrap();
+        assert!(copied(of_sizes(Writer::new(Vec::new())), &file) == direct);
+        for from in [&file as &dyn ReadAt, &&file, &source] {
+            copied(of_sizes(Writer::create(&to).unwrap()), from);
+            assert!(std::fs::read(&to).unwrap() == direct);
+        }
+    }
+}
+
+#[test]
+fn copies_of_too_much_or_too_little_are_refused_and_named() {
+    let source = vec![1; 900];
+    let mut data = of_sizes(Writer::new(Vec::new()));
+    let error = data.begin("a").unwrap().copy_from(&source, 0, 1001).unwrap_err();
+    assert!(matches!(error, Error::Write { .. }), "{error}");
+    assert!(error.to_string().contains("'a'"), "{error}");
+    data.finish().unwrap_err();
+
+    let mut data = of_sizes(Writer::new(Vec::new()));
+    let error = data.begin("a").unwrap().copy_from(&source, 1, 900).unwrap_err().to_string();
+    assert!(error.contains("read 900 bytes from byte 1, for tensor 'a'"), "{error}");
+    data.finish().unwrap_err();
+
+    // A source that fails by itself is not said to end too early.
+    struct Broken;
+    impl ReadAt for Broken {
+        fn fill_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+            Err(io::Error::other("the line is dead"))
+        }
+    }
+    let mut data = of_sizes(Writer::new(Vec::new()));
+    let error = data.begin("a").unwrap().copy_from(&Broken, 0, 1).unwrap_err().to_string();
+    assert!(error.contains("the line is dead") && !error.contains("from byte"), "{error}");
 }
 
 #[test]

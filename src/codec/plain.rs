@@ -40,7 +40,7 @@ fn dequantize<P: Plain, S: Simd, T: Float>(s: S, blocks: &[P::Block], out: &mut 
         T::put_any(s, P::load(s, blocks), out);
     }
     for (block, out) in rest.iter().zip(out_rest) {
-        T::put_any(Scalar, P::widen(*block), std::slice::from_mut(out));
+        T::put_any(Scalar, P::widen(*block), core::slice::from_mut(out));
     }
 }
 
@@ -149,7 +149,7 @@ plain_formats! {
         #[inline(always)]
         fn store<S: Simd>(s: S, value: S::F, to: &mut [[u8; 2]]) {
             let mut lanes = [bf16::ZERO; MAX_LANES];
-            s.store_bf16(s.quiet(value), &mut lanes);
+            s.store_bf16_any(value, &mut lanes);
             for (to, lane) in to.iter_mut().zip(&lanes[..S::LANES]) {
                 *to = lane.to_le_bytes();
             }

@@ -1,4 +1,4 @@
-//! [`AtomicFile`]: a file that appears whole or not at all; and [`Staged`], several of them.
+//! [`AtomicFile`]: a file that appears whole or not at all; and [`StagedFile`], several of them.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -67,13 +67,13 @@ impl AtomicFile {
 
 impl AtomicFile {
     /// Syncs before any rename: the other way round, a crash can leave the name pointing at an empty file.
-    pub(super) fn stage(self) -> Result<Staged> {
+    pub(super) fn stage(self) -> Result<StagedFile> {
         let AtomicFile { file, temporary, target, shown } = self;
         let failed = |what: &str, error| Error::io(format!("{what} '{}'", shown.display()), error);
         let file = file.into_inner().map_err(|error| failed("write", error.into_error()))?;
         file.sync_all().map_err(|error| failed("sync", error))?;
         drop(file);
-        let mut staged = Staged { temporary, target, shown, lock: StagedLock::take() };
+        let mut staged = StagedFile { temporary, target, shown, lock: StagedLock::take() };
         if staged.lock.is_none() {
             staged.temporary.held = None;
         }
@@ -109,16 +109,30 @@ impl Sink for AtomicFile {
     }
 
     fn complete(self) -> Result<()> {
-        Staged::commit_all([self.stage()?])
+        StagedFile::commit_all([self.stage()?])
     }
 }
 
 /// A file that is whole and on the disk, under its temporary name: what
 /// [`DataWriter::stage`](crate::DataWriter::stage) gives. It waits to be moved to its place with others, and is removed
 /// when it is dropped.
+///
+/// ```no_run
+/// use gguf_codec::{GgmlType, StagedFile, Writer};
+/// let mut staged = Vec::new();
+/// for no in 0..2 {
+///     let mut writer = Writer::create(format!("model-{:05}-of-00002.gguf", no + 1))?;
+///     writer.shard(no, 2, 2)?.tensor(&format!("t{no}"), &[1], GgmlType::I8)?;
+///     let mut data = writer.write_header()?;
+///     data.write_tensor(&format!("t{no}"), &[7])?;
+///     staged.push(data.stage()?);
+/// }
+/// StagedFile::commit_all(staged)?; // both, or neither
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the file is removed unless it is committed"]
-pub struct Staged {
+pub struct StagedFile {
     temporary: Temporary,
     target: PathBuf,
     shown: PathBuf,
@@ -149,7 +163,15 @@ impl Drop for StagedLock {
     }
 }
 
-impl Staged {
+impl StagedFile {
+    /// Moves the file to its place, in one step.
+    ///
+    /// # Errors
+    /// As [`commit_all`](Self::commit_all).
+    pub fn commit(self) -> Result<()> {
+        Self::commit_all([self])
+    }
+
     /// Moves the files of a set to their places. The first is the one that readers begin with, such as a model's first
     /// shard: it comes last, and an old one is removed before the others come, so that a set that is partly old and partly
     /// new cannot be opened.
@@ -160,7 +182,7 @@ impl Staged {
     /// # Errors
     /// [`Error::Io`] where a file cannot be put at its place. Those that were put there before are removed again, the others
     /// are removed as on a drop, and what was replaced is gone.
-    pub fn commit_all(files: impl IntoIterator<Item = Staged>) -> Result<()> {
+    pub fn commit_all(files: impl IntoIterator<Item = StagedFile>) -> Result<()> {
         let mut files = files.into_iter();
         let Some(first) = files.next() else { return Ok(()) };
         let mut placed = Placed(Vec::new());
@@ -374,6 +396,65 @@ mod tests {
         failed(io::ErrorKind::InvalidInput).unwrap();
         failed(io::ErrorKind::StorageFull).unwrap_err();
         sync_folder(Path::new("/no such folder/file")).unwrap_err();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_is_never_open_to_more_than_the_one_it_replaces() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let old = File::create(folder.path().join("old")).unwrap();
+        for permissions in [0o600, 0o640, 0o400, 0o700] {
+            old.set_permissions(fs::Permissions::from_mode(permissions)).unwrap();
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true);
+            restrict(&mut options, Some(&old.metadata().unwrap()));
+            // As it is made, before its permissions are set.
+            let new = options.open(folder.path().join(format!("{permissions:o}"))).unwrap();
+            let mode = new.metadata().unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode & !permissions, 0, "{mode:o} for {permissions:o}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(target_family = "wasm"))]
+    fn names_that_are_taken_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("model.gguf");
+        let (_, first) = Temporary::create_beside(&target, None).unwrap();
+        let name = first.path.file_name().unwrap().to_string_lossy();
+        let number: u64 = name.strip_suffix(".tmp").unwrap().rsplit('-').next().unwrap().parse().unwrap();
+        // Other tests may take numbers meanwhile, but not so many.
+        let taken: Vec<_> =
+            (1..500).map(|n| target.with_file_name(temporary_name("model.gguf", number + n))).collect();
+        taken.iter().for_each(|path| fs::write(path, "another's").unwrap());
+        let (_, second) = Temporary::create_beside(&target, None).unwrap();
+        assert!(second.path != first.path && !taken.contains(&second.path));
+        drop(second);
+        assert!(taken.iter().all(|path| fs::read(path).unwrap() == b"another's"));
+    }
+
+    #[test]
+    #[cfg(not(target_family = "wasm"))]
+    fn few_of_many_staged_files_stay_open() {
+        let folder = tempfile::tempdir().unwrap();
+        // More than there are, twice, so that the first must have given back what they held.
+        for round in 0..2 {
+            let stage = |n| AtomicFile::create(&folder.path().join(format!("{round}-{n}"))).unwrap().stage();
+            let staged: Vec<_> = (0..StagedLock::MOST + 20).map(|n| stage(n).unwrap()).collect();
+            let held = staged.iter().filter(|staged| staged.temporary.held.is_some()).count();
+            // Other tests may hold some.
+            assert!((StagedLock::MOST - 40..=StagedLock::MOST).contains(&held), "{held}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(target_family = "wasm"))]
+    fn errors_of_writing_name_the_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let file = AtomicFile::create(&path).unwrap();
+        assert_eq!(file.action(), format!("write '{}'", path.display()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::gguf::Gguf;
 use super::layout::{FinalPadding, align_up, to_u64};
-use super::options::expect_regular;
+use super::opening::expect_regular;
 use super::read_at::ReadAt;
 use crate::error::{Error, Result};
 
@@ -66,6 +66,22 @@ fn count_zeros(mut reader: impl Read) -> io::Result<u64> {
         zeros += to_u64(more);
         if more < read || read == 0 {
             return Ok(zeros);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_counted_up_to_the_first_other_byte() {
+        for zeros in [0, 1, 4095, 4096, 4097, 8192, 10_000] {
+            let bytes = vec![0; zeros];
+            let followed = [&bytes[..], &[1], &[0; 5000]].concat();
+            for bytes in [bytes, followed] {
+                assert_eq!(count_zeros(&bytes[..]).unwrap(), to_u64(zeros), "{} bytes", bytes.len());
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Data to quantize, by kind. Each kind is there for what it would catch; `tests/golden/make_golden.py` has the
-//! same kinds, but for `overflowing`. Everything follows from a seed, which the tests print.
+//! same kinds, but for `overflowing` and `from_zero`. Everything follows from a seed, which the tests print.
 
 use gguf_codec::GgmlType;
 
@@ -75,6 +75,8 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind { name: "outlier", make: outlier },
     Kind { name: "positive", make: |rng, n| each(n, || rng.normal().abs() * SIGMA + 1e-3) },
     Kind { name: "negative", make: |rng, n| each(n, || -rng.normal().abs() * SIGMA - 1e-3) },
+    // The least value is a zero, of either sign.
+    Kind { name: "from_zero", make: from_zero },
     Kind { name: "mixed_magnitudes", make: |rng, n| scaled(rng, n, -6.0, 3.0) },
     Kind { name: "tied", make: tied },
     // Greatest values a few last places below a power of two, whose logarithm may be rounded up to it.
@@ -123,6 +125,10 @@ fn scaled(rng: &mut Rng, n: usize, low: f64, high: f64) -> Vec<f64> {
         run.iter_mut().for_each(|value| *value *= factor);
     }
     values
+}
+
+fn from_zero(rng: &mut Rng, n: usize) -> Vec<f64> {
+    each(n, || if rng.unit() < 0.2 { 0.0 * rng.sign() } else { rng.normal().abs() * SIGMA })
 }
 
 /// Some blocks of zeros only beside others: a super-block with empty sub-blocks.
