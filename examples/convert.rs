@@ -20,8 +20,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use gguf_codec::model::{Convert, Job, Origin, Outcome};
-use gguf_codec::{FileType, GgmlType, Gguf, QUANTIZATION_VERSION, TensorInfo, Writer};
+use gguf_codec::model::{Convert, FileType, Job, Origin, Outcome, QUANTIZATION_VERSION};
+use gguf_codec::{GgmlType, Gguf, TensorInfo, Writer};
 use names::Names;
 use numbers::{counted, grouped};
 use work::Work;

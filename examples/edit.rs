@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use gguf_codec::Value;
-use gguf_codec::model::{Edit, Edited, recover};
+use gguf_codec::model::{Edit, Edited};
 use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
@@ -80,7 +80,7 @@ fn edit(args: Args) -> Result<String> {
     let output = args.output.as_ref().unwrap_or(&args.input);
     let work = Work::begin(output)?;
     let about = |error| cli::about(&args.input, error);
-    let recovered = recover(&args.input).map_err(about)?;
+    let recovered = Edit::recover(&args.input).map_err(about)?;
     let metadata = std::fs::metadata(&args.input);
     work.expect(metadata.with_context(|| format!("cannot open '{}'", args.input.display()))?.len());
     let progress = |bytes| work.step(bytes);

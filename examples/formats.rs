@@ -81,7 +81,7 @@ fn run(args: Args) -> Result<String> {
 
 /// Some of a tensor's values, and what they are called.
 fn sample<B: AsRef<[u8]>>(model: &Gguf<B>, name: Option<&str>) -> Result<(String, Vec<f32>)> {
-    let largest = || model.tensors().max_by_key(|tensor| tensor.shape().elements());
+    let largest = || model.tensors().max_by_key(|tensor| tensor.shape().element_count());
     let tensor = match name {
         Some(name) => model.tensor(name)?,
         None => largest().context("there is no tensor")?.tensor()?,

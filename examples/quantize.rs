@@ -17,8 +17,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use gguf_codec::model::{Choice, Convert, Imatrix, Job, Origin, Part, Plan, Recipe, by_layer};
-use gguf_codec::{GgmlType, QUANTIZATION_VERSION, ShardedGguf, Sink, TensorInfo, Value, Writer};
+use gguf_codec::model::{
+    Convert, Imatrix, Job, Origin, Part, QUANTIZATION_VERSION, Recipe, TypeChoice, TypePlan, by_layer,
+};
+use gguf_codec::{GgmlType, ShardedGguf, Sink, TensorInfo, Value, Writer};
 use names::Names;
 use numbers::{counted, grouped};
 use regex_lite::Regex;
@@ -87,13 +89,13 @@ fn main() -> ExitCode {
 /// A tensor, and what becomes of it.
 struct Task<'a> {
     tensor: TensorInfo<'a>,
-    choice: Choice,
+    choice: TypeChoice,
     weights: Option<Vec<f32>>,
 }
 
 impl Task<'_> {
     fn changes(&self) -> bool {
-        self.choice.ty != self.tensor.ggml_type()
+        self.choice.ggml_type != self.tensor.ggml_type()
     }
 }
 
@@ -111,7 +113,7 @@ fn quantize(args: Args) -> Result<String> {
     let jobs = tasks.iter().map(|task| {
         let name = task.tensor.name();
         let origin = Origin::of(&files[model.shard_of(name)?], &task.tensor);
-        Ok(Job::new(name, origin, task.choice.ty).importance(task.weights.as_deref()))
+        Ok(Job::new(name, origin, task.choice.ggml_type).importance(task.weights.as_deref()))
     });
     let jobs = jobs.collect::<Result<Vec<_>>>()?;
 
@@ -189,7 +191,7 @@ fn plan<'a, B: AsRef<[u8]>>(
     tensors.sort_by(|a, b| by_layer(a.name(), b.name()));
     let by_name =
         |name: &str| args.tensor_type.iter().find(|(pattern, _)| pattern.is_match(name)).map(|(_, ty)| *ty);
-    let choices = Plan::new(args.recipe)
+    let choices = TypePlan::new(args.recipe)
         .importance(imatrix.is_some())
         .pure(args.pure)
         .leave_output(args.leave_output_tensor)
@@ -201,7 +203,7 @@ fn plan<'a, B: AsRef<[u8]>>(
     let mut tasks = Vec::with_capacity(tensors.len());
     for (tensor, choice) in tensors.into_iter().zip(choices) {
         let mut task = Task { tensor, choice, weights: None };
-        let (name, from, ty) = (tensor.name(), tensor.ggml_type(), choice.ty);
+        let (name, from, ty) = (tensor.name(), tensor.ggml_type(), choice.ggml_type);
         if task.changes() {
             if from.is_quantized() && !args.allow_requantize {
                 bail!(
@@ -240,8 +242,9 @@ fn weights(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<Option<Vec<f32>
 }
 
 fn bits_per_weight(tasks: &[Task<'_>]) -> f64 {
-    let values: u64 = tasks.iter().map(|task| task.tensor.shape().elements()).sum();
-    let bytes = tasks.iter().filter_map(|task| task.choice.ty.bytes_for(task.tensor.shape().elements()));
+    let values: u64 = tasks.iter().map(|task| task.tensor.shape().element_count()).sum();
+    let bytes =
+        tasks.iter().filter_map(|task| task.choice.ggml_type.bytes_for(task.tensor.shape().element_count()));
     8.0 * bytes.sum::<u64>() as f64 / values.max(1) as f64
 }
 
@@ -249,10 +252,10 @@ fn summary(args: &Args, output: &Path, tasks: &[Task<'_>], output_bytes: u64) ->
     let mut by_type: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut fallen: BTreeMap<String, Names> = BTreeMap::new();
     for task in tasks {
-        let ty = task.choice.ty;
+        let ty = task.choice.ggml_type;
         let entry = by_type.entry(ty.name()).or_default();
         entry.0 += 1;
-        entry.1 += ty.bytes_for(task.tensor.shape().elements()).unwrap_or(0);
+        entry.1 += ty.bytes_for(task.tensor.shape().element_count()).unwrap_or(0);
         if let Some(wanted) = task.choice.instead_of {
             fallen.entry(format!("{ty} instead of {wanted}")).or_default().add(task.tensor.name());
         }
@@ -281,7 +284,7 @@ fn report(args: &Args, tasks: &[Task<'_>], output_bytes: u64) -> String {
             "name": task.tensor.name(),
             "shape": task.tensor.shape().dims(),
             "from": task.tensor.ggml_type().name(),
-            "type": task.choice.ty.name(),
+            "type": task.choice.ggml_type.name(),
             "instead_of": task.choice.instead_of.map(GgmlType::name),
             "importance": task.weights.is_some(),
         })

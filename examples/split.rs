@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use gguf_codec::{ShardPaths, ShardPlan, ShardedGguf, Staged, Writer};
+use gguf_codec::{ShardPaths, ShardPlan, ShardedGguf, StagedFile, Writer};
 use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
@@ -94,7 +94,7 @@ fn split(args: Args) -> Result<String> {
     work.expect(bytes.sum());
 
     let paths = ShardPaths::new(prefix, plan.count());
-    let mut done: Vec<Staged> = Vec::new();
+    let mut done: Vec<StagedFile> = Vec::new();
     let (mut text, mut shards) = (String::new(), Vec::new());
     for (no, range) in (0..).zip(plan.shards()) {
         let path = paths.path(no);
@@ -116,7 +116,7 @@ fn split(args: Args) -> Result<String> {
         let counted = counted(range.len() as u64, "tensor");
         writeln!(text, "{}: {counted}, {} bytes", cli::printable(&shown), grouped(bytes))?;
     }
-    Staged::commit_all(done).context("the shards are not in their places")?;
+    StagedFile::commit_all(done).context("the shards are not in their places")?;
     work.done();
     Ok(if args.json {
         format!("{:#}\n", json!({ "tensors": tensors.len(), "shards": shards }))

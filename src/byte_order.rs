@@ -1,6 +1,13 @@
 //! [`ByteOrder`]: which end of a number comes first in a file.
 
+use std::fmt;
+
 /// The byte order of a file: of its header, and of the numbers inside its tensors.
+///
+/// ```
+/// use gguf_codec::ByteOrder;
+/// assert_eq!(ByteOrder::Big.to_string(), "big-endian");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[allow(clippy::exhaustive_enums, reason = "there is no third one")]
 pub enum ByteOrder {
@@ -9,6 +16,16 @@ pub enum ByteOrder {
     Little,
     /// Most significant byte first: models for s390x.
     Big,
+}
+
+impl fmt::Display for ByteOrder {
+    /// `little-endian` or `big-endian`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            ByteOrder::Little => "little-endian",
+            ByteOrder::Big => "big-endian",
+        })
+    }
 }
 
 impl ByteOrder {

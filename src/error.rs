@@ -1,21 +1,37 @@
 //! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be right.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+#[cfg(feature = "std")]
 use std::io;
 
 use crate::GgmlType;
 
 /// The crate's result.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// Everything that can go wrong, sorted by who can mend it.
 ///
-/// [`Io`](Self::Io) is the machine's, [`Malformed`](Self::Malformed) and [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the
-/// choice of [`Limits`](crate::Limits), and the others are the caller's.
+/// `Io` and [`OutOfMemory`](Self::OutOfMemory) are the machine's, [`Malformed`](Self::Malformed) and
+/// [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the choice of [`Limits`](crate::Limits), and the others
+/// are the caller's.
+///
+/// ```
+/// use gguf_codec::{Error, Gguf, Problem};
+/// let error = Gguf::parse(b"GGUF\x09\0\0\0").unwrap_err();
+/// assert_eq!(error.to_string(), "byte 4, in the start of the header: version 9 is unknown; 1, 2 and 3 can be read");
+/// assert_eq!(error.offset(), Some(4));
+/// assert!(matches!(error, Error::Malformed { problem: Problem::Version { found: 9 }, .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
+    /// The operating system refused. Without the `std` feature there is none.
+    #[cfg(feature = "std")]
     #[error("cannot {action}: {error}")]
     Io {
         /// What was being done, such as `open 'model.gguf'`.
@@ -23,6 +39,13 @@ pub enum Error {
         /// What the system answered. It is part of the message, so [`source`](std::error::Error::source) does not
         /// give it again.
         error: io::Error,
+    },
+
+    /// There is not the memory that was asked for.
+    #[error("there is no memory for {what}")]
+    OutOfMemory {
+        /// What it is for, such as `the header`.
+        what: &'static str,
     },
 
     /// The file breaks a rule of the format.
@@ -125,16 +148,17 @@ pub enum Error {
         why: &'static str,
     },
 
-    /// No such tensor type, or no such type of metadata value.
+    /// A name or a number stands for nothing there is: no such [`GgmlType`], [`ValueType`](crate::ValueType),
+    /// [`Recipe`](crate::model::Recipe) or [`Part`](crate::model::Part).
     #[error("{message}")]
-    UnknownType {
+    Parse {
         /// The whole message.
         message: String,
     },
 
     /// Floats cannot become integers: GGUF gives these no scale.
     #[error("cannot quantize to {ty}: integers have no scale")]
-    NoFloats {
+    NotQuantizable {
         /// The type.
         ty: GgmlType,
     },
@@ -253,6 +277,7 @@ fn in_file(file: &Option<String>) -> String {
 
 impl Error {
     /// Wraps an I/O error with what was being done, such as `open 'model.gguf'`.
+    #[cfg(feature = "std")]
     pub(crate) fn io(action: impl Into<String>, error: io::Error) -> Self {
         Error::Io { action: action.into(), error }
     }

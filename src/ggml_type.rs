@@ -1,7 +1,10 @@
 //! [`GgmlType`]: the tensor types a GGUF file can name, and the one table of their ids, names and sizes.
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 use crate::error::{Error, Problem, Result};
 
@@ -11,6 +14,15 @@ macro_rules! ggml_types {
         ///
         /// Every type is a sequence of *blocks*: [`block_len`](Self::block_len) values in
         /// [`block_bytes`](Self::block_bytes) bytes. Plain types have blocks of one value.
+        ///
+        /// ```
+        /// use gguf_codec::GgmlType;
+        /// let ty: GgmlType = "q4_k".parse()?;
+        /// assert_eq!((ty, ty.id(), ty.name()), (GgmlType::Q4_K, 12, "Q4_K"));
+        /// assert_eq!((ty.block_len(), ty.block_bytes(), ty.bits_per_weight()), (256, 144, 4.5));
+        /// assert_eq!(ty.bytes_for(4096 * 4096), Some(9_437_184));
+        /// # Ok::<(), gguf_codec::Error>(())
+        /// ```
         #[allow(non_camel_case_types, reason = "the field writes Q4_K, and so do we")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
@@ -24,16 +36,19 @@ macro_rules! ggml_types {
             pub const ALL: &'static [GgmlType] = &[$(GgmlType::$name),*];
 
             /// The name ggml's users know it by, such as `Q4_K`.
+            #[doc(alias = "ggml_type_name")]
             pub const fn name(self) -> &'static str {
                 match self { $(GgmlType::$name => stringify!($name),)* }
             }
 
             /// Values in one block: 1 for plain types, 32 to 256 for quantized ones.
+            #[doc(alias = "ggml_blck_size")]
             pub const fn block_len(self) -> usize {
                 match self { $(GgmlType::$name => $block_len,)* }
             }
 
             /// Bytes in one block.
+            #[doc(alias = "ggml_type_size")]
             pub const fn block_bytes(self) -> usize {
                 match self { $(GgmlType::$name => $block_bytes,)* }
             }
@@ -140,6 +155,7 @@ impl GgmlType {
     }
 
     /// Whether a block holds more than one value.
+    #[doc(alias = "ggml_is_quantized")]
     pub const fn is_quantized(self) -> bool {
         self.block_len() > 1
     }
@@ -155,6 +171,7 @@ impl GgmlType {
     }
 
     /// Bytes that `values` values take, or `None` where they are not whole blocks or the product overflows.
+    #[doc(alias = "ggml_row_size")]
     pub const fn bytes_for(self, values: u64) -> Option<u64> {
         if !values.is_multiple_of(self.block_len() as u64) {
             return None;
@@ -163,7 +180,7 @@ impl GgmlType {
     }
 
     /// The type with this id, or what is wrong with the id.
-    pub(crate) fn check_id(id: u32) -> std::result::Result<Self, Problem> {
+    pub(crate) fn check_id(id: u32) -> core::result::Result<Self, Problem> {
         Self::from_id(id).ok_or(match removed_name(id) {
             Some(name) => Problem::TypeRemoved { id, name },
             None => Problem::TypeUnknown { id },
@@ -177,9 +194,9 @@ impl TryFrom<u32> for GgmlType {
     /// The type that an id in a file stands for.
     ///
     /// # Errors
-    /// [`Error::UnknownType`] for ids that ggml never had or has removed; the message names those removed.
+    /// [`Error::Parse`] for ids that ggml never had or has removed; the message names those removed.
     fn try_from(id: u32) -> Result<Self> {
-        Self::check_id(id).map_err(|problem| Error::UnknownType { message: problem.to_string() })
+        Self::check_id(id).map_err(|problem| Error::Parse { message: problem.to_string() })
     }
 }
 
@@ -190,8 +207,12 @@ impl FromStr for GgmlType {
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL.iter().copied().find(|ty| ty.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|ty| ty.name()).collect();
-            Error::UnknownType {
-                message: format!("no tensor type is named '{name}'; there are {}", known.join(", ")),
+            Error::Parse {
+                message: format!(
+                    "no tensor type is named '{}'; there are {}",
+                    name.escape_debug(),
+                    known.join(", ")
+                ),
             }
         })
     }

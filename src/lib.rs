@@ -7,6 +7,8 @@
 //! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order.
 //! [`quantize`] and [`dequantize`] serve tools that hold raw bytes. [`model::Convert`] turns the tensors of one file into
 //! other types in another, [`QuantError`] says what that costs, and [`fake_quantize`] does it to weights in training.
+//! [`ShardedGguf`] is a model in several files, and [`model`] has what else is done to whole models: recipes, edits,
+//! comparisons.
 //!
 //! Values and bytes equal those of ggml's reference code, to the bit, on every instruction set. Files are not trusted: a
 //! bad one is an [`Error`] that says at which byte, in which key or tensor, and what would be right, and a header cannot
@@ -43,11 +45,25 @@
 //!
 //! # Features
 //!
-//! `mmap` (on by default): `Gguf::open` maps files. `rayon` (on by default): `par_quantize`, `par_dequantize` and
-//! their like are there, and the writer and [`model::Convert`] use all cores. Without either, everything else is there.
-//! `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
+//! - `std` (on by default): files, streams, the [`Writer`], shards, and what [`model`] does to whole models; instruction sets
+//!   are found at run time. The others below need it.
+//! - `mmap` (on by default): `Gguf::open` maps files.
+//! - `rayon` (on by default): `par_quantize`, `par_dequantize` and their like are there, and the writer and
+//!   [`model::Convert`] use all cores.
+//! - `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
+//!
+//! With `default-features = false` the crate is `no_std` and asks for an allocator, and for pointers that can be compared and
+//! swapped. There are then [`Gguf::parse`] and [`HeaderParser`] with all that they give, [`Tensor`] and [`TypedTensor`],
+//! every codec, [`QuantError`] and [`fake_quantize`], [`ShardPlan`], and of [`model`] what decides and does not write:
+//! [`Recipe`](model::Recipe), [`Plan`](model::Plan), [`Imatrix::parse`](model::Imatrix::parse). Values and bytes are the same.
+//! Codecs run in the vector instructions that the build itself takes for granted (`-C target-feature=+avx2,+f16c`), and
+//! looking up a name takes logarithmic time where it is constant with `std`, whose random hashes are not there.
 
+// Tests have std whatever is tested.
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs, unsafe_code)]
+
+extern crate alloc;
 
 mod byte_order;
 mod codec;
@@ -55,6 +71,7 @@ mod container;
 mod error;
 mod ggml_type;
 mod limits;
+mod math;
 pub mod model;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
@@ -73,14 +90,19 @@ pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_me
 #[cfg(feature = "mmap")]
 pub use container::Mapped;
 pub use container::{
-    Array, ArrayIter, ArrayIterAs, ArrayRef, AtomicFile, DataWriter, Element, FromValue, Gguf, GgufOptions,
-    HeaderParser, Metadata, MetadataIter, Progress, ReadAt, ShardPaths, ShardPlan, ShardedGguf,
-    ShardedTensors, Sink, Staged, TensorInfo, TensorIter, TensorWriter, Value, ValueRef, ValueType, Writer,
+    Array, ArrayElement, ArrayIter, ArrayIterAs, ArrayRef, FromValue, Gguf, GgufOptions, HeaderParser,
+    HeaderProgress, Metadata, MetadataIter, ShardPlan, TensorInfo, TensorIter, Value, ValueRef, ValueType,
+};
+#[cfg(feature = "std")]
+pub use container::{
+    AtomicFile, DataWriter, ReadAt, ShardPaths, ShardedGguf, ShardedTensorIter, Sink, StagedFile,
+    TensorWriter, Writer,
 };
 pub use error::{Error, Place, Problem, Result, ShardProblem};
 pub use ggml_type::GgmlType;
+/// The halves that tensors are read as, of the crate `half`.
+pub use half::{bf16, f16};
 pub use limits::Limits;
-pub use model::{FileType, QUANTIZATION_VERSION};
 pub use simd::Isa;
 pub use tensor::{Plain, Shape, Tensor, TypedTensor};
 

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::raw::{FORMATS, Raw};
-use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, Problem, Shape};
+use common::raw::{FORMATS, Raw, header_of};
+use gguf_codec::{ByteOrder, Error, GgmlType, Problem, Shape};
 use proptest::prelude::*;
 
 /// Numbers from 0 to 1200 and about every power of two.
@@ -49,7 +49,7 @@ fn shapes_are_countable_or_refused() {
                     counts[usize::from(shape.is_some())] += 1;
                     match shape {
                         Some(shape) => {
-                            assert_eq!(u128::from(shape.elements()), product, "{dims:?}");
+                            assert_eq!(u128::from(shape.element_count()), product, "{dims:?}");
                             assert!(product < BOUND && most <= BOUND, "{dims:?}");
                         }
                         None => assert!(most > BOUND || product > BOUND - most, "{dims:?}"),
@@ -97,7 +97,7 @@ proptest! {
         let data = u128::from(raw.at()).next_multiple_of(alignment.into());
         fits &= data + end <= u64::MAX.into();
 
-        match Gguf::read_header(&raw.bytes[..]) {
+        match header_of(&raw.bytes) {
             Ok(gguf) => {
                 prop_assert!(fits);
                 prop_assert_eq!(gguf.byte_order() == ByteOrder::Big, format.1);

@@ -370,16 +370,22 @@ fn rule_13_data_begins_at_the_alignment_from_the_start_of_the_gguf() {
             let gguf = Gguf::options().offset(start as u64).parse(&outer).unwrap();
             assert_eq!(gguf.tensor("t").unwrap().bytes(), [1, 2, 3]);
             assert_eq!(gguf.tensor_info("t").unwrap().file_offset(), gguf.data_offset());
-            let read = Gguf::options().offset(start as u64).read_header(&outer[..]).unwrap();
-            assert_eq!(read.header_len(), gguf.header_len());
+            #[cfg(feature = "std")]
+            {
+                let read = Gguf::options().offset(start as u64).read_header(&outer[..]).unwrap();
+                assert_eq!(read.header_len(), gguf.header_len());
+            }
             Gguf::parse(&outer).map(|_| assert_eq!(start, 0)).ok();
         }
         for offset in [inner.at(), inner.at() + 1, u64::MAX] {
             let parsed = Gguf::options().offset(offset).parse(&inner.bytes).unwrap_err().to_string();
-            let read = Gguf::options().offset(offset).read_header(&inner.bytes[..]).unwrap_err().to_string();
             let (len, wanted) = (inner.at(), format!("more than {offset}, where the GGUF is to begin"));
             assert_eq!(parsed, format!("the input, in bytes, is {len} long, and must be {wanted}"));
-            assert_eq!(parsed, read);
+            #[cfg(feature = "std")]
+            {
+                let read = Gguf::options().offset(offset).read_header(&inner.bytes[..]);
+                assert_eq!(parsed, read.unwrap_err().to_string());
+            }
         }
     });
 }
@@ -431,7 +437,7 @@ fn rules_15_to_17_the_end_of_the_file() {
         assert_eq!(place, Place::Tensor { index: 0, name: Some("a".into()) });
 
         // The header alone does not tell.
-        let gguf = Gguf::read_header(&short.bytes[..]).unwrap();
+        let gguf = header_of(&short.bytes).unwrap();
         assert!(gguf.is_header_only() && gguf.has_final_padding());
         assert!(matches!(gguf.tensor("b"), Err(Error::HeaderOnly { tensor }) if tensor == "b"));
         assert!(matches!(gguf.tensor("c"), Err(Error::MissingTensor { name }) if name == "c"));

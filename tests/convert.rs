@@ -1,6 +1,8 @@
 //! Converting whole files: the bytes that one thread makes of the same values, in both byte orders, whatever is in
 //! between.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use std::io;
@@ -315,7 +317,7 @@ fn a_source_that_panics_ends_the_conversion() {
 #[test]
 fn an_origin_is_whole_rows_below_the_last_byte_that_can_be_counted() {
     let shape = |dims: &[u64]| Shape::new(dims).unwrap();
-    let origin = |offset, ty, shape| Origin::new(&NOTHING, offset, ty, shape, ByteOrder::Little);
+    let origin = |offset, ty, shape| Origin::new(&NOTHING, offset, shape, ty, ByteOrder::Little);
     let matrix = origin(7, GgmlType::Q4_0, shape(&[64, 3])).unwrap();
     assert_eq!(
         (matrix.byte_len(), matrix.shape(), matrix.ggml_type()),

@@ -1,6 +1,8 @@
 //! The promises of `model::Diff`: a model does not differ from itself, in whatever form it is written, and whatever else
 //! does is found.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use std::ops::ControlFlow;

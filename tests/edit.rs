@@ -1,6 +1,7 @@
 //! The promises of `model::Edit`: keys and names change, data does not; what is done can be undone to the byte; and
 //! editing in place gives the file that editing into another gives.
 
+#![cfg(feature = "std")]
 // WebAssembly has no temporary folder.
 #![cfg(not(target_family = "wasm"))]
 
@@ -11,7 +12,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use common::raw::{FORMATS, Raw, U32, everything};
-use gguf_codec::model::{Edit, Edited, recover};
+use gguf_codec::model::{Edit, Edited};
 use gguf_codec::{Array, ByteOrder, Error, GgmlType, Gguf, Result, Value, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -335,7 +336,7 @@ fn an_undo_record_that_does_not_fit_stops_every_edit() {
     for result in [
         edit.write(&file.path, file.out(), go_on).map(drop),
         edit.in_place(&file.path, go_on).map(drop),
-        recover(&file.path).map(drop),
+        Edit::recover(&file.path).map(drop),
     ] {
         let message = result.unwrap_err().to_string();
         assert!(
@@ -347,9 +348,9 @@ fn an_undo_record_that_does_not_fit_stops_every_edit() {
     // One that cannot be read is not one that is not there.
     fs::remove_file(&record).unwrap();
     fs::create_dir(&record).unwrap();
-    recover(&file.path).unwrap_err();
+    Edit::recover(&file.path).unwrap_err();
     edit.in_place(&file.path, go_on).unwrap_err();
     assert!(file.bytes() == original);
     fs::remove_dir(&record).unwrap();
-    assert!(!recover(&file.path).unwrap());
+    assert!(!Edit::recover(&file.path).unwrap());
 }

@@ -6,7 +6,7 @@ mod common;
 use std::cell::Cell;
 
 use common::raw::*;
-use gguf_codec::{ArrayRef, Error, Gguf, HeaderParser, Limits, Progress};
+use gguf_codec::{ArrayRef, Error, Gguf, HeaderParser, HeaderProgress, Limits};
 use proptest::prelude::*;
 
 #[test]
@@ -93,11 +93,12 @@ fn many_keys_tensors_and_arrays_are_found_however_they_come() {
     }
     let mut parser = HeaderParser::new(Limits::default());
     for len in 0..raw.bytes.len() {
-        assert!(matches!(parser.advance(&raw.bytes[..len]).unwrap(), Progress::NeedMore(_)));
+        assert!(matches!(parser.advance(&raw.bytes[..len]).unwrap(), HeaderProgress::NeedMore(_)));
     }
-    assert_eq!(parser.advance(&raw.bytes).unwrap(), Progress::Done);
+    assert_eq!(parser.advance(&raw.bytes).unwrap(), HeaderProgress::Done);
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_large_vocabulary_takes_few_reads() {
     struct Counted<'a>(&'a [u8], usize);
@@ -120,6 +121,7 @@ fn a_large_vocabulary_takes_few_reads() {
     assert_eq!(tokens.iter_as::<&str>().nth(99_999).unwrap().unwrap(), "token99999");
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_reader_of_few_bytes_at_a_time_costs_linear_time() {
     /// A pipe that never has more than a few bytes ready.
@@ -223,6 +225,7 @@ fn looking_an_array_up_does_not_walk_through_it() {
     });
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_reader_that_fails_is_reported() {
     struct Failing;
@@ -252,7 +255,7 @@ fn files_are_mapped_and_read_alike() {
     assert!(matches!(Gguf::open(directory.path()), Err(Error::Io { .. })));
 }
 
-#[cfg(not(target_family = "wasm"))] // There is no folder for temporary files.
+#[cfg(all(feature = "std", not(target_family = "wasm")))] // There is no folder for temporary files.
 #[test]
 fn only_regular_files_are_opened_by_path() {
     type Open = fn(&std::path::Path) -> gguf_codec::Result<()>;
@@ -325,11 +328,11 @@ proptest! {
         let (mut len, mut parser) = (0, HeaderParser::new(Limits::default()));
         for piece in pieces.iter().cycle() {
             match parser.advance(&raw.bytes[..len]).unwrap() {
-                Progress::NeedMore(more) => {
+                HeaderProgress::NeedMore(more) => {
                     prop_assert!(len as u64 + more <= raw.parse().unwrap().header_len());
                     len = (len + piece).min(raw.bytes.len());
                 }
-                Progress::Done => break,
+                HeaderProgress::Done => break,
             }
         }
         let gguf = parser.finish(&raw.bytes[..len]).unwrap();

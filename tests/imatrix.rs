@@ -1,5 +1,7 @@
 //! Importance matrices: both forms say the same, what is broken is named, and nothing panics.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use common::property;

@@ -1,5 +1,7 @@
 //! The bound on memory: opening takes less than ten times the header's bytes, whatever the header claims.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use common::counting::{Counting, measure};

@@ -1,6 +1,7 @@
 //! Several processes each make a part of a model, and know nothing of each other; merged, the parts are the file that one
 //! process makes.
 
+#![cfg(feature = "std")]
 // WebAssembly starts no processes.
 #![cfg(not(target_family = "wasm"))]
 
@@ -131,7 +132,7 @@ proptest! {
             .map(|(rows, converted)| {
                 let shape = gguf_codec::Shape::new(&[32, *rows]).unwrap();
                 let order = gguf_codec::ByteOrder::Little;
-                let origin = Origin::new(&source, 0, GgmlType::F32, shape, order).unwrap();
+                let origin = Origin::new(&source, 0, shape, GgmlType::F32, order).unwrap();
                 Job::new("t", origin, if *converted { GgmlType::Q8_0 } else { GgmlType::F32 })
             })
             .collect();
@@ -140,7 +141,7 @@ proptest! {
         prop_assert_eq!(all, (0..jobs.len()).collect::<Vec<_>>());
         // No part has more than an equal share and the greatest tensor.
         let work = |job: &Job<'_>| {
-            let values = job.shape().elements();
+            let values = job.shape().element_count();
             if job.copies() { 4 * values } else { 20 * values }
         };
         let greatest = jobs.iter().map(work).max().unwrap_or(0);

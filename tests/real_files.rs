@@ -1,5 +1,7 @@
 //! A real model, read in every way there is, and written again.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use std::fs::File;

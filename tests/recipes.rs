@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::raw::Raw;
-use gguf_codec::model::{Plan, Recipe, by_layer};
+use common::raw::{Raw, header_of};
+use gguf_codec::model::{Recipe, TypePlan, by_layer};
 use gguf_codec::{GgmlType, Gguf, Result, TensorInfo};
 
 const GOLDEN: &str = include_str!("golden/recipes.txt");
@@ -24,13 +24,13 @@ fn model(arch: &str, numbers: [u32; 4], tensors: &[(&str, GgmlType, Vec<u64>)]) 
         raw = raw.tensor(name, dims, ty.id(), offset);
         offset += ty.bytes_for(dims.iter().product()).unwrap().next_multiple_of(32);
     }
-    Gguf::read_header(&raw.pad(32).bytes[..]).unwrap()
+    header_of(raw.pad(32).bytes).unwrap()
 }
 
-fn types(plan: Plan<'_>, model: &Gguf<Vec<u8>>) -> Result<Vec<GgmlType>> {
+fn types(plan: TypePlan<'_>, model: &Gguf<Vec<u8>>) -> Result<Vec<GgmlType>> {
     let mut tensors: Vec<_> = model.tensors().collect();
     tensors.sort_by(|a, b| by_layer(a.name(), b.name()));
-    Ok(plan.choose(model.metadata(), &tensors)?.into_iter().map(|choice| choice.ty).collect())
+    Ok(plan.choose(model.metadata(), &tensors)?.into_iter().map(|choice| choice.ggml_type).collect())
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn every_tensor_gets_the_type_that_llama_cpp_gives_it() {
             let wanted: Vec<GgmlType> = runs
                 .flat_map(|(ty, count)| std::iter::repeat_n(ty.parse().unwrap(), count.parse().unwrap()))
                 .collect();
-            let plan = Plan::new(recipe).importance(importance);
+            let plan = TypePlan::new(recipe).importance(importance);
             assert_eq!(types(plan, &model).unwrap(), wanted, "{arch}, {recipe}, importance: {importance}");
             compared += 1;
         }
@@ -80,8 +80,8 @@ fn settings_override_the_recipe() {
         ("blk.0.attn_q.bias", 256),
         ("blk.0.ffn_up.weight", 256),
     ]);
-    let plan = Plan::new(Recipe::Q4_K_S);
-    let choose = |plan: Plan<'_>| types(plan, &model).unwrap();
+    let plan = TypePlan::new(Recipe::Q4_K_S);
+    let choose = |plan: TypePlan<'_>| types(plan, &model).unwrap();
     assert_eq!(choose(plan), [Q6_K, Q4_K, F32, Q4_K, Q4_K]);
     assert_eq!(choose(plan.pure(true)), [Q4_K, Q4_K, F32, Q4_K, Q4_K]);
     assert_eq!(choose(plan.leave_output(true)), [F32, Q4_K, F32, Q4_K, Q4_K]);
@@ -89,15 +89,15 @@ fn settings_override_the_recipe() {
     assert_eq!(choose(plan.token_embedding_type(Some(Q5_K))), [Q6_K, Q5_K, F32, Q4_K, Q4_K]);
     let by_name = |name: &str| name.contains("attn_q").then_some(Q2_K);
     assert_eq!(choose(plan.types_by_name(&by_name)), [Q6_K, Q4_K, F32, Q2_K, Q4_K]);
-    assert_eq!(choose(Plan::new(Recipe::F16).types_by_name(&by_name)), [F16, F16, F32, F16, F16]);
+    assert_eq!(choose(TypePlan::new(Recipe::F16).types_by_name(&by_name)), [F16, F16, F32, F16, F16]);
 }
 
 #[test]
 fn where_one_matrix_is_embedding_and_output_it_is_treated_as_the_output() {
     use GgmlType::*;
     let model = small(&[("token_embd.weight", 256)]);
-    assert_eq!(types(Plan::new(Recipe::Q4_K_S), &model).unwrap(), [Q6_K]);
-    assert_eq!(types(Plan::new(Recipe::Q4_K_S).output_type(Some(Q8_0)), &model).unwrap(), [Q8_0]);
+    assert_eq!(types(TypePlan::new(Recipe::Q4_K_S), &model).unwrap(), [Q6_K]);
+    assert_eq!(types(TypePlan::new(Recipe::Q4_K_S).output_type(Some(Q8_0)), &model).unwrap(), [Q8_0]);
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn rows_that_are_not_whole_blocks_get_another_type() {
     let model = small(&[("blk.0.a.weight", 288), ("blk.0.b.weight", 48), ("output.weight", 256)]);
     let choices = |recipe| {
         let tensors: Vec<_> = model.tensors().collect();
-        let choices = Plan::new(recipe).choose(model.metadata(), &tensors).unwrap();
-        choices.iter().take(2).map(|choice| (choice.ty, choice.instead_of)).collect::<Vec<_>>()
+        let choices = TypePlan::new(recipe).choose(model.metadata(), &tensors).unwrap();
+        choices.iter().take(2).map(|choice| (choice.ggml_type, choice.instead_of)).collect::<Vec<_>>()
     };
     assert_eq!(choices(Recipe::Q4_K_S), [(Q5_0, Some(Q4_K)), (F16, Some(Q4_K))]);
     assert_eq!(choices(Recipe::Q8_0), [(Q8_0, None), (F16, Some(Q8_0))]);
@@ -131,7 +131,7 @@ fn an_expert_without_a_layer_is_named() {
     for (name, layers) in [("ffn_down_exps.weight", 4), ("blk.4.ffn_down_exps.weight", 4)] {
         let tensors: Vec<_> = tensors.iter().cloned().map(|(_, ty, dims)| (name, ty, dims)).collect();
         let model = model("llama", [layers, 1, 1, 2], &tensors);
-        let error = types(Plan::new(Recipe::Q4_K_M), &model).unwrap_err().to_string();
+        let error = types(TypePlan::new(Recipe::Q4_K_M), &model).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("one of the 4 layers"), "{error}");
     }
 }
@@ -143,14 +143,14 @@ fn strange_numbers_are_refused_or_harmless() {
     for numbers in [[0, 0, 0, 0], [u32::MAX, u32::MAX, 0, 1], [1, 0, 7, u32::MAX]] {
         let model = model("llama", numbers, &tensors);
         for &recipe in Recipe::ALL {
-            let _: Result<_> = types(Plan::new(recipe), &model);
+            let _: Result<_> = types(TypePlan::new(recipe), &model);
         }
     }
     let raw = Raw::new(LITTLE, 1, 2).key("general.architecture", common::raw::STRING).string("x");
     let raw = raw.key("x.block_count", common::raw::STRING).string("many");
     let raw = raw.tensor("w.weight", &[256, 2], 0, 0).pad(32);
-    let model = Gguf::read_header(&raw.bytes[..]).unwrap();
+    let model = header_of(&raw.bytes).unwrap();
     let tensors: Vec<TensorInfo<'_>> = model.tensors().collect();
-    let error = Plan::new(Recipe::Q4_K_M).choose(model.metadata(), &tensors).unwrap_err().to_string();
+    let error = TypePlan::new(Recipe::Q4_K_M).choose(model.metadata(), &tensors).unwrap_err().to_string();
     assert!(error.contains("x.block_count"), "{error}");
 }

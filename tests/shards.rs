@@ -1,6 +1,7 @@
 //! Models in several files: opened as one where they belong together, and refused by name where they do not; divided and
 //! put together again without the loss of a byte.
 
+#![cfg(feature = "std")]
 // WebAssembly has no temporary folder.
 #![cfg(not(target_family = "wasm"))]
 
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use common::raw::*;
 use gguf_codec::{
-    ByteOrder, Error, GgmlType, Gguf, Result, ShardPaths, ShardPlan, ShardProblem, ShardedGguf, Staged,
+    ByteOrder, Error, GgmlType, Gguf, Result, ShardPaths, ShardPlan, ShardProblem, ShardedGguf, StagedFile,
     Writer,
 };
 use proptest::collection::vec;
@@ -102,7 +103,7 @@ fn a_set_is_one_model() {
     assert!(matches!(model.tensor("d"), Err(Error::MissingTensor { .. })));
     assert!(matches!(model.shard_of(""), Err(Error::MissingTensor { .. })));
     let opened = set(&files).unwrap();
-    assert_eq!(opened.tensors().size_hint(), (0, Some(3)));
+    assert_eq!(opened.tensors().len(), 3);
     let shown = format!("{:?}", opened.tensors());
     assert!(["\"a\"", "\"b\"", "\"c\""].iter().all(|name| shown.contains(name)), "{shown}");
     assert_eq!(shown, format!("{:?}", model.tensors()));
@@ -505,7 +506,7 @@ fn shards_that_cannot_be_are_refused_and_leave_the_writer_as_it_was() {
 }
 
 /// A set whose files are whole and wait.
-fn staged(folder: &Path, count: u16, content: i8) -> Vec<Staged> {
+fn staged(folder: &Path, count: u16, content: i8) -> Vec<StagedFile> {
     let paths = ShardPaths::new(folder.join("m"), count);
     let stage = |no: u16| {
         let mut writer = Writer::create(paths.path(no)).unwrap();
@@ -538,14 +539,14 @@ fn a_set_appears_as_a_whole() {
     for generation in [2, 3] {
         let waiting = staged(path, 2, generation);
         assert_eq!(folder.names().iter().filter(|name| name.ends_with(".tmp")).count(), 2);
-        Staged::commit_all(waiting).unwrap();
+        StagedFile::commit_all(waiting).unwrap();
         assert_eq!(folder.names(), ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
         assert_eq!(content(path), [generation as u8; 2]);
     }
     // Given up, what is there stays.
     drop(staged(path, 2, 4));
     assert_eq!(content(path), [3, 3]);
-    Staged::commit_all([]).unwrap();
+    StagedFile::commit_all([]).unwrap();
 }
 
 #[test]
@@ -560,7 +561,7 @@ fn a_set_of_which_one_cannot_be_placed_is_not_there_at_all() {
             let waiting = staged(path, 3, 1);
             // Where a folder has come in between, no file can be put.
             fs::create_dir(path.join(name)).unwrap();
-            let error = Staged::commit_all(waiting).unwrap_err().to_string();
+            let error = StagedFile::commit_all(waiting).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
             // No new shard is there, and none that could be opened with an old one's name.
             for other in names.iter().filter(|other| *other != name) {

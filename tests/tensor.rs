@@ -80,7 +80,7 @@ fn all_cores_read_the_same_values_in_both_byte_orders() {
     for ty in GgmlType::ALL.iter().copied() {
         // Several pieces, the last one shorter.
         let shape = Shape::new(&[256, 301]).unwrap();
-        let len = ty.bytes_for(shape.elements()).unwrap() as usize;
+        let len = ty.bytes_for(shape.element_count()).unwrap() as usize;
         let bytes: Vec<u8> = (0..len).map(|i| (i * 7 % 59) as u8).collect();
         for order in [ByteOrder::Little, ByteOrder::Big] {
             let tensor = Tensor::new("t", shape, ty, order, &bytes).unwrap();

@@ -3,9 +3,7 @@
 mod common;
 
 use common::raw::*;
-use gguf_codec::{
-    Array, ArrayRef, GgmlType, Gguf, HeaderParser, Limits, ReadAt, ShardedGguf, Value, ValueType, Writer,
-};
+use gguf_codec::{Array, ArrayRef, Value, ValueType};
 
 #[test]
 fn an_array_becomes_its_own_and_keeps_type_and_length() {
@@ -71,8 +69,10 @@ fn pairs_and_tensors_are_reached_from_both_ends_and_by_position() {
     assert!(empty.metadata().is_empty() && empty.metadata().iter().next().is_none());
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_header_alone_says_so() {
+    use gguf_codec::{Gguf, HeaderParser, Limits};
     let raw = everything((3, false));
     assert!(!raw.parse().unwrap().is_header_only());
     assert!(Gguf::read_header(&raw.bytes[..]).unwrap().is_header_only());
@@ -80,8 +80,10 @@ fn a_header_alone_says_so() {
 }
 
 /// What a log or a failed assertion shows: which model and how far a writer is, never the data.
+#[cfg(feature = "std")]
 #[test]
 fn models_and_writers_are_told_apart_when_they_are_printed() {
+    use gguf_codec::{GgmlType, ShardedGguf, Writer};
     let says = |shown: String, parts: &[&str]| {
         for part in parts {
             assert!(shown.contains(part), "'{part}' is not in: {shown}");
@@ -108,9 +110,10 @@ fn models_and_writers_are_told_apart_when_they_are_printed() {
     says(format!("{tensor:?}"), &["TensorWriter", "\"t\"", "written: 3"]);
 }
 
-#[cfg(all(any(unix, windows), not(target_family = "wasm")))]
+#[cfg(all(feature = "std", any(unix, windows), not(target_family = "wasm")))]
 #[test]
 fn a_file_is_read_at_any_place() {
+    use gguf_codec::ReadAt;
     use std::io::Write;
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"0123456789").unwrap();

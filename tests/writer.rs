@@ -1,5 +1,7 @@
 //! What the writer promises: errors that name what is wrong, bounded pieces, no broken file that looks whole.
 
+#![cfg(feature = "std")]
+
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::rc::Rc;

@@ -1,5 +1,6 @@
 //! The promise of `Writer::create`: the target is the old file or the whole new one, never anything else.
 
+#![cfg(feature = "std")]
 // WebAssembly has no temporary folder, and a panic there ends the program.
 #![cfg(not(target_family = "wasm"))]
 

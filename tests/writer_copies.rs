@@ -1,6 +1,8 @@
 //! The promise: a file read and written again with no change is byte-identical; in the other byte order and
 //! back again too.
 
+#![cfg(feature = "std")]
+
 use std::io;
 use std::path::Path;
 

@@ -4,6 +4,8 @@
 //! With `GGUF_PY_PYTHON` set to a Python that has gguf, the script also runs afresh, which shows a change in
 //! gguf-py itself.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

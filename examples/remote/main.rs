@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use gguf_codec::{Gguf, HeaderParser, Limits, Progress, ShardedGguf};
+use gguf_codec::{Gguf, HeaderParser, HeaderProgress, Limits, ShardedGguf};
 use indicatif::{ProgressBar, ProgressStyle};
 use numbers::{counted, grouped};
 use serde_json::json;
@@ -84,7 +84,7 @@ fn remote(args: &Args) -> Result<String> {
 fn header(server: &mut Server) -> Result<Gguf<Vec<u8>>> {
     let mut parser = HeaderParser::new(Limits::default());
     let mut received = Vec::new();
-    while let Progress::NeedMore(more) = parser.advance(&received)? {
+    while let HeaderProgress::NeedMore(more) = parser.advance(&received)? {
         // Of a header the parser never asks for bytes behind its end, so this reads at most AHEAD of them.
         match server.range(received.len() as u64, more.saturating_add(AHEAD))? {
             Answer::Part(mut body) => {

@@ -101,7 +101,7 @@ pub(crate) struct Kind<'a> {
 
 impl Entry<'_> {
     pub(crate) fn is_matrix(&self) -> bool {
-        self.shape.rows() > 1 && self.shape.row_len() > 1 && !self.ty.is_integer()
+        self.shape.row_count() > 1 && self.shape.row_len() > 1 && !self.ty.is_integer()
     }
 
     /// How far it is from the other model's.

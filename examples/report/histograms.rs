@@ -46,12 +46,12 @@ pub(crate) fn section(gathered: &Gathered<'_>) -> Markup {
 fn of_kind(i: usize, kind: &Kind<'_>) -> Markup {
     let distribution = &kind.distribution;
     let reach = reach(distribution);
-    let bars = distribution.bars(-reach..reach, BARS);
+    let bars = distribution.histogram(-reach..reach, BARS);
     let most = bars.iter().copied().max().unwrap_or(0).max(1) as f64;
     let width = WIDTH / BARS as f64;
     let bar_width = 2.0 * reach / BARS as f64;
     // As high as if the values that are counted were normally distributed.
-    let (mean, deviation) = (distribution.mean(), distribution.deviation());
+    let (mean, deviation) = (distribution.mean(), distribution.std_dev());
     let normal = |value: f64| {
         let density =
             (-0.5 * ((value - mean) / deviation).powi(2)).exp() / (deviation * std::f64::consts::TAU.sqrt());
@@ -118,7 +118,7 @@ fn of_kind(i: usize, kind: &Kind<'_>) -> Markup {
 pub(crate) fn spark(distribution: &Distribution) -> Markup {
     const BARS: usize = 25;
     let reach = reach(distribution);
-    let bars = distribution.bars(-reach..reach, BARS);
+    let bars = distribution.histogram(-reach..reach, BARS);
     let most = bars.iter().copied().max().unwrap_or(0).max(1) as f64;
     let path: String = bars
         .iter()

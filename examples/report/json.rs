@@ -33,7 +33,7 @@ fn tensor(entry: &Entry<'_>) -> Json {
     let some = distribution.finite() > 0;
     json!({ "name": entry.name, "type": entry.ty.name(), "shape": entry.shape.dims(), "bytes": entry.size.bytes,
         "values_looked_at": entry.profile.values, "min": distribution.min(), "max": distribution.max(),
-        "mean": some.then(|| distribution.mean()), "standard_deviation": some.then(|| distribution.deviation()),
+        "mean": some.then(|| distribution.mean()), "standard_deviation": some.then(|| distribution.std_dev()),
         "not_finite": distribution.not_finite(), "error": entry.error().map(error) })
 }
 

@@ -1,6 +1,7 @@
 //! The page: one file that needs nothing from anywhere, and every string of the model is escaped in it.
 
-use gguf_codec::{ByteOrder, FileType, ValueRef};
+use gguf_codec::model::FileType;
+use gguf_codec::{ByteOrder, ValueRef};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::gather::{Gathered, Source};
@@ -134,6 +135,7 @@ fn overview(source: &Source, gathered: &Gathered<'_>) -> Markup {
     let of_architecture =
         |key: &str| model.metadata().get::<u64>(&format!("{}.{key}", architecture?)).ok().map(grouped);
     let file_type = model.metadata().get::<u32>("general.file_type").ok();
+    let order = model.first().byte_order();
     let facts = [
         ("File", source.file_bytes().map(words::bytes)),
         ("Parameters", Some(words::count(gathered.total.parameters))),
@@ -146,7 +148,7 @@ fn overview(source: &Source, gathered: &Gathered<'_>) -> Markup {
         ("Context", of_architecture("context_length")),
         ("Embedding", of_architecture("embedding_length")),
         ("Format", Some(format!("GGUF {}", model.first().version()))),
-        ("Byte order", (model.first().byte_order() == ByteOrder::Big).then(|| "big-endian".into())),
+        ("Byte order", (order == ByteOrder::Big).then(|| order.to_string())),
     ];
     html! {
         dl class="facts" {

@@ -1,6 +1,7 @@
 //! The tables: metadata, and every tensor.
 
-use gguf_codec::{FileType, ShardedGguf, ValueRef};
+use gguf_codec::model::FileType;
+use gguf_codec::{ShardedGguf, ValueRef};
 use maud::{Markup, html};
 
 use crate::gather::{Against, Entry, Gathered};
@@ -101,7 +102,7 @@ fn row(gathered: &Gathered<'_>, i: usize, entry: &Entry<'_>, compared: bool) -> 
             (number(entry.size.bytes as f64, words::percent(entry.size.bytes, gathered.total.bytes)))
             (value(distribution.min().map(f64::from)))
             (value(distribution.max().map(f64::from)))
-            (value(has_values.then(|| distribution.deviation())))
+            (value(has_values.then(|| distribution.std_dev())))
             td {
                 @if has_values && entry.is_matrix() { (histograms::spark(distribution)) }
                 @if distribution.not_finite() > 0 { strong { " " (grouped(distribution.not_finite())) " not finite" } }

@@ -75,13 +75,13 @@ impl Statistics {
             let all = if self.not_finite == 0 { "all values" } else { "all finite values" };
             text += &format!("{all} are {}\n", shown(self.min.into()));
         } else if self.finite > 0 {
-            text += &self.bars();
+            text += &self.histogram();
         }
         let first: Vec<_> = self.first.iter().map(|&value| shown_float(value)).collect();
         text + &format!("\nfirst values: {}\n", first.join(", "))
     }
 
-    fn bars(&self) -> String {
+    fn histogram(&self) -> String {
         let most = self.histogram.iter().copied().max().unwrap_or(0).max(1);
         let width = (f64::from(self.max) - f64::from(self.min)) / self.histogram.len() as f64;
         let bar = |(bin, count): (usize, &u64)| {

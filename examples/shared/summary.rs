@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
-use gguf_codec::model::Size;
-use gguf_codec::{ArrayRef, FileType, GgmlType, ShardedGguf, ValueRef, ValueType};
+use gguf_codec::model::{FileType, Size};
+use gguf_codec::{ArrayRef, GgmlType, ShardedGguf, ValueRef, ValueType};
 use serde_json::{Value as Json, json};
 
 use crate::cli;

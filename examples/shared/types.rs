@@ -1,7 +1,8 @@
 //! The types that a tool can be asked for.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gguf_codec::{FileType, GgmlType};
+use gguf_codec::GgmlType;
+use gguf_codec::model::FileType;
 
 /// The types that models are made of and that floats can be turned into without importance weights: a new codec is
 /// one of them by itself.

@@ -3,7 +3,7 @@
 #![no_main]
 
 use common::{Rng, ShortReads, describe};
-use gguf_codec::{Error, Gguf, HeaderParser, Limits, Place, Problem, Progress};
+use gguf_codec::{Error, Gguf, HeaderParser, Limits, Place, Problem, HeaderProgress};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     let (mut rng, mut shown, mut parser) = (Rng::new(data), 0, HeaderParser::new(limits));
     let in_pieces = loop {
         match parser.advance(&data[..shown]) {
-            Ok(Progress::NeedMore(more)) if shown < data.len() => {
+            Ok(HeaderProgress::NeedMore(more)) if shown < data.len() => {
                 if let Ok(gguf) = Gguf::read_header(data) {
                     assert!(shown as u64 + more <= gguf.header_len(), "asks for bytes behind the header");
                 }

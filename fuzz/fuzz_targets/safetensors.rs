@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
         // A configuration and a tokenizer, with a line between them.
         let (config, tokenizer) = text.split_once("\n\n").unwrap_or((text, "{}"));
         let description =
-            Description::of_config(config).and_then(|description| description.with_tokenizer(tokenizer));
+            Description::from_config(config).and_then(|description| description.with_tokenizer(tokenizer));
         let description = description.and_then(|description| description.with_tokenizer_config(config));
         if let Ok(description) = description {
             become_gguf(&llama(), &description);
@@ -64,7 +64,7 @@ fn whole(file: &[u8]) {
     let again = SafeTensors::parse(&again).unwrap();
     assert!(again.metadata().eq(header.metadata()));
     let content = |header: &SafeTensors| {
-        let tensor = |tensor: gguf_codec::safetensors::SafeTensor<'_>| {
+        let tensor = |tensor: gguf_codec::safetensors::TensorInfo<'_>| {
             (tensor.name().to_owned(), tensor.dtype(), tensor.shape().to_vec())
         };
         header.tensors().map(tensor).collect::<Vec<_>>()

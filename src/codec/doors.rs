@@ -1,5 +1,7 @@
 //! The doors for raw bytes: lengths are checked here, once for a whole slice, and nowhere behind.
 
+use alloc::format;
+
 use super::entry;
 use super::float::Float;
 use super::format::Rows;
@@ -18,6 +20,7 @@ impl GgmlType {
 
     /// Whether [`quantize`] to this type needs importance weights: true of IQ2_XXS, IQ2_XS and IQ1_S, which have too
     /// few bits to treat all values alike.
+    #[doc(alias = "ggml_quantize_requires_imatrix")]
     pub fn needs_importance(self) -> bool {
         entry(self).needs_importance
     }
@@ -42,6 +45,7 @@ impl GgmlType {
 ///
 /// # Errors
 /// [`Error::Length`] where `blocks` is not whole blocks or `out` has not exactly their values.
+#[doc(alias("dequantize_row", "to_float"))]
 pub fn dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     dequantize_with(Isa::detect(), ty, blocks, out)
 }
@@ -95,9 +99,20 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 /// the first one's index, where ggml would write a block of garbage. Finite values beyond what an f16 scale can
 /// express (about 5 × 10^5 for Q4_0, 8 × 10^6 for Q8_0) give an infinite scale, as in ggml.
 ///
+/// ```
+/// use gguf_codec::{GgmlType, quantize};
+/// let values: Vec<f32> = (0..2 * 512).map(|i| (i as f32 / 100.0).sin()).collect(); // two rows of 512
+/// let importance: Vec<f32> = (0..512).map(|i| 1.0 + (i % 7) as f32).collect(); // the same for each row
+/// let bytes = GgmlType::IQ2_XS.bytes_for(values.len() as u64).unwrap();
+/// let mut blocks = vec![0; bytes as usize];
+/// quantize(GgmlType::IQ2_XS, &values, 512, Some(&importance), &mut blocks)?;
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Length`] where the lengths do not fit each other or rows are not whole blocks; [`Error::NonFinite`];
-/// [`Error::NeedsImportance`]; [`Error::NoFloats`] for integers. On an error `out` may be partly written.
+/// [`Error::NeedsImportance`]; [`Error::NotQuantizable`] for integers. On an error `out` may be partly written.
+#[doc(alias("ggml_quantize_chunk", "quantize_row", "from_float"))]
 pub fn quantize(
     ty: GgmlType,
     values: &[f32],
@@ -149,7 +164,7 @@ impl<'a> Plan<'a> {
         importance: Option<&'a [f32]>,
     ) -> Result<Self> {
         let entry = entry(ty);
-        let quantize = entry.quantize.ok_or(Error::NoFloats { ty })?;
+        let quantize = entry.quantize.ok_or(Error::NotQuantizable { ty })?;
         if entry.needs_importance && importance.is_none() {
             return Err(Error::NeedsImportance { ty });
         }

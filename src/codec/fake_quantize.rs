@@ -1,5 +1,7 @@
 //! Quantizing and dequantizing in one pass: what quantization does to values, with or without keeping the blocks.
 
+use alloc::vec::Vec;
+
 use super::doors::{Plan, dequantize_with};
 use super::quant_error::QuantError;
 use crate::simd::Isa;

@@ -23,7 +23,7 @@ pub(crate) mod sealed {
     }
 }
 
-/// A float that tensors can be dequantized to: `f32`, [`half::f16`] or [`half::bf16`].
+/// A float that tensors can be dequantized to: `f32`, [`f16`](crate::f16) or [`bf16`](crate::bf16).
 ///
 /// Values are computed in single precision as ggml does and rounded once, to nearest even. Beyond 65,504 an
 /// `f16` becomes infinite.

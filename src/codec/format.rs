@@ -6,10 +6,18 @@ use crate::{Float, GgmlType};
 /// A way to store values in blocks, known at compile time: [`Q4_K`](crate::Q4_K), [`F16`](crate::F16) and so on.
 ///
 /// The marker types have no values; they are named in [`Tensor::typed`](crate::Tensor::typed).
+///
+/// ```
+/// use gguf_codec::{BlockFormat, Q4_K, Q8_0};
+/// fn block_bytes<F: BlockFormat>() -> usize {
+///     size_of::<F::Block>()
+/// }
+/// assert_eq!((block_bytes::<Q8_0>(), block_bytes::<Q4_K>()), (34, 144));
+/// ```
 #[allow(private_bounds, reason = "sealed: formats live in this crate")]
 pub trait BlockFormat: sealed::Sealed + 'static {
     /// One block as its bytes in a little-endian file: alignment 1, no padding, any bytes are valid.
-    type Block: bytemuck::Pod + Send + Sync + std::fmt::Debug;
+    type Block: bytemuck::Pod + Send + Sync + core::fmt::Debug;
     /// The format's entry in the table of types.
     const TYPE: GgmlType;
 }

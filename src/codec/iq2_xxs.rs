@@ -90,7 +90,7 @@ impl Codec for IQ2_XXS {
                 block.d = s.narrow_f16(d);
                 let subs: &mut [[[u8; 4]; 2]; SUBS] = bytemuck::cast_mut(&mut block.qs);
                 for (at, [indices, rest]) in subs.iter_mut().enumerate() {
-                    *indices = std::array::from_fn(|k| found.indices[4 * at + k] as u8);
+                    *indices = core::array::from_fn(|k| found.indices[4 * at + k] as u8);
                     let signs = &found.signs.as_chunks().0[at];
                     *rest = grid::sevens_and_scale(*signs, scales[at]).to_le_bytes();
                 }
@@ -110,10 +110,10 @@ fn fit<S: Simd>(s: S, prepared: &[Option<Prepared>; GROUP]) -> [[f32; SUBS]; GRO
     for first in (0..count).step_by(S::LANES) {
         // Lanes beyond the last sub-block are zeros.
         let sub = |lane: usize| prepared.get((first + lane) / SUBS).and_then(Option::as_ref);
-        let x: [&[f32; SUB]; MAX_LANES] = std::array::from_fn(|lane| {
+        let x: [&[f32; SUB]; MAX_LANES] = core::array::from_fn(|lane| {
             sub(lane).map_or(&[0.0; SUB], |p| &p.magnitudes.as_chunks().0[(first + lane) % SUBS])
         });
-        let weights: [&[f32; SUB]; MAX_LANES] = std::array::from_fn(|lane| {
+        let weights: [&[f32; SUB]; MAX_LANES] = core::array::from_fn(|lane| {
             sub(lane).map_or(&[0.0; SUB], |p| &p.weights.as_chunks().0[(first + lane) % SUBS])
         });
         let found = scale_search::positive(s, 4, &s.columns(&x), &s.columns(&weights));

@@ -19,7 +19,7 @@ use crate::simd::Simd;
 ///
 /// The format's standard has NaN for an `e` of 255; as in ggml it is 2^128 here, of which half still is a number.
 ///
-/// Below 2^-124 the exponent for the greatest magnitude of a block is negative, and ggml keeps its low byte: values so
+/// Below 2^-125 the exponent for the greatest magnitude of a block is negative, and ggml keeps its low byte: values so
 /// small become 0 by way of a huge scale. This is done here too, and where that byte is 255,
 /// [`GgmlType::validate`](crate::GgmlType::validate) takes it for the standard's NaN.
 #[repr(C)]
@@ -94,7 +94,7 @@ fn floor_log2(x: f32) -> i32 {
     // What is left out here, and log2f's own error, are smaller by far than what would change the rounding. Further from
     // it this is not the logarithm, but still not the next whole number.
     let next = (exponent + 1) as f32;
-    let rounds_up = next - missing as f32 * (std::f32::consts::LOG2_E / 16_777_216.0) == next;
+    let rounds_up = next - missing as f32 * (core::f32::consts::LOG2_E / 16_777_216.0) == next;
     exponent + i32::from(rounds_up)
 }
 

@@ -40,7 +40,7 @@ fn dequantize<P: Plain, S: Simd, T: Float>(s: S, blocks: &[P::Block], out: &mut 
         T::put_any(s, P::load(s, blocks), out);
     }
     for (block, out) in rest.iter().zip(out_rest) {
-        T::put_any(Scalar, P::widen(*block), std::slice::from_mut(out));
+        T::put_any(Scalar, P::widen(*block), core::slice::from_mut(out));
     }
 }
 

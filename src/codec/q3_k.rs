@@ -196,7 +196,7 @@ impl Found {
         }
         for undone in undone[..undone_count].chunks(S::LANES) {
             // Lanes beyond the last sub-block repeat it.
-            let subs = std::array::from_fn(|lane| undone[lane.min(undone.len() - 1)]);
+            let subs = core::array::from_fn(|lane| undone[lane.min(undone.len() - 1)]);
             let found = scale_search::symmetric_in_rounds(s, 4, &columns(s, blocks, &subs));
             let mut scales = [0.0; MAX_LANES];
             s.store(found.scale, &mut scales);

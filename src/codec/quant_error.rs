@@ -1,10 +1,11 @@
 //! [`QuantError`]: how far values are from what they were quantized from.
 
-use std::iter::Sum;
-use std::ops::AddAssign;
+use alloc::format;
+use core::iter::Sum;
+use core::ops::AddAssign;
 
 use crate::simd::{Isa, Kernel, Simd};
-use crate::{Error, Result};
+use crate::{Error, Result, math};
 
 /// How far values are from what they were: the sums behind RMSE, signal-to-noise ratio and cosine, in double
 /// precision.
@@ -63,7 +64,7 @@ impl QuantError {
 
     /// The root of the mean squared error, in the values' unit. 0 of no values.
     pub fn rmse(&self) -> f64 {
-        if self.values == 0 { 0.0 } else { (self.noise / self.values as f64).sqrt() }
+        if self.values == 0 { 0.0 } else { math::sqrt_f64(self.noise / self.values as f64) }
     }
 
     /// The greatest absolute error, in the values' unit. NaN where one was.
@@ -74,7 +75,7 @@ impl QuantError {
     /// The signal-to-noise ratio in decibels, 10 log₁₀ (Σ source² / Σ error²): 6 dB for each bit of precision.
     /// Infinite where nothing was lost.
     pub fn snr_db(&self) -> f64 {
-        if self.noise == 0.0 { f64::INFINITY } else { 10.0 * (self.source / self.noise).log10() }
+        if self.noise == 0.0 { f64::INFINITY } else { 10.0 * math::log10(self.source / self.noise) }
     }
 
     /// The cosine of the angle between the two as vectors: 1 where they point the same way, whatever their lengths. Of
@@ -82,7 +83,7 @@ impl QuantError {
     pub fn cosine(&self) -> f64 {
         match (self.source == 0.0, self.restored == 0.0) {
             (true, true) => 1.0,
-            (false, false) => (self.product / (self.source * self.restored).sqrt()).clamp(-1.0, 1.0),
+            (false, false) => (self.product / math::sqrt_f64(self.source * self.restored)).clamp(-1.0, 1.0),
             _ => 0.0,
         }
     }

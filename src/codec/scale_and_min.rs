@@ -40,7 +40,7 @@ impl<const SUBS: usize> Scales<SUBS> {
                 s.store(s.mul(dmin, factor), &mut by_dmin[at..]);
             }
         }
-        (std::array::from_fn(|sub| by_d[sub]), std::array::from_fn(|sub| by_dmin[SUBS + sub]))
+        (core::array::from_fn(|sub| by_d[sub]), core::array::from_fn(|sub| by_dmin[SUBS + sub]))
     }
 }
 

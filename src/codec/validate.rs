@@ -1,5 +1,7 @@
 //! [`GgmlType::validate`]: are a block's scales numbers?
 
+use alloc::format;
+
 use crate::{ByteOrder, Error, GgmlType, Result};
 
 /// How a number that multiplies values is stored.
@@ -71,6 +73,7 @@ impl GgmlType {
     /// # Errors
     /// [`Error::Length`] where `bytes` is not whole blocks; [`Error::InvalidBlock`] names the first block that is not
     /// valid.
+    #[doc(alias = "ggml_validate_row_data")]
     pub fn validate(self, bytes: &[u8]) -> Result<()> {
         validate(self, ByteOrder::Little, bytes)
     }
@@ -152,9 +155,9 @@ fn of_f64(bits: u64) -> Option<Fault> {
 /// Of a float's bits without the sign, and those of infinity.
 fn fault(magnitude: u64, infinity: u64) -> Option<Fault> {
     match magnitude.cmp(&infinity) {
-        std::cmp::Ordering::Less => None,
-        std::cmp::Ordering::Equal => Some(Fault::Infinite),
-        std::cmp::Ordering::Greater => Some(Fault::Nan),
+        core::cmp::Ordering::Less => None,
+        core::cmp::Ordering::Equal => Some(Fault::Infinite),
+        core::cmp::Ordering::Greater => Some(Fault::Nan),
     }
 }
 

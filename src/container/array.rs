@@ -1,8 +1,10 @@
 //! Arrays in metadata: [`ArrayRef`] decoded from the file as it is iterated, and [`Array`]'s questions.
 
-use std::fmt;
-use std::iter::FusedIterator;
-use std::marker::PhantomData;
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+use core::fmt;
+use core::iter::FusedIterator;
+use core::marker::PhantomData;
 
 use super::cursor::{Cursor, Encoding};
 use super::from_value::FromValue;
@@ -96,7 +98,7 @@ impl<'a> ArrayRef<'a> {
     /// Its elements where they lie, without a copy: if they are of exactly this type, in the byte order of this
     /// machine, and aligned for it. Bytes always are; for others `None` is always possible, and
     /// [`iter_as`](Self::iter_as) the other way.
-    pub fn as_slice<T: Element>(&self) -> Option<&'a [T]> {
+    pub fn as_slice<T: ArrayElement>(&self) -> Option<&'a [T]> {
         if T::TYPE != self.element || (self.order != ByteOrder::NATIVE && size_of::<T>() > 1) {
             return None;
         }
@@ -257,7 +259,7 @@ impl<'a, T: FromValue<'a>> ExactSizeIterator for ArrayIterAs<'a, T> {}
 impl<'a, T: FromValue<'a>> FusedIterator for ArrayIterAs<'a, T> {}
 
 /// The number types that arrays can be viewed as without a copy. Only this crate implements it.
-pub trait Element: bytemuck::Pod + private::Sealed {
+pub trait ArrayElement: bytemuck::Pod + private::Sealed {
     /// The type of such elements in a file.
     const TYPE: ValueType;
 }
@@ -269,7 +271,7 @@ mod private {
 macro_rules! elements {
     ($($number:ty = $ty:ident),*) => {
         $(impl private::Sealed for $number {}
-        impl Element for $number {
+        impl ArrayElement for $number {
             const TYPE: ValueType = ValueType::$ty;
         })*
     };
@@ -325,6 +327,8 @@ impl fmt::Display for ArrayRef<'_> {
     }
 }
 
+/// What the writer asks.
+#[cfg(feature = "std")]
 impl Array {
     /// Whether it nests at most `levels` deep; a plain array is one level. Looks no deeper than that.
     pub(crate) fn fits(&self, levels: u32) -> bool {
@@ -344,7 +348,9 @@ impl Array {
             }
         }
     }
+}
 
+impl Array {
     /// The type of all its elements.
     pub fn element_type(&self) -> ValueType {
         match self {

@@ -1,4 +1,4 @@
-//! [`AtomicFile`]: a file that appears whole or not at all; and [`Staged`], several of them.
+//! [`AtomicFile`]: a file that appears whole or not at all; and [`StagedFile`], several of them.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -67,13 +67,13 @@ impl AtomicFile {
 
 impl AtomicFile {
     /// Syncs before any rename: the other way round, a crash can leave the name pointing at an empty file.
-    pub(super) fn stage(self) -> Result<Staged> {
+    pub(super) fn stage(self) -> Result<StagedFile> {
         let AtomicFile { file, temporary, target, shown } = self;
         let failed = |what: &str, error| Error::io(format!("{what} '{}'", shown.display()), error);
         let file = file.into_inner().map_err(|error| failed("write", error.into_error()))?;
         file.sync_all().map_err(|error| failed("sync", error))?;
         drop(file);
-        let mut staged = Staged { temporary, target, shown, lock: StagedLock::take() };
+        let mut staged = StagedFile { temporary, target, shown, lock: StagedLock::take() };
         if staged.lock.is_none() {
             staged.temporary.held = None;
         }
@@ -109,16 +109,30 @@ impl Sink for AtomicFile {
     }
 
     fn complete(self) -> Result<()> {
-        Staged::commit_all([self.stage()?])
+        StagedFile::commit_all([self.stage()?])
     }
 }
 
 /// A file that is whole and on the disk, under its temporary name: what
 /// [`DataWriter::stage`](crate::DataWriter::stage) gives. It waits to be moved to its place with others, and is removed
 /// when it is dropped.
+///
+/// ```no_run
+/// use gguf_codec::{GgmlType, StagedFile, Writer};
+/// let mut staged = Vec::new();
+/// for no in 0..2 {
+///     let mut writer = Writer::create(format!("model-{:05}-of-00002.gguf", no + 1))?;
+///     writer.shard(no, 2, 2)?.tensor(&format!("t{no}"), &[1], GgmlType::I8)?;
+///     let mut data = writer.write_header()?;
+///     data.write_tensor(&format!("t{no}"), &[7])?;
+///     staged.push(data.stage()?);
+/// }
+/// StagedFile::commit_all(staged)?; // both, or neither
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the file is removed unless it is committed"]
-pub struct Staged {
+pub struct StagedFile {
     temporary: Temporary,
     target: PathBuf,
     shown: PathBuf,
@@ -149,7 +163,15 @@ impl Drop for StagedLock {
     }
 }
 
-impl Staged {
+impl StagedFile {
+    /// Moves the file to its place, in one step.
+    ///
+    /// # Errors
+    /// As [`commit_all`](Self::commit_all).
+    pub fn commit(self) -> Result<()> {
+        Self::commit_all([self])
+    }
+
     /// Moves the files of a set to their places. The first is the one that readers begin with, such as a model's first
     /// shard: it comes last, and an old one is removed before the others come, so that a set that is partly old and partly
     /// new cannot be opened.
@@ -160,7 +182,7 @@ impl Staged {
     /// # Errors
     /// [`Error::Io`] where a file cannot be put at its place. Those that were put there before are removed again, the others
     /// are removed as on a drop, and what was replaced is gone.
-    pub fn commit_all(files: impl IntoIterator<Item = Staged>) -> Result<()> {
+    pub fn commit_all(files: impl IntoIterator<Item = StagedFile>) -> Result<()> {
         let mut files = files.into_iter();
         let Some(first) = files.next() else { return Ok(()) };
         let mut placed = Placed(Vec::new());

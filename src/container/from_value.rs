@@ -1,5 +1,9 @@
 //! From metadata values to Rust's types and back: [`FromValue`] and the `From`s of [`Value`].
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use super::array::ArrayRef;
 use super::value::{Array, Value, ValueRef};
 
@@ -84,7 +88,7 @@ from_value! {
         _ => None,
     };
     &'a str, "a UTF-8 string", value => match value {
-        ValueRef::String(bytes) => std::str::from_utf8(bytes).ok(),
+        ValueRef::String(bytes) => core::str::from_utf8(bytes).ok(),
         _ => None,
     };
     String, "a UTF-8 string", value => <&str>::from_value(value).map(str::to_owned);

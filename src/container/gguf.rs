@@ -1,13 +1,11 @@
 //! [`Gguf`]: one type over mapped files, buffers and slices, and over headers alone.
 
-use std::fmt;
-use std::io::Read;
-use std::path::Path;
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+use core::fmt;
 
 use super::header::Header;
 use super::layout::{FinalPadding, align_up, to_u64};
-#[cfg(feature = "mmap")]
-use super::mapped::Mapped;
 use super::metadata::Metadata;
 use super::options::GgufOptions;
 use super::tensor_info::{TensorInfo, TensorIter};
@@ -29,6 +27,7 @@ use crate::{ByteOrder, Tensor};
 /// assert_eq!((answer, model.tensor_count()), (42, 0));
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
+#[doc(alias("gguf_context", "gguf_init_from_file", "GGUFReader"))]
 pub struct Gguf<B> {
     pub(super) bytes: B,
     /// Where the GGUF begins in `bytes`.
@@ -42,47 +41,6 @@ impl Gguf<Vec<u8>> {
     /// Options, for limits other than the default or a GGUF inside a larger file.
     pub fn options() -> GgufOptions {
         GgufOptions::default()
-    }
-
-    /// Reads a whole file into memory, where nobody can change it. Where the `mmap` feature is on, `Gguf::open`
-    /// avoids the copy, and asks that nobody change the file.
-    ///
-    /// # Errors
-    /// [`Error::Io`], and those of [`GgufOptions::parse`].
-    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        Self::options().read(path)
-    }
-
-    /// Reads a header from any reader and stops at its exact end, the end of the tensor table.
-    ///
-    /// Metadata and the table are there then, and asking for a tensor's data is [`Error::HeaderOnly`].
-    /// Whether the file is as long as the tensors need cannot be known from its header, and is not checked.
-    /// Few reads are made, each as large as the header is sure to have left; the memory held grows with the
-    /// bytes that really come, whatever the header promises.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Malformed`] and [`Error::Limit`].
-    pub fn read_header(reader: impl Read) -> Result<Self> {
-        Self::options().read_header(reader)
-    }
-}
-
-#[cfg(feature = "mmap")]
-impl Gguf<Mapped> {
-    /// Maps a file into memory and parses its header. Tensors are read from disk when they are touched.
-    ///
-    /// **Nothing may change the file in place as long as this, or anything borrowed from it, lives.** Names, keys
-    /// and strings are checked once and handed out as `&str`, values as `&[f32]` and the like; a program that
-    /// writes into the file changes them in their users' hands, which is undefined behaviour, as with every
-    /// mapped file. One that truncates it makes later access end this process (SIGBUS). Neither can be
-    /// prevented from here: ruling both out is the caller's part. Replacing the file by renaming another over it
-    /// is safe, as [`Writer::create`](crate::Writer::create) does. Where others may write to the file, use
-    /// [`Gguf::read`].
-    ///
-    /// # Errors
-    /// [`Error::Io`], and those of [`GgufOptions::parse`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        GgufOptions::default().open(path)
     }
 }
 
@@ -104,6 +62,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     }
 
     /// The name of the tensor at this position; nothing where there is none.
+    #[cfg(feature = "std")]
     pub(super) fn tensor_name(&self, index: usize) -> &[u8] {
         self.header.name_bytes(self.gguf(), index)
     }

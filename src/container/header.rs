@@ -1,5 +1,8 @@
 //! [`Header`]: what a parsed header leaves behind: where things are, in a few bytes for each key and tensor.
 
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+
 use super::array::ArrayRef;
 use super::cursor::{Cursor, Encoding};
 use super::layout::{DEFAULT_ALIGNMENT, to_u64};
@@ -81,7 +84,7 @@ impl Header {
     /// The key and value at this position.
     pub(crate) fn pair<'a>(&self, bytes: &'a [u8], index: usize) -> Option<(&'a str, ValueRef<'a>)> {
         let entry = self.keys.get(index)?;
-        let key = std::str::from_utf8(bytes.get(entry.key_at..entry.key_end)?).ok()?;
+        let key = core::str::from_utf8(bytes.get(entry.key_at..entry.key_end)?).ok()?;
         // The cursor sees nothing behind the value, so an array ends where it ended when it was parsed, and no
         // element need be looked at to find that place.
         let mut cursor = Cursor::new(bytes.get(..entry.value_end)?, entry.key_end, self.encoding);
@@ -96,7 +99,7 @@ impl Header {
     /// The tensor at this position, without the file's bytes.
     pub(crate) fn tensor<'a>(&self, bytes: &'a [u8], index: usize) -> Option<TensorInfo<'a>> {
         let entry = self.tensors.get(index)?;
-        let name = std::str::from_utf8(self.name_bytes(bytes, index)).ok()?;
+        let name = core::str::from_utf8(self.name_bytes(bytes, index)).ok()?;
         let mut cursor = Cursor::new(bytes, entry.name_at + name.len() + 4, self.encoding);
         let mut extents = [0; Shape::MAX_DIMS];
         let extents = extents.get_mut(..usize::from(entry.dims))?;
@@ -111,7 +114,7 @@ impl Header {
             order: self.encoding.order,
             offset: entry.offset,
             file_offset: self.data_offset.checked_add(entry.offset)?,
-            byte_len: entry.ty.bytes_for(shape.elements())?,
+            byte_len: entry.ty.bytes_for(shape.element_count())?,
             gguf: None,
         })
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::gguf::Gguf;
 use super::layout::{FinalPadding, align_up, to_u64};
-use super::options::expect_regular;
+use super::opening::expect_regular;
 use super::read_at::ReadAt;
 use crate::error::{Error, Result};
 

@@ -18,6 +18,7 @@ pub(crate) enum FinalPadding {
     Zeros(u64),
 }
 
+#[cfg(feature = "std")]
 impl FinalPadding {
     /// Zeros to write where `whole` of them reach the alignment.
     pub(crate) fn of(self, whole: u64) -> u64 {

@@ -1,8 +1,9 @@
 //! [`Metadata`]: the key-value pairs of a file, in its order, looked up in constant time.
 
-use std::fmt;
-use std::iter::FusedIterator;
-use std::ops::Range;
+use alloc::borrow::ToOwned;
+use core::fmt;
+use core::iter::FusedIterator;
+use core::ops::Range;
 
 use super::array::{ArrayIterAs, ArrayRef};
 use super::from_value::FromValue;
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Clone, Copy)]
+#[doc(alias = "kv")]
 pub struct Metadata<'a> {
     pub(crate) header: &'a Header,
     /// From the start of the GGUF.
@@ -91,7 +93,7 @@ impl<'a> Metadata<'a> {
         let array: ArrayRef<'a> = self.get(key)?;
         // The file's own copy of the key, which lives as long as the elements.
         let index = self.header.find_key(self.bytes, key);
-        let key = index.and_then(|index| std::str::from_utf8(self.header.key_bytes(self.bytes, index)).ok());
+        let key = index.and_then(|index| core::str::from_utf8(self.header.key_bytes(self.bytes, index)).ok());
         let mut elements = array.iter_as();
         elements.key = key;
         Ok(elements)

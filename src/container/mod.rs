@@ -1,15 +1,18 @@
 //! The file: its header, its metadata and its table of tensors.
 
 mod array;
+#[cfg(feature = "std")]
 mod atomic;
 mod cursor;
+#[cfg(feature = "std")]
 mod encode;
 mod from_value;
 mod gguf;
 mod header;
 mod incremental;
-#[cfg(any(unix, windows))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 mod indexed;
+#[cfg(feature = "std")]
 mod kernel_copy;
 mod layout;
 #[cfg(feature = "mmap")]
@@ -17,29 +20,39 @@ mod layout;
 mod mapped;
 mod metadata;
 mod name_index;
+#[cfg(feature = "std")]
+mod opening;
 mod options;
-#[cfg(any(unix, windows))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 pub(crate) mod patch;
+#[cfg(feature = "std")]
 mod read_at;
 mod shards;
+#[cfg(feature = "std")]
 mod stale;
 mod tensor_info;
 mod value;
+#[cfg(feature = "std")]
 mod writer;
 
-pub use array::{ArrayIter, ArrayIterAs, ArrayRef, Element};
-pub use atomic::{AtomicFile, Staged};
+pub use array::{ArrayElement, ArrayIter, ArrayIterAs, ArrayRef};
+#[cfg(feature = "std")]
+pub use atomic::{AtomicFile, StagedFile};
 pub use from_value::FromValue;
 pub use gguf::Gguf;
-pub use incremental::{HeaderParser, Progress};
-#[cfg(any(unix, windows))]
+pub use incremental::{HeaderParser, HeaderProgress};
+#[cfg(all(feature = "std", any(unix, windows)))]
 pub(crate) use indexed::Indexed;
 #[cfg(feature = "mmap")]
 pub use mapped::Mapped;
 pub use metadata::{Metadata, MetadataIter};
 pub use options::GgufOptions;
+#[cfg(feature = "std")]
 pub use read_at::ReadAt;
-pub use shards::{ShardPaths, ShardPlan, ShardedGguf, ShardedTensors};
+pub use shards::ShardPlan;
+#[cfg(feature = "std")]
+pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};
 pub use tensor_info::{TensorInfo, TensorIter};
 pub use value::{Array, Value, ValueRef, ValueType};
+#[cfg(feature = "std")]
 pub use writer::{DataWriter, Sink, TensorWriter, Writer};

@@ -1,19 +1,11 @@
 //! [`NameIndex`]: from a name to its place in a list, without owning names.
 
-use std::collections::TryReserveError;
-use std::hash::{BuildHasher, RandomState};
+use alloc::collections::TryReserveError;
 
-/// No entry in a slot. Lists are kept shorter than this.
-const EMPTY: u32 = u32::MAX;
-
-/// An open-addressing table of positions in a list of names; the names stay where they are.
-///
-/// Hashes are keyed at random, so that no file can be made whose names all meet in one slot.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct NameIndex {
-    slots: Vec<u32>,
-    hasher: RandomState,
-}
+#[cfg(feature = "std")]
+pub(crate) use hashed::NameIndex;
+#[cfg(not(feature = "std"))]
+pub(crate) use sorted::NameIndex;
 
 /// Two positions with the same name.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,59 +17,6 @@ pub(crate) struct Duplicate {
 impl NameIndex {
     /// The most names that can be indexed.
     pub(crate) const MAX_LEN: u64 = 0xFFFF_FFFF;
-
-    /// An index of the names at positions 0 to `len`, or the first that repeats one before it.
-    pub(crate) fn build<'a>(
-        len: usize,
-        name: impl Fn(usize) -> &'a [u8],
-    ) -> Result<Result<Self, Duplicate>, TryReserveError> {
-        let mut index = NameIndex::default();
-        if len == 0 {
-            return Ok(Ok(index));
-        }
-        // At most three quarters full, so probes are short, and never more than 8/3 slots for a name.
-        let slots = (len + len.div_ceil(3)).next_power_of_two();
-        index.slots.try_reserve_exact(slots)?;
-        index.slots.resize(slots, EMPTY);
-        for second in 0..len {
-            let wanted = name(second);
-            for slot in index.probe(wanted) {
-                match index.slots.get(slot).copied() {
-                    Some(EMPTY) => {
-                        if let (Some(slot), Ok(position)) = (index.slots.get_mut(slot), second.try_into()) {
-                            *slot = position;
-                        }
-                        break;
-                    }
-                    Some(first) if name(to_usize(first)) == wanted => {
-                        return Ok(Err(Duplicate { first: to_usize(first), second }));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(Ok(index))
-    }
-
-    /// The position of `wanted`, where `name` gives the name at a position.
-    pub(crate) fn find<'a>(&self, wanted: &[u8], name: impl Fn(usize) -> &'a [u8]) -> Option<usize> {
-        for slot in self.probe(wanted) {
-            match self.slots.get(slot).copied()? {
-                EMPTY => return None,
-                position if name(to_usize(position)) == wanted => return Some(to_usize(position)),
-                _ => {}
-            }
-        }
-        None
-    }
-
-    /// Every slot once, beginning with the one that `name` hashes to.
-    fn probe(&self, name: &[u8]) -> impl Iterator<Item = usize> + use<> {
-        let mask = self.slots.len().wrapping_sub(1);
-        // The mask has 32 bits at most, so only these matter.
-        let start = usize::try_from(self.hasher.hash_one(name) & u64::from(u32::MAX)).unwrap_or(0);
-        (0..self.slots.len()).map(move |step| start.wrapping_add(step) & mask)
-    }
 }
 
 /// Positions were `usize` when they were put in.
@@ -85,49 +24,181 @@ fn to_usize(position: u32) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)
 }
 
+#[cfg(feature = "std")]
+mod hashed {
+    use std::hash::{BuildHasher, RandomState};
+
+    use super::{Duplicate, TryReserveError, to_usize};
+
+    /// No entry in a slot. Lists are kept shorter than this.
+    const EMPTY: u32 = u32::MAX;
+
+    /// An open-addressing table of positions in a list of names; the names stay where they are.
+    ///
+    /// Hashes are keyed at random, so that no file can be made whose names all meet in one slot.
+    #[derive(Debug, Clone, Default)]
+    pub(crate) struct NameIndex {
+        pub(super) slots: Vec<u32>,
+        hasher: RandomState,
+    }
+
+    impl NameIndex {
+        /// An index of the names at positions 0 to `len`, or the first that repeats one before it.
+        pub(crate) fn build<'a>(
+            len: usize,
+            name: impl Fn(usize) -> &'a [u8],
+        ) -> Result<Result<Self, Duplicate>, TryReserveError> {
+            let mut index = NameIndex::default();
+            if len == 0 {
+                return Ok(Ok(index));
+            }
+            // At most three quarters full, so probes are short, and never more than 8/3 slots for a name.
+            let slots = (len + len.div_ceil(3)).next_power_of_two();
+            index.slots.try_reserve_exact(slots)?;
+            index.slots.resize(slots, EMPTY);
+            for second in 0..len {
+                let wanted = name(second);
+                for slot in index.probe(wanted) {
+                    match index.slots.get(slot).copied() {
+                        Some(EMPTY) => {
+                            if let (Some(slot), Ok(position)) = (index.slots.get_mut(slot), second.try_into())
+                            {
+                                *slot = position;
+                            }
+                            break;
+                        }
+                        Some(first) if name(to_usize(first)) == wanted => {
+                            return Ok(Err(Duplicate { first: to_usize(first), second }));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Ok(Ok(index))
+        }
+
+        /// The position of `wanted`, where `name` gives the name at a position.
+        pub(crate) fn find<'a>(&self, wanted: &[u8], name: impl Fn(usize) -> &'a [u8]) -> Option<usize> {
+            for slot in self.probe(wanted) {
+                match self.slots.get(slot).copied()? {
+                    EMPTY => return None,
+                    position if name(to_usize(position)) == wanted => return Some(to_usize(position)),
+                    _ => {}
+                }
+            }
+            None
+        }
+
+        /// Every slot once, beginning with the one that `name` hashes to.
+        fn probe(&self, name: &[u8]) -> impl Iterator<Item = usize> + use<> {
+            let mask = self.slots.len().wrapping_sub(1);
+            // The mask has 32 bits at most, so only these matter.
+            let start = usize::try_from(self.hasher.hash_one(name) & u64::from(u32::MAX)).unwrap_or(0);
+            (0..self.slots.len()).map(move |step| start.wrapping_add(step) & mask)
+        }
+    }
+}
+
+/// Without std there is nothing random to key a hash with, and a file could be made whose names all meet. Comparisons meet
+/// nothing: their number is bounded whatever the names.
+#[cfg(any(not(feature = "std"), test))]
+mod sorted {
+    use alloc::vec::Vec;
+
+    use super::{Duplicate, TryReserveError, to_usize};
+
+    /// Positions in a list of names, in the order of the names; the names stay where they are.
+    #[derive(Debug, Clone, Default)]
+    pub(crate) struct NameIndex {
+        pub(super) slots: Vec<u32>,
+    }
+
+    impl NameIndex {
+        /// An index of the names at positions 0 to `len`, or the first that repeats one before it.
+        pub(crate) fn build<'a>(
+            len: usize,
+            name: impl Fn(usize) -> &'a [u8],
+        ) -> Result<Result<Self, Duplicate>, TryReserveError> {
+            let mut slots: Vec<u32> = Vec::new();
+            slots.try_reserve_exact(len)?;
+            slots.extend((0..len).map_while(|position| u32::try_from(position).ok()));
+            let named = |position: u32| name(to_usize(position));
+            slots.sort_unstable_by(|&a, &b| named(a).cmp(named(b)).then(a.cmp(&b)));
+            // Equal names stand together, in the order of their positions.
+            let pairs = slots.windows(2).filter_map(|pair| <[u32; 2]>::try_from(pair).ok());
+            let repeated = pairs.filter(|&[first, second]| named(first) == named(second));
+            match repeated.min_by_key(|&[_, second]| second) {
+                Some([first, second]) => {
+                    Ok(Err(Duplicate { first: to_usize(first), second: to_usize(second) }))
+                }
+                None => Ok(Ok(NameIndex { slots })),
+            }
+        }
+
+        /// The position of `wanted`, where `name` gives the name at a position.
+        pub(crate) fn find<'a>(&self, wanted: &[u8], name: impl Fn(usize) -> &'a [u8]) -> Option<usize> {
+            let found = self.slots.binary_search_by(|&position| name(to_usize(position)).cmp(wanted));
+            found.ok().and_then(|slot| self.slots.get(slot)).map(|&position| to_usize(position))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    /// The promises of an index, of which `$looks` says how often it may look at a name, in all, for each of so many.
+    macro_rules! promises {
+        ($index:ident, $looks:expr) => {
+            mod $index {
+                use super::super::{Duplicate, $index::NameIndex};
 
-    #[test]
-    fn finds_each_name_and_no_other() {
-        let names: Vec<String> = (0..1000).map(|i| format!("blk.{i}.weight")).collect();
-        for len in [0, 1, 2, 3, 4, 7, 1000] {
-            let name = |i: usize| names[i].as_bytes();
-            let index = NameIndex::build(len, name).unwrap().unwrap();
-            assert!(index.slots.len() * 3 <= len * 8, "{} slots for {len}", index.slots.len());
-            for (i, wanted) in names.iter().enumerate() {
-                assert_eq!(index.find(wanted.as_bytes(), name), (i < len).then_some(i));
+                #[test]
+                fn finds_each_name_and_no_other() {
+                    let names: Vec<String> = (0..1000).map(|i| format!("blk.{i}.weight")).collect();
+                    for len in [0, 1, 2, 3, 4, 7, 1000] {
+                        let name = |i: usize| names[i].as_bytes();
+                        let index = NameIndex::build(len, name).unwrap().unwrap();
+                        assert!(index.slots.len() * 3 <= len * 8, "{} slots for {len}", index.slots.len());
+                        for (i, wanted) in names.iter().enumerate() {
+                            assert_eq!(index.find(wanted.as_bytes(), name), (i < len).then_some(i));
+                        }
+                        assert_eq!(index.find(b"", name), None);
+                    }
+                }
+
+                #[test]
+                fn names_are_compared_a_few_times_each_however_many_there_are() {
+                    // The fullest and an ordinary table.
+                    for len in [24_576, 40_000] {
+                        let names: Vec<String> = (0..len).map(|i| format!("blk.{i}.weight")).collect();
+                        let looks = core::cell::Cell::new(0);
+                        let name = |i: usize| {
+                            looks.set(looks.get() + 1);
+                            names[i].as_bytes()
+                        };
+                        let most = $looks(len) * len;
+                        let index = NameIndex::build(len, name).unwrap().unwrap();
+                        assert!(looks.get() < most, "{} looks to build {len}", looks.get());
+                        looks.set(0);
+                        for (i, wanted) in names.iter().enumerate() {
+                            assert_eq!(index.find(wanted.as_bytes(), name), Some(i));
+                        }
+                        assert!(looks.get() < most, "{} looks to find {len}", looks.get());
+                    }
+                }
+
+                #[test]
+                fn the_first_repetition_is_reported() {
+                    let names: [&[u8]; 6] = [b"a", b"b", b"c", b"b", b"a", b"b"];
+                    let index = NameIndex::build(6, |i| names[i]).unwrap();
+                    assert_eq!(index.unwrap_err(), Duplicate { first: 1, second: 3 });
+                }
             }
-            assert_eq!(index.find(b"", name), None);
-        }
+        };
     }
 
-    #[test]
-    fn names_are_compared_a_few_times_each_however_many_there_are() {
-        // The fullest and an ordinary table.
-        for len in [24_576, 40_000] {
-            let names: Vec<String> = (0..len).map(|i| format!("blk.{i}.weight")).collect();
-            let looks = std::cell::Cell::new(0);
-            let name = |i: usize| {
-                looks.set(looks.get() + 1);
-                names[i].as_bytes()
-            };
-            let index = NameIndex::build(len, name).unwrap().unwrap();
-            // At three quarters full the mean is 2.5; comparing each with all would be thousands.
-            assert!(looks.get() < 8 * len, "{} looks to build {len}", looks.get());
-            looks.set(0);
-            for (i, wanted) in names.iter().enumerate() {
-                assert_eq!(index.find(wanted.as_bytes(), name), Some(i));
-            }
-            assert!(looks.get() < 8 * len, "{} looks to find {len}", looks.get());
-        }
-    }
-
-    #[test]
-    fn the_first_repetition_is_reported() {
-        let names: [&[u8]; 5] = [b"a", b"b", b"c", b"b", b"a"];
-        let index = NameIndex::build(5, |i| names[i]).unwrap();
-        assert_eq!(index.unwrap_err(), Duplicate { first: 1, second: 3 });
-    }
+    // At three quarters full the mean is 2.5; comparing each with all would be thousands.
+    #[cfg(feature = "std")]
+    promises!(hashed, |_| 8);
+    // Two for each comparison, of which sorting needs the logarithm for each name.
+    promises!(sorted, |len: usize| 4 * len.ilog2() as usize);
 }

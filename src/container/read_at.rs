@@ -5,7 +5,30 @@ use std::io;
 
 /// Somewhere to read from at any place, by several threads at a time: a [`File`](std::fs::File) (on Unix and Windows), a
 /// slice, a cache of ranges that came over a network.
-pub trait ReadAt: Sync {
+///
+/// ```
+/// use gguf_codec::ReadAt;
+/// use std::io;
+///
+/// /// A file that was received in parts of 1 MiB, of which some are missing.
+/// struct Received(Vec<Option<Vec<u8>>>);
+///
+/// impl ReadAt for Received {
+///     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+///         for (byte, at) in buffer.iter_mut().zip(offset..) {
+///             let part = self.0.get((at >> 20) as usize).and_then(Option::as_ref);
+///             let found = part.and_then(|part| part.get((at & 0xf_ffff) as usize));
+///             *byte = *found.ok_or(io::ErrorKind::UnexpectedEof)?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # let mut two = [0; 2];
+/// # Received(vec![Some(vec![1, 2, 3])]).fill_at(&mut two, 1)?;
+/// # assert_eq!(two, [2, 3]);
+/// # Ok::<(), io::Error>(())
+/// ```
+pub trait ReadAt: Send + Sync {
     /// Fills `buffer` from the bytes that begin at `offset`.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! [`TensorInfo`]: what the header says of a tensor.
 
-use std::fmt;
-use std::iter::FusedIterator;
-use std::ops::Range;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use core::fmt;
+use core::iter::FusedIterator;
+use core::ops::Range;
 
 use super::header::Header;
 use super::layout::to_u64;
@@ -10,6 +12,22 @@ use crate::error::{Error, Result};
 use crate::{ByteOrder, GgmlType, Shape, Tensor};
 
 /// What the header says of a tensor: name, shape, type, and where its data lies.
+///
+/// ```
+/// # use gguf_codec::{GgmlType, Gguf, Writer};
+/// # let mut writer = Writer::new(Vec::new());
+/// # writer.tensor("output_norm.weight", &[2], GgmlType::F32)?;
+/// # let mut data = writer.write_header()?;
+/// # data.write_tensor("output_norm.weight", &[0, 0, 0x80, 0x3f, 0, 0, 0, 0x40])?;
+/// # let file = data.finish()?;
+/// let header = Gguf::read_header(file.as_slice())?;
+/// let info = header.tensor_info("output_norm.weight")?;
+/// assert_eq!((info.ggml_type(), info.byte_len()), (GgmlType::F32, 8));
+/// // Its data comes another way, such as by a range request.
+/// let data = &file[info.file_offset() as usize..][..info.byte_len() as usize];
+/// assert_eq!(info.with_data(data)?.dequantize::<f32>()?, [1.0, 2.0]);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct TensorInfo<'a> {
     pub(crate) name: &'a str,

@@ -1,6 +1,10 @@
 //! Metadata values: [`ValueRef`] borrowed from the file, [`Value`] owned.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
 
 use super::array::ArrayRef;
 use super::cursor::{Cursor, Encoding};
@@ -55,7 +59,16 @@ pub enum ValueRef<'a> {
     F64(f64),
 }
 
-/// A metadata value that owns its data, for building files.
+/// A metadata value that owns its data, for building files. Rust's numbers, bools, strings, and slices, arrays and vectors of
+/// them become values by `into`, of the same type in the file.
+///
+/// ```
+/// use gguf_codec::{Array, Value};
+/// assert_eq!(Value::from(32u32), Value::U32(32));
+/// assert_eq!(Value::from("llama"), Value::String(b"llama".to_vec()));
+/// assert_eq!(Value::from([0.5f32, 1.0]), Value::Array(Array::F32(vec![0.5, 1.0])));
+/// assert_eq!(Value::from(vec!["<s>", "</s>"]).value_type().name(), "array");
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other")]
 #[allow(missing_docs, reason = "the names say it")]
@@ -146,9 +159,9 @@ impl TryFrom<u32> for ValueType {
     /// The type that an id in a file stands for.
     ///
     /// # Errors
-    /// [`Error::UnknownType`] for ids above 12.
+    /// [`Error::Parse`] for ids above 12.
     fn try_from(id: u32) -> Result<Self> {
-        let unknown = || Error::UnknownType { message: Problem::ValueType { found: id }.to_string() };
+        let unknown = || Error::Parse { message: Problem::ValueType { found: id }.to_string() };
         Self::from_id(id).ok_or_else(unknown)
     }
 }
@@ -226,7 +239,7 @@ impl<'a> ValueRef<'a> {
     /// The type, and the value where it is a number: for errors about conversions.
     pub(crate) fn describe(&self) -> String {
         match self {
-            ValueRef::String(bytes) if std::str::from_utf8(bytes).is_err() => {
+            ValueRef::String(bytes) if core::str::from_utf8(bytes).is_err() => {
                 "a string that is not UTF-8".to_owned()
             }
             ValueRef::String(_) => "a string".to_owned(),

@@ -34,9 +34,9 @@ pub struct Outcome {
 /// Converts tensors of files into another file.
 ///
 /// Pieces of a tensor are read, converted and written side by side: every core converts, and memory does not grow with
-/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one). What is copied from a file
-/// into one keeps out of memory altogether where [the kernel copies](crate::TensorWriter::copy_from). The bytes are those of [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any
-/// number of threads.
+/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one; more with importance, where a row alone is longer). What is copied from a file
+/// into one keeps out of memory altogether where [the kernel copies](crate::TensorWriter::copy_from). The bytes are those of
+/// [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any number of threads.
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -70,6 +70,7 @@ pub struct Outcome {
 /// ```
 #[derive(Debug, Clone, Default)]
 #[must_use = "nothing is converted before `run`"]
+#[doc(alias = "llama_model_quantize")]
 pub struct Convert {
     measure: bool,
 }
@@ -97,7 +98,7 @@ impl Convert {
     /// stored in its type (NaN and infinity in a block); [`Error::Io`] where reading or writing fails;
     /// [`Error::Interrupted`] where `progress` breaks.
     pub fn run<T: Target>(
-        self,
+        &self,
         jobs: &[Job<'_>],
         writer: &mut T,
         mut progress: impl FnMut(u64) -> ControlFlow<()>,
@@ -250,9 +251,9 @@ impl<'a> Piece<'a> {
                 let rows = (PIECE_VALUES / row_len.max(1)).max(1);
                 (job.rows_alike().saturating_mul(row_len), rows.saturating_mul(row_len))
             }
-            _ => (shape.elements(), PIECE_VALUES),
+            _ => (shape.element_count(), PIECE_VALUES),
         };
-        let (run, len, elements) = (run.max(1), len.max(1), shape.elements());
+        let (run, len, elements) = (run.max(1), len.max(1), shape.element_count());
         let in_run = run.div_ceil(len);
         // Those of the whole tensor are known to be few enough to count.
         let bytes = move |values: u64| values / from.block_len() as u64 * from.block_bytes() as u64;

@@ -19,7 +19,7 @@ const LEAST: i32 = -149;
 /// distribution.add(&[0.5, -0.25, 0.5, f32::NAN]);
 /// assert_eq!((distribution.min(), distribution.max()), (Some(-0.25), Some(0.5)));
 /// assert_eq!((distribution.finite(), distribution.not_finite()), (3, 1));
-/// let bars = distribution.bars(-1.0..1.0, 4);
+/// let bars = distribution.histogram(-1.0..1.0, 4);
 /// assert_eq!(bars, [0, 1, 0, 2]);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +136,7 @@ impl Distribution {
     }
 
     /// The standard deviation of the finite values; 0 of none.
-    pub fn deviation(&self) -> f64 {
+    pub fn std_dev(&self) -> f64 {
         (self.squares / self.finite.max(1) as f64 - self.mean().powi(2)).max(0.0).sqrt()
     }
 
@@ -156,7 +156,7 @@ impl Distribution {
 
     /// The histogram with so many bars over a range; values outside are left out. A bin that two bars share is shared
     /// out as if its values lay evenly, rounded so that none is lost.
-    pub fn bars(&self, range: Range<f64>, count: usize) -> Vec<u64> {
+    pub fn histogram(&self, range: Range<f64>, count: usize) -> Vec<u64> {
         let mut bars = vec![0; count];
         let (width, bar) = (2f64.powi(self.exponent), (range.end - range.start) / count as f64);
         if bar.is_nan() || bar <= 0.0 {
@@ -257,7 +257,7 @@ mod tests {
             prop_assert_eq!(distribution.finite() + distribution.not_finite(), values.len() as u64);
             let all = 2.0 * distribution.quantile(1.0);
             if all.is_finite() && all > 0.0 {
-                prop_assert_eq!(distribution.bars(-all..all, 7).iter().sum::<u64>(), distribution.finite());
+                prop_assert_eq!(distribution.histogram(-all..all, 7).iter().sum::<u64>(), distribution.finite());
             }
         }
     }
@@ -266,18 +266,18 @@ mod tests {
     fn figures_are_what_their_names_say() {
         let distribution = of(&[1.0, -1.0, 3.0, 0.0, f32::INFINITY]);
         assert_eq!((distribution.mean(), distribution.zeros(), distribution.not_finite()), (0.75, 1, 1));
-        assert!((distribution.deviation() - 2.1875f64.sqrt()).abs() < 1e-12);
-        assert_eq!(distribution.bars(0.0..4.0, 4), [1, 1, 0, 1]);
+        assert!((distribution.std_dev() - 2.1875f64.sqrt()).abs() < 1e-12);
+        assert_eq!(distribution.histogram(0.0..4.0, 4), [1, 1, 0, 1]);
         assert!((1.0..1.01).contains(&distribution.quantile(0.75)) && distribution.quantile(1.0) >= 3.0);
     }
 
     #[test]
     fn nothing_there() {
         for distribution in [Distribution::default(), of(&[]), of(&[f32::NAN])] {
-            assert_eq!((distribution.min(), distribution.mean(), distribution.deviation()), (None, 0.0, 0.0));
-            assert_eq!(distribution.bars(-1.0..1.0, 3), [0; 3]);
+            assert_eq!((distribution.min(), distribution.mean(), distribution.std_dev()), (None, 0.0, 0.0));
+            assert_eq!(distribution.histogram(-1.0..1.0, 3), [0; 3]);
             assert!(distribution.quantile(0.5) >= 0.0);
         }
-        assert_eq!(of(&[0.0; 5]).bars(0.0..0.0, 2), [0, 0]);
+        assert_eq!(of(&[0.0; 5]).histogram(0.0..0.0, 2), [0, 0]);
     }
 }

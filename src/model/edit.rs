@@ -89,15 +89,15 @@ impl Edit {
     ///
     /// # Errors
     /// [`Error::MissingKey`] and [`Error::MissingTensor`] for what is to be removed or renamed; [`Error::Write`] where
-    /// changes contradict each other, a name is taken, or [`Writer`] refuses; those of [`recover`] and of reading a
-    /// header; [`Error::Io`]; [`Error::Interrupted`] where `progress` breaks.
+    /// changes contradict each other, a name is taken, or [`Writer`] refuses; those of [`recover`](Self::recover)
+    /// and of reading a header; [`Error::Io`]; [`Error::Interrupted`] where `progress` breaks.
     pub fn write(
         &self,
         input: impl AsRef<Path>,
         output: impl AsRef<Path>,
         progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
-        recover(&input)?;
+        Self::recover(&input)?;
         self.write_from(&Indexed::open(input.as_ref())?, output.as_ref(), progress)
     }
 
@@ -106,8 +106,8 @@ impl Edit {
     /// Where the data can stay where it is, since the header keeps its length or the padding behind it makes up for
     /// the difference, only bytes of the header that differ are overwritten (and up to 32 equal ones between two that
     /// do). What was there is kept in an *undo record* beside the file, `.NAME.undo`, until the new bytes are on the
-    /// disk: after a crash or a power failure within the edit, [`recover`] and every other edit of the file put it
-    /// back. Where the data must move, the whole file is written anew, as with [`write`](Self::write).
+    /// disk: after a crash or a power failure within the edit, [`recover`](Self::recover) and every other edit of the file
+    /// put it back. Where the data must move, the whole file is written anew, as with [`write`](Self::write).
     ///
     /// As long as this goes on the file is locked against other edits of this kind. **Nobody may have it mapped**, as
     /// `Gguf::open` does: whoever has sees the header change.
@@ -128,6 +128,16 @@ impl Edit {
             Some(header) => Ok(Edited::Patched { changed: patch::patch(&mut files, &header)? }),
             None => self.write_from(&source, path, progress),
         }
+    }
+
+    /// Puts back what an [edit in place](Self::in_place) overwrote that was cut off, and says whether there was one. Every
+    /// edit does that first.
+    ///
+    /// # Errors
+    /// [`Error::Io`], where another process edits the file as well. [`Error::Write`] where there is an undo record that
+    /// does not fit the file, which was then changed in another way since, and stays as it is.
+    pub fn recover(path: impl AsRef<Path>) -> Result<bool> {
+        patch::recover(path.as_ref())
     }
 
     /// Everything before the data, where the data need not move.
@@ -224,16 +234,6 @@ impl Edit {
         }
         Ok(names)
     }
-}
-
-/// Puts back what an [edit in place](Edit::in_place) overwrote that was cut off, and says whether there was one. Every
-/// edit does that first.
-///
-/// # Errors
-/// [`Error::Io`], where another process edits the file as well. [`Error::Write`] where there is an undo record that
-/// does not fit the file, which was then changed in another way since, and stays as it is.
-pub fn recover(path: impl AsRef<Path>) -> Result<bool> {
-    patch::recover(path.as_ref())
 }
 
 /// Names and what they become.

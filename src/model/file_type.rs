@@ -1,6 +1,6 @@
 //! [`FileType`]: the number that `general.file_type` holds.
 
-use std::fmt;
+use core::fmt;
 
 use crate::GgmlType;
 
@@ -13,11 +13,13 @@ pub const QUANTIZATION_VERSION: u32 = 2;
 /// These are not the ids of [`GgmlType`], and not ggml's own `ggml_ftype`.
 ///
 /// ```
-/// use gguf_codec::{FileType, GgmlType};
+/// use gguf_codec::GgmlType;
+/// use gguf_codec::model::FileType;
 /// assert_eq!(FileType::from_id(15).to_string(), "Q4_K_M");
 /// assert_eq!(FileType::mostly(GgmlType::Q4_0).map(FileType::id), Some(2));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[doc(alias("llama_ftype", "ftype"))]
 pub struct FileType(u32);
 
 /// Set beside the number by programs that did not know and counted the tensors.
@@ -80,11 +82,11 @@ impl FileType {
             GgmlType::MXFP4 => "MXFP4_MOE",
             ty => ty.name(),
         };
-        FileType::named(name)
+        FileType::from_name(name)
     }
 
     /// The file type that has this name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|(_, known)| *known == name).map(|(id, _)| FileType(*id))
     }
 

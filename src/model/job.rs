@@ -37,8 +37,8 @@ impl<'a> Origin<'a> {
     pub fn new(
         source: &'a dyn ReadAt,
         offset: u64,
-        ty: GgmlType,
         shape: Shape,
+        ty: GgmlType,
         order: ByteOrder,
     ) -> Result<Self> {
         if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
@@ -48,12 +48,12 @@ impl<'a> Origin<'a> {
                 wanted: format!("a multiple of {}, the block length of {ty}", ty.block_len()),
             });
         }
-        let byte_len = ty.bytes_for(shape.elements());
+        let byte_len = ty.bytes_for(shape.element_count());
         match byte_len.filter(|byte_len| offset.checked_add(*byte_len).is_some()) {
             Some(byte_len) => Ok(Origin { source, offset, ty, shape, order, byte_len }),
             None => Err(Error::Length {
                 what: "the number of values",
-                found: shape.elements(),
+                found: shape.element_count(),
                 wanted: format!("so few that they end below byte 2^64, beginning at {offset}"),
             }),
         }
@@ -191,7 +191,7 @@ impl<'a> Job<'a> {
     pub(super) fn rows_alike(&self) -> u64 {
         let shape = self.shape();
         let own = self.importance.is_some_and(|weights| weights.len() as u64 > shape.row_len());
-        if own { shape.dims().get(1).copied().unwrap_or(1) } else { shape.rows() }
+        if own { shape.dims().get(1).copied().unwrap_or(1) } else { shape.row_count() }
     }
 
     /// The weights of a row.

@@ -1,6 +1,6 @@
 //! [`Layer`]: which of a model's layers a tensor belongs to, by its name.
 
-use std::fmt;
+use core::fmt;
 
 /// A layer of a model: what tensors named `blk.7.ffn_up.weight` and `blk.7.attn_q.weight` have in common.
 ///

@@ -1,35 +1,60 @@
 //! What concerns whole models, built from the rest of the crate.
+//!
+//! | to | there are |
+//! |---|---|
+//! | convert and quantize | [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
+//! | do it on many machines | [`Part`] says which jobs are whose |
+//! | edit | `Edit` sets, removes and renames, in a new file or in place (on Unix and Windows) |
+//! | compare | [`Diff`] compares two [`Side`]s |
+//! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors |
+//! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
+#[cfg(feature = "std")]
 mod convert;
+#[cfg(feature = "std")]
 mod diff;
+#[cfg(feature = "std")]
 mod distribution;
-#[cfg(any(unix, windows))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 mod edit;
 mod file_type;
 #[cfg(feature = "safetensors")]
 pub mod hf;
 mod imatrix;
+#[cfg(feature = "std")]
 mod in_order;
+#[cfg(feature = "std")]
 mod job;
 mod layer;
+#[cfg(feature = "std")]
 mod part;
 mod recipe;
+#[cfg(feature = "std")]
 mod runs;
 mod size;
+#[cfg(feature = "std")]
 mod survey;
+#[cfg(feature = "std")]
 mod target;
 
+#[cfg(feature = "std")]
 pub use convert::{Convert, Outcome};
+#[cfg(feature = "std")]
 pub use diff::{ArrayDiff, Change, Diff, KeyDiff, Side, TensorDiff, ValueDiff};
+#[cfg(feature = "std")]
 pub use distribution::Distribution;
-#[cfg(any(unix, windows))]
-pub use edit::{Edit, Edited, recover};
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub use edit::{Edit, Edited};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 pub use imatrix::{Imatrix, ImatrixEntry};
+#[cfg(feature = "std")]
 pub use job::{Job, Origin};
 pub use layer::Layer;
+#[cfg(feature = "std")]
 pub use part::Part;
-pub use recipe::{Choice, Plan, Recipe, by_layer};
+pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
+#[cfg(feature = "std")]
 pub use survey::{Profile, Subject, Survey};
+#[cfg(feature = "std")]
 pub use target::Target;

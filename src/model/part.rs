@@ -62,7 +62,7 @@ impl Part {
     /// tensors allow, since none is cut. With more parts than tensors, some are empty.
     pub fn jobs(self, jobs: &[Job<'_>]) -> Range<usize> {
         let work = |job: &Job<'_>| {
-            let converted = if job.copies() { 0 } else { job.shape().elements() };
+            let converted = if job.copies() { 0 } else { job.shape().element_count() };
             job.origin().byte_len().saturating_add(converted.saturating_mul(BYTES_FOR_A_VALUE))
         };
         let weights: Vec<u64> = jobs.iter().map(work).collect();
@@ -87,7 +87,7 @@ impl FromStr for Part {
     fn from_str(text: &str) -> Result<Self> {
         let number = |digits: &str| digits.parse::<u16>().ok().filter(|_| !digits.starts_with('+'));
         let numbers = text.split_once('/').and_then(|(k, n)| Some((number(k)?.checked_sub(1)?, number(n)?)));
-        numbers.and_then(|(no, count)| Part::new(no, count).ok()).ok_or_else(|| Error::Write {
+        numbers.and_then(|(no, count)| Part::new(no, count).ok()).ok_or_else(|| Error::Parse {
             message: format!(
                 "part '{}' cannot be: it must be k/N, such as 2/8, with k from 1 to N and N at most {}",
                 text.escape_debug(),

@@ -1,7 +1,7 @@
 //! [`Size`]: what some tensors of a model take.
 
-use std::iter::Sum;
-use std::ops::AddAssign;
+use core::iter::Sum;
+use core::ops::AddAssign;
 
 use crate::TensorInfo;
 
@@ -34,7 +34,7 @@ pub struct Size {
 impl Size {
     /// That of one tensor.
     pub fn of(tensor: &TensorInfo<'_>) -> Self {
-        Size { tensors: 1, parameters: tensor.shape().elements(), bytes: tensor.byte_len() }
+        Size { tensors: 1, parameters: tensor.shape().element_count(), bytes: tensor.byte_len() }
     }
 
     /// What a value takes in the mean, scales and all. 0 of no values.

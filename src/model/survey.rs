@@ -108,8 +108,8 @@ impl Survey {
         mut progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Profile>> {
         for subject in subjects {
-            let found = subject.origin.shape().elements();
-            let reference = subject.reference.map_or(found, |reference| reference.shape().elements());
+            let found = subject.origin.shape().element_count();
+            let reference = subject.reference.map_or(found, |reference| reference.shape().element_count());
             if found != reference {
                 return Err(Error::Length {
                     what: "the tensor, in values,",
@@ -154,7 +154,7 @@ impl Survey {
 
     /// The pieces of a tensor that are looked at.
     fn pieces<'a>(&self, subject: &'a Subject<'a>) -> impl Iterator<Item = Piece<'a>> + use<'a> {
-        let elements = subject.origin.shape().elements();
+        let elements = subject.origin.shape().element_count();
         let all = elements.div_ceil(PIECE_VALUES);
         let chosen = self.sample.map_or(all, |values| values.div_ceil(PIECE_VALUES).max(1)).min(all);
         (0..chosen).map(move |i| {
@@ -244,8 +244,8 @@ mod tests {
     #[test]
     fn pieces_make_the_whole_in_both_byte_orders() {
         let (values, little, big, shape) = files();
-        let origin = Origin::new(&little, 0, GgmlType::F32, shape, ByteOrder::Little).unwrap();
-        let reference = Origin::new(&big, 0, GgmlType::F32, shape, ByteOrder::Big).unwrap();
+        let origin = Origin::new(&little, 0, shape, GgmlType::F32, ByteOrder::Little).unwrap();
+        let reference = Origin::new(&big, 0, shape, GgmlType::F32, ByteOrder::Big).unwrap();
         let subjects = [Subject::new("w", origin).against(reference), Subject::new("v", reference)];
         let mut read = 0;
         let survey = Survey::new();
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn a_sample_is_as_large_as_said_and_spread() {
         let (_, little, _, shape) = files();
-        let origin = Origin::new(&little, 0, GgmlType::F32, shape, ByteOrder::Little).unwrap();
+        let origin = Origin::new(&little, 0, shape, GgmlType::F32, ByteOrder::Little).unwrap();
         let subjects = [Subject::new("w", origin)];
         for (sample, values) in [(0, 131_072), (1, 131_072), (140_000, 262_144), (u64::MAX, 300_000)] {
             let survey = Survey::new().sample(sample);
@@ -278,12 +278,12 @@ mod tests {
     #[test]
     fn what_cannot_be_compared_or_read_is_named() {
         let (_, little, _, shape) = files();
-        let origin = Origin::new(&little, 0, GgmlType::F32, shape, ByteOrder::Little).unwrap();
+        let origin = Origin::new(&little, 0, shape, GgmlType::F32, ByteOrder::Little).unwrap();
         let other =
-            Origin::new(&little, 0, GgmlType::F32, Shape::new(&[5]).unwrap(), ByteOrder::Little).unwrap();
+            Origin::new(&little, 0, Shape::new(&[5]).unwrap(), GgmlType::F32, ByteOrder::Little).unwrap();
         let error = Survey::new().run(&[Subject::new("w", origin).against(other)], go_on).unwrap_err();
         assert!(error.to_string().contains("300000") && error.to_string().contains("'w'"), "{error}");
-        let beyond = Origin::new(&little, 4, GgmlType::F32, shape, ByteOrder::Little).unwrap();
+        let beyond = Origin::new(&little, 4, shape, GgmlType::F32, ByteOrder::Little).unwrap();
         let error = Survey::new().run(&[Subject::new("the one", beyond)], go_on).unwrap_err();
         assert!(error.to_string().contains("read tensor 'the one'"), "{error}");
         let stop = |_| ControlFlow::Break(());

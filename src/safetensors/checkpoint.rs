@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::index::{SafeTensor, SafeTensors};
+use super::index::{SafeTensors, TensorInfo};
 use super::json;
 use crate::container::ReadAt;
 use crate::error::{Error, Result};
@@ -190,21 +190,21 @@ impl Checkpoint {
 /// A tensor of a [`Checkpoint`].
 #[derive(Debug, Clone, Copy)]
 pub struct CheckpointTensor<'a> {
-    info: SafeTensor<'a>,
+    info: TensorInfo<'a>,
     part: usize,
     of: &'a Part,
 }
 
 impl<'a> CheckpointTensor<'a> {
     /// What its file's header says of it.
-    pub fn info(&self) -> SafeTensor<'a> {
+    pub fn info(&self) -> TensorInfo<'a> {
         self.info
     }
 
     /// Its values, in its file, as [`Convert`](crate::model::Convert) takes them.
     ///
     /// # Errors
-    /// As [`SafeTensor::origin`].
+    /// As [`TensorInfo::origin`].
     pub fn origin(&self) -> Result<Origin<'a>> {
         self.info.origin(&*self.of.source)
     }

@@ -57,7 +57,7 @@ impl SafeTensors {
     /// # Errors
     /// [`Error::Io`] where reading fails, and [`Error::Safetensors`] where a rule of the format is broken.
     pub fn read(source: &dyn ReadAt, file_len: u64) -> Result<Self> {
-        Self::read_with(source, file_len, &Limits::default())
+        Self::read_with(source, file_len, Limits::default())
     }
 
     /// As [`read`](Self::read), within these limits: [`max_header_bytes`](Limits::max_header_bytes) and
@@ -65,7 +65,7 @@ impl SafeTensors {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn read_with(source: &dyn ReadAt, file_len: u64, limits: &Limits) -> Result<Self> {
+    pub fn read_with(source: &dyn ReadAt, file_len: u64, limits: Limits) -> Result<Self> {
         let io = |error| Error::io("read the header", error);
         let wrong = |offset, message| Err(Error::Safetensors { file: None, offset: Some(offset), message });
         let Some(left) = file_len.checked_sub(LENGTH_BYTES) else {
@@ -164,28 +164,28 @@ impl SafeTensors {
     }
 
     /// The tensors, in the order of their data.
-    pub fn tensors(&self) -> impl ExactSizeIterator<Item = SafeTensor<'_>> {
-        self.entries.iter().map(|entry| SafeTensor { entry, data: self.data })
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = TensorInfo<'_>> {
+        self.entries.iter().map(|entry| TensorInfo { entry, data: self.data })
     }
 
     /// The tensor of this name.
-    pub fn tensor(&self, name: &str) -> Option<SafeTensor<'_>> {
+    pub fn tensor(&self, name: &str) -> Option<TensorInfo<'_>> {
         let at = self
             .by_name
             .binary_search_by(|&index| self.entries[index as usize].name.as_str().cmp(name))
             .ok()?;
-        Some(SafeTensor { entry: &self.entries[self.by_name[at] as usize], data: self.data })
+        Some(TensorInfo { entry: &self.entries[self.by_name[at] as usize], data: self.data })
     }
 }
 
 /// What the header says of a tensor.
 #[derive(Debug, Clone, Copy)]
-pub struct SafeTensor<'a> {
+pub struct TensorInfo<'a> {
     entry: &'a Entry,
     data: u64,
 }
 
-impl<'a> SafeTensor<'a> {
+impl<'a> TensorInfo<'a> {
     /// Its name.
     pub fn name(&self) -> &'a str {
         &self.entry.name
@@ -236,7 +236,7 @@ impl<'a> SafeTensor<'a> {
                 Shape::MAX_DIMS
             )));
         };
-        Origin::new(source, self.file_offset(), ty, shape, ByteOrder::Little)
+        Origin::new(source, self.file_offset(), shape, ty, ByteOrder::Little)
     }
 }
 

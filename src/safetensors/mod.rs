@@ -12,5 +12,5 @@ mod writer;
 
 pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use dtype::Dtype;
-pub use index::{SafeTensor, SafeTensors};
+pub use index::{SafeTensors, TensorInfo};
 pub use writer::{DataWriter, TensorWriter, Writer};

@@ -1,6 +1,6 @@
 //! Eight lanes: AVX2 and F16C.
 
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 use half::{bf16, f16};
 

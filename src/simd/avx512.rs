@@ -1,6 +1,6 @@
 //! Sixteen lanes: AVX-512 with the extensions F, BW, VL and DQ.
 
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 use half::{bf16, f16};
 

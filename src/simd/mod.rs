@@ -5,18 +5,37 @@ mod scalar;
 mod streaming;
 mod wide;
 
-#[cfg(target_arch = "x86_64")]
+// Without std nothing can be detected, and a build has the instruction sets that it takes for granted.
+#[cfg(all(
+    target_arch = "x86_64",
+    any(feature = "std", all(target_feature = "avx2", target_feature = "f16c"))
+))]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(
+    target_arch = "x86_64",
+    any(
+        feature = "std",
+        all(
+            target_feature = "avx2",
+            target_feature = "f16c",
+            target_feature = "avx512f",
+            target_feature = "avx512bw",
+            target_feature = "avx512vl",
+            target_feature = "avx512dq"
+        )
+    )
+))]
 mod avx512;
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", target_endian = "little", any(feature = "std", target_feature = "neon")))]
 mod neon;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(test)]
 mod words;
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
+#[cfg(feature = "std")]
 use std::sync::OnceLock;
 
 pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Simd, nearest};
@@ -39,96 +58,139 @@ pub(crate) trait Kernel {
 /// Results do not depend on it, to the bit; it is there for tests and measurements, which take one through
 /// [`dequantize_with`](crate::dequantize_with) and [`quantize_with`](crate::quantize_with). The environment
 /// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`, `avx512`, `neon`, `simd128`), read once, makes [`Isa::detect`] choose that
-/// one if the machine
-/// has it.
+/// one if the machine has it.
+///
+/// ```
+/// use gguf_codec::{GgmlType, Isa, dequantize_with};
+/// let blocks = [7; GgmlType::Q4_K.block_bytes()];
+/// let (mut fast, mut plain) = ([0.0f32; 256], [0.0f32; 256]);
+/// dequantize_with(Isa::detect(), GgmlType::Q4_K, &blocks, &mut fast)?;
+/// dequantize_with(Isa::SCALAR, GgmlType::Q4_K, &blocks, &mut plain)?;
+/// assert_eq!(fast, plain);
+/// println!("{} of {:?}", Isa::detect(), Isa::available());
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Kind);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
-    Scalar,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "aarch64")]
-    Neon,
+/// Declares the vector instruction sets, the widest last: where a build can have one, its name, its module, and how it is
+/// detected.
+macro_rules! instruction_sets {
+    ($(#[$may_be:meta] $kind:ident $name:literal in $module:ident if $detected:expr;)*) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        enum Kind {
+            Scalar,
+            $(#[$may_be] $kind,)*
+        }
+
+        impl Kind {
+            const ALL: &[Kind] = &[Kind::Scalar, $(#[$may_be] Kind::$kind,)*];
+
+            fn is_here(&self) -> bool {
+                match self {
+                    Kind::Scalar => true,
+                    $(#[$may_be]
+                    Kind::$kind => {
+                        #[cfg(feature = "std")]
+                        { $detected }
+                        #[cfg(not(feature = "std"))]
+                        { true }
+                    })*
+                }
+            }
+
+            fn name(self) -> &'static str {
+                match self {
+                    Kind::Scalar => "scalar",
+                    $(#[$may_be] Kind::$kind => $name,)*
+                }
+            }
+        }
+
+        impl Isa {
+            /// Runs a kernel in this instruction set's lanes.
+            pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+                match self.0 {
+                    Kind::Scalar => kernel.run(Wide::<Scalar, 8>(Scalar)),
+                    $(#[$may_be]
+                    #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
+                    // SAFETY: only `available` and `widest` make this kind, after detecting all that the module's `run`
+                    // enables; without std, where the whole build takes it for granted.
+                    Kind::$kind => unsafe { $module::run(kernel) },)*
+                }
+            }
+        }
+    };
+}
+
+instruction_sets! {
+    #[cfg(all(target_arch = "x86_64", any(feature = "std", all(target_feature = "avx2", target_feature = "f16c"))))]
+    Avx2 "avx2" in avx2 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
+    #[cfg(all(
+        target_arch = "x86_64",
+        any(
+            feature = "std",
+            all(
+                target_feature = "avx2",
+                target_feature = "f16c",
+                target_feature = "avx512f",
+                target_feature = "avx512bw",
+                target_feature = "avx512vl",
+                target_feature = "avx512dq"
+            )
+        )
+    ))]
+    Avx512 "avx512" in avx512 if Kind::Avx2.is_here()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq");
+    #[cfg(all(target_arch = "aarch64", target_endian = "little", any(feature = "std", target_feature = "neon")))]
+    Neon "neon" in neon if std::arch::is_aarch64_feature_detected!("neon");
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    Simd128,
+    Simd128 "simd128" in wasm if true;
 }
 
 impl Isa {
     /// One lane in portable Rust, which every machine has.
     pub const SCALAR: Isa = Isa(Kind::Scalar);
 
-    /// The widest instruction set of this machine, or the one that `GGUF_CODEC_ISA` names.
+    /// The widest instruction set of this machine, or the one that `GGUF_CODEC_ISA` names. Without the `std` feature the
+    /// widest that the build takes for granted (`-C target-feature`, `-C target-cpu`).
     pub fn detect() -> Isa {
-        static CHOICE: OnceLock<Isa> = OnceLock::new();
-        *CHOICE.get_or_init(|| {
-            let available = Isa::available();
-            let widest = available.last().copied().unwrap_or(Isa::SCALAR);
-            match std::env::var("GGUF_CODEC_ISA") {
-                Ok(name) => available.into_iter().find(|isa| isa.name() == name).unwrap_or(widest),
-                Err(_) => widest,
-            }
-        })
+        #[cfg(feature = "std")]
+        {
+            static CHOICE: OnceLock<Isa> = OnceLock::new();
+            *CHOICE.get_or_init(|| match std::env::var("GGUF_CODEC_ISA") {
+                Ok(name) => {
+                    Isa::available().into_iter().find(|isa| isa.name() == name).unwrap_or_else(Isa::widest)
+                }
+                Err(_) => Isa::widest(),
+            })
+        }
+        #[cfg(not(feature = "std"))]
+        Isa::widest()
     }
 
-    /// Every instruction set of this machine that has kernels, the widest last.
+    fn widest() -> Isa {
+        Kind::ALL.iter().rfind(|kind| kind.is_here()).map_or(Isa::SCALAR, |&kind| Isa(kind))
+    }
+
+    /// Every instruction set of this machine that has kernels, the widest last. Without the `std` feature those that the
+    /// build takes for granted.
     pub fn available() -> Vec<Isa> {
-        #[allow(unused_mut, reason = "some machines have no other")]
-        let mut available = vec![Isa::SCALAR];
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
-            available.push(Isa(Kind::Avx2));
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512dq")
-            {
-                available.push(Isa(Kind::Avx512));
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        if cfg!(target_endian = "little") && std::arch::is_aarch64_feature_detected!("neon") {
-            available.push(Isa(Kind::Neon));
-        }
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        available.push(Isa(Kind::Simd128));
-        available
+        Kind::ALL.iter().filter(|kind| kind.is_here()).map(|&kind| Isa(kind)).collect()
     }
 
     /// Its name, as `GGUF_CODEC_ISA` takes it.
     pub fn name(self) -> &'static str {
-        match self.0 {
-            Kind::Scalar => "scalar",
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => "avx512",
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon => "neon",
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Kind::Simd128 => "simd128",
-        }
+        self.0.name()
     }
+}
 
-    /// Runs a kernel in this instruction set's lanes.
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        match self.0 {
-            Kind::Scalar => kernel.run(Wide::<Scalar, 8>(Scalar)),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: only `available` makes this kind, after detecting AVX2 and F16C.
-            Kind::Avx2 => unsafe { avx2::run(kernel) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: only `available` makes this kind, after detecting AVX-512 F, BW, VL, DQ, AVX2 and F16C.
-            Kind::Avx512 => unsafe { avx512::run(kernel) },
-            #[cfg(target_arch = "aarch64")]
-            // SAFETY: only `available` makes this kind, after detecting NEON.
-            Kind::Neon => unsafe { neon::run(kernel) },
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Kind::Simd128 => wasm::run(kernel),
-        }
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Four lanes: NEON, which every 64-bit Arm processor has. Little-endian only.
 
-use std::arch::aarch64::*;
-use std::arch::asm;
+use core::arch::aarch64::*;
+use core::arch::asm;
 
 use half::{bf16, f16};
 
@@ -42,12 +42,12 @@ macro_rules! four {
 
 const fn lanes_of(lanes: [i32; 4]) -> int32x4_t {
     // SAFETY: both are 16 bytes, of which any are valid.
-    unsafe { std::mem::transmute(lanes) }
+    unsafe { core::mem::transmute(lanes) }
 }
 
 const ONE_BIT_EACH: uint32x4_t = {
     // SAFETY: both are 16 bytes, of which any are valid.
-    unsafe { std::mem::transmute([1u32, 2, 4, 8]) }
+    unsafe { core::mem::transmute([1u32, 2, 4, 8]) }
 };
 
 /// The places of each float's four bytes in a table, for lanes that number its floats (below 64). The token proves NEON.

@@ -4,6 +4,7 @@ use half::{bf16, f16};
 
 use super::lanes::Simd;
 use super::wide::Wide;
+use crate::math;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
@@ -91,7 +92,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn sqrt(self, a: f32) -> f32 {
-        a.sqrt()
+        math::sqrt(a)
     }
     #[inline(always)]
     fn abs(self, a: f32) -> f32 {

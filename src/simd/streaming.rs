@@ -54,7 +54,7 @@ impl<'a, S: Simd, T: Pod + Default> Streaming<'a, S, T> {
         let head = self.rest.as_ptr().align_offset(LINE_BYTES).min(end - from);
         from += self.put(head, from);
         let lines = (end - from) / Self::IN_LINE * Self::IN_LINE;
-        let to = std::mem::take(&mut self.rest);
+        let to = core::mem::take(&mut self.rest);
         let (to, rest) = to.split_at_mut(lines);
         self.s.stream(
             bytemuck::cast_slice::<T, u8>(&self.gathered.0[from..from + lines]).as_chunks().0,
@@ -73,7 +73,7 @@ impl<'a, S: Simd, T: Pod + Default> Streaming<'a, S, T> {
     /// Ordinary stores.
     #[inline(always)]
     fn put(&mut self, count: usize, from: usize) -> usize {
-        let (to, rest) = std::mem::take(&mut self.rest).split_at_mut(count);
+        let (to, rest) = core::mem::take(&mut self.rest).split_at_mut(count);
         to.copy_from_slice(&self.gathered.0[from..from + count]);
         self.rest = rest;
         count

@@ -1,7 +1,7 @@
 //! Four lanes: WebAssembly's simd128, where the crate is compiled with it (`-Ctarget-feature=+simd128`). A module
 //! that has it runs nowhere else, so there is nothing to detect.
 
-use std::arch::wasm32::*;
+use core::arch::wasm32::*;
 
 use half::{bf16, f16};
 

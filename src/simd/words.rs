@@ -70,7 +70,7 @@ fn put_i<S: Simd>(s: S, value: S::I, out: &mut Lanes) {
     s.store_u8(s.shr::<8>(value), &mut bytes[1]);
     s.store_u8(s.shr::<16>(value), &mut bytes[2]);
     s.store_u8(s.shr::<24>(value), &mut bytes[3]);
-    out.extend((0..S::LANES).map(|j| u32::from_le_bytes(std::array::from_fn(|k| bytes[k][j]))));
+    out.extend((0..S::LANES).map(|j| u32::from_le_bytes(core::array::from_fn(|k| bytes[k][j]))));
 }
 
 fn put<S: Simd>(s: S, value: S::F, out: &mut Lanes) {
@@ -376,7 +376,7 @@ impl Kernel for Alone {
     fn run<S: Simd>(self, s: S) {
         let mut random = random();
         let table: [[f32; 16]; MAX_LANES] =
-            std::array::from_fn(|_| std::array::from_fn(|_| f32::from_bits(random())));
+            core::array::from_fn(|_| core::array::from_fn(|_| f32::from_bits(random())));
         for (i, column) in s.columns(&table.each_ref()).into_iter().enumerate() {
             let mut lanes = [0.0; MAX_LANES];
             s.store(column, &mut lanes);
@@ -388,10 +388,10 @@ impl Kernel for Alone {
                 );
             }
         }
-        rows_of_bytes::<S, 4>(s, &std::array::from_fn(|_| random().to_le_bytes()));
+        rows_of_bytes::<S, 4>(s, &core::array::from_fn(|_| random().to_le_bytes()));
         rows_of_bytes::<S, 8>(
             s,
-            &std::array::from_fn(|_| (u64::from(random()) << 32 | u64::from(random())).to_le_bytes()),
+            &core::array::from_fn(|_| (u64::from(random()) << 32 | u64::from(random())).to_le_bytes()),
         );
         for chunk in floats().chunks(S::LANES) {
             let bits = random();

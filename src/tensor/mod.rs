@@ -3,7 +3,10 @@
 mod shape;
 mod typed;
 
-use std::ops::{Bound, RangeBounds};
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::{Bound, RangeBounds};
 
 pub use shape::Shape;
 pub use typed::TypedTensor;
@@ -24,6 +27,7 @@ use crate::{ByteOrder, Error, Float, GgmlType, Result};
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Copy)]
+#[doc(alias = "ggml_tensor")]
 pub struct Tensor<'a> {
     name: &'a str,
     shape: Shape,
@@ -45,7 +49,7 @@ impl<'a> Tensor<'a> {
                 wanted: format!("a multiple of {}, the values in a block of {ty}", ty.block_len()),
             });
         }
-        match ty.bytes_for(shape.elements()) {
+        match ty.bytes_for(shape.element_count()) {
             Some(wanted) if wanted == bytes.len() as u64 => Ok(Tensor { name, shape, ty, order, bytes }),
             wanted => Err(Error::Length {
                 what: "the tensor's data, in bytes,",
@@ -88,10 +92,10 @@ impl<'a> Tensor<'a> {
         usize::try_from(self.shape.row_len()).unwrap_or(usize::MAX)
     }
 
-    /// Rows: the product of the other extents, as [`Shape::rows`]. Saturates at `usize::MAX`, for a tensor of no
+    /// Rows: the product of the other extents, as [`Shape::row_count`]. Saturates at `usize::MAX`, for a tensor of no
     /// bytes only.
     pub fn row_count(&self) -> usize {
-        usize::try_from(self.shape.rows()).unwrap_or(usize::MAX)
+        usize::try_from(self.shape.row_count()).unwrap_or(usize::MAX)
     }
 
     /// Values in all.
@@ -279,7 +283,7 @@ impl<'a> Tensor<'a> {
         TypedTensor::new(*self)
     }
 
-    /// The values of a plain tensor without copying: `f32`, `f64`, [`half::f16`], [`half::bf16`] or a signed
+    /// The values of a plain tensor without copying: `f32`, `f64`, [`f16`](crate::f16), [`bf16`](crate::bf16) or a signed
     /// integer, whichever the tensor's type is.
     ///
     /// # Errors

@@ -1,12 +1,21 @@
 //! [`Shape`]: a tensor's extents in GGUF order.
 
-use std::fmt;
+use core::fmt;
 
 /// Up to four extents in GGUF order: the first is the *innermost*, the length of a row.
 ///
 /// A matrix that PyTorch calls `[rows, columns]` is `[columns, rows]` here. No extents at all is a scalar, of
 /// one element; an extent may be 0.
+///
+/// ```
+/// use gguf_codec::Shape;
+/// let shape = Shape::new(&[576, 1536]).unwrap(); // 1536 rows of 576 values
+/// assert_eq!((shape.row_len(), shape.row_count(), shape.element_count()), (576, 1536, 884_736));
+/// assert_eq!(shape.to_string(), "[576, 1536]");
+/// assert_eq!(Shape::new(&[1; 5]), None);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[doc(alias = "ne")]
 pub struct Shape {
     extents: [u64; 4],
     len: u8,
@@ -53,13 +62,13 @@ impl Shape {
 
     /// Rows: the product of all extents but the first. At most 2^63 - 1, the largest extent there can be; more
     /// are possible only where there are no elements.
-    pub fn rows(&self) -> u64 {
+    pub fn row_count(&self) -> u64 {
         let rows = self.extents[1..].iter().fold(1, |product: u64, &extent| product.saturating_mul(extent));
         rows.min(Self::MAX_EXTENT)
     }
 
     /// Values in all.
-    pub fn elements(&self) -> u64 {
+    pub fn element_count(&self) -> u64 {
         if self.extents.contains(&0) { 0 } else { self.extents.iter().product() }
     }
 }
@@ -84,24 +93,24 @@ mod tests {
     #[test]
     fn counts_elements_and_rows() {
         let shape = Shape::new(&[576, 1536, 2]).unwrap();
-        assert_eq!((shape.row_len(), shape.rows(), shape.elements()), (576, 3072, 576 * 3072));
+        assert_eq!((shape.row_len(), shape.row_count(), shape.element_count()), (576, 3072, 576 * 3072));
         assert_eq!(shape.to_string(), "[576, 1536, 2]");
         let scalar = Shape::new(&[]).unwrap();
-        assert_eq!((scalar.row_len(), scalar.rows(), scalar.elements()), (1, 1, 1));
+        assert_eq!((scalar.row_len(), scalar.row_count(), scalar.element_count()), (1, 1, 1));
     }
 
     #[test]
     fn zero_extents_count_as_nothing_whatever_stands_beside_them() {
         for dims in [&[0, 5][..], &[5, 0], &[1 << 62, 0, 1 << 62, 1 << 62], &[0]] {
-            assert_eq!(Shape::new(dims).unwrap().elements(), 0, "{dims:?}");
+            assert_eq!(Shape::new(dims).unwrap().element_count(), 0, "{dims:?}");
         }
     }
 
     #[test]
     fn rows_are_at_most_what_an_extent_can_be() {
         let shape = Shape::new(&[0, 1 << 62, 1 << 62]).unwrap();
-        assert!(Shape::new(&[shape.row_len(), shape.rows()]).is_some());
-        assert_eq!(Shape::new(&[1 << 62, 1 << 62, 1 << 62, 0]).unwrap().rows(), 0);
+        assert!(Shape::new(&[shape.row_len(), shape.row_count()]).is_some());
+        assert_eq!(Shape::new(&[1 << 62, 1 << 62, 1 << 62, 0]).unwrap().row_count(), 0);
     }
 
     #[test]

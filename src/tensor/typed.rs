@@ -1,7 +1,7 @@
 //! [`TypedTensor`]: a tensor whose format is known at compile time.
 
-use std::marker::PhantomData;
-use std::ops::RangeBounds;
+use core::marker::PhantomData;
+use core::ops::RangeBounds;
 
 use super::{Shape, Tensor};
 use crate::codec::BlockFormat;
@@ -31,8 +31,8 @@ impl<F: BlockFormat> Clone for TypedTensor<'_, F> {
 
 impl<F: BlockFormat> Copy for TypedTensor<'_, F> {}
 
-impl<F: BlockFormat> std::fmt::Debug for TypedTensor<'_, F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<F: BlockFormat> core::fmt::Debug for TypedTensor<'_, F> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_tuple("TypedTensor").field(&self.tensor).finish()
     }
 }

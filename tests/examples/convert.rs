@@ -4,7 +4,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use gguf_codec::{ByteOrder, FileType, GgmlType, Gguf, quantize};
+use gguf_codec::model::FileType;
+use gguf_codec::{ByteOrder, GgmlType, Gguf, quantize};
 
 use crate::common::raw::{Raw, U32};
 use crate::common::{layout, say};

@@ -43,12 +43,12 @@ fn lengths_are_held_against_the_file() {
 #[test]
 fn a_limit_is_the_callers() {
     let bytes = one("U8", "[1]", 0, 1, 1);
-    let read = |limits: &Limits| SafeTensors::read_with(&bytes, bytes.len() as u64, limits);
+    let read = |limits: Limits| SafeTensors::read_with(&bytes, bytes.len() as u64, limits);
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap());
-    read(&Limits { max_header_bytes: header, max_tensors: 1, ..Limits::default() }).unwrap();
-    let error = read(&Limits { max_header_bytes: header - 1, ..Limits::default() }).unwrap_err();
+    read(Limits { max_header_bytes: header, max_tensors: 1, ..Limits::default() }).unwrap();
+    let error = read(Limits { max_header_bytes: header - 1, ..Limits::default() }).unwrap_err();
     assert!(error.to_string().contains("bytes long, and may have"), "{error}");
-    let error = read(&Limits { max_tensors: 0, ..Limits::default() }).unwrap_err();
+    let error = read(Limits { max_tensors: 0, ..Limits::default() }).unwrap_err();
     assert!(error.to_string().contains("more than 0 tensors"), "{error}");
 }
 

@@ -43,7 +43,7 @@ fn string<'a>(metadata: Metadata<'a>, key: &str) -> &'a str {
 
 #[test]
 fn llama_gets_llama_cpps_names_rows_and_parameters() {
-    let (files, description) = (checkpoint([llama()]).unwrap(), Description::of_config(LLAMA).unwrap());
+    let (files, description) = (checkpoint([llama()]).unwrap(), Description::from_config(LLAMA).unwrap());
     let plan = Import::new(&files, &description).plan().unwrap();
     assert_eq!(plan.left_out(), ["model.layers.0.self_attn.rotary_emb.inv_freq"]);
     assert!(plan.notes().iter().any(|note| note.contains("no tokenizer.json")), "{plan:?}");
@@ -96,7 +96,7 @@ fn the_type_asked_for_is_that_of_matrices_whose_rows_fit() {
         ("model.layers.0.mlp.down_proj.weight", &[4, 8], Dtype::F32, rows(4, 8)),
         ("model.norm.weight", &[8], Dtype::BF16, vec![0; 16]),
     ]);
-    let (files, description) = (checkpoint([wide]).unwrap(), Description::of_config(LLAMA).unwrap());
+    let (files, description) = (checkpoint([wide]).unwrap(), Description::from_config(LLAMA).unwrap());
     let import = Import::new(&files, &description).ggml_type(GgmlType::Q8_0);
     let model = Gguf::parse(imported(import).unwrap()).unwrap();
     let types: Vec<_> = model.tensors().map(|tensor| tensor.ggml_type()).collect();
@@ -112,7 +112,7 @@ fn llama_3_1_gets_its_factors() {
             "original_max_position_embeddings": 8192}"#,
     );
     let files = checkpoint([tensors(&[("model.norm.weight", &[8], Dtype::F32, rows(8, 1))])]).unwrap();
-    let description = Description::of_config(&config).unwrap();
+    let description = Description::from_config(&config).unwrap();
     let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
     let factors = first_of_rows(&model, "rope_freqs.weight");
     // Wavelengths of 6, 167 and 4443, within and between the bounds of 2048 and 8192, and of 118,127, beyond.
@@ -134,7 +134,7 @@ fn bert_gets_its_names_whatever_it_is_a_part_of() {
         ("bert.encoder.layer.0.attention.self.query.weight", &[4, 4], Dtype::F16, vec![0; 32]),
         ("cls.predictions.bias", &[4], Dtype::F32, rows(4, 1)),
     ]);
-    let (files, description) = (checkpoint([file]).unwrap(), Description::of_config(config).unwrap());
+    let (files, description) = (checkpoint([file]).unwrap(), Description::from_config(config).unwrap());
     let plan = Import::new(&files, &description).plan().unwrap();
     assert_eq!(plan.left_out(), ["bert.embeddings.position_ids", "cls.predictions.bias"]);
     let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
@@ -158,7 +158,7 @@ fn names_that_the_user_gives_come_first() {
         ("vision.7.weight", &[2, 2], Dtype::F32, rows(2, 2)),
         ("vision.7.extra", &[2], Dtype::BOOL, vec![0; 2]),
     ]);
-    let (files, description) = (checkpoint([file]).unwrap(), Description::of_config(LLAMA).unwrap());
+    let (files, description) = (checkpoint([file]).unwrap(), Description::from_config(LLAMA).unwrap());
     let error = Import::new(&files, &description).plan().unwrap_err().to_string();
     assert!(error.contains("tensor 'vision.7.weight' has no name in the llama family"), "{error}");
     let map: NameMap = "vision.{}.extra -\nvision.{}.* v.{}.*".parse().unwrap();
@@ -180,7 +180,7 @@ fn other_models_keep_their_names_and_types() {
     ]);
     let files = checkpoint([file]).unwrap();
     let description =
-        Description::of_config(r#"{"architectures": ["Other"], "model_type": "other"}"#).unwrap();
+        Description::from_config(r#"{"architectures": ["Other"], "model_type": "other"}"#).unwrap();
     let plan = Import::new(&files, &description).plan().unwrap();
     assert!(plan.notes()[0].contains("Other is none of the families"), "{plan:?}");
     let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
@@ -216,11 +216,11 @@ fn a_configuration_that_is_wrong_is_told_by_key() {
         (r#"["LlamaForCausalLM"]"#, "[7]", "'architectures[0]' must be a string"),
         (r#"["LlamaForCausalLM"]"#, "7", "'architectures' must be an array"),
     ] {
-        let description = Description::of_config(&LLAMA.replace(old, new)).unwrap();
+        let description = Description::from_config(&LLAMA.replace(old, new)).unwrap();
         let error = Import::new(&files, &description).plan().unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
-    let error = Description::of_config("{").unwrap_err();
+    let error = Description::from_config("{").unwrap_err();
     assert!(
         matches!(error, Error::Safetensors { .. }) && error.to_string().contains("'config.json': not JSON"),
         "{error}"

@@ -20,8 +20,9 @@ const TOKENIZER_CONFIG: &str =
     r#"{"bos_token": {"content": "<s>"}, "add_eos_token": false, "chat_template": "{{ x }}"}"#;
 
 fn import(config: &str, tokenizer: &str, tokenizer_config: &str) -> Result<Gguf<Vec<u8>>> {
-    let description =
-        Description::of_config(config)?.with_tokenizer(tokenizer)?.with_tokenizer_config(tokenizer_config)?;
+    let description = Description::from_config(config)?
+        .with_tokenizer(tokenizer)?
+        .with_tokenizer_config(tokenizer_config)?;
     let files = checkpoint([tensors(&[("model.norm.weight", &[2], Dtype::F32, floats([0.0; 2]))])])?;
     Gguf::parse(imported(Import::new(&files, &description))?)
 }
@@ -73,7 +74,7 @@ fn word_pieces_are_marked_where_words_begin() {
             "pair": [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "[SEP]"}}, {"Sequence": {"id": "B"}}, {"SpecialToken": {"id": "[SEP]"}}]},
         "model": {"type": "WordPiece", "vocab": {"[CLS]": 0, "[SEP]": 1, "the": 2, "\u0023\u0023ing": 3}}}"#;
     let config = r#"{"architectures": ["BertModel"], "hidden_size": 8, "num_hidden_layers": 0, "num_attention_heads": 2, "type_vocab_size": 2}"#;
-    let description = Description::of_config(config).unwrap().with_tokenizer(tokenizer).unwrap();
+    let description = Description::from_config(config).unwrap().with_tokenizer(tokenizer).unwrap();
     let description =
         description.with_tokenizer_config(r#"{"cls_token": "[CLS]", "sep_token": "[SEP]"}"#).unwrap();
     let files = checkpoint([tensors(&[])]).unwrap();

@@ -1,7 +1,12 @@
 //! [`Map`]: from any point to its index on a grid, or to the points of the grid near it.
 
+use alloc::vec;
+use alloc::vec::Vec;
+#[cfg(feature = "std")]
 use std::sync::OnceLock;
 
+#[cfg(not(feature = "std"))]
+use super::once::OnceLock;
 use super::{bits, points};
 use crate::simd::MAX_LANES;
 

@@ -6,6 +6,8 @@
 
 mod map;
 mod neighbours;
+#[cfg(not(feature = "std"))]
+mod once;
 mod points;
 mod search;
 mod splits;

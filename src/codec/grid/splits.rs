@@ -97,7 +97,7 @@ impl Best {
 /// The values' places in ascending order; equals stay in theirs.
 #[inline(always)]
 fn sorted<const SUB: usize>(x: &[f32; SUB]) -> [usize; SUB] {
-    let mut keys: [u64; SUB] = std::array::from_fn(|i| {
+    let mut keys: [u64; SUB] = core::array::from_fn(|i| {
         // The zeros are equal: a sum makes them one. Then a float's bits as an integer that compares as the float does.
         let bits = (x[i] + 0.0).to_bits();
         let ordered = bits ^ if bits >> 31 == 1 { u32::MAX } else { 1 << 31 };
@@ -224,7 +224,7 @@ fn place<S: Simd, const SUB: usize, const GROUPS: usize>(
                 all_on_grid = false;
                 let repeated = &REPEATED[usize::from(down[group])];
                 let point = Terms::new(x, weights).best(s, near, repeated, scale);
-                *levels = std::array::from_fn(|i| (point >> (2 * i)) as u8 & 3);
+                *levels = core::array::from_fn(|i| (point >> (2 * i)) as u8 & 3);
                 match map.place(point) {
                     Place::On(index) => index,
                     Place::Off(_) => 0,

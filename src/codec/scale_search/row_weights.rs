@@ -1,6 +1,7 @@
 //! Weights from a row's importance.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::{Steps, asymmetric, symmetric};
 use crate::codec::format::Rows;
@@ -104,5 +105,5 @@ pub(in crate::codec) fn importance_of_sub<const SUB: usize>(
 /// The block of each lane. Lanes beyond the last block repeat it.
 #[inline(always)]
 pub(in crate::codec) fn in_lanes(blocks: Range<usize>) -> [usize; MAX_LANES] {
-    std::array::from_fn(|lane| (blocks.start + lane).min(blocks.end - 1))
+    core::array::from_fn(|lane| (blocks.start + lane).min(blocks.end - 1))
 }

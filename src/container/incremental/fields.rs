@@ -1,11 +1,12 @@
 //! What every step of [`HeaderParser`] is made of: a field read, a count or a limit checked, an error placed.
 
-use std::io;
-
 use super::{HeaderParser, State, Stop};
 use crate::container::cursor::Cursor;
 use crate::container::layout::to_u64;
 use crate::error::{Error, Place, Problem, Result};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A field that a step reads.
 pub(super) struct Field {
@@ -152,7 +153,7 @@ pub(super) fn push<T>(list: &mut Vec<T>, entry: T, count: u64) -> Result<()> {
 }
 
 pub(super) fn out_of_memory() -> Error {
-    Error::io("reserve memory for the header", io::ErrorKind::OutOfMemory.into())
+    Error::OutOfMemory { what: "the header" }
 }
 
 /// A name for an error: a hostile one may be a gigabyte long, and would make the message as long.

@@ -11,6 +11,9 @@
 mod fields;
 mod tensors;
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use self::fields::{Count, Field, out_of_memory, push, shorten};
 use super::cursor::{Cursor, Encoding};
 use super::gguf::Gguf;
@@ -26,7 +29,7 @@ const MAGIC: [u8; 4] = *b"GGUF";
 /// What a [`HeaderParser`] needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is no third state")]
-pub enum Progress {
+pub enum HeaderProgress {
     /// The header goes on for at least this many bytes behind those shown, so a reader can ask for all of them
     /// without reading past the header's end. At least 1.
     NeedMore(u64),
@@ -41,12 +44,12 @@ pub enum Progress {
 /// length whatever the size of the pieces.
 ///
 /// ```
-/// use gguf_codec::{HeaderParser, Limits, Progress};
+/// use gguf_codec::{HeaderParser, Limits, HeaderProgress};
 ///
 /// # let file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0k\x07\0\0\0\x01";
 /// let mut received = Vec::new();
 /// let mut parser = HeaderParser::new(Limits::default());
-/// while let Progress::NeedMore(bytes) = parser.advance(&received)? {
+/// while let HeaderProgress::NeedMore(bytes) = parser.advance(&received)? {
 ///     let next = received.len() + bytes as usize;
 ///     received.extend_from_slice(&file[received.len()..next]); // or a range request
 /// }
@@ -61,14 +64,14 @@ pub enum Progress {
 /// beyond the header, and so no more than the surplus is read in vain. This is all of it in an async runtime too:
 ///
 /// ```
-/// use gguf_codec::{Gguf, HeaderParser, Limits, Progress};
+/// use gguf_codec::{Gguf, HeaderParser, Limits, HeaderProgress};
 ///
 /// /// `range` gets bytes from an offset on, at most so many, and none behind the file's end.
 /// async fn read_header<E: From<gguf_codec::Error>>(
 ///     mut range: impl AsyncFnMut(u64, u64) -> Result<Vec<u8>, E>,
 /// ) -> Result<Gguf<Vec<u8>>, E> {
 ///     let (mut parser, mut received) = (HeaderParser::new(Limits::default()), Vec::new());
-///     while let Progress::NeedMore(bytes) = parser.advance(&received)? {
+///     while let HeaderProgress::NeedMore(bytes) = parser.advance(&received)? {
 ///         let part = range(received.len() as u64, bytes.saturating_add(64 * 1024)).await?;
 ///         if part.is_empty() {
 ///             break; // `finish` says in the middle of what the file ends
@@ -100,7 +103,7 @@ pub enum Progress {
 /// comes and show it as soon as there is as much as was asked for:
 ///
 /// ```
-/// # use gguf_codec::{HeaderParser, Limits, Progress};
+/// # use gguf_codec::{HeaderParser, Limits, HeaderProgress};
 /// # let file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0k\x07\0\0\0\x01";
 /// # let chunks = file.chunks(5);
 /// let (mut parser, mut received, mut wanted) = (HeaderParser::new(Limits::default()), Vec::new(), 0);
@@ -108,8 +111,8 @@ pub enum Progress {
 ///     received.extend_from_slice(chunk);
 ///     if received.len() as u64 >= wanted {
 ///         match parser.advance(&received)? {
-///             Progress::NeedMore(bytes) => wanted = received.len() as u64 + bytes,
-///             Progress::Done => break,
+///             HeaderProgress::NeedMore(bytes) => wanted = received.len() as u64 + bytes,
+///             HeaderProgress::Done => break,
 ///         }
 ///     }
 /// }
@@ -209,12 +212,12 @@ impl HeaderParser {
     ///
     /// # Errors
     /// [`Error::Malformed`] and [`Error::Limit`]. Called again, it gives the same error again.
-    pub fn advance(&mut self, bytes: &[u8]) -> Result<Progress> {
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<HeaderProgress> {
         match self.run(bytes) {
-            Ok(()) => Ok(Progress::Done),
+            Ok(()) => Ok(HeaderProgress::Done),
             Err(Stop::Short { end, .. }) => {
                 let end = end.min(self.limits.max_header_bytes);
-                Ok(Progress::NeedMore(end.saturating_sub(to_u64(bytes.len())).max(1)))
+                Ok(HeaderProgress::NeedMore(end.saturating_sub(to_u64(bytes.len())).max(1)))
             }
             Err(Stop::Failed(error)) => Err(*error),
         }
@@ -334,7 +337,7 @@ impl HeaderParser {
         }
         let key_at = cursor.at();
         let key = self.take(&mut cursor, Field { what: "key", offset, tail: tail + 4 + 1 }, len)?;
-        if std::str::from_utf8(key).is_err() {
+        if core::str::from_utf8(key).is_err() {
             return Err(self.malformed(bytes, offset, Problem::NotUtf8 { what: "key" }));
         }
         self.at = cursor.at();

@@ -20,7 +20,7 @@ impl HeaderParser {
         };
         let name_at = cursor.at();
         let name = self.take(&mut cursor, Field { what: "tensor's name", offset, tail }, len)?;
-        if std::str::from_utf8(name).is_err() {
+        if core::str::from_utf8(name).is_err() {
             return Err(self.malformed(bytes, offset, Problem::NotUtf8 { what: "tensor's name" }));
         }
         self.at = cursor.at();
@@ -66,7 +66,7 @@ impl HeaderParser {
         if row_len % to_u64(ty.block_len()) != 0 {
             return Err(self.malformed(bytes, extents_at, Problem::PartialBlock { ty, row_len }));
         }
-        let Some(byte_len) = ty.bytes_for(shape.elements()) else {
+        let Some(byte_len) = ty.bytes_for(shape.element_count()) else {
             let shape = extents.to_vec();
             return Err(self.malformed(bytes, extents_at, Problem::Bytes { shape, ty }));
         };

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::container::atomic::{AtomicFile, follow_links, sync_folder};
-use crate::container::options::expect_regular;
+use crate::container::opening::expect_regular;
 use crate::container::writer::Sink;
 use crate::error::{Error, Result};
 

@@ -1,11 +1,17 @@
 //! Models in several files: their names and keys, opening them as one, and dividing a model into them.
 
+#[cfg(feature = "std")]
 mod keys;
+#[cfg(feature = "std")]
 mod names;
 mod plan;
+#[cfg(feature = "std")]
 mod set;
 
+#[cfg(feature = "std")]
 pub(super) use keys::{COUNT, NO, TENSORS};
+#[cfg(feature = "std")]
 pub use names::ShardPaths;
 pub use plan::ShardPlan;
-pub use set::{ShardedGguf, ShardedTensors};
+#[cfg(feature = "std")]
+pub use set::{ShardedGguf, ShardedTensorIter};

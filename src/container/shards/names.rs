@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 /// assert_eq!(ShardPaths::parse("models/llama.gguf"), None);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[doc(alias("llama_split_path", "split_prefix"))]
 pub struct ShardPaths {
     prefix: OsString,
     count: u16,

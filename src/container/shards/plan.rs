@@ -1,6 +1,9 @@
 //! [`ShardPlan`]: which tensors go into which shard.
 
-use std::ops::Range;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::container::layout::align_up;
 use crate::error::{Error, Result};
@@ -37,6 +40,7 @@ use crate::error::{Error, Result};
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[doc(alias = "gguf-split")]
 pub struct ShardPlan {
     shards: Vec<Range<usize>>,
 }

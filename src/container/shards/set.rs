@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::iter::FusedIterator;
 use std::path::{Path, PathBuf};
 
 use super::keys::{COUNT, NO, ShardKeys, TENSORS};
@@ -129,8 +130,8 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     }
 
     /// The tensors of all files, in their order.
-    pub fn tensors(&self) -> ShardedTensors<'_, B> {
-        ShardedTensors { shards: self.shards.iter(), now: None, left: self.tensor_count() }
+    pub fn tensors(&self) -> ShardedTensorIter<'_, B> {
+        ShardedTensorIter { shards: self.shards.iter(), now: None, left: self.tensor_count() }
     }
 
     /// How many tensors there are in all files.
@@ -203,13 +204,13 @@ impl<B> fmt::Debug for ShardedGguf<B> {
 }
 
 /// The tensors of a [`ShardedGguf`], file by file.
-pub struct ShardedTensors<'a, B> {
+pub struct ShardedTensorIter<'a, B> {
     shards: std::slice::Iter<'a, Gguf<B>>,
     now: Option<TensorIter<'a>>,
     left: usize,
 }
 
-impl<'a, B: AsRef<[u8]>> Iterator for ShardedTensors<'a, B> {
+impl<'a, B: AsRef<[u8]>> Iterator for ShardedTensorIter<'a, B> {
     type Item = TensorInfo<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -223,18 +224,20 @@ impl<'a, B: AsRef<[u8]>> Iterator for ShardedTensors<'a, B> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        // Fewer only in bytes that changed since they were parsed.
-        (0, Some(self.left))
+        (self.left, Some(self.left))
     }
 }
 
-impl<B> Clone for ShardedTensors<'_, B> {
+impl<B: AsRef<[u8]>> ExactSizeIterator for ShardedTensorIter<'_, B> {}
+impl<B: AsRef<[u8]>> FusedIterator for ShardedTensorIter<'_, B> {}
+
+impl<B> Clone for ShardedTensorIter<'_, B> {
     fn clone(&self) -> Self {
-        ShardedTensors { shards: self.shards.clone(), now: self.now.clone(), left: self.left }
+        ShardedTensorIter { shards: self.shards.clone(), now: self.now.clone(), left: self.left }
     }
 }
 
-impl<B: AsRef<[u8]>> fmt::Debug for ShardedTensors<'_, B> {
+impl<B: AsRef<[u8]>> fmt::Debug for ShardedTensorIter<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.clone()).finish()
     }

@@ -11,7 +11,7 @@ use crate::codec::par_quantize as quantize;
 #[cfg(not(feature = "rayon"))]
 use crate::codec::quantize;
 use crate::codec::{BlockFormat, swap_byte_order};
-use crate::container::atomic::{AtomicFile, Staged};
+use crate::container::atomic::{AtomicFile, StagedFile};
 use crate::container::layout::{FinalPadding, align_up};
 use crate::error::{Error, Result};
 use crate::{GgmlType, Tensor};
@@ -28,6 +28,22 @@ const QUANTIZE_BYTES: usize = 1024 * 1024;
 ///
 /// The file is whole when [`finish`](Self::finish) succeeds. After an error inside a tensor, or a tensor begun
 /// and not finished, the file is given up: everything else fails with a message that names that tensor.
+///
+/// ```
+/// # use gguf_codec::{GgmlType, Writer};
+/// # let mut writer = Writer::new(Vec::new());
+/// writer.tensor("a", &[2], GgmlType::I8)?.tensor("b", &[32], GgmlType::Q4_0)?;
+/// let mut data = writer.write_header()?;
+/// data.write_tensor("a", &[1, 2])?;
+/// let (name, shape, ty) = data.next_tensor().unwrap();
+/// assert_eq!((name, shape.dims(), ty), ("b", &[32][..], GgmlType::Q4_0));
+/// let mut tensor = data.begin("b")?; // in pieces
+/// tensor.write_values(&[0.25; 32], None)?;
+/// tensor.finish()?;
+/// let file = data.finish()?;
+/// # assert_eq!(file.len() % 32, 0);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
 #[must_use = "the file is not whole before `finish`"]
 pub struct DataWriter<S: Sink> {
     pub(super) sink: S,
@@ -216,11 +232,11 @@ impl<S: Sink> DataWriter<S> {
 
 impl DataWriter<AtomicFile> {
     /// Ends the file but leaves it under its temporary name, synced to the disk, so that it can be moved to its place
-    /// together with others: see [`Staged::commit_all`].
+    /// together with others: see [`StagedFile::commit_all`].
     ///
     /// # Errors
     /// As [`finish`](Self::finish).
-    pub fn stage(self) -> Result<Staged> {
+    pub fn stage(self) -> Result<StagedFile> {
         self.check_whole()?;
         self.sink.stage()
     }
@@ -236,6 +252,21 @@ impl<S: Sink> fmt::Debug for DataWriter<S> {
 }
 
 /// One tensor, written in pieces that follow each other: bytes, blocks or values.
+///
+/// ```
+/// # use gguf_codec::{BlockQ8_0, GgmlType, Q8_0, Writer};
+/// # let mut writer = Writer::new(Vec::new());
+/// writer.tensor("w", &[64, 3], GgmlType::Q8_0)?; // three rows of two blocks
+/// let mut data = writer.write_header()?;
+/// let mut tensor = data.begin("w")?;
+/// tensor.write_values(&[0.5; 64], None)?;
+/// tensor.write_blocks::<Q8_0>(&[BlockQ8_0 { d: [0, 0x3c], qs: [1; 32] }; 2])?;
+/// assert_eq!(tensor.remaining(), 68);
+/// tensor.write_bytes(&[0; 68])?;
+/// tensor.finish()?;
+/// # data.finish()?;
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
 ///
 /// Every error gives the file up, and so does a drop before [`finish`](Self::finish).
 #[must_use = "the tensor is not whole before `finish`"]

@@ -145,7 +145,7 @@ impl Header {
                  multiple of {block_len}"
             ));
         }
-        let Some(bytes) = ty.bytes_for(shape.elements()) else {
+        let Some(bytes) = ty.bytes_for(shape.element_count()) else {
             return wrong(format!(
                 "has the shape {shape}, which in {ty} is more bytes than 64 bits can count"
             ));

@@ -72,6 +72,7 @@ use sink::{AsWrite, put_zeros};
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[must_use = "nothing is written before `write_header`"]
+#[doc(alias = "GGUFWriter")]
 pub struct Writer<S> {
     sink: S,
     header: Header,

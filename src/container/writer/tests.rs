@@ -17,7 +17,7 @@ fn copies_keep_the_bytes_or_swap_them_whole() {
     // More than fits the buffer at once, and no multiple of it in blocks of any type.
     let shape = Shape::new(&[768, 201]).unwrap();
     for ty in [GgmlType::F16, GgmlType::F32, GgmlType::F64, GgmlType::I8, GgmlType::Q4_0, GgmlType::Q6_K] {
-        let len = ty.bytes_for(shape.elements()).unwrap() as usize;
+        let len = ty.bytes_for(shape.element_count()).unwrap() as usize;
         let bytes: Vec<u8> = (0..len).map(|i| (i * 31 % 251) as u8).collect();
         let mut swapped = bytes.clone();
         swap_byte_order(ty, &mut swapped);
@@ -72,7 +72,7 @@ fn values_are_swapped_on_their_way_into_a_big_endian_file() {
     let shape = Shape::new(&[768, 401]).unwrap();
     let values: Vec<f32> = (0..768 * 401).map(|i| (i as f32 * 0.37).sin()).collect();
     for ty in [GgmlType::F16, GgmlType::F32, GgmlType::Q8_0, GgmlType::Q4_K] {
-        let mut bytes = vec![0; ty.bytes_for(shape.elements()).unwrap() as usize];
+        let mut bytes = vec![0; ty.bytes_for(shape.element_count()).unwrap() as usize];
         crate::quantize(ty, &values, 768, None, &mut bytes).unwrap();
         for order in [ByteOrder::Little, ByteOrder::Big] {
             let mut writer = Writer::new(Vec::new());

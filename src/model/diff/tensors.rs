@@ -132,7 +132,7 @@ struct Piece<'a> {
 
 impl<'a> Piece<'a> {
     fn of(pair: &'a Pair<'a>) -> impl Iterator<Item = Piece<'a>> {
-        let elements = pair.a.shape.elements();
+        let elements = pair.a.shape.element_count();
         (0..elements.div_ceil(PIECE_VALUES)).map(move |index| {
             let first = index * PIECE_VALUES;
             Piece { pair, first, values: PIECE_VALUES.min(elements - first) }

@@ -54,7 +54,7 @@ impl Description {
     ///
     /// # Errors
     /// [`Error::Safetensors`](crate::Error::Safetensors) where it is not JSON.
-    pub fn of_config(json: &str) -> Result<Self> {
+    pub fn from_config(json: &str) -> Result<Self> {
         Ok(Description { config: Some(Document::parse("config.json", json.as_bytes())?), ..Self::default() })
     }
 

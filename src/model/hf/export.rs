@@ -9,11 +9,11 @@ use super::planned::{Planned, Source};
 use super::stored;
 use crate::container::ReadAt;
 use crate::error::{Error, Result};
-use crate::model::{Job, Origin};
+use crate::model::{FileType, Job, Origin};
 use crate::safetensors::{Dtype, Writer};
-use crate::{Array, FileType, GgmlType, Gguf, Metadata, Sink};
+use crate::{Array, GgmlType, Gguf, Metadata, Sink};
 
-type Names<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
+type Names<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
 
 /// Plans safetensors files from a GGUF.
 ///
@@ -57,7 +57,7 @@ impl<'a, B: AsRef<[u8]>> Export<'a, B> {
     }
 
     /// Names that come before the built-in ones: the function gets a name in the GGUF, and `None` leaves it to them.
-    pub fn names(mut self, names: impl Fn(&str) -> Option<String> + 'a) -> Self {
+    pub fn names(mut self, names: impl Fn(&str) -> Option<String> + Send + Sync + 'a) -> Self {
         self.names = Some(Box::new(names));
         self
     }
@@ -153,7 +153,7 @@ fn config(family: Family, metadata: Metadata<'_>, tensors: &[Planned<'_>], ty: G
         "num_hidden_layers": number("block_count")?,
         "num_attention_heads": heads,
         "max_position_embeddings": number("context_length")?,
-        "vocab_size": vocabulary.source.shape().rows(),
+        "vocab_size": vocabulary.source.shape().row_count(),
         "torch_dtype": match ty { GgmlType::F32 => "float32", GgmlType::BF16 => "bfloat16", _ => "float16" },
     });
     let mut set = |name: &str, value: serde_json::Value| config[name] = value;
@@ -291,7 +291,7 @@ impl ExportPlan<'_> {
     }
 
     fn bytes(&self, tensor: &Planned<'_>) -> u64 {
-        tensor.ty.bytes_for(tensor.elements()).unwrap_or(u64::MAX)
+        tensor.ty.bytes_for(tensor.element_count()).unwrap_or(u64::MAX)
     }
 
     /// Puts tensors of larger values first where one would not lie at a multiple of their size.

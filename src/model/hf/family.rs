@@ -273,7 +273,7 @@ impl Family {
 
 /// What `general.file_type` says of a model whose matrices are mostly of this type.
 pub(super) fn file_type_of(ty: GgmlType) -> Option<u32> {
-    crate::FileType::mostly(ty).map(crate::FileType::id)
+    crate::model::FileType::mostly(ty).map(crate::model::FileType::id)
 }
 
 fn pooling_type(pooling: &Node<'_>) -> Result<Option<u32>> {

@@ -17,7 +17,7 @@ use crate::{GgmlType, Shape, Sink, Value, Writer};
 
 /// Keys and values, in the order in which they are written.
 type Pairs = Vec<(String, Value)>;
-type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + 'a>;
+type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + Send + Sync + 'a>;
 
 /// Plans a GGUF from safetensors files.
 ///
@@ -47,7 +47,7 @@ pub struct Import<'a> {
 }
 
 impl<'a> Import<'a> {
-    /// Of this model, which every type stays in that GGUF and llama.cpp have a use for.
+    /// Of this model. Tensors keep their types, as far as GGUF and llama.cpp have a use for them.
     pub fn new(checkpoint: &'a Checkpoint, description: &'a Description) -> Self {
         Import { checkpoint, description, ty: None, names: None }
     }
@@ -60,7 +60,7 @@ impl<'a> Import<'a> {
     }
 
     /// Names that come before the built-in ones: the function gets a name in safetensors, and `None` leaves it to them.
-    pub fn names(mut self, names: impl Fn(&str) -> Option<Renamed> + 'a) -> Self {
+    pub fn names(mut self, names: impl Fn(&str) -> Option<Renamed> + Send + Sync + 'a) -> Self {
         self.names = Some(Box::new(names));
         self
     }
@@ -216,7 +216,7 @@ impl<'a> Import<'a> {
         }
         push(
             "general.size_label",
-            size_label(tensors.iter().map(|tensor| u128::from(tensor.elements())).sum()).into(),
+            size_label(tensors.iter().map(|tensor| u128::from(tensor.element_count())).sum()).into(),
         );
         match family.zip(config.as_ref()) {
             Some((family, config)) => pairs.extend(family.parameters(config, self.description, file_type)?),
@@ -324,7 +324,7 @@ fn carried_in_order(mut carried: BTreeMap<String, Value>) -> Pairs {
 fn most(tensors: &[Planned<'_>]) -> Option<GgmlType> {
     let mut counts: BTreeMap<GgmlType, u128> = BTreeMap::new();
     for tensor in tensors.iter().filter(|tensor| tensor.source.shape().dims().len() >= 2) {
-        *counts.entry(tensor.ty).or_default() += u128::from(tensor.elements());
+        *counts.entry(tensor.ty).or_default() += u128::from(tensor.element_count());
     }
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(ty, _)| ty)
 }

@@ -27,14 +27,14 @@ impl<'a> Source<'a> {
         // A vector has a row for each value.
         let (rows, row_len) = match shape.dims() {
             [len] => (*len, 1),
-            _ => (shape.rows(), shape.row_len()),
+            _ => (shape.row_count(), shape.row_len()),
         };
         let head_rows = rows.checked_div(heads.into()).unwrap_or(0);
         let row_bytes = match shape.dims() {
             [_] if origin.ty.is_quantized() => None,
             _ => origin.ty.bytes_for(row_len),
         };
-        if shape.elements() == 0 {
+        if shape.element_count() == 0 {
             return Ok(Source::File(origin));
         }
         match row_bytes {
@@ -71,14 +71,14 @@ impl Planned<'_> {
     pub(super) fn job(&self) -> Result<Job<'_>> {
         let origin = match &self.source {
             Source::File(origin) => *origin,
-            Source::Rows(rows, origin) => Origin::new(rows, 0, origin.ty, origin.shape, origin.order)?,
-            Source::Made(bytes, shape) => Origin::new(bytes, 0, GgmlType::F32, *shape, ByteOrder::Little)?,
+            Source::Rows(rows, origin) => Origin::new(rows, 0, origin.shape, origin.ty, origin.order)?,
+            Source::Made(bytes, shape) => Origin::new(bytes, 0, *shape, GgmlType::F32, ByteOrder::Little)?,
         };
         Ok(Job::new(&self.name, origin, self.ty))
     }
 
     /// Values, for counting parameters.
-    pub(super) fn elements(&self) -> u64 {
-        self.source.shape().elements()
+    pub(super) fn element_count(&self) -> u64 {
+        self.source.shape().element_count()
     }
 }

@@ -1,6 +1,11 @@
 //! The binary form, which llama.cpp wrote until 2025: counted entries of name, calls and values, then the number of chunks
 //! and the name of the text. Numbers are little-endian and 32 bits long; there is no magic.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use super::{CHUNK_SIZE, Imatrix, wrong};
 use crate::Result;
 
@@ -14,7 +19,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
     for _ in 0..entries {
         let len = cursor.count("the length of a name", MAX_NAME)?;
         let name_at = cursor.at;
-        let name = std::str::from_utf8(cursor.take(len, "a name")?)
+        let name = core::str::from_utf8(cursor.take(len, "a name")?)
             .map_err(|_| wrong(Some(name_at as u64), "a tensor's name is not UTF-8".into()))?;
         let calls = cursor.number("the number of calls")?;
         let values = cursor.count("the number of values", usize::MAX)?;

@@ -1,17 +1,20 @@
 //! The GGUF form: for each tensor `NAME.in_sum2` of columns × matrices and `NAME.counts` of 1 × matrices.
 
-use std::collections::HashMap;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::{CHUNK_SIZE, Imatrix, wrong};
-use crate::{GgmlType, Gguf, Result, Sink, Tensor, Value, Writer};
+use crate::{GgmlType, Gguf, Result, Tensor, math};
 
-const SQUARES: &str = ".in_sum2";
-const SUMS: &str = ".in_sum";
-const COUNTS: &str = ".counts";
+pub(super) const SQUARES: &str = ".in_sum2";
+pub(super) const SUMS: &str = ".in_sum";
+pub(super) const COUNTS: &str = ".counts";
 
-const DATASETS: &str = "imatrix.datasets";
-const CHUNK_COUNT: &str = "imatrix.chunk_count";
-const CHUNK_SIZE_KEY: &str = "imatrix.chunk_size";
+pub(super) const DATASETS: &str = "imatrix.datasets";
+pub(super) const CHUNK_COUNT: &str = "imatrix.chunk_count";
+pub(super) const CHUNK_SIZE_KEY: &str = "imatrix.chunk_size";
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
     let file = Gguf::parse(bytes)?;
@@ -25,7 +28,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
     }
     imatrix.chunk_count = metadata.get_opt(CHUNK_COUNT)?.unwrap_or(0);
     imatrix.chunk_size = metadata.get_opt(CHUNK_SIZE_KEY)?.unwrap_or(CHUNK_SIZE);
-    let mut others = HashMap::new();
+    let mut others = BTreeMap::new();
     for tensor in file.tensors() {
         if let Some(part) = [SUMS, COUNTS].into_iter().find(|part| tensor.name().ends_with(part)) {
             others.insert((tensor.name().strip_suffix(part).unwrap_or_default(), part), tensor);
@@ -38,7 +41,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
             return Err(wrong(Some(squares.file_offset()), message));
         };
         let activations = others.remove(&(name, SUMS)).map(|sums| values(&sums.tensor()?)).transpose()?;
-        let counts = values(&counts.tensor()?)?.into_iter().map(f32::round).collect();
+        let counts = values(&counts.tensor()?)?.into_iter().map(math::round).collect();
         imatrix.add(name, values(&squares.tensor()?)?, counts, activations)?;
     }
     if let Some(((name, part), tensor)) = others.into_iter().next() {
@@ -58,40 +61,4 @@ fn values(tensor: &Tensor<'_>) -> Result<Vec<f32>> {
     }
     let name = tensor.name().escape_debug();
     Err(wrong(None, format!("tensor '{name}' is {}, and must be F32", tensor.ggml_type())))
-}
-
-impl Imatrix {
-    /// Writes the GGUF form, as llama.cpp does: by name.
-    ///
-    /// # Errors
-    /// [`Error::Write`](crate::Error::Write) where a tensor's name is too long to be followed by `.in_sum2`, and
-    /// [`Error::Io`](crate::Error::Io).
-    pub fn write<S: Sink>(&self, mut writer: Writer<S>) -> Result<S::Output> {
-        writer.metadata("general.type", "imatrix")?;
-        writer.metadata(DATASETS, Value::from(self.datasets.clone()))?;
-        writer.metadata(CHUNK_COUNT, self.chunk_count)?;
-        writer.metadata(CHUNK_SIZE_KEY, self.chunk_size)?;
-        let mut entries: Vec<_> = self.entries().iter().collect();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let parts = || {
-            entries.iter().flat_map(|entry| {
-                let activations = entry.activations.as_ref().map(|sums| (SUMS, sums));
-                let parts = [(SQUARES, &entry.sums), (COUNTS, &entry.counts)].into_iter().chain(activations);
-                parts.map(|(part, values)| {
-                    let matrices = entry.counts.len();
-                    (format!("{}{part}", entry.name), [values.len() / matrices, matrices], values)
-                })
-            })
-        };
-        for (name, extents, _) in parts() {
-            writer.tensor(&name, &extents.map(|extent| extent as u64), GgmlType::F32)?;
-        }
-        let mut data = writer.write_header()?;
-        for (name, _, values) in parts() {
-            let mut tensor = data.begin(&name)?;
-            tensor.write_values(values, None)?;
-            tensor.finish()?;
-        }
-        data.finish()
-    }
 }

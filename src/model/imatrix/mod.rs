@@ -1,10 +1,15 @@
 //! [`Imatrix`]: how much each column of each matrix matters, as llama.cpp's `imatrix` measures it.
 
 mod binary;
+#[cfg(feature = "std")]
+mod files;
 mod gguf;
 
-use std::collections::HashMap;
-use std::path::Path;
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::{Error, Result};
 
@@ -38,9 +43,10 @@ const CHUNK_SIZE: u32 = 512;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[doc(alias = "importance matrix")]
 pub struct Imatrix {
     entries: Vec<ImatrixEntry>,
-    by_name: HashMap<String, usize>,
+    by_name: BTreeMap<String, usize>,
     /// The texts that it was measured with.
     pub datasets: Vec<String>,
     /// Chunks of them that were read.
@@ -80,22 +86,11 @@ impl Imatrix {
     pub fn new() -> Self {
         Imatrix {
             entries: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: BTreeMap::new(),
             datasets: Vec::new(),
             chunk_count: 0,
             chunk_size: CHUNK_SIZE,
         }
-    }
-
-    /// Reads a file of either form.
-    ///
-    /// # Errors
-    /// [`Error::Io`], and those of [`parse`](Self::parse).
-    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes =
-            std::fs::read(path).map_err(|error| Error::io(format!("read '{}'", path.display()), error))?;
-        Self::parse(&bytes)
     }
 
     /// Reads either form from its bytes.
@@ -155,7 +150,7 @@ impl Imatrix {
                 return wrong(format!("{what} {at} is {}, and must be a number from 0 up", values[at]));
             }
         }
-        if let Some(at) = counts.iter().position(|count| count.fract() != 0.0) {
+        if let Some(at) = counts.iter().position(|count| count % 1.0 != 0.0) {
             return wrong(format!("count {at} is {}, and must be a whole number of tokens", counts[at]));
         }
         if let Some(at) = activations.iter().flatten().position(|value| !value.is_finite()) {

@@ -5,12 +5,15 @@ mod mixture;
 mod plan;
 mod role;
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::format;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
-pub use plan::{Choice, Plan, by_layer};
+pub use plan::{TypeChoice, TypePlan, by_layer};
 
-use crate::{Error, FileType, GgmlType, Result};
+use crate::model::FileType;
+use crate::{Error, GgmlType, Result};
 
 /// Declares the recipes: the name that llama.cpp has for it, and the type that most tensors get.
 macro_rules! recipes {
@@ -18,7 +21,7 @@ macro_rules! recipes {
         /// A mixture of types that llama.cpp's `quantize` offers by this name.
         ///
         /// Most tensors get the [base type](Self::base_type); those that suffer most from it get more bits, by their
-        /// role, their layer, and what else is known of the model: the output Q6_K or more. [`Plan`] says what each gets.
+        /// role, their layer, and what else is known of the model: the output Q6_K or more. [`TypePlan`] says what each gets.
         ///
         /// ```
         /// use gguf_codec::{GgmlType, model::Recipe};
@@ -31,6 +34,7 @@ macro_rules! recipes {
         #[non_exhaustive]
         // The names that everyone knows them by.
         #[allow(non_camel_case_types)]
+        #[doc(alias("llama_ftype", "ftype"))]
         pub enum Recipe {
             $(#[doc = $doc] $name,)*
         }
@@ -97,8 +101,9 @@ recipes! {
 
 impl Recipe {
     /// What `general.file_type` says of a model that was made by it.
+    #[allow(clippy::missing_panics_doc, reason = "none does")]
     pub fn file_type(self) -> FileType {
-        FileType::named(self.name()).expect("every recipe has its file type, which a test checks")
+        FileType::from_name(self.name()).expect("every recipe has its file type, which a test checks")
     }
 }
 
@@ -121,7 +126,7 @@ impl FromStr for Recipe {
         };
         Recipe::ALL.iter().find(by_name).copied().ok_or_else(|| {
             let names: Vec<_> = Recipe::ALL.iter().map(|recipe| recipe.name()).collect();
-            Error::UnknownType {
+            Error::Parse {
                 message: format!(
                     "no recipe is called '{}'; there are {}",
                     name.escape_debug(),

@@ -1,7 +1,10 @@
-//! [`Plan`]: the type that each tensor of a model gets.
+//! [`TypePlan`]: the type that each tensor of a model gets.
 
-use std::cmp::Ordering;
-use std::fmt;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::fmt;
 
 use super::Recipe;
 use super::mixture::{Facts, Member, Mixture};
@@ -12,7 +15,7 @@ use crate::{Error, GgmlType, Metadata, Result, TensorInfo, ValueRef};
 /// settings. Where that gives up, since it knows no type for rows of some length, the type here is F16.
 ///
 /// ```
-/// use gguf_codec::model::{Plan, Recipe};
+/// use gguf_codec::model::{Recipe, TypePlan};
 /// use gguf_codec::{GgmlType, Gguf, Writer};
 /// # let mut writer = Writer::new(Vec::new());
 /// # writer.metadata("general.architecture", "llama")?.metadata("llama.block_count", 1u32)?;
@@ -24,14 +27,15 @@ use crate::{Error, GgmlType, Metadata, Result, TensorInfo, ValueRef};
 /// # let file = data.finish()?;
 /// let model = Gguf::parse(&file)?;
 /// let tensors: Vec<_> = model.tensors().collect();
-/// let choices = Plan::new(Recipe::Q4_K_M).choose(model.metadata(), &tensors)?;
-/// assert_eq!(choices[0].ty, GgmlType::Q6_K); // `ffn_down` of the only layer
-/// assert_eq!(choices[1].ty, GgmlType::F32); // a vector
+/// let choices = TypePlan::new(Recipe::Q4_K_M).choose(model.metadata(), &tensors)?;
+/// assert_eq!(choices[0].ggml_type, GgmlType::Q6_K); // `ffn_down` of the only layer
+/// assert_eq!(choices[1].ggml_type, GgmlType::F32); // a vector
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Clone, Copy)]
 #[must_use = "nothing is chosen before `choose`"]
-pub struct Plan<'a> {
+#[doc(alias = "llama_model_quantize_params")]
+pub struct TypePlan<'a> {
     recipe: Recipe,
     has_importance: bool,
     is_pure: bool,
@@ -42,14 +46,14 @@ pub struct Plan<'a> {
 }
 
 /// The type for a tensor's name, where it has one.
-type ByName<'a> = dyn Fn(&str) -> Option<GgmlType> + 'a;
+type ByName<'a> = dyn Fn(&str) -> Option<GgmlType> + Sync + 'a;
 
 /// The type that a tensor gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Choice {
+pub struct TypeChoice {
     /// The type; its own where it is not to be quantized.
-    pub ty: GgmlType,
+    pub ggml_type: GgmlType,
     /// The type it would have got if its rows were whole blocks of that.
     pub instead_of: Option<GgmlType>,
     /// Whether llama.cpp refuses to quantize it without importance. The types that cannot do without are fewer:
@@ -57,10 +61,10 @@ pub struct Choice {
     pub needs_importance: bool,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> TypePlan<'a> {
     /// The recipe as it is, without importance.
     pub fn new(recipe: Recipe) -> Self {
-        Plan {
+        TypePlan {
             recipe,
             has_importance: false,
             is_pure: false,
@@ -73,33 +77,33 @@ impl<'a> Plan<'a> {
 
     /// Whether there is an importance matrix: some recipes then do with fewer bits.
     pub fn importance(self, there_is: bool) -> Self {
-        Plan { has_importance: there_is, ..self }
+        TypePlan { has_importance: there_is, ..self }
     }
 
     /// Whether every tensor gets the base type (`--pure` of llama.cpp).
     pub fn pure(self, pure: bool) -> Self {
-        Plan { is_pure: pure, ..self }
+        TypePlan { is_pure: pure, ..self }
     }
 
     /// Whether `output.weight` stays as it is.
     pub fn leave_output(self, leave: bool) -> Self {
-        Plan { leaves_output: leave, ..self }
+        TypePlan { leaves_output: leave, ..self }
     }
 
     /// The type of `output.weight`, and of the token embedding where that serves as the output.
     pub fn output_type(self, ty: Option<GgmlType>) -> Self {
-        Plan { output: ty, ..self }
+        TypePlan { output: ty, ..self }
     }
 
     /// The type of the token embedding.
     pub fn token_embedding_type(self, ty: Option<GgmlType>) -> Self {
-        Plan { token_embedding: ty, ..self }
+        TypePlan { token_embedding: ty, ..self }
     }
 
     /// Types for tensors by their names; `None` leaves the choice to the recipe. Tensors that are not to be quantized
     /// stay as they are all the same, and recipes that quantize nothing ask for no names.
-    pub fn types_by_name(self, by_name: &'a dyn Fn(&str) -> Option<GgmlType>) -> Self {
-        Plan { by_name: Some(by_name), ..self }
+    pub fn types_by_name(self, by_name: &'a (dyn Fn(&str) -> Option<GgmlType> + Sync)) -> Self {
+        TypePlan { by_name: Some(by_name), ..self }
     }
 
     /// The choice for each tensor, in the order given. `tensors` are all of the model's, in any order, since their number and
@@ -108,7 +112,7 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// [`Error::WrongValue`] or [`Error::WrongElement`] where a key that says how many layers, heads or experts there are
     /// holds no such number, and [`Error::Write`] where a tensor of a model with experts has a name without a layer.
-    pub fn choose(&self, metadata: Metadata<'_>, tensors: &[TensorInfo<'_>]) -> Result<Vec<Choice>> {
+    pub fn choose(&self, metadata: Metadata<'_>, tensors: &[TensorInfo<'_>]) -> Result<Vec<TypeChoice>> {
         let mixture = Mixture { recipe: self.recipe, facts: self.facts(metadata, tensors)? };
         let mut in_order: Vec<_> = tensors.iter().enumerate().collect();
         in_order.sort_by(|(_, a), (_, b)| by_layer(a.name(), b.name()));
@@ -121,21 +125,25 @@ impl<'a> Plan<'a> {
         Ok(choices.into_iter().flatten().collect())
     }
 
-    fn choose_one(&self, tensor: &TensorInfo<'_>, mixture: &Mixture, seen: &mut Seen) -> Result<Choice> {
+    fn choose_one(&self, tensor: &TensorInfo<'_>, mixture: &Mixture, seen: &mut Seen) -> Result<TypeChoice> {
         let (name, role) = (tensor.name(), Role::of(tensor.name()));
         let stays = !is_matrix(tensor)
             || !is_quantized(name)
             || tensor.ggml_type().is_integer()
             || role == Role::Output && self.leaves_output;
         let is_embedding = matches!(role, Role::TokenEmbedding | Role::Output);
-        let whole = |ty, instead_of| Choice {
-            ty,
+        let whole = |ty, instead_of| TypeChoice {
+            ggml_type: ty,
             instead_of,
             needs_importance: !is_embedding
                 && (is_starved(ty) || self.recipe == Recipe::Q2_K_S && ty == GgmlType::Q2_K),
         };
         if stays {
-            return Ok(Choice { ty: tensor.ggml_type(), instead_of: None, needs_importance: false });
+            return Ok(TypeChoice {
+                ggml_type: tensor.ggml_type(),
+                instead_of: None,
+                needs_importance: false,
+            });
         }
         let asked_for = match role {
             Role::TokenEmbedding => self.token_embedding,
@@ -227,9 +235,9 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl fmt::Debug for Plan<'_> {
+impl fmt::Debug for TypePlan<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan").field("recipe", &self.recipe).finish_non_exhaustive()
+        f.debug_struct("TypePlan").field("recipe", &self.recipe).finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,54 @@
+//! [`Imatrix::write`] and [`Imatrix::read`]: the GGUF form into a file, and files of either form.
+
+use std::path::Path;
+
+use super::Imatrix;
+use super::gguf::{CHUNK_COUNT, CHUNK_SIZE_KEY, COUNTS, DATASETS, SQUARES, SUMS};
+use crate::{Error, GgmlType, Result, Sink, Value, Writer};
+
+impl Imatrix {
+    /// Reads a file of either form.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`parse`](Self::parse).
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes =
+            std::fs::read(path).map_err(|error| Error::io(format!("read '{}'", path.display()), error))?;
+        Self::parse(&bytes)
+    }
+
+    /// Writes the GGUF form, as llama.cpp does: by name.
+    ///
+    /// # Errors
+    /// [`Error::Write`](crate::Error::Write) where a tensor's name is too long to be followed by `.in_sum2`, and
+    /// [`Error::Io`](crate::Error::Io).
+    pub fn write<S: Sink>(&self, mut writer: Writer<S>) -> Result<S::Output> {
+        writer.metadata("general.type", "imatrix")?;
+        writer.metadata(DATASETS, Value::from(self.datasets.clone()))?;
+        writer.metadata(CHUNK_COUNT, self.chunk_count)?;
+        writer.metadata(CHUNK_SIZE_KEY, self.chunk_size)?;
+        let mut entries: Vec<_> = self.entries().iter().collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        let parts = || {
+            entries.iter().flat_map(|entry| {
+                let activations = entry.activations.as_ref().map(|sums| (SUMS, sums));
+                let parts = [(SQUARES, &entry.sums), (COUNTS, &entry.counts)].into_iter().chain(activations);
+                parts.map(|(part, values)| {
+                    let matrices = entry.counts.len();
+                    (format!("{}{part}", entry.name), [values.len() / matrices, matrices], values)
+                })
+            })
+        };
+        for (name, extents, _) in parts() {
+            writer.tensor(&name, &extents.map(|extent| extent as u64), GgmlType::F32)?;
+        }
+        let mut data = writer.write_header()?;
+        for (name, _, values) in parts() {
+            let mut tensor = data.begin(&name)?;
+            tensor.write_values(values, None)?;
+            tensor.finish()?;
+        }
+        data.finish()
+    }
+}
