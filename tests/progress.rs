@@ -3,7 +3,7 @@
 mod common;
 
 use common::raw::*;
-use gguf_codec::{HeaderParser, Limits, Progress};
+use gguf_codec::{HeaderParser, HeaderProgress, Limits};
 
 /// A header, and where it shows that it is longer than it had to be so far.
 struct Header {
@@ -78,9 +78,9 @@ impl Header {
                 }
             }
             let progress = parser.advance(&bytes[..shown as usize]).unwrap();
-            assert_eq!(progress, Progress::NeedMore(sure - shown), "{shown} bytes shown, {format:?}");
+            assert_eq!(progress, HeaderProgress::NeedMore(sure - shown), "{shown} bytes shown, {format:?}");
         }
-        assert_eq!(parser.advance(bytes).unwrap(), Progress::Done, "{format:?}");
+        assert_eq!(parser.advance(bytes).unwrap(), HeaderProgress::Done, "{format:?}");
     }
 }
 
