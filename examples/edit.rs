@@ -91,6 +91,8 @@ fn edit(args: Args) -> Result<String> {
     work.done();
     let edited = edited.map_err(|error| match error {
         gguf_codec::Error::Interrupted => work.explained(error),
+        // What cannot be written is not what is wrong with IN.
+        error if error.to_string().contains(&output.display().to_string()) => error.into(),
         error => about(error),
     })?;
 

@@ -23,6 +23,7 @@ use gguf_codec::safetensors::Checkpoint;
 use gguf_codec::{GgmlType, Writer};
 use names::Names;
 use numbers::{counted, grouped};
+use serde_json::json;
 use work::Work;
 
 /// Makes a GGUF of a model in safetensors files.
@@ -49,6 +50,9 @@ struct Args {
     /// tensor out; in both, {} is a number and * at the end is the rest
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 fn main() -> ExitCode {
@@ -79,6 +83,13 @@ fn run(args: Args) -> Result<String> {
     let outcomes = work.run(Convert::new(), &jobs, &mut data)?;
     data.finish()?;
 
+    let overflowed: u64 = outcomes.iter().map(|outcome| outcome.overflowed).sum();
+    if args.json {
+        let path = args.output.display().to_string();
+        let report = json!({ "path": path, "tensors": jobs.len(), "bytes": bytes, "left_out": plan.left_out(),
+            "notes": plan.notes(), "overflowed": overflowed });
+        return Ok(format!("{report:#}\n"));
+    }
     let mut summary = format!("{}: {}\n", args.output.display(), counted(jobs.len() as u64, "tensor"));
     let mut names = Names::default();
     plan.left_out().iter().for_each(|name| names.add(name));
@@ -88,7 +99,6 @@ fn run(args: Args) -> Result<String> {
     for note in plan.notes() {
         writeln!(summary, "  note: {note}")?;
     }
-    let overflowed: u64 = outcomes.iter().map(|outcome| outcome.overflowed).sum();
     if overflowed > 0 {
         writeln!(
             summary,

@@ -6,6 +6,9 @@ mod cli;
 mod names;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[allow(dead_code, reason = "nothing is converted here")]
+#[path = "shared/work.rs"]
+mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,13 +16,17 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use gguf_codec::Writer;
-use gguf_codec::model::Imatrix;
+use gguf_codec::model::{Imatrix, ImatrixEntry};
 use names::Names;
 use numbers::counted;
 use serde_json::json;
+use work::Work;
 
 /// Writes an importance matrix as GGUF, whichever form it is in: the binary file that llama.cpp's `imatrix` wrote until
 /// 2025, or GGUF.
+///
+/// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
+/// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
 #[derive(Parser)]
 #[command(name = "imatrix", version)]
 struct Args {
@@ -39,10 +46,17 @@ fn main() -> ExitCode {
 }
 
 fn convert(args: Args) -> Result<String> {
+    let work = Work::begin(&args.output)?;
     let imatrix = Imatrix::read(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    imatrix.write(Writer::create(&args.output)?)?;
+    let floats = |entry: &ImatrixEntry| {
+        entry.sums.len() + entry.counts.len() + entry.activations.as_ref().map_or(0, Vec::len)
+    };
+    work.expect(imatrix.entries().iter().map(|entry| floats(entry) as u64 * 4).sum());
+    let written = imatrix.write_in_steps(Writer::create(&args.output)?, |bytes| work.step(bytes));
+    work.done();
+    written.map_err(|error| work.explained(error))?;
     if args.json {
-        let entry = |entry: &gguf_codec::model::ImatrixEntry| {
+        let entry = |entry: &ImatrixEntry| {
             json!({ "name": entry.name, "columns": entry.sums.len() / entry.counts.len(), "matrices": entry.counts.len(),
                 "tokens": entry.counts.iter().copied().fold(0.0, f32::max) })
         };

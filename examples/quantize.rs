@@ -176,7 +176,7 @@ fn declare<S: Sink, B: AsRef<[u8]>>(
         writer.shard(part.no(), part.count(), total)?;
     }
     for job in jobs {
-        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+        writer.tensor(job.name(), job.shape().counted_by_ggml().dims(), job.ggml_type())?;
     }
     Ok(writer)
 }

@@ -6,6 +6,8 @@ mod cli;
 mod copy;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/size.rs"]
+mod size;
 #[allow(dead_code, reason = "several files are written here, or one from several")]
 #[path = "shared/work.rs"]
 mod work;
@@ -50,7 +52,7 @@ struct Args {
 struct Limit {
     /// Bytes of tensors in a shard, at most: a number, or one with K, M or G for thousands, millions or billions. A tensor
     /// that is longer is alone in its shard
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size::size)]
     max_size: Option<u64>,
     /// Tensors in a shard, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -59,16 +61,6 @@ struct Limit {
 
 fn main() -> ExitCode {
     cli::main(split)
-}
-
-/// A number of bytes, as `50M`: K, M and G are thousands, millions and billions, as for llama.cpp's splitter.
-fn size(text: &str) -> Result<u64, String> {
-    let units = [('K', 1_000), ('M', 1_000_000), ('G', 1_000_000_000)];
-    let unit = units.iter().find(|(letter, _)| text.ends_with([*letter, letter.to_ascii_lowercase()]));
-    let (digits, unit) = unit.map_or((text, 1), |(_, unit)| (&text[..text.len() - 1], *unit));
-    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    let size = number.and_then(|number| number.checked_mul(unit)).filter(|&size| size > 0);
-    size.ok_or_else(|| "a size is a number above 0, perhaps with K, M or G behind it, such as 50M".to_owned())
 }
 
 fn split(args: Args) -> Result<String> {

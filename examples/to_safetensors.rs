@@ -4,6 +4,8 @@
 mod cli;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/size.rs"]
+mod size;
 #[allow(dead_code, reason = "several files are written here")]
 #[path = "shared/work.rs"]
 mod work;
@@ -17,8 +19,9 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gguf_codec::model::Convert;
 use gguf_codec::model::hf::{Export, ExportPlan, NameMap, Shard};
-use gguf_codec::{GgmlType, Gguf, safetensors};
+use gguf_codec::{AtomicFile, GgmlType, Gguf, safetensors};
 use numbers::{counted, grouped};
+use serde_json::json;
 use work::Work;
 
 /// Makes safetensors files of a GGUF.
@@ -42,30 +45,19 @@ struct Args {
     #[arg(long = "type", value_name = "TYPE", ignore_case = true, default_value = "F16", value_parser = floats())]
     ty: GgmlType,
     /// Cut the tensors into files of at most so many bytes of data, such as 5G or 50M; OUT is a folder then
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size::size)]
     max_size: Option<u64>,
     /// Names that come before the built-in ones. A line holds a name in safetensors and one in GGUF; in both, {} is a
     /// number and * at the end is the rest
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 fn floats() -> impl TypedValueParser<Value = GgmlType> {
     PossibleValuesParser::new(["F16", "F32", "BF16"]).try_map(|name| name.parse::<GgmlType>())
-}
-
-/// Bytes, with the suffixes that the other tools take: K, M and G are powers of 1000.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(['K', 'M', 'G']);
-    let factor = match &text[digits.len()..] {
-        "" => Some(1),
-        "K" => Some(1_000),
-        "M" => Some(1_000_000),
-        "G" => Some(1_000_000_000),
-        _ => None,
-    };
-    let size = factor.zip(digits.parse::<u64>().ok()).and_then(|(factor, number)| number.checked_mul(factor));
-    size.filter(|size| *size > 0).ok_or_else(|| "must be a number of bytes, such as 5G or 50M".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -102,7 +94,7 @@ fn run(args: Args) -> Result<String> {
             write(&work, &plan, shard, &folder.path.join(&shard.file_name))?;
         }
         let put = |name: &str, text: &str| {
-            fs::write(folder.path.join(name), text)
+            AtomicFile::write(folder.path.join(name), text.as_bytes())
                 .with_context(|| format!("cannot write '{name}' of '{}'", args.output.display()))
         };
         if shards.len() > 1 {
@@ -114,6 +106,13 @@ fn run(args: Args) -> Result<String> {
         folder.rename_to(&args.output)?;
     }
     let bytes: u64 = shards.iter().map(|shard| shard.byte_len).sum();
+    if args.json {
+        let files: Vec<_> =
+            shards.iter().map(|shard| json!({ "name": shard.file_name, "bytes": shard.byte_len })).collect();
+        let (path, tensors) = (args.output.display().to_string(), model.tensor_count());
+        let report = json!({ "path": path, "tensors": tensors, "bytes": bytes, "files": files });
+        return Ok(format!("{report:#}\n"));
+    }
     let (tensors, files) =
         (counted(model.tensor_count() as u64, "tensor"), counted(shards.len() as u64, "file"));
     Ok(cli::printable(&format!(
@@ -133,9 +132,13 @@ fn write(work: &Work, plan: &ExportPlan<'_>, shard: &Shard, path: &Path) -> Resu
     Ok(data.finish()?)
 }
 
-/// A folder that gets its name when it is complete, and is removed when it is dropped before.
+/// A folder that gets its name when it is complete, and is removed when it is dropped before. One whose process was killed
+/// is removed by the next for the same name.
 struct TemporaryFolder {
     path: PathBuf,
+    /// Locked while the process lives, so that nobody takes the folder for a leftover. Where folders cannot be locked,
+    /// leftovers stay.
+    _lock: Option<File>,
 }
 
 impl TemporaryFolder {
@@ -149,9 +152,33 @@ impl TemporaryFolder {
         } else if target.exists() {
             bail!("'{shown}' is no folder; a file's name ends with .safetensors");
         }
-        let path = target.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+        let start = format!(".{}.", name.to_string_lossy());
+        let path = target.with_file_name(format!("{start}{}.tmp", std::process::id()));
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::remove_leftovers(parent, &start);
         fs::create_dir(&path).with_context(|| format!("cannot create a folder beside '{shown}'"))?;
-        Ok(TemporaryFolder { path })
+        let _lock = Self::lock(&path);
+        Ok(TemporaryFolder { path, _lock })
+    }
+
+    fn lock(path: &Path) -> Option<File> {
+        File::open(path).ok().filter(|folder| folder.try_lock().is_ok())
+    }
+
+    fn remove_leftovers(parent: &Path, start: &str) {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix(start)?.strip_suffix(".tmp"));
+            let is_temporary =
+                id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()));
+            if is_temporary
+                && entry.file_type().is_ok_and(|kind| kind.is_dir())
+                && Self::lock(&entry.path()).is_some()
+            {
+                // What cannot be removed is no reason not to write.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     fn rename_to(self, target: &Path) -> Result<()> {

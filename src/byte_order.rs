@@ -1,6 +1,6 @@
 //! [`ByteOrder`]: which end of a number comes first in a file.
 
-use std::fmt;
+use core::fmt;
 
 /// The byte order of a file: of its header, and of the numbers inside its tensors.
 ///

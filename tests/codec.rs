@@ -78,6 +78,29 @@ fn the_types_with_the_fewest_bits_ask_for_importance() {
     }
 }
 
+/// Instructions that round to bfloats take subnormal numbers for zeros.
+#[test]
+fn subnormal_values_stay_what_they_are_as_bfloats() {
+    // The types whose scale can be so small: MXFP4's is a power of two from 2^-127 on, Q8_K's an f32.
+    let mxfp4 = [[0; 17], [1; 17]].map(|mut block: [u8; 17]| {
+        block[1..].copy_from_slice(&0x0123_4567_89ab_cdef_0fed_cba9_8765_4321u128.to_le_bytes());
+        block
+    });
+    let mut q8_k = [3; 292];
+    q8_k[..4].copy_from_slice(&1e-39f32.to_le_bytes());
+    for (ty, blocks) in [(GgmlType::MXFP4, mxfp4.as_flattened()), (GgmlType::Q8_K, &q8_k)] {
+        let len = blocks.len() / ty.block_bytes() * ty.block_len();
+        for isa in Isa::available() {
+            let (mut floats, mut bfloats) = (vec![0.0f32; len], vec![bf16::ZERO; len]);
+            dequantize_with(isa, ty, blocks, &mut floats).unwrap();
+            dequantize_with(isa, ty, blocks, &mut bfloats).unwrap();
+            assert!(floats.iter().any(|value| value.is_subnormal()), "{ty}");
+            let rounded: Vec<_> = floats.iter().map(|&x| bf16::from_f32(x)).collect();
+            assert_eq!(bits(&bfloats), bits(&rounded), "{ty} on {isa:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(common::property(64))]
 

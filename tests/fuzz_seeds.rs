@@ -1,6 +1,8 @@
 //! The fuzzers begin with the file of `common::raw::everything`, in each version and byte order, with the head of a real
 //! model, and with what gguf-py wrote. To write the seeds anew: `GGUF_CODEC_WRITE_SEEDS=1 cargo test --test fuzz_seeds`.
 
+#![cfg(feature = "std")]
+
 mod common;
 
 use common::raw::{every_format, everything};

@@ -25,6 +25,7 @@ from gguf.quants import dequantize
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "gguf_py"))
 from ggml import Ggml  # noqa: E402
+from measured import run_measured  # noqa: E402
 
 # general.file_type for a model whose matrices are all of one type (llama.h's `llama_ftype`); _S for Q4_K,
 # since _M means a mixture. Without Q1_0 and Q2_0, whose values gguf-py cannot give.
@@ -88,34 +89,6 @@ def raw(tensor):
 def is_converted(tensor, ty):
     """The rule of `convert`: matrices whose rows are whole blocks."""
     return len(tensor.shape) >= 2 and int(tensor.shape[0]) % GGML_QUANT_SIZES[ty][0] == 0
-
-
-def run_measured(command):
-    """Runs a program; its wall time in seconds, and its peak memory in MB: of its own, and with mapped files."""
-    start, own, resident = time.monotonic(), 0, 0
-    with open(os.devnull) as nothing:
-        process = subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    os.set_blocking(process.stdout.fileno(), False)
-    output = b""
-    while process.poll() is None:
-        output += process.stdout.read() or b""
-        # Not getrusage: a child's peak there begins with what its parent, this program, held at the fork.
-        own, resident = max(own, memory(process.pid, "RssAnon")), max(resident, memory(process.pid, "VmHWM"))
-        time.sleep(0.005)
-    seconds = time.monotonic() - start
-    output += process.stdout.read() or b""
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{output.decode(errors='replace')}")
-    return seconds, own, resident
-
-
-def memory(pid, field):
-    """A line of /proc/PID/status, in MB; 0 when the process has just ended."""
-    try:
-        with open(f"/proc/{pid}/status") as status:
-            return next((int(line.split()[1]) / 1e3 for line in status if line.startswith(field + ":")), 0)
-    except OSError:
-        return 0
 
 
 class Check:
@@ -183,7 +156,7 @@ def check(arguments, ggml, source, ty):
     out, back = arguments.work / f"converted-{ty.name}.gguf", arguments.work / "back-to-F32.gguf"
     this = Check(ggml, source, ty)
     try:
-        seconds, own, resident = run_measured([convert, arguments.model, out, "--type", ty.name])
+        cost, _ = run_measured([convert, arguments.model, out, "--type", ty.name])
         model = Model(out)
         this.header(out, model)
         this.fields(model)
@@ -195,8 +168,8 @@ def check(arguments, ggml, source, ty):
         this.tensors(model, decoded)
         count = sum(tensor.tensor_type == ty for tensor in model.tensors.values())
         print(f"  {ty.name:<5} {'ok' if not this.failures else 'FAILED':<6} "
-              f"{count:>3} of {len(model.tensors)} tensors, {out.stat().st_size / 1e6:7.1f} MB, converted in "
-              f"{seconds:6.2f} s, peak memory {own:5.0f} MB ({resident:.0f} MB with mapped files)", flush=True)
+              f"{count:>3} of {len(model.tensors)} tensors, {out.stat().st_size / 1e6:7.1f} MB, converted in {cost}",
+              flush=True)
     finally:
         for path in (out, back):
             path.unlink(missing_ok=True)

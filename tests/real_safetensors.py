@@ -27,8 +27,9 @@ from gguf.quants import dequantize
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from real_model import run_measured  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "gguf_py"))
+from llama import Llama, Opaque  # noqa: E402
+from measured import run_measured  # noqa: E402
 
 BERT_NAMES = {
     "embeddings.word_embeddings": "token_embd",
@@ -118,9 +119,8 @@ def same(a, b):
 
 
 def run(program, *arguments):
-    seconds, own, resident = run_measured([program, *map(str, arguments)])
-    print(f"  {program.name} {' '.join(str(a) for a in arguments[2:])}: {seconds:.2f} s, peak memory {own:.0f} MB "
-          f"({resident:.0f} MB with mapped files)", flush=True)
+    cost, _ = run_measured([program, *arguments])
+    print(f"  {program.name} {' '.join(str(a) for a in arguments[2:])}: {cost}", flush=True)
 
 
 def minilm(arguments):
@@ -201,12 +201,6 @@ def smollm2(arguments):
     folder.rmdir()
 
 
-class Opaque(ctypes.Structure):
-    """A struct of parameters, whatever its version has in it: no larger than this, and passed on the stack."""
-
-    _fields_ = [("bytes", ctypes.c_uint8 * 1024)]
-
-
 class Batch(ctypes.Structure):
     _fields_ = [("n_tokens", ctypes.c_int32)] + [
         (name, ctypes.c_void_p) for name in ("token", "embd", "pos", "n_seq_id", "seq_id", "logits")
@@ -215,18 +209,11 @@ class Batch(ctypes.Structure):
 
 def embedding(folder, model, source):
     """llama.cpp's embedding of a sentence beside one that is computed from the safetensors file."""
-    libraries = [ctypes.CDLL(str(next(folder.glob(f"{name}*.so"))), mode=ctypes.RTLD_GLOBAL)
-                 for name in ("libggml-base", "libggml.v", "libllama.v")]
-    _, ggml, llama = libraries
-    ggml.ggml_backend_load_all_from_path(str(folder).encode())
-    silent = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda *_: None)
-    llama.llama_log_set(silent, None)
-    llama.llama_backend_init()
+    library = Llama(folder)
+    llama = library.lib
     pointer = ctypes.c_void_p
-    for name in ("llama_model_default_params", "llama_context_default_params"):
-        getattr(llama, name).restype = Opaque
+    llama.llama_context_default_params.restype = Opaque
     for name, takes in [
-        ("llama_model_load_from_file", [ctypes.c_char_p, Opaque]),
         ("llama_init_from_model", [pointer, Opaque]),
         ("llama_model_get_vocab", [pointer]),
         ("llama_get_embeddings_seq", [pointer, ctypes.c_int32]),
@@ -235,7 +222,7 @@ def embedding(folder, model, source):
     llama.llama_set_embeddings.argtypes = [pointer, ctypes.c_bool]
     llama.llama_batch_get_one.restype = Batch
     llama.llama_encode.argtypes = [pointer, Batch]
-    loaded = llama.llama_model_load_from_file(str(model).encode(), llama.llama_model_default_params())
+    loaded = library.open(model)
     if not loaded:
         return expect(False, "llama.cpp cannot load the model")
     context = llama.llama_init_from_model(loaded, llama.llama_context_default_params())

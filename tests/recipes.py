@@ -6,27 +6,30 @@ the files byte for byte.
     "$GGUF_PY_PYTHON" tests/recipes.py --examples target/release/examples --work /var/tmp "$GGUF_CODEC_SMOLLM2"
 
 The models are the one given, as F16, and small ones that reach the rules which it does not: experts, falcon, 80 layers,
-heads that share their values, rows that are not whole blocks. With and without an importance matrix. The table at the
-end says for each recipe on how many models the files were the same, and on how many llama.cpp refused, and
-so did we, but for rows that no type of its fits. Then both
-quantize the model given three times in turn; the times are printed, not judged.
+heads that share their values, rows that are not whole blocks. With and without an importance matrix. The first table
+says for each recipe on how many models the files were the same, and on how many llama.cpp refused, and so did we, but for
+rows that no type of its fits; the second says the same of the settings, and of inputs that are quantized already, sharded
+or in other types. Then both quantize the model given three times in turn; the times are printed, not judged.
 
 `--golden FILE` writes what llama.cpp made of some of the small models: tests/golden/recipes.txt.
 """
 
 import argparse
-import ctypes
 import filecmp
 import itertools
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
 import time
 
 import numpy as np
-from gguf import GGUFReader, GGUFWriter
+from gguf import GGMLQuantizationType as Type, GGUFReader, GGUFWriter
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "gguf_py"))
+from llama import Llama  # noqa: E402
 
 SEED = 20261124
 
@@ -45,83 +48,31 @@ ON_THE_MODEL = ["Q4_K_M", "Q5_K_S", "Q3_K_M", "Q2_K", "Q6_K", "Q4_0"]
 # Models of 80 layers have rules of their own in few recipes.
 OF_MANY_LAYERS = ["Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_M", "IQ2_XS"]
 
+# Settings of `quantize`, and llama.cpp's for the same. Of patterns that match a name, the first decides.
+BY_NAME = [(r"ffn_(up|gate)", Type.Q8_0), (r"^blk\.[0-3]\.attn_[vk]\.", Type.F16), ("ffn", Type.Q2_K), (r"attn_norm|embd", Type.Q5_1)]
+NAMED = [word for pattern, ty in BY_NAME for word in ("--tensor-type", f"{pattern}={ty.name}")]
+OUTPUT, EMBEDDING = ["--output-tensor-type", "Q8_0"], ["--token-embedding-type", "Q4_0"]
+SETTINGS = {
+    "pure": (["--pure"], dict(pure=True)),
+    "output left": (["--leave-output-tensor"], dict(quantize_output_tensor=False)),
+    "output Q8_0": (OUTPUT, dict(output_tensor_type=Type.Q8_0)),
+    "embedding Q4_0": (EMBEDDING, dict(token_embedding_type=Type.Q4_0)),
+    "types by name": (NAMED, dict(tensor_types=BY_NAME)),
+    "pure, by name": (["--pure", *NAMED], dict(pure=True, tensor_types=BY_NAME)),
+    "all of these": (
+        ["--pure", "--leave-output-tensor", *OUTPUT, *EMBEDDING, *NAMED],
+        dict(pure=True, quantize_output_tensor=False, output_tensor_type=Type.Q8_0, token_embedding_type=Type.Q4_0,
+             tensor_types=BY_NAME),
+    ),
+}  # fmt: skip
+PLAIN = ([], {})
+AGAIN = (["--allow-requantize"], dict(allow_requantize=True))
 
-class Params(ctypes.Structure):
-    """llama.h's `llama_model_quantize_params`."""
-
-    _fields_ = [
-        ("nthread", ctypes.c_int32),
-        ("ftype", ctypes.c_int32),
-        ("output_tensor_type", ctypes.c_int32),
-        ("token_embedding_type", ctypes.c_int32),
-        ("allow_requantize", ctypes.c_bool),
-        ("quantize_output_tensor", ctypes.c_bool),
-        ("only_copy", ctypes.c_bool),
-        ("pure", ctypes.c_bool),
-        ("keep_split", ctypes.c_bool),
-        ("dry_run", ctypes.c_bool),
-        ("imatrix", ctypes.c_void_p),
-        ("kv_overrides", ctypes.c_void_p),
-        ("tensor_types", ctypes.c_void_p),
-        ("prune_layers", ctypes.c_void_p),
-    ]
-
-
-class Importance(ctypes.Structure):
-    """llama.h's `llama_model_imatrix_data`."""
-
-    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.POINTER(ctypes.c_float)), ("size", ctypes.c_size_t)]
-
-
-class Number(ctypes.Structure):
-    """llama.h's `llama_model_kv_override`, of a number or a text."""
-
-    _fields_ = [("tag", ctypes.c_int), ("key", ctypes.c_char * 128), ("number", ctypes.c_int64), ("rest", ctypes.c_char * 120)]
-
-    @classmethod
-    def of(cls, key, value):
-        if isinstance(value, int):
-            return cls(0, key.encode(), value)
-        made = cls(3, key.encode())
-        text = value.encode()
-        assert len(text) < 128, "llama.cpp has no room for a longer path"
-        ctypes.memmove(ctypes.addressof(made) + cls.number.offset, text, len(text))
-        return made
-
-
-def load_llama():
-    folder = pathlib.Path(os.environ["LLAMA_SO"]).parent
-    for library in ["libggml-base.so", *(path.name for path in folder.glob("libggml.v*.so"))]:
-        ctypes.CDLL(str(folder / library), mode=ctypes.RTLD_GLOBAL)
-    llama = ctypes.CDLL(os.environ["LLAMA_SO"])
-    llama.llama_model_quantize_default_params.restype = Params
-    llama.llama_backend_init()
-    return llama
-
-
-def reference(llama, source, target, recipe, imatrix, threads):
-    """The exit code; prints the seconds."""
-    params = llama.llama_model_quantize_default_params()
-    params.nthread, params.ftype = threads, RECIPES[recipe]
-    if imatrix:
-        weights, count, chunks, dataset = read_imatrix(imatrix)
-        data = (Importance * (len(weights) + 1))()
-        for slot, (name, values) in zip(data, weights.items()):
-            slot.name, slot.size = name.encode(), values.size
-            slot.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        keys = [
-            Number.of("quantize.imatrix.file", imatrix),
-            Number.of("quantize.imatrix.dataset", dataset),
-            Number.of("quantize.imatrix.entries_count", count),
-            Number.of("quantize.imatrix.chunks_count", chunks),
-            Number(),
-        ]
-        keys = (Number * len(keys))(*keys)
-        params.imatrix, params.kv_overrides = ctypes.addressof(data), ctypes.addressof(keys)
-    start = time.monotonic()
-    code = llama.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(params))
-    print(f"seconds {time.monotonic() - start}", flush=True)
-    return code
+# Where settings meet rules: a mixture, one that asks for importance, one of experts, one that quantizes nothing.
+WITH_SETTINGS = ["Q4_K_M", "IQ2_M", "MXFP4_MOE", "F16"]
+OF_OTHER_INPUTS = ["Q4_K_M", "IQ4_XS", "Q8_0", "F16"]
+# One whose embedding is its output, and two where they are apart.
+MODELS_WITH_SETTINGS = ["shared values, odd rows", "8 experts", "falcon"]
 
 
 def in_a_process(work):
@@ -257,6 +208,11 @@ def make(path, rng, arch, layers, heads, kv_heads, experts=0, tied=False, joined
         if shared:
             tensor(f"{layer}.ffn_down_shexp.weight", 4, ff)
             tensor(f"{layer}.ffn_up_shexp.weight", 4, width)
+        if odd and layer == "blk.1":
+            # A name that does not end in `weight`, and a matrix of one row.
+            tensor("abcde", 3, width)
+            tensor("abcdef", 3, width)
+            tensor("one.weight", 1, width)
         if odd:
             # Whole blocks of 32, of 64 and of none that has 256 values.
             tensor(f"{layer}.ssm_in.weight", 3, 320)
@@ -281,11 +237,10 @@ MODELS = {
 
 
 def judged(what, code, said):
-    """The seconds, or None where it refused."""
+    """Whether it did it; any other end than that or a refusal ends the program."""
     if code not in (0, 1):
         sys.exit(f"{what}: exit code {code}\n{said[-2000:]}")
-    seconds = [line for line in said.splitlines() if line.startswith("seconds ")]
-    return None if code == 1 else float(seconds[-1].split()[1])
+    return code == 0
 
 
 def difference(ours, theirs):
@@ -324,35 +279,104 @@ class Both:
     """The two programs, and where they write."""
 
     def __init__(self, examples, work, threads):
-        self.quantize, self.work, self.threads = str(examples / "quantize"), work, threads
-        self.llama = load_llama()
+        self.examples, self.work, self.threads = examples, work, threads
+        self.llama = Llama(pathlib.Path(os.environ["LLAMA_SO"]).parent, silent=False)
         self.ours, self.theirs = str(work / "ours.gguf"), str(work / "theirs.gguf")
 
-    def run(self, source, recipe, imatrix):
-        command = [self.quantize, source, self.ours, "--recipe", recipe, *(["--imatrix", imatrix] if imatrix else [])]
+    def tool(self, name, *arguments):
+        """Runs another example, which must succeed."""
+        subprocess.run([self.examples / name, *arguments], check=True, stdout=subprocess.DEVNULL)
 
-        def ours():
-            start = time.monotonic()
-            code = subprocess.run(command, env={**os.environ, "RAYON_NUM_THREADS": str(self.threads)}).returncode
-            print(f"seconds {time.monotonic() - start}")
+    def run(self, source, recipe, imatrix, settings=PLAIN):
+        """For each of the two its seconds, of the clock and of all cores, or None where it refused; and what they said."""
+        options, params = settings
+        command = [self.examples / "quantize", source, self.ours, "--recipe", recipe, *options]
+        command = [str(part) for part in [*command, *(["--imatrix", imatrix] if imatrix else [])]]
+        start, before = time.monotonic(), children_cpu()
+        done = subprocess.run(
+            command, env={**os.environ, "RAYON_NUM_THREADS": str(self.threads)}, text=True, capture_output=True
+        )
+        ours = judged(" ".join(command), done.returncode, done.stderr)
+        ours = ours and (time.monotonic() - start, children_cpu() - before)
+
+        def theirs():
+            weights = {}
+            if imatrix:
+                weights["weights"], count, chunks, dataset = read_imatrix(imatrix)
+                weights["keys"] = {
+                    "quantize.imatrix.file": imatrix,
+                    "quantize.imatrix.dataset": dataset,
+                    "quantize.imatrix.entries_count": count,
+                    "quantize.imatrix.chunks_count": chunks,
+                }
+            code, *seconds = self.llama.quantize(source, self.theirs, RECIPES[recipe], self.threads, **weights, **params)
+            print("seconds", *seconds, flush=True)
             return code
 
-        theirs = lambda: reference(self.llama, source, self.theirs, recipe, imatrix, self.threads)
-        (code, said), (their_code, log) = in_a_process(ours), in_a_process(theirs)
-        return judged(" ".join(command), code, said), judged("llama.cpp", their_code, log), said, log
+        code, log = in_a_process(theirs)
+        theirs = judged("llama.cpp", code, log)
+        if theirs:
+            line = [line for line in log.splitlines() if line.startswith("seconds ")][-1]
+            theirs = tuple(float(number) for number in line.split()[1:])
+        return ours, theirs, done.stderr, log
 
-    def compare(self, source, recipe, imatrix):
-        ours, theirs, said, log = self.run(source, recipe, imatrix)
-        what = f"{pathlib.Path(source).name}, {recipe}{', with importance' if imatrix else ''}"
-        if ours is not None and "no tensor type fallback is defined" in log:
+    def compare(self, source, recipe, imatrix, settings=PLAIN):
+        ours, theirs, said, log = self.run(source, recipe, imatrix, settings)
+        what = f"{pathlib.Path(source).name}, {recipe}{', with importance' if imatrix else ''} {' '.join(settings[0])}"
+        if ours and "no tensor type fallback is defined" in log:
             return "refused", None, None  # here such tensors become F16
-        if (ours is None) != (theirs is None):
+        if bool(ours) != bool(theirs):
             sys.exit(f"{what}: only one refused\nours: {said}\ntheirs: {log[-1500:]}")
-        if ours is None:
+        if not ours:
             return "refused", None, None
         if not filecmp.cmp(self.ours, self.theirs, shallow=False):
             sys.exit(f"{what}: {difference(self.ours, self.theirs)} differ")
         return "same", ours, theirs
+
+    def count(self, cases):
+        """How many of the cases were the same, and how many were refused."""
+        verdicts = [self.compare(*case)[0] for case in cases]
+        return verdicts.count("same"), verdicts.count("refused")
+
+
+def children_cpu():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def settings_and_inputs(both, sources, imatrices, given):
+    """The second table; how many runs there were."""
+    rows = {}
+    for label, settings in SETTINGS.items():
+        rows[label] = [
+            (sources[name], recipe, imatrix, settings)
+            for name in MODELS_WITH_SETTINGS for recipe in WITH_SETTINGS for imatrix in (None, imatrices[name])
+        ]  # fmt: skip
+    for name in MODELS_WITH_SETTINGS:
+        source = pathlib.Path(sources[name])
+        for ty in ("F32", "BF16", "Q8_0"):
+            both.tool("convert", source, both.work / f"{source.stem}-{ty}.gguf", "--type", ty)
+        both.tool("quantize", source, both.work / f"{source.stem}-Q4_K_M.gguf", "--recipe", "Q4_K_M")
+        both.tool("split", source, both.work / f"{source.stem}-shard", "--max-tensors", "20")
+        both.tool("imatrix", imatrices[name], both.work / f"{source.stem}-imatrix.gguf")
+
+        def add(label, path, imatrix=None, settings=PLAIN):
+            rows.setdefault(label, []).extend((str(path), recipe, imatrix, settings) for recipe in OF_OTHER_INPUTS)
+
+        for ty in ("F32", "BF16"):
+            add(f"from {ty}", both.work / f"{source.stem}-{ty}.gguf")
+        for ty in ("Q8_0", "Q4_K_M"):
+            add(f"{ty} again", both.work / f"{source.stem}-{ty}.gguf", None, AGAIN)
+            add(f"{ty}, not again", both.work / f"{source.stem}-{ty}.gguf")
+        add("from shards", next(both.work.glob(f"{source.stem}-shard-00001-of-*.gguf")))
+        add("imatrix, rewritten", source, str(both.work / f"{source.stem}-imatrix.gguf"))
+    rows["the model given again"] = [(given, recipe, None, AGAIN) for recipe in ("Q4_K_M", "Q8_0")]
+    rows["the model given, by name"] = [(sources["the model given"], "Q4_K_M", None, SETTINGS["types by name"])]
+    print(f"\n{'settings or input':26} {'same':>5} {'refused':>8}")
+    for label, cases in rows.items():
+        same, refused = both.count(cases)
+        print(f"{label:26} {same:5} {refused:8}", flush=True)
+    return sum(map(len, rows.values()))
 
 
 def main():
@@ -370,7 +394,7 @@ def main():
     print(f"seed {SEED}, {args.threads} threads")
 
     large = str(args.work / "large.gguf")
-    subprocess.run([args.examples / "convert", args.model, large, "--type", "F16"], check=True, stdout=subprocess.DEVNULL)
+    both.tool("convert", args.model, large, "--type", "F16")
     sources = {"the model given": large}
     for index, (name, settings) in enumerate(MODELS.items()):
         sources[name] = str(args.work / f"small{index}.gguf")
@@ -401,22 +425,24 @@ def main():
                 if source == large and ours is not None:
                     tensors = GGUFReader(both.ours).tensors
                     types = {tensor.tensor_type for tensor in tensors}
-                    times += f"  {len(tensors)} of {len(types)} types {ours:.2f} {theirs:.2f}"
+                    times += f"  {len(tensors)} of {len(types)} types {ours[0]:.2f} {theirs[0]:.2f}"
         total += sum(map(sum, counts.values()))
         sys.stdout.flush()
         print(f"{recipe:10} {counts[False][0]:5} {counts[False][1]:8}  {'':16} {counts[True][0]:5} {counts[True][1]:8}{times}")
-    print(f"{total} runs of each program; no file differed in a byte.")
-
     if args.golden:
         args.golden.write_text("".join(f"{line}\n" for lines in golden.values() for line in lines))
+    if not args.small:
+        total += settings_and_inputs(both, sources, imatrices, args.model)
+    print(f"{total} runs of each program; no file differed in a byte.")
 
     if args.small:
         return
     print(f"\nQ4_K_M of the model given, {args.threads} threads, medians of three in turn:")
     for what, imatrix in (("without importance", None), ("with importance", imatrices["the model given"])):
         pairs = [both.run(large, "Q4_K_M", imatrix)[:2] for _ in range(3)]
-        ours, theirs = (statistics.median(column) for column in zip(*pairs))
-        print(f"  {what}: {ours:.2f} s, llama.cpp {theirs:.2f} s: {theirs / ours:.1f} times as fast")
+        for kind, clock in enumerate(("by the clock", "of all cores")):
+            ours, theirs = (statistics.median(run[kind] for run in column) for column in zip(*pairs))
+            print(f"  {what}, {clock}: {ours:.2f} s, llama.cpp {theirs:.2f} s: {theirs / ours:.1f} times as fast")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ impl Work {
             }
         };
         ctrlc::set_handler(on_signal).context("cannot listen for signals")?;
-        let bar = ProgressBar::no_length();
+        // Not without a length, which could not be added to.
+        let bar = ProgressBar::new(0);
         bar.set_style(ProgressStyle::with_template(
             "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}",
         )?);

@@ -3,7 +3,7 @@
 #![no_main]
 
 use common::{Rng, ShortReads, describe};
-use gguf_codec::{Error, Gguf, HeaderParser, Limits, Place, Problem, HeaderProgress};
+use gguf_codec::{Error, Gguf, HeaderParser, HeaderProgress, Limits, Place, Problem};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -23,16 +23,19 @@ pub(super) fn first_of_greatest_magnitude<S: Simd, const N: usize>(s: S, x: &[f3
         greatest = s.max(v, greatest);
     }
     let (least, greatest) = (s.reduce_min(least), s.reduce_max(greatest));
-    if greatest > -least {
-        greatest
-    } else if greatest < -least {
-        least
-    } else if greatest == 0.0 {
+    if greatest == -least {
         // Whatever the signs of the zeros, ggml begins with +0 and finds nothing greater.
-        0.0
-    } else {
-        x.iter().copied().find(|v| v.abs() == greatest).unwrap_or(greatest)
+        return if greatest == 0.0 { 0.0 } else { first_of_magnitude(x, greatest) };
     }
+    // The sign is as good as random: a branch would be foretold wrongly for every second block.
+    core::hint::select_unpredictable(greatest > -least, greatest, least)
+}
+
+/// Rare, and so not a part of the loops around it.
+#[cold]
+#[inline(never)]
+fn first_of_magnitude(x: &[f32], magnitude: f32) -> f32 {
+    x.iter().copied().find(|v| v.abs() == magnitude).unwrap_or(magnitude)
 }
 
 /// The least and the greatest value. A least value of zero has the sign of the first zero, which ggml stores.

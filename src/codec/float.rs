@@ -11,9 +11,12 @@ pub(crate) mod sealed {
 
     #[allow(private_interfaces, private_bounds, reason = "sealed: only this crate calls it")]
     pub trait Put: Sized {
-        /// Writes a vector of floats as `Self`, rounded to nearest even.
+        /// Whether [`put`](Self::put) stores `bf16`.
+        const IS_BF16: bool = false;
+        /// Writes a vector of floats as `Self`, rounded to nearest even. None may be subnormal or a signaling NaN, as what
+        /// is made of half floats and small numbers never is.
         fn put<S: Simd>(s: S, value: S::F, to: &mut [Self]);
-        /// [`put`](Self::put) for values that come straight from a file, where a NaN may be a signaling one.
+        /// [`put`](Self::put) for any values, such as those that come straight from a file.
         #[inline(always)]
         fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
             Self::put(s, value, to);
@@ -33,7 +36,7 @@ pub trait Float: sealed::Put + Copy + Default + PartialEq + Send + Sync + bytemu
 }
 
 macro_rules! float {
-    ($float:ident, $store:ident, $entry:ident, $widen:expr $(, $put_any:item)?) => {
+    ($float:ident, $store:ident, $entry:ident, $widen:expr $(, { $($item:item)+ })?) => {
         impl Float for $float {
             fn to_f32(self) -> f32 {
                 $widen(self)
@@ -46,7 +49,7 @@ macro_rules! float {
             fn put<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
                 s.$store(value, to);
             }
-            $($put_any)?
+            $($($item)+)?
             fn dequantizer(entry: &Entry) -> fn(Isa, Stores, &[u8], &mut [Self]) {
                 entry.$entry
             }
@@ -56,13 +59,10 @@ macro_rules! float {
 
 float!(f32, store, to_f32, |value| value);
 float!(f16, store_f16, to_f16, f16::to_f32);
-float!(
-    bf16,
-    store_bf16,
-    to_bf16,
-    bf16::to_f32,
+float!(bf16, store_bf16, to_bf16, bf16::to_f32, {
+    const IS_BF16: bool = true;
     #[inline(always)]
     fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
-        s.store_bf16(s.quiet(value), to);
+        s.store_bf16_any(value, to);
     }
-);
+});

@@ -28,10 +28,12 @@ pub(super) fn scaled<S: Simd>(s: S, half_scale: f32) -> [f32; 16] {
     scaled
 }
 
-/// Writes what `LANES` codes stand for; bits above the lowest four do not matter.
+/// Writes what `LANES` codes stand for; bits above the lowest four do not matter. `scaled` may have subnormal numbers only
+/// where `subnormal` says so.
 #[inline(always)]
-pub(super) fn put<S: Simd, T: Float>(s: S, scaled: &[f32; 16], codes: S::I, out: &mut [T]) {
-    T::put(s, s.lookup(scaled, codes), out);
+pub(super) fn put<S: Simd, T: Float>(s: S, scaled: &[f32; 16], subnormal: bool, codes: S::I, out: &mut [T]) {
+    let value = s.lookup(scaled, codes);
+    if subnormal { T::put_any(s, value, out) } else { T::put(s, value, out) }
 }
 
 /// The codes of the nearest values, of two as near the one closer to 0. `scaled` is what the codes stand for.

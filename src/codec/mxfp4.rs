@@ -57,11 +57,13 @@ impl Codec for MXFP4 {
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockMXFP4], out: &mut [T]) {
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
-            let scaled = fp4::scaled(s, HALF_SCALES[usize::from(block.e)]);
+            let half_scale = HALF_SCALES[usize::from(block.e)];
+            // The values are whole multiples of it.
+            let (scaled, subnormal) = (fp4::scaled(s, half_scale), half_scale.is_subnormal());
             for at in (0..HALF).step_by(S::LANES) {
                 let both = s.load_u8(&block.qs[at..]);
-                fp4::put(s, &scaled, both, &mut out[at..]);
-                fp4::put(s, &scaled, s.shr::<4>(both), &mut out[HALF + at..]);
+                fp4::put(s, &scaled, subnormal, both, &mut out[at..]);
+                fp4::put(s, &scaled, subnormal, s.shr::<4>(both), &mut out[HALF + at..]);
             }
         }
     }

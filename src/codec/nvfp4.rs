@@ -64,12 +64,13 @@ impl Codec for NVFP4 {
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
             let subs = block.d.iter().zip(block.qs.as_chunks().0).zip(out.as_chunks_mut::<SUB>().0);
             for ((d, nibbles), out) in subs {
+                // The least scale is far from subnormal.
                 let scaled = fp4::scaled(s, HALF_SCALES[usize::from(*d)]);
                 // In the order of the values; the tables look at the low nibbles only.
                 let both = u64::from_le_bytes(*nibbles);
                 let codes: [u8; SUB] = bytemuck::cast([both.to_le_bytes(), (both >> 4).to_le_bytes()]);
                 for at in (0..SUB).step_by(S::LANES) {
-                    fp4::put(s, &scaled, s.load_u8(&codes[at..]), &mut out[at..]);
+                    fp4::put(s, &scaled, false, s.load_u8(&codes[at..]), &mut out[at..]);
                 }
             }
         }

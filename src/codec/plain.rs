@@ -149,7 +149,7 @@ plain_formats! {
         #[inline(always)]
         fn store<S: Simd>(s: S, value: S::F, to: &mut [[u8; 2]]) {
             let mut lanes = [bf16::ZERO; MAX_LANES];
-            s.store_bf16(s.quiet(value), &mut lanes);
+            s.store_bf16_any(value, &mut lanes);
             for (to, lane) in to.iter_mut().zip(&lanes[..S::LANES]) {
                 *to = lane.to_le_bytes();
             }

@@ -51,9 +51,16 @@ impl Codec for Q8_K {
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ8_K], out: &mut [T]) {
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
-            let d = s.splat(f32::from_le_bytes(block.d));
+            let d = f32::from_le_bytes(block.d);
+            // Whole multiples of any other are not subnormal either.
+            let (d, subnormal) = (s.splat(d), d.is_subnormal());
             for at in (0..LEN).step_by(S::LANES) {
-                T::put(s, s.mul(d, s.to_float(s.load_i8(&block.qs[at..]))), &mut out[at..]);
+                let value = s.mul(d, s.to_float(s.load_i8(&block.qs[at..])));
+                if subnormal {
+                    T::put_any(s, value, &mut out[at..])
+                } else {
+                    T::put(s, value, &mut out[at..])
+                }
             }
         }
     }

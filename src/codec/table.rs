@@ -67,6 +67,7 @@ struct Dequantize<'a, C: Codec, T> {
 
 impl<C: Codec, T: Float> Kernel for Dequantize<'_, C, T> {
     type Output = ();
+    const STORES_BF16: bool = T::IS_BF16;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         C::dequantize(s, self.blocks, self.out);
@@ -85,6 +86,7 @@ const PREFETCH_AHEAD: usize = 4;
 
 impl<C: Codec, T: Float> Kernel for DequantizeStreaming<'_, C, T> {
     type Output = ();
+    const STORES_BF16: bool = T::IS_BF16;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         if !S::STREAMS {

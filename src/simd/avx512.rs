@@ -9,23 +9,46 @@ use super::avx2::{ProvesAvx, fence, stream, transpose};
 use super::lanes::Simd;
 use super::wide::Wide;
 
-/// Proof that AVX-512 F, BW, VL and DQ are there: only [`run`] makes one.
+/// Proof that AVX-512 F, BW, VL and DQ are there, and BF16 where the constant says so: only [`with_bf16`] and
+/// [`without_bf16`] make one.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const BF16: bool>(());
 
-impl ProvesAvx for Avx512 {}
+impl<const BF16: bool> ProvesAvx for Avx512<BF16> {}
 
-/// Runs a kernel with AVX-512.
+/// Runs a kernel with AVX-512, and with BF16 where that is here and the kernel gains by it.
+///
+/// # Safety
+/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be there.
+pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(feature = "std")]
+    let has_bf16 = || is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(feature = "std"))]
+    let has_bf16 = || cfg!(target_feature = "avx512bf16");
+    if K::STORES_BF16 && has_bf16() {
+        // SAFETY: BF16 has just been found, and the caller vouches for the rest.
+        unsafe { with_bf16(kernel) }
+    } else {
+        // SAFETY: the caller vouches for it.
+        unsafe { without_bf16(kernel) }
+    }
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,f16c")]
-pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512(()))
+fn without_bf16<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512::<false>(()))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,f16c")]
+fn with_bf16<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512::<true>(()))
 }
 
 /// Intrinsics that touch registers only.
 macro_rules! registers {
     ($body:expr) => {
-        // SAFETY: the instructions are there, since `self` is an `Avx512`, which only `run` makes; they touch no
-        // memory.
+        // SAFETY: the instructions are there, since `self` is an `Avx512`, which only `with_bf16` and
+        // `without_bf16` make; they touch no memory.
         unsafe { $body }
     };
 }
@@ -42,13 +65,33 @@ macro_rules! sixteen {
 
 /// Sixteen numbers of two bytes. The token proves AVX.
 #[inline(always)]
-fn store_halves<T: bytemuck::Pod>(_: Avx512, to: &mut [T; 16], value: __m256i) {
+fn store_halves<const BF16: bool, T: bytemuck::Pod>(_: Avx512<BF16>, to: &mut [T; 16], value: __m256i) {
     const { assert!(size_of::<T>() == 2) };
     // SAFETY: the token proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
     unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), value) }
 }
 
-impl Simd for Avx512 {
+/// Rounds to nearest even bfloats without an instruction for it. A NaN must be quiet. The token proves AVX-512.
+#[inline(always)]
+fn rounded_by_integers<const BF16: bool>(_: Avx512<BF16>, value: __m512) -> __m256i {
+    registers!({
+        let bits = _mm512_castps_si512(value);
+        let upper = _mm512_srli_epi32(bits, 16);
+        let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+        let up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+        let is_number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(value, value);
+        let rounded = _mm512_mask_add_epi32(bits, is_number, bits, up);
+        // The upper half of each lane: one instruction, where shifting and narrowing are three.
+        #[rustfmt::skip]
+        let upper_halves = _mm512_set_epi16(
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
+        );
+        _mm512_castsi512_si256(_mm512_permutexvar_epi16(upper_halves, rounded))
+    })
+}
+
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type F = __m512;
     type I = __m512i;
     type M = __mmask16;
@@ -167,22 +210,18 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn store_bf16(self, value: __m512, to: &mut [bf16]) {
         let to = sixteen!(mut to);
-        let bfloats = registers!({
-            let bits = _mm512_castps_si512(value);
-            let upper = _mm512_srli_epi32(bits, 16);
-            let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
-            let up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
-            let is_number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(value, value);
-            let rounded = _mm512_mask_add_epi32(bits, is_number, bits, up);
-            // The upper half of each lane: one instruction, where shifting and narrowing are three.
-            #[rustfmt::skip]
-            let upper_halves = _mm512_set_epi16(
-                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
-            );
-            _mm512_castsi512_si256(_mm512_permutexvar_epi16(upper_halves, rounded))
-        });
+        let bfloats = if BF16 {
+            // SAFETY: `self` proves BF16 where the constant says so; both types are 32 bytes of sixteen bfloats.
+            unsafe { core::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value)) }
+        } else {
+            rounded_by_integers(self, value)
+        };
         store_halves(self, to, bfloats);
+    }
+    #[inline(always)]
+    fn store_bf16_any(self, value: __m512, to: &mut [bf16]) {
+        let to = sixteen!(mut to);
+        store_halves(self, to, rounded_by_integers(self, self.quiet(value)));
     }
     #[inline(always)]
     fn store_u8(self, value: __m512i, to: &mut [u8]) {

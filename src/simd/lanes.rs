@@ -103,8 +103,15 @@ pub(crate) trait Simd: Copy {
     fn store(self, value: Self::F, to: &mut [f32]);
     /// Rounds to nearest even half floats. A NaN keeps its sign and upper bits and becomes quiet, as in hardware.
     fn store_f16(self, value: Self::F, to: &mut [f16]);
-    /// Rounds to nearest even bfloats. A NaN keeps its upper bits, and must be quiet, as all arithmetic leaves it.
+    /// Rounds to nearest even bfloats. A NaN keeps its upper bits, and must be quiet, as all arithmetic leaves it. No
+    /// value may be subnormal: instructions take such for zeros. Products and sums of half floats and small numbers
+    /// never are, since all are multiples of a number far above.
     fn store_bf16(self, value: Self::F, to: &mut [bf16]);
+    /// Rounds any floats to nearest even bfloats. A NaN keeps its upper bits and becomes quiet.
+    #[inline(always)]
+    fn store_bf16_any(self, value: Self::F, to: &mut [bf16]) {
+        self.store_bf16(self.quiet(value), to);
+    }
     /// Writes the lowest byte of each lane.
     fn store_u8(self, value: Self::I, to: &mut [u8]);
 

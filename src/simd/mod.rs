@@ -49,6 +49,10 @@ pub(crate) use streaming::{GATHERED, Streaming};
 pub(crate) trait Kernel {
     /// What the work gives back.
     type Output;
+    /// Whether it spends its time on [`Simd::store_bf16`], and so is worth compiling once more where some processors of an
+    /// instruction set have an instruction for that.
+    #[allow(dead_code, reason = "only AVX-512 has such processors")]
+    const STORES_BF16: bool = false;
     /// Does it in the lanes of `s`.
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
@@ -115,7 +119,7 @@ macro_rules! instruction_sets {
                     $(#[$may_be]
                     #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
                     // SAFETY: only `available` and `widest` make this kind, after detecting all that the module's `run`
-                    // enables; without std, where the whole build takes it for granted.
+                    // asks for; without std, where the whole build takes it for granted.
                     Kind::$kind => unsafe { $module::run(kernel) },)*
                 }
             }

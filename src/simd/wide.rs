@@ -172,7 +172,8 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
         load_bf16: [[u8; 2]] => F; load_f32_bytes: [[u8; 4]] => F;
     }
     stores! {
-        store: F => [f32]; store_f16: F => [f16]; store_bf16: F => [bf16]; store_u8: I => [u8];
+        store: F => [f32]; store_f16: F => [f16]; store_bf16: F => [bf16]; store_bf16_any: F => [bf16];
+        store_u8: I => [u8];
     }
     unary! {
         sqrt: F => F; abs: F => F; to_float: I => F; bits: F => I; as_floats: I => F; trunc: F => I;

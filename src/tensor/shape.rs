@@ -55,6 +55,20 @@ impl Shape {
         &self.extents[..usize::from(self.len)]
     }
 
+    /// The same without extents of 1 behind all others, as ggml has every shape and llama.cpp writes it. At least one extent
+    /// is left.
+    #[must_use]
+    pub fn counted_by_ggml(self) -> Self {
+        let last = self.extents.iter().rposition(|&extent| extent != 1).unwrap_or(0);
+        Shape { len: last as u8 + 1, ..self }
+    }
+
+    /// Whether two are the same to ggml.
+    #[cfg(any(feature = "std", test))]
+    pub(crate) fn counts_as(self, other: Self) -> bool {
+        self.extents == other.extents
+    }
+
     /// Values in a row: the first extent, or 1 for a scalar.
     pub fn row_len(&self) -> u64 {
         self.extents[0]
@@ -97,6 +111,23 @@ mod tests {
         assert_eq!(shape.to_string(), "[576, 1536, 2]");
         let scalar = Shape::new(&[]).unwrap();
         assert_eq!((scalar.row_len(), scalar.row_count(), scalar.element_count()), (1, 1, 1));
+    }
+
+    #[test]
+    fn extents_of_one_at_the_end_do_not_count() {
+        for (extents, counted) in [
+            (&[][..], &[1][..]),
+            (&[1, 1], &[1]),
+            (&[256, 1], &[256]),
+            (&[1, 256, 1, 1], &[1, 256]),
+            (&[256, 0, 1], &[256, 0]),
+            (&[2, 1, 1, 3], &[2, 1, 1, 3]),
+        ] {
+            let shape = Shape::new(extents).unwrap();
+            assert_eq!(shape.counted_by_ggml().dims(), counted);
+            assert!(shape.counts_as(shape.counted_by_ggml()));
+        }
+        assert!(!Shape::new(&[1, 2]).unwrap().counts_as(Shape::new(&[2]).unwrap()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // Tries pages that the example `report` made in a browser: nothing is loaded, nothing fails, the rules of accessibility
 // that a program can check hold (axe-core), and the keyboard is enough. With --shots FOLDER it also takes pictures.
 //
-//     npm install --prefix FOLDER playwright-core@1.65 axe-core@4.14   # and Debian's chromium
+//     npm install --prefix FOLDER playwright-core@1.65.1 axe-core@4.14.1   # and Debian's chromium
 //     NODE_PATH=FOLDER/node_modules node tests/browser/report.mjs PAGE.html…
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";

@@ -6,7 +6,6 @@ use std::process::Command;
 use gguf_codec::{Array, ByteOrder, GgmlType, Gguf, Value};
 
 use crate::common::needs;
-use crate::common::raw::U8;
 use crate::support::*;
 
 fn small(folder: &Folder, name: &str) -> String {
@@ -138,37 +137,6 @@ fn a_file_is_edited_in_its_place() {
     assert_eq!(value(&input, "general.name"), Value::from("one TWO"));
     let text = works("edit", &[&input, "--in-place", "--set", "general.name=str:TWO one"]);
     assert!(text.ends_with("in.gguf: 6 bytes changed where the file is\n"), "{text}");
-}
-
-#[cfg(unix)]
-#[test]
-fn an_interruption_leaves_what_was_there() {
-    use crate::common::raw::Raw;
-    use std::process::Stdio;
-    use std::time::Instant;
-
-    let folder = Folder::new();
-    // Long enough to be met at work.
-    let len = 1u64 << 33;
-    let input = sparse(&folder, Raw::new(LITTLE, 1, 1).key("k", U8).u8(1).tensor("w", &[len], 24, 0), len);
-    let out = folder.file("out.gguf", "what was there");
-    let before = folder.names();
-    let mut command = example("edit");
-    command.args([&input, &out, "--remove", "k"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let start = Instant::now();
-    while folder.names() == before {
-        assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
-        std::thread::yield_now();
-    }
-    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    assert!(sent.unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(errors, format!("edit: interrupted: '{out}' is as it was\n"));
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    assert_eq!(fs::read(&out).unwrap(), b"what was there");
-    assert_eq!(folder.names(), before);
 }
 
 /// What gguf-py reads: keys with their values, and of each tensor its name, type, shape and a checksum.

@@ -18,6 +18,8 @@ mod report;
 mod safetensors;
 mod shards;
 mod support;
+#[cfg(unix)]
+mod trouble;
 
 use common::raw::Raw;
 use gguf_codec::{ByteOrder, GgmlType};
@@ -30,8 +32,15 @@ fn the_sample_is_shown_without_an_argument() {
     assert!(text.contains("(64 strings)"), "{text}");
     assert_eq!(works("inspect", &["--key", "llama.block_count"]), "2\n");
     assert!(works("inspect", &["--check"]).contains("Check: no NaN and no infinity in 20 tensors"));
-    for name in ["inspect", "convert", "quantize", "imatrix", "diff", "edit", "split", "merge"] {
-        assert!(works(name, &["--help"]).contains("Usage"));
+    let tools = [
+        "inspect", "convert", "quantize", "imatrix", "diff", "edit", "split", "merge", "report", "remote",
+        "formats",
+    ];
+    let with_feature =
+        ["from_safetensors", "to_safetensors"].into_iter().filter(|_| cfg!(feature = "safetensors"));
+    for name in tools.into_iter().chain(with_feature) {
+        let help = works(name, &["--help"]);
+        assert!(help.contains("Usage") && (name == "convert" || help.contains("--json")), "{help}");
     }
 }
 

@@ -338,31 +338,20 @@ fn what_fails_leaves_what_was_there() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interruption_leaves_no_page() {
-    use std::process::{Command, Stdio};
-    use std::time::Instant;
+    use std::process::Stdio;
 
     let folder = Folder::new();
     // Long enough to be met at work.
     let len = 1u64 << 33;
     let raw = crate::common::raw::Raw::new(LITTLE, 1, 0).tensor("w", &[1 << 20, len >> 20], 24, 0);
-    let input = sparse(&folder, raw, len);
+    let input = sparse(&folder, "sparse.gguf", raw, len);
     let out = folder.file("report.html", "what was there");
     let before = folder.names();
     let mut command = example("report");
     command.args([&input, "-o", &out, "--sample", "0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let start = Instant::now();
-    // Signal 2 is bit 1 of those that it listens to.
-    let listens = |id: u32| {
-        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
-        u64::from_str_radix(&caught, 16).unwrap() & 2 != 0
-    };
-    while !listens(child.id()) {
-        assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
-        std::thread::yield_now();
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    await_listening(&mut child);
+    send("INT", child.id());
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.ends_with(&format!("interrupted: '{out}' is as it was\n")), "{errors}");

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use gguf_codec::{ByteOrder, GgmlType, Writer};
@@ -149,11 +149,35 @@ pub(crate) fn wave(len: usize) -> Vec<f32> {
 }
 
 /// A header, and zeros behind it that take no space on disk.
-pub(crate) fn sparse(folder: &Folder, raw: Raw, data_bytes: u64) -> String {
-    let path = folder.path("sparse.gguf");
-    let raw = raw.pad(32);
-    let len = raw.at() + data_bytes;
-    fs::write(&path, raw.bytes).unwrap();
-    File::options().write(true).open(&path).unwrap().set_len(len).unwrap();
+pub(crate) fn sparse(folder: &Folder, name: &str, raw: Raw, data_bytes: u64) -> String {
+    with_zeros(folder, name, &raw.pad(32).bytes, data_bytes)
+}
+
+/// These bytes, and zeros behind them that take no space on disk.
+pub(crate) fn with_zeros(folder: &Folder, name: &str, bytes: &[u8], zeros: u64) -> String {
+    let path = folder.file(name, bytes);
+    File::options().write(true).open(&path).unwrap().set_len(bytes.len() as u64 + zeros).unwrap();
     path
+}
+
+#[cfg(unix)]
+pub(crate) fn send(signal: &str, id: u32) {
+    let sent = Command::new("kill").args([&format!("-{signal}"), &id.to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Waits until a child listens to Ctrl-C.
+#[cfg(target_os = "linux")]
+pub(crate) fn await_listening(child: &mut Child) {
+    let start = Instant::now();
+    // Signal 2 is bit 1 of those that it listens to.
+    let listens = |id: u32| {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&caught, 16).unwrap() & 2 != 0
+    };
+    while !listens(child.id()) {
+        assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
+        std::thread::yield_now();
+    }
 }

@@ -20,12 +20,13 @@ pub(in crate::codec) fn symmetric_in_rounds<S: Simd, const N: usize>(
     levels: i32,
     x: &[S::F; N],
 ) -> InRounds<S, N> {
-    let one = s.splat(1.0);
-    let Rounds { is_zero, mut sum_xq, mut sum_qq, mut quants } = Rounds::begin(s, levels, x);
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    // Not in place: compilers make a masked store of it, which some processors take long for. Places by reference, since
+    // an array passed by value is copied.
+    let [mut quants, mut next] = [&mut [zero; N], &mut [zero; N]];
+    let Rounds { is_zero, mut sum_xq, mut sum_qq } = Rounds::begin(s, levels, x, quants);
     for _ in 0..5 {
-        let mut changed = s.splat(0.0);
-        // Not in place: compilers make a masked store of it, which some processors take long for.
-        let mut next = quants;
+        let mut changed = zero;
         for i in 0..N {
             let (x, q) = (x[i], quants[i]);
             let weight = s.mul(x, x);
@@ -34,19 +35,19 @@ pub(in crate::codec) fn symmetric_in_rounds<S: Simd, const N: usize>(
             let new_xq = s.add(others_xq, s.mul(weighted, new));
             let new_qq = s.add(others_qq, s.mul(s.mul(weight, new), new));
             let better = s.lt(s.mul(s.mul(sum_xq, sum_xq), new_qq), s.mul(s.mul(new_xq, new_xq), sum_qq));
-            let changes = s.both(possible, s.both(s.lt(s.splat(0.0), new_qq), better));
+            let changes = s.both(possible, s.both(s.lt(zero, new_qq), better));
             sum_xq = s.select(changes, new_xq, sum_xq);
             sum_qq = s.select(changes, new_qq, sum_qq);
             next[i] = s.select(changes, new, q);
             changed = s.select(changes, one, changed);
         }
-        quants = next;
+        core::mem::swap(&mut quants, &mut next);
         // A lane in which a round changes nothing finds nothing to change in the rounds after it either.
         if s.all(s.lt(changed, one)) {
             break;
         }
     }
-    Rounds { is_zero, sum_xq, sum_qq, quants }.end(s, levels)
+    Rounds { is_zero, sum_xq, sum_qq }.end(s, levels, quants)
 }
 
 /// What [`symmetric_in_rounds`] finds where its first round changes nothing, as with four of five blocks of a model,
@@ -58,51 +59,51 @@ pub(in crate::codec) fn symmetric_before_rounds<S: Simd, const N: usize>(
     levels: i32,
     x: &[S::F; N],
 ) -> (InRounds<S, N>, S::F) {
-    let state = Rounds::begin(s, levels, x);
+    let mut quants = [s.splat(0.0); N];
+    let state = Rounds::begin(s, levels, x, &mut quants);
     let mut may_change = s.splat(0.0);
-    for (&x, &q) in x.iter().zip(&state.quants) {
+    for (&x, &q) in x.iter().zip(&quants) {
         let (_, _, possible) = proposal(s, levels, [state.sum_xq, state.sum_qq], x, q);
         may_change = s.select(possible, s.splat(1.0), may_change);
     }
-    (state.end(s, levels), may_change)
+    (state.end(s, levels, &quants), may_change)
 }
 
 /// What the rounds change.
-struct Rounds<S: Simd, const N: usize> {
+struct Rounds<S: Simd> {
     is_zero: S::M,
     /// Σ w·x·q
     sum_xq: S::F,
     /// Σ w·q·q
     sum_qq: S::F,
-    quants: [S::F; N],
 }
 
-impl<S: Simd, const N: usize> Rounds<S, N> {
+impl<S: Simd> Rounds<S> {
+    /// The first quants, as floats, and what holds of them.
     #[inline(always)]
-    fn begin(s: S, levels: i32, x: &[S::F; N]) -> Self {
+    fn begin<const N: usize>(s: S, levels: i32, x: &[S::F; N], quants: &mut [S::F; N]) -> Self {
         let (greatest, extreme) = extreme(s, x);
         let inverse = s.div(s.splat(-levels as f32), extreme);
-        let (lowest, highest) = (s.splat(-levels as f32), s.splat((levels - 1) as f32));
+        let highest = s.splat((levels - 1) as f32);
         let [mut sum_xq, mut sum_qq] = [s.splat(0.0); 2];
-        let mut quants = *x;
-        for quant in &mut quants {
-            let x = *quant;
-            // No value is mapped further from 0 than the levels: floats are clamped and rounded as integers are.
-            let q = s.round_even(s.max(s.min(s.mul(inverse, x), highest), lowest));
+        for (quant, &x) in quants.iter_mut().zip(x) {
+            // No value is mapped further from 0 than the levels: floats are clamped, from above, and rounded as integers
+            // are.
+            let q = s.round_even(s.min(s.mul(inverse, x), highest));
             let weight = s.mul(x, x);
             sum_xq = s.add(sum_xq, s.mul(s.mul(weight, x), q));
             sum_qq = s.add(sum_qq, s.mul(s.mul(weight, q), q));
             *quant = q;
         }
-        Rounds { is_zero: s.lt(greatest, s.splat(LEAST_MAGNITUDE)), sum_xq, sum_qq, quants }
+        Rounds { is_zero: s.lt(greatest, s.splat(LEAST_MAGNITUDE)), sum_xq, sum_qq }
     }
 
     #[inline(always)]
-    fn end(&self, s: S, levels: i32) -> InRounds<S, N> {
+    fn end<const N: usize>(&self, s: S, levels: i32, found: &[S::F; N]) -> InRounds<S, N> {
         let zero = s.splat(0.0);
         let scale = s.select(s.lt(zero, self.sum_qq), s.div(self.sum_xq, self.sum_qq), zero);
         let mut quants = [s.splat_i(0); N];
-        for (quant, q) in quants.iter_mut().zip(&self.quants) {
+        for (quant, q) in quants.iter_mut().zip(found) {
             let q = s.add_i(s.trunc(*q), s.splat_i(levels));
             *quant = s.select_i(self.is_zero, *quant, q);
         }

@@ -52,12 +52,12 @@ fn search_symmetric<S: Simd, const N: usize, const FINITE: bool>(
     }
 
     let mut inverse = s.div(s.splat(-levels as f32), extreme);
-    let (sum_xq, sum_qq) = symmetric_sums::<S, N, FINITE>(s, levels, x, weights, &weighted, inverse);
+    let (sum_xq, sum_qq) = sums::<S, N, FINITE>(s, levels, x, weights, &weighted, inverse, 0);
     let mut scale = s.select(s.ne(sum_qq, zero), s.div(sum_xq, sum_qq), zero);
     let mut best = s.mul(scale, sum_xq);
     for step in (-9..=9).filter(|&step| step != 0) {
         let candidate = s.div(s.splat(-(levels as f32 + 0.1 * step as f32)), extreme);
-        let (sum_xq, sum_qq) = symmetric_sums::<S, N, FINITE>(s, levels, x, weights, &weighted, candidate);
+        let (sum_xq, sum_qq) = sums::<S, N, FINITE>(s, levels, x, weights, &weighted, candidate, step);
         let wins = s.both(s.lt(zero, sum_qq), s.lt(s.mul(best, sum_qq), s.mul(sum_xq, sum_xq)));
         let better = s.div(sum_xq, sum_qq);
         scale = s.select(wins, better, scale);
@@ -67,26 +67,63 @@ fn search_symmetric<S: Simd, const N: usize, const FINITE: bool>(
     Symmetric { scale: s.select(is_zero, zero, scale), inverse: s.select(is_zero, zero, inverse) }
 }
 
-/// Σ w·x·q and Σ w·q·q over the quants that an inverse scale gives.
+/// How quants become what ggml's are, which rounds to integers and clamps these.
+#[derive(Clone, Copy)]
+enum Rounding {
+    /// None needs clamping.
+    InRange,
+    /// Clamped from above as floats, and rounded then.
+    ClampedAbove,
+    /// Clamped as floats, and rounded then.
+    Clamped,
+    /// As ggml does, whose rounding wraps.
+    Wrapping,
+}
+
+/// Σ w·x·q and Σ w·q·q over the quants that a step's inverse scale gives.
 #[inline(always)]
-fn symmetric_sums<S: Simd, const N: usize, const FINITE: bool>(
+fn sums<S: Simd, const N: usize, const FINITE: bool>(
     s: S,
     levels: i32,
     x: &[S::F; N],
     weights: &[S::F; N],
     weighted: &[S::F; N],
     inverse: S::F,
+    step: i32,
+) -> (S::F, S::F) {
+    // No value is mapped further from 0 than the levels and a tenth for each step, so that floats can be rounded as ggml
+    // does with integers. What has half a level to spare is not clamped. (In a lane of zeros there is no such bound, and
+    // what comes of it is dropped.) A loop of its own for each.
+    if !FINITE {
+        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::Wrapping)
+    } else if step < -5 {
+        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::InRange)
+    } else if step < 5 {
+        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::ClampedAbove)
+    } else {
+        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::Clamped)
+    }
+}
+
+#[inline(always)]
+fn rounded_sums<S: Simd, const N: usize>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+    weighted: &[S::F; N],
+    inverse: S::F,
+    rounding: Rounding,
 ) -> (S::F, S::F) {
     let (lowest, highest) = (s.splat(-levels as f32), s.splat((levels - 1) as f32));
     let (mut sum_xq, mut sum_qq) = (s.splat(0.0), s.splat(0.0));
     for i in 0..N {
         let scaled = s.mul(inverse, x[i]);
-        let q = if FINITE {
-            // `inverse` maps no value further from 0 than the levels and a few, so that floats can be clamped and
-            // rounded as ggml does with integers. (In a lane of zeros it may not, and what comes of it is dropped.)
-            s.round_even(s.max(s.min(scaled, highest), lowest))
-        } else {
-            s.to_float(s.nearest_within(scaled, -levels, levels - 1))
+        let q = match rounding {
+            Rounding::InRange => s.round_even(scaled),
+            Rounding::ClampedAbove => s.round_even(s.min(scaled, highest)),
+            Rounding::Clamped => s.round_even(s.max(s.min(scaled, highest), lowest)),
+            Rounding::Wrapping => s.to_float(s.nearest_within(scaled, -levels, levels - 1)),
         };
         sum_xq = s.add(sum_xq, s.mul(weighted[i], q));
         sum_qq = s.add(sum_qq, s.mul(s.mul(weights[i], q), q));

@@ -109,8 +109,8 @@ impl<S: Sink> DataWriter<S> {
     /// Writes the next tensor as another file has it, under the same name, in this file's byte order.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin), and [`Error::Write`] where it was declared with another shape or type. These leave
-    /// the file as it was. [`Error::Io`] gives it up.
+    /// As [`begin`](Self::begin), and [`Error::Write`] where it was declared with another type or shape, extents of 1 at
+    /// the end aside. These leave the file as it was. [`Error::Io`] gives it up.
     pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
         let name = tensor.name();
         self.expect(0, name, tensor.shape(), tensor.ggml_type())?;
@@ -202,7 +202,7 @@ impl<S: Sink> DataWriter<S> {
     /// Refuses where the tensor that comes after `ahead` others is not this one.
     pub(crate) fn expect(&self, ahead: usize, name: &str, shape: Shape, ty: GgmlType) -> Result<()> {
         let declared = self.expect_name(ahead, name)?;
-        if (declared.shape, declared.ty) == (shape, ty) {
+        if declared.shape.counts_as(shape) && declared.ty == ty {
             return Ok(());
         }
         let Declared { shape: wanted_shape, ty: wanted_ty, .. } = declared;

@@ -1,5 +1,6 @@
 //! [`Imatrix::write`] and [`Imatrix::read`]: the GGUF form into a file, and files of either form.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::Imatrix;
@@ -21,9 +22,20 @@ impl Imatrix {
     /// Writes the GGUF form, as llama.cpp does: by name.
     ///
     /// # Errors
-    /// [`Error::Write`](crate::Error::Write) where a tensor's name is too long to be followed by `.in_sum2`, and
-    /// [`Error::Io`](crate::Error::Io).
-    pub fn write<S: Sink>(&self, mut writer: Writer<S>) -> Result<S::Output> {
+    /// [`Error::Write`] where a tensor's name is too long to be followed by `.in_sum2`, and [`Error::Io`].
+    pub fn write<S: Sink>(&self, writer: Writer<S>) -> Result<S::Output> {
+        self.write_in_steps(writer, |_| ControlFlow::Continue(()))
+    }
+
+    /// The same; before each tensor's values `step` hears how many bytes they have, and may break the work off.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write), and [`Error::Interrupted`] where `step` breaks.
+    pub fn write_in_steps<S: Sink>(
+        &self,
+        mut writer: Writer<S>,
+        mut step: impl FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<S::Output> {
         writer.metadata("general.type", "imatrix")?;
         writer.metadata(DATASETS, Value::from(self.datasets.clone()))?;
         writer.metadata(CHUNK_COUNT, self.chunk_count)?;
@@ -45,6 +57,9 @@ impl Imatrix {
         }
         let mut data = writer.write_header()?;
         for (name, _, values) in parts() {
+            if step(size_of_val(&values[..]) as u64).is_break() {
+                return Err(Error::Interrupted);
+            }
             let mut tensor = data.begin(&name)?;
             tensor.write_values(values, None)?;
             tensor.finish()?;

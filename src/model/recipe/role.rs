@@ -89,5 +89,9 @@ const KEPT_WHOLE: [&str; 2] = ["position_embd.weight", "token_types.weight"];
 
 /// Whether llama.cpp quantizes a matrix of this name.
 pub(super) fn is_quantized(name: &str) -> bool {
-    name.ends_with("weight") && !KEPT_WHOLE.contains(&name) && !KEPT.iter().any(|part| name.contains(part))
+    // llama.cpp asks whether the last `weight` begins six characters before the end. In a name of five there is none, and
+    // its numbers for "nowhere" and for five less six are the same.
+    (name.ends_with("weight") || name.len() == 5)
+        && !KEPT_WHOLE.contains(&name)
+        && !KEPT.iter().any(|part| name.contains(part))
 }
