@@ -140,7 +140,8 @@ impl<'a> Editor<'a> {
         self.constant += usize::from(sig.constness.is_some());
         if let Some(first) = block.stmts.first() {
             let mut mutants = self.mutants(first.span(), Genre::FnValue);
-            if matches!(&sig.output, syn::ReturnType::Type(_, ty) if matches!(**ty, syn::Type::ImplTrait(_))) {
+            if matches!(&sig.output, syn::ReturnType::Type(_, ty) if matches!(**ty, syn::Type::ImplTrait(_)))
+            {
                 // The body and what replaces it would have to be one type.
                 for (number, _) in mutants.drain(..) {
                     self.met.insert(number, Some("form"));
@@ -225,7 +226,8 @@ impl<'ast> Visit<'ast> for Editor<'_> {
 
     fn visit_expr_binary(&mut self, binary: &'ast syn::ExprBinary) {
         let mut mutants = self.mutants(binary.op.span(), Genre::BinaryOperator);
-        let [whole, left, right] = [binary.span(), binary.left.span(), binary.right.span()].map(|s| s.byte_range());
+        let [whole, left, right] =
+            [binary.span(), binary.left.span(), binary.right.span()].map(|s| s.byte_range());
         if matches!(binary.op, BinOp::And(_) | BinOp::Or(_)) {
             if has_let(&binary.left) || has_let(&binary.right) {
                 // `let` is for chains of `&&` only.
@@ -247,9 +249,16 @@ impl<'ast> Visit<'ast> for Editor<'_> {
         );
         let assigns = matches!(
             binary.op,
-            BinOp::AddAssign(_) | BinOp::SubAssign(_) | BinOp::MulAssign(_) | BinOp::DivAssign(_)
-                | BinOp::RemAssign(_) | BinOp::BitXorAssign(_) | BinOp::BitAndAssign(_)
-                | BinOp::BitOrAssign(_) | BinOp::ShlAssign(_) | BinOp::ShrAssign(_)
+            BinOp::AddAssign(_)
+                | BinOp::SubAssign(_)
+                | BinOp::MulAssign(_)
+                | BinOp::DivAssign(_)
+                | BinOp::RemAssign(_)
+                | BinOp::BitXorAssign(_)
+                | BinOp::BitAndAssign(_)
+                | BinOp::BitOrAssign(_)
+                | BinOp::ShlAssign(_)
+                | BinOp::ShrAssign(_)
         );
         let numbers: Vec<usize> = mutants.iter().map(|(number, _)| *number).collect();
         let op = binary.op.span().source_text().unwrap_or_default();
@@ -325,7 +334,8 @@ impl<'ast> Visit<'ast> for Editor<'_> {
             for (number, _) in mutants {
                 let path = literal.path.span().source_text().unwrap_or_default();
                 let base = format!("{name}: if {} {{ let base: {path} = ", is(number));
-                let parts = parts![base, rest.clone(), format!("; base.{name} }} else {{ "), value.clone(), " }"];
+                let parts =
+                    parts![base, rest.clone(), format!("; base.{name} }} else {{ "), value.clone(), " }"];
                 self.edit(range.clone(), &[number], parts);
             }
         }
