@@ -55,7 +55,7 @@
 //! With `default-features = false` the crate is `no_std` and asks for an allocator, and for pointers that can be compared and
 //! swapped. There are then [`Gguf::parse`] and [`HeaderParser`] with all that they give, [`Tensor`] and [`TypedTensor`],
 //! every codec, [`QuantError`] and [`fake_quantize`], [`ShardPlan`], and of [`model`] what decides and does not write:
-//! [`Recipe`](model::Recipe), [`Plan`](model::Plan), [`Imatrix::parse`](model::Imatrix::parse). Values and bytes are the same.
+//! [`Recipe`](model::Recipe), [`TypePlan`](model::TypePlan), [`Imatrix::parse`](model::Imatrix::parse). Values and bytes are the same.
 //! Codecs run in the vector instructions that the build itself takes for granted (`-C target-feature=+avx2,+f16c`), and
 //! looking up a name takes logarithmic time where it is constant with `std`, whose random hashes are not there.
 
