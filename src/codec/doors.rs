@@ -89,7 +89,8 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 /// Turns rows of floats into blocks of `ty`, in the bytes of a little-endian file.
 ///
 /// `values` holds whole rows of `row_len` values, and `out` takes exactly their blocks. `importance`, from an
-/// importance matrix, weighs the values of a row against each other (`row_len` weights, the same for every row);
+/// importance matrix, weighs the values of a row against each other (`row_len` weights, the same for every row,
+/// none of them negative: what ggml makes of those, an infinite scale at worst, is made here too);
 /// formats without a search, such as plain types, Q8_0 and MXFP4, do not use it, and a
 /// few [cannot do without](GgmlType::needs_importance). The bytes equal those of ggml's `ggml_quantize_chunk`, and of its
 /// `quantize_row_q8_1_ref` and `quantize_row_q8_K_ref`, on every machine. Where ggml ends the process, at magnitudes of
