@@ -77,7 +77,7 @@ mod without_std {
         (below + up).copysign(x)
     }
 
-    /// Within two units in the last place.
+    /// Within four units in the last place.
     pub(crate) fn log10(x: f64) -> f64 {
         if x == 0.0 {
             return f64::NEG_INFINITY;

@@ -88,12 +88,11 @@ impl GgufOptions {
     /// [`Error::Io`], those of [`HeaderParser::advance`], and [`Error::Length`] where the reader ends before the
     /// [`offset`](Self::offset).
     pub fn read_header(&self, mut reader: impl Read) -> Result<Gguf<Vec<u8>>> {
-        let failed = |source| Error::io("read the header", source);
         let skipped = io::copy(&mut reader.by_ref().take(self.offset), &mut io::sink()).map_err(failed)?;
         let mut parser = HeaderParser::new(self.limits);
         let mut bytes = Vec::new();
         while let HeaderProgress::NeedMore(more) = parser.advance(&bytes)? {
-            if !read_more(&mut reader, &mut bytes, more).map_err(failed)? {
+            if !read_more(&mut reader, &mut bytes, more)? {
                 break;
             }
         }
@@ -116,21 +115,27 @@ pub(super) fn expect_regular(path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
+fn failed(source: io::Error) -> Error {
+    Error::io("read the header", source)
+}
+
 /// Reads `more` bytes, or fewer where the reader ends; says whether it got them all.
 ///
 /// `more` is the header's word for it, so memory grows by half of what has really come each time.
-fn read_more(reader: &mut impl Read, bytes: &mut Vec<u8>, more: u64) -> io::Result<bool> {
+fn read_more(reader: &mut impl Read, bytes: &mut Vec<u8>, more: u64) -> Result<bool> {
     const LEAST: usize = 64;
     let mut more = more;
     while more > 0 {
         let len = bytes.len();
         let chunk = (len / 2).max(LEAST).min(usize::try_from(more).unwrap_or(usize::MAX));
         if bytes.capacity() - len < chunk {
-            bytes.try_reserve_exact((len / 2).max(chunk)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            bytes
+                .try_reserve_exact((len / 2).max(chunk))
+                .map_err(|_| Error::OutOfMemory { what: "the header" })?;
         }
         // Zeroed once for a chunk, not once for a read: a pipe may give a few bytes at a time.
         bytes.resize(len + chunk, 0);
-        let filled = fill(reader, bytes.get_mut(len..).unwrap_or_default())?;
+        let filled = fill(reader, bytes.get_mut(len..).unwrap_or_default()).map_err(failed)?;
         bytes.truncate(len + filled);
         if filled < chunk {
             return Ok(false);

@@ -46,7 +46,7 @@ impl GgufOptions {
     /// # Errors
     /// [`Error::Malformed`] where the bytes break a rule of the format, or end before the last tensor does;
     /// [`Error::Limit`] where the header asks for more than the limits allow; [`Error::Length`] where the bytes end
-    /// before the [`offset`](Self::offset).
+    /// before the [`offset`](Self::offset); [`Error::OutOfMemory`] where there is none for an index of the header.
     pub fn parse<B: AsRef<[u8]>>(&self, bytes: B) -> Result<Gguf<B>> {
         let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
         let all = bytes.as_ref();

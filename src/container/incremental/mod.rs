@@ -211,7 +211,7 @@ impl HeaderParser {
     /// included. Bytes behind the header do no harm.
     ///
     /// # Errors
-    /// [`Error::Malformed`] and [`Error::Limit`]. Called again, it gives the same error again.
+    /// [`Error::Malformed`] and [`Error::Limit`], which it gives again when called again; [`Error::OutOfMemory`].
     pub fn advance(&mut self, bytes: &[u8]) -> Result<HeaderProgress> {
         match self.run(bytes) {
             Ok(()) => Ok(HeaderProgress::Done),
