@@ -156,9 +156,17 @@ impl TemporaryFolder {
         let path = target.with_file_name(format!("{start}{}.tmp", std::process::id()));
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Self::remove_leftovers(parent, &start);
-        fs::create_dir(&path).with_context(|| format!("cannot create a folder beside '{shown}'"))?;
-        let _lock = Self::lock(&path);
-        Ok(TemporaryFolder { path, _lock })
+        let mut lock = None;
+        // Until it is locked, another run may take it for a leftover and remove it.
+        for _ in 0..100 {
+            let made = fs::create_dir(&path);
+            made.with_context(|| format!("cannot create a folder beside '{shown}'"))?;
+            lock = Self::lock(&path);
+            if path.is_dir() {
+                break;
+            }
+        }
+        Ok(TemporaryFolder { path, _lock: lock })
     }
 
     fn lock(path: &Path) -> Option<File> {
