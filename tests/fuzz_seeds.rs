@@ -1,12 +1,12 @@
 //! The fuzzers begin with the file of `common::raw::everything`, in each version and byte order, with the head of a real
-//! model, and with what gguf-py wrote. To write the seeds anew: `GGUF_CODEC_WRITE_SEEDS=1 cargo test --test fuzz_seeds`.
+//! model, and with what gguf-py wrote; with blocks of each type where they take blocks. To write the seeds anew: `GGUF_CODEC_WRITE_SEEDS=1 cargo test --test fuzz_seeds`.
 
 #![cfg(feature = "std")]
 
 mod common;
 
 use common::raw::{every_format, everything};
-use gguf_codec::{Array, Gguf, Value, Writer};
+use gguf_codec::{Array, GgmlType, Gguf, Value, Writer};
 
 /// Checks that a seed has these bytes, or writes them.
 fn is_seed(name: &str, bytes: &[u8]) {
@@ -24,6 +24,16 @@ fn the_seeds_of_the_fuzzers_are_todays() {
         let name = format!("everything.v{version}.{}.gguf", if big { "be" } else { "le" });
         is_seed(&name, &everything(format).bytes);
     });
+}
+
+/// A byte that chooses the type and two blocks: half floats from 1 to 2 wherever one begins, whatever the layout.
+#[test]
+fn every_type_of_block_is_a_seed() {
+    for (choice, ty) in GgmlType::ALL.iter().enumerate() {
+        let mut bytes = vec![choice as u8];
+        bytes.extend((0..2 * ty.block_bytes()).map(|at| 0x3C ^ (at as u8 & 3)));
+        is_seed(&format!("../seeds-blocks/{}.bin", ty.name().to_lowercase()), &bytes);
+    }
 }
 
 /// The keys of SmolLM2 with the first elements of its arrays, and of its first tensors the first block: small enough that
