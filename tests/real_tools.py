@@ -162,7 +162,7 @@ def making_models(tools, llama, work, f16, model):
     converted = work / "imatrix.gguf"
     tools.run("imatrix", "imatrix", imatrix, converted)
     sums = {name.removesuffix(".in_sum2"): t for name, t in tensors(converted).items() if name.endswith(".in_sum2")}
-    assert len(sums) == keys(converted).get("quantize.imatrix.entries_count", len(sums)) > 200, "imatrix: too few tensors"
+    assert len(sums) == int.from_bytes(imatrix.read_bytes()[:4], "little") > 200, "imatrix: tensors are missing"
     tools.run("convert --type Q8_0", "convert", f16, out, "--type", "Q8_0")
     assert loads_as(out) == parameters, "libllama loads another model of convert's"
     for recipe, *options in [("Q8_0",), ("Q4_K_M", "--imatrix", converted), ("Q4_K_M",)]:
