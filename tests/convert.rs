@@ -349,7 +349,9 @@ fn each_matrix_of_a_stack_has_its_own_importance() {
         let mut writer = Writer::new(Vec::new());
         writer.tensor("w", &dims, GgmlType::F32).unwrap();
         let mut data = writer.write_header().unwrap();
-        data.write_tensor("w", bytemuck::cast_slice(&values)).unwrap();
+        let mut tensor = data.begin("w").unwrap();
+        tensor.write_values(&values, None).unwrap();
+        tensor.finish().unwrap();
         let file = data.finish().unwrap();
         let model = Gguf::parse(&file).unwrap();
         let job = Job::new("w", Origin::of(&file, &model.tensor_info("w").unwrap()), GgmlType::Q4_K);

@@ -34,9 +34,10 @@ pub struct Outcome {
 /// Converts tensors of files into another file.
 ///
 /// Pieces of a tensor are read, converted and written side by side: every core converts, and memory does not grow with
-/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one; more with importance, where a row alone is longer). What is copied from a file
-/// into one keeps out of memory altogether where [the kernel copies](crate::TensorWriter::copy_from). The bytes are those of
-/// [`dequantize`](crate::dequantize) and [`quantize`](crate::quantize), in any number of threads.
+/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one; more with importance, where a
+/// row alone is longer). What is copied from a file into one keeps out of memory altogether where [the kernel
+/// copies](crate::TensorWriter::copy_from). The bytes are those of [`dequantize`](crate::dequantize) and
+/// [`quantize`](crate::quantize), in any number of threads.
 ///
 /// ```
 /// use std::ops::ControlFlow;
