@@ -28,8 +28,6 @@ pub(crate) mod patch;
 #[cfg(feature = "std")]
 mod read_at;
 mod shards;
-#[cfg(feature = "std")]
-mod stale;
 mod tensor_info;
 mod value;
 #[cfg(feature = "std")]

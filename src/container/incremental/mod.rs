@@ -9,19 +9,20 @@
 //! all there, and a count waits until everything that it promises could be there.
 
 mod fields;
+mod pairs;
 mod tensors;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use self::fields::{Count, Field, out_of_memory, push, shorten};
-use super::cursor::{Cursor, Encoding};
+use self::fields::{Count, Field};
+use super::cursor::Encoding;
 use super::gguf::Gguf;
-use super::header::{Header, KeyEntry};
-use super::layout::{ALIGNMENT_KEY, to_u64};
-use super::name_index::{Duplicate, NameIndex};
-use super::value::{MAX_DEPTH, ValueType};
-use crate::error::{Error, Place, Problem, Result};
+use super::header::Header;
+use super::layout::to_u64;
+use super::name_index::NameIndex;
+use super::value::ValueType;
+use crate::error::{Error, Problem, Result};
 use crate::{ByteOrder, Limits};
 
 const MAGIC: [u8; 4] = *b"GGUF";
@@ -322,194 +323,6 @@ impl HeaderParser {
         (self.key_count, self.tensor_count) = (keys, tensors);
         self.at = cursor.at();
         self.state = if keys == 0 { State::KeysEnd } else { State::Key };
-        Ok(())
-    }
-
-    fn key(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        let offset = self.at;
-        let mut cursor = self.cursor(bytes);
-        let tail = self.tail_of_pair();
-        let field = Field { what: "key's length", offset, tail: tail + 1 + 4 + 1 };
-        let len = self.length(&mut cursor, field)?;
-        self.limit(bytes, offset, "the length of a key", len, self.limits.max_string_bytes)?;
-        if len == 0 {
-            return Err(self.malformed(bytes, offset, Problem::EmptyKey));
-        }
-        let key_at = cursor.at();
-        let key = self.take(&mut cursor, Field { what: "key", offset, tail: tail + 4 + 1 }, len)?;
-        if core::str::from_utf8(key).is_err() {
-            return Err(self.malformed(bytes, offset, Problem::NotUtf8 { what: "key" }));
-        }
-        self.at = cursor.at();
-        self.state = State::Value { key_at, key_end: self.at };
-        Ok(())
-    }
-
-    fn value(&mut self, bytes: &[u8], key_at: usize, key_end: usize) -> Result<(), Stop> {
-        let offset = self.at;
-        let mut cursor = self.cursor(bytes);
-        let tail = self.tail_of_pair();
-        let ty = self.value_type(bytes, &mut cursor, "value's type", tail + 1)?;
-        let names_alignment = bytes.get(key_at..key_end) == Some(ALIGNMENT_KEY.as_bytes());
-        if names_alignment && ty != ValueType::U32 {
-            return Err(self.malformed(bytes, offset, Problem::AlignmentType { found: ty.name() }));
-        }
-        let value_at = cursor.at();
-        match ty {
-            ValueType::Array => {
-                if let Some(frame) = self.array(bytes, &mut cursor, 1, tail)? {
-                    self.frames.push(frame);
-                }
-            }
-            ValueType::String => self.string(bytes, &mut cursor, tail)?,
-            scalar => {
-                let least = self.header.encoding.least_bytes(scalar);
-                let field = self.take(&mut cursor, Field { what: "value", offset: value_at, tail }, least)?;
-                self.check_bools(bytes, scalar, field, value_at)?;
-            }
-        }
-        if names_alignment {
-            let alignment = Cursor::new(bytes, value_at, self.header.encoding).u32().unwrap_or_default();
-            if !alignment.is_power_of_two() {
-                return Err(self.malformed(bytes, value_at, Problem::Alignment { found: alignment }));
-            }
-            self.header.set_alignment(alignment);
-        }
-        self.at = cursor.at();
-        self.state = State::Elements { key_at, key_end };
-        Ok(())
-    }
-
-    /// Goes on in the innermost array, leaves those that are finished, and with the last the pair.
-    fn elements(&mut self, bytes: &[u8], key_at: usize, key_end: usize) -> Result<(), Stop> {
-        while let Some(mut frame) = self.frames.pop() {
-            let outcome = self.element(bytes, &mut frame);
-            let entered = match outcome {
-                Ok(entered) => entered,
-                Err(stop) => {
-                    self.frames.push(frame);
-                    return Err(stop);
-                }
-            };
-            if frame.left > 0 || entered.is_some() {
-                self.frames.push(frame);
-            }
-            self.frames.extend(entered);
-        }
-        let entry = KeyEntry { key_at, key_end, value_end: self.at };
-        push(&mut self.header.keys, entry, self.key_count)?;
-        let all = to_u64(self.header.keys.len()) >= self.key_count;
-        self.state = if all { State::KeysEnd } else { State::Key };
-        Ok(())
-    }
-
-    /// Moves past all strings of a frame, or one array. Returns an array that must be entered.
-    fn element(&mut self, bytes: &[u8], frame: &mut Frame) -> Result<Option<Frame>, Stop> {
-        let mut cursor = self.cursor(bytes);
-        if frame.element == ValueType::String {
-            frame.left -= cursor.skip_strings(frame.left, self.limits.max_string_bytes);
-            self.at = cursor.at();
-            if frame.left == 0 {
-                return Ok(None);
-            }
-        }
-        let least = self.header.encoding.least_bytes(frame.element);
-        let tail = frame.tail.saturating_add((frame.left.saturating_sub(1)).saturating_mul(least));
-        let mut entered = None;
-        match frame.element {
-            ValueType::Array if frame.left > 0 => {
-                // The frame itself is off the stack while it is worked on.
-                let depth = to_u64(self.frames.len()) + 2;
-                entered = self.array(bytes, &mut cursor, depth, tail)?;
-            }
-            // Only a string that could not be skipped comes here, to have the reason told.
-            ValueType::String => self.string(bytes, &mut cursor, tail)?,
-            _ => {}
-        }
-        frame.left = frame.left.saturating_sub(1);
-        self.at = cursor.at();
-        Ok(entered)
-    }
-
-    /// Reads the start of an array. Arrays of numbers and bools are taken whole, empty ones too; of others the
-    /// frame is returned.
-    fn array(
-        &self,
-        bytes: &[u8],
-        cursor: &mut Cursor<'_>,
-        depth: u64,
-        tail: u64,
-    ) -> Result<Option<Frame>, Stop> {
-        let offset = cursor.at();
-        let encoding = self.header.encoding;
-        let most = u64::from(self.limits.max_array_depth.min(MAX_DEPTH));
-        self.limit(bytes, offset, "the depth of nested arrays", depth, most)?;
-        let what = "type of an array's elements";
-        let element = self.value_type(bytes, cursor, what, tail.saturating_add(encoding.length_bytes()))?;
-        let len_at = cursor.at();
-        let len = self.length(cursor, Field { what: "length of an array", offset: len_at, tail })?;
-        self.limit(bytes, len_at, "the length of an array", len, self.limits.max_array_len)?;
-        let least = encoding.least_bytes(element);
-        self.count(cursor, Count { what: "array elements", offset: len_at, count: len, least, tail })?;
-        if len == 0 {
-            return Ok(None);
-        }
-        let Some(size) = element.size() else {
-            return Ok(Some(Frame { element, left: len, tail }));
-        };
-        let (elements_at, needed) = (cursor.at(), len.saturating_mul(size));
-        let field = Field { what: "array", offset: elements_at, tail };
-        let elements = self.take(cursor, field, needed)?;
-        self.check_bools(bytes, element, elements, elements_at)?;
-        Ok(None)
-    }
-
-    fn string(&self, bytes: &[u8], cursor: &mut Cursor<'_>, tail: u64) -> Result<(), Stop> {
-        let offset = cursor.at();
-        let len = self.length(cursor, Field { what: "length of a string", offset, tail })?;
-        self.limit(bytes, offset, "the length of a string", len, self.limits.max_string_bytes)?;
-        self.take(cursor, Field { what: "string", offset, tail }, len)?;
-        Ok(())
-    }
-
-    fn value_type(
-        &self,
-        bytes: &[u8],
-        cursor: &mut Cursor<'_>,
-        what: &'static str,
-        tail: u64,
-    ) -> Result<ValueType, Stop> {
-        let offset = cursor.at();
-        let found = self.number(cursor, Field { what, offset, tail })?;
-        ValueType::from_id(found).ok_or_else(|| self.malformed(bytes, offset, Problem::ValueType { found }))
-    }
-
-    /// The specification allows 0 and 1 only, and so a `bool` of Rust can be made of each.
-    fn check_bools(&self, bytes: &[u8], ty: ValueType, values: &[u8], at: usize) -> Result<(), Stop> {
-        if ty == ValueType::Bool
-            && let Some((index, &found)) = values.iter().enumerate().find(|&(_, &value)| value > 1)
-        {
-            return Err(self.malformed(bytes, at + index, Problem::Bool { found }));
-        }
-        Ok(())
-    }
-
-    fn index_keys(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        let header = &self.header;
-        let index = NameIndex::build(header.keys.len(), |index| header.key_bytes(bytes, index));
-        match index.map_err(|_| out_of_memory())? {
-            Ok(index) => self.header.key_index = index,
-            Err(Duplicate { first, second }) => {
-                let key_at = self.header.keys.get(second).map_or(0, |entry| entry.key_at);
-                let key = Some(shorten(self.header.key_bytes(bytes, second)));
-                return Err(Stop::from(Error::Malformed {
-                    offset: to_u64(key_at).saturating_sub(self.header.encoding.length_bytes()),
-                    place: Place::Key { index: to_u64(second), key },
-                    problem: Problem::DuplicateKey { first: to_u64(first) },
-                }));
-            }
-        }
-        self.state = if self.tensor_count == 0 { State::TensorsEnd } else { State::TensorName };
         Ok(())
     }
 }

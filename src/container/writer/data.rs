@@ -1,27 +1,16 @@
-//! [`DataWriter`] and [`TensorWriter`]: the tensors' data, in the order in which they were declared.
+//! [`DataWriter`]: the tensors' data, in the order in which they were declared.
 
 use std::fmt;
 
 use super::Shape;
 use super::header::{Declared, Header, wrong};
-use super::sink::{Sink, put, put_zeros};
+use super::sink::Sink;
+use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
-#[cfg(feature = "rayon")]
-use crate::codec::par_quantize as quantize;
-#[cfg(not(feature = "rayon"))]
-use crate::codec::quantize;
-use crate::codec::{BlockFormat, swap_byte_order};
 use crate::container::atomic::{AtomicFile, StagedFile};
-use crate::container::layout::{FinalPadding, align_up};
-use crate::error::{Error, Result};
+use crate::container::layout::FinalPadding;
+use crate::error::Result;
 use crate::{GgmlType, Tensor};
-
-/// Blocks are turned into the other byte order this many bytes at a time, or one block where that is more.
-const SWAP_BYTES: usize = 64 * 1024;
-
-/// Values are quantized into this many bytes at a time, or one row where that is more: enough to keep all cores
-/// busy.
-const QUANTIZE_BYTES: usize = 1024 * 1024;
 
 /// The second stage of writing a GGUF: the header is written, and the tensors' data follows, in the order in
 /// which the tensors were declared.
@@ -51,16 +40,16 @@ pub struct DataWriter<S: Sink> {
     /// Position in `tensors` of the first that is not finished.
     pub(super) next: usize,
     /// Whether that one was begun.
-    begun: bool,
+    pub(super) begun: bool,
     /// Its bytes that are in the file.
     pub(super) written: u64,
-    order: ByteOrder,
+    pub(super) order: ByteOrder,
     pub(super) alignment: u32,
-    final_padding: FinalPadding,
+    pub(super) final_padding: FinalPadding,
     /// Why the file is given up.
-    broken: Option<String>,
+    pub(super) broken: Option<String>,
     /// Blocks on their way into the file; kept between calls for its memory, not for what is in it.
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
 }
 
 impl<S: Sink> DataWriter<S> {
@@ -166,7 +155,7 @@ impl<S: Sink> DataWriter<S> {
         Ok(())
     }
 
-    fn check_not_broken(&self) -> Result<()> {
+    pub(super) fn check_not_broken(&self) -> Result<()> {
         self.broken.as_ref().map_or(Ok(()), |why| Err(wrong(format!("the file is given up: {why}"))))
     }
 
@@ -247,222 +236,6 @@ impl<S: Sink> fmt::Debug for DataWriter<S> {
         f.debug_struct("DataWriter")
             .field("next", &self.next_tensor())
             .field("broken", &self.broken)
-            .finish_non_exhaustive()
-    }
-}
-
-/// One tensor, written in pieces that follow each other: bytes, blocks or values.
-///
-/// ```
-/// # use gguf_codec::{BlockQ8_0, GgmlType, Q8_0, Writer};
-/// # let mut writer = Writer::new(Vec::new());
-/// writer.tensor("w", &[64, 3], GgmlType::Q8_0)?; // three rows of two blocks
-/// let mut data = writer.write_header()?;
-/// let mut tensor = data.begin("w")?;
-/// tensor.write_values(&[0.5; 64], None)?;
-/// tensor.write_blocks::<Q8_0>(&[BlockQ8_0 { d: [0, 0x3c], qs: [1; 32] }; 2])?;
-/// assert_eq!(tensor.remaining(), 68);
-/// tensor.write_bytes(&[0; 68])?;
-/// tensor.finish()?;
-/// # data.finish()?;
-/// # Ok::<(), gguf_codec::Error>(())
-/// ```
-///
-/// Every error gives the file up, and so does a drop before [`finish`](Self::finish).
-#[must_use = "the tensor is not whole before `finish`"]
-pub struct TensorWriter<'a, S: Sink> {
-    pub(super) file: &'a mut DataWriter<S>,
-}
-
-impl<S: Sink> TensorWriter<'_, S> {
-    /// Bytes that are still to come.
-    pub fn remaining(&self) -> u64 {
-        self.declared().bytes - self.file.written
-    }
-
-    /// Writes bytes as they are: they must be in the file's byte order. Pieces may be cut anywhere.
-    ///
-    /// # Errors
-    /// [`Error::Write`] where there are more than [`remaining`](Self::remaining), and [`Error::Io`].
-    pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.guarded(|tensor| {
-            tensor.expect_room(bytes.len() as u64)?;
-            tensor.put(bytes)
-        })
-    }
-
-    /// Writes blocks, in the file's byte order.
-    ///
-    /// # Errors
-    /// [`Error::WrongType`] where the tensor is not of the blocks' type. [`Error::Write`] where there are more
-    /// than remain, or pieces before ended within a block. [`Error::Io`].
-    pub fn write_blocks<F: BlockFormat>(&mut self, blocks: &[F::Block]) -> Result<()> {
-        self.guarded(|tensor| {
-            let Declared { name, ty, .. } = tensor.declared();
-            if *ty != F::TYPE {
-                return Err(Error::WrongType { tensor: name.clone(), found: *ty, wanted: F::TYPE });
-            }
-            tensor.put_blocks(bytemuck::cast_slice(blocks), ByteOrder::Little)
-        })
-    }
-
-    /// Quantizes rows of values and writes them; for plain types, converts them. Bytes are those that
-    /// [`quantize`](crate::quantize) makes, in the file's byte order.
-    ///
-    /// `values` are whole rows, at most as many as remain. `importance` has a weight for each value of a row,
-    /// applied to every row; plain types do not use it. Memory: 1 MiB, or one row where that is more. With the
-    /// feature `rayon`, all cores quantize.
-    ///
-    /// # Errors
-    /// [`Error::Write`], naming the tensor, where `values` are not whole rows or more than remain, pieces before
-    /// ended within a row, `importance` is not as long as a row, or `quantize` refuses: the type, or a value that
-    /// is not finite. [`Error::Io`].
-    pub fn write_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
-        self.guarded(|tensor| tensor.put_values(values, importance))
-    }
-
-    /// Ends the tensor and writes the padding after it.
-    ///
-    /// # Errors
-    /// [`Error::Write`] where bytes are missing, and [`Error::Io`].
-    pub fn finish(mut self) -> Result<()> {
-        self.guarded(|tensor| {
-            let missing = tensor.remaining();
-            if missing > 0 {
-                let Declared { bytes, .. } = tensor.declared();
-                return Err(
-                    tensor.wrong(format!("ends too early: {missing} of its {bytes} bytes are missing"))
-                );
-            }
-            let is_last = tensor.file.next + 1 == tensor.file.tensors.len();
-            // The layout has checked that the padded file can be counted.
-            let written = tensor.file.written;
-            let padding = align_up(written, tensor.file.alignment).unwrap_or(written) - written;
-            let padding = if is_last { tensor.file.final_padding.of(padding) } else { padding };
-            put_zeros(&mut tensor.file.sink, padding)?;
-            tensor.file.next += 1;
-            tensor.file.begun = false;
-            tensor.file.written = 0;
-            Ok(())
-        })
-    }
-
-    /// The tensor being written: `begin` has found it there, and only `finish` moves on.
-    pub(super) fn declared(&self) -> &Declared {
-        &self.file.tensors[self.file.next]
-    }
-
-    fn wrong(&self, problem: impl fmt::Display) -> Error {
-        wrong(format!("tensor '{}' {problem}", self.declared().name.escape_debug()))
-    }
-
-    /// Refuses when the file is given up, and gives it up on an error: part of the data may then be in it.
-    pub(super) fn guarded(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        self.file.check_not_broken()?;
-        write(self).inspect_err(|error| {
-            let name = self.declared().name.escape_debug();
-            self.file.broken = Some(format!("writing tensor '{name}' failed: {error}"));
-        })
-    }
-
-    pub(super) fn expect_room(&self, bytes: u64) -> Result<()> {
-        let remaining = self.remaining();
-        if bytes <= remaining {
-            return Ok(());
-        }
-        let whole = self.declared().bytes;
-        Err(self.wrong(format!("was given {bytes} more bytes, and only {remaining} of its {whole} remain")))
-    }
-
-    /// Refuses where the pieces before do not end at a whole number of `unit`s.
-    fn expect_boundary(&self, unit: &str, unit_bytes: u64) -> Result<()> {
-        let over = self.file.written.checked_rem(unit_bytes).unwrap_or(0);
-        if over == 0 {
-            return Ok(());
-        }
-        Err(self
-            .wrong(format!("stands {over} bytes within a {unit} of {unit_bytes}, and must be at its end")))
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        put(&mut self.file.sink, bytes)?;
-        self.file.written += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Writes whole blocks that are in byte order `from`.
-    fn put_blocks(&mut self, bytes: &[u8], from: ByteOrder) -> Result<()> {
-        let ty = self.declared().ty;
-        self.expect_boundary("block", ty.block_bytes() as u64)?;
-        self.expect_room(bytes.len() as u64)?;
-        if from == self.file.order {
-            return self.put(bytes);
-        }
-        let mut buffer = std::mem::take(&mut self.file.buffer);
-        for blocks in bytes.chunks((SWAP_BYTES / ty.block_bytes()).max(1) * ty.block_bytes()) {
-            buffer.clear();
-            buffer.extend_from_slice(blocks);
-            swap_byte_order(ty, &mut buffer);
-            self.put(&buffer)?;
-        }
-        self.file.buffer = buffer;
-        Ok(())
-    }
-
-    fn put_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
-        let Declared { ty, shape, .. } = *self.declared();
-        // A row beyond the address space is longer than any slice of whole rows.
-        let row_len = usize::try_from(shape.row_len()).unwrap_or(usize::MAX);
-        let row_bytes = ty.bytes_for(shape.row_len()).unwrap_or(0);
-        if let Some(weights) = importance.map(<[f32]>::len).filter(|&weights| weights != row_len) {
-            return Err(self.wrong(format!("has rows of {row_len} values, and was given {weights} weights")));
-        }
-        if !values.len().is_multiple_of(row_len) {
-            let given = values.len();
-            return Err(
-                self.wrong(format!("was given {given} values, which are not whole rows of {row_len}"))
-            );
-        }
-        self.expect_boundary("row", row_bytes)?;
-        let bytes_of = |values: usize| values / ty.block_len() * ty.block_bytes();
-        self.expect_room(bytes_of(values.len()) as u64)?;
-
-        // Plain types have no rows to keep together: any piece serves as one.
-        let (unit, importance) = if ty.is_quantized() { (row_len, importance) } else { (1, None) };
-        let at_once = (QUANTIZE_BYTES / bytes_of(unit).max(1)).max(1) * unit;
-        let mut buffer = std::mem::take(&mut self.file.buffer);
-        for (index, rows) in values.chunks(at_once.max(1)).enumerate() {
-            buffer.resize(bytes_of(rows.len()), 0);
-            let row_len = if ty.is_quantized() { row_len } else { rows.len() };
-            quantize(ty, rows, row_len, importance, &mut buffer).map_err(|error| {
-                self.wrong(format!("cannot be written: {}", counted_from(error, index * at_once)))
-            })?;
-            if self.file.order == ByteOrder::Big {
-                swap_byte_order(ty, &mut buffer);
-            }
-            self.put(&buffer)?;
-        }
-        self.file.buffer = buffer;
-        Ok(())
-    }
-}
-
-/// The same error with a value's index counted from the start of the caller's slice, which began `offset`
-/// values before the piece that was quantized.
-pub(super) fn counted_from(error: Error, offset: usize) -> Error {
-    match error {
-        Error::NonFinite { what: "value", index, value } => {
-            Error::NonFinite { what: "value", index: index + offset, value }
-        }
-        error => error,
-    }
-}
-
-impl<S: Sink> fmt::Debug for TensorWriter<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TensorWriter")
-            .field("tensor", &self.declared().name)
-            .field("written", &self.file.written)
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,8 @@
 //! Tensors' bytes out of a [`ReadAt`], left to the kernel where both sides are files.
 
-use super::data::{DataWriter, TensorWriter};
+use super::data::DataWriter;
 use super::sink::Sink;
+use super::tensor::TensorWriter;
 use crate::container::layout::align_up;
 use crate::container::read_at::ReadAt;
 use crate::error::{Error, Result};

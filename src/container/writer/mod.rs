@@ -7,6 +7,7 @@ mod from_source;
 mod header;
 mod shard;
 mod sink;
+mod tensor;
 #[cfg(test)]
 mod tests;
 
@@ -14,9 +15,10 @@ use std::fmt;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-pub use data::{DataWriter, TensorWriter};
+pub use data::DataWriter;
 pub use sink::Sink;
 pub(super) use sink::{Sealed, put_through_memory};
+pub use tensor::TensorWriter;
 
 use super::atomic::AtomicFile;
 use super::encode::Stored;

@@ -7,7 +7,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
-use super::atomic::temporary_start;
+use super::temporary::temporary_start;
 
 /// Locks a file just made at `path`; `false` where a cleaner came between, and the file is lost.
 ///
