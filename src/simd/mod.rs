@@ -66,7 +66,8 @@ pub(crate) trait Kernel {
 /// Results do not depend on it, to the bit; it is there for tests and measurements, which take one through
 /// [`dequantize_with`](crate::dequantize_with) and [`quantize_with`](crate::quantize_with). The environment
 /// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`, `avx512`, `neon`, `simd128`), read once, makes [`Isa::detect`] choose that
-/// one if the machine has it.
+/// one if the machine has it. A name that is misspelt, or of what the machine lacks, is passed over without a word, since a
+/// library neither prints nor ends its process for it: [`Isa::name`] of what was detected tells which is in use.
 ///
 /// ```
 /// use gguf_codec::{GgmlType, Isa, dequantize_with};
@@ -160,7 +161,8 @@ instruction_sets! {
 }
 
 impl Isa {
-    /// One lane in portable Rust, which every machine has.
+    /// Portable Rust without vector instructions of its own, which every machine has: eight lanes, computed one after
+    /// the other.
     pub const SCALAR: Isa = Isa(Kind::Scalar);
 
     /// The widest instruction set of this machine, or the one that `GGUF_CODEC_ISA` names. Without the `std` feature the
