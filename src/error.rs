@@ -277,9 +277,9 @@ fn in_file(file: &Option<String>) -> String {
 }
 
 impl Error {
-    /// Wraps an I/O error with what was being done, such as `open 'model.gguf'`.
+    /// An I/O error, with what was being done in the words that follow "cannot": `open 'model.gguf'`.
     #[cfg(feature = "std")]
-    pub(crate) fn io(action: impl Into<String>, error: io::Error) -> Self {
+    pub fn io(action: impl Into<String>, error: io::Error) -> Self {
         Error::Io { action: action.into(), error }
     }
 

@@ -28,6 +28,7 @@ pub(crate) mod patch;
 #[cfg(feature = "std")]
 mod read_at;
 mod shards;
+mod shown;
 mod tensor_info;
 mod value;
 #[cfg(feature = "std")]
@@ -53,6 +54,8 @@ pub(crate) use opening::read_regular;
 pub use options::GgufOptions;
 #[cfg(feature = "std")]
 pub use read_at::ReadAt;
+#[cfg(feature = "std")]
+pub(crate) use shards::SHARD_KEYS;
 pub use shards::ShardPlan;
 #[cfg(feature = "std")]
 pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};

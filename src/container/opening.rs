@@ -84,6 +84,12 @@ impl Gguf<Mapped> {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         GgufOptions::default().open(path)
     }
+
+    /// With the file that is mapped, so that nothing need be opened twice.
+    #[cfg(any(unix, windows))]
+    pub(crate) fn open_with_file(path: &Path) -> Result<(fs::File, Self)> {
+        GgufOptions::default().open_with_file(path)
+    }
 }
 
 impl GgufOptions {
@@ -93,13 +99,17 @@ impl GgufOptions {
     /// [`Error::Io`], and those of [`parse`](Self::parse).
     #[cfg(feature = "mmap")]
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Gguf<Mapped>> {
-        let path = path.as_ref();
+        self.open_with_file(path.as_ref()).map(|(_, model)| model)
+    }
+
+    #[cfg(feature = "mmap")]
+    fn open_with_file(&self, path: &Path) -> Result<(fs::File, Gguf<Mapped>)> {
         let failed = |error| Error::io(format!("open '{}'", path.display()), error);
         expect_regular(path, READ_HEADER).and_then(|()| refuse_half_edited(path)).map_err(failed)?;
         let file = fs::File::open(path).map_err(failed)?;
         let mapped =
             Mapped::new(&file).map_err(|source| Error::io(format!("map '{}'", path.display()), source))?;
-        self.parse(mapped)
+        Ok((file, self.parse(mapped)?))
     }
 
     /// As [`Gguf::read`].

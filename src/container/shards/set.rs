@@ -71,9 +71,8 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     ///
     /// // The headers alone.
     /// let model = ShardedGguf::open_with("llama-00001-of-00003.gguf", |path| {
-    ///     let action = || format!("open '{}'", path.display());
-    ///     let file = File::open(path).map_err(|error| Error::Io { action: action(), error })?;
-    ///     Gguf::read_header(file)
+    ///     let failed = |error| Error::io(format!("open '{}'", path.display()), error);
+    ///     Gguf::read_header(File::open(path).map_err(failed)?)
     /// })?;
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
