@@ -247,7 +247,7 @@ impl<'a> Tensor<'a> {
     /// let tensor = model.tensor("blk.0.ffn_down.weight")?;
     /// let mut values = vec![0.0f32; tensor.len()];
     /// tensor.par_dequantize_into(&mut values)?;
-    /// assert_eq!(values, tensor.dequantize()?);
+    /// assert_eq!(values, tensor.dequantize::<f32>()?);
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
     ///
@@ -344,7 +344,7 @@ impl<'a> Tensor<'a> {
     /// # let file = data.finish()?;
     /// # let model = Gguf::parse(&file)?;
     /// let error = model.tensor("norm")?.validate().unwrap_err(); // [1.0, NaN]
-    /// assert_eq!(error.to_string(), "block 1 of F32: its value is NaN");
+    /// assert_eq!(error.to_string(), "block 1 of F32: the value is NaN");
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
     ///
