@@ -1,8 +1,11 @@
-//! Any bytes as a safetensors file, as its header, and as the files that describe its model: nothing panics, what is
-//! taken covers its data, can be written again with the same content, and becomes a GGUF that can be read.
+//! Any bytes as a safetensors file, as its header, as the index of several, and as the files that describe a model: nothing
+//! panics, what is taken covers its data, can be written again with the same content, and becomes a GGUF that can be read.
 #![no_main]
 
+use std::fs;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use gguf_codec::model::Convert;
 use gguf_codec::model::hf::{Description, Import, NameMap};
@@ -12,6 +15,10 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     whole(data);
+    // What does not begin like JSON is refused at once, and not worth a file.
+    if data.trim_ascii_start().starts_with(b"{") {
+        index(data);
+    }
     // As a header, with as much data as its tensors may want.
     let mut file = (data.len() as u64).to_le_bytes().to_vec();
     file.extend(data);
@@ -31,6 +38,23 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 });
+
+/// As the index of a model that has all its tensors in the one file beside it. An index is opened by its path alone.
+fn index(data: &[u8]) {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("gguf-codec-fuzz-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("part.safetensors"), llama()).unwrap();
+        folder
+    });
+    let path = folder.join("model.safetensors.index.json");
+    fs::write(&path, data).unwrap();
+    if let Ok(model) = Checkpoint::open(&path) {
+        assert_eq!((model.file_count(), model.tensors().count()), (1, 3));
+        assert!(model.tensor("model.norm.weight").is_some());
+    }
+}
 
 fn whole(file: &[u8]) {
     let header = match SafeTensors::parse(file) {

@@ -18,8 +18,17 @@ impl Gguf<Vec<u8>> {
     /// Reads a whole file into memory, where nobody can change it. Where the `mmap` feature is on, `Gguf::open`
     /// avoids the copy, and asks that nobody change the file.
     ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    ///
+    /// let model = Gguf::read("examples/sample.gguf")?;
+    /// let layers: u32 = model.metadata().get("llama.block_count")?;
+    /// assert_eq!((layers, model.tensor_count()), (2, 20));
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`Error::Io`], and those of [`GgufOptions::parse`].
+    /// [`Error::Io`], also where an edit in place was cut off in the file, and those of [`GgufOptions::parse`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().read(path)
     }
@@ -30,6 +39,16 @@ impl Gguf<Vec<u8>> {
     /// Whether the file is as long as the tensors need cannot be known from its header, and is not checked.
     /// Few reads are made, each as large as the header is sure to have left; the memory held grows with the
     /// bytes that really come, whatever the header promises.
+    ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    ///
+    /// let model = Gguf::read_header(std::fs::File::open("examples/sample.gguf")?)?; // or a pipe, or a download
+    /// let tensor = model.tensor_info("output_norm.weight")?;
+    /// assert_eq!(tensor.byte_len(), 64 * 4);
+    /// assert!(tensor.tensor().is_err(), "the data was not read");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Malformed`] and [`Error::Limit`].
@@ -50,8 +69,18 @@ impl Gguf<Mapped> {
     /// is safe, as [`Writer::create`](crate::Writer::create) does. Where others may write to the file, use
     /// [`Gguf::read`].
     ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    ///
+    /// let model = Gguf::open("examples/sample.gguf")?;
+    /// let norm: Vec<f32> = model.tensor("output_norm.weight")?.dequantize()?;
+    /// assert_eq!(norm.len(), 64);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`Error::Io`], and those of [`GgufOptions::parse`].
+    /// [`Error::Io`], also where an [edit in place](crate::model::Edit::in_place) was cut off in the file, and those of
+    /// [`GgufOptions::parse`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         GgufOptions::default().open(path)
     }

@@ -1,6 +1,7 @@
 //! [`Problem`] and [`ShardProblem`]: which rule a file breaks, and why it is not the shard that it should be.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 

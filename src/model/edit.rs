@@ -112,6 +112,24 @@ impl Edit {
     /// As long as this goes on the file is locked against other edits of this kind. **Nobody may have it mapped**, as
     /// `Gguf::open` does: whoever has sees the header change.
     ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use gguf_codec::Gguf;
+    /// use gguf_codec::model::{Edit, Edited};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-in-place-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("model.gguf");
+    /// # std::fs::copy("examples/sample.gguf", &path)?;
+    /// let mut edit = Edit::new();
+    /// edit.set("llama.rope.freq_base", 500_000.0f32); // as long as what was there
+    /// let edited = edit.in_place(&path, |_bytes| ControlFlow::Continue(()))?;
+    /// assert_eq!(edited, Edited::Patched { changed: 3 });
+    /// assert_eq!(Gguf::read(&path)?.metadata().get::<f32>("llama.rope.freq_base")?, 500_000.0);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`write`](Self::write), and [`Error::Io`] where the file may not be written to or another process edits it.
     /// After any the file is as it was; where even that cannot be written, the message says so.
@@ -131,7 +149,24 @@ impl Edit {
     }
 
     /// Puts back what an [edit in place](Self::in_place) overwrote that was cut off, and says whether there was one. Every
-    /// edit does that first.
+    /// edit does that first, and [`Gguf::open`](crate::Gguf) and [`Gguf::read`](crate::Gguf::read) refuse the file before.
+    ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    /// use gguf_codec::model::Edit;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-recover-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("model.gguf");
+    /// # std::fs::copy("examples/sample.gguf", &path)?;
+    /// if Edit::recover(&path)? {
+    ///     eprintln!("an edit of '{}' was cut off, and is undone", path.display());
+    /// }
+    /// let model = Gguf::read(&path)?;
+    /// # assert_eq!(model.tensor_count(), 20);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Io`], where another process edits the file as well. [`Error::Write`] where there is an undo record that

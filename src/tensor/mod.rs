@@ -120,6 +120,16 @@ impl<'a> Tensor<'a> {
 
     /// A range of rows, as a tensor of two dimensions.
     ///
+    /// ```
+    /// # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"));
+    /// # let model = gguf_codec::Gguf::parse(file)?;
+    /// let embeddings = model.tensor("token_embd.weight")?;
+    /// let some = embeddings.rows(10..13)?;
+    /// assert_eq!((some.row_count(), some.row_len()), (3, 64));
+    /// assert_eq!(some.row(0)?.bytes(), embeddings.row(10)?.bytes());
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::OutOfRange`] where the range ends beyond the last row, [`Error::Reversed`] where it ends before it
     /// begins.
@@ -140,6 +150,18 @@ impl<'a> Tensor<'a> {
 
     /// The whole tensor in ranges of rows, each of at most `values` values or of one row, for work that must not
     /// hold a whole tensor's floats.
+    ///
+    /// ```
+    /// # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"));
+    /// # let model = gguf_codec::Gguf::parse(file)?;
+    /// let mut largest = 0.0f32;
+    /// for rows in model.tensor("token_embd.weight")?.row_chunks(1000) {
+    ///     let values: Vec<f32> = rows.dequantize()?; // 15 rows of 64
+    ///     largest = values.iter().fold(largest, |largest, value| largest.max(value.abs()));
+    /// }
+    /// assert!(largest > 0.0);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
     pub fn row_chunks(&self, values: usize) -> impl Iterator<Item = Tensor<'a>> + use<'a> {
         let tensor = *self;
         let rows = if tensor.is_empty() { 0 } else { tensor.row_count() };
@@ -218,6 +240,16 @@ impl<'a> Tensor<'a> {
     }
 
     /// [`dequantize_into`](Self::dequantize_into) on all cores.
+    ///
+    /// ```
+    /// # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"));
+    /// # let model = gguf_codec::Gguf::parse(file)?;
+    /// let tensor = model.tensor("blk.0.ffn_down.weight")?;
+    /// let mut values = vec![0.0f32; tensor.len()];
+    /// tensor.par_dequantize_into(&mut values)?;
+    /// assert_eq!(values, tensor.dequantize::<f32>()?);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`dequantize_into`](Self::dequantize_into).
@@ -313,6 +345,19 @@ impl<'a> Tensor<'a> {
 
     /// Looks for NaN and infinite scales, and values of plain types, as [`GgmlType::validate`] does, in both byte
     /// orders.
+    ///
+    /// ```
+    /// # use gguf_codec::{GgmlType, Gguf, Writer};
+    /// # let mut writer = Writer::new(Vec::new());
+    /// # writer.tensor("norm", &[2], GgmlType::F32)?;
+    /// # let mut data = writer.write_header()?;
+    /// # data.write_tensor("norm", &[0, 0, 0x80, 0x3f, 0, 0, 0xc0, 0x7f])?;
+    /// # let file = data.finish()?;
+    /// # let model = Gguf::parse(&file)?;
+    /// let error = model.tensor("norm")?.validate().unwrap_err(); // [1.0, NaN]
+    /// assert_eq!(error.to_string(), "block 1 of F32: the value is NaN");
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidBlock`] names the first block that has one.

@@ -9,7 +9,7 @@ use super::common::say;
 use super::{Rng, child_command, kill_after, names};
 
 /// The shards of a set: so many that moving them to their places takes a while.
-const SHARDS: u16 = 40;
+const SHARDS: u16 = 24;
 
 /// Shards whose every tensor is full of `tag`, which appear together; a step is told when all of them are whole.
 pub(super) fn write_set(first: &Path, tag: u8, step: impl FnOnce()) -> Result<()> {
@@ -49,7 +49,7 @@ fn a_kill_while_a_set_is_replaced_never_mixes_two() {
         let new = old.wrapping_add(1);
         let mut child = child_command(&format!("set {new}"), &first).spawn().unwrap();
         // Moments of very different lengths: how long it takes is the machine's affair.
-        let moment = 1 << rng.below(20);
+        let moment = 1 << (10 + rng.below(14));
         kills += u64::from(kill_after(&mut child, 1, rng.below(moment)));
         match tags() {
             Ok(tags) => {

@@ -62,6 +62,15 @@ impl ShardPlan {
     ///
     /// `bytes` are the tensors' lengths, and `alignment` is the model's.
     ///
+    /// ```
+    /// use gguf_codec::ShardPlan;
+    ///
+    /// // 320 and 640 bytes with their padding are too many for one shard, and 2,000 for any.
+    /// let plan = ShardPlan::by_bytes([300, 620, 100, 2000], 32, 900)?;
+    /// assert_eq!(plan.shards(), [0..1, 1..3, 3..4]);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Write`] where `most` is 0, the alignment is not a power of two, the bytes cannot be counted, or there would
     /// be more than 65,535 shards.
@@ -86,6 +95,14 @@ impl ShardPlan {
     /// As many shards as asked for, with runs of tensors chosen so that the heaviest shard is as light as it can be. What a
     /// tensor weighs is the caller's word: its bytes, its values, the time that it takes. The same weights give the same
     /// plan, on any machine. With fewer tensors than shards, the last shards are empty.
+    ///
+    /// ```
+    /// use gguf_codec::ShardPlan;
+    ///
+    /// let plan = ShardPlan::balanced(&[5, 1, 1, 4, 3], 3)?;
+    /// assert_eq!(plan.shards(), [0..2, 2..4, 4..5]); // of weights 6, 5 and 3
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Write`] where `count` is 0.

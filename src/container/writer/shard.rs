@@ -15,6 +15,24 @@ impl<S: Sink> Writer<S> {
     /// `general.alignment` where it is not 32. So set the model's metadata first and call this after.
     /// [`ShardPaths`](crate::ShardPaths) gives the file its name.
     ///
+    /// ```
+    /// use gguf_codec::{GgmlType, Gguf, ShardedGguf, Writer};
+    ///
+    /// let mut shards = Vec::new();
+    /// for (no, name) in [(0, "first"), (1, "second")] {
+    ///     let mut writer = Writer::new(Vec::new());
+    ///     writer.metadata("general.name", "two shards")?.shard(no, 2, 2)?;
+    ///     writer.tensor(name, &[1], GgmlType::I8)?;
+    ///     let mut data = writer.write_header()?;
+    ///     data.write_tensor(name, &[7])?;
+    ///     shards.push(Gguf::parse(data.finish()?)?);
+    /// }
+    /// assert!(!shards[1].metadata().contains("general.name"));
+    /// let model = ShardedGguf::new(shards)?;
+    /// assert_eq!((model.tensor_count(), model.shard_of("second")?), (2, 1));
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Write`](crate::Error::Write) where `no` is not below `count`, or there are more tensors than the key, an
     /// i32, can say. The writer stays as it was.

@@ -24,6 +24,17 @@ impl Imatrix {
 
     /// Writes the GGUF form, as llama.cpp does: by name.
     ///
+    /// ```
+    /// use gguf_codec::Writer;
+    /// use gguf_codec::model::Imatrix;
+    ///
+    /// let mut imatrix = Imatrix::new();
+    /// imatrix.add("output.weight", vec![8.0, 2.0], vec![4.0], None)?;
+    /// let file = imatrix.write(Writer::new(Vec::new()))?; // or `Writer::create(path)?`
+    /// assert_eq!(Imatrix::parse(&file)?, imatrix);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Write`] where a tensor's name is too long to be followed by `.in_sum2`, and [`Error::Io`].
     pub fn write<S: Sink>(&self, writer: Writer<S>) -> Result<S::Output> {

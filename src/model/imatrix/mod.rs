@@ -120,6 +120,15 @@ impl Imatrix {
     /// Adds what is known of a tensor: `sums` of squares over so many tokens as `counts` says, for each of as many
     /// matrices as it has.
     ///
+    /// ```
+    /// use gguf_codec::model::Imatrix;
+    ///
+    /// let mut imatrix = Imatrix::new();
+    /// imatrix.add("blk.0.ffn_up.weight", vec![8.0, 2.0, 4.0], vec![4.0], None)?; // three columns, four tokens
+    /// assert_eq!(imatrix.weights("blk.0.ffn_up.weight"), Some(vec![2.0, 0.5, 1.0]));
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Imatrix`] where the tensor is known already, `sums` cannot be shared among the `counts`, `activations` are
     /// not as many as `sums`, a number is not finite, a sum of squares or a count is negative, or a count not whole.
