@@ -14,14 +14,13 @@ mod types;
 mod work;
 
 use std::fmt::Write;
-use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
-use gguf_codec::model::{Convert, FileType, Job, Origin, Outcome, QUANTIZATION_VERSION};
-use gguf_codec::{GgmlType, Gguf, TensorInfo, Writer};
+use gguf_codec::model::{Convert, FileType, Input, Job, Outcome, QUANTIZATION_VERSION};
+use gguf_codec::{GgmlType, TensorInfo, Writer};
 use names::Names;
 use numbers::{counted, grouped};
 use work::Work;
@@ -29,8 +28,8 @@ use work::Work;
 /// Converts every matrix of a GGUF model whose rows are whole blocks to one type.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
-/// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. A second interruption ends
-/// at once, and may leave the temporary file `.OUT.*.tmp`. IN and OUT may be the same file.
+/// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN and OUT may be the same
+/// file. IN may be sharded: give the first of its files.
 #[derive(Parser)]
 #[command(name = "convert", version)]
 struct Args {
@@ -71,22 +70,18 @@ fn reason_to_stay(tensor: &TensorInfo<'_>, ty: GgmlType) -> Option<String> {
 fn convert(args: Args) -> Result<String> {
     let ty = args.ty;
     let work = Work::begin(&args.output)?;
-    // This checks that every tensor lies within the file, and only the header of what is mapped is ever touched:
-    // the data is read, so that memory does not depend on its size.
-    let model = Gguf::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let file = File::open(&args.input).with_context(|| format!("cannot open '{}'", args.input.display()))?;
-    let plan: Vec<_> = model.tensors().map(|tensor| (tensor, reason_to_stay(&tensor, ty))).collect();
-    let jobs: Vec<_> = plan
-        .iter()
-        .map(|(tensor, reason)| {
-            let (name, origin) = (tensor.name(), Origin::of(&file, tensor));
-            if reason.is_none() { Job::new(name, origin, ty) } else { Job::copy(name, origin) }
-        })
-        .collect();
+    let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    cli::spare_shards(input.model(), &args.output)?;
+    let plan: Vec<_> = input.tensors().map(|tensor| (tensor, reason_to_stay(&tensor, ty))).collect();
+    let jobs = plan.iter().map(|(tensor, reason)| {
+        let (name, origin) = (tensor.name(), input.origin(tensor)?);
+        Ok(if reason.is_none() { Job::new(name, origin, ty) } else { Job::copy(name, origin) })
+    });
+    let jobs = jobs.collect::<Result<Vec<_>>>()?;
     let converted = plan.iter().filter(|(_, reason)| reason.is_none()).count() as u64;
 
     let mut writer = Writer::create(&args.output)?;
-    writer.copy_metadata_from(&model)?;
+    writer.copy_sharded_metadata_from(input.model())?;
     if let Some(file_type) = FileType::mostly(ty).filter(|_| converted > 0) {
         writer.metadata("general.file_type", file_type.id())?;
         writer.metadata("general.quantization_version", QUANTIZATION_VERSION)?;
@@ -128,7 +123,7 @@ fn convert(args: Args) -> Result<String> {
         let overflowed = counted(overflowed, what);
         writeln!(summary, "  WARNING: {overflowed} beyond the range of {ty} {verb} infinite now: {names}")?;
     }
-    writeln!(summary, "{} bytes, from {}", grouped(output_bytes), grouped(file.metadata()?.len()))?;
+    writeln!(summary, "{} bytes, from {}", grouped(output_bytes), grouped(input.file_len()?))?;
     if args.report {
         write!(summary, "\n{}", report(&jobs, &outcomes))?;
     }

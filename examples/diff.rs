@@ -10,16 +10,15 @@ mod json;
 mod numbers;
 
 use std::fmt::Write;
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use cli::Answer;
-use gguf_codec::model::{Change, Diff, KeyDiff, Origin, Side, TensorDiff};
-use gguf_codec::{Gguf, Mapped, QuantError, ValueRef};
+use gguf_codec::model::{Change, Diff, Input, KeyDiff, Origin, Side, TensorDiff};
+use gguf_codec::{QuantError, ValueRef};
 use indicatif::{ProgressBar, ProgressStyle};
 use numbers::{counted, grouped};
 use serde_json::{Value as Json, json};
@@ -27,7 +26,8 @@ use serde_json::{Value as Json, json};
 /// Shows what is different between two GGUF models.
 ///
 /// Values are compared, not files: other versions of the format, byte orders and offsets are no difference. Tensors
-/// whose types or bytes differ are compared by their values, taking A's as right.
+/// whose types or bytes differ are compared by their values, taking A's as right. The first shard of a model stands for
+/// all of it.
 ///
 /// Exit code: 0 when the comparison was made, 1 when it could not be. With --exit-code, 2 when something differs.
 #[derive(Parser)]
@@ -51,14 +51,9 @@ fn main() -> ExitCode {
     cli::main(compare)
 }
 
-fn open(path: &Path) -> Result<(Gguf<Mapped>, File)> {
-    // Only the header of what is mapped is touched: the data is read, so that memory does not depend on its size.
-    let model = Gguf::open(path).map_err(|error| cli::about(path, error))?;
-    Ok((model, File::open(path).with_context(|| format!("cannot open '{}'", path.display()))?))
-}
-
 fn compare(args: Args) -> Result<Answer> {
-    let ((a, a_file), (b, b_file)) = (open(&args.a)?, open(&args.b)?);
+    let open = |path: &Path| Input::open(path).map_err(|error| cli::about(path, error));
+    let (a, b) = (open(&args.a)?, open(&args.b)?);
     let bar = ProgressBar::no_length();
     bar.set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")?);
     let progress = |done, total| {
@@ -66,7 +61,7 @@ fn compare(args: Args) -> Result<Answer> {
         bar.set_position(done);
         ControlFlow::Continue(())
     };
-    let diff = Diff::between(&Side::of(&a, &a_file), &Side::of(&b, &b_file), progress)?;
+    let diff = Diff::between(&Side::of_input(&a)?, &Side::of_input(&b)?, progress)?;
     bar.finish_and_clear();
     let output = if args.json { format!("{:#}\n", as_json(&args, &diff)) } else { as_text(&diff)? };
     Ok(Answer(output, if args.exit_code && !diff.is_empty() { 2 } else { 0 }))

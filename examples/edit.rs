@@ -9,13 +9,14 @@ mod values;
 #[path = "shared/work.rs"]
 mod work;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use gguf_codec::Value;
 use gguf_codec::model::{Edit, Edited};
+use gguf_codec::{Gguf, ShardPaths, Value};
 use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
@@ -27,7 +28,8 @@ use work::Work;
 /// in JSON.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
-/// an interruption (Ctrl-C, SIGTERM) what was there is as it was. IN and OUT may be the same file.
+/// an interruption (Ctrl-C, SIGTERM) what was there is as it was. IN and OUT may be the same file. Of a model in shards each
+/// is edited alone, in place or under a name of the same number: the first has the model's keys.
 #[derive(Parser)]
 #[command(name = "edit", version)]
 struct Args {
@@ -62,7 +64,29 @@ fn main() -> ExitCode {
     cli::main(edit)
 }
 
+/// Refuses to give a shard a name that no set would find it by.
+fn check_name(args: &Args) -> Result<()> {
+    let (Some(output), Ok(file)) = (&args.output, File::open(&args.input)) else { return Ok(()) };
+    let changes = |key: &String| key == "split.count";
+    if args.set.iter().map(|(key, _)| key).chain(&args.remove).any(changes) {
+        return Ok(());
+    }
+    // What is wrong with the file is said when it is edited.
+    let Ok(model) = Gguf::read_header(file) else { return Ok(()) };
+    let number = |key| model.metadata().get_opt::<u16>(key).ok().flatten();
+    let (Some(no), Some(count @ 2..)) = (number("split.no"), number("split.count")) else { return Ok(()) };
+    let named = ShardPaths::parse(output).is_some_and(|(paths, its)| (paths.count(), its) == (count, no));
+    let (input, output) = (args.input.display(), output.display());
+    let no = u32::from(no) + 1;
+    ensure!(
+        named,
+        "'{input}' is shard {no} of {count}, and '{output}' is not named like it: edit it in place, or merge the shards first"
+    );
+    Ok(())
+}
+
 fn edit(args: Args) -> Result<String> {
+    check_name(&args)?;
     let mut edit = Edit::new();
     for (key, value) in args.set {
         edit.set(key, value);

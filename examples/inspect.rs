@@ -76,7 +76,12 @@ fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> 
         return Ok(if args.json { pretty(&json::value(value, usize::MAX)) } else { whole_value(value) });
     }
     if let Some(name) = &args.tensor {
-        return details::of(&model.tensor(name)?, args.json);
+        let tensor = model.tensor(name)?;
+        return if args.json {
+            Ok(summary::pretty(&details::json(&tensor)?))
+        } else {
+            details::text(&tensor)
+        };
     }
     if args.check {
         check(model)?;

@@ -11,14 +11,13 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use gguf_codec::model::{
-    Convert, Imatrix, Job, Origin, Part, QUANTIZATION_VERSION, Recipe, TypeChoice, TypePlan, by_layer,
+    Convert, Imatrix, Input, Job, Part, QUANTIZATION_VERSION, Recipe, TypeChoice, TypePlan, by_layer,
 };
 use gguf_codec::{GgmlType, ShardedGguf, Sink, TensorInfo, Value, Writer};
 use names::Names;
@@ -90,7 +89,8 @@ fn main() -> ExitCode {
 struct Task<'a> {
     tensor: TensorInfo<'a>,
     choice: TypeChoice,
-    weights: Option<Vec<f32>>,
+    /// Whether the importance matrix weighs its values.
+    importance: bool,
 }
 
 impl Task<'_> {
@@ -102,32 +102,40 @@ impl Task<'_> {
 fn quantize(args: Args) -> Result<String> {
     let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
     let work = Work::begin(&output)?;
-    let model = ShardedGguf::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let open = |path: &PathBuf| File::open(path).with_context(|| format!("cannot open '{}'", path.display()));
-    let files = model.paths().iter().map(open).collect::<Result<Vec<_>>>()?;
+    let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    cli::spare_shards(input.model(), &output)?;
+    let model = input.model();
     let imatrix = args.imatrix.as_ref().map(|path| {
         Imatrix::read(path).map_err(|error| cli::about(path, error)).map(|imatrix| (path, imatrix))
     });
     let imatrix = imatrix.transpose()?;
-    let tasks = plan(&args, &model, imatrix.as_ref().map(|(_, imatrix)| imatrix))?;
+    let tasks = plan(&args, model, imatrix.as_ref().map(|(_, imatrix)| imatrix))?;
     let jobs = tasks.iter().map(|task| {
-        let name = task.tensor.name();
-        let origin = Origin::of(&files[model.shard_of(name)?], &task.tensor);
-        Ok(Job::new(name, origin, task.choice.ggml_type).importance(task.weights.as_deref()))
+        let job = Job::new(task.tensor.name(), input.origin(&task.tensor)?, task.choice.ggml_type);
+        if !task.importance {
+            job.check()?;
+        }
+        Ok(job)
     });
-    let jobs = jobs.collect::<Result<Vec<_>>>()?;
-
+    let mut jobs = jobs.collect::<Result<Vec<_>>>()?;
+    let total = jobs.len();
+    let range = args.part.map_or(0..total, |part| part.jobs(&jobs));
+    let tasks = &tasks[range.clone()];
+    // Of this part alone: those of all tensors together are large.
+    let weights = tasks.iter().map(|task| {
+        let imatrix = imatrix.as_ref().filter(|_| task.importance);
+        imatrix.and_then(|(_, imatrix)| imatrix.weights(task.tensor.name()))
+    });
+    let weights: Vec<_> = weights.collect();
+    jobs = jobs.drain(range).zip(&weights).map(|(job, weights)| job.importance(weights.as_deref())).collect();
     for job in &jobs {
         job.check()?;
     }
-
-    let range = args.part.map_or(0..jobs.len(), |part| part.jobs(&jobs));
-    let (tasks, total) = (&tasks[range.clone()], jobs.len());
-    let jobs = &jobs[range];
+    let jobs = &jobs[..];
     let output_bytes = if args.dry_run {
-        declare(Writer::new(std::io::sink()), &args, &model, imatrix.as_ref(), jobs, total)?.file_len()?
+        declare(Writer::new(std::io::sink()), &args, model, imatrix.as_ref(), jobs, total)?.file_len()?
     } else {
-        let writer = declare(Writer::create(&output)?, &args, &model, imatrix.as_ref(), jobs, total)?;
+        let writer = declare(Writer::create(&output)?, &args, model, imatrix.as_ref(), jobs, total)?;
         let output_bytes = writer.file_len()?;
         let mut writer = writer.write_header()?;
         let outcomes = work.run(Convert::new(), jobs, &mut writer)?;
@@ -140,9 +148,9 @@ fn quantize(args: Args) -> Result<String> {
         output_bytes
     };
     Ok(if args.json {
-        report(&args, tasks, output_bytes)
+        report(&args, &unmatched(&args, model), tasks, output_bytes)
     } else {
-        summary(&args, &output, tasks, output_bytes)?
+        summary(&args, &output, &unmatched(&args, model), tasks, output_bytes)?
     })
 }
 
@@ -202,7 +210,7 @@ fn plan<'a, B: AsRef<[u8]>>(
         .map_err(|error| cli::about(&args.input, error))?;
     let mut tasks = Vec::with_capacity(tensors.len());
     for (tensor, choice) in tensors.into_iter().zip(choices) {
-        let mut task = Task { tensor, choice, weights: None };
+        let mut task = Task { tensor, choice, importance: false };
         let (name, from, ty) = (tensor.name(), tensor.ggml_type(), choice.ggml_type);
         if task.changes() {
             if from.is_quantized() && !args.allow_requantize {
@@ -211,8 +219,8 @@ fn plan<'a, B: AsRef<[u8]>>(
                      original; with --allow-requantize it is done"
                 );
             }
-            task.weights = imatrix.map(|imatrix| weights(imatrix, &tensor)).transpose()?.flatten();
-            if choice.needs_importance && task.weights.is_none() {
+            task.importance = imatrix.map_or(Ok(false), |imatrix| knows(imatrix, &tensor))?;
+            if choice.needs_importance && !task.importance {
                 let missing = if imatrix.is_some() {
                     "the importance matrix lacks it"
                 } else {
@@ -223,22 +231,37 @@ fn plan<'a, B: AsRef<[u8]>>(
         }
         tasks.push(task);
     }
+    let mut quantized = tasks.iter().filter(|task| task.changes() && task.choice.ggml_type.is_quantized());
+    if let Some(path) = args.imatrix.as_ref().filter(|_| quantized.next().is_some()) {
+        let any = tasks.iter().any(|task| task.importance);
+        ensure!(
+            any,
+            "'{}' knows none of the tensors that are quantized: it is another model's",
+            path.display()
+        );
+    }
     Ok(tasks)
 }
 
-/// A tensor's importance, where the matrix has it.
-fn weights(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<Option<Vec<f32>>> {
+/// Whether the matrix has a tensor's importance.
+fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> {
     let (name, shape) = (tensor.name(), tensor.shape());
-    let Some(weights) = imatrix.weights(name) else { return Ok(None) };
+    let Some(entry) = imatrix.entry(name) else { return Ok(false) };
     let wanted = shape.row_len().saturating_mul(shape.dims().get(2).copied().unwrap_or(1));
-    if weights.len() as u64 == wanted {
-        return Ok(Some(weights));
+    if entry.sums.len() as u64 == wanted {
+        return Ok(true);
     }
     // Looked up, not multiplied: what was measured there is something else.
     if matches!(name, "token_embd.weight" | "per_layer_token_embd.weight") {
-        return Ok(None);
+        return Ok(false);
     }
-    bail!("tensor '{name}' has {wanted} columns, and the importance matrix has {} for it", weights.len());
+    bail!("tensor '{name}' has {wanted} columns, and the importance matrix has {} for it", entry.sums.len());
+}
+
+/// Arguments of --tensor-type that match no tensor, which a slip of the pen makes.
+fn unmatched<'a, B: AsRef<[u8]>>(args: &'a Args, model: &ShardedGguf<B>) -> Vec<&'a str> {
+    let is_idle = |pattern: &&Regex| !model.tensors().any(|tensor| pattern.is_match(tensor.name()));
+    args.tensor_type.iter().map(|(pattern, _)| pattern).filter(is_idle).map(Regex::as_str).collect()
 }
 
 fn bits_per_weight(tasks: &[Task<'_>]) -> f64 {
@@ -248,7 +271,13 @@ fn bits_per_weight(tasks: &[Task<'_>]) -> f64 {
     8.0 * bytes.sum::<u64>() as f64 / values.max(1) as f64
 }
 
-fn summary(args: &Args, output: &Path, tasks: &[Task<'_>], output_bytes: u64) -> Result<String> {
+fn summary(
+    args: &Args,
+    output: &Path,
+    unmatched: &[&str],
+    tasks: &[Task<'_>],
+    output_bytes: u64,
+) -> Result<String> {
     let mut by_type: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut fallen: BTreeMap<String, Names> = BTreeMap::new();
     for task in tasks {
@@ -266,6 +295,13 @@ fn summary(args: &Args, output: &Path, tasks: &[Task<'_>], output_bytes: u64) ->
     for (ty, (count, bytes)) in by_type {
         writeln!(text, "  {ty}: {}, {} bytes", counted(count, "tensor"), grouped(bytes))?;
     }
+    if args.imatrix.is_some() {
+        let weighed = tasks.iter().filter(|task| task.importance).count();
+        writeln!(text, "  with importance: {}", counted(weighed as u64, "tensor"))?;
+    }
+    for pattern in unmatched {
+        writeln!(text, "  --tensor-type '{}' matches no tensor", cli::printable(pattern))?;
+    }
     for (what, names) in fallen {
         writeln!(text, "  {what}, since rows are not whole blocks of that: {names}")?;
     }
@@ -278,7 +314,7 @@ fn summary(args: &Args, output: &Path, tasks: &[Task<'_>], output_bytes: u64) ->
     Ok(text)
 }
 
-fn report(args: &Args, tasks: &[Task<'_>], output_bytes: u64) -> String {
+fn report(args: &Args, unmatched: &[&str], tasks: &[Task<'_>], output_bytes: u64) -> String {
     let tensor = |task: &Task<'_>| {
         json!({
             "name": task.tensor.name(),
@@ -286,7 +322,7 @@ fn report(args: &Args, tasks: &[Task<'_>], output_bytes: u64) -> String {
             "from": task.tensor.ggml_type().name(),
             "type": task.choice.ggml_type.name(),
             "instead_of": task.choice.instead_of.map(GgmlType::name),
-            "importance": task.weights.is_some(),
+            "importance": task.importance,
         })
     };
     let report = json!({
@@ -295,6 +331,7 @@ fn report(args: &Args, tasks: &[Task<'_>], output_bytes: u64) -> String {
         "bytes": output_bytes,
         "bits_per_weight": bits_per_weight(tasks),
         "written": !args.dry_run,
+        "unmatched": unmatched,
         "tensors": tasks.iter().map(tensor).collect::<Vec<_>>(),
     });
     format!("{report:#}\n")

@@ -71,7 +71,6 @@ fn integers_convert_where_the_value_fits() {
     metadata.get::<usize>("i8").unwrap_err();
     assert_eq!(metadata.get::<String>("string").unwrap(), "h\u{e9}llo");
     metadata.get::<String>("bytes").unwrap_err();
-    assert_eq!(metadata.get::<Vec<u8>>("bytes").unwrap(), [0xff, 0, 0xfe]);
     let strings: ArrayRef = metadata.get("strings").unwrap();
     assert_eq!(strings.iter_as::<String>().collect::<Result<Vec<_>, _>>().unwrap(), ["a", "", "ccc"]);
     let message = |error: gguf_codec::Error| error.to_string();
@@ -152,8 +151,21 @@ fn arrays_are_iterated_converted_and_viewed() {
         let error = gguf.metadata().get_array::<u32>("string").unwrap_err();
         assert_eq!(error.to_string(), "key 'string' is a string, not an array");
         assert!(matches!(gguf.metadata().get_array::<u32>("none"), Err(Error::MissingKey { .. })));
+        assert!(gguf.metadata().get_array_opt::<u32>("none").unwrap().is_none());
+        assert_eq!(gguf.metadata().get_array_opt::<u32>("numbers").unwrap().unwrap().len(), 3);
+        gguf.metadata().get_array_opt::<u32>("string").unwrap_err();
         let nested: ArrayRef = gguf.metadata().get("nested").unwrap();
         assert_eq!(nested.iter().nth(2).unwrap().to_string(), "[[], […] (1 i8)]");
+
+        assert_eq!(gguf.metadata().get::<Vec<u64>>("numbers").unwrap(), [1, 2, 3]);
+        assert_eq!(gguf.metadata().get_opt::<Vec<&str>>("strings").unwrap().unwrap(), ["a", "", "ccc"]);
+        assert_eq!(gguf.metadata().get_opt::<Vec<&str>>("none").unwrap(), None);
+        let error = gguf.metadata().get::<Vec<bool>>("strings").unwrap_err();
+        assert_eq!(error.to_string(), "element 0 of key 'strings' is a string, not bool");
+        let error = gguf.metadata().get::<Vec<u8>>("string").unwrap_err();
+        assert_eq!(error.to_string(), "key 'string' is a string, not an array");
+        let inner = gguf.metadata().get::<Vec<ArrayRef>>("nested").unwrap();
+        assert_eq!(inner[0].iter_as::<bool>().collect::<Result<Vec<_>, _>>().unwrap(), [true, false]);
 
         let raw = Raw::new(format, 0, 1).array("k", I8, 4).raw(&[1, 2, 254, 255]);
         let gguf = raw.ok();
@@ -253,4 +265,47 @@ fn values_are_made_from_rust_types() {
         assert_eq!(ValueType::try_from(id).unwrap().id(), id);
     }
     assert!(ValueType::try_from(13).unwrap_err().to_string().contains("13"));
+}
+
+/// Bytes go in and come out as what they are: an array, or a string.
+#[test]
+#[cfg(feature = "std")]
+fn bytes_are_read_as_they_were_written() {
+    let mut writer = gguf_codec::Writer::new(Vec::new());
+    writer.metadata("array", vec![1u8, 2]).unwrap().metadata("none", Vec::<u8>::new()).unwrap();
+    writer.metadata("string", Value::String(vec![0xff, 2])).unwrap();
+    writer.metadata("tokens", ["a", "b"].iter().map(|token| token.to_string()).collect::<Value>()).unwrap();
+    let file = writer.write_header().unwrap().finish().unwrap();
+    let gguf = gguf_codec::Gguf::parse(&file).unwrap();
+    let metadata = gguf.metadata();
+    assert_eq!(metadata.get::<Vec<u8>>("array").unwrap(), [1, 2]);
+    assert_eq!(metadata.get::<&[u8]>("array").unwrap(), [1, 2]);
+    assert!(metadata.get::<Vec<u8>>("none").unwrap().is_empty());
+    assert_eq!(metadata.get::<&[u8]>("string").unwrap(), [0xff, 2]);
+    metadata.get::<Vec<u8>>("string").unwrap_err();
+    let error = metadata.get::<&[u8]>("tokens").unwrap_err();
+    assert_eq!(error.to_string(), "key 'tokens' is an array of 2 string, not a string or an array of u8");
+    assert_eq!(metadata.get::<Vec<String>>("tokens").unwrap(), ["a", "b"]);
+}
+
+/// What is owned is shown as what is borrowed, short by `Display` and whole, as text, by `Debug`.
+#[test]
+fn owned_values_are_shown_as_borrowed_ones() {
+    every_format(|format| {
+        let raw = everything(format);
+        let gguf = raw.ok();
+        for (key, value) in gguf.metadata() {
+            assert_eq!(value.to_owned().to_string(), value.to_string(), "{key}");
+        }
+    });
+    let long = Value::from("x\n".repeat(40));
+    assert_eq!(long.to_string(), format!("\"{}…\" (80 bytes)", "x\\n".repeat(30)));
+    assert_eq!(format!("{long:?}"), format!("String(\"{}\")", "x\\n".repeat(40)));
+    let many: Value = (0..7u16).collect();
+    assert_eq!(many.to_string(), "[0, 1, 2, 3, 4, 5, …] (7 u16)");
+    assert_eq!(format!("{many:?}"), "Array(U16([0, 1, 2, 3, 4, 5, 6]))");
+    let strings = Value::from(["a", "\u{1b}[2J"]);
+    assert_eq!(format!("{strings:?}"), r#"Array(String(["a", "\u{1b}[2J"]))"#);
+    assert_eq!(format!("{:?}", ValueRef::String(b"\xffa")), "String(\"\u{fffd}a\")");
+    assert_eq!(format!("{:?}", ValueRef::F32(0.1)), "F32(0.1)");
 }

@@ -436,3 +436,33 @@ fn values_become_the_bytes_that_quantize_makes() {
         }
     }
 }
+
+#[test]
+fn values_are_written_in_one_call() {
+    let declare = || {
+        let mut writer = stream();
+        writer.tensor("q", &[32, 2], GgmlType::Q8_0).unwrap().tensor("f", &[3], GgmlType::F32).unwrap();
+        writer.write_header().unwrap()
+    };
+    let values: Vec<f32> = (0..64).map(|i| i as f32).collect();
+    let mut at_once = declare();
+    says(at_once.write_values("f", &[0.0; 3], None).unwrap_err(), &["'f' cannot be written yet"]);
+    says(
+        at_once.write_values("q", &values[..32], None).unwrap_err(),
+        &["'q' was given 32 values", "[32, 2] has 64"],
+    );
+    // That left the file as it was.
+    at_once.write_values("q", &values, None).unwrap();
+    at_once.write_values("f", &[1.0, 2.0, 3.0], None).unwrap();
+    let mut in_pieces = declare();
+    let mut tensor = in_pieces.begin("q").unwrap();
+    values.chunks(32).for_each(|row| tensor.write_values(row, None).unwrap());
+    tensor.finish().unwrap();
+    let bytes: Vec<u8> = [1.0f32, 2.0, 3.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    in_pieces.write_tensor("f", &bytes).unwrap();
+    assert!(at_once.finish().unwrap() == in_pieces.finish().unwrap());
+
+    let mut broken = declare();
+    says(broken.write_values("q", &[f32::NAN; 64], None).unwrap_err(), &["'q'", "NaN"]);
+    says(broken.write_values("q", &values, None).unwrap_err(), &["the file is given up"]);
+}

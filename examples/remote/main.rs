@@ -63,21 +63,35 @@ fn remote(args: &Args) -> Result<String> {
         bail!("the data of tensor '{name}' ends at byte {end}, and the file at byte {len}");
     }
     let model = ShardedGguf::from(model);
-    let Some(name) = &args.tensor else {
-        if args.json {
-            let mut json = summary::json(&model, &args.url);
-            json["bytes_read"] = json!(server.bytes_read());
-            json["requests"] = json!(server.requests());
-            return Ok(summary::pretty(&json));
+    let received;
+    let tensor = match &args.tensor {
+        None => None,
+        Some(name) => {
+            let info = model.tensor_info(name)?;
+            received = data(&mut server, info.file_offset(), info.byte_len())
+                .with_context(|| format!("tensor '{}'", info.name().escape_debug()))?;
+            Some(info.with_data(&received)?)
         }
-        let text = summary::text(&model, &args.url)?;
-        let (bytes, requests) = (grouped(server.bytes_read()), counted(server.requests(), "request"));
-        return Ok(format!("{text}\nRead {bytes} bytes in {requests}\n"));
     };
-    let info = model.tensor_info(name)?;
-    let data = data(&mut server, info.file_offset(), info.byte_len())
-        .with_context(|| format!("tensor '{}'", info.name().escape_debug()))?;
-    details::of(&info.with_data(&data)?, args.json)
+    if args.json {
+        let mut json = match &tensor {
+            Some(tensor) => details::json(tensor)?,
+            None => summary::json(&model, &args.url),
+        };
+        json["bytes_read"] = json!(server.bytes_read());
+        json["requests"] = json!(server.requests());
+        return Ok(summary::pretty(&json));
+    }
+    let text = match &tensor {
+        Some(tensor) => details::text(tensor)?,
+        None => summary::text(&model, &args.url)?,
+    };
+    let shard = match model.metadata().get_opt::<u16>("split.count") {
+        Ok(Some(count @ 2..)) => format!("One of {count} shards: the others have other tensors\n"),
+        _ => String::new(),
+    };
+    let (bytes, requests) = (grouped(server.bytes_read()), counted(server.requests(), "request"));
+    Ok(format!("{text}\n{shard}Read {bytes} bytes in {requests}\n"))
 }
 
 /// The parser says how much more it needs; the server's answers are all the I/O there is.

@@ -1,53 +1,48 @@
 //! The numbers behind the page: what the header says, and what a survey of the values finds.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use gguf_codec::model::{Distribution, Layer, Origin, Profile, Size, Subject, Survey};
-use gguf_codec::{Error, GgmlType, Gguf, Mapped, QuantError, Shape, ShardProblem, ShardedGguf, TensorInfo};
+use anyhow::{Result, bail};
+use gguf_codec::model::{Distribution, Input, Layer, Origin, Profile, Size, Subject, Survey};
+use gguf_codec::{Error, GgmlType, Mapped, QuantError, Shape, ShardProblem, ShardedGguf, TensorInfo};
 
 use crate::cli;
 use crate::work::Work;
 
-/// A model, and where its tensors' bytes are read from: only the headers of what is mapped are ever touched.
+/// A model, and its path as it was given.
 pub(crate) struct Source {
-    pub(crate) model: ShardedGguf<Mapped>,
+    input: Input,
     pub(crate) path: PathBuf,
-    /// One for each shard.
-    files: Vec<File>,
 }
 
 impl Source {
     /// The whole model by its first shard or only file; another shard alone.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let opened = match ShardedGguf::open(path) {
-            Err(Error::Shard { problem: ShardProblem::NotFirst { .. }, .. }) => {
-                Gguf::open(path).map(Into::into)
-            }
+        let opened = match Input::open(path) {
+            Err(Error::Shard { problem: ShardProblem::NotFirst { .. }, .. }) => Input::open_alone(path),
             opened => opened,
         };
-        let model = opened.map_err(|error| cli::about(path, error))?;
-        let of_model = model.paths().iter().map(PathBuf::as_path);
-        let paths = if model.paths().is_empty() { vec![path] } else { of_model.collect() };
-        let open =
-            |path: &Path| File::open(path).with_context(|| format!("cannot open '{}'", path.display()));
-        let files = paths.into_iter().map(open).collect::<Result<_>>()?;
-        Ok(Source { model, path: path.to_owned(), files })
+        let input = opened.map_err(|error| cli::about(path, error))?;
+        Ok(Source { input, path: path.to_owned() })
+    }
+
+    pub(crate) fn model(&self) -> &ShardedGguf<Mapped> {
+        self.input.model()
+    }
+
+    /// Whether the path leads to one of its files.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        cli::is_among(self.input.paths(), path)
     }
 
     /// Bytes of all files.
     pub(crate) fn file_bytes(&self) -> Option<u64> {
-        self.files
-            .iter()
-            .map(|file| file.metadata().map(|metadata| metadata.len()))
-            .sum::<Result<_, _>>()
-            .ok()
+        self.input.file_len().ok()
     }
 
     fn origin(&self, tensor: &TensorInfo<'_>) -> Result<Origin<'_>> {
-        Ok(Origin::of(&self.files[self.model.shard_of(tensor.name())?], tensor))
+        Ok(self.input.origin(tensor)?)
     }
 }
 
@@ -117,7 +112,7 @@ impl<'a> Gathered<'a> {
         sample: Option<u64>,
         work: &Work,
     ) -> Result<Self> {
-        let infos: Vec<_> = source.model.tensors().collect();
+        let infos: Vec<_> = source.model().tensors().collect();
         let compare = |info: &TensorInfo<'a>| Ok((*info, compared_with(info, other)?));
         let pairs = infos.iter().map(compare).collect::<Result<Vec<_>>>()?;
         if let Some(other) = other
@@ -224,7 +219,7 @@ fn compared_with<'a>(
     other: Option<&'a Source>,
 ) -> Result<(Against, Option<Origin<'a>>)> {
     let Some(other) = other else { return Ok((Against::NoModel, None)) };
-    Ok(match other.model.tensor_info(info.name()) {
+    Ok(match other.model().tensor_info(info.name()) {
         Err(_) => (Against::Missing, None),
         Ok(theirs) if theirs.shape() != info.shape() => (Against::Shape(theirs.shape()), None),
         Ok(theirs) => (Against::Type(theirs.ggml_type()), Some(other.origin(&theirs)?)),

@@ -19,8 +19,7 @@ mod tiles;
 mod treemap;
 mod words;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -60,14 +59,12 @@ fn main() -> ExitCode {
 }
 
 fn report(args: Args) -> Result<String> {
-    for input in [Some(&args.model), args.against.as_ref()].into_iter().flatten() {
-        if is_same(input, &args.output) {
-            bail!("'{}' is a model to read: the page would replace it", args.output.display());
-        }
-    }
     let work = Work::begin(&args.output)?;
     let source = Source::open(&args.model)?;
     let other = args.against.as_deref().map(Source::open).transpose()?;
+    if [Some(&source), other.as_ref()].into_iter().flatten().any(|model| model.is_at(&args.output)) {
+        bail!("'{}' is a model to read: the page would replace it", args.output.display());
+    }
     let sample = (args.sample > 0).then_some(args.sample);
     let gathered = Gathered::of(&source, other.as_ref(), sample, &work)
         .with_context(|| format!("'{}'", args.model.display()))?;
@@ -82,8 +79,4 @@ fn report(args: Args) -> Result<String> {
     let tensors = counted(gathered.total.tensors, "tensor");
     let shown = format!("{}: {tensors}, {}", args.output.display(), words::bytes(page.len() as u64));
     Ok(cli::printable(&shown) + "\n")
-}
-
-fn is_same(a: &Path, b: &Path) -> bool {
-    fs::canonicalize(a).ok().zip(fs::canonicalize(b).ok()).is_some_and(|(a, b)| a == b)
 }

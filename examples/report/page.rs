@@ -78,7 +78,7 @@ pub(crate) fn data_table(
 /// The whole page.
 pub(crate) fn page(source: &Source, gathered: &Gathered<'_>, other: Option<&str>) -> String {
     let file = source.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let metadata = source.model.metadata();
+    let metadata = source.model().metadata();
     let name = metadata.get::<&str>("general.name").ok().filter(|name| !name.trim().is_empty());
     let title = words::name(words::first(name.unwrap_or(&file), 200).0);
     let sections = [
@@ -87,7 +87,7 @@ pub(crate) fn page(source: &Source, gathered: &Gathered<'_>, other: Option<&str>
         ("weights", "Bits per weight", bits(gathered)),
         ("values", "Values", histograms::section(gathered)),
         ("error", "Error", other.map_or_else(|| html! {}, |other| errors::section(gathered, other))),
-        ("metadata", "Metadata", tables::metadata(&source.model)),
+        ("metadata", "Metadata", tables::metadata(source.model())),
         ("tensors", "Tensors", tables::tensors(gathered, other.is_some())),
     ];
     let sections = || sections.iter().filter(|(id, ..)| other.is_some() || *id != "error");
@@ -130,7 +130,7 @@ pub(crate) fn page(source: &Source, gathered: &Gathered<'_>, other: Option<&str>
 }
 
 fn overview(source: &Source, gathered: &Gathered<'_>) -> Markup {
-    let model = &source.model;
+    let model = source.model();
     let architecture = model.metadata().get::<&str>("general.architecture").ok();
     let of_architecture =
         |key: &str| model.metadata().get::<u64>(&format!("{}.{key}", architecture?)).ok().map(grouped);

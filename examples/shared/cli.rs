@@ -3,8 +3,13 @@
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Once, OnceLock};
 
 use clap::Parser;
+use gguf_codec::ShardedGguf;
+
+/// The program's, which its messages begin with.
+static NAME: OnceLock<String> = OnceLock::new();
 
 /// What an example prints, and the exit code that goes with it.
 pub(crate) struct Answer(pub(crate) String, pub(crate) u8);
@@ -18,7 +23,7 @@ impl From<String> for Answer {
 /// Parses the arguments and runs: prints what comes back and exits with 0 or what comes with it, or with 1 after one
 /// line on standard error.
 pub(crate) fn main<A: Parser, R: Into<Answer>>(run: impl FnOnce(A) -> anyhow::Result<R>) -> ExitCode {
-    let name = A::command().get_name().to_owned();
+    NAME.get_or_init(|| A::command().get_name().to_owned());
     let args = match A::try_parse() {
         Ok(args) => args,
         // Help and version are printed, not failures.
@@ -26,12 +31,12 @@ pub(crate) fn main<A: Parser, R: Into<Answer>>(run: impl FnOnce(A) -> anyhow::Re
             let _ = message.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(&name, &format!("{} (see --help)", first_paragraph(&error.to_string()))),
+        Err(error) => return fail(&format!("{} (see --help)", first_paragraph(&error.to_string()))),
     };
     let answered = run(args).map(R::into).and_then(|Answer(output, code)| print(&output).map(|()| code));
     match answered {
         Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&name, &format!("{error:#}")),
+        Err(error) => fail(&format!("{error:#}")),
     }
 }
 
@@ -45,9 +50,15 @@ fn print(output: &str) -> anyhow::Result<()> {
     }
 }
 
-fn fail(name: &str, message: &str) -> ExitCode {
+/// Says what is wrong, in one line.
+pub(crate) fn fail(message: &str) -> ExitCode {
+    // One line, though work that is interrupted may fail on two threads.
+    static SAID: Once = Once::new();
+    let name = NAME.get().map_or("", String::as_str);
     // Not eprintln, which panics where standard error is closed.
-    let _ = writeln!(std::io::stderr(), "{name}: {}", printable(message));
+    SAID.call_once(|| {
+        let _ = writeln!(std::io::stderr(), "{name}: {}", printable(message));
+    });
     ExitCode::FAILURE
 }
 
@@ -69,6 +80,23 @@ pub(crate) fn printable(text: &str) -> String {
         }
     }
     out
+}
+
+/// Refuses to write where a shard of the model is that is read. A model in one file may be replaced: it is read to its end
+/// before it is.
+#[allow(dead_code, reason = "not every example writes a model")]
+pub(crate) fn spare_shards<B>(model: &ShardedGguf<B>, output: &Path) -> anyhow::Result<()> {
+    let is_shard = model.paths().len() > 1 && is_among(model.paths(), output);
+    anyhow::ensure!(!is_shard, "'{}' is a shard of the model that is read", output.display());
+    Ok(())
+}
+
+/// Whether a path leads to one of the files, by its or any other name.
+#[allow(dead_code, reason = "not every example writes beside models")]
+pub(crate) fn is_among<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, path: &Path) -> bool {
+    let there = |path: &Path| std::fs::canonicalize(path).ok();
+    let Some(path) = there(path) else { return false };
+    files.into_iter().any(|file| there(file.as_ref()).is_some_and(|file| file == path))
 }
 
 /// The error, with the file that it is about where it does not say that itself.

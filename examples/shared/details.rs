@@ -6,18 +6,18 @@ use serde_json::Value as Json;
 
 use crate::alternatives::Alternatives;
 use crate::statistics::{self, Statistics};
-use crate::summary::pretty;
 
-/// Its values in numbers, and what quantizing it would cost: in words, or as JSON.
-pub(crate) fn of(tensor: &Tensor<'_>, as_json: bool) -> Result<String> {
+/// Its values in numbers, and what quantizing it would cost, in words.
+pub(crate) fn text(tensor: &Tensor<'_>) -> Result<String> {
     let statistics = Statistics::of(tensor)?;
-    let alternatives = Alternatives::of(tensor)?;
-    Ok(if as_json {
-        let mut json = statistics::json(tensor, &statistics);
-        json["quantization_error"] = alternatives.map_or(Json::Null, |alternatives| alternatives.json());
-        pretty(&json)
-    } else {
-        let alternatives = alternatives.map_or_else(String::new, |alternatives| alternatives.text());
-        statistics::text(tensor, &statistics) + &alternatives
-    })
+    let alternatives = Alternatives::of(tensor)?.map_or_else(String::new, |alternatives| alternatives.text());
+    Ok(statistics::text(tensor, &statistics) + &alternatives)
+}
+
+/// The same as JSON.
+pub(crate) fn json(tensor: &Tensor<'_>) -> Result<Json> {
+    let mut json = statistics::json(tensor, &Statistics::of(tensor)?);
+    json["quantization_error"] =
+        Alternatives::of(tensor)?.map_or(Json::Null, |alternatives| alternatives.json());
+    Ok(json)
 }

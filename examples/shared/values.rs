@@ -24,6 +24,9 @@ pub(crate) fn key_and_value(argument: &str) -> Result<(String, Value), String> {
 /// Two names with `=` between them.
 pub(crate) fn two_names(argument: &str) -> Result<(String, String), String> {
     let (from, to) = argument.split_once('=').ok_or("there is no '=' between the names")?;
+    if from.is_empty() || to.is_empty() {
+        return Err("a name is empty".to_owned());
+    }
     Ok((from.to_owned(), to.to_owned()))
 }
 

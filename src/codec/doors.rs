@@ -253,6 +253,19 @@ impl Kernel for AllFinite<'_> {
 
 /// [`dequantize`] on all cores.
 ///
+/// ```
+/// use gguf_codec::{GgmlType, par_dequantize, par_quantize};
+///
+/// let weights: Vec<f32> = (0..1 << 20).map(|i| (i as f32 * 0.1).sin()).collect();
+/// let mut blocks = vec![0; weights.len() / 32 * GgmlType::Q8_0.block_bytes()];
+/// par_quantize(GgmlType::Q8_0, &weights, 4096, None, &mut blocks)?;
+///
+/// let mut back = vec![0.0f32; weights.len()];
+/// par_dequantize(GgmlType::Q8_0, &blocks, &mut back)?;
+/// assert!(weights.iter().zip(&back).all(|(a, b)| (a - b).abs() < 0.01));
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+///
 /// # Errors
 /// As [`dequantize`].
 #[cfg(feature = "rayon")]

@@ -2,7 +2,6 @@
 
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
-use core::fmt;
 use core::iter::FusedIterator;
 use core::marker::PhantomData;
 
@@ -293,37 +292,6 @@ elements!(
 impl PartialEq for ArrayRef<'_> {
     fn eq(&self, other: &Self) -> bool {
         (self.element, self.len) == (other.element, other.len) && self.iter().eq(other.iter())
-    }
-}
-
-impl fmt::Debug for ArrayRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ArrayRef({self})")
-    }
-}
-
-impl fmt::Display for ArrayRef<'_> {
-    /// The first elements, and how many of which type there are where that is not all; of arrays inside, only
-    /// that.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 6;
-        f.write_str("[")?;
-        for (index, value) in self.iter().take(MOST).enumerate() {
-            let comma = if index > 0 { ", " } else { "" };
-            f.write_str(comma)?;
-            match value {
-                // Inner arrays are told, not shown: each level would multiply the length by six.
-                ValueRef::Array(inner) if !inner.is_empty() => {
-                    write!(f, "[…] ({} {})", inner.len(), inner.element)?;
-                }
-                value => write!(f, "{value}")?,
-            }
-        }
-        if self.len() > MOST {
-            write!(f, ", …] ({} {})", self.len(), self.element)
-        } else {
-            f.write_str("]")
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::array::ArrayRef;
 use super::value::{Array, Value, ValueRef};
+use crate::error::{Error, Result};
 
 /// A Rust type that a metadata value can be had as. Only this crate implements it.
 ///
@@ -16,8 +17,9 @@ use super::value::{Array, Value, ValueRef};
 /// | `f32` | `f32`, and an `f64` that an `f32` holds exactly |
 /// | `bool` | `bool` |
 /// | `&str`, `String` | strings that are UTF-8 |
-/// | `&[u8]`, `Vec<u8>` | strings, whatever their bytes |
+/// | `&[u8]` | strings, whatever their bytes, and arrays of `u8` |
 /// | [`ArrayRef`] | arrays |
+/// | `Vec` of any of these | arrays, each element converted |
 /// | [`ValueRef`] | every value |
 pub trait FromValue<'a>: Sized + private::Sealed {
     /// What is wanted, for errors: `u32`, `a string`.
@@ -25,6 +27,16 @@ pub trait FromValue<'a>: Sized + private::Sealed {
 
     /// The value as this type, or `None` where it does not convert without loss.
     fn from_value(value: ValueRef<'a>) -> Option<Self>;
+
+    /// The value of a key as this type, or what is wrong with it.
+    #[doc(hidden)]
+    fn from_value_of(value: ValueRef<'a>, key: &str) -> Result<Self> {
+        Self::from_value(value).ok_or_else(|| Error::WrongValue {
+            key: key.to_owned(),
+            found: value.describe(),
+            wanted: Self::WANTED.to_owned(),
+        })
+    }
 }
 
 mod private {
@@ -92,9 +104,9 @@ from_value! {
         _ => None,
     };
     String, "a UTF-8 string", value => <&str>::from_value(value).map(str::to_owned);
-    Vec<u8>, "a string", value => <&[u8]>::from_value(value).map(<[u8]>::to_vec);
-    &'a [u8], "a string", value => match value {
+    &'a [u8], "a string or an array of u8", value => match value {
         ValueRef::String(bytes) => Some(bytes),
+        ValueRef::Array(array) => array.as_slice(),
         _ => None,
     };
     ArrayRef<'a>, "an array", value => match value {
@@ -102,6 +114,25 @@ from_value! {
         _ => None,
     };
     ValueRef<'a>, "a value", value => Some(value);
+}
+
+impl<T> private::Sealed for Vec<T> {}
+impl<'a, T: FromValue<'a>> FromValue<'a> for Vec<T> {
+    const WANTED: &'static str = "an array";
+
+    fn from_value(value: ValueRef<'a>) -> Option<Self> {
+        ArrayRef::from_value(value)?.iter().map(T::from_value).collect()
+    }
+
+    /// Names the element that does not convert.
+    fn from_value_of(value: ValueRef<'a>, key: &str) -> Result<Self> {
+        ArrayRef::from_value_of(value, key)?.iter_as().collect::<Result<_>>().map_err(|error| match error {
+            Error::WrongElement { index, found, wanted, .. } => {
+                Error::WrongElement { key: Some(key.to_owned()), index, found, wanted }
+            }
+            error => error,
+        })
+    }
 }
 
 impl From<ValueRef<'_>> for Value {
@@ -148,6 +179,22 @@ macro_rules! into_value {
             }
         })*
     };
+}
+
+/// An array of the elements, which may be none.
+impl<T> FromIterator<T> for Value
+where
+    Value: From<Vec<T>>,
+{
+    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
+        elements.into_iter().collect::<Vec<T>>().into()
+    }
+}
+
+impl From<&String> for Value {
+    fn from(text: &String) -> Self {
+        Value::String(text.as_bytes().to_vec())
+    }
 }
 
 // A `Vec<u8>` or `&[u8]` becomes an array of numbers; a string of bytes is `Value::String`.

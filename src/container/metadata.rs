@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 /// let name: &str = metadata.get("general.name")?;
 /// let layers: u32 = metadata.get("llama.block_count")?;
 /// let theta: Option<f32> = metadata.get_opt("llama.rope.freq_base")?;
+/// let tokens: Vec<&str> = metadata.get("tokenizer.ggml.tokens")?;
 /// for (key, value) in metadata {
 ///     println!("{key} = {value}");
 /// }
@@ -58,7 +59,8 @@ impl<'a> Metadata<'a> {
     /// integers between all widths where the value fits, floats where they are exact.
     ///
     /// # Errors
-    /// [`Error::MissingKey`], and [`Error::WrongValue`] where the value does not convert without loss.
+    /// [`Error::MissingKey`], and [`Error::WrongValue`] where the value does not convert without loss, or
+    /// [`Error::WrongElement`] where an element of a `Vec` does not.
     pub fn get<T: FromValue<'a>>(self, key: &str) -> Result<T> {
         self.get_opt(key)?.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
     }
@@ -66,23 +68,20 @@ impl<'a> Metadata<'a> {
     /// As [`get`](Self::get) for a key that may be absent.
     ///
     /// # Errors
-    /// [`Error::WrongValue`] where the key is there and its value does not convert without loss.
+    /// [`Error::WrongValue`] and [`Error::WrongElement`] where the key is there and its value does not convert without
+    /// loss.
     pub fn get_opt<T: FromValue<'a>>(self, key: &str) -> Result<Option<T>> {
-        let Some(value) = self.value(key) else { return Ok(None) };
-        let wrong = || Error::WrongValue {
-            key: key.to_owned(),
-            found: value.describe(),
-            wanted: T::WANTED.to_owned(),
-        };
-        T::from_value(value).ok_or_else(wrong).map(Some)
+        self.value(key).map(|value| T::from_value_of(value, key)).transpose()
     }
 
     /// The elements of an array that must be there, in order, each as the Rust type asked for or an error that
-    /// names the key and the element.
+    /// names the key and the element: [`get`](Self::get) of a `Vec` without the `Vec`.
     ///
     /// ```no_run
     /// let model = gguf_codec::Gguf::read("model.gguf")?;
-    /// let tokens: Vec<&str> = model.metadata().get_array("tokenizer.ggml.tokens")?.collect::<Result<_, _>>()?;
+    /// for token in model.metadata().get_array::<&str>("tokenizer.ggml.tokens")?.take(10) {
+    ///     println!("{}", token?);
+    /// }
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
     ///
@@ -90,13 +89,22 @@ impl<'a> Metadata<'a> {
     /// [`Error::MissingKey`], and [`Error::WrongValue`] where the value is not an array. Elements that do not
     /// convert are [`Error::WrongElement`] each.
     pub fn get_array<T: FromValue<'a>>(self, key: &str) -> Result<ArrayIterAs<'a, T>> {
-        let array: ArrayRef<'a> = self.get(key)?;
+        self.get_array_opt(key)?.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
+    }
+
+    /// As [`get_array`](Self::get_array) for a key that may be absent.
+    ///
+    /// # Errors
+    /// [`Error::WrongValue`] where the key is there and its value is not an array. Elements that do not convert are
+    /// [`Error::WrongElement`] each.
+    pub fn get_array_opt<T: FromValue<'a>>(self, key: &str) -> Result<Option<ArrayIterAs<'a, T>>> {
+        let Some(array) = self.get_opt::<ArrayRef<'a>>(key)? else { return Ok(None) };
         // The file's own copy of the key, which lives as long as the elements.
         let index = self.header.find_key(self.bytes, key);
         let key = index.and_then(|index| core::str::from_utf8(self.header.key_bytes(self.bytes, index)).ok());
         let mut elements = array.iter_as();
         elements.key = key;
-        Ok(elements)
+        Ok(Some(elements))
     }
 
     /// All pairs in the file's order.

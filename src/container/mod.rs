@@ -28,6 +28,7 @@ pub(crate) mod patch;
 #[cfg(feature = "std")]
 mod read_at;
 mod shards;
+mod shown;
 mod tensor_info;
 mod value;
 #[cfg(feature = "std")]
@@ -41,12 +42,20 @@ pub use gguf::Gguf;
 pub use incremental::{HeaderParser, HeaderProgress};
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub(crate) use indexed::Indexed;
+#[cfg(feature = "safetensors")]
+pub(crate) use layout::ALIGNMENT_KEY;
 #[cfg(feature = "mmap")]
 pub use mapped::Mapped;
 pub use metadata::{Metadata, MetadataIter};
+#[cfg(all(feature = "safetensors", any(unix, windows)))]
+pub(crate) use opening::expect_regular;
+#[cfg(feature = "std")]
+pub(crate) use opening::read_regular;
 pub use options::GgufOptions;
 #[cfg(feature = "std")]
 pub use read_at::ReadAt;
+#[cfg(feature = "std")]
+pub(crate) use shards::SHARD_KEYS;
 pub use shards::ShardPlan;
 #[cfg(feature = "std")]
 pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};

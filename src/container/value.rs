@@ -40,7 +40,7 @@ pub enum ValueType {
 ///
 /// Displayed it is short enough for a line of a table: strings are escaped, and long strings and arrays cut,
 /// with their length told.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum ValueRef<'a> {
@@ -59,7 +59,7 @@ pub enum ValueRef<'a> {
     F64(f64),
 }
 
-/// A metadata value that owns its data, for building files. Rust's numbers, bools, strings, and slices, arrays and vectors of
+/// A metadata value that owns its data, for building files. It is displayed as [`ValueRef`] is. Rust's numbers, bools, strings, and slices, arrays and vectors of
 /// them become values by `into`, of the same type in the file.
 ///
 /// ```
@@ -67,9 +67,10 @@ pub enum ValueRef<'a> {
 /// assert_eq!(Value::from(32u32), Value::U32(32));
 /// assert_eq!(Value::from("llama"), Value::String(b"llama".to_vec()));
 /// assert_eq!(Value::from([0.5f32, 1.0]), Value::Array(Array::F32(vec![0.5, 1.0])));
-/// assert_eq!(Value::from(vec!["<s>", "</s>"]).value_type().name(), "array");
+/// let tokens: Value = ["<s>", "</s>"].into_iter().collect();
+/// assert_eq!(tokens.to_string(), r#"["<s>", "</s>"]"#);
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Value {
@@ -89,7 +90,7 @@ pub enum Value {
 }
 
 /// An array that owns its elements: all of one type, known even when there are none.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Array {
@@ -245,36 +246,6 @@ impl<'a> ValueRef<'a> {
             ValueRef::String(_) => "a string".to_owned(),
             ValueRef::Array(array) => format!("an array of {} {}", array.len(), array.element_type()),
             number => format!("{} {number}", number.value_type()),
-        }
-    }
-}
-
-impl fmt::Display for ValueRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 60;
-        match self {
-            ValueRef::U8(value) => value.fmt(f),
-            ValueRef::I8(value) => value.fmt(f),
-            ValueRef::U16(value) => value.fmt(f),
-            ValueRef::I16(value) => value.fmt(f),
-            ValueRef::U32(value) => value.fmt(f),
-            ValueRef::I32(value) => value.fmt(f),
-            // As Debug, which goes over to an exponent where plain digits would fill the line.
-            ValueRef::F32(value) => write!(f, "{value:?}"),
-            ValueRef::Bool(value) => value.fmt(f),
-            ValueRef::String(bytes) => {
-                let shown = bytes.get(..MOST).unwrap_or(bytes);
-                write!(f, "\"{}", String::from_utf8_lossy(shown).escape_debug())?;
-                if shown.len() < bytes.len() {
-                    write!(f, "…\" ({} bytes)", bytes.len())
-                } else {
-                    f.write_str("\"")
-                }
-            }
-            ValueRef::Array(array) => array.fmt(f),
-            ValueRef::U64(value) => value.fmt(f),
-            ValueRef::I64(value) => value.fmt(f),
-            ValueRef::F64(value) => write!(f, "{value:?}"),
         }
     }
 }

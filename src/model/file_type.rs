@@ -1,8 +1,10 @@
 //! [`FileType`]: the number that `general.file_type` holds.
 
+use alloc::format;
 use core::fmt;
+use core::str::FromStr;
 
-use crate::GgmlType;
+use crate::{Error, GgmlType, Result};
 
 /// The value of `general.quantization_version`: the revision of ggml's block formats that this crate writes.
 pub const QUANTIZATION_VERSION: u32 = 2;
@@ -16,7 +18,9 @@ pub const QUANTIZATION_VERSION: u32 = 2;
 /// use gguf_codec::GgmlType;
 /// use gguf_codec::model::FileType;
 /// assert_eq!(FileType::from_id(15).to_string(), "Q4_K_M");
+/// assert_eq!("q4_k_m".parse::<FileType>()?.id(), 15);
 /// assert_eq!(FileType::mostly(GgmlType::Q4_0).map(FileType::id), Some(2));
+/// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[doc(alias("llama_ftype", "ftype"))]
@@ -85,8 +89,8 @@ impl FileType {
         FileType::from_name(name)
     }
 
-    /// The file type that has this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    /// The file type that has this name, written as it is here.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|(_, known)| *known == name).map(|(id, _)| FileType(*id))
     }
 
@@ -103,6 +107,22 @@ impl FileType {
     /// The recipe's name, where the number is known.
     pub fn name(self) -> Option<&'static str> {
         NAMES.iter().find(|(id, _)| *id == self.0 & !GUESSED).map(|(_, name)| *name)
+    }
+}
+
+impl FromStr for FileType {
+    type Err = Error;
+
+    /// Parses a name such as `Q4_K_M`, in any case.
+    fn from_str(name: &str) -> Result<Self> {
+        let found = NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
+        found.map(|(id, _)| FileType(*id)).ok_or_else(|| Error::Parse {
+            message: format!(
+                "no file type is named '{}'; there are {}",
+                name.escape_debug(),
+                NAMES.map(|(_, known)| known).join(", ")
+            ),
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | to | there are |
 //! |---|---|
-//! | convert and quantize | [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
+//! | convert and quantize | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
 //! | do it on many machines | [`Part`] says which jobs are whose |
 //! | edit | `Edit` sets, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
@@ -23,6 +23,8 @@ pub mod hf;
 mod imatrix;
 #[cfg(feature = "std")]
 mod in_order;
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+mod input;
 #[cfg(feature = "std")]
 mod job;
 mod layer;
@@ -47,6 +49,8 @@ pub use distribution::Distribution;
 pub use edit::{Edit, Edited};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 pub use imatrix::{Imatrix, ImatrixEntry};
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+pub use input::Input;
 #[cfg(feature = "std")]
 pub use job::{Job, Origin};
 pub use layer::Layer;

@@ -53,6 +53,10 @@ pub(crate) trait Kernel {
     /// instruction set have an instruction for that.
     #[allow(dead_code, reason = "only AVX-512 has such processors")]
     const STORES_BF16: bool = false;
+    /// Whether it spends its time on storing floats, so that an instruction set whose vectors are half of a cache's line had
+    /// better write two of them together: a format's halves go to several lines in turn.
+    #[allow(dead_code, reason = "only AVX2's vectors are half a line")]
+    const WRITES_LINES: bool = false;
     /// Does it in the lanes of `s`.
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }

@@ -130,3 +130,19 @@ fn parts_that_cannot_be_are_refused() {
     }
     assert_eq!(folder.names().len(), 1);
 }
+
+#[test]
+fn a_part_is_not_written_over_a_shard_that_is_read() {
+    let folder = Folder::new();
+    let input = folder.file("in.gguf", source());
+    works("split", &[&input, &folder.path("m"), "--max-tensors", "9"]);
+    let first = folder.path("m-00001-of-00003.gguf");
+    let before: Vec<_> = folder.names().iter().map(|path| fs::read(path).unwrap()).collect();
+    let line = fails("quantize", &[&first, &folder.path("m.gguf"), "--recipe", "Q8_0", "--part", "2/3"]);
+    assert_eq!(
+        line,
+        format!("'{}' is a shard of the model that is read", folder.path("m-00002-of-00003.gguf"))
+    );
+    let after: Vec<_> = folder.names().iter().map(|path| fs::read(path).unwrap()).collect();
+    assert!(before == after);
+}

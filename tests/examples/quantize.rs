@@ -90,7 +90,8 @@ fn importance_is_taken_where_it_fits() {
     let folder = Folder::new();
     let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
     let importance = imatrix(&folder, "blk.0.ffn_down.weight", 256);
-    works("quantize", &[&input, &out, "--recipe", "IQ2_XS", "--imatrix", &importance]);
+    let summary = works("quantize", &[&input, &out, "--recipe", "IQ2_XS", "--imatrix", &importance]);
+    assert!(summary.contains("  with importance: 1 tensor\n"), "{summary}");
     let file = fs::read(&out).unwrap();
     let model = Gguf::parse(&file).unwrap();
     let metadata = model.metadata();
@@ -140,6 +141,10 @@ fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
             "has 256 columns, and the importance matrix has 128",
         ),
         (&[&input, &out, "--recipe", "Q4_0", "--imatrix", &junk], "junk.dat': byte"),
+        (
+            &[&input, &out, "--recipe", "Q4_0", "--imatrix", &other],
+            "other.gguf' knows none of the tensors that are quantized",
+        ),
         (&[&quantized, &out, "--recipe", "Q8_0"], "is Q6_K already"),
         (&[&loud, &out, "--recipe", "Q4_0"], "tensor 'w.weight': 1 block beyond the range of Q4_0"),
     ] {
@@ -155,4 +160,25 @@ fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
         "{line}"
     );
     assert_eq!(fs::read(&out).unwrap(), b"what was there");
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_told() {
+    let folder = Folder::new();
+    let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
+    let args = [
+        &*input,
+        &out,
+        "--recipe",
+        "Q4_0",
+        "--tensor-type",
+        "ffn_down=Q8_0",
+        "--tensor-type",
+        "ffn_dwon=Q8_0",
+    ];
+    let summary = works("quantize", &args);
+    assert!(summary.contains("  --tensor-type 'ffn_dwon' matches no tensor\n"), "{summary}");
+    assert!(!summary.contains("'ffn_down'"), "{summary}");
+    let json: Json = serde_json::from_str(&works("quantize", &[&args[..], &["--json"]].concat())).unwrap();
+    assert_eq!(json["unmatched"], serde_json::json!(["ffn_dwon"]));
 }

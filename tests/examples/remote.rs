@@ -220,10 +220,14 @@ fn no_more_is_read_than_the_header_64_kib_and_the_tensor() {
             "{shown}"
         );
 
+        let header_sent = sent;
         let of_tensor = works("remote", &[&server.url, "--tensor", "blk.0.w"]);
         let sent = server.sent() - sent;
         assert!(sent <= header + 65536 + tensor, "{sent} bytes of {header} and {tensor}");
-        assert_eq!(of_tensor, works("inspect", &[&local, "--tensor", "blk.0.w"]));
+        let (shown, read) = of_tensor.split_once("\nRead ").unwrap();
+        assert_eq!(shown, works("inspect", &[&local, "--tensor", "blk.0.w"]));
+        let read: u64 = read.split(' ').next().unwrap().replace(',', "").parse().unwrap();
+        assert_eq!(read, tensor + header_sent);
         // A request for each part of the header that can be known of, not for each string.
         let requests = server.requests.lock().unwrap().len();
         assert!(requests < 40 || manner == Manner::SmallRanges(50_000), "{requests} requests");
@@ -248,8 +252,11 @@ fn json_is_that_of_inspect() {
         object.remove("file");
     }
     assert_eq!(remote, inspect);
-    let [of_tensor, of_inspect] = [("remote", &server.url), ("inspect", &local)]
-        .map(|(name, file)| works(name, &[file, "--tensor", "after", "--json"]));
+    let [mut of_tensor, of_inspect] = [("remote", &server.url), ("inspect", &local)]
+        .map(|(name, file)| parse(&works(name, &[file, "--tensor", "after", "--json"])));
+    for added in ["bytes_read", "requests"] {
+        assert!(of_tensor.as_object_mut().unwrap().remove(added).unwrap().as_u64() > Some(0));
+    }
     assert_eq!(of_tensor, of_inspect);
 }
 
@@ -333,4 +340,12 @@ fn what_is_no_server_is_told_of() {
     let url = format!("https://{}/", listener.local_addr().unwrap());
     assert!(fails("remote", &[&url]).contains("built without TLS"));
     assert!(works("remote", &["--help"]).contains("--tensor <NAME>"));
+}
+
+#[test]
+fn a_shard_says_that_it_is_one() {
+    let folder = Folder::new();
+    works("split", &["examples/sample.gguf", &folder.path("m"), "--max-tensors", "10"]);
+    let server = Server::new(std::fs::read(folder.path("m-00001-of-00002.gguf")).unwrap(), Manner::Ranges);
+    assert!(works("remote", &[&server.url]).contains("One of 2 shards: the others have other tensors\n"));
 }

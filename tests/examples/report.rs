@@ -313,6 +313,8 @@ fn what_fails_leaves_what_was_there() {
     let folder = Folder::new();
     let bad = folder.file("bad.gguf", b"GGUF\x03");
     let other = folder.file("other.gguf", model(ByteOrder::Little, &[("w", &[4], GgmlType::F32, &[0; 16])]));
+    works("split", &[SAMPLE, &folder.path("m"), "--max-tensors", "10"]);
+    let shard = |number: u16| folder.path(&format!("m-{number:05}-of-00002.gguf"));
     let out = folder.file("report.html", "what was there");
     let before = folder.names();
     let missing = folder.path("none.gguf");
@@ -323,6 +325,9 @@ fn what_fails_leaves_what_was_there() {
         (vec![SAMPLE, "-o", &out, "--against", &other], "other.gguf' has no tensor"),
         (vec![SAMPLE], "--output <FILE.html>"),
         (vec![&other, "-o", &other], "the page would replace it"),
+        (vec![&shard(1), "-o", &shard(2)], "the page would replace it"),
+        (vec![&shard(2), "-o", &shard(2)], "the page would replace it"),
+        (vec![SAMPLE, "-o", &shard(2), "--against", &shard(1)], "the page would replace it"),
         (vec![SAMPLE, "-o", &other, "--against", &other], "the page would replace it"),
         (vec![SAMPLE, "-o", "/no/such/folder/report.html"], "/no/such/folder/report.html"),
     ] {

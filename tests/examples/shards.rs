@@ -220,3 +220,53 @@ fn a_full_disk_leaves_no_shard() {
     assert!(errors.contains("m-00002-of-00002.gguf"), "{errors}");
     assert_eq!(folder.names(), before);
 }
+
+/// Every tool that takes a model takes all of it, by its first shard.
+#[test]
+fn a_set_is_read_as_a_whole() {
+    let folder = Folder::new();
+    let input = folder.file("in.gguf", whole());
+    works("split", &[&input, &folder.path("m"), "--max-tensors", "4"]);
+    let shard = |number: u16| folder.path(&format!("m-{number:05}-of-00003.gguf"));
+    let (out, of_set) = (folder.path("out.gguf"), folder.path("of_set.gguf"));
+    works("convert", &[&input, &out, "--type", "F16"]);
+    works("convert", &[&shard(1), &of_set, "--type", "F16"]);
+    assert!(fs::read(&out).unwrap() == fs::read(&of_set).unwrap());
+    let same = "0 keys different, 3 the same\n0 tensors different, 10 the same\n";
+    assert_eq!(works("diff", &[&input, &shard(1), "--exit-code"]), same);
+    assert_eq!(works("diff", &[&shard(1), &input, "--exit-code"]), same);
+
+    // No shard of it is written over; and one tensor's bytes in another shard are a difference.
+    for tool in [&["convert", "--type", "F16"][..], &["quantize", "--recipe", "Q8_0"]] {
+        let (first, second) = (shard(1), shard(2));
+        let line = fails(tool[0], &[&tool[1..], &[first.as_str(), &second]].concat());
+        assert_eq!(line, format!("'{}' is a shard of the model that is read", shard(2)));
+    }
+    let mut second = fs::read(shard(2)).unwrap();
+    let at = second.len() - 40;
+    second[at] ^= 1;
+    fs::write(shard(2), second).unwrap();
+    let mut command = example("diff");
+    command.args([&input, &shard(1), "--exit-code"]);
+    let output = finish(command);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("1 tensor different, 9 the same"));
+}
+
+#[test]
+fn a_shard_is_edited_under_a_name_that_its_set_is_found_by() {
+    let folder = Folder::new();
+    let input = folder.file("in.gguf", whole());
+    works("split", &[&input, &folder.path("m"), "--max-tensors", "4"]);
+    let first = folder.path("m-00001-of-00003.gguf");
+    let before = folder.names();
+    for name in ["out.gguf", "m-00002-of-00003.gguf", "m-00001-of-00004.gguf"] {
+        let line = fails("edit", &[&first, &folder.path(name), "--set", "general.name=str:x"]);
+        assert!(line.contains("is shard 1 of 3, and '") && line.contains("not named like it"), "{line}");
+    }
+    assert_eq!(folder.names(), before);
+    works("edit", &[&first, &folder.path("other-00001-of-00003.gguf"), "--set", "general.name=str:x"]);
+    works("edit", &[&first, "--in-place", "--set", "general.name=str:x"]);
+    assert!(works("inspect", &[&first, "--key", "general.name"]).contains('x'));
+    works("edit", &[&first, &folder.path("alone.gguf"), "--remove", "split.count"]);
+}

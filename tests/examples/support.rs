@@ -166,6 +166,13 @@ pub(crate) fn send(signal: &str, id: u32) {
     assert!(sent.unwrap().success());
 }
 
+/// Both signals that a tool listens to, as near to each other as one program can send them.
+pub(crate) fn send_both(id: u32) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -INT {id}; kill -TERM {id}")]).status();
+    // The first may have ended it before the second was sent.
+    sent.unwrap();
+}
+
 /// Waits until a child listens to Ctrl-C.
 #[cfg(target_os = "linux")]
 pub(crate) fn await_listening(child: &mut Child) {

@@ -113,6 +113,32 @@ fn an_interruption_leaves_what_was_there() {
     }
 }
 
+/// Two interruptions at once: the second ends the tool where it is, unless the first has.
+#[test]
+fn a_second_interruption_leaves_what_was_there_too() {
+    let (inputs, out) = (Folder::new(), with_outputs());
+    for Run { tool, args, output, files } in runs(&inputs, &out, 1 << 33) {
+        let mut command = example(tool);
+        let mut child = command.args(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let start = Instant::now();
+        while out.names().len() < 4 + files {
+            assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none(), "{tool} {args:?}");
+            std::thread::yield_now();
+        }
+        // Two signals, of which each is delivered.
+        send_both(child.id());
+        let finished = child.wait_with_output().unwrap();
+        let errors = String::from_utf8(finished.stderr).unwrap();
+        let once = format!("{tool}: interrupted: '{output}' is as it was\n");
+        assert!(
+            errors == once || errors == format!("{tool}: interrupted twice: ended at once\n"),
+            "{errors}"
+        );
+        assert_eq!((finished.status.code(), finished.stdout.len()), (Some(1), 0));
+        is_as_it_was(&out);
+    }
+}
+
 /// Tools whose temporary file is there too shortly to be met: they are interrupted while they read, which goes on until
 /// the pipe ends.
 #[cfg(target_os = "linux")]

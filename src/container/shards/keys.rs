@@ -11,6 +11,9 @@ pub(in crate::container) const COUNT: &str = "split.count";
 /// i32: how many tensors are in all files together.
 pub(in crate::container) const TENSORS: &str = "split.tensors.count";
 
+/// What only one of several files says of itself.
+pub(crate) const SHARD_KEYS: [&str; 3] = [NO, COUNT, TENSORS];
+
 /// The three keys, where they are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ShardKeys {

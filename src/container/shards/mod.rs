@@ -9,6 +9,8 @@ mod plan;
 mod set;
 
 #[cfg(feature = "std")]
+pub(crate) use keys::SHARD_KEYS;
+#[cfg(feature = "std")]
 pub(super) use keys::{COUNT, NO, TENSORS};
 #[cfg(feature = "std")]
 pub use names::ShardPaths;

@@ -1,12 +1,12 @@
 //! Key-value pairs, compared.
 
-use super::{ArrayDiff, Change, KeyDiff};
-use crate::{ArrayRef, Metadata, ValueRef};
+use super::{ArrayDiff, Change, KeyDiff, Side};
+use crate::{ArrayRef, ValueRef};
 
 /// The keys that differ, and how many do not.
-pub(super) fn compare<'a>(a: Metadata<'a>, b: Metadata<'a>) -> (Vec<KeyDiff<'a>>, u64) {
+pub(super) fn compare<'a>(a: &Side<'a>, b: &Side<'a>) -> (Vec<KeyDiff<'a>>, u64) {
     let (mut keys, mut same) = (Vec::new(), 0);
-    for (key, value) in a {
+    for (key, value) in a.pairs() {
         match b.value(key) {
             Some(other) if same_value(value, other) => same += 1,
             Some(other) => keys.push(KeyDiff {
@@ -20,7 +20,7 @@ pub(super) fn compare<'a>(a: Metadata<'a>, b: Metadata<'a>) -> (Vec<KeyDiff<'a>>
             None => keys.push(KeyDiff { key, value: Change::OnlyInA(value), array: None }),
         }
     }
-    let only_in_b = b.iter().filter(|(key, _)| !a.contains(key));
+    let only_in_b = b.pairs().filter(|(key, _)| a.value(key).is_none());
     keys.extend(only_in_b.map(|(key, value)| KeyDiff { key, value: Change::OnlyInB(value), array: None }));
     (keys, same)
 }

@@ -6,14 +6,18 @@ mod tensors;
 use std::fmt;
 use std::ops::ControlFlow;
 
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+use super::input::Input;
 use super::job::Origin;
-use crate::container::ReadAt;
+use crate::container::{ReadAt, SHARD_KEYS};
 use crate::{Gguf, Metadata, QuantError, Result, ValueRef};
 
 /// One of two models: what it says of itself, and where its tensors are.
 #[derive(Debug, Clone)]
 pub struct Side<'a> {
     metadata: Metadata<'a>,
+    /// Whether the keys that say which shard a file is are those of a set that was put together.
+    is_set: bool,
     tensors: Vec<(&'a str, Origin<'a>)>,
 }
 
@@ -21,12 +25,32 @@ impl<'a> Side<'a> {
     /// A GGUF that begins where `source` begins. Its header is enough of it: tensors are read from the source.
     pub fn of<B: AsRef<[u8]>>(model: &'a Gguf<B>, source: &'a dyn ReadAt) -> Self {
         let tensor = |tensor: crate::TensorInfo<'a>| (tensor.name(), Origin::of(source, &tensor));
-        Side { metadata: model.metadata(), tensors: model.tensors().map(tensor).collect() }
+        Side { metadata: model.metadata(), is_set: false, tensors: model.tensors().map(tensor).collect() }
+    }
+
+    /// A model in one file or several. How it is divided is no difference to another.
+    ///
+    /// # Errors
+    /// None that an [`Input`] which opened gives.
+    #[cfg(all(feature = "mmap", any(unix, windows)))]
+    pub fn of_input(input: &'a Input) -> Result<Self> {
+        let tensor = |tensor: crate::TensorInfo<'a>| Ok((tensor.name(), input.origin(&tensor)?));
+        let tensors = input.tensors().map(tensor).collect::<Result<_>>()?;
+        Ok(Side { metadata: input.metadata(), is_set: input.model().shards().len() > 1, tensors })
     }
 
     /// A model whose tensors come from anywhere, such as from several files. No name may be there twice.
     pub fn new(metadata: Metadata<'a>, tensors: Vec<(&'a str, Origin<'a>)>) -> Self {
-        Side { metadata, tensors }
+        Side { metadata, is_set: false, tensors }
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> {
+        let is_set = self.is_set;
+        self.metadata.iter().filter(move |(key, _)| !(is_set && SHARD_KEYS.contains(key)))
+    }
+
+    fn value(&self, key: &str) -> Option<ValueRef<'a>> {
+        self.metadata.value(key).filter(|_| !(self.is_set && SHARD_KEYS.contains(&key)))
     }
 }
 
@@ -160,9 +184,9 @@ impl<'a> Diff<'a> {
         b: &Side<'a>,
         progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Self> {
-        let (keys, same_keys) = metadata::compare(a.metadata, b.metadata);
+        let (keys, same_keys) = metadata::compare(a, b);
         let (tensors, same_tensors) = tensors::compare(&a.tensors, &b.tensors, progress)?;
-        let key_list = |side: &Side<'a>| side.metadata.iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let key_list = |side: &Side<'a>| side.pairs().map(|(key, _)| key).collect::<Vec<_>>();
         let name_list = |side: &Side<'a>| side.tensors.iter().map(|(name, _)| *name).collect::<Vec<_>>();
         Ok(Diff {
             keys,

@@ -10,10 +10,11 @@ use super::names::{NameMap, Renamed};
 use super::planned::{Planned, Source};
 use super::stored;
 use super::tokenizer::tokenizer;
+use crate::container::ALIGNMENT_KEY;
 use crate::error::{Error, Result};
 use crate::model::{Job, QUANTIZATION_VERSION};
 use crate::safetensors::{Checkpoint, CheckpointTensor};
-use crate::{GgmlType, Shape, Sink, Value, Writer};
+use crate::{GgmlType, Limits, Shape, Sink, Value, Writer};
 
 /// Keys and values, in the order in which they are written.
 type Pairs = Vec<(String, Value)>;
@@ -303,7 +304,19 @@ impl Heads<'_> {
 fn carried(checkpoint: &Checkpoint) -> Result<BTreeMap<String, Value>> {
     let metadata = checkpoint.metadata();
     let pairs = metadata.iter().filter_map(|(key, text)| Some((key.strip_prefix(stored::PREFIX)?, text)));
-    pairs.map(|(key, text)| Ok((key.to_owned(), stored::from_text(key, text)?))).collect()
+    let carried: BTreeMap<_, _> = pairs
+        .map(|(key, text)| Ok((key.to_owned(), stored::from_text(key, text)?)))
+        .collect::<Result<_>>()?;
+    // A file may ask for no more padding here than where it is a GGUF itself.
+    let most = Limits::default().max_alignment;
+    match carried.get(ALIGNMENT_KEY) {
+        Some(Value::U32(alignment)) if *alignment > most => {
+            let message =
+                format!("'{ALIGNMENT_KEY}' of the metadata is {alignment}, and may be {most} at most");
+            Err(Error::Safetensors { file: None, offset: None, message })
+        }
+        _ => Ok(carried),
+    }
 }
 
 /// The pairs in the order that the GGUF had them, as far as it is known.

@@ -1,0 +1,110 @@
+//! [`Input`]: a model that is read to be converted or compared.
+
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::job::Origin;
+use crate::{Error, Gguf, Mapped, Metadata, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
+
+/// A model in one file or several, and the files that its tensors are read from.
+///
+/// Each file is opened once: the header and the data are of the same one, whatever becomes of its name meanwhile. Headers are
+/// mapped, and data is read when a [`Convert`](super::Convert), [`Diff`](super::Diff) or [`Survey`](super::Survey) asks for
+/// it, so that memory does not grow with the model. What [`Gguf::open`] says of changes to the file holds here too.
+///
+/// ```no_run
+/// use std::ops::ControlFlow;
+/// use gguf_codec::model::{Convert, Input, Job};
+/// use gguf_codec::{GgmlType, Writer};
+///
+/// let input = Input::open("model-00001-of-00003.gguf")?;
+/// let jobs = input.tensors().map(|tensor| Ok(Job::new(tensor.name(), input.origin(&tensor)?, GgmlType::Q8_0)));
+/// let jobs = jobs.collect::<Result<Vec<_>, gguf_codec::Error>>()?;
+///
+/// let mut writer = Writer::create("model-Q8_0.gguf")?;
+/// writer.copy_sharded_metadata_from(input.model())?;
+/// for job in &jobs {
+///     writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+/// }
+/// let mut data = writer.write_header()?;
+/// Convert::new().run(&jobs, &mut data, |_bytes| ControlFlow::Continue(()))?;
+/// data.finish()?;
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+pub struct Input {
+    model: ShardedGguf<Mapped>,
+    /// One for each file of the model, in their order.
+    files: Vec<(PathBuf, File)>,
+}
+
+impl Input {
+    /// Opens a model by its first shard or only file.
+    ///
+    /// # Errors
+    /// As [`ShardedGguf::open_with`]. A process may have only so many files open, and a set with more fails with
+    /// [`Error::Shard`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let mut files = Vec::new();
+        let model = ShardedGguf::open_with(path, |path| {
+            let (file, model) = Gguf::open_with_file(path)?;
+            files.push((path.to_owned(), file));
+            Ok(model)
+        })?;
+        Ok(Input { model, files })
+    }
+
+    /// One file as a model of its own, even if it is one of several.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`].
+    pub fn open_alone(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (file, model) = Gguf::open_with_file(path)?;
+        Ok(Input { model: model.into(), files: vec![(path.to_owned(), file)] })
+    }
+
+    /// What the headers say.
+    pub fn model(&self) -> &ShardedGguf<Mapped> {
+        &self.model
+    }
+
+    /// The first file's key-value pairs, which are the model's.
+    pub fn metadata(&self) -> Metadata<'_> {
+        self.model.metadata()
+    }
+
+    /// The tensors of all files, in their order.
+    pub fn tensors(&self) -> ShardedTensorIter<'_, Mapped> {
+        self.model.tensors()
+    }
+
+    /// Where the values of one of its tensors are read from.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`] where none of its tensors has that name.
+    pub fn origin(&self, tensor: &TensorInfo<'_>) -> Result<Origin<'_>> {
+        let shard = self.model.shard_of(tensor.name())?;
+        Ok(Origin::of(&self.files[shard].1, tensor))
+    }
+
+    /// The paths of its files, in their order.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(path, _)| path.as_path())
+    }
+
+    /// Bytes of all its files.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn file_len(&self) -> Result<u64> {
+        let lens = self.files.iter().map(|(_, file)| file.metadata().map(|metadata| metadata.len()));
+        lens.sum::<Result<_, _>>().map_err(|error| Error::io("ask how long the files are", error))
+    }
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input").field("model", &self.model).finish_non_exhaustive()
+    }
+}
