@@ -1,8 +1,11 @@
 //! Metadata of a GGUF as text, so that a safetensors file can carry it: `u32:32`, `string:llama`, `f32[]:[1.0,0.5]`.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
+use crate::safetensors::Checkpoint;
 use crate::{Array, Value, ValueRef};
 
 /// What begins the keys of `__metadata__` that a GGUF's stand behind.
@@ -13,6 +16,27 @@ pub(super) const ORDER: &str = "";
 
 /// Levels of arrays, so that a file cannot nest them until the stack ends: as many as reading a GGUF allows by default.
 const MAX_DEPTH: u32 = 4;
+
+/// The metadata of a GGUF that became safetensors, by keys that begin with their place in it.
+pub(super) fn carried(checkpoint: &Checkpoint) -> Result<BTreeMap<String, Value>> {
+    let metadata = checkpoint.metadata();
+    let pairs = metadata.iter().filter_map(|(key, text)| Some((key.strip_prefix(PREFIX)?, text)));
+    pairs.map(|(key, text)| Ok((key.to_owned(), from_text(key, text)?))).collect()
+}
+
+/// The pairs in the order that the GGUF had them, as far as it is known.
+pub(super) fn carried_in_order(mut carried: BTreeMap<String, Value>) -> Vec<(String, Value)> {
+    let order = carried.remove(ORDER);
+    let mut pairs = Vec::new();
+    if let Some(Value::Array(Array::String(order))) = order {
+        for key in order {
+            let key = String::from_utf8_lossy(&key);
+            pairs.extend(carried.remove_entry(key.as_ref()));
+        }
+    }
+    pairs.extend(carried);
+    pairs
+}
 
 pub(super) fn to_text(value: ValueRef<'_>) -> String {
     match value {
