@@ -1,14 +1,15 @@
 //! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be right.
 
+mod problem;
+
 use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
 #[cfg(feature = "std")]
 use std::io;
 
+pub use self::problem::{Problem, ShardProblem};
 use crate::GgmlType;
 
 /// The crate's result.
@@ -77,7 +78,7 @@ pub enum Error {
     /// A file is not the shard of a model that it should be.
     #[error("{shard}: {problem}")]
     Shard {
-        /// The file's path in quotes, or its number, from 0.
+        /// The file's path in quotes, or its number, from 1 as in the names of files.
         shard: String,
         /// What is wrong with it.
         problem: ShardProblem,
@@ -329,101 +330,4 @@ impl fmt::Display for Place {
             Place::Padding => f.write_str("in the padding before the tensors' data"),
         }
     }
-}
-
-/// A rule of the format that a file breaks.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each message says what its fields are")]
-pub enum Problem {
-    #[error("the file is empty")]
-    Empty,
-    #[error("the magic is '{}', not 'GGUF'", found.escape_ascii())]
-    Magic { found: [u8; 4] },
-    #[error("version {found} is unknown; 1, 2 and 3 can be read")]
-    Version { found: u32 },
-    #[error("the {what} needs {needed} bytes, and {remaining} remain")]
-    Truncated { what: &'static str, needed: u64, remaining: u64 },
-    #[error("{count} {what} need at least {needed} bytes, and {remaining} remain for them")]
-    Count { what: &'static str, count: u64, needed: u64, remaining: u64 },
-    #[error("a key is empty")]
-    EmptyKey,
-    #[error("the {what} is not UTF-8")]
-    NotUtf8 { what: &'static str },
-    #[error("the key occurs a second time; key {first} is the same")]
-    DuplicateKey { first: u64 },
-    #[error("value type {found} is unknown; there are 0 to 12")]
-    ValueType { found: u32 },
-    #[error("a bool is {found}, and must be 0 or 1")]
-    Bool { found: u8 },
-    #[error("the alignment is of type {found}, and must be u32")]
-    AlignmentType { found: &'static str },
-    #[error("the alignment is {found}, and must be a power of two")]
-    Alignment { found: u32 },
-    #[error("the tensor's name is {len} bytes long, and may be 64 at most")]
-    NameLength { len: u64 },
-    #[error("the tensor's name occurs a second time; tensor {first} has the same")]
-    DuplicateTensor { first: u64 },
-    #[error("the tensor has {found} dimensions, and may have 4 at most")]
-    Dimensions { found: u32 },
-    #[error("the shape {shape:?} has more elements than 63 bits can count")]
-    Elements { shape: Vec<u64> },
-    #[error("the shape {shape:?} in {ty} takes more bytes than 64 bits can count")]
-    Bytes { shape: Vec<u64>, ty: GgmlType },
-    #[error("the tensors up to here take more bytes than 64 bits can count")]
-    TotalBytes,
-    #[error("tensor type {id} is unknown; the last that this crate knows is 42")]
-    TypeUnknown { id: u32 },
-    #[error("tensor type {id} ({name}) was removed from ggml; the file must be made again from its source")]
-    TypeRemoved { id: u32, name: &'static str },
-    #[error("rows of {row_len} values are not whole blocks: {ty} has {} values in a block", ty.block_len())]
-    PartialBlock { ty: GgmlType, row_len: u64 },
-    #[error("the tensor's offset is {found}, and must be {expected}, where the tensor before it ends")]
-    Offset { found: u64, expected: u64 },
-    #[error("the tensor's data ends at byte {end}, and the file at {file_len}")]
-    DataBeyondEnd { end: u64, file_len: u64 },
-}
-
-/// Why a file is not the shard of a model that it should be.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each message says what its fields are")]
-pub enum ShardProblem {
-    #[error("the shard is missing{}", also(others))]
-    Missing { others: String },
-    #[error("{0}")]
-    File(Box<Error>),
-    #[error(
-        "the file is one of {count} by its key 'split.count', and is not named like the first of them: \
-             its name must end with '-00001-of-{count:05}.gguf'"
-    )]
-    Name { count: u16 },
-    #[error("this is shard {} of {count} (its key 'split.no' is {no}); open the first", u32::from(*no) + 1)]
-    NotFirst { no: u16, count: u16 },
-    #[error("the shard has no key '{key}'")]
-    MissingKey { key: &'static str },
-    #[error("key '{key}' is {found}, and must be {wanted}")]
-    Key { key: &'static str, found: i64, wanted: i64 },
-    #[error("key '{key}' is of type {found}, and must be {wanted}")]
-    KeyType { key: &'static str, found: &'static str, wanted: &'static str },
-    #[error("key 'split.tensors.count' is {tensors}, and cannot be negative")]
-    Negative { tensors: i32 },
-    #[error("there is one shard too many: by the first one's key 'split.count' there are {count}")]
-    Surplus { count: u16 },
-    #[error(
-        "with this shard there are {found} tensors, and by the key 'split.tensors.count' there are {total} in all"
-    )]
-    Tensors { found: u64, total: i32 },
-    #[error("tensor '{}' is in {first} already", name.escape_debug())]
-    DuplicateTensor { name: String, first: String },
-    #[error("the shard is in the other byte order than the first")]
-    ByteOrder,
-    #[error("'general.architecture' is {found}, and the first shard's is {wanted}")]
-    Architecture { found: String, wanted: String },
-    #[error("there is no memory for an index of {found} tensors")]
-    TooMany { found: u64 },
-}
-
-fn also(others: &str) -> String {
-    if others.is_empty() { String::new() } else { format!("; others missing: {others}") }
 }

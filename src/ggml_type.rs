@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+use crate::arithmetic;
 use crate::error::{Error, Problem, Result};
 
 macro_rules! ggml_types {
@@ -173,10 +174,7 @@ impl GgmlType {
     /// Bytes that `values` values take, or `None` where they are not whole blocks or the product overflows.
     #[doc(alias = "ggml_row_size")]
     pub const fn bytes_for(self, values: u64) -> Option<u64> {
-        if !values.is_multiple_of(self.block_len() as u64) {
-            return None;
-        }
-        (values / self.block_len() as u64).checked_mul(self.block_bytes() as u64)
+        arithmetic::bytes_of(values, self.block_len() as u64, self.block_bytes() as u64)
     }
 
     /// The type with this id, or what is wrong with the id.

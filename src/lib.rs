@@ -65,6 +65,7 @@
 
 extern crate alloc;
 
+mod arithmetic;
 mod byte_order;
 mod codec;
 mod container;

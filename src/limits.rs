@@ -29,6 +29,10 @@ pub struct Limits {
     /// Levels of arrays in arrays: 1 allows plain arrays only. Default: 4. Never more than 64, whatever is set
     /// here, since nested values are converted and dropped level by level on the stack.
     pub max_array_depth: u32,
+    /// Bytes that tensors are aligned to. Default: 65,536, the largest page of any machine; files in use have 32, and those
+    /// meant for pages or disks 4,096. Writing a model again pads each of its tensors to this, so without a bound a few
+    /// kilobytes could ask for terabytes of zeros.
+    pub max_alignment: u32,
 }
 
 impl Default for Limits {
@@ -40,6 +44,7 @@ impl Default for Limits {
             max_string_bytes: 1 << 30,
             max_array_len: 1 << 30,
             max_array_depth: 4,
+            max_alignment: 1 << 16,
         }
     }
 }

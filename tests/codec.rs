@@ -262,32 +262,50 @@ proptest! {
     }
 }
 
-/// Outputs of 16 MiB and more are written another way.
+/// Outputs of 16 MiB and more are written by kernels of their own.
 #[test]
 fn large_outputs_are_written_wherever_they_lie() {
-    fn check<T: Float + std::fmt::Debug>(isa: Isa, ty: GgmlType, values: usize, first: usize) {
-        let some: Vec<f32> = (0..256 * 37).map(|i| ((i * 31 % 1009) as f32 - 500.0) / 100.0).collect();
-        let mut blocks = vec![0; some.len() / ty.block_len() * ty.block_bytes()];
-        quantize(ty, &some, some.len(), None, &mut blocks).unwrap();
-        let len = values / ty.block_len() * ty.block_bytes();
-        let blocks: Vec<u8> = blocks.into_iter().cycle().take(len).collect();
-        let mut want = vec![T::default(); 256 * 37];
-        dequantize_with(isa, ty, &blocks[..want.len() / ty.block_len() * ty.block_bytes()], &mut want)
-            .unwrap();
+    // Not a whole number of the pieces that are written at once.
+    const PERIOD: usize = 256 * 37;
+    /// `blocks` are those of `PERIOD` values again and again.
+    fn check<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], first: usize) {
+        let bytes = |values: usize| values / ty.block_len() * ty.block_bytes();
+        let values = (16 << 20) / size_of::<T>() + 256 * 3;
+        let mut want = vec![T::default(); PERIOD];
+        dequantize_with(Isa::SCALAR, ty, &blocks[..bytes(PERIOD)], &mut want).unwrap();
         let mut out = vec![T::default(); first + values + 1];
-        dequantize_with(isa, ty, &blocks, &mut out[first..first + values]).unwrap();
-        for (i, part) in out[first..first + values].chunks(want.len()).enumerate() {
-            assert!(part == &want[..part.len()], "{ty} from {first} on {isa:?}: part {i}");
+        dequantize_with(isa, ty, &blocks[..bytes(values)], &mut out[first..first + values]).unwrap();
+        // As bytes, so that zeros have signs.
+        for (i, part) in out[first..first + values].chunks(PERIOD).enumerate() {
+            let [part, want] = [part, &want[..part.len()]].map(bytemuck::cast_slice::<T, u8>);
+            assert!(part == want, "{ty} as {} from {first} on {isa:?}: part {i}", std::any::type_name::<T>());
         }
         assert!(out[..first].iter().chain(&out[first + values..]).all(|&value| value == T::default()));
     }
-    for isa in Isa::available() {
-        for ty in [GgmlType::Q8_0, GgmlType::Q4_K, GgmlType::BF16] {
-            for first in [0, 1, 5] {
-                check::<f32>(isa, ty, (4 << 20) + 256 * 3, first);
-            }
-            check::<f16>(isa, ty, (8 << 20) + 256 * 3, 3);
+    let values: Vec<f32> = (0..PERIOD).map(|i| ((i * 31 % 1009) as f32 - 500.0) / 100.0).collect();
+    for &ty in GgmlType::ALL {
+        let mut blocks: Vec<u8> =
+            (0..PERIOD / ty.block_len() * ty.block_bytes()).map(|i| (i * 7919 % 251) as u8).collect();
+        if ty.can_quantize() {
+            let importance = ty.needs_importance().then(|| vec![1.0; PERIOD]);
+            quantize(ty, &values, PERIOD, importance.as_deref(), &mut blocks).unwrap();
         }
+        let blocks = blocks.repeat((8 << 20) / PERIOD + 2);
+        for isa in Isa::available() {
+            check::<f32>(isa, ty, &blocks, 1);
+            check::<f16>(isa, ty, &blocks, 3);
+            check::<bf16>(isa, ty, &blocks, 5);
+        }
+        check::<f32>(Isa::detect(), ty, &blocks, 0);
+    }
+}
+
+/// A name that is misspelt, or of what this machine has not, chooses nothing: whoever runs the tests to see one instruction
+/// set would see another.
+#[test]
+fn the_instruction_set_asked_for_is_the_one_in_use() {
+    if let Ok(name) = std::env::var("GGUF_CODEC_ISA") {
+        assert_eq!(Isa::detect().name(), name, "there are {:?}", Isa::available());
     }
 }
 

@@ -226,7 +226,11 @@ fn rule_8_alignment() {
             assert_eq!(gguf.tensor("b").unwrap().bytes(), [2]);
             assert_eq!(gguf.data_offset() % u64::from(alignment), 0);
         }
-        Raw::new(format, 0, 1).alignment(1 << 31).ok();
+        Raw::new(format, 0, 1).alignment(1 << 16).ok();
+        let raw = Raw::new(format, 0, 1).alignment(1 << 17);
+        assert_eq!(raw.exceeds(Limits::default()), (raw.at() - 4, 1 << 17, 1 << 16));
+        let raw = Raw::new(format, 0, 1).alignment(1 << 31);
+        agree(&raw.bytes, Limits { max_alignment: 1 << 31, ..Limits::default() }).unwrap();
         assert_eq!(Raw::new(format, 0, 0).ok().alignment(), 32);
         for found in [0, 3, 33, u32::MAX] {
             let raw = Raw::new(format, 0, 1).alignment(found);

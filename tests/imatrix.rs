@@ -148,3 +148,16 @@ proptest! {
         }
     }
 }
+
+/// Opening a pipe that nobody writes into never comes back.
+#[cfg(all(feature = "std", unix, not(target_family = "wasm")))]
+#[test]
+fn only_regular_files_are_read_by_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (path, why) in [(pipe.as_path(), "it is not a regular file"), (folder.path(), "it is a directory")] {
+        let error = Imatrix::read(path).unwrap_err().to_string();
+        assert!(error.contains("read '") && error.ends_with(why), "{error}");
+    }
+}

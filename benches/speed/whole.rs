@@ -1,8 +1,8 @@
 //! The `convert` example on a model of 1 GB, as a process, beside quantizing the same number of values from memory.
 
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use gguf_codec::{GgmlType, Writer, par_quantize};
 
@@ -29,9 +29,12 @@ pub(crate) fn run() {
     let values = data::normal((ROW * ROWS) as usize);
     write_model(&input, &values).expect("the model can be written");
 
-    let mut table = Table::new("convert a 1 GB F16 model to Q4_K", &["", "s", "x quantizing"]);
+    let mut table = Table::new(
+        "convert a 1 GB F16 model to Q4_K, medians of three rounds",
+        &["", "s", "x quantizing", "peak memory, MB", "with mapped files, MB"],
+    );
     let mut out = vec![0u8; values.len() / 256 * 144];
-    let (mut quantizing, mut converting) = (Vec::new(), Vec::new());
+    let (mut quantizing, mut converting, mut peak) = (Vec::new(), Vec::new(), Peak::default());
     for _ in 0..3 {
         let start = Instant::now();
         for _ in 0..TENSORS {
@@ -41,16 +44,62 @@ pub(crate) fn run() {
         // Replacing the file of the round before would free its pages, which is not converting.
         let _ = std::fs::remove_file(&output);
         let start = Instant::now();
-        let status = Command::new(&example).arg(&input).arg(&output).args(["--type", "Q4_K"]).output();
-        assert!(status.is_ok_and(|output| output.status.success()), "convert succeeds");
+        let mut child = Command::new(&example)
+            .arg(&input)
+            .arg(&output)
+            .args(["--type", "Q4_K"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("convert starts");
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("convert is a child") {
+                break status;
+            }
+            peak.look_at(child.id());
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        assert!(status.success(), "convert succeeds");
         converting.push(start.elapsed().as_secs_f64());
     }
     quantizing.sort_by(f64::total_cmp);
     converting.sort_by(f64::total_cmp);
-    table.row(&["quantize its values, all cores".into(), format!("{:.2}", quantizing[1]), "1.00".into()]);
+    table.row(&[
+        "quantize its values, all cores".into(),
+        format!("{:.2}", quantizing[1]),
+        "1.00".into(),
+        "-".into(),
+        "-".into(),
+    ]);
     let ratio = format!("{:.2}", converting[1] / quantizing[1]);
-    table.row(&["convert, whole process".into(), format!("{:.2}", converting[1]), ratio]);
+    let [own, all] =
+        [peak.own, peak.all].map(|most| if most == 0 { "-".into() } else { (most / 1000).to_string() });
+    table.row(&["convert, whole process".into(), format!("{:.2}", converting[1]), ratio, own, all]);
     table.print();
+}
+
+/// The most memory that a process had, in units of 1000 bytes; 0 where the system does not tell.
+#[derive(Default)]
+struct Peak {
+    /// What it asked for: the greatest that was seen.
+    own: u64,
+    /// The same with the files that it maps, of which the system keeps the greatest.
+    all: u64,
+}
+
+impl Peak {
+    fn look_at(&mut self, process: u32) {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let figure = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| {
+                line.trim_start_matches(':').trim().strip_suffix(" kB")?.parse::<u64>().ok()
+            });
+            kib.unwrap_or(0) * 1024 / 1000
+        };
+        self.own = self.own.max(figure("RssAnon"));
+        self.all = self.all.max(figure("VmHWM"));
+    }
 }
 
 fn write_model(path: &std::path::Path, values: &[f32]) -> gguf_codec::Result<()> {

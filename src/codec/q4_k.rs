@@ -69,10 +69,16 @@ impl Codec for Q4_K {
 }
 
 impl ScaleAndMin<SUB, SUBS> for Q4_K {
+    /// Four bits.
     const LEVELS: i32 = 15;
+    /// Six bits.
     const SCALE_LEVELS: i32 = 63;
+    /// ggml cuts to six bits in `quantize_row_q4_K_ref`, and leaves what its search gives in `quantize_row_q4_K_impl`.
     const CUT: [u8; 2] = [63, 255];
+    /// What `quantize_row_q4_K_ref` hands to `make_qkx2_quants`: the first step, their width, the last one's number, and no
+    /// `use_mad`.
     const STEPS: Steps = Steps { from: -1.0, by: 0.1, last: 20, deviation: Deviation::Squared };
+    /// `sigma2` of `quantize_row_q4_K_impl` is twice the mean square.
     const MEAN_SQUARES: f32 = 2.0;
 
     #[inline(always)]

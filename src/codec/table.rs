@@ -68,6 +68,7 @@ struct Dequantize<'a, C: Codec, T> {
 impl<C: Codec, T: Float> Kernel for Dequantize<'_, C, T> {
     type Output = ();
     const STORES_BF16: bool = T::IS_BF16;
+    const WRITES_LINES: bool = true;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         C::dequantize(s, self.blocks, self.out);

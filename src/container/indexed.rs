@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::gguf::Gguf;
 use super::layout::{FinalPadding, align_up, to_u64};
-use super::opening::expect_regular;
+use super::opening::{READ_HEADER, expect_regular};
 use super::read_at::ReadAt;
 use crate::error::{Error, Result};
 
@@ -21,7 +21,7 @@ pub(crate) struct Indexed {
 impl Indexed {
     /// Opens a regular file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let open = || expect_regular(path).and_then(|()| File::open(path));
+        let open = || expect_regular(path, READ_HEADER).and_then(|()| File::open(path));
         Self::of(open().map_err(|error| Error::io(format!("open '{}'", path.display()), error))?)
     }
 

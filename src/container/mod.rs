@@ -42,9 +42,15 @@ pub use gguf::Gguf;
 pub use incremental::{HeaderParser, HeaderProgress};
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub(crate) use indexed::Indexed;
+#[cfg(feature = "safetensors")]
+pub(crate) use layout::ALIGNMENT_KEY;
 #[cfg(feature = "mmap")]
 pub use mapped::Mapped;
 pub use metadata::{Metadata, MetadataIter};
+#[cfg(all(feature = "safetensors", any(unix, windows)))]
+pub(crate) use opening::expect_regular;
+#[cfg(feature = "std")]
+pub(crate) use opening::read_regular;
 pub use options::GgufOptions;
 #[cfg(feature = "std")]
 pub use read_at::ReadAt;

@@ -10,6 +10,8 @@ use super::layout::to_u64;
 #[cfg(feature = "mmap")]
 use super::mapped::Mapped;
 use super::options::GgufOptions;
+#[cfg(any(unix, windows))]
+use super::patch::refuse_half_edited;
 use crate::error::{Error, Result};
 
 impl Gguf<Vec<u8>> {
@@ -74,7 +76,7 @@ impl GgufOptions {
     #[cfg(feature = "mmap")]
     fn open_with_file(&self, path: &Path) -> Result<(fs::File, Gguf<Mapped>)> {
         let failed = |error| Error::io(format!("open '{}'", path.display()), error);
-        expect_regular(path).map_err(failed)?;
+        expect_regular(path, READ_HEADER).and_then(|()| refuse_half_edited(path)).map_err(failed)?;
         let file = fs::File::open(path).map_err(failed)?;
         let mapped =
             Mapped::new(&file).map_err(|source| Error::io(format!("map '{}'", path.display()), source))?;
@@ -87,7 +89,11 @@ impl GgufOptions {
     /// [`Error::Io`], and those of [`parse`](Self::parse).
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Gguf<Vec<u8>>> {
         let path = path.as_ref();
-        let read = || expect_regular(path).and_then(|()| fs::read(path));
+        let read = || {
+            expect_regular(path, READ_HEADER)?;
+            refuse_half_edited(path)?;
+            fs::read(path)
+        };
         self.parse(read().map_err(|error| Error::io(format!("read '{}'", path.display()), error))?)
     }
 
@@ -111,18 +117,47 @@ impl GgufOptions {
     }
 }
 
+/// What to do with a pipe or a device that may hold a GGUF.
+pub(super) const READ_HEADER: &str = "; open it and give it to Gguf::read_header";
+
 /// Refuses what has no end that can be known: opening a pipe waits for somebody to write into it, and a device
-/// may never end.
-pub(super) fn expect_regular(path: &Path) -> io::Result<()> {
+/// may never end. `instead` ends the message.
+pub(crate) fn expect_regular(path: &Path, instead: &str) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     let problem = if metadata.is_dir() {
-        "it is a directory"
+        "it is a directory".to_owned()
     } else if !metadata.is_file() {
-        "it is not a regular file; open it and give it to Gguf::read_header"
+        format!("it is not a regular file{instead}")
     } else {
         return Ok(());
     };
     Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+}
+
+/// A regular file's bytes, where there are no more than `most`.
+pub(crate) fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let too_long = || {
+        let message = format!("the file is longer than {most} bytes");
+        io::Error::new(io::ErrorKind::FileTooLarge, message)
+    };
+    expect_regular(path, "")?;
+    let file = fs::File::open(path)?;
+    let len = file.metadata()?.len();
+    if len > most {
+        return Err(too_long());
+    }
+    let mut bytes = Vec::new();
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    // It may have grown since.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if to_u64(bytes.len()) > most { Err(too_long()) } else { Ok(bytes) }
+}
+
+/// Where files cannot be edited in place, none is half edited.
+#[cfg(not(any(unix, windows)))]
+fn refuse_half_edited(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn failed(source: io::Error) -> Error {

@@ -8,7 +8,11 @@ use super::index::{SafeTensors, TensorInfo};
 use super::json;
 #[cfg(any(unix, windows))]
 use super::set::OneOf;
+#[cfg(any(unix, windows))]
+use crate::Limits;
 use crate::container::ReadAt;
+#[cfg(any(unix, windows))]
+use crate::container::expect_regular;
 use crate::error::{Error, Result};
 use crate::model::Origin;
 
@@ -231,6 +235,7 @@ pub(super) fn named(name: &str, error: Error) -> Error {
 #[cfg(any(unix, windows))]
 fn open_part(path: &Path) -> Result<(String, Box<dyn ReadAt>, u64)> {
     let opening = |error| Error::io(format!("open '{}'", path.display()), error);
+    expect_regular(path, "").map_err(opening)?;
     let file = std::fs::File::open(path).map_err(opening)?;
     let len = file.metadata().map_err(opening)?.len();
     Ok((path.display().to_string(), Box::new(file), len))
@@ -277,7 +282,8 @@ fn read_index(path: &Path) -> Result<HashMap<String, String>> {
     let name = path.display().to_string();
     let bytes = crate::model::hf::read_bounded(path, MAX_INDEX_BYTES)?;
     let wrong = |offset, message| Error::Safetensors { file: Some(name.clone()), offset, message };
-    let pairs = json::parse_weight_map(&bytes).map_err(|error| wrong(Some(error.at), error.message))?;
+    let pairs = json::parse_weight_map(&bytes, Limits::default())
+        .map_err(|error| wrong(Some(error.at), error.message))?;
     let count = pairs.len();
     let map: HashMap<_, _> = pairs.into_iter().collect();
     if map.len() < count {

@@ -18,7 +18,8 @@ const LENGTH_BYTES: u64 = 8;
 ///
 /// A file is a 64-bit length, a header of so many bytes of JSON, and the tensors' data. Reading checks every rule of the
 /// format: names occur once, each tensor has as many bytes as its shape and type take, and together they cover the data
-/// without a gap or an overlap. Memory is bounded by the header's length, which is no more than the file's.
+/// without a gap or an overlap. Memory is bounded by the header's length, which is no more than the file's, and by how many
+/// tensors and pairs of metadata [`Limits`] allow.
 ///
 /// ```
 /// use gguf_codec::safetensors::{Dtype, SafeTensors};
@@ -60,8 +61,9 @@ impl SafeTensors {
         Self::read_with(source, file_len, Limits::default())
     }
 
-    /// As [`read`](Self::read), within these limits: [`max_header_bytes`](Limits::max_header_bytes) and
-    /// [`max_tensors`](Limits::max_tensors) apply, and 100 MB, which is as long as the format lets a header be.
+    /// As [`read`](Self::read), within these limits: [`max_header_bytes`](Limits::max_header_bytes),
+    /// [`max_tensors`](Limits::max_tensors) and, for pairs of metadata, [`max_keys`](Limits::max_keys) apply, and 100 MB, which is
+    /// as long as the format lets a header be.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -90,7 +92,7 @@ impl SafeTensors {
         if header.first() != Some(&b'{') {
             return wrong(LENGTH_BYTES, "the header must begin with '{'".to_owned());
         }
-        match json::parse(&header, limits.max_tensors) {
+        match json::parse(&header, limits) {
             Err(error) => wrong(LENGTH_BYTES + error.at, format!("in the header: {}", error.message)),
             Ok(parsed) => Self::check(parsed, LENGTH_BYTES + length, left - length),
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::dtype::Dtype;
+use crate::Limits;
 
 /// A tensor as the header describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,9 +35,9 @@ pub(super) struct Wrong {
 /// The key that holds no tensor.
 pub(super) const METADATA: &str = "__metadata__";
 
-pub(super) fn parse(json: &[u8], max_tensors: u64) -> Result<Parsed, Wrong> {
+pub(super) fn parse(json: &[u8], limits: Limits) -> Result<Parsed, Wrong> {
     let mut from = serde_json::Deserializer::from_slice(json);
-    Root { max_tensors }
+    Root { max_tensors: limits.max_tensors, max_keys: limits.max_keys }
         .deserialize(&mut from)
         .and_then(|parsed| from.end().map(|()| parsed))
         .map_err(|error| wrong(json, &error))
@@ -59,6 +60,7 @@ pub(super) fn wrong(json: &[u8], error: &serde_json::Error) -> Wrong {
 
 struct Root {
     max_tensors: u64,
+    max_keys: u64,
 }
 
 impl<'de> DeserializeSeed<'de> for Root {
@@ -91,15 +93,19 @@ impl<'de> Visitor<'de> for Root {
             } else if std::mem::replace(&mut has_metadata, true) {
                 return Err(A::Error::custom("__metadata__ occurs twice"));
             } else {
-                parsed.metadata = map.next_value_seed(Texts(METADATA))?;
+                parsed.metadata = map.next_value_seed(Texts { name: METADATA, most: self.max_keys })?;
             }
         }
         Ok(parsed)
     }
 }
 
-/// An object of strings, and what it is called.
-struct Texts(&'static str);
+/// An object of strings, what it is called, and how many there may be: two strings take far more memory than a short pair
+/// takes bytes.
+struct Texts {
+    name: &'static str,
+    most: u64,
+}
 
 impl<'de> DeserializeSeed<'de> for Texts {
     type Value = Vec<(String, String)>;
@@ -113,12 +119,18 @@ impl<'de> Visitor<'de> for Texts {
     type Value = Vec<(String, String)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to be an object of strings", self.0)
+        write!(f, "{} to be an object of strings", self.name)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut texts = Vec::new();
         while let Some(entry) = map.next_entry::<String, String>()? {
+            if texts.len() as u64 == self.most {
+                return Err(A::Error::custom(format_args!(
+                    "{} has more than {} pairs",
+                    self.name, self.most
+                )));
+            }
             texts.push(entry);
         }
         Ok(texts)
@@ -212,16 +224,18 @@ impl<'de> Visitor<'de> for Numbers {
 
 /// The pairs of an index's `weight_map`: tensors and their files.
 #[cfg(any(unix, windows))]
-pub(super) fn parse_weight_map(json: &[u8]) -> Result<Vec<(String, String)>, Wrong> {
+pub(super) fn parse_weight_map(json: &[u8], limits: Limits) -> Result<Vec<(String, String)>, Wrong> {
     let mut from = serde_json::Deserializer::from_slice(json);
-    WeightMap
+    WeightMap { max_tensors: limits.max_tensors }
         .deserialize(&mut from)
         .and_then(|map| from.end().map(|()| map))
         .map_err(|error| wrong(json, &error))
 }
 
 #[cfg(any(unix, windows))]
-struct WeightMap;
+struct WeightMap {
+    max_tensors: u64,
+}
 
 #[cfg(any(unix, windows))]
 impl<'de> DeserializeSeed<'de> for WeightMap {
@@ -244,7 +258,7 @@ impl<'de> Visitor<'de> for WeightMap {
         let mut pairs = None;
         while let Some(key) = map.next_key::<String>()? {
             if key == "weight_map" {
-                pairs = Some(map.next_value_seed(Texts("weight_map"))?);
+                pairs = Some(map.next_value_seed(Texts { name: "weight_map", most: self.max_tensors })?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }

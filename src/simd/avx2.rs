@@ -15,7 +15,7 @@ pub(crate) struct Avx2(());
 /// Runs a kernel with AVX2 and F16C.
 #[target_feature(enable = "avx2,f16c")]
 pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx2(()))
+    if K::WRITES_LINES { kernel.run(Wide::<_, 2>(Avx2(()))) } else { kernel.run(Avx2(())) }
 }
 
 /// What proves AVX, for the functions below that instruction sets with more than that share.

@@ -53,6 +53,10 @@ pub(crate) trait Kernel {
     /// instruction set have an instruction for that.
     #[allow(dead_code, reason = "only AVX-512 has such processors")]
     const STORES_BF16: bool = false;
+    /// Whether it spends its time on storing floats, so that an instruction set whose vectors are half of a cache's line had
+    /// better write two of them together: a format's halves go to several lines in turn.
+    #[allow(dead_code, reason = "only AVX2's vectors are half a line")]
+    const WRITES_LINES: bool = false;
     /// Does it in the lanes of `s`.
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
@@ -62,7 +66,8 @@ pub(crate) trait Kernel {
 /// Results do not depend on it, to the bit; it is there for tests and measurements, which take one through
 /// [`dequantize_with`](crate::dequantize_with) and [`quantize_with`](crate::quantize_with). The environment
 /// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`, `avx512`, `neon`, `simd128`), read once, makes [`Isa::detect`] choose that
-/// one if the machine has it.
+/// one if the machine has it. A name that is misspelt, or of what the machine lacks, is passed over without a word, since a
+/// library neither prints nor ends its process for it: [`Isa::name`] of what was detected tells which is in use.
 ///
 /// ```
 /// use gguf_codec::{GgmlType, Isa, dequantize_with};
@@ -156,7 +161,8 @@ instruction_sets! {
 }
 
 impl Isa {
-    /// One lane in portable Rust, which every machine has.
+    /// Portable Rust without vector instructions of its own, which every machine has: eight lanes, computed one after
+    /// the other.
     pub const SCALAR: Isa = Isa(Kind::Scalar);
 
     /// The widest instruction set of this machine, or the one that `GGUF_CODEC_ISA` names. Without the `std` feature the

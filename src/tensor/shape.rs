@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::arithmetic::is_countable;
+
 /// Up to four extents in GGUF order: the first is the *innermost*, the length of a row.
 ///
 /// A matrix that PyTorch calls `[rows, columns]` is `[columns, rows]` here. No extents at all is a scalar, of
@@ -32,22 +34,8 @@ impl Shape {
     pub fn new(extents: &[u64]) -> Option<Self> {
         let mut shape = Shape { extents: [1; 4], len: u8::try_from(extents.len()).ok()? };
         shape.extents.get_mut(..extents.len())?.copy_from_slice(extents);
-        shape.is_countable().then_some(shape)
-    }
-
-    /// ggml's bound, without its overflow: every extent and their product stay below 2^63 - 1, checked as
-    /// ggml does by dividing, which also refuses a few products just below it.
-    fn is_countable(&self) -> bool {
-        const MAX: u64 = Shape::MAX_EXTENT;
-        let [a, b, c, d] = self.extents;
-        if self.extents.iter().any(|&extent| extent > MAX) {
-            return false;
-        }
-        if self.extents.contains(&0) {
-            return true;
-        }
-        // Each product is below MAX by the check to its left, so none of them can overflow.
-        MAX / b > a && MAX / c > a * b && MAX / d > a * b * c
+        // ggml's bound, without its overflow.
+        is_countable(shape.extents, Self::MAX_EXTENT).then_some(shape)
     }
 
     /// The extents, innermost first.

@@ -13,6 +13,7 @@ pub(crate) const ANY: Limits = Limits {
     max_string_bytes: u64::MAX,
     max_array_len: u64::MAX,
     max_array_depth: u32::MAX,
+    max_alignment: u32::MAX,
 };
 
 /// Version, and whether it is big-endian: all there are.

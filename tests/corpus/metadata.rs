@@ -186,7 +186,14 @@ fn alignment(cases: &mut Cases) {
     let raw = |tensors, keys| Raw::new(format, tensors, keys);
     for power in 0..32 {
         let alignment = 1u32 << power;
-        cases.ok(format!("2^{power}"), raw(0, 1).alignment(alignment));
+        let alone = raw(0, 1).alignment(alignment);
+        match power {
+            0..=16 => cases.ok(format!("2^{power}"), alone),
+            _ => {
+                cases.add(format!("beyond-2^{power}"), alone.clone(), Limits::default(), Wanted::Limit);
+                cases.add(format!("2^{power}-unlimited"), alone, ANY, Wanted::Ok);
+            }
+        }
         // 3 stands beside 2 already.
         let beside = [Some(alignment + 1).filter(|_| power > 0), Some(alignment - 1).filter(|_| power > 2)];
         for wrong in beside.into_iter().flatten() {
@@ -213,7 +220,11 @@ fn alignment(cases: &mut Cases) {
     let last = raw(1, 2).key("k", U8).u8(0).alignment(2).tensor("t", &[1], 24, 0);
     cases.ok("last-key", last.pad(2).u8(1));
     let huge = raw(1, 1).alignment(1 << 31).tensor("t", &[0], 24, 0);
-    cases.bad_data("2^31-and-no-padding", "Truncated", huge);
+    cases.add("2^31-and-no-padding-unlimited", huge, ANY, Wanted::BadData("Truncated"));
     let huge = raw(2, 1).alignment(1 << 31).tensor("a", &[1], 24, 0).tensor("b", &[1], 24, 1);
-    cases.bad("2^31-not-kept", "Offset", huge);
+    cases.add("2^31-not-kept-unlimited", huge, ANY, Wanted::Bad("Offset"));
+    let largest = raw(2, 1).alignment(1 << 16).tensor("a", &[1], 24, 0).tensor("b", &[1], 24, 1);
+    cases.bad("2^16-not-kept", "Offset", largest);
+    let largest = raw(1, 1).alignment(1 << 16).tensor("t", &[0], 24, 0);
+    cases.bad_data("2^16-and-no-padding", "Truncated", largest);
 }

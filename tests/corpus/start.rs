@@ -161,6 +161,9 @@ fn limits(cases: &mut Cases) {
         let limit = |max_array_depth| Limits { max_array_depth, ..default };
         about(name, &levels(format, depth), limit(depth), limit(depth - 1));
     }
+    let aligned = raw(0, 1).alignment(64);
+    let alignment = |max_alignment| Limits { max_alignment, ..default };
+    about("alignment", &aligned, alignment(64), alignment(63));
     cases.ok("depth-4-by-default", levels(format, 4));
     cases.add("depth-5-by-default", levels(format, 5), default, Wanted::Limit);
     // Whatever the limit says.

@@ -1,6 +1,6 @@
 //! Headers: every rule just inside and just outside its boundary, and the format's own library beside ours.
 
-use gguf_codec::safetensors::{Dtype, SafeTensors};
+use gguf_codec::safetensors::{Checkpoint, Dtype, SafeTensors};
 use gguf_codec::{Error, Limits};
 use proptest::prelude::*;
 
@@ -50,6 +50,27 @@ fn a_limit_is_the_callers() {
     assert!(error.to_string().contains("bytes long, and may have"), "{error}");
     let error = read(Limits { max_tensors: 0, ..Limits::default() }).unwrap_err();
     assert!(error.to_string().contains("more than 0 tensors"), "{error}");
+    // Pairs of seven bytes take two strings each.
+    let bytes = file(r#"{"__metadata__":{"a":"","b":"","c":""}}"#, 0);
+    let read = |max_keys| {
+        let limits = Limits { max_keys, ..Limits::default() };
+        SafeTensors::read_with(&bytes, bytes.len() as u64, limits)
+    };
+    assert_eq!(read(3).unwrap().metadata().len(), 3);
+    let error = read(2).unwrap_err();
+    assert!(error.to_string().contains("__metadata__ has more than 2 pairs"), "{error}");
+    assert!(error.offset().is_some_and(|at| at > 8 && at < bytes.len() as u64), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_index_has_no_more_tensors_than_a_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = folder.path().join("model.safetensors.index.json");
+    let pairs: Vec<_> = (0..=1 << 20).map(|no| format!("\"{no:x}\":\"\"")).collect();
+    std::fs::write(&index, format!("{{\"weight_map\":{{{}}}}}", pairs.join(","))).unwrap();
+    let error = Checkpoint::open(&index).unwrap_err().to_string();
+    assert!(error.contains("weight_map has more than 1048576 pairs"), "{error}");
 }
 
 #[test]
@@ -232,4 +253,38 @@ proptest! {
             (Err(error), _) => prop_assert!(matches!(error, Error::Safetensors { .. }), "{}", error),
         }
     }
+}
+
+/// Opening a pipe that nobody writes into never comes back, whatever it is called.
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_read_by_path() {
+    use gguf_codec::model::hf::Description;
+    let pipe = |folder: &std::path::Path, name: &str| {
+        let path = folder.join(name);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path
+    };
+    for name in ["model.safetensors", "model.safetensors.index.json", "config.json", "chat_template.jinja"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = pipe(folder.path(), name);
+        let mut errors = vec![];
+        if name.starts_with("model") {
+            errors
+                .extend([Checkpoint::open(&path).unwrap_err(), Checkpoint::open(folder.path()).unwrap_err()]);
+        } else {
+            errors.push(Description::read(folder.path()).unwrap_err());
+        }
+        for error in errors {
+            let error = error.to_string();
+            assert!(error.contains(name) && error.ends_with("it is not a regular file"), "{error}");
+        }
+    }
+    // A file of an index.
+    let folder = tempfile::tempdir().unwrap();
+    pipe(folder.path(), "part.safetensors");
+    let index = folder.path().join("model.safetensors.index.json");
+    std::fs::write(&index, r#"{"weight_map":{"a":"part.safetensors"}}"#).unwrap();
+    let error = Checkpoint::open(&index).unwrap_err().to_string();
+    assert!(error.contains("part.safetensors': it is not a regular file"), "{error}");
 }

@@ -2,8 +2,8 @@
 
 use gguf_codec::model::Origin;
 use gguf_codec::model::hf::{Description, Export, Import};
-use gguf_codec::safetensors::SafeTensors;
-use gguf_codec::{Array, GgmlType, Gguf, ShardedGguf, TensorInfo, Value, Writer};
+use gguf_codec::safetensors::{Dtype, SafeTensors};
+use gguf_codec::{Array, GgmlType, Gguf, Limits, ShardedGguf, TensorInfo, Value, Writer};
 use proptest::prelude::*;
 
 use super::{checkpoint, exported, exported_shard, imported};
@@ -305,4 +305,22 @@ fn metadata_that_no_gguf_wrote_is_told_by_key() {
         let error = Import::new(&files, &Description::default()).plan().unwrap_err().to_string();
         assert!(error.contains(part), "{text}: {error}");
     }
+}
+
+/// Each tensor is padded to it, so that a few bytes for each could ask for any number of zeros.
+#[test]
+fn a_file_may_ask_for_no_more_padding_than_a_gguf() {
+    let with = |alignment: u32| {
+        let mut writer = gguf_codec::safetensors::Writer::new(Vec::new());
+        writer.metadata("gguf:general.alignment", &format!("u32:{alignment}"));
+        writer.tensor("a", &[1], Dtype::I8).unwrap();
+        let mut data = writer.write_header().unwrap();
+        data.write_tensor("a", &[7]).unwrap();
+        let files = checkpoint([data.finish().unwrap()]).unwrap();
+        imported(Import::new(&files, &Description::default()))
+    };
+    let most = Limits::default().max_alignment;
+    assert_eq!(Gguf::parse(with(most).unwrap()).unwrap().alignment(), most);
+    let error = with(2 * most).unwrap_err().to_string();
+    assert!(error.contains("'general.alignment' of the metadata is 131072, and may be 65536"), "{error}");
 }

@@ -162,38 +162,38 @@ fn shards_that_do_not_belong_together_are_named() {
             first(shard(0, 2, u32::MAX, &["a"])),
             "the first shard: key 'split.tensors.count' is -1, and cannot be negative",
         ),
-        (first(shard(0, 3, 2, &["a"])), "shard 1: key 'split.count' is 2, and must be 3"),
-        (first(shard(0, 2, 3, &["a"])), "shard 1: key 'split.tensors.count' is 2, and must be 3"),
+        (first(shard(0, 3, 2, &["a"])), "shard 2: key 'split.count' is 2, and must be 3"),
+        (first(shard(0, 2, 3, &["a"])), "shard 2: key 'split.tensors.count' is 2, and must be 3"),
         (
             first(shard(0, 1, 1, &["a"])),
-            "shard 1: there is one shard too many: by the first one's key 'split.count' there are 1",
+            "shard 2: there is one shard too many: by the first one's key 'split.count' there are 1",
         ),
-        (second(keyed(0, |raw| raw)), "shard 1: the shard has no key 'split.no'"),
-        (second(shard(0, 2, 2, &["b"])), "shard 1: key 'split.no' is 0, and must be 1"),
-        (second(shard(2, 2, 2, &["b"])), "shard 1: key 'split.no' is 2, and must be 1"),
-        (second(shard(1, 3, 2, &["b"])), "shard 1: key 'split.count' is 3, and must be 2"),
-        (second(shard(1, 0, 2, &["b"])), "shard 1: key 'split.count' is 0, and must be 2"),
-        (second(shard(1, 2, 1, &["b"])), "shard 1: key 'split.tensors.count' is 1, and must be 2"),
+        (second(keyed(0, |raw| raw)), "shard 2: the shard has no key 'split.no'"),
+        (second(shard(0, 2, 2, &["b"])), "shard 2: key 'split.no' is 0, and must be 1"),
+        (second(shard(2, 2, 2, &["b"])), "shard 2: key 'split.no' is 2, and must be 1"),
+        (second(shard(1, 3, 2, &["b"])), "shard 2: key 'split.count' is 3, and must be 2"),
+        (second(shard(1, 0, 2, &["b"])), "shard 2: key 'split.count' is 0, and must be 2"),
+        (second(shard(1, 2, 1, &["b"])), "shard 2: key 'split.tensors.count' is 1, and must be 2"),
         (
             second(shard(1, 2, 2, &["b", "c"])),
-            "shard 1: with this shard there are 3 tensors, and by the key 'split.tensors.count' there are 2 in all",
+            "shard 2: with this shard there are 3 tensors, and by the key 'split.tensors.count' there are 2 in all",
         ),
         (
             second(shard(1, 2, 2, &[])),
-            "shard 1: with this shard there are 1 tensors, and by the key 'split.tensors.count' there are 2 in all",
+            "shard 2: with this shard there are 1 tensors, and by the key 'split.tensors.count' there are 2 in all",
         ),
-        (second(shard(1, 2, 2, &["a"])), "shard 1: tensor 'a' is in shard 0 already"),
+        (second(shard(1, 2, 2, &["a"])), "shard 2: tensor 'a' is in shard 1 already"),
         (
             second(with_keys((3, true), 3, &["b"], |raw| keys(raw, 1, 2, 2))),
-            "shard 1: the shard is in the other byte order than the first",
+            "shard 2: the shard is in the other byte order than the first",
         ),
         (
             second(keyed(1, |raw| raw.key("split.no", U8).u8(1))),
-            "shard 1: key 'split.no' is of type u8, and must be u16",
+            "shard 2: key 'split.no' is of type u8, and must be u16",
         ),
         (
             second(keyed(2, |raw| raw.key("split.no", U16).u16(1).key("split.tensors.count", U32).u32(2))),
-            "shard 1: key 'split.tensors.count' is of type u32, and must be i32",
+            "shard 2: key 'split.tensors.count' is of type u32, and must be i32",
         ),
     ];
     for (files, wanted) in cases {
@@ -203,7 +203,7 @@ fn shards_that_do_not_belong_together_are_named() {
         let (_folder, path) = Folder::of(&files);
         if !matches!(problem, ShardProblem::Surplus { .. } | ShardProblem::Key { key: "split.count", .. }) {
             let (named, again) = refused(read(&path));
-            let file = if shard == "shard 1" { "m-00002-of-00002.gguf'" } else { "m-00001-of-00002.gguf'" };
+            let file = if shard == "shard 2" { "m-00002-of-00002.gguf'" } else { "m-00001-of-00002.gguf'" };
             assert!(named.ends_with(file), "{named}");
             if !matches!(problem, ShardProblem::DuplicateTensor { .. }) {
                 assert_eq!(again.to_string(), problem.to_string());
@@ -212,7 +212,7 @@ fn shards_that_do_not_belong_together_are_named() {
     }
     // The name is the one that is there twice.
     let (_, problem) = refused(set(&[shard(0, 2, 4, &["a", "b"]), shard(1, 2, 4, &["c", "b"])]));
-    assert_eq!(problem.to_string(), "tensor 'b' is in shard 0 already");
+    assert_eq!(problem.to_string(), "tensor 'b' is in shard 1 already");
     // Who says no more than the number is believed, as by llama.cpp.
     set(&second(keyed(1, |raw| raw.key("split.no", U16).u16(1)))).unwrap();
     // One too few; none at all.
@@ -231,6 +231,44 @@ fn shards_of_different_models_do_not_mix() {
     set(&[of(0, "llama", "a"), shard(1, 2, 2, &["b"])]).unwrap();
     let (_, problem) = refused(set(&[of(0, "llama", "a"), of(1, "bert", "b")]));
     assert!(problem.to_string().contains("bert") && problem.to_string().contains("llama"), "{problem}");
+}
+
+/// A merge pads every tensor as the first shard says, so that a first one without tensors could claim anything for nothing.
+#[test]
+fn shards_that_are_aligned_otherwise_do_not_belong_together() {
+    let of = |no, alignment: Option<u32>, tensors: &[&str]| {
+        with_keys(LITTLE, 3 + u64::from(alignment.is_some()), tensors, |raw| {
+            keys(alignment.into_iter().fold(raw, Raw::alignment), no, 2, 1)
+        })
+    };
+    for (first, second, wanted) in [
+        (Some(64), Some(32), Err((32, 64))),
+        (None, Some(16), Err((16, 32))),
+        (Some(1 << 16), Some(8), Err((8, 1 << 16))),
+        (Some(8), Some(8), Ok(())),
+        (Some(32), None, Ok(())),
+        (None, Some(32), Ok(())),
+        // As llama.cpp's splitter leaves a model whose alignment is 64.
+        (Some(64), None, Ok(())),
+    ] {
+        let files = [of(0, first, &[]), of(1, second, &["a"])];
+        let opened = set(&files);
+        match wanted {
+            Ok(()) => assert_eq!(opened.unwrap().first().alignment(), first.unwrap_or(32)),
+            Err((found, wanted)) => match refused(opened) {
+                (shard, ShardProblem::Alignment { found: its, wanted: firsts }) => {
+                    assert_eq!((shard.as_str(), its, firsts), ("shard 2", found, wanted));
+                }
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+    // What no shard can answer for is bounded by what a header may ask for.
+    let claims = of(0, Some(1 << 31), &[]);
+    assert!(matches!(
+        Gguf::parse(claims.as_slice()),
+        Err(Error::Limit { found: 0x8000_0000, limit: 0x1_0000, .. })
+    ));
 }
 
 #[test]

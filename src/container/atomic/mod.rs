@@ -41,10 +41,23 @@ pub struct AtomicFile {
 
 impl AtomicFile {
     /// Writes a file of any kind in one go, as [`Writer`](crate::Writer) writes models: until all its bytes are on disk,
-    /// and after any error, what is at `path` stays as it was.
+    /// what is at `path` stays as it was.
+    ///
+    /// ```
+    /// use gguf_codec::AtomicFile;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// let path = folder.join("report.html");
+    /// AtomicFile::write(&path, b"<!DOCTYPE html>")?;
+    /// assert_eq!(std::fs::read(&path)?, b"<!DOCTYPE html>");
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]. What was at `path` is then still there; only an error at syncing the folder comes after it was
+    /// replaced.
     pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
         let mut file = AtomicFile::create(path.as_ref())?;
         file.put(bytes).map_err(|error| Error::io(file.action(), error))?;

@@ -80,12 +80,14 @@ impl StagedFile {
     /// shard: it comes last, and an old one is removed before the others come, so that a set that is partly old and partly
     /// new cannot be opened.
     ///
-    /// A crash between two renames leaves no first file, and the new ones partly under their temporary names; the data is
-    /// all there. One file alone is replaced in one step.
+    /// A crash between two renames leaves no first file, and so nothing that opens: the old set is gone, and of the new one
+    /// some files are in their places and the others, whole as well, under their temporary names. There they stay until the next
+    /// file is made for the same target, which takes them for leftovers. One file alone is replaced in one step.
     ///
     /// # Errors
     /// [`Error::Io`] where a file cannot be put at its place. Those that were put there before are removed again, the others
-    /// are removed as on a drop, and what was replaced is gone.
+    /// are removed as on a drop, and what was replaced is gone. An error at syncing the folder comes after all are in their
+    /// places, where they stay.
     pub fn commit_all(files: impl IntoIterator<Item = StagedFile>) -> Result<()> {
         let mut files = files.into_iter();
         let Some(first) = files.next() else { return Ok(()) };

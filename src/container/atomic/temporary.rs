@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::stale;
 
+/// Cleaners may come between a file and its lock, but hardly twice. Where it is the file system that gives a file two
+/// identities, each try leaves one behind.
+const MOST_LOST: u32 = 16;
+
 /// A file that is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Temporary {
@@ -21,10 +25,20 @@ impl Temporary {
     /// Makes a file in `target`'s folder, since a rename is atomic only within one file system, with the
     /// permissions of the file it will replace.
     pub(super) fn create_beside(target: &Path, replaced: Option<&Metadata>) -> io::Result<(File, Self)> {
+        Self::create_where(target, replaced, stale::hold)
+    }
+
+    /// With the step that locks a file that was just made and says whether it is still there.
+    fn create_where(
+        target: &Path,
+        replaced: Option<&Metadata>,
+        hold: impl Fn(&File, &Path) -> bool,
+    ) -> io::Result<(File, Self)> {
         /// Distinguishes the files of one process.
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-        loop {
+        let mut lost = 0;
+        while lost < MOST_LOST {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             let path = target.with_file_name(temporary_name(&name.to_string_lossy(), number));
             let mut options = OpenOptions::new();
@@ -33,9 +47,10 @@ impl Temporary {
             match options.open(&path) {
                 Ok(file) => {
                     let mut temporary = Temporary { path, renamed: false, held: None };
-                    if !stale::hold(&file, &temporary.path) {
+                    if !hold(&file, &temporary.path) {
                         // It is not ours any more, and its name may be another's.
                         temporary.renamed = true;
+                        lost += 1;
                         continue;
                     }
                     temporary.held = Some(file.try_clone()?);
@@ -47,6 +62,9 @@ impl Temporary {
                 Err(error) => return Err(error),
             }
         }
+        let message = "each temporary file is lost as soon as it is made: another program takes them away, or the file \
+                       system tells an open file from the one that its name stands for";
+        Err(io::Error::other(message))
     }
 
     pub(super) fn rename_to(mut self, target: &Path) -> io::Result<()> {
@@ -142,6 +160,24 @@ mod tests {
         assert!(second.path != first.path && !taken.contains(&second.path));
         drop(second);
         assert!(taken.iter().all(|path| fs::read(path).unwrap() == b"another's"));
+    }
+
+    #[test]
+    #[cfg(not(target_family = "wasm"))]
+    fn files_that_are_lost_each_time_are_an_error_and_do_not_fill_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("model.gguf");
+        let error = Temporary::create_where(&target, None, |_, _| false).unwrap_err().to_string();
+        assert!(error.contains("lost as soon as it is made"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), MOST_LOST as usize);
+        // As often as cleaners may come, and once more.
+        let tries = std::cell::Cell::new(0);
+        let held = |_: &File, _: &Path| {
+            tries.set(tries.get() + 1);
+            tries.get() == MOST_LOST
+        };
+        Temporary::create_where(&target, None, held).unwrap();
+        assert_eq!(tries.get(), MOST_LOST);
     }
 
     #[test]

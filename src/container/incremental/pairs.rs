@@ -58,6 +58,8 @@ impl HeaderParser {
             if !alignment.is_power_of_two() {
                 return Err(self.malformed(bytes, value_at, Problem::Alignment { found: alignment }));
             }
+            let most = self.limits.max_alignment.into();
+            self.limit(bytes, value_at, "the alignment", alignment.into(), most)?;
             self.header.set_alignment(alignment);
         }
         self.at = cursor.at();

@@ -3,7 +3,7 @@
 use super::fields::{Count, Field, out_of_memory, push, shorten};
 use super::{HeaderParser, State, Stop};
 use crate::container::header::TensorEntry;
-use crate::container::layout::{MAX_NAME_BYTES, align_up, to_u64};
+use crate::container::layout::{MAX_NAME_BYTES, align_up, place, to_u64};
 use crate::container::name_index::{Duplicate, NameIndex};
 use crate::error::{Error, Place, Problem};
 use crate::{GgmlType, Shape};
@@ -79,14 +79,13 @@ impl HeaderParser {
             let expected = self.data_len;
             return Err(self.malformed(bytes, offset_at, Problem::Offset { found, expected }));
         }
-        let end = found.checked_add(byte_len).and_then(|end| align_up(end, self.header.alignment()));
-        let Some(end) = end else {
+        let Some((_, next)) = place(found, byte_len, self.header.alignment()) else {
             return Err(self.malformed(bytes, extents_at, Problem::TotalBytes));
         };
 
         let entry = TensorEntry { name_at, offset: found, ty, name_len, dims };
         push(&mut self.header.tensors, entry, self.tensor_count)?;
-        self.data_len = end;
+        self.data_len = next;
         self.at = cursor.at();
         let all = to_u64(self.header.tensors.len()) >= self.tensor_count;
         self.state = if all { State::TensorsEnd } else { State::TensorName };

@@ -4,10 +4,14 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::record::Record;
 use crate::container::atomic::{AtomicFile, follow_links, sync_folder};
-use crate::container::opening::expect_regular;
+use crate::container::opening::{expect_regular, read_regular};
 use crate::container::writer::Sink;
 use crate::error::{Error, Result};
+
+/// A file may be replaced while it is opened, but not as often as this.
+const MOST_TRIES: u32 = 100;
 
 /// A file and its undo record. Tests put one in its place that fails, or that ends the process, at any step.
 pub(crate) trait Disk {
@@ -36,11 +40,20 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        Self::open_where(path, is_still_at)
+    }
+
+    /// With the question whether a file that was just locked is still the one that the path names.
+    pub(super) fn open_where(
+        path: &Path,
+        is_still_at: impl Fn(&File, &Path) -> io::Result<bool>,
+    ) -> Result<Self> {
         let failed = |what: &str, error| Error::io(format!("{what} '{}'", path.display()), error);
-        loop {
+        for _ in 0..MOST_TRIES {
             let target = follow_links(path).map_err(|error| failed("open", error))?;
             let open = || {
-                expect_regular(&target).and_then(|()| File::options().read(true).write(true).open(&target))
+                expect_regular(&target, "")
+                    .and_then(|()| File::options().read(true).write(true).open(&target))
             };
             let file = open().map_err(|error| failed("edit", error))?;
             match file.try_lock() {
@@ -58,6 +71,9 @@ impl Files {
                 return Ok(Files { file, record: record_path(&target), shown: path.to_owned() });
             }
         }
+        let message = "another file is there each time that it is opened, or the file system tells an open file from the \
+                       one that its name stands for";
+        Err(failed("edit", io::Error::other(message)))
     }
 
     fn failed(&self, what: &str, error: io::Error) -> Error {
@@ -88,9 +104,13 @@ impl Disk for Files {
     }
 
     fn record(&mut self) -> Result<Option<Vec<u8>>> {
-        match fs::read(&self.record) {
+        let most = Record::most_bytes(self.len()?);
+        match read_regular(&self.record, most) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                Err(Error::OutOfMemory { what: "the undo record" })
+            }
             Err(error) => Err(Error::io(format!("read '{}'", self.record.display()), error)),
         }
     }
@@ -117,6 +137,16 @@ impl Disk for Files {
 pub(super) fn has_record(path: &Path) -> Result<bool> {
     let exists = follow_links(path).and_then(|target| fs::exists(record_path(&target)));
     exists.map_err(|error| Error::io(format!("look for an undo record of '{}'", path.display()), error))
+}
+
+/// The file, to be read and without a lock, where there is an undo record beside it.
+pub(super) fn with_record(path: &Path) -> io::Result<Option<Files>> {
+    let target = follow_links(path)?;
+    let record = record_path(&target);
+    if !fs::exists(&record).unwrap_or(false) {
+        return Ok(None);
+    }
+    Ok(Some(Files { file: File::open(&target)?, record, shown: path.to_owned() }))
 }
 
 /// `.NAME.undo`, in the file's own folder, so that it is found again.

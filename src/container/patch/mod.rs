@@ -17,6 +17,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::Path;
 
 use disk::Disk;
@@ -34,6 +35,30 @@ pub(crate) fn recover(path: &Path) -> Result<bool> {
         return Ok(false);
     }
     roll_back(&mut Files::open(path)?)
+}
+
+/// Refuses a file that an edit was cut off in, for those that read it by its path: as much of its header may be new as
+/// was written. Where there is no record, this asks for nothing but its name. One that does not fit the file says nothing of
+/// it, since another may have been put there.
+pub(crate) fn refuse_half_edited(path: &Path) -> io::Result<()> {
+    let Some(mut file) = disk::with_record(path)? else { return Ok(()) };
+    // A record that cannot be had, or a file, is none that can be told to fit.
+    if is_half_edited(&mut file).unwrap_or(false) {
+        let message = "an edit in place was cut off, or goes on now, and its header may be half old and half new; \
+                       `Edit::recover`, or any edit of it, puts back what was";
+        return Err(io::Error::other(message));
+    }
+    Ok(())
+}
+
+fn is_half_edited(disk: &mut impl Disk) -> Result<bool> {
+    let Some(bytes) = disk.record()? else { return Ok(false) };
+    match Record::decode(&bytes) {
+        Some(record) if record.file_len() == disk.len()? => {
+            record.fits(|buffer, offset| disk.read(buffer, offset))
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Makes the file begin with `start`, and returns how many bytes that changed. The rest stays. There must be no record:
@@ -75,10 +100,7 @@ pub(crate) fn roll_back(disk: &mut impl Disk) -> Result<bool> {
     if record.file_len() != disk.len()? {
         return Err(refuse("the file has another length than when it was edited"));
     }
-    // Not longer than the file, which was just seen to be as long as the record says.
-    let mut now = vec![0; record.span()];
-    disk.read(&mut now, 0)?;
-    if !record.fits(&now) {
+    if !record.fits(|buffer, offset| disk.read(buffer, offset))? {
         return Err(refuse("the file was changed since it was edited"));
     }
     record.old_runs().try_for_each(|(at, bytes)| disk.write(bytes, at))?;

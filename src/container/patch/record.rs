@@ -2,7 +2,9 @@
 
 use byteorder::{ByteOrder, LittleEndian};
 
+use crate::Limits;
 use crate::container::layout::to_u64;
+use crate::error::Result;
 
 const MAGIC: &[u8; 8] = b"GGUFUNDO";
 const VERSION: u64 = 1;
@@ -10,37 +12,47 @@ const VERSION: u64 = 1;
 /// Differences with fewer equal bytes than this between them are one run: a run costs 16 bytes and a write.
 const RUN_GAP: usize = 32;
 
+/// A file is looked at in pieces of this size, whatever a record claims.
+const PIECE: usize = 64 * 1024;
+
 /// The bytes of a file's start that differ.
 ///
 /// As a file it is all little-endian: magic, then as u64 the version, the file's length, the length of its start, the
 /// checksum of what of the start is in no run, and the number of runs; of each run its place and length, the old bytes and
 /// the new; last a checksum of everything before.
 #[derive(Debug, PartialEq)]
-pub(super) struct Record {
+pub(super) struct Record<'a> {
     file_len: u64,
     span: usize,
     /// Of the start without the runs.
     rest: u64,
-    runs: Vec<Run>,
+    runs: Vec<Run<'a>>,
 }
 
-/// As many new bytes as old.
+/// As many new bytes as old, one at least.
 #[derive(Debug, PartialEq)]
-struct Run {
+struct Run<'a> {
     at: usize,
-    old: Vec<u8>,
-    new: Vec<u8>,
+    old: &'a [u8],
+    new: &'a [u8],
 }
 
-impl Run {
+impl Run<'_> {
     fn end(&self) -> usize {
         self.at + self.old.len()
     }
 }
 
-impl Record {
+impl<'a> Record<'a> {
+    /// The most bytes that a record beside a file of this length can have: both versions of the header, which is no longer
+    /// than one that can be read, and what stands around a single run. More runs have more equal bytes between them than
+    /// each adds.
+    pub(super) fn most_bytes(file_len: u64) -> u64 {
+        2 * file_len.min(max_span()) + 72
+    }
+
     /// The differences between two starts of the same length.
-    pub(super) fn between(old: &[u8], new: &[u8], file_len: u64) -> Self {
+    pub(super) fn between(old: &'a [u8], new: &'a [u8], file_len: u64) -> Self {
         let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
         for (at, _) in old.iter().zip(new).enumerate().filter(|(_, (old, new))| old != new) {
             match ranges.last_mut() {
@@ -50,13 +62,17 @@ impl Record {
         }
         let run = |range: std::ops::Range<usize>| Run {
             at: range.start,
-            old: old[range.clone()].into(),
-            new: new[range].into(),
+            old: &old[range.clone()],
+            new: &new[range],
         };
-        let mut record =
-            Record { file_len, span: old.len(), rest: 0, runs: ranges.into_iter().map(run).collect() };
-        record.rest = record.checksum_of_rest(old);
-        record
+        let runs: Vec<_> = ranges.into_iter().map(run).collect();
+        let (mut rest, mut at) = (Checksum::new(), 0);
+        for run in &runs {
+            rest.add(&old[at..run.at]);
+            at = run.end();
+        }
+        rest.add(&old[at..]);
+        Record { file_len, span: old.len(), rest: rest.0, runs }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -67,42 +83,45 @@ impl Record {
         self.file_len
     }
 
-    /// The length of the file's start that this is about.
-    pub(super) fn span(&self) -> usize {
-        self.span
-    }
-
     /// How many bytes differ.
     pub(super) fn changed(&self) -> u64 {
-        let in_run = |run: &Run| run.old.iter().zip(&run.new).filter(|(old, new)| old != new).count();
+        let in_run = |run: &Run<'_>| run.old.iter().zip(run.new).filter(|(old, new)| old != new).count();
         self.runs.iter().map(|run| to_u64(in_run(run))).sum()
     }
 
     pub(super) fn old_runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.runs.iter().map(|run| (to_u64(run.at), &*run.old))
+        self.runs.iter().map(|run| (to_u64(run.at), run.old))
     }
 
     pub(super) fn new_runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.runs.iter().map(|run| (to_u64(run.at), &*run.new))
+        self.runs.iter().map(|run| (to_u64(run.at), run.new))
     }
 
-    /// Whether a start of `span` bytes is one that a patch cut off anywhere leaves.
-    pub(super) fn fits(&self, start: &[u8]) -> bool {
-        let one_of_them = |run: &Run| {
-            let here = &start[run.at..run.end()];
-            here.iter().zip(run.old.iter().zip(&run.new)).all(|(now, (old, new))| now == old || now == new)
-        };
-        self.runs.iter().all(one_of_them) && self.checksum_of_rest(start) == self.rest
-    }
-
-    fn checksum_of_rest(&self, start: &[u8]) -> u64 {
-        let (mut sum, mut at) = (Checksum::new(), 0);
+    /// Whether the file begins as a patch leaves it that was cut off anywhere. `read` fills a buffer from an offset.
+    pub(super) fn fits(&self, mut read: impl FnMut(&mut [u8], u64) -> Result<()>) -> Result<bool> {
+        let mut buffer = vec![0; PIECE.min(self.span)];
         for run in &self.runs {
-            sum.add(&start[at..run.at]);
-            at = run.end();
+            let pieces = run.old.chunks(PIECE).zip(run.new.chunks(PIECE));
+            for (at, (old, new)) in (run.at..).step_by(PIECE).zip(pieces) {
+                let now = &mut buffer[..old.len()];
+                read(now, to_u64(at))?;
+                if !now.iter().zip(old.iter().zip(new)).all(|(now, (old, new))| now == old || now == new) {
+                    return Ok(false);
+                }
+            }
         }
-        sum.add(&start[at..]);
-        sum.0
+        let (mut rest, mut at) = (Checksum::new(), 0);
+        let ends = self.runs.iter().map(|run| (run.at, run.end())).chain([(self.span, self.span)]);
+        for (until, behind) in ends {
+            while at < until {
+                let now = &mut buffer[..PIECE.min(until - at)];
+                read(now, to_u64(at))?;
+                rest.add(now);
+                at += now.len();
+            }
+            at = behind;
+        }
+        Ok(rest.0 == self.rest)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -114,8 +133,8 @@ impl Record {
         for run in &self.runs {
             number(&mut bytes, to_u64(run.at));
             number(&mut bytes, to_u64(run.old.len()));
-            bytes.extend(&run.old);
-            bytes.extend(&run.new);
+            bytes.extend(run.old);
+            bytes.extend(run.new);
         }
         let mut sum = Checksum::new();
         sum.add(&bytes);
@@ -123,8 +142,8 @@ impl Record {
         bytes
     }
 
-    /// `None` where the bytes are not a whole record.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    /// `None` where the bytes are not a whole record that [`between`](Self::between) makes of a header and a file.
+    pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(8)?)?;
         let mut expected = Checksum::new();
         expected.add(body);
@@ -141,20 +160,27 @@ impl Record {
             return None;
         }
         let file_len = number(&mut rest)?;
-        let span = usize::try_from(number(&mut rest)?).ok().filter(|&span| to_u64(span) <= file_len)?;
+        let span = number(&mut rest)?;
+        let span = usize::try_from(span).ok().filter(|_| span <= file_len.min(max_span()))?;
         let (rest_sum, count) = (number(&mut rest)?, number(&mut rest)?);
         let (mut runs, mut end) = (Vec::new(), 0);
         for _ in 0..count {
             let at = usize::try_from(number(&mut rest)?).ok().filter(|&at| at >= end)?;
-            let len = usize::try_from(number(&mut rest)?).ok()?;
+            let len = usize::try_from(number(&mut rest)?).ok().filter(|&len| len > 0)?;
             let (old, behind) = rest.split_at_checked(len)?;
             let (new, behind) = behind.split_at_checked(len)?;
             rest = behind;
             end = at.checked_add(len).filter(|&end| end <= span)?;
-            runs.push(Run { at, old: old.into(), new: new.into() });
+            runs.push(Run { at, old, new });
         }
-        rest.is_empty().then_some(Record { file_len, span, rest: rest_sum, runs })
+        (rest.is_empty() && count > 0).then_some(Record { file_len, span, rest: rest_sum, runs })
     }
+}
+
+/// Records are of headers that could be read, and of the padding behind them.
+fn max_span() -> u64 {
+    let limits = Limits::default();
+    limits.max_header_bytes + u64::from(limits.max_alignment)
 }
 
 /// FNV-1a in 64 bits: against accidents, not against malice.

@@ -9,7 +9,7 @@ use super::keys::{COUNT, NO, ShardKeys, TENSORS};
 use super::names::ShardPaths;
 use crate::Tensor;
 use crate::container::gguf::Gguf;
-use crate::container::layout::to_u64;
+use crate::container::layout::{ALIGNMENT_KEY, to_u64};
 #[cfg(feature = "mmap")]
 use crate::container::mapped::Mapped;
 use crate::container::metadata::Metadata;
@@ -291,7 +291,7 @@ impl<B: AsRef<[u8]>> Checked<B> {
     }
 
     fn add(&mut self, shard: Gguf<B>, path: Option<PathBuf>) -> Result<()> {
-        let name = path.as_deref().map_or_else(|| format!("shard {}", self.shards.len()), shown);
+        let name = path.as_deref().map_or_else(|| numbered(self.shards.len()), shown);
         self.check(&shard).map_err(|problem| Error::Shard { shard: name, problem })?;
         self.push(shard, path);
         Ok(())
@@ -323,6 +323,11 @@ impl<B: AsRef<[u8]>> Checked<B> {
         if shard.byte_order() != first.byte_order() {
             return Err(ShardProblem::ByteOrder);
         }
+        // A shard that does not name one may still have been padded to the default: llama.cpp's splitter leaves the key to
+        // the first, and pads to 32 whatever it says.
+        if shard.alignment() != first.alignment() && shard.metadata().contains(ALIGNMENT_KEY) {
+            return Err(ShardProblem::Alignment { found: shard.alignment(), wanted: first.alignment() });
+        }
         let architecture = "general.architecture";
         let of = |file: &Gguf<B>| file.metadata().value(architecture).map(|value| value.to_string());
         match (of(shard), of(first)) {
@@ -336,7 +341,7 @@ impl<B: AsRef<[u8]>> Checked<B> {
     fn finish(self) -> Result<ShardedGguf<B>> {
         let held = self.held();
         let Checked { count, tensors, shards, before, paths } = self;
-        let name_of = |no: usize| paths.get(no).map_or_else(|| format!("shard {no}"), |path| shown(path));
+        let name_of = |no: usize| paths.get(no).map_or_else(|| numbered(no), |path| shown(path));
         let wrong = |no, problem| Err(Error::Shard { shard: name_of(no), problem });
         if shards.len() < usize::from(count) {
             return wrong(shards.len(), ShardProblem::Missing { others: String::new() });
@@ -373,6 +378,11 @@ fn name_at<'a, B: AsRef<[u8]>>(shards: &'a [Gguf<B>], before: &[usize], at: usiz
     let no = holder(before, at);
     let within = before.get(no).map_or(0, |before| at.saturating_sub(*before));
     shards.get(no).map_or(&[], |shard| shard.tensor_name(within))
+}
+
+/// A shard without a path, counted from 1 as in the names of files.
+fn numbered(no: usize) -> String {
+    format!("shard {}", no.saturating_add(1))
 }
 
 fn shown(path: &Path) -> String {

@@ -8,7 +8,9 @@ use byteorder::{BigEndian, ByteOrder as Order, LittleEndian, WriteBytesExt};
 use super::sink::Counter;
 use crate::byte_order::ByteOrder;
 use crate::container::encode::{self, Stored};
-use crate::container::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up};
+use crate::container::layout::{
+    ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up, place,
+};
 use crate::container::value::{MAX_DEPTH, Value, ValueType};
 use crate::error::{Error, Result};
 use crate::{GgmlType, Shape};
@@ -186,8 +188,7 @@ impl Header {
                     name.escape_debug()
                 ))
             };
-            end = bytes.checked_add(next).ok_or_else(too_long)?;
-            next = align_up(end, alignment).ok_or_else(too_long)?;
+            (end, next) = place(next, *bytes, alignment).ok_or_else(too_long)?;
             data.checked_add(next).ok_or_else(too_long)?;
         }
         // Without tensors the padding behind the header is the file's end.

@@ -142,7 +142,8 @@ impl<S: Sink> Writer<S> {
     }
 
     /// Sets the alignment of the tensors' data in bytes, by setting the key `general.alignment`, which has the
-    /// same effect. Without it the alignment is 32. gguf-py calls this `add_custom_alignment`.
+    /// same effect. Without it the alignment is 32. gguf-py calls this `add_custom_alignment`. Readers here allow 65,536 by
+    /// [default](crate::Limits::max_alignment).
     ///
     /// # Errors
     /// [`Error::Write`] where it is not a power of two.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::container::read_regular;
 use crate::error::{Error, Result};
 
 /// The longest file that is read: more than the largest tokenizer has.
@@ -41,17 +42,17 @@ impl Document {
     }
 }
 
-/// A file's bytes, where there are no more than `most`.
+/// A regular file's bytes, where there are no more than `most`.
 pub(crate) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
     let reading = |error| Error::io(format!("read '{}'", path.display()), error);
-    let mut file = std::fs::File::open(path).map_err(reading)?;
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(&mut file, most + 1), &mut bytes).map_err(reading)?;
-    if bytes.len() as u64 > most {
-        let message = format!("the file is longer than {most} bytes");
-        return Err(Error::Safetensors { file: Some(path.display().to_string()), offset: None, message });
-    }
-    Ok(bytes)
+    read_regular(path, most).map_err(|error| match error.kind() {
+        std::io::ErrorKind::FileTooLarge => Error::Safetensors {
+            file: Some(path.display().to_string()),
+            offset: None,
+            message: error.to_string(),
+        },
+        _ => reading(error),
+    })
 }
 
 /// A value of a file, and where it is there.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use crate::container::ALIGNMENT_KEY;
 use crate::error::{Error, Result};
 use crate::safetensors::Checkpoint;
-use crate::{Array, Value, ValueRef};
+use crate::{Array, Limits, Value, ValueRef};
 
 /// What begins the keys of `__metadata__` that a GGUF's stand behind.
 pub(super) const PREFIX: &str = "gguf:";
@@ -21,7 +22,18 @@ const MAX_DEPTH: u32 = 4;
 pub(super) fn carried(checkpoint: &Checkpoint) -> Result<BTreeMap<String, Value>> {
     let metadata = checkpoint.metadata();
     let pairs = metadata.iter().filter_map(|(key, text)| Some((key.strip_prefix(PREFIX)?, text)));
-    pairs.map(|(key, text)| Ok((key.to_owned(), from_text(key, text)?))).collect()
+    let carried: BTreeMap<_, _> =
+        pairs.map(|(key, text)| Ok((key.to_owned(), from_text(key, text)?))).collect::<Result<_>>()?;
+    // A file may ask for no more padding here than where it is a GGUF itself.
+    let most = Limits::default().max_alignment;
+    match carried.get(ALIGNMENT_KEY) {
+        Some(Value::U32(alignment)) if *alignment > most => {
+            let message =
+                format!("'{ALIGNMENT_KEY}' of the metadata is {alignment}, and may be {most} at most");
+            Err(Error::Safetensors { file: None, offset: None, message })
+        }
+        _ => Ok(carried),
+    }
 }
 
 /// The pairs in the order that the GGUF had them, as far as it is known.

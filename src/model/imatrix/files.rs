@@ -5,18 +5,21 @@ use std::path::Path;
 
 use super::Imatrix;
 use super::gguf::{CHUNK_COUNT, CHUNK_SIZE_KEY, COUNTS, DATASETS, SQUARES, SUMS};
+use crate::container::read_regular;
 use crate::{Error, GgmlType, Result, Sink, Value, Writer};
 
+/// The longest file that is read: several times what the largest models need, whose experts have 60 layers of 256.
+const MAX_BYTES: u64 = 16_000_000_000;
+
 impl Imatrix {
-    /// Reads a file of either form.
+    /// Reads a regular file of either form.
     ///
     /// # Errors
-    /// [`Error::Io`], and those of [`parse`](Self::parse).
+    /// [`Error::Io`], also where it is longer than 16 GB, and those of [`parse`](Self::parse).
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes =
-            std::fs::read(path).map_err(|error| Error::io(format!("read '{}'", path.display()), error))?;
-        Self::parse(&bytes)
+        let bytes = read_regular(path, MAX_BYTES);
+        Self::parse(&bytes.map_err(|error| Error::io(format!("read '{}'", path.display()), error))?)
     }
 
     /// Writes the GGUF form, as llama.cpp does: by name.

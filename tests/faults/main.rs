@@ -4,8 +4,11 @@
 #![cfg(feature = "std")]
 #![cfg(unix)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod sets;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
@@ -27,7 +30,10 @@ const STEP: u8 = 1;
 
 const TENSORS: usize = 8;
 const PIECES: usize = 4;
-const PIECE: [u8; 1024] = [0; 1024];
+/// Several files' buffers in all, so that what fails can fail with some of them on the disk and others on their way.
+const PIECE: [u8; 10 * 1024] = [0; 10 * 1024];
+/// What a file gathers before it is given to the system.
+const BUFFER: usize = 64 * 1024;
 
 /// A file whose every tensor is full of `tag`, and a step told after each piece of work.
 fn write<S: Sink>(mut writer: Writer<S>, tag: u8, mut step: impl FnMut()) -> Result<S::Output> {
@@ -41,7 +47,7 @@ fn write<S: Sink>(mut writer: Writer<S>, tag: u8, mut step: impl FnMut()) -> Res
     for i in 0..TENSORS {
         let mut tensor = data.begin(&format!("t{i}"))?;
         for _ in 0..PIECES {
-            tensor.write_bytes(&PIECE.map(|_| tag))?;
+            tensor.write_bytes(&[tag; PIECE.len()])?;
             step();
         }
         tensor.finish()?;
@@ -110,7 +116,10 @@ fn child() {
             model.tensors().flat_map(|info| info.tensor().unwrap().bytes()).map(|&b| u64::from(b)).sum();
         panic!("the sum is {sum}");
     }
-    let done = Writer::create(&target).map_err(Into::into).and_then(|writer| perform(&task, writer, step));
+    let done = match task.split_once(' ') {
+        Some(("set", tag)) => sets::write_set(Path::new(&target), tag.parse().unwrap(), step),
+        _ => Writer::create(&target).map_err(Into::into).and_then(|writer| perform(&task, writer, step)),
+    };
     if let Err(error) = done {
         println!("\nerror: {error}");
         std::process::exit(1);
@@ -263,31 +272,51 @@ fn a_disk_that_is_full_leaves_the_old_file() {
     let old = made("write 1");
     fs::write(&target, &old).unwrap();
     let new = made("write 2");
-    // The system refuses what lies behind the limit, of so many units of 512 bytes, with "File too large".
-    let mut refused = 0;
-    for blocks in 0..=new.len().div_ceil(512) {
-        let plain = child_command("write 2", &target);
-        let mut limited = Command::new("sh");
-        limited.args(["-c", r#"trap '' XFSZ; ulimit -f "$0"; exec "$@""#, &blocks.to_string()]);
-        limited.arg(plain.get_program()).args(plain.get_args());
-        limited.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let output = limited.output().unwrap();
+    // Every 4 KiB, and each byte about the ends of buffers, of tensors, of the header and of the file.
+    let about = |byte: usize| byte.saturating_sub(2)..=byte + 2;
+    let buffers = (0..=new.len()).step_by(BUFFER).flat_map(about);
+    let tensors =
+        Gguf::parse(&new).unwrap().tensors().map(|tensor| tensor.file_offset() as usize).collect::<Vec<_>>();
+    let ends = tensors.into_iter().chain([new.len()]).flat_map(about);
+    let limits: BTreeSet<_> =
+        (0..new.len()).step_by(4096).chain(buffers).chain(ends).filter(|limit| *limit <= new.len()).collect();
+    for &limit in &limits {
+        let output = limited(child_command("write 2", &target), limit).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         let now = fs::read(&target).unwrap();
-        if output.status.success() {
-            assert!(now == new, "{blocks}: {said}");
-            assert!(blocks * 512 >= new.len());
+        if limit == new.len() {
+            assert!(output.status.success() && now == new, "{limit}: {said}");
             break;
         }
-        refused += 1;
-        assert!(
-            said.contains("error: cannot write '") && said.contains("File too large"),
-            "{blocks}: {said}"
-        );
-        assert!(now == old, "{blocks}");
-        assert_eq!(names(folder.path()), ["model.gguf"], "{blocks}");
+        assert!(said.contains("error: cannot write '") && said.contains("File too large"), "{limit}: {said}");
+        assert!(now == old, "{limit}");
+        assert_eq!(names(folder.path()), ["model.gguf"], "{limit}");
     }
-    assert_eq!(refused, new.len().div_ceil(512), "the limit did nothing");
+    say(&format!("a disk that fills at {} places of {} bytes", limits.len() - 1, new.len()));
+}
+
+/// A command whose files the system lets grow to so many bytes. What lies behind, it refuses with "File too large".
+#[cfg(target_os = "linux")]
+fn limited(plain: Command, bytes: usize) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", r#"trap '' XFSZ; exec prlimit --fsize="$0" "$@""#, &bytes.to_string()]);
+    as_given(limited, plain)
+}
+
+/// Other systems' shells count in units of 512 bytes; the last is given in full.
+#[cfg(not(target_os = "linux"))]
+fn limited(plain: Command, bytes: usize) -> Command {
+    let mut limited = Command::new("sh");
+    let units = if bytes == made("write 2").len() { bytes.div_ceil(512) } else { bytes / 512 };
+    limited.args(["-c", r#"trap '' XFSZ; ulimit -f "$0"; exec "$@""#, &units.to_string()]);
+    as_given(limited, plain)
+}
+
+fn as_given(mut command: Command, plain: Command) -> Command {
+    command.arg(plain.get_program()).args(plain.get_args());
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null());
+    command
 }
 
 #[cfg(target_os = "linux")]

@@ -1,0 +1,280 @@
+//! [`Problem`] and [`ShardProblem`]: which rule a file breaks, and why it is not the shard that it should be.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Error;
+use crate::GgmlType;
+
+/// A rule of the format that a file breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// There are no bytes at all.
+    #[error("the file is empty")]
+    Empty,
+    /// The file does not begin with `GGUF`.
+    #[error("the magic is '{}', not 'GGUF'", found.escape_ascii())]
+    Magic {
+        /// Its first four bytes.
+        found: [u8; 4],
+    },
+    /// A version that does not exist yet, or nothing of the kind.
+    #[error("version {found} is unknown; 1, 2 and 3 can be read")]
+    Version {
+        /// The number, in the byte order in which it is smaller.
+        found: u32,
+    },
+    /// The file ends within a field.
+    #[error("the {what} needs {needed} bytes, and {remaining} remain")]
+    Truncated {
+        /// The field, such as `key's length`.
+        what: &'static str,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that are left.
+        remaining: u64,
+    },
+    /// A count promises more than can follow.
+    #[error("{count} {what} need at least {needed} bytes, and {remaining} remain for them")]
+    Count {
+        /// What is counted, such as `keys`.
+        what: &'static str,
+        /// How many there are said to be.
+        count: u64,
+        /// Bytes that so many take at least.
+        needed: u64,
+        /// Bytes that are left for them.
+        remaining: u64,
+    },
+    /// A key of no bytes.
+    #[error("a key is empty")]
+    EmptyKey,
+    /// A name that is not text.
+    #[error("the {what} is not UTF-8")]
+    NotUtf8 {
+        /// `key` or `tensor's name`.
+        what: &'static str,
+    },
+    /// Two pairs have the same key.
+    #[error("the key occurs a second time; key {first} is the same")]
+    DuplicateKey {
+        /// The position of the other, from 0.
+        first: u64,
+    },
+    /// A value or an array's elements are of no type that there is.
+    #[error("value type {found} is unknown; there are 0 to 12")]
+    ValueType {
+        /// The type's number.
+        found: u32,
+    },
+    /// A bool that is neither false nor true.
+    #[error("a bool is {found}, and must be 0 or 1")]
+    Bool {
+        /// Its byte.
+        found: u8,
+    },
+    /// `general.alignment` is of the wrong type.
+    #[error("the alignment is of type {found}, and must be u32")]
+    AlignmentType {
+        /// The type's name.
+        found: &'static str,
+    },
+    /// `general.alignment` is no power of two.
+    #[error("the alignment is {found}, and must be a power of two")]
+    Alignment {
+        /// Its value, in bytes.
+        found: u32,
+    },
+    /// A tensor's name is too long.
+    #[error("the tensor's name is {len} bytes long, and may be 64 at most")]
+    NameLength {
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// Two tensors have the same name.
+    #[error("the tensor's name occurs a second time; tensor {first} has the same")]
+    DuplicateTensor {
+        /// The position of the other, from 0.
+        first: u64,
+    },
+    /// A tensor has too many dimensions.
+    #[error("the tensor has {found} dimensions, and may have 4 at most")]
+    Dimensions {
+        /// How many.
+        found: u32,
+    },
+    /// A tensor has more elements than ggml can count.
+    #[error("the shape {shape:?} has more elements than 63 bits can count")]
+    Elements {
+        /// Its extents, innermost first.
+        shape: Vec<u64>,
+    },
+    /// A tensor takes more bytes than can be counted.
+    #[error("the shape {shape:?} in {ty} takes more bytes than 64 bits can count")]
+    Bytes {
+        /// Its extents, innermost first.
+        shape: Vec<u64>,
+        /// Its type.
+        ty: GgmlType,
+    },
+    /// All tensors together take more bytes than can be counted.
+    #[error("the tensors up to here take more bytes than 64 bits can count")]
+    TotalBytes,
+    /// A tensor's type is none that ggml has.
+    #[error("tensor type {id} is unknown; the last that this crate knows is 42")]
+    TypeUnknown {
+        /// The type's number.
+        id: u32,
+    },
+    /// A tensor's type is one that ggml had once.
+    #[error("tensor type {id} ({name}) was removed from ggml; the file must be made again from its source")]
+    TypeRemoved {
+        /// The type's number.
+        id: u32,
+        /// What it was called.
+        name: &'static str,
+    },
+    /// A tensor's rows end within a block.
+    #[error("rows of {row_len} values are not whole blocks: {ty} has {} values in a block", ty.block_len())]
+    PartialBlock {
+        /// Its type.
+        ty: GgmlType,
+        /// Values in a row.
+        row_len: u64,
+    },
+    /// A tensor's data does not begin where the one before it ends, padded.
+    #[error("the tensor's offset is {found}, and must be {expected}, where the tensor before it ends")]
+    Offset {
+        /// Its offset, in bytes from the start of the data.
+        found: u64,
+        /// The right one.
+        expected: u64,
+    },
+    /// A tensor's data is not all there.
+    #[error("the tensor's data ends at byte {end}, and the file at {file_len}")]
+    DataBeyondEnd {
+        /// Where it ends, in bytes from the start of the GGUF.
+        end: u64,
+        /// Where the file does.
+        file_len: u64,
+    },
+}
+
+/// Why a file is not the shard of a model that it should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShardProblem {
+    /// The file is not there.
+    #[error("the shard is missing{}", also(others))]
+    Missing {
+        /// The numbers of others that are not, from 1, such as `5 to 6, 9`; empty where there are none.
+        others: String,
+    },
+    /// The file cannot be read, or is malformed.
+    #[error("{0}")]
+    File(Box<Error>),
+    /// The first file's name does not say that it is one of as many.
+    #[error(
+        "the file is one of {count} by its key 'split.count', and is not named like the first of them: \
+             its name must end with '-00001-of-{count:05}.gguf'"
+    )]
+    Name {
+        /// How many there are by its key `split.count`.
+        count: u16,
+    },
+    /// The file that was opened is not the first.
+    #[error("this is shard {} of {count} (its key 'split.no' is {no}); open the first", u32::from(*no) + 1)]
+    NotFirst {
+        /// Its number, from 0.
+        no: u16,
+        /// How many there are.
+        count: u16,
+    },
+    /// A key that makes it a shard is not there.
+    #[error("the shard has no key '{key}'")]
+    MissingKey {
+        /// The key.
+        key: &'static str,
+    },
+    /// A key has another value than the set asks for.
+    #[error("key '{key}' is {found}, and must be {wanted}")]
+    Key {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: i64,
+        /// The right one.
+        wanted: i64,
+    },
+    /// A key has another type than llama.cpp gives it.
+    #[error("key '{key}' is of type {found}, and must be {wanted}")]
+    KeyType {
+        /// The key.
+        key: &'static str,
+        /// Its type.
+        found: &'static str,
+        /// The right one.
+        wanted: &'static str,
+    },
+    /// There are said to be fewer than no tensors.
+    #[error("key 'split.tensors.count' is {tensors}, and cannot be negative")]
+    Negative {
+        /// The value of `split.tensors.count`.
+        tensors: i32,
+    },
+    /// More files were given than there are shards.
+    #[error("there is one shard too many: by the first one's key 'split.count' there are {count}")]
+    Surplus {
+        /// How many there are by the first one's key `split.count`.
+        count: u16,
+    },
+    /// There are more or fewer tensors than the set has.
+    #[error(
+        "with this shard there are {found} tensors, and by the key 'split.tensors.count' there are {total} in all"
+    )]
+    Tensors {
+        /// How many there are up to this shard.
+        found: u64,
+        /// How many there are in all by `split.tensors.count`.
+        total: i32,
+    },
+    /// A tensor is in two shards.
+    #[error("tensor '{}' is in {first} already", name.escape_debug())]
+    DuplicateTensor {
+        /// Its name.
+        name: String,
+        /// The other shard: its path in quotes, or its number, from 1.
+        first: String,
+    },
+    /// The shard is in another byte order than the first.
+    #[error("the shard is in the other byte order than the first")]
+    ByteOrder,
+    /// The shard names another alignment than the first has.
+    #[error("key 'general.alignment' is {found}, and tensors of the first shard are aligned to {wanted}")]
+    Alignment {
+        /// Its alignment, in bytes.
+        found: u32,
+        /// The first one's.
+        wanted: u32,
+    },
+    /// The shard is of another model.
+    #[error("'general.architecture' is {found}, and the first shard's is {wanted}")]
+    Architecture {
+        /// Its `general.architecture`.
+        found: String,
+        /// The first one's.
+        wanted: String,
+    },
+    /// There is no memory for an index of all tensors.
+    #[error("there is no memory for an index of {found} tensors")]
+    TooMany {
+        /// How many tensors there are.
+        found: u64,
+    },
+}
+
+fn also(others: &str) -> String {
+    if others.is_empty() { String::new() } else { format!("; others missing: {others}") }
+}
