@@ -55,10 +55,13 @@ impl<'a> OneOf<'a> {
             None => format!("the {files} files of the model are there, and {index} is missing"),
             Some(first) => {
                 let first = format!("{prefix}-{first:00$}-of-{count}.safetensors", no.len());
-                let missing = u64::from(files) - present.len() as u64;
+                let missing = match u64::from(files) - present.len() as u64 {
+                    1 => "1 is".to_owned(),
+                    more => format!("{more} are"),
+                };
                 let first = first.escape_debug();
                 format!(
-                    "of the {files} files of the model {missing} are missing, the first of them '{first}', and so is {index}"
+                    "of the {files} files of the model {missing} missing, the first of them '{first}', and so is {index}"
                 )
             }
         }))

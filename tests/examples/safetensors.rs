@@ -218,7 +218,7 @@ fn a_part_of_a_model_is_refused() {
     fs::remove_file(format!("{shards}/model.safetensors.index.json")).unwrap();
     fs::remove_file(second).unwrap();
     let line = leaves_everything(&folder, "from_safetensors", &[&shards, &out], &out);
-    assert!(line.contains("1 are missing, the first of them 'model-00002-of-00003.safetensors'"), "{line}");
+    assert!(line.contains("1 is missing, the first of them 'model-00002-of-00003.safetensors'"), "{line}");
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn a_part_of_a_model_is_no_model() {
     let [first, second] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
     fs::write(file(second), one("b")).unwrap();
     let missing = [
-        "of the 2 files of the model 1 are missing, the first of them 'model-00001-of-00002.safetensors', and so is the \
+        "of the 2 files of the model 1 is missing, the first of them 'model-00001-of-00002.safetensors', and so is the \
           index 'model.safetensors.index.json'",
     ];
     refused(folder.path(), &missing);
