@@ -2,10 +2,10 @@
 
 use gguf_codec::model::hf::{Description, Export, Import};
 use gguf_codec::safetensors::Dtype;
-use gguf_codec::{GgmlType, Gguf, Value, Writer};
+use gguf_codec::{ByteOrder, GgmlType, Gguf, Value, Writer};
 use serde_json::{Value as Json, json};
 
-use super::{checkpoint, floats, imported, tensors};
+use super::{checkpoint, imported, tensors};
 
 type Tensors<'a> = &'a [(&'a str, &'a [u64], GgmlType)];
 
@@ -13,7 +13,18 @@ const EMBEDDING: (&str, &[u64], GgmlType) = ("token_embd.weight", &[32, 8], Ggml
 
 /// A model of no layers with these keys of its architecture and tensors, all of zeros but for `rope_freqs.weight`.
 fn model(architecture: &str, keys: &[(&str, Value)], tensors: Tensors<'_>, factors: &[f32]) -> Vec<u8> {
+    in_order(ByteOrder::Little, architecture, keys, tensors, factors)
+}
+
+fn in_order(
+    order: ByteOrder,
+    architecture: &str,
+    keys: &[(&str, Value)],
+    tensors: Tensors<'_>,
+    factors: &[f32],
+) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
+    writer.byte_order(order);
     writer.metadata("general.architecture", architecture).unwrap();
     let needed = [
         ("attention.head_count", 2),
@@ -35,11 +46,10 @@ fn model(architecture: &str, keys: &[(&str, Value)], tensors: Tensors<'_>, facto
     let mut data = writer.write_header().unwrap();
     for (name, ..) in tensors {
         let mut out = data.begin(name).unwrap();
-        let mut bytes = vec![0; out.remaining() as usize];
-        if *name == "rope_freqs.weight" {
-            bytes = floats(factors.iter().copied());
+        match *name {
+            "rope_freqs.weight" => out.write_values(factors, None).unwrap(),
+            _ => out.write_bytes(&vec![0; out.remaining() as usize]).unwrap(),
         }
-        out.write_bytes(&bytes).unwrap();
         out.finish().unwrap();
     }
     data.finish().unwrap()
@@ -141,17 +151,19 @@ fn llama_3_1_is_known_by_its_factors() {
     let mut factors = vec![0.0; 32];
     made.tensor("rope_freqs.weight").unwrap().dequantize_into(&mut factors).unwrap();
     let theta = [("rope.freq_base", Value::F32(500_000.0))];
-    let exported = |factors: &[f32], ty| {
+    let exported = |factors: &[f32], ty, order| {
         let freqs: (&str, &[u64], GgmlType) = ("rope_freqs.weight", &[factors.len() as u64], ty);
-        config(&model("llama", &theta, &[EMBEDDING, freqs], factors))
+        config(&in_order(order, "llama", &theta, &[EMBEDDING, freqs], factors))
     };
-    let (config, notes) = exported(&factors, GgmlType::F32);
-    assert_eq!((&config["rope_scaling"], notes), (&scaling, vec![]));
+    for order in [ByteOrder::Little, ByteOrder::Big] {
+        let (config, notes) = exported(&factors, GgmlType::F32, order);
+        assert_eq!((&config["rope_scaling"], notes), (&scaling, vec![]));
+    }
     factors[20] *= 1.1;
     for (factors, ty) in
         [(&factors[..], GgmlType::F32), (&[0.0; 0], GgmlType::F32), (&[0.0; 0], GgmlType::F16)]
     {
-        let (config, notes) = exported(factors, ty);
+        let (config, notes) = exported(factors, ty, ByteOrder::Little);
         assert!(config.get("rope_scaling").is_none(), "{config}");
         assert!(notes.len() == 1 && notes[0].contains("rope_freqs.weight"), "{notes:?}");
     }
