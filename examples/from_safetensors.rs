@@ -81,13 +81,18 @@ fn run(args: Args) -> Result<String> {
     let mut data = writer.write_header()?;
     let jobs = plan.jobs()?;
     let outcomes = work.run(Convert::new(), &jobs, &mut data)?;
+    let has_wider = args.ty == Some(GgmlType::F16);
+    work::refuse_infinite(
+        &jobs,
+        &outcomes,
+        if has_wider { "--type BF16 or F32 has a wider one" } else { "" },
+    )?;
     data.finish()?;
 
-    let overflowed: u64 = outcomes.iter().map(|outcome| outcome.overflowed).sum();
     if args.json {
         let path = args.output.display().to_string();
         let report = json!({ "path": path, "tensors": jobs.len(), "bytes": bytes, "left_out": plan.left_out(),
-            "notes": plan.notes(), "overflowed": overflowed });
+            "notes": plan.notes() });
         return Ok(format!("{report:#}\n"));
     }
     let mut summary = format!("{}: {}\n", args.output.display(), counted(jobs.len() as u64, "tensor"));
@@ -98,12 +103,6 @@ fn run(args: Args) -> Result<String> {
     }
     for note in plan.notes() {
         writeln!(summary, "  note: {note}")?;
-    }
-    if overflowed > 0 {
-        writeln!(
-            summary,
-            "  WARNING: {overflowed} values or blocks are beyond the range of their type and infinite now"
-        )?;
     }
     writeln!(summary, "{} bytes", grouped(bytes))?;
     Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())

@@ -139,11 +139,7 @@ fn quantize(args: Args) -> Result<String> {
         let output_bytes = writer.file_len()?;
         let mut writer = writer.write_header()?;
         let outcomes = work.run(Convert::new(), jobs, &mut writer)?;
-        for (job, outcome) in jobs.iter().zip(outcomes) {
-            let (name, ty) = (job.name(), job.ggml_type());
-            let blocks = counted(outcome.overflowed, if ty.is_quantized() { "block" } else { "value" });
-            ensure!(outcome.overflowed == 0, "tensor '{name}': {blocks} beyond the range of {ty}");
-        }
+        work::refuse_infinite(jobs, &outcomes, "")?;
         writer.finish()?;
         output_bytes
     };

@@ -10,6 +10,7 @@ mod size;
 #[path = "shared/work.rs"]
 mod work;
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,9 +18,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gguf_codec::model::Convert;
 use gguf_codec::model::hf::{Export, ExportPlan, NameMap, Shard};
-use gguf_codec::{AtomicFile, GgmlType, Gguf, safetensors};
+use gguf_codec::model::{Convert, Input};
+use gguf_codec::{AtomicFile, GgmlType, safetensors};
 use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
@@ -31,7 +32,7 @@ use work::Work;
 ///
 /// Where OUT ends with .safetensors it is one file, and otherwise a folder, with config.json where the metadata has what that
 /// takes; the folder must not be there yet, or be empty. Either appears when it is complete: after a failure or an interruption
-/// (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
+/// (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded: give the first of its files.
 #[derive(Parser)]
 #[command(name = "to_safetensors", version)]
 struct Args {
@@ -66,10 +67,10 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
-    // Only the header of what is mapped is touched: the data is read, so that memory does not depend on its size.
-    let model = Gguf::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let file = File::open(&args.input).with_context(|| format!("cannot open '{}'", args.input.display()))?;
-    let mut export = Export::new(&model, &file).ggml_type(args.ty);
+    let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    cli::spare_shards(input.model(), &args.output)?;
+    let model = input.model();
+    let mut export = Export::sharded(model, |tensor| input.origin(tensor))?.ggml_type(args.ty);
     if let Some(path) = &args.names {
         let shown = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
@@ -79,7 +80,8 @@ fn run(args: Args) -> Result<String> {
     let plan = export.plan()?;
     let shards = plan.shards(args.max_size);
     work.expect(model.tensors().map(|tensor| tensor.byte_len()).sum());
-    if args.output.extension().is_some_and(|extension| extension == "safetensors") {
+    let is_file = args.output.extension().is_some_and(|extension| extension == "safetensors");
+    if is_file {
         let [only] = &shards[..] else {
             bail!(
                 "--max-size asks for {} files, and '{}' is one: give a folder",
@@ -106,29 +108,35 @@ fn run(args: Args) -> Result<String> {
         folder.rename_to(&args.output)?;
     }
     let bytes: u64 = shards.iter().map(|shard| shard.byte_len).sum();
+    // A file has no config.json beside it.
+    let notes = if is_file { &[] } else { plan.notes() };
     if args.json {
         let files: Vec<_> =
             shards.iter().map(|shard| json!({ "name": shard.file_name, "bytes": shard.byte_len })).collect();
         let (path, tensors) = (args.output.display().to_string(), model.tensor_count());
-        let report = json!({ "path": path, "tensors": tensors, "bytes": bytes, "files": files });
+        let report =
+            json!({ "path": path, "tensors": tensors, "bytes": bytes, "files": files, "notes": notes });
         return Ok(format!("{report:#}\n"));
     }
     let (tensors, files) =
         (counted(model.tensor_count() as u64, "tensor"), counted(shards.len() as u64, "file"));
-    Ok(cli::printable(&format!(
-        "{}: {tensors} in {files}, {} bytes of data",
-        args.output.display(),
-        grouped(bytes)
-    )) + "\n")
+    let mut summary =
+        format!("{}: {tensors} in {files}, {} bytes of data\n", args.output.display(), grouped(bytes));
+    for note in notes {
+        writeln!(summary, "  note: {note}")?;
+    }
+    Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
 }
 
 fn write(work: &Work, plan: &ExportPlan<'_>, shard: &Shard, path: &Path) -> Result<()> {
     let mut writer = safetensors::Writer::create(path)?;
     plan.declare(shard, &mut writer)?;
     let mut data = writer.write_header()?;
-    Convert::new()
-        .run(&plan.jobs(shard)?, &mut data, |bytes| work.step(bytes))
+    let jobs = plan.jobs(shard)?;
+    let outcomes = Convert::new()
+        .run(&jobs, &mut data, |bytes| work.step(bytes))
         .map_err(|error| work.explained(error))?;
+    work::refuse_infinite(&jobs, &outcomes, "--type BF16 or F32 has a wider one")?;
     Ok(data.finish()?)
 }
 

@@ -84,7 +84,7 @@ pub use byte_order::ByteOrder;
 pub use codec::formats::*;
 pub use codec::{
     BlockFormat, Float, QuantError, dequantize, dequantize_with, fake_quantize, quantize, quantize_measured,
-    quantize_with,
+    quantize_to_vec, quantize_with,
 };
 #[cfg(feature = "rayon")]
 pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_measured};

@@ -349,6 +349,7 @@ fn all_cores_give_what_one_gives() {
             quantize(ty, &values, 768, importance, &mut one).unwrap();
             par_quantize(ty, &values, 768, importance, &mut all).unwrap();
             assert!(one == all, "{ty}");
+            assert!(one == quantize_to_vec(ty, &values, 768, importance).unwrap(), "{ty}");
             let mut one_back = vec![0.0f32; values.len()];
             let mut all_back = one_back.clone();
             dequantize(ty, &one, &mut one_back).unwrap();

@@ -86,6 +86,7 @@ fn all_cores_read_the_same_values_in_both_byte_orders() {
             let tensor = Tensor::new("t", shape, ty, order, &bytes).unwrap();
             let mut all = vec![0.0f32; tensor.len()];
             tensor.par_dequantize_into(&mut all).unwrap();
+            assert!(tensor.par_dequantize::<f32>().unwrap() == all);
             assert!(all == tensor.dequantize::<f32>().unwrap(), "{ty} {order:?}");
         }
     }

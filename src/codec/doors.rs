@@ -1,6 +1,7 @@
 //! The doors for raw bytes: lengths are checked here, once for a whole slice, and nowhere behind.
 
-use alloc::format;
+use alloc::vec::Vec;
+use alloc::{format, vec};
 
 use super::entry;
 use super::float::Float;
@@ -104,8 +105,7 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 /// use gguf_codec::{GgmlType, quantize};
 /// let values: Vec<f32> = (0..2 * 512).map(|i| (i as f32 / 100.0).sin()).collect(); // two rows of 512
 /// let importance: Vec<f32> = (0..512).map(|i| 1.0 + (i % 7) as f32).collect(); // the same for each row
-/// let bytes = GgmlType::IQ2_XS.bytes_for(values.len() as u64).unwrap();
-/// let mut blocks = vec![0; bytes as usize];
+/// let mut blocks = [0; 2 * (512 / GgmlType::IQ2_XS.block_len()) * GgmlType::IQ2_XS.block_bytes()];
 /// quantize(GgmlType::IQ2_XS, &values, 512, Some(&importance), &mut blocks)?;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
@@ -122,6 +122,29 @@ pub fn quantize(
     out: &mut [u8],
 ) -> Result<()> {
     quantize_with(Isa::detect(), ty, values, row_len, importance, out)
+}
+
+/// [`quantize`] into a new vector.
+///
+/// ```
+/// use gguf_codec::{GgmlType, quantize_to_vec};
+/// let values = [0.5; 2 * 512];
+/// let blocks = quantize_to_vec(GgmlType::Q4_K, &values, 512, None)?;
+/// assert_eq!(Some(blocks.len() as u64), GgmlType::Q4_K.bytes_for(2 * 512));
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`quantize`].
+pub fn quantize_to_vec(
+    ty: GgmlType,
+    values: &[f32],
+    row_len: usize,
+    importance: Option<&[f32]>,
+) -> Result<Vec<u8>> {
+    let mut blocks = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+    quantize(ty, values, row_len, importance, &mut blocks)?;
+    Ok(blocks)
 }
 
 /// [`quantize`] in the instruction set given: the same bytes, at another speed.

@@ -48,7 +48,7 @@ mod q8_k;
 mod tq1_0;
 mod tq2_0;
 
-pub use doors::{dequantize, dequantize_with, quantize, quantize_with};
+pub use doors::{dequantize, dequantize_with, quantize, quantize_to_vec, quantize_with};
 #[cfg(feature = "rayon")]
 pub use doors::{par_dequantize, par_quantize};
 pub use fake_quantize::{fake_quantize, quantize_measured};

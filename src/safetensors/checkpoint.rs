@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use super::index::{SafeTensors, TensorInfo};
 use super::json;
 #[cfg(any(unix, windows))]
+use super::set::OneOf;
+#[cfg(any(unix, windows))]
 use crate::Limits;
 use crate::container::ReadAt;
 #[cfg(any(unix, windows))]
@@ -56,7 +58,8 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`], and [`Error::Safetensors`], naming the file, where a rule of the format is broken, a file of the index
-    /// is missing, files and index do not have the same tensors, or a folder has no model or several.
+    /// is missing, files and index do not have the same tensors, a folder has no model or several, or what is there is by
+    /// its name a part of a model: `model-00002-of-00004.safetensors`. [`of`](Self::of) takes parts as they are.
     #[cfg(any(unix, windows))]
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -70,7 +73,11 @@ impl Checkpoint {
         let mut checkpoint = if file.extension().is_some_and(|extension| extension == "json") {
             Self::open_split(&file, folder)?
         } else {
-            Self::of([open_part(&file)?])?
+            let part = open_part(&file)?;
+            if let Some(one) = OneOf::parse(&file) {
+                return Err(one.alone(folder, path)?);
+            }
+            Self::of([part])?
         };
         checkpoint.folder = Some(folder.to_owned());
         Ok(checkpoint)
@@ -251,8 +258,14 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
         }
     }
     found.sort();
+    let first = found.first().and_then(|path| OneOf::parse(path));
+    let are_one_model = |first: &OneOf<'_>| {
+        found.iter().all(|path| OneOf::parse(path).is_some_and(|other| other.is_beside(first)))
+    };
     match found.as_slice() {
         [only] => Ok(only.clone()),
+        // One of a split model is told like one that was asked for.
+        [first_file, ..] if first.as_ref().is_some_and(are_one_model) => Ok(first_file.clone()),
         _ => {
             let message = format!(
                 "the folder has {} safetensors files, and none is called {SINGLE} or {INDEX}",

@@ -8,6 +8,8 @@ mod checkpoint;
 mod dtype;
 mod index;
 mod json;
+#[cfg(any(unix, windows))]
+mod set;
 mod writer;
 
 pub use checkpoint::{Checkpoint, CheckpointTensor};

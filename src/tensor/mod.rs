@@ -306,6 +306,17 @@ impl<'a> Tensor<'a> {
         Ok(out)
     }
 
+    /// [`dequantize`](Self::dequantize) on all cores.
+    ///
+    /// # Errors
+    /// As [`dequantize`](Self::dequantize).
+    #[cfg(feature = "rayon")]
+    pub fn par_dequantize<T: Float>(&self) -> Result<Vec<T>> {
+        let mut out = vec![T::default(); self.len()];
+        self.par_dequantize_into(&mut out)?;
+        Ok(out)
+    }
+
     /// The same tensor with its format known at compile time: blocks without copying.
     ///
     /// # Errors

@@ -355,8 +355,7 @@ fn an_interruption_leaves_no_page() {
     let mut command = example("report");
     command.args([&input, "-o", &out, "--sample", "0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    await_listening(&mut child);
-    send("INT", child.id());
+    interrupt("INT", &mut child);
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.ends_with(&format!("interrupted: '{out}' is as it was\n")), "{errors}");

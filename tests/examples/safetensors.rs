@@ -135,6 +135,93 @@ fn leaves_everything(folder: &Folder, name: &str, args: &[&str], out: &str) -> S
 }
 
 #[test]
+fn shards_become_the_files_and_the_model_that_the_whole_becomes() {
+    let folder = Folder::new();
+    let (whole, file) = (folder.file("in.gguf", llama()), folder.path("m.safetensors"));
+    works("split", &[&whole, &folder.path("shard"), "--max-tensors", "1"]);
+    let first = folder.path("shard-00001-of-00003.gguf");
+    let summary = works("to_safetensors", &[&first, &file]);
+    assert!(summary.contains("3 tensors in 1 file, 2,304 bytes of data"), "{summary}");
+    let back = folder.path("back.gguf");
+    works("from_safetensors", &[&file, &back]);
+    assert_eq!(fs::read(&back).unwrap(), llama());
+    let of_whole = folder.path("whole.safetensors");
+    works("to_safetensors", &[&whole, &of_whole]);
+    assert_eq!(fs::read(&file).unwrap(), fs::read(&of_whole).unwrap());
+    let line = fails("to_safetensors", &[&folder.path("shard-00002-of-00003.gguf"), &back]);
+    assert!(line.contains("shard-00002-of-00003.gguf"), "{line}");
+}
+
+#[test]
+fn what_config_json_cannot_say_is_noted() {
+    let folder = Folder::new();
+    let mut writer = Writer::new(Vec::new());
+    let input = llama();
+    let model = Gguf::parse(&input).unwrap();
+    writer.copy_metadata_from(&model).unwrap();
+    writer.metadata("llama.rope.scaling.type", "longrope").unwrap();
+    for tensor in model.tensors() {
+        writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for tensor in model.tensors() {
+        data.write_tensor(tensor.name(), tensor.tensor().unwrap().bytes()).unwrap();
+    }
+    let input = folder.file("in.gguf", data.finish().unwrap());
+    let summary = works("to_safetensors", &[&input, &folder.path("out")]);
+    assert!(summary.contains("\n  note: config.json lacks the rope scaling 'longrope'"), "{summary}");
+    let json = works("to_safetensors", &[&input, &folder.path("json"), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json["notes"][0].as_str().unwrap().contains("'longrope'"), "{json}");
+    // There is none beside a file.
+    let summary = works("to_safetensors", &[&input, &folder.path("out.safetensors")]);
+    assert_eq!(summary.lines().count(), 1, "{summary}");
+}
+
+#[test]
+fn values_beyond_the_range_of_their_type_leave_everything() {
+    let folder = Folder::new();
+    // Two blocks of the scale 1000 with one quant of 127 each, which F16 has no number for.
+    let mut block = vec![0; 34];
+    block[..2].copy_from_slice(&half::f16::from_f32(1000.0).to_le_bytes());
+    block[2] = 127;
+    let blocks = [&block[..], &block].concat();
+    let input = folder.file("in.gguf", model(ByteOrder::Little, &[("w", &[32, 2], GgmlType::Q8_0, &blocks)]));
+    let (file, gguf) =
+        (folder.file("out.safetensors", "what was there"), folder.file("out.gguf", "what was there"));
+    let line = leaves_everything(&folder, "to_safetensors", &[&input, &file], &file);
+    let wanted = "tensor 'w': 2 values beyond the range of F16 (--type BF16 or F32 has a wider one)";
+    assert_eq!(line, wanted);
+    let out = folder.path("folder");
+    assert_eq!(leaves_everything(&folder, "to_safetensors", &[&input, &out], &out), wanted);
+    for ty in ["BF16", "F32"] {
+        works("to_safetensors", &[&input, &file, "--type", ty]);
+        let line = leaves_everything(&folder, "from_safetensors", &[&file, &gguf, "--type", "F16"], &gguf);
+        assert_eq!(line, wanted);
+    }
+    let big = folder
+        .file("big.gguf", model(ByteOrder::Little, &[("w", &[32, 2], GgmlType::F32, &floats(&[1e9; 64]))]));
+    works("to_safetensors", &[&big, &file]);
+    let line = leaves_everything(&folder, "from_safetensors", &[&file, &gguf, "--type", "Q8_0"], &gguf);
+    assert_eq!(line, "tensor 'w': 2 blocks beyond the range of Q8_0");
+}
+
+#[test]
+fn a_part_of_a_model_is_refused() {
+    let folder = Folder::new();
+    let (input, shards) = (folder.file("in.gguf", llama()), folder.path("m"));
+    works("to_safetensors", &[&input, &shards, "--max-size", "2K"]);
+    let out = folder.file("out.gguf", "what was there");
+    let second = format!("{shards}/model-00002-of-00003.safetensors");
+    let line = leaves_everything(&folder, "from_safetensors", &[&second, &out], &out);
+    assert!(line.contains("a file of 3 is not the model: open the index"), "{line}");
+    fs::remove_file(format!("{shards}/model.safetensors.index.json")).unwrap();
+    fs::remove_file(second).unwrap();
+    let line = leaves_everything(&folder, "from_safetensors", &[&shards, &out], &out);
+    assert!(line.contains("1 is missing, the first of them 'model-00002-of-00003.safetensors'"), "{line}");
+}
+
+#[test]
 fn bad_input_is_one_line_and_leaves_everything() {
     let folder = Folder::new();
     let (input, junk) = (folder.file("in.gguf", llama()), folder.file("junk.safetensors", "junk"));

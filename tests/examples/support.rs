@@ -173,18 +173,38 @@ pub(crate) fn send_both(id: u32) {
     sent.unwrap();
 }
 
-/// Waits until a child listens to Ctrl-C.
+/// Sends a signal when a child listens to it, and waits until it was heard: what the child does after that, it does
+/// interrupted.
 #[cfg(target_os = "linux")]
-pub(crate) fn await_listening(child: &mut Child) {
-    let start = Instant::now();
-    // Signal 2 is bit 1 of those that it listens to.
-    let listens = |id: u32| {
-        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
-        u64::from_str_radix(&caught, 16).unwrap() & 2 != 0
+pub(crate) fn interrupt(signal: &str, child: &mut Child) {
+    let (id, start) = (child.id(), Instant::now());
+    let mut wait_until = |is_so: &dyn Fn(&str) -> bool| {
+        loop {
+            let status = listener(id);
+            if let Some(status) = status.filter(|status| is_so(status)) {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
+            std::thread::yield_now();
+        }
     };
-    while !listens(child.id()) {
-        assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
-        std::thread::yield_now();
-    }
+    // It sleeps until there is a signal, and again when it has told of it.
+    let before = sleeps(&wait_until(&|status| status.contains("State:\tS")));
+    send(signal, id);
+    wait_until(&|status| sleeps(status) > before);
+}
+
+/// The status of the thread that listens to signals.
+#[cfg(target_os = "linux")]
+fn listener(id: u32) -> Option<String> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).ok()?.flatten();
+    tasks
+        .filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "ctrl-c"))
+        .find_map(|task| fs::read_to_string(task.path().join("status")).ok())
+}
+
+#[cfg(target_os = "linux")]
+fn sleeps(status: &str) -> u64 {
+    let sleeps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    sleeps.unwrap().trim().parse().unwrap()
 }

@@ -153,8 +153,7 @@ fn an_interruption_is_remembered_until_there_is_something_to_leave() {
         let mut command = example("imatrix");
         command.args([&pipe, &output]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        await_listening(&mut child);
-        send(signal, child.id());
+        interrupt(signal, &mut child);
         fs::write(&pipe, imatrix(4)).unwrap();
         let finished = child.wait_with_output().unwrap();
         let errors = String::from_utf8(finished.stderr).unwrap();

@@ -2,7 +2,7 @@
 
 use gguf_codec::model::hf::{Description, Import, NameMap, Renamed};
 use gguf_codec::safetensors::Dtype;
-use gguf_codec::{Error, GgmlType, Gguf, Metadata};
+use gguf_codec::{Error, GgmlType, Gguf, Metadata, Value};
 
 use super::{checkpoint, floats, imported, tensors};
 
@@ -105,12 +105,110 @@ fn the_type_asked_for_is_that_of_matrices_whose_rows_fit() {
 }
 
 #[test]
+fn matrices_that_cannot_have_the_type_are_noted_and_counted() {
+    let (description, no_description) = (Description::from_config(LLAMA).unwrap(), Description::default());
+    let file = |down: u64| {
+        tensors(&[
+            ("model.layers.0.mlp.up_proj.weight", &[2, 64], Dtype::F32, rows(2, 64)),
+            ("model.layers.0.mlp.down_proj.weight", &[down, 8], Dtype::F32, rows(down as usize, 8)),
+            ("model.layers.0.mlp.gate_proj.weight", &[2, 8], Dtype::F32, rows(2, 8)),
+            ("model.norm.weight", &[8], Dtype::BF16, vec![0; 16]),
+        ])
+    };
+    // 136 bytes of Q8_0, and 64 or 512 beside 32 of F16.
+    for (down, file_type) in [(4, 7), (32, 1)] {
+        let files = checkpoint([file(down)]).unwrap();
+        for (description, name) in [
+            (&description, "blk.0.ffn_down.weight"),
+            (&no_description, "model.layers.0.mlp.down_proj.weight"),
+        ] {
+            let plan = Import::new(&files, description).ggml_type(GgmlType::Q8_0).plan().unwrap();
+            let note = format!(
+                "2 tensors are F16 instead of Q8_0, since rows are not whole blocks of 32 values: the first is '{name}'"
+            );
+            assert!(plan.notes().contains(&note), "{:?}", plan.notes());
+            let found = plan.metadata().iter().find(|(key, _)| key == "general.file_type");
+            assert_eq!(found.map(|(_, value)| value), Some(&Value::U32(file_type)));
+        }
+        let plan = Import::new(&files, &description).ggml_type(GgmlType::F16).plan().unwrap();
+        assert!(!plan.notes().iter().any(|note| note.contains("instead of")), "{:?}", plan.notes());
+    }
+}
+
+#[test]
+fn a_layer_without_tensors_is_missed() {
+    let files = checkpoint([llama()]).unwrap();
+    for count in ["2", "4294967295"] {
+        let config = LLAMA.replace(r#""num_hidden_layers": 1"#, &format!(r#""num_hidden_layers": {count}"#));
+        let description = Description::from_config(&config).unwrap();
+        let error = Import::new(&files, &description).plan().unwrap_err().to_string();
+        let wanted = format!("'config.json': 'num_hidden_layers' is {count}, and layer 1 has no tensors");
+        assert_eq!(error, wanted);
+    }
+    // What the user leaves out is there, and what gets a layer's name by them is there too.
+    let description = Description::from_config(LLAMA).unwrap();
+    let import = Import::new(&files, &description)
+        .names(|name| name.starts_with("model.layers.0.").then_some(Renamed::LeftOut));
+    assert_eq!(import.plan().unwrap().left_out().len(), 7);
+    let files = checkpoint([tensors(&[("h.0.up.weight", &[1, 8], Dtype::F32, rows(1, 8))])]).unwrap();
+    let import = Import::new(&files, &description).names(|_| Some(Renamed::To("blk.0.ffn_up.weight".into())));
+    import.plan().unwrap();
+}
+
+#[test]
+fn rope_scaling_that_llama_cpp_has_not_is_noted() {
+    let files = checkpoint([llama()]).unwrap();
+    let notes = |class: &str, scaling: &str| {
+        let config = LLAMA.replace("LlamaForCausalLM", class);
+        let config = config.replace(r#""vocab_size": 3"#, &format!(r#""rope_scaling": {scaling}"#));
+        let description = Description::from_config(&config).unwrap();
+        let plan = Import::new(&files, &description).plan().unwrap();
+        let has_scaling = plan.metadata().iter().any(|(key, _)| key.contains("rope.scaling"));
+        let notes = plan.notes().iter().filter(|note| note.contains("rope scaling"));
+        (has_scaling, notes.cloned().collect::<Vec<_>>())
+    };
+    for (class, scaling, part) in [
+        (
+            "LlamaForCausalLM",
+            r#"{"type": "dynamic", "factor": 2.0}"#,
+            "'dynamic' of config.json is left out: ",
+        ),
+        (
+            "Qwen2ForCausalLM",
+            r#"{"rope_type": "longrope", "factor": 2.0}"#,
+            "'longrope' of config.json is left out: ",
+        ),
+        ("LlamaForCausalLM", r#"{"type": "su"}"#, "'su' of config.json is left out: "),
+        (
+            "Qwen2ForCausalLM",
+            r#"{"rope_type": "llama3", "factor": 8.0}"#,
+            "'llama3' of config.json is left out: ",
+        ),
+        ("LlamaForCausalLM", r#"{"type": "linear"}"#, "'linear' of config.json is left out: it needs"),
+        ("LlamaForCausalLM", r#"{"factor": 2.0}"#, "without a type of config.json is left out: it needs"),
+    ] {
+        let (has_scaling, notes) = notes(class, scaling);
+        assert!(!has_scaling && notes.len() == 1 && notes[0].contains(part), "{scaling}: {notes:?}");
+    }
+    for (scaling, wanted) in [
+        (r#"{"type": "linear", "factor": 2.0}"#, true),
+        (r#"{"rope_type": "yarn", "factor": 2.0}"#, true),
+        (r#"{"rope_type": "llama3"}"#, false),
+        (r#"{"rope_type": "default"}"#, false),
+        ("null", false),
+    ] {
+        assert_eq!(notes("LlamaForCausalLM", scaling), (wanted, vec![]), "{scaling}");
+    }
+}
+
+#[test]
 fn llama_3_1_gets_its_factors() {
     let config = LLAMA.replace(
         r#""vocab_size": 3"#,
         r#""head_dim": 8, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
             "original_max_position_embeddings": 8192}"#,
     );
+    let config = config.replace(r#""num_hidden_layers": 1"#, r#""num_hidden_layers": 0"#);
     let files = checkpoint([tensors(&[("model.norm.weight", &[8], Dtype::F32, rows(8, 1))])]).unwrap();
     let description = Description::from_config(&config).unwrap();
     let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
@@ -158,7 +256,8 @@ fn names_that_the_user_gives_come_first() {
         ("vision.7.weight", &[2, 2], Dtype::F32, rows(2, 2)),
         ("vision.7.extra", &[2], Dtype::BOOL, vec![0; 2]),
     ]);
-    let (files, description) = (checkpoint([file]).unwrap(), Description::from_config(LLAMA).unwrap());
+    let config = LLAMA.replace(r#""num_hidden_layers": 1"#, r#""num_hidden_layers": 0"#);
+    let (files, description) = (checkpoint([file]).unwrap(), Description::from_config(&config).unwrap());
     let error = Import::new(&files, &description).plan().unwrap_err().to_string();
     assert!(error.contains("tensor 'vision.7.weight' has no name in the llama family"), "{error}");
     let map: NameMap = "vision.{}.extra -\nvision.{}.* v.{}.*".parse().unwrap();

@@ -1,8 +1,9 @@
 //! There and back: a GGUF becomes safetensors and the same GGUF again.
 
+use gguf_codec::model::Origin;
 use gguf_codec::model::hf::{Description, Export, Import};
 use gguf_codec::safetensors::{Dtype, SafeTensors};
-use gguf_codec::{Array, GgmlType, Gguf, Limits, Value, Writer};
+use gguf_codec::{Array, GgmlType, Gguf, Limits, ShardedGguf, TensorInfo, Value, Writer};
 use proptest::prelude::*;
 
 use super::{checkpoint, exported, exported_shard, imported};
@@ -175,6 +176,45 @@ fn a_plain_model_in_order_comes_back_to_the_byte() {
     assert_eq!([0, 1, 2, 3, 4].map(first_of_row), [0.0, 2.0, 1.0, 3.0, 4.0]);
     let files = checkpoint(files).unwrap();
     assert_eq!(imported(Import::new(&files, &Description::default())).unwrap(), gguf);
+}
+
+/// The same model in files of one tensor each.
+fn shards(gguf: &[u8]) -> Vec<Vec<u8>> {
+    let model = Gguf::parse(gguf).unwrap();
+    let count = model.tensor_count() as u16;
+    let shard = |(no, tensor): (usize, TensorInfo<'_>)| {
+        let mut writer = Writer::new(Vec::new());
+        if no == 0 {
+            writer.copy_metadata_from(&model).unwrap();
+        }
+        writer.shard(no as u16, count, count.into()).unwrap();
+        writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
+        let mut data = writer.write_header().unwrap();
+        data.write_tensor(tensor.name(), tensor.tensor().unwrap().bytes()).unwrap();
+        data.finish().unwrap()
+    };
+    model.tensors().enumerate().map(shard).collect()
+}
+
+#[test]
+fn shards_become_what_the_whole_becomes() {
+    let gguf = small(GgmlType::F16, ["blk.0.attn_q.weight", "blk.0.ffn_up.weight"]);
+    let files = shards(&gguf);
+    assert_eq!(files.len(), 2);
+    let model = ShardedGguf::new(files.iter().map(|file| Gguf::parse(file).unwrap())).unwrap();
+    assert!(model.metadata().contains("split.count"));
+    let origin = |tensor: &TensorInfo<'_>| Ok(Origin::of(&files[model.shard_of(tensor.name())?], tensor));
+    let plan = Export::sharded(&model, origin).unwrap().plan().unwrap();
+    let file = exported_shard(&plan, &plan.shards(None)[0]).unwrap();
+    assert!(file == exported(&gguf, None).unwrap()[0]);
+    // One file has its keys, whatever it is called.
+    let alone = &files[1];
+    let metadata = exported(alone, None).unwrap();
+    let keys = SafeTensors::parse(&metadata[0]).unwrap();
+    assert!(keys.metadata().any(|(key, _)| key == "gguf:split.no"));
+    // What finds the data is asked for each, and its error is told.
+    let error = Export::sharded(&model, |_| Err(gguf_codec::Error::Interrupted)).unwrap_err();
+    assert!(matches!(error, gguf_codec::Error::Interrupted));
 }
 
 #[test]

@@ -96,6 +96,43 @@ fn a_folder_has_one_model() {
 }
 
 #[test]
+fn a_part_of_a_model_is_no_model() {
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let [first, second] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    fs::write(file(second), one("b")).unwrap();
+    let missing = [
+        "of the 2 files of the model 1 is missing, the first of them 'model-00001-of-00002.safetensors', and so is the \
+          index 'model.safetensors.index.json'",
+    ];
+    refused(folder.path(), &missing);
+    refused(&file(second), &missing);
+    fs::write(file(first), one("a")).unwrap();
+    let no_index =
+        ["the 2 files of the model are there, and the index 'model.safetensors.index.json' is missing"];
+    refused(folder.path(), &no_index);
+    refused(&file(first), &no_index);
+    // A file that is none of the two is another model.
+    fs::write(file("other.safetensors"), one("c")).unwrap();
+    refused(folder.path(), &["the folder has 3 safetensors files"]);
+    assert_eq!(Checkpoint::open(file("other.safetensors")).unwrap().file_count(), 1);
+    fs::write(file(INDEX), format!(r#"{{"weight_map":{{"a":"{first}","b":"{second}"}}}}"#)).unwrap();
+    refused(
+        &file(second),
+        &[second, "a file of 2 is not the model: open the index 'model.safetensors.index.json' beside it"],
+    );
+    assert_eq!(Checkpoint::open(folder.path()).unwrap().file_count(), 2);
+    // However many the name claims, and whatever the number.
+    let other = TempDir::new().unwrap();
+    let file = other.path().join("x-9-of-4294967295.safetensors");
+    fs::write(&file, one("a")).unwrap();
+    let parts = ["4294967294 are missing, the first of them 'x-1-of-4294967295.safetensors'"];
+    refused(other.path(), &parts);
+    fs::rename(file, other.path().join("x-0-of-1.safetensors")).unwrap();
+    assert_eq!(Checkpoint::open(other.path()).unwrap().file_count(), 1);
+}
+
+#[test]
 fn a_name_is_in_one_file() {
     let error = checkpoint([one("a"), one("a")]).unwrap_err().to_string();
     assert_eq!(error, "'file 1': tensor 'a' is in 'file 0' too");

@@ -4,14 +4,17 @@ use std::fmt;
 
 use serde_json::json;
 
+use super::config::config;
 use super::family::Family;
-use super::planned::{Planned, Source};
+use super::planned::{Planned, Source, most};
+use super::rope::MAX_DIM;
 use super::stored;
-use crate::container::ReadAt;
+use crate::codec::swap_byte_order;
+use crate::container::{ReadAt, SHARD_KEYS};
 use crate::error::{Error, Result};
 use crate::model::{FileType, Job, Origin};
 use crate::safetensors::{Dtype, Writer};
-use crate::{Array, GgmlType, Gguf, Metadata, Sink};
+use crate::{Array, ByteOrder, GgmlType, Gguf, Metadata, ShardedGguf, Sink, TensorInfo};
 
 type Names<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
 
@@ -31,23 +34,49 @@ type Names<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
 ///     let mut writer = safetensors::Writer::create(&shard.file_name)?;
 ///     plan.declare(&shard, &mut writer)?;
 ///     let mut data = writer.write_header()?;
-///     Convert::new().run(&plan.jobs(&shard)?, &mut data, |_| ControlFlow::Continue(()))?;
+///     let outcomes = Convert::new().run(&plan.jobs(&shard)?, &mut data, |_| ControlFlow::Continue(()))?;
+///     // F16 has a smaller range than the blocks of most types.
+///     assert!(outcomes.iter().all(|outcome| outcome.overflowed == 0), "ask for BF16 or F32");
 ///     data.finish()?;
 /// }
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[must_use = "nothing is planned before `plan`"]
-pub struct Export<'a, B> {
-    model: &'a Gguf<B>,
-    source: &'a dyn ReadAt,
+pub struct Export<'a> {
+    metadata: Metadata<'a>,
+    /// What the metadata says of the file that it was in, and of no other.
+    left_out: &'static [&'static str],
+    tensors: Vec<(TensorInfo<'a>, Origin<'a>)>,
     ty: GgmlType,
     names: Option<Names<'a>>,
 }
 
-impl<'a, B: AsRef<[u8]>> Export<'a, B> {
+impl<'a> Export<'a> {
     /// Of this model, whose tensors are read from `source`, which begins where the GGUF begins.
-    pub fn new(model: &'a Gguf<B>, source: &'a dyn ReadAt) -> Self {
-        Export { model, source, ty: GgmlType::F16, names: None }
+    pub fn new<B: AsRef<[u8]>>(model: &'a Gguf<B>, source: &'a dyn ReadAt) -> Self {
+        let tensors = model.tensors().map(|tensor| (tensor, Origin::of(source, &tensor))).collect();
+        Export { metadata: model.metadata(), left_out: &[], tensors, ty: GgmlType::F16, names: None }
+    }
+
+    /// Of this model in one file or several, each of whose tensors `origin` finds. What the metadata of several says of
+    /// shards is left out.
+    ///
+    /// ```no_run
+    /// use gguf_codec::model::{Input, hf::Export};
+    /// let input = Input::open("model-00001-of-00003.gguf")?;
+    /// let plan = Export::sharded(input.model(), |tensor| input.origin(tensor))?.plan()?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `origin`.
+    pub fn sharded<B: AsRef<[u8]>>(
+        model: &'a ShardedGguf<B>,
+        origin: impl Fn(&TensorInfo<'a>) -> Result<Origin<'a>>,
+    ) -> Result<Self> {
+        let tensors = model.tensors().map(|tensor| Ok((tensor, origin(&tensor)?))).collect::<Result<_>>()?;
+        let left_out = if model.shards().len() > 1 { &SHARD_KEYS[..] } else { &[] };
+        Ok(Export { metadata: model.metadata(), left_out, tensors, ty: GgmlType::F16, names: None })
     }
 
     /// What blocks become: F16 if this is not called, F32 or BF16.
@@ -62,43 +91,61 @@ impl<'a, B: AsRef<[u8]>> Export<'a, B> {
         self
     }
 
-    /// Looks at every tensor's name, type and shape, and at the metadata. Data is not read.
+    /// Looks at every tensor's name, type and shape, and at the metadata. Of data, only the factors of rotary embeddings are
+    /// read.
     ///
     /// # Errors
     /// [`Error::Write`] where the type for blocks is none of plain floats, two tensors get the same name, or the rows of one
-    /// are not in the heads that the metadata speaks of; [`Error::WrongValue`] where their number is none.
+    /// are not in the heads that the metadata speaks of; [`Error::WrongValue`] where their number is none; [`Error::Io`].
     pub fn plan(self) -> Result<ExportPlan<'a>> {
         if !matches!(self.ty, GgmlType::F16 | GgmlType::F32 | GgmlType::BF16) {
             return Err(Error::Write { message: format!("blocks become F16, F32 or BF16, not {}", self.ty) });
         }
-        let metadata = self.model.metadata();
+        let metadata = self.metadata;
         let family =
             metadata.get_opt::<&str>("general.architecture").ok().flatten().and_then(Family::of_architecture);
         let built_in = family.map(Family::names).unwrap_or_default();
-        let mut tensors = Vec::with_capacity(self.model.tensor_count());
-        for tensor in self.model.tensors() {
+        let mut tensors = Vec::with_capacity(self.tensors.len());
+        for (tensor, origin) in &self.tensors {
             let gguf_name = tensor.name();
             let name =
                 self.names.as_ref().and_then(|names| names(gguf_name)).or_else(|| built_in.to_hf(gguf_name));
             let name = name.unwrap_or_else(|| gguf_name.to_owned());
-            let origin = Origin::of(self.source, &tensor);
             let source = match heads(family, metadata, gguf_name)?.filter(|_| name != gguf_name) {
-                Some(heads) => Source::in_heads(origin, gguf_name, heads, false)?,
-                None => Source::File(origin),
+                Some(heads) => Source::in_heads(*origin, gguf_name, heads, false)?,
+                None => Source::File(*origin),
             };
             let own = tensor.ggml_type();
             tensors.push(Planned { name, source, ty: if own.is_quantized() { self.ty } else { own } });
         }
-        let any_dequantized = self.model.tensors().any(|tensor| tensor.ggml_type().is_quantized());
-        Ok(ExportPlan {
-            metadata: text(metadata, any_dequantized.then_some(self.ty)),
-            config: family.and_then(|family| config(family, metadata, &tensors, self.ty)),
-            tensors,
-        })
+        let any_dequantized = self.tensors.iter().any(|(tensor, _)| tensor.ggml_type().is_quantized());
+        let (config, notes) = match family {
+            Some(family) => config(family, metadata, &tensors, self.rope_freqs()?.as_deref()),
+            None => (None, Vec::new()),
+        };
+        let dequantized = most(&tensors).filter(|_| any_dequantized);
+        Ok(ExportPlan { metadata: text(metadata, self.left_out, dequantized), config, notes, tensors })
+    }
+
+    /// The factors by which pairs turn slower; none where the tensor has anything else.
+    fn rope_freqs(&self) -> Result<Option<Vec<f32>>> {
+        let named = self.tensors.iter().find(|(tensor, _)| tensor.name() == "rope_freqs.weight");
+        let Some(&(_, origin)) = named else { return Ok(None) };
+        if origin.ty != GgmlType::F32 || origin.shape.element_count() > MAX_DIM.into() {
+            return Ok(Some(Vec::new()));
+        }
+        let mut bytes = vec![0; origin.byte_len() as usize];
+        let reading = |error| Error::io("read tensor 'rope_freqs.weight'", error);
+        origin.source.fill_at(&mut bytes, origin.offset).map_err(reading)?;
+        if origin.order == ByteOrder::Big {
+            swap_byte_order(origin.ty, &mut bytes);
+        }
+        let (singles, _) = bytes.as_chunks();
+        Ok(Some(singles.iter().map(|single| f32::from_le_bytes(*single)).collect()))
     }
 }
 
-impl<B> fmt::Debug for Export<'_, B> {
+impl fmt::Debug for Export<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Export").field("type", &self.ty).finish_non_exhaustive()
     }
@@ -115,10 +162,10 @@ fn heads(family: Option<Family>, metadata: Metadata<'_>, name: &str) -> Result<O
     Ok(family.rope_heads(name, heads, number("head_count_kv")?.unwrap_or(heads)))
 }
 
-/// All metadata as text, its order, and a type of file that is true of dequantized tensors.
-fn text(metadata: Metadata<'_>, dequantized: Option<GgmlType>) -> Vec<(String, String)> {
-    let mut pairs: Vec<_> =
-        metadata.iter().map(|(key, value)| (key.to_owned(), stored::to_text(value))).collect();
+/// The metadata as text, its order, and a type of file that is true of dequantized tensors.
+fn text(metadata: Metadata<'_>, left_out: &[&str], dequantized: Option<GgmlType>) -> Vec<(String, String)> {
+    let stays = metadata.iter().filter(|(key, _)| !left_out.contains(key));
+    let mut pairs: Vec<_> = stays.map(|(key, value)| (key.to_owned(), stored::to_text(value))).collect();
     if let Some(file_type) = dequantized.and_then(FileType::mostly)
         && let Some((_, text)) = pairs.iter_mut().find(|(key, _)| key == "general.file_type")
     {
@@ -132,65 +179,12 @@ fn text(metadata: Metadata<'_>, dequantized: Option<GgmlType>) -> Vec<(String, S
     pairs
 }
 
-/// `config.json` of a model of the family, where its metadata has what that must.
-fn config(family: Family, metadata: Metadata<'_>, tensors: &[Planned<'_>], ty: GgmlType) -> Option<String> {
-    let key = |key: &str| format!("{}.{key}", family.architecture());
-    let number = |name: &str| metadata.get_opt::<u32>(&key(name)).ok().flatten();
-    // As short as it can be told from other singles: 1e-5, not 9.999999747378752e-6.
-    let float = |name: &str| {
-        let value = metadata.get_opt::<f32>(&key(name)).ok().flatten()?;
-        format!("{value:?}").parse::<f64>().ok()
-    };
-    let vocabulary = tensors.iter().find(|tensor| {
-        tensor.name.ends_with("embed_tokens.weight") || tensor.name.ends_with("word_embeddings.weight")
-    })?;
-    let heads = number("attention.head_count")?;
-    let mut config = json!({
-        "architectures": [family.class()],
-        "model_type": family.architecture(),
-        "hidden_size": number("embedding_length")?,
-        "intermediate_size": number("feed_forward_length")?,
-        "num_hidden_layers": number("block_count")?,
-        "num_attention_heads": heads,
-        "max_position_embeddings": number("context_length")?,
-        "vocab_size": vocabulary.source.shape().row_count(),
-        "torch_dtype": match ty { GgmlType::F32 => "float32", GgmlType::BF16 => "bfloat16", _ => "float16" },
-    });
-    let mut set = |name: &str, value: serde_json::Value| config[name] = value;
-    match family {
-        Family::Llama | Family::Qwen2 => {
-            set("hidden_act", "silu".into());
-            set("num_key_value_heads", number("attention.head_count_kv").unwrap_or(heads).into());
-            set("rms_norm_eps", float("attention.layer_norm_rms_epsilon")?.into());
-            set("rope_theta", float("rope.freq_base").unwrap_or(10000.0).into());
-            set(
-                "tie_word_embeddings",
-                (!tensors.iter().any(|tensor| tensor.name == "lm_head.weight")).into(),
-            );
-            if let Some(length) = number("attention.key_length") {
-                set("head_dim", length.into());
-            }
-        }
-        Family::Bert => {
-            set("hidden_act", "gelu".into());
-            set("layer_norm_eps", float("attention.layer_norm_epsilon")?.into());
-            let types = metadata.get_opt::<u32>("tokenizer.ggml.token_type_count").ok().flatten();
-            set("type_vocab_size", types.unwrap_or(1).into());
-        }
-    }
-    for (name, key) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
-        if let Ok(Some(id)) = metadata.get_opt::<u32>(&format!("tokenizer.ggml.{key}_token_id")) {
-            set(name, id.into());
-        }
-    }
-    serde_json::to_string_pretty(&config).ok()
-}
-
 /// Safetensors files that are planned.
 pub struct ExportPlan<'a> {
     metadata: Vec<(String, String)>,
     tensors: Vec<Planned<'a>>,
     config: Option<String>,
+    notes: Vec<String>,
 }
 
 /// One of the files: some of the tensors.
@@ -211,6 +205,11 @@ impl ExportPlan<'_> {
     /// `config.json` for the model, where its family is known and its metadata complete.
     pub fn config_json(&self) -> Option<&str> {
         self.config.as_deref()
+    }
+
+    /// What [`config_json`](Self::config_json) cannot say of the model, a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Cuts the tensors into files of at most `max_bytes` of data, or of one tensor where that is larger. In a file the order

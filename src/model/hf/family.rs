@@ -2,8 +2,9 @@
 
 use super::description::Description;
 use super::json::Node;
-use super::names::NameMap;
+use super::names::{NameMap, Renamed};
 use crate::error::Result;
+use crate::model::Layer;
 use crate::{GgmlType, Value};
 
 /// Models whose tensors are called alike.
@@ -113,6 +114,14 @@ impl Family {
         if bare { format!("model.{name}") } else { name.to_owned() }
     }
 
+    /// The layer that a tensor of this name in safetensors belongs to.
+    pub(super) fn layer_of(self, names: &NameMap, name: &str) -> Option<u32> {
+        match names.to_gguf(&self.usual_name(name))? {
+            Renamed::To(name) => layer(&name),
+            Renamed::LeftOut => None,
+        }
+    }
+
     /// The number of heads by which the rows of this tensor of a GGUF are in another order than in safetensors.
     pub(super) fn rope_heads(self, gguf_name: &str, heads: u32, kv_heads: u32) -> Option<u32> {
         let part = gguf_name.strip_prefix("blk.")?.split_once('.')?.1;
@@ -129,12 +138,14 @@ impl Family {
         dims < 2 || is_table || gguf_name.ends_with("_norm.weight") || !gguf_name.ends_with(".weight")
     }
 
-    /// The keys of the model's parameters, in llama.cpp's order; `file_type` goes where it has its place.
+    /// The keys of the model's parameters, in llama.cpp's order; `file_type` goes where it has its place. What the keys cannot
+    /// say is noted.
     pub(super) fn parameters(
         self,
         config: &Node<'_>,
         description: &Description,
         file_type: Option<u32>,
+        notes: &mut Vec<String>,
     ) -> Result<Vec<(String, Value)>> {
         let mut keys = Keys { architecture: self.architecture(), pairs: Vec::new() };
         let heads = config.required("num_attention_heads")?;
@@ -151,7 +162,7 @@ impl Family {
                 keys.u32(key, value.u32()?);
             }
         }
-        self.rope(config, &mut keys)?;
+        self.rope(config, &mut keys, notes)?;
         match config.any(&["rms_norm_eps", "norm_eps"]) {
             Some(epsilon) => keys.f32("attention.layer_norm_rms_epsilon", epsilon.f64()?),
             // What the class has where its configuration is silent; llama.cpp wants to be told.
@@ -191,84 +202,11 @@ impl Family {
         }
         Ok(keys.pairs)
     }
+}
 
-    fn rope(self, config: &Node<'_>, keys: &mut Keys) -> Result<()> {
-        let rope = config.any(&["rope_parameters", "rope_scaling"]);
-        let of_rope = |names: &[&str]| rope.as_ref().and_then(|rope| rope.any(names));
-        let kind = match of_rope(&["rope_type", "type"]) {
-            Some(kind) => kind.str()?,
-            None => "default",
-        };
-        if let Some(factor) = of_rope(&["factor"]).filter(|_| matches!(kind, "linear" | "yarn")) {
-            keys.push("rope.scaling.type", Value::String(kind.into()));
-            keys.f32("rope.scaling.factor", factor.f64()?);
-        }
-        if kind == "yarn" {
-            if let Some(length) = of_rope(&["original_max_position_embeddings"]) {
-                keys.u32("rope.scaling.original_context_length", length.u32()?);
-            }
-            for (key, names) in [
-                ("rope.scaling.yarn_ext_factor", &["extrapolation_factor"][..]),
-                ("rope.scaling.yarn_attn_factor", &["attention_factor", "attn_factor"]),
-                ("rope.scaling.yarn_beta_fast", &["beta_fast"]),
-                ("rope.scaling.yarn_beta_slow", &["beta_slow"]),
-            ] {
-                if let Some(value) = of_rope(names) {
-                    keys.f32(key, value.f64()?);
-                }
-            }
-        }
-        if let Some(theta) = config.get("rope_theta").or_else(|| of_rope(&["rope_theta"])) {
-            keys.f32("rope.freq_base", theta.f64()?);
-        }
-        Ok(())
-    }
-
-    /// The factors by which Llama 3.1 slows the turning of each pair, where the configuration asks for it.
-    pub(super) fn rope_factors(self, config: &Node<'_>) -> Result<Option<Vec<f32>>> {
-        let Some(rope) = config.any(&["rope_parameters", "rope_scaling"]).filter(|_| self == Family::Llama)
-        else {
-            return Ok(None);
-        };
-        match rope.any(&["rope_type", "type"]) {
-            Some(kind) if kind.str()? == "llama3" => {}
-            _ => return Ok(None),
-        }
-        let number = |node: Option<Node<'_>>, or: f64| node.map_or(Ok(or), |node| node.f64());
-        let base = number(config.get("rope_theta").or_else(|| rope.get("rope_theta")), 10000.0)? as f32;
-        let heads = config.required("num_attention_heads")?;
-        let dim = match config.get("head_dim") {
-            Some(dim) => dim.u32()?,
-            None => config
-                .required("hidden_size")?
-                .u32()?
-                .checked_div(heads.u32()?)
-                .ok_or_else(|| heads.wrong("must not be 0"))?,
-        };
-        /// Far above any model's, and little memory.
-        const MAX_DIM: u32 = 1 << 16;
-        if dim > MAX_DIM {
-            return Err(heads.wrong(&format!("leaves {dim} values for a head, and {MAX_DIM} is the most")));
-        }
-        let factor = number(rope.get("factor"), 8.0)? as f32;
-        let low = number(rope.get("low_freq_factor"), 1.0)? as f32;
-        let high = number(rope.get("high_freq_factor"), 4.0)? as f32;
-        let context = "original_max_position_embeddings";
-        let context = number(rope.get(context).or_else(|| config.get(context)), 8192.0)? as f32;
-        let of_pair = |pair: u32| {
-            let frequency = 1.0 / base.powf((2 * pair) as f32 / dim as f32);
-            let wavelength = (2.0 * std::f64::consts::PI) as f32 / frequency;
-            if wavelength < context / high {
-                1.0
-            } else if wavelength > context / low {
-                factor
-            } else {
-                let smooth = (context / wavelength - low) / (high - low);
-                1.0 / ((1.0 - smooth) / factor + smooth)
-            }
-        };
-        Ok(Some((0..dim.div_ceil(2)).map(of_pair).collect()))
-    }
+/// The layer that a tensor of this name in a GGUF belongs to.
+pub(super) fn layer(gguf_name: &str) -> Option<u32> {
+    Layer::split(gguf_name).0.filter(|layer| layer.part().is_empty()).map(|layer| layer.index())
 }
 
 /// What `general.file_type` says of a model whose matrices are mostly of this type.
@@ -291,21 +229,21 @@ fn pooling_type(pooling: &Node<'_>) -> Result<Option<u32>> {
 }
 
 /// Keys that begin with the architecture.
-struct Keys {
+pub(super) struct Keys {
     architecture: &'static str,
     pairs: Vec<(String, Value)>,
 }
 
 impl Keys {
-    fn push(&mut self, key: &str, value: Value) {
+    pub(super) fn push(&mut self, key: &str, value: Value) {
         self.pairs.push((format!("{}.{key}", self.architecture), value));
     }
 
-    fn u32(&mut self, key: &str, value: u32) {
+    pub(super) fn u32(&mut self, key: &str, value: u32) {
         self.push(key, Value::U32(value));
     }
 
-    fn f32(&mut self, key: &str, value: f64) {
+    pub(super) fn f32(&mut self, key: &str, value: f64) {
         self.push(key, Value::F32(value as f32));
     }
 }
@@ -313,7 +251,6 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::hf::Renamed;
 
     #[test]
     fn the_tables_are_read_and_lead_back() {

@@ -1,20 +1,19 @@
 //! [`Import`]: what a model of Hugging Face becomes as a GGUF.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::description::Description;
-use super::family::{Family, file_type_of};
+use super::family::{Family, file_type_of, layer};
 use super::json::Node;
 use super::names::{NameMap, Renamed};
-use super::planned::{Planned, Source};
-use super::stored;
+use super::planned::{Planned, Source, most};
+use super::stored::{carried, carried_in_order};
 use super::tokenizer::tokenizer;
-use crate::container::ALIGNMENT_KEY;
 use crate::error::{Error, Result};
 use crate::model::{Job, QUANTIZATION_VERSION};
 use crate::safetensors::{Checkpoint, CheckpointTensor};
-use crate::{GgmlType, Limits, Shape, Sink, Value, Writer};
+use crate::{GgmlType, Shape, Sink, Value, Writer};
 
 /// Keys and values, in the order in which they are written.
 type Pairs = Vec<(String, Value)>;
@@ -35,7 +34,8 @@ type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + Send + Sync + 'a>;
 /// let mut writer = Writer::create("smollm2.gguf")?;
 /// plan.declare(&mut writer)?;
 /// let mut data = writer.write_header()?;
-/// Convert::new().run(&plan.jobs()?, &mut data, |_| ControlFlow::Continue(()))?;
+/// let outcomes = Convert::new().run(&plan.jobs()?, &mut data, |_| ControlFlow::Continue(()))?;
+/// assert!(outcomes.iter().all(|outcome| outcome.overflowed == 0), "F16 has a smaller range than BF16");
 /// data.finish()?;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
@@ -69,8 +69,9 @@ impl<'a> Import<'a> {
     /// Looks at every tensor's name, type and shape, and at the description. Data is not read.
     ///
     /// # Errors
-    /// [`Error::Safetensors`] where a file of the description lacks a value, or has a wrong one; [`Error::Write`], naming the
-    /// tensor, where a name of a known family is unknown, or GGUF has no such type or shape.
+    /// [`Error::Safetensors`] where a file of the description lacks a value, or has a wrong one, such as a number of layers
+    /// of which one has no tensor; [`Error::Write`], naming the tensor, where a name of a known family is unknown, or GGUF has
+    /// no such type or shape.
     pub fn plan(self) -> Result<ImportPlan<'a>> {
         let carried = carried(self.checkpoint)?;
         let config = self.description.config.as_ref().map(|config| config.root());
@@ -104,13 +105,19 @@ impl<'a> Import<'a> {
                 ty: GgmlType::F32,
             });
         }
+        let mut layers = BTreeSet::new();
         for tensor in self.checkpoint.tensors() {
+            layers.extend(family.and_then(|family| family.layer_of(&built_in, tensor.info().name())));
             match self.renamed(tensor.info().name(), family, &built_in, !carried.is_empty())? {
                 Renamed::LeftOut => left_out.push(tensor.info().name()),
                 Renamed::To(name) => {
                     tensors.push(self.planned(tensor, name, family, &heads, !carried.is_empty())?)
                 }
             }
+        }
+        if let Some((config, _)) = config.as_ref().zip(family).filter(|_| carried.is_empty()) {
+            layers.extend(tensors.iter().filter_map(|tensor| layer(&tensor.name)));
+            all_layers(config, &layers)?;
         }
         let (metadata, notes) = self.metadata(carried, family, class, &tensors)?;
         Ok(ImportPlan { metadata, tensors, left_out, notes })
@@ -180,10 +187,10 @@ impl<'a> Import<'a> {
         class: Option<&str>,
         tensors: &[Planned<'_>],
     ) -> Result<(Pairs, Vec<String>)> {
-        let file_type = match self.ty {
-            Some(ty) => file_type_of(ty),
-            None => most(tensors).and_then(file_type_of),
-        };
+        // A model without matrices is as good as any.
+        let file_type = most(tensors).or(self.ty).and_then(file_type_of);
+        let mut notes = Vec::new();
+        notes.extend(self.ty.and_then(|ty| fallen(ty, tensors)));
         if !carried.is_empty() {
             let mut pairs = carried_in_order(carried);
             if self.ty.is_some() {
@@ -196,9 +203,8 @@ impl<'a> Import<'a> {
                     pairs.extend(value.map(|value| (key.to_owned(), Value::U32(value))));
                 }
             }
-            return Ok((pairs, Vec::new()));
+            return Ok((pairs, notes));
         }
-        let mut notes = Vec::new();
         let mut pairs = Vec::new();
         let mut push = |key: &str, value: Value| pairs.push((key.to_owned(), value));
         let config = self.description.config.as_ref().map(|config| config.root());
@@ -220,7 +226,9 @@ impl<'a> Import<'a> {
             size_label(tensors.iter().map(|tensor| u128::from(tensor.element_count())).sum()).into(),
         );
         match family.zip(config.as_ref()) {
-            Some((family, config)) => pairs.extend(family.parameters(config, self.description, file_type)?),
+            Some((family, config)) => {
+                pairs.extend(family.parameters(config, self.description, file_type, &mut notes)?);
+            }
             None => {
                 pairs.extend(
                     file_type.map(|file_type| ("general.file_type".to_owned(), Value::U32(file_type))),
@@ -300,46 +308,32 @@ impl Heads<'_> {
     }
 }
 
-/// The metadata of a GGUF that became safetensors, by keys that begin with their place in it.
-fn carried(checkpoint: &Checkpoint) -> Result<BTreeMap<String, Value>> {
-    let metadata = checkpoint.metadata();
-    let pairs = metadata.iter().filter_map(|(key, text)| Some((key.strip_prefix(stored::PREFIX)?, text)));
-    let carried: BTreeMap<_, _> = pairs
-        .map(|(key, text)| Ok((key.to_owned(), stored::from_text(key, text)?)))
-        .collect::<Result<_>>()?;
-    // A file may ask for no more padding here than where it is a GGUF itself.
-    let most = Limits::default().max_alignment;
-    match carried.get(ALIGNMENT_KEY) {
-        Some(Value::U32(alignment)) if *alignment > most => {
-            let message =
-                format!("'{ALIGNMENT_KEY}' of the metadata is {alignment}, and may be {most} at most");
-            Err(Error::Safetensors { file: None, offset: None, message })
-        }
-        _ => Ok(carried),
+/// That every layer of which the configuration speaks has a tensor: what is downloaded in part often lacks the last.
+fn all_layers(config: &Node<'_>, present: &BTreeSet<u32>) -> Result<()> {
+    let layers = config.required("num_hidden_layers")?;
+    let count = layers.u32()?;
+    match (0..count).find(|layer| !present.contains(layer)) {
+        Some(layer) => Err(layers.wrong(&format!("is {count}, and layer {layer} has no tensors"))),
+        None => Ok(()),
     }
 }
 
-/// The pairs in the order that the GGUF had them, as far as it is known.
-fn carried_in_order(mut carried: BTreeMap<String, Value>) -> Pairs {
-    let order = carried.remove(stored::ORDER);
-    let mut pairs = Vec::new();
-    if let Some(Value::Array(crate::Array::String(order))) = order {
-        for key in order {
-            let key = String::from_utf8_lossy(&key);
-            pairs.extend(carried.remove_entry(key.as_ref()));
-        }
-    }
-    pairs.extend(carried);
-    pairs
-}
-
-/// The type that most values of matrices are in.
-fn most(tensors: &[Planned<'_>]) -> Option<GgmlType> {
-    let mut counts: BTreeMap<GgmlType, u128> = BTreeMap::new();
-    for tensor in tensors.iter().filter(|tensor| tensor.source.shape().dims().len() >= 2) {
-        *counts.entry(tensor.ty).or_default() += u128::from(tensor.element_count());
-    }
-    counts.into_iter().max_by_key(|(_, count)| *count).map(|(ty, _)| ty)
+/// What became of matrices that cannot be of the type that was asked for.
+fn fallen(ty: GgmlType, tensors: &[Planned<'_>]) -> Option<String> {
+    let len = ty.block_len() as u64;
+    let has_fallen = |tensor: &&Planned<'_>| {
+        let shape = tensor.source.shape();
+        tensor.ty == GgmlType::F16 && shape.dims().len() >= 2 && !shape.row_len().is_multiple_of(len)
+    };
+    let mut fallen = tensors.iter().filter(has_fallen);
+    let name = fallen.next()?.name.escape_debug();
+    let (are, first) = match fallen.count() {
+        0 => ("1 tensor is".to_owned(), ""),
+        more => (format!("{} tensors are", more + 1), "the first is "),
+    };
+    Some(format!(
+        "{are} F16 instead of {ty}, since rows are not whole blocks of {len} values: {first}'{name}'"
+    ))
 }
 
 /// The number of parameters as `general.size_label` gives it: two digits or more, such as `1.1B` and `135M`.

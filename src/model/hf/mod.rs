@@ -6,6 +6,7 @@
 //! out by [`Convert`](super::Convert). A [`NameMap`], or any function, adds names to those of the families that are known: Llama
 //! (with Mistral), Qwen2 and BERT.
 
+mod config;
 mod description;
 mod export;
 mod family;
@@ -14,6 +15,7 @@ mod json;
 mod names;
 mod planned;
 mod pre_tokenizer;
+mod rope;
 mod rope_rows;
 mod special_tokens;
 mod stored;

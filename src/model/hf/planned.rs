@@ -1,5 +1,7 @@
 //! [`Planned`]: a tensor to be written, with what its values are read from.
 
+use std::collections::BTreeMap;
+
 use super::rope_rows::RopeRows;
 use crate::error::{Error, Result};
 use crate::model::{Job, Origin};
@@ -81,4 +83,14 @@ impl Planned<'_> {
     pub(super) fn element_count(&self) -> u64 {
         self.source.shape().element_count()
     }
+}
+
+/// The type that most bytes of matrices are in.
+pub(super) fn most(tensors: &[Planned<'_>]) -> Option<GgmlType> {
+    let mut bytes: BTreeMap<GgmlType, u128> = BTreeMap::new();
+    for tensor in tensors.iter().filter(|tensor| tensor.source.shape().dims().len() >= 2) {
+        *bytes.entry(tensor.ty).or_default() +=
+            u128::from(tensor.ty.bytes_for(tensor.element_count()).unwrap_or(u64::MAX));
+    }
+    bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(ty, _)| ty)
 }

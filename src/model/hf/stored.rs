@@ -1,9 +1,13 @@
 //! Metadata of a GGUF as text, so that a safetensors file can carry it: `u32:32`, `string:llama`, `f32[]:[1.0,0.5]`.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 
+use crate::container::ALIGNMENT_KEY;
 use crate::error::{Error, Result};
-use crate::{Array, Value, ValueRef};
+use crate::safetensors::Checkpoint;
+use crate::{Array, Limits, Value, ValueRef};
 
 /// What begins the keys of `__metadata__` that a GGUF's stand behind.
 pub(super) const PREFIX: &str = "gguf:";
@@ -13,6 +17,38 @@ pub(super) const ORDER: &str = "";
 
 /// Levels of arrays, so that a file cannot nest them until the stack ends: as many as reading a GGUF allows by default.
 const MAX_DEPTH: u32 = 4;
+
+/// The metadata of a GGUF that became safetensors, by keys that begin with their place in it.
+pub(super) fn carried(checkpoint: &Checkpoint) -> Result<BTreeMap<String, Value>> {
+    let metadata = checkpoint.metadata();
+    let pairs = metadata.iter().filter_map(|(key, text)| Some((key.strip_prefix(PREFIX)?, text)));
+    let carried: BTreeMap<_, _> =
+        pairs.map(|(key, text)| Ok((key.to_owned(), from_text(key, text)?))).collect::<Result<_>>()?;
+    // A file may ask for no more padding here than where it is a GGUF itself.
+    let most = Limits::default().max_alignment;
+    match carried.get(ALIGNMENT_KEY) {
+        Some(Value::U32(alignment)) if *alignment > most => {
+            let message =
+                format!("'{ALIGNMENT_KEY}' of the metadata is {alignment}, and may be {most} at most");
+            Err(Error::Safetensors { file: None, offset: None, message })
+        }
+        _ => Ok(carried),
+    }
+}
+
+/// The pairs in the order that the GGUF had them, as far as it is known.
+pub(super) fn carried_in_order(mut carried: BTreeMap<String, Value>) -> Vec<(String, Value)> {
+    let order = carried.remove(ORDER);
+    let mut pairs = Vec::new();
+    if let Some(Value::Array(Array::String(order))) = order {
+        for key in order {
+            let key = String::from_utf8_lossy(&key);
+            pairs.extend(carried.remove_entry(key.as_ref()));
+        }
+    }
+    pairs.extend(carried);
+    pairs
+}
 
 pub(super) fn to_text(value: ValueRef<'_>) -> String {
     match value {

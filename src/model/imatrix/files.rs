@@ -1,25 +1,33 @@
 //! [`Imatrix::write`] and [`Imatrix::read`]: the GGUF form into a file, and files of either form.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::Imatrix;
 use super::gguf::{CHUNK_COUNT, CHUNK_SIZE_KEY, COUNTS, DATASETS, SQUARES, SUMS};
-use crate::container::read_regular;
 use crate::{Error, GgmlType, Result, Sink, Value, Writer};
 
 /// The longest file that is read: several times what the largest models need, whose experts have 60 layers of 256.
 const MAX_BYTES: u64 = 16_000_000_000;
 
 impl Imatrix {
-    /// Reads a regular file of either form.
+    /// Reads a file of either form, or a pipe to its end.
     ///
     /// # Errors
-    /// [`Error::Io`], also where it is longer than 16 GB, and those of [`parse`](Self::parse).
+    /// [`Error::Io`], also where there are more than 16 GB, and those of [`parse`](Self::parse).
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = read_regular(path, MAX_BYTES);
-        Self::parse(&bytes.map_err(|error| Error::io(format!("read '{}'", path.display()), error))?)
+        let read = || {
+            let mut bytes = Vec::new();
+            File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+            let message = "it is longer than the 16 GB that an importance matrix may have";
+            let fits = bytes.len() as u64 <= MAX_BYTES;
+            if fits { Ok(bytes) } else { Err(io::Error::new(io::ErrorKind::FileTooLarge, message)) }
+        };
+        let bytes = read().map_err(|error| Error::io(format!("read '{}'", path.display()), error))?;
+        Self::parse(&bytes)
     }
 
     /// Writes the GGUF form, as llama.cpp does: by name.

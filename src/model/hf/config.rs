@@ -1,0 +1,128 @@
+//! `config.json` for a model that is exported.
+
+use serde_json::{Value as Json, json};
+
+use super::family::Family;
+use super::planned::{Planned, most};
+use crate::{GgmlType, Metadata};
+
+/// The metadata's keys of the model's architecture.
+pub(super) struct Parameters<'a> {
+    metadata: Metadata<'a>,
+    architecture: &'static str,
+}
+
+impl<'a> Parameters<'a> {
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.architecture)
+    }
+
+    pub(super) fn u32(&self, name: &str) -> Option<u32> {
+        self.metadata.get_opt(&self.key(name)).ok().flatten()
+    }
+
+    pub(super) fn f32(&self, name: &str) -> Option<f32> {
+        self.metadata.get_opt(&self.key(name)).ok().flatten()
+    }
+
+    /// A single, as short as it can be told from others: 1e-5, not 9.999999747378752e-6.
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        format!("{:?}", self.f32(name)?).parse().ok()
+    }
+
+    pub(super) fn str(&self, name: &str) -> Option<&'a str> {
+        self.metadata.get_opt(&self.key(name)).ok().flatten()
+    }
+}
+
+/// The file, where the metadata has what it must have, and notes of what it lacks. `rope_freqs` are the factors of the tensor
+/// of that name.
+pub(super) fn config(
+    family: Family,
+    metadata: Metadata<'_>,
+    tensors: &[Planned<'_>],
+    rope_freqs: Option<&[f32]>,
+) -> (Option<String>, Vec<String>) {
+    let mut notes = Vec::new();
+    let config = object(family, metadata, tensors, rope_freqs, &mut notes);
+    (config.and_then(|config| serde_json::to_string_pretty(&config).ok()), notes)
+}
+
+fn object(
+    family: Family,
+    metadata: Metadata<'_>,
+    tensors: &[Planned<'_>],
+    rope_freqs: Option<&[f32]>,
+    notes: &mut Vec<String>,
+) -> Option<Json> {
+    let parameters = Parameters { metadata, architecture: family.architecture() };
+    let number = |name: &str| parameters.u32(name);
+    let any = |end: &str| tensors.iter().any(|tensor| tensor.name.ends_with(end));
+    let vocabulary = tensors.iter().find(|tensor| {
+        tensor.name.ends_with("embed_tokens.weight") || tensor.name.ends_with("word_embeddings.weight")
+    })?;
+    let heads = number("attention.head_count")?;
+    let mut config = json!({
+        "architectures": [family.class()],
+        "model_type": family.architecture(),
+        "hidden_size": number("embedding_length")?,
+        "intermediate_size": number("feed_forward_length")?,
+        "num_hidden_layers": number("block_count")?,
+        "num_attention_heads": heads,
+        "max_position_embeddings": number("context_length")?,
+        "vocab_size": vocabulary.source.shape().row_count(),
+    });
+    let mut set = |name: &str, value: Json| config[name] = value;
+    if let Some(dtype) = most(tensors).and_then(torch_dtype) {
+        set("torch_dtype", dtype.into());
+    }
+    match family {
+        Family::Llama | Family::Qwen2 => {
+            set("hidden_act", "silu".into());
+            set("num_key_value_heads", number("attention.head_count_kv").unwrap_or(heads).into());
+            set("rms_norm_eps", parameters.number("attention.layer_norm_rms_epsilon")?.into());
+            set("rope_theta", parameters.number("rope.freq_base").unwrap_or(10000.0).into());
+            set(
+                "tie_word_embeddings",
+                (!tensors.iter().any(|tensor| tensor.name == "lm_head.weight")).into(),
+            );
+            if let Some(length) = number("attention.key_length") {
+                set("head_dim", length.into());
+            }
+            if let Some(scaling) = family.rope_scaling(&parameters, rope_freqs, notes) {
+                set("rope_scaling", scaling);
+            }
+        }
+        Family::Bert => {
+            set("hidden_act", "gelu".into());
+            set("layer_norm_eps", parameters.number("attention.layer_norm_epsilon")?.into());
+            let types = metadata.get_opt::<u32>("tokenizer.ggml.token_type_count").ok().flatten();
+            set("type_vocab_size", types.unwrap_or(1).into());
+        }
+    }
+    if family == Family::Llama {
+        // Without these, the class leaves out the biases that the files have. Qwen2's class has its own always.
+        for (name, end) in [("attention_bias", "self_attn.q_proj.bias"), ("mlp_bias", "mlp.up_proj.bias")] {
+            if any(end) {
+                set(name, true.into());
+            }
+        }
+    }
+    for (name, key) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
+        if let Ok(Some(id)) = metadata.get_opt::<u32>(&format!("tokenizer.ggml.{key}_token_id")) {
+            set(name, id.into());
+        }
+    }
+    Some(config)
+}
+
+/// What PyTorch calls a type that weights can be in.
+fn torch_dtype(ty: GgmlType) -> Option<&'static str> {
+    Some(match ty {
+        GgmlType::F16 => "float16",
+        GgmlType::BF16 => "bfloat16",
+        GgmlType::F32 => "float32",
+        GgmlType::F64 => "float64",
+        _ => return None,
+    })
+}

@@ -1,0 +1,225 @@
+//! Rotary embeddings: what `config.json` asks for, and what llama.cpp's keys and factors say of it.
+
+use serde_json::{Value as Json, json};
+
+use super::config::Parameters;
+use super::family::{Family, Keys};
+use super::json::Node;
+use crate::Value;
+use crate::error::Result;
+
+/// What `config.json` calls it, newest first.
+const SCALING: [&str; 2] = ["rope_parameters", "rope_scaling"];
+/// What YaRN's numbers are called in GGUF and in `config.json`, where the first name is the one that is written.
+const YARN: [(&str, &[&str]); 4] = [
+    ("rope.scaling.yarn_ext_factor", &["extrapolation_factor"]),
+    ("rope.scaling.yarn_attn_factor", &["attention_factor", "attn_factor"]),
+    ("rope.scaling.yarn_beta_fast", &["beta_fast"]),
+    ("rope.scaling.yarn_beta_slow", &["beta_slow"]),
+];
+/// Values of a head: far above any model's, and little memory.
+pub(super) const MAX_DIM: u32 = 1 << 16;
+/// How far factors that other programs made may be from those made here, as a part of them: sines of another library, and
+/// what subtracting makes of their last bits.
+const NEARLY: f32 = 1e-3;
+
+impl Family {
+    /// The keys of rotary embeddings, and a note of a scaling that has none.
+    pub(super) fn rope(self, config: &Node<'_>, keys: &mut Keys, notes: &mut Vec<String>) -> Result<()> {
+        let rope = config.any(&SCALING);
+        let of_rope = |names: &[&str]| rope.as_ref().and_then(|rope| rope.any(names));
+        let kind = of_rope(&["rope_type", "type"]).map(|kind| kind.str()).transpose()?;
+        let factor = of_rope(&["factor"]);
+        let mut left_out = |why: &str| {
+            let kind = kind.map_or("without a type".to_owned(), |kind| format!("'{}'", kind.escape_debug()));
+            notes.push(format!("the rope scaling {kind} of config.json is left out: {why}"));
+        };
+        match (kind, &factor) {
+            (Some(kind @ ("linear" | "yarn")), Some(factor)) => {
+                keys.push("rope.scaling.type", Value::String(kind.into()));
+                keys.f32("rope.scaling.factor", factor.f64()?);
+            }
+            (Some("linear" | "yarn"), None) | (None, Some(_)) => left_out("it needs a type and a factor"),
+            (Some("llama3"), _) if self == Family::Llama => {}
+            (Some("default") | None, _) => {}
+            (Some("dynamic"), _) => {
+                left_out(
+                    "llama.cpp has no such, and texts longer than max_position_embeddings are not scaled",
+                );
+            }
+            (Some(_), _) => {
+                left_out("GGUF has no key for it, and values may be wrong in texts of any length");
+            }
+        }
+        if kind == Some("yarn") {
+            if let Some(length) = of_rope(&["original_max_position_embeddings"]) {
+                keys.u32("rope.scaling.original_context_length", length.u32()?);
+            }
+            for (key, names) in YARN {
+                if let Some(value) = of_rope(names) {
+                    keys.f32(key, value.f64()?);
+                }
+            }
+        }
+        if let Some(theta) = config.get("rope_theta").or_else(|| of_rope(&["rope_theta"])) {
+            keys.f32("rope.freq_base", theta.f64()?);
+        }
+        Ok(())
+    }
+
+    /// The factors by which Llama 3.1 slows the turning of each pair, where the configuration asks for it.
+    pub(super) fn rope_factors(self, config: &Node<'_>) -> Result<Option<Vec<f32>>> {
+        let Some(rope) = config.any(&SCALING).filter(|_| self == Family::Llama) else { return Ok(None) };
+        match rope.any(&["rope_type", "type"]) {
+            Some(kind) if kind.str()? == "llama3" => {}
+            _ => return Ok(None),
+        }
+        let number = |node: Option<Node<'_>>, or: f32| node.map_or(Ok(or), |node| Ok(node.f64()? as f32));
+        let base = number(config.get("rope_theta").or_else(|| rope.get("rope_theta")), 10000.0)?;
+        let heads = config.required("num_attention_heads")?;
+        let dim = match config.get("head_dim") {
+            Some(dim) => dim.u32()?,
+            None => config
+                .required("hidden_size")?
+                .u32()?
+                .checked_div(heads.u32()?)
+                .ok_or_else(|| heads.wrong("must not be 0"))?,
+        };
+        if dim > MAX_DIM {
+            return Err(heads.wrong(&format!("leaves {dim} values for a head, and {MAX_DIM} is the most")));
+        }
+        let context = "original_max_position_embeddings";
+        let scaling = Llama3 {
+            factor: number(rope.get("factor"), Llama3::USUAL.factor)?,
+            low: number(rope.get("low_freq_factor"), Llama3::USUAL.low)?,
+            high: number(rope.get("high_freq_factor"), Llama3::USUAL.high)?,
+            context: number(rope.get(context).or_else(|| config.get(context)), Llama3::USUAL.context)?,
+        };
+        Ok(Some(scaling.factors(base, dim)))
+    }
+
+    /// `rope_scaling` of `config.json` for a model that is exported, whose `rope_freqs.weight` has these factors.
+    pub(super) fn rope_scaling(
+        self,
+        parameters: &Parameters<'_>,
+        factors: Option<&[f32]>,
+        notes: &mut Vec<String>,
+    ) -> Option<Json> {
+        if self == Family::Llama
+            && let Some(factors) = factors
+        {
+            let base = parameters.f32("rope.freq_base").unwrap_or(10000.0);
+            match Llama3::of_factors(factors, base) {
+                Some(scaling) => return scaling.to_json(),
+                None => notes.push(
+                    "config.json has no rope_scaling that says what rope_freqs.weight does: its factors are not those of \
+                     Llama 3.1, which low_freq_factor 1, high_freq_factor 4 and 8192 positions before scaling give"
+                        .to_owned(),
+                ),
+            }
+        }
+        // Files older than the key have another, and those without a type are linear, as llama.cpp reads them.
+        let factor =
+            parameters.number("rope.scaling.factor").or_else(|| parameters.number("rope.scale_linear"));
+        let kind = parameters.str("rope.scaling.type").unwrap_or("linear");
+        match (kind, factor) {
+            ("linear" | "yarn", Some(factor)) if factor != 0.0 => {
+                // Until 2024 the transformers library knew it by the second name alone.
+                let mut scaling = json!({ "rope_type": kind, "type": kind, "factor": factor });
+                if kind == "yarn" {
+                    if let Some(length) = parameters.u32("rope.scaling.original_context_length") {
+                        scaling["original_max_position_embeddings"] = length.into();
+                    }
+                    for (key, names) in YARN {
+                        if let Some(value) = parameters.number(key) {
+                            scaling[names[0]] = value.into();
+                        }
+                    }
+                }
+                Some(scaling)
+            }
+            ("linear" | "yarn" | "none", _) => None,
+            (kind, _) => {
+                let kind = kind.escape_debug();
+                notes.push(format!(
+                    "config.json lacks the rope scaling '{kind}', which is known here to GGUF alone"
+                ));
+                None
+            }
+        }
+    }
+}
+
+/// How Llama 3.1 slows the turning of pairs.
+struct Llama3 {
+    factor: f32,
+    low: f32,
+    high: f32,
+    /// Positions before scaling.
+    context: f32,
+}
+
+impl Llama3 {
+    /// Of 3.1; later ones differ in the factor alone.
+    const USUAL: Self = Llama3 { factor: 8.0, low: 1.0, high: 4.0, context: 8192.0 };
+
+    /// A factor for each pair of a head of `dim` values.
+    fn factors(&self, base: f32, dim: u32) -> Vec<f32> {
+        let Llama3 { factor, low, high, context } = *self;
+        let of_pair = |pair: u32| {
+            let frequency = 1.0 / base.powf((2 * pair) as f32 / dim as f32);
+            let wavelength = (2.0 * std::f64::consts::PI) as f32 / frequency;
+            if wavelength < context / high {
+                1.0
+            } else if wavelength > context / low {
+                factor
+            } else {
+                let smooth = (context / wavelength - low) / (high - low);
+                1.0 / ((1.0 - smooth) / factor + smooth)
+            }
+        };
+        (0..dim.div_ceil(2)).map(of_pair).collect()
+    }
+
+    /// The scaling whose factors these are, where it is the usual one but for its factor: the slowest pair's.
+    fn of_factors(factors: &[f32], base: f32) -> Option<Self> {
+        let dim =
+            u32::try_from(factors.len()).ok()?.checked_mul(2).filter(|dim| (2..=MAX_DIM).contains(dim))?;
+        let scaling = Llama3 { factor: *factors.last()?, ..Self::USUAL };
+        let made = scaling.factors(base, dim);
+        let alike =
+            factors.iter().zip(made).all(|(factor, made)| (factor - made).abs() <= NEARLY * made.abs());
+        alike.then_some(scaling)
+    }
+
+    /// `None` where nothing is slowed.
+    fn to_json(&self) -> Option<Json> {
+        (self.factor != 1.0).then(|| {
+            json!({ "rope_type": "llama3", "factor": self.factor, "low_freq_factor": self.low,
+                "high_freq_factor": self.high, "original_max_position_embeddings": self.context as u32 })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scaling_is_told_from_its_factors() {
+        for factor in [8.0, 32.0] {
+            let made = Llama3 { factor, ..Llama3::USUAL }.factors(500_000.0, 128);
+            assert_eq!(Llama3::of_factors(&made, 500_000.0).map(|scaling| scaling.factor), Some(factor));
+            // With another base the same factors say something else.
+            assert!(Llama3::of_factors(&made, 10_000.0).is_none());
+            let mut other = made;
+            other[40] *= 1.01;
+            assert!(Llama3::of_factors(&other, 500_000.0).is_none());
+        }
+        for factors in [&[][..], &[f32::NAN], &[1.0, f32::INFINITY]] {
+            assert!(Llama3::of_factors(factors, 500_000.0).is_none());
+        }
+        let none = Llama3::of_factors(&[1.0; 4], 10_000.0).unwrap();
+        assert!(none.to_json().is_none());
+    }
+}
