@@ -49,7 +49,7 @@ pub use mapped::Mapped;
 pub use metadata::{Metadata, MetadataIter};
 #[cfg(all(feature = "safetensors", any(unix, windows)))]
 pub(crate) use opening::expect_regular;
-#[cfg(feature = "std")]
+#[cfg(feature = "safetensors")]
 pub(crate) use opening::read_regular;
 pub use options::GgufOptions;
 #[cfg(feature = "std")]

@@ -87,8 +87,8 @@ impl<S: Sink> DataWriter<S> {
     /// Writes the next tensor from its bytes, which are in the file's byte order and without padding.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin), and [`Error::Write`] where the number of bytes is not the tensor's. These leave
-    /// the file as it was. [`Error::Io`] gives it up.
+    /// As [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) where the number of bytes is not the tensor's.
+    /// These leave the file as it was. [`Error::Io`](crate::Error::Io) gives it up.
     pub fn write_tensor(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let mut tensor = self.begin_of(name, bytes.len() as u64)?;
         tensor.write_bytes(bytes)?;
@@ -110,8 +110,8 @@ impl<S: Sink> DataWriter<S> {
     /// ```
     ///
     /// # Errors
-    /// As [`begin`](Self::begin), and [`Error::Write`] where the number of values is not the tensor's: these leave the file
-    /// as it was. Those of [`TensorWriter::write_values`] give it up.
+    /// As [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) where the number of values is not the
+    /// tensor's: these leave the file as it was. Those of [`TensorWriter::write_values`] give it up.
     pub fn write_values(&mut self, name: &str, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
         let Declared { shape, .. } = self.expect_next(name)?;
         if shape.element_count() != values.len() as u64 {
@@ -130,8 +130,8 @@ impl<S: Sink> DataWriter<S> {
     /// Writes the next tensor as another file has it, under the same name, in this file's byte order.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin), and [`Error::Write`] where it was declared with another type or shape, extents of 1 at
-    /// the end aside. These leave the file as it was. [`Error::Io`] gives it up.
+    /// As [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) where it was declared with another type or
+    /// shape, extents of 1 at the end aside. These leave the file as it was. [`Error::Io`](crate::Error::Io) gives it up.
     pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
         let name = tensor.name();
         self.expect(0, name, tensor.shape(), tensor.ggml_type())?;
@@ -156,7 +156,7 @@ impl<S: Sink> DataWriter<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Write`] where `name` is not the next tensor; the message says which is, and the file stays as it
+    /// [`Error::Write`](crate::Error::Write) where `name` is not the next tensor; the message says which is, and the file stays as it
     /// was.
     pub fn begin(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
         self.expect_next(name)?;
@@ -167,7 +167,7 @@ impl<S: Sink> DataWriter<S> {
     /// Ends the file: flushes a stream and gives it back, or syncs a file and moves it to its place.
     ///
     /// # Errors
-    /// [`Error::Write`] where a tensor is not written, and [`Error::Io`] where writing fails. What
+    /// [`Error::Write`](crate::Error::Write) where a tensor is not written, and [`Error::Io`](crate::Error::Io) where writing fails. What
     /// [`Writer::create`](crate::Writer::create) was to replace is then still there, and whole; only an error at
     /// syncing the folder comes after it was replaced.
     pub fn finish(self) -> Result<S::Output> {
