@@ -18,21 +18,33 @@ pub(crate) const MAX_DEPTH: u32 = 64;
 /// The type of a metadata value, by the specification's ids. Its `UINT32` is `u32` here, its `FLOAT64` `f64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other, and cannot gain one in version 3")]
-#[allow(missing_docs, reason = "the names say it")]
 #[repr(u32)]
 pub enum ValueType {
+    /// An unsigned integer of 8 bits.
     U8 = 0,
+    /// A signed integer of 8 bits.
     I8 = 1,
+    /// An unsigned integer of 16 bits.
     U16 = 2,
+    /// A signed integer of 16 bits.
     I16 = 3,
+    /// An unsigned integer of 32 bits.
     U32 = 4,
+    /// A signed integer of 32 bits.
     I32 = 5,
+    /// A float of single precision.
     F32 = 6,
+    /// True or false.
     Bool = 7,
+    /// Bytes, which are UTF-8 in almost all files.
     String = 8,
+    /// Elements of one type.
     Array = 9,
+    /// An unsigned integer of 64 bits.
     U64 = 10,
+    /// A signed integer of 64 bits.
     I64 = 11,
+    /// A float of double precision.
     F64 = 12,
 }
 
@@ -42,20 +54,32 @@ pub enum ValueType {
 /// with their length told.
 #[derive(Clone, Copy, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other")]
-#[allow(missing_docs, reason = "the names say it")]
 pub enum ValueRef<'a> {
+    /// An unsigned integer of 8 bits.
     U8(u8),
+    /// A signed integer of 8 bits.
     I8(i8),
+    /// An unsigned integer of 16 bits.
     U16(u16),
+    /// A signed integer of 16 bits.
     I16(i16),
+    /// An unsigned integer of 32 bits.
     U32(u32),
+    /// A signed integer of 32 bits.
     I32(i32),
+    /// A float of single precision.
     F32(f32),
+    /// True or false.
     Bool(bool),
+    /// Bytes, which are UTF-8 in almost all files.
     String(&'a [u8]),
+    /// Elements of one type.
     Array(ArrayRef<'a>),
+    /// An unsigned integer of 64 bits.
     U64(u64),
+    /// A signed integer of 64 bits.
     I64(i64),
+    /// A float of double precision.
     F64(f64),
 }
 
@@ -72,40 +96,64 @@ pub enum ValueRef<'a> {
 /// ```
 #[derive(Clone, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other")]
-#[allow(missing_docs, reason = "the names say it")]
 pub enum Value {
+    /// An unsigned integer of 8 bits.
     U8(u8),
+    /// A signed integer of 8 bits.
     I8(i8),
+    /// An unsigned integer of 16 bits.
     U16(u16),
+    /// A signed integer of 16 bits.
     I16(i16),
+    /// An unsigned integer of 32 bits.
     U32(u32),
+    /// A signed integer of 32 bits.
     I32(i32),
+    /// A float of single precision.
     F32(f32),
+    /// True or false.
     Bool(bool),
+    /// Bytes, which are UTF-8 in almost all files.
     String(Vec<u8>),
+    /// Elements of one type.
     Array(Array),
+    /// An unsigned integer of 64 bits.
     U64(u64),
+    /// A signed integer of 64 bits.
     I64(i64),
+    /// A float of double precision.
     F64(f64),
 }
 
 /// An array that owns its elements: all of one type, known even when there are none.
 #[derive(Clone, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other")]
-#[allow(missing_docs, reason = "the names say it")]
 pub enum Array {
+    /// Unsigned integers of 8 bits.
     U8(Vec<u8>),
+    /// Signed integers of 8 bits.
     I8(Vec<i8>),
+    /// Unsigned integers of 16 bits.
     U16(Vec<u16>),
+    /// Signed integers of 16 bits.
     I16(Vec<i16>),
+    /// Unsigned integers of 32 bits.
     U32(Vec<u32>),
+    /// Signed integers of 32 bits.
     I32(Vec<i32>),
+    /// Floats of single precision.
     F32(Vec<f32>),
+    /// Bools.
     Bool(Vec<bool>),
+    /// Strings, each of any bytes.
     String(Vec<Vec<u8>>),
+    /// Arrays, whose elements may be of different types.
     Array(Vec<Array>),
+    /// Unsigned integers of 64 bits.
     U64(Vec<u64>),
+    /// Signed integers of 64 bits.
     I64(Vec<i64>),
+    /// Floats of double precision.
     F64(Vec<f64>),
 }
 
