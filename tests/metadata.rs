@@ -309,3 +309,49 @@ fn owned_values_are_shown_as_borrowed_ones() {
     assert_eq!(format!("{:?}", ValueRef::String(b"\xffa")), "String(\"\u{fffd}a\")");
     assert_eq!(format!("{:?}", ValueRef::F32(0.1)), "F32(0.1)");
 }
+
+#[test]
+#[cfg(feature = "std")]
+fn owned_arrays_of_every_type_are_shown_as_borrowed_ones() {
+    let arrays = [
+        Array::U8(vec![1; 7]),
+        Array::I8(vec![-1]),
+        Array::U16(vec![]),
+        Array::I16(vec![-1, 2]),
+        Array::U32(vec![3]),
+        Array::I32(vec![-3; 6]),
+        Array::U64(vec![u64::MAX]),
+        Array::I64(vec![i64::MIN]),
+        Array::F32(vec![0.1, 1e30, f32::NAN]),
+        Array::F64(vec![0.1, 1e300]),
+        Array::Bool(vec![true, false]),
+        Array::String(vec![b"a".to_vec(), vec![b'x'; 100], vec![0xff]]),
+        Array::Array(vec![Array::U8(vec![]), Array::Bool(vec![true])]),
+    ];
+    let mut writer = gguf_codec::Writer::new(Vec::new());
+    for (i, array) in arrays.iter().enumerate() {
+        writer.metadata(&i.to_string(), array.clone()).unwrap();
+    }
+    let text = "text".to_owned();
+    writer
+        .metadata("text", &text)
+        .unwrap()
+        .metadata("bools", Value::Array(Array::Array(vec![Array::Bool(vec![true])])))
+        .unwrap();
+    let file = writer.write_header().unwrap().finish().unwrap();
+    let gguf = gguf_codec::Gguf::parse(&file).unwrap();
+    let metadata = gguf.metadata();
+    for (i, array) in arrays.iter().enumerate() {
+        let borrowed: ArrayRef = metadata.get(&i.to_string()).unwrap();
+        assert_eq!(array.to_string(), borrowed.to_string());
+        // Whole and by type.
+        assert!(format!("{array:?}").starts_with(&format!("{:?}([", array.element_type())), "{array:?}");
+    }
+    assert_eq!(metadata.get::<&str>("text").unwrap(), text);
+    assert_eq!(metadata.get::<Vec<Vec<bool>>>("bools").unwrap(), [[true]]);
+    let error = metadata.get::<Vec<Vec<u8>>>("bools").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "element 0 of key 'bools' is an array of 1 bool, not an array whose elements convert"
+    );
+}

@@ -118,7 +118,7 @@ from_value! {
 
 impl<T> private::Sealed for Vec<T> {}
 impl<'a, T: FromValue<'a>> FromValue<'a> for Vec<T> {
-    const WANTED: &'static str = "an array";
+    const WANTED: &'static str = "an array whose elements convert";
 
     fn from_value(value: ValueRef<'a>) -> Option<Self> {
         ArrayRef::from_value(value)?.iter().map(T::from_value).collect()
