@@ -281,6 +281,7 @@ fn bytes_are_read_as_they_were_written() {
     assert_eq!(metadata.get::<Vec<u8>>("array").unwrap(), [1, 2]);
     assert_eq!(metadata.get::<&[u8]>("array").unwrap(), [1, 2]);
     assert!(metadata.get::<Vec<u8>>("none").unwrap().is_empty());
+    assert!(metadata.get::<ArrayRef>("none").unwrap().is_empty());
     assert_eq!(metadata.get::<&[u8]>("string").unwrap(), [0xff, 2]);
     metadata.get::<Vec<u8>>("string").unwrap_err();
     let error = metadata.get::<&[u8]>("tokens").unwrap_err();
@@ -301,6 +302,9 @@ fn owned_values_are_shown_as_borrowed_ones() {
     let long = Value::from("x\n".repeat(40));
     assert_eq!(long.to_string(), format!("\"{}…\" (80 bytes)", "x\\n".repeat(30)));
     assert_eq!(format!("{long:?}"), format!("String(\"{}\")", "x\\n".repeat(40)));
+    let fits = "x".repeat(60);
+    assert_eq!(Value::from(fits.as_str()).to_string(), format!("\"{fits}\""));
+    assert_eq!(Value::from(format!("{fits}y")).to_string(), format!("\"{fits}…\" (61 bytes)"));
     let many: Value = (0..7u16).collect();
     assert_eq!(many.to_string(), "[0, 1, 2, 3, 4, 5, …] (7 u16)");
     assert_eq!(format!("{many:?}"), "Array(U16([0, 1, 2, 3, 4, 5, 6]))");

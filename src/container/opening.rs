@@ -164,6 +164,7 @@ pub(crate) fn expect_regular(path: &Path, instead: &str) -> io::Result<()> {
 }
 
 /// A regular file's bytes, where there are no more than `most`.
+#[cfg(any(unix, windows, feature = "safetensors"))]
 pub(crate) fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let too_long = || {
         let message = format!("the file is longer than {most} bytes");
@@ -232,4 +233,20 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+#[cfg(all(test, any(unix, windows)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_the_most_it_may_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "0123456789").unwrap();
+        assert_eq!(read_regular(&path, 10).unwrap(), b"0123456789");
+        let error = read_regular(&path, 9).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert!(error.to_string().contains("longer than 9 bytes"), "{error}");
+    }
 }

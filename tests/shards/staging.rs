@@ -80,6 +80,15 @@ fn a_set_of_which_one_cannot_be_placed_is_not_there_at_all() {
 }
 
 #[test]
+fn a_file_alone_waits_for_its_place_too() {
+    let (folder, _) = Folder::of(&[]);
+    let mut waiting = staged(folder.0.path(), 1, 5);
+    assert!(folder.names().iter().all(|name| name.ends_with(".tmp")), "{:?}", folder.names());
+    waiting.pop().unwrap().commit().unwrap();
+    assert_eq!(folder.names(), ["m-00001-of-00001.gguf"]);
+}
+
+#[test]
 fn a_file_that_is_not_whole_cannot_be_staged() {
     let (folder, _) = Folder::of(&[]);
     let mut writer = Writer::create(folder.0.path().join("m.gguf")).unwrap();
