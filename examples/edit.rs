@@ -13,7 +13,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use gguf_codec::model::{Edit, Edited};
 use gguf_codec::{Gguf, ShardPaths, Value};
@@ -21,9 +21,9 @@ use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
 
-/// Sets, removes and renames keys of a GGUF model, and renames tensors.
+/// Sets, removes and renames keys of a GGUF model, and removes and renames tensors.
 ///
-/// Keys that are set keep their places, new ones come last. --remove and the renames speak of the names in IN, --set of
+/// Keys that are set keep their places, new ones come last. Removing and renaming speak of the names in IN, --set of
 /// those in OUT. TYPE is one of u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, bool and str, or [TYPE] with an array
 /// in JSON.
 ///
@@ -48,6 +48,9 @@ struct Args {
     /// Rename a key
     #[arg(long, value_name = "A=B", value_parser = values::two_names)]
     rename_key: Vec<(String, String)>,
+    /// Leave out a tensor
+    #[arg(long, value_name = "NAME")]
+    remove_tensor: Vec<String>,
     /// Rename a tensor
     #[arg(long, value_name = "A=B", value_parser = values::two_names)]
     rename_tensor: Vec<(String, String)>,
@@ -64,35 +67,43 @@ fn main() -> ExitCode {
     cli::main(edit)
 }
 
-/// Refuses to give a shard a name that no set would find it by.
-fn check_name(args: &Args) -> Result<()> {
-    let (Some(output), Ok(file)) = (&args.output, File::open(&args.input)) else { return Ok(()) };
+/// Refuses to make a shard one that no set is whole with.
+fn check_shard(args: &Args) -> Result<()> {
     let changes = |key: &String| key == "split.count";
     if args.set.iter().map(|(key, _)| key).chain(&args.remove).any(changes) {
         return Ok(());
     }
     // What is wrong with the file is said when it is edited.
+    if !std::fs::metadata(&args.input).is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(());
+    }
+    let Ok(file) = File::open(&args.input) else { return Ok(()) };
     let Ok(model) = Gguf::read_header(file) else { return Ok(()) };
     let number = |key| model.metadata().get_opt::<u16>(key).ok().flatten();
     let (Some(no), Some(count @ 2..)) = (number("split.no"), number("split.count")) else { return Ok(()) };
-    let named = ShardPaths::parse(output).is_some_and(|(paths, its)| (paths.count(), its) == (count, no));
-    let (input, output) = (args.input.display(), output.display());
-    let no = u32::from(no) + 1;
-    ensure!(
-        named,
-        "'{input}' is shard {no} of {count}, and '{output}' is not named like it: edit it in place, or merge the shards first"
-    );
+    let is_named = |output: &PathBuf| {
+        ShardPaths::parse(output).is_some_and(|(paths, its)| (paths.count(), its) == (count, no))
+    };
+    let shard = format!("'{}' is shard {} of {count}", args.input.display(), u32::from(no) + 1);
+    ensure!(args.remove_tensor.is_empty(), "{shard}, which counts its set's tensors: merge the shards first");
+    if let Some(output) = args.output.as_ref().filter(|output| !is_named(output)) {
+        let output = output.display();
+        bail!("{shard}, and '{output}' is not named like it: edit it in place, or merge the shards first");
+    }
     Ok(())
 }
 
 fn edit(args: Args) -> Result<String> {
-    check_name(&args)?;
+    check_shard(&args)?;
     let mut edit = Edit::new();
     for (key, value) in args.set {
         edit.set(key, value);
     }
     for key in args.remove {
         edit.remove(key);
+    }
+    for name in args.remove_tensor {
+        edit.remove_tensor(name);
     }
     for (from, to) in args.rename_key {
         edit.rename_key(from, to);

@@ -260,7 +260,12 @@ fn contradictions_and_what_is_not_there_are_refused_and_nothing_changes() {
         assert!(file.bytes() == original && file.is_alone(), "{message}");
         message
     };
-    let cases: [(Change, &str); 13] = [
+    let cases: [(Change, &str); 15] = [
+        (|edit| edit.remove_tensor("no"), "there is no tensor 'no'"),
+        (
+            |edit| edit.remove_tensor("blk.0").rename_tensor("blk.0", "b"),
+            "tensor 'blk.0' is to be renamed and to be removed",
+        ),
         (|edit| edit.remove("no"), "the metadata has no key 'no'"),
         (|edit| edit.rename_key("no", "yes"), "the metadata has no key 'no'"),
         (|edit| edit.rename_tensor("no", "yes"), "there is no tensor 'no'"),
@@ -295,6 +300,32 @@ fn names_can_be_exchanged_and_taken_over() {
     edit.remove("key.1").rename_key("key.0", "key.1");
     let edited = File::new(&original).edited(&edit).unwrap();
     assert_eq!(pairs(&edited), [("key.1".into(), Value::U8(1)), ("key.2".into(), Value::U8(3))]);
+}
+
+#[test]
+fn a_tensor_is_left_out_wherever_it_stands() {
+    let original = model(&[Value::U8(1)], &[40, 3, 7], None, ByteOrder::Big, true);
+    let all = tensors(&original);
+    for removed in [&[0][..], &[1], &[2], &[0, 2], &[0, 1, 2]] {
+        let mut edit = Edit::new();
+        for &at in removed {
+            edit.remove_tensor(all[at].0.as_str());
+        }
+        let file = File::new(&original);
+        let edited = file.edited(&edit).unwrap();
+        let left: Vec<_> = (0..3).filter(|at| !removed.contains(at)).map(|at| all[at].clone()).collect();
+        assert_eq!(tensors(&edited), left, "{removed:?}");
+        assert_eq!(pairs(&edited), pairs(&original));
+        // In its place it is the same file.
+        edit.in_place(&file.path, go_on).unwrap();
+        assert!(file.bytes() == edited && file.is_alone(), "{removed:?}");
+    }
+    // A name that is free again may be taken.
+    let mut edit = Edit::new();
+    edit.remove_tensor(all[0].0.as_str()).rename_tensor(all[1].0.as_str(), all[0].0.as_str());
+    let names: Vec<_> =
+        tensors(&File::new(&original).edited(&edit).unwrap()).into_iter().map(|tensor| tensor.0).collect();
+    assert_eq!(names, [all[0].0.as_str(), all[2].0.as_str()]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::convert::Convert;
 use super::job::{Job, Origin};
 use crate::container::{Indexed, patch};
-use crate::{Error, Result, Sink, Value, Writer};
+use crate::{Error, Result, Sink, TensorInfo, Value, Writer};
 
 /// What became of an edited file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Edited {
     },
 }
 
-/// Changes to a model's metadata and to the names of its tensors.
+/// Changes to a model's metadata, and tensors that get other names or are left out.
 ///
 /// Keys that are set keep their places, new ones follow behind the others. The data is never decoded. It keeps its byte
 /// order, and moves where the header's length or `general.alignment` changes.
@@ -51,6 +51,7 @@ pub struct Edit {
     removed: Vec<String>,
     keys: Vec<(String, String)>,
     tensors: Vec<(String, String)>,
+    removed_tensors: Vec<String>,
 }
 
 impl Edit {
@@ -80,6 +81,12 @@ impl Edit {
     /// Renames a tensor, in its place.
     pub fn rename_tensor(&mut self, from: impl Into<String>, to: impl Into<String>) -> &mut Self {
         self.tensors.push((from.into(), to.into()));
+        self
+    }
+
+    /// Leaves out a tensor, which must be there. The data of those behind it moves.
+    pub fn remove_tensor(&mut self, name: impl Into<String>) -> &mut Self {
+        self.removed_tensors.push(name.into());
         self
     }
 
@@ -207,13 +214,19 @@ impl Edit {
         let len = writer.file_len()?;
         let jobs: Vec<_> = names
             .iter()
-            .zip(source.model.tensors())
+            .zip(self.kept(source))
             .map(|(name, tensor)| Job::copy(name, Origin::of(&source.file, &tensor)))
             .collect();
         let mut data = writer.write_header()?;
         Convert::new().run(&jobs, &mut data, progress)?;
         data.finish()?;
         Ok(Edited::Written { len })
+    }
+
+    /// The tensors that are not left out.
+    fn kept<'a>(&self, source: &'a Indexed) -> impl Iterator<Item = TensorInfo<'a>> {
+        let removed: HashSet<&str> = self.removed_tensors.iter().map(String::as_str).collect();
+        source.model.tensors().filter(move |tensor| !removed.contains(tensor.name()))
     }
 
     /// Declares the edited model, and gives the names of its tensors.
@@ -224,6 +237,10 @@ impl Edit {
             if !metadata.contains(key) {
                 return Err(Error::MissingKey { key: key.clone() });
             }
+        }
+        let removed_tensors: HashSet<&str> = self.removed_tensors.iter().map(String::as_str).collect();
+        for name in &self.removed_tensors {
+            model.tensor_info(name)?;
         }
         let keys = Renames::new(
             "key",
@@ -236,7 +253,7 @@ impl Edit {
             "tensor",
             &self.tensors,
             |name| model.tensor_info(name).is_ok(),
-            &HashSet::new(),
+            &removed_tensors,
             |name| Error::MissingTensor { name },
         )?;
         let mut values = HashMap::new();
@@ -262,7 +279,7 @@ impl Edit {
             writer.metadata(key, value.clone())?;
         }
         let mut names = Vec::with_capacity(model.tensor_count());
-        for tensor in model.tensors() {
+        for tensor in self.kept(source) {
             let name = tensors.name(tensor.name());
             writer.tensor(name, tensor.shape().dims(), tensor.ggml_type())?;
             names.push(name.to_owned());

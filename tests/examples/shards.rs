@@ -267,6 +267,11 @@ fn a_shard_is_edited_under_a_name_that_its_set_is_found_by() {
     assert_eq!(folder.names(), before);
     works("edit", &[&first, &folder.path("other-00001-of-00003.gguf"), "--set", "general.name=str:x"]);
     works("edit", &[&first, "--in-place", "--set", "general.name=str:x"]);
+    let line = fails("edit", &[&first, "--in-place", "--remove-tensor", "blk.0.weight"]);
+    assert!(line.contains("is shard 1 of 3, which counts its set's tensors"), "{line}");
+    let whole = folder.path("whole.gguf");
+    works("edit", &[&input, &whole, "--remove-tensor", "blk.0.weight"]);
+    assert!(works("inspect", &[&whole]).contains("9 tensors"));
     assert!(works("inspect", &[&first, "--key", "general.name"]).contains('x'));
     works("edit", &[&first, &folder.path("alone.gguf"), "--remove", "split.count"]);
 }
