@@ -77,6 +77,19 @@ fn read_all(values: &[f32]) {
     std::hint::black_box(sums);
 }
 
+/// Writes a vector to a chunk of its length, one of those that a buffer aligned to 64 is cut into.
+#[cfg(target_arch = "x86_64")]
+macro_rules! put {
+    ($stores:ident, $chunk:ident, $value:ident, $store:ident, $stream:ident) => {
+        match $stores {
+            // SAFETY: the chunk is the vector that is written.
+            Stores::Ordinary => unsafe { $store($chunk.as_mut_ptr(), $value) },
+            // SAFETY: the same; the first chunk is aligned to 64, and so each to its own length, which divides 64.
+            Stores::Streaming => unsafe { $stream($chunk.as_mut_ptr(), $value) },
+        }
+    };
+}
+
 /// The same in one instruction set's vectors of `$lanes` floats.
 #[cfg(target_arch = "x86_64")]
 macro_rules! limits {
@@ -91,12 +104,7 @@ macro_rules! limits {
                 assert!(out.as_ptr().addr().is_multiple_of(64));
                 let value = $splat(std::hint::black_box(1.5));
                 for chunk in out.as_chunks_mut::<$lanes>().0 {
-                    match stores {
-                        // SAFETY: the chunk is the vector that is written.
-                        Stores::Ordinary => unsafe { $store(chunk.as_mut_ptr(), value) },
-                        // SAFETY: the same; the first chunk is aligned to 64, and so each to its own length, which divides 64.
-                        Stores::Streaming => unsafe { $stream(chunk.as_mut_ptr(), value) },
-                    }
+                    put!(stores, chunk, value, $store, $stream);
                 }
                 _mm_sfence();
                 std::hint::black_box(out);
@@ -109,12 +117,7 @@ macro_rules! limits {
                 for (from, chunk) in pairs {
                     // SAFETY: the chunk is the vector that is read.
                     let value = unsafe { $load(from.as_ptr()) };
-                    match stores {
-                        // SAFETY: the chunk is the vector that is written.
-                        Stores::Ordinary => unsafe { $store(chunk.as_mut_ptr(), value) },
-                        // SAFETY: the same; the first chunk is aligned to 64, and so each to its own length, which divides 64.
-                        Stores::Streaming => unsafe { $stream(chunk.as_mut_ptr(), value) },
-                    }
+                    put!(stores, chunk, value, $store, $stream);
                 }
                 _mm_sfence();
                 std::hint::black_box(out);
