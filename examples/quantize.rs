@@ -117,7 +117,7 @@ fn quantize(args: Args) -> Result<String> {
         }
         Ok(job)
     });
-    let mut jobs = jobs.collect::<Result<Vec<_>>>()?;
+    let jobs = jobs.collect::<Result<Vec<_>>>()?;
     let total = jobs.len();
     let range = args.part.map_or(0..total, |part| part.jobs(&jobs));
     let tasks = &tasks[range.clone()];
@@ -127,11 +127,11 @@ fn quantize(args: Args) -> Result<String> {
         imatrix.and_then(|(_, imatrix)| imatrix.weights(task.tensor.name()))
     });
     let weights: Vec<_> = weights.collect();
-    jobs = jobs.drain(range).zip(&weights).map(|(job, weights)| job.importance(weights.as_deref())).collect();
-    for job in &jobs {
+    let weighed = jobs[range].iter().zip(&weights).map(|(job, weights)| job.importance(weights.as_deref()));
+    let jobs = &weighed.collect::<Vec<_>>();
+    for job in jobs {
         job.check()?;
     }
-    let jobs = &jobs[..];
     let output_bytes = if args.dry_run {
         declare(Writer::new(std::io::sink()), &args, model, imatrix.as_ref(), jobs, total)?.file_len()?
     } else {
@@ -143,10 +143,11 @@ fn quantize(args: Args) -> Result<String> {
         writer.finish()?;
         output_bytes
     };
+    let unmatched = unmatched(&args, model);
     Ok(if args.json {
-        report(&args, &unmatched(&args, model), tasks, output_bytes)
+        report(&args, &unmatched, tasks, output_bytes)
     } else {
-        summary(&args, &output, &unmatched(&args, model), tasks, output_bytes)?
+        summary(&args, &output, &unmatched, tasks, output_bytes)?
     })
 }
 
