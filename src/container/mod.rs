@@ -54,8 +54,6 @@ pub(crate) use opening::read_regular;
 pub use options::GgufOptions;
 #[cfg(feature = "std")]
 pub use read_at::ReadAt;
-#[cfg(feature = "std")]
-pub(crate) use shards::SHARD_KEYS;
 pub use shards::ShardPlan;
 #[cfg(feature = "std")]
 pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};

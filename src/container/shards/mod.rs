@@ -9,9 +9,7 @@ mod plan;
 mod set;
 
 #[cfg(feature = "std")]
-pub(crate) use keys::SHARD_KEYS;
-#[cfg(feature = "std")]
-pub(super) use keys::{COUNT, NO, TENSORS};
+pub(super) use keys::{COUNT, NO, SHARD_KEYS, TENSORS};
 #[cfg(feature = "std")]
 pub use names::ShardPaths;
 pub use plan::ShardPlan;

@@ -5,6 +5,8 @@ use std::io;
 use std::iter::FusedIterator;
 use std::path::{Path, PathBuf};
 
+#[cfg(any(all(feature = "mmap", any(unix, windows)), feature = "safetensors"))]
+use super::keys::SHARD_KEYS;
 use super::keys::{COUNT, NO, ShardKeys, TENSORS};
 use super::names::ShardPaths;
 use crate::Tensor;
@@ -184,6 +186,12 @@ impl<B> ShardedGguf<B> {
     /// The file whose metadata is the model's.
     pub fn first(&self) -> &Gguf<B> {
         &self.shards[0]
+    }
+
+    /// The keys that only its files have, and it as a whole does not: none where it is one file.
+    #[cfg(any(all(feature = "mmap", any(unix, windows)), feature = "safetensors"))]
+    pub(crate) fn keys_of_shards(&self) -> &'static [&'static str] {
+        if self.shards.len() > 1 { &SHARD_KEYS } else { &[] }
     }
 
     pub(in crate::container) fn last(&self) -> &Gguf<B> {

@@ -3,7 +3,7 @@
 use super::header::wrong;
 use super::{Sink, Writer};
 use crate::container::layout::DEFAULT_ALIGNMENT;
-use crate::container::shards::{COUNT, NO, ShardedGguf, TENSORS};
+use crate::container::shards::{COUNT, NO, SHARD_KEYS, ShardedGguf, TENSORS};
 use crate::container::value::Value;
 use crate::error::Result;
 
@@ -61,7 +61,7 @@ impl<S: Sink> Writer<S> {
 
     /// Takes away the three keys of [`shard`](Self::shard), and says whether any was there.
     pub fn unshard(&mut self) -> bool {
-        [NO, COUNT, TENSORS].map(|key| self.remove(key)).contains(&true)
+        SHARD_KEYS.map(|key| self.remove(key)).contains(&true)
     }
 
     /// [`copy_metadata_from`](Self::copy_metadata_from) for a model in shards that becomes one file, or other shards: the

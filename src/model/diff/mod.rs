@@ -9,15 +9,15 @@ use std::ops::ControlFlow;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 use super::input::Input;
 use super::job::Origin;
-use crate::container::{ReadAt, SHARD_KEYS};
+use crate::container::ReadAt;
 use crate::{Gguf, Metadata, QuantError, Result, ValueRef};
 
 /// One of two models: what it says of itself, and where its tensors are.
 #[derive(Debug, Clone)]
 pub struct Side<'a> {
     metadata: Metadata<'a>,
-    /// Whether the keys that say which shard a file is are those of a set that was put together.
-    is_set: bool,
+    /// Keys that are no difference.
+    left_out: &'static [&'static str],
     tensors: Vec<(&'a str, Origin<'a>)>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Side<'a> {
     /// A GGUF that begins where `source` begins. Its header is enough of it: tensors are read from the source.
     pub fn of<B: AsRef<[u8]>>(model: &'a Gguf<B>, source: &'a dyn ReadAt) -> Self {
         let tensor = |tensor: crate::TensorInfo<'a>| (tensor.name(), Origin::of(source, &tensor));
-        Side { metadata: model.metadata(), is_set: false, tensors: model.tensors().map(tensor).collect() }
+        Side { metadata: model.metadata(), left_out: &[], tensors: model.tensors().map(tensor).collect() }
     }
 
     /// A model in one file or several. How it is divided is no difference to another.
@@ -36,21 +36,21 @@ impl<'a> Side<'a> {
     pub fn of_input(input: &'a Input) -> Result<Self> {
         let tensor = |tensor: crate::TensorInfo<'a>| Ok((tensor.name(), input.origin(&tensor)?));
         let tensors = input.tensors().map(tensor).collect::<Result<_>>()?;
-        Ok(Side { metadata: input.metadata(), is_set: input.model().shards().len() > 1, tensors })
+        Ok(Side { metadata: input.metadata(), left_out: input.model().keys_of_shards(), tensors })
     }
 
     /// A model whose tensors come from anywhere, such as from several files. No name may be there twice.
     pub fn new(metadata: Metadata<'a>, tensors: Vec<(&'a str, Origin<'a>)>) -> Self {
-        Side { metadata, is_set: false, tensors }
+        Side { metadata, left_out: &[], tensors }
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> {
-        let is_set = self.is_set;
-        self.metadata.iter().filter(move |(key, _)| !(is_set && SHARD_KEYS.contains(key)))
+        let left_out = self.left_out;
+        self.metadata.iter().filter(move |(key, _)| !left_out.contains(key))
     }
 
     fn value(&self, key: &str) -> Option<ValueRef<'a>> {
-        self.metadata.value(key).filter(|_| !(self.is_set && SHARD_KEYS.contains(&key)))
+        self.metadata.value(key).filter(|_| !self.left_out.contains(&key))
     }
 }
 

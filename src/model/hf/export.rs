@@ -10,7 +10,7 @@ use super::planned::{Planned, Source, most};
 use super::rope::MAX_DIM;
 use super::stored;
 use crate::codec::swap_byte_order;
-use crate::container::{ReadAt, SHARD_KEYS};
+use crate::container::ReadAt;
 use crate::error::{Error, Result};
 use crate::model::{FileType, Job, Origin};
 use crate::safetensors::{Dtype, Writer};
@@ -75,7 +75,7 @@ impl<'a> Export<'a> {
         origin: impl Fn(&TensorInfo<'a>) -> Result<Origin<'a>>,
     ) -> Result<Self> {
         let tensors = model.tensors().map(|tensor| Ok((tensor, origin(&tensor)?))).collect::<Result<_>>()?;
-        let left_out = if model.shards().len() > 1 { &SHARD_KEYS[..] } else { &[] };
+        let left_out = model.keys_of_shards();
         Ok(Export { metadata: model.metadata(), left_out, tensors, ty: GgmlType::F16, names: None })
     }
 
