@@ -1,7 +1,6 @@
 //! Owned values and iterators, beside the borrowed ones they come from.
 
-mod common;
-
+use crate::common;
 use common::raw::*;
 use gguf_codec::{Array, ArrayRef, HeaderParser, Limits, Value, ValueType};
 

@@ -1,8 +1,7 @@
 //! Bytes that mean harm, or were cut or flipped on the way: an error or a header, never a panic, a hang or a
 //! disagreement between the ways to read.
 
-mod common;
-
+use crate::common;
 use std::cell::Cell;
 
 use common::raw::*;

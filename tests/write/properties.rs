@@ -3,8 +3,7 @@
 
 #![cfg(feature = "std")]
 
-mod common;
-
+use crate::common;
 use gguf_codec::{Array, ByteOrder, GgmlType, Gguf, Value, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;

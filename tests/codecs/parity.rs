@@ -6,8 +6,7 @@
 // WebAssembly loads no libraries.
 #![cfg(not(target_family = "wasm"))]
 
-mod common;
-
+use crate::common;
 use std::fmt::Write;
 
 use common::data::{self, KINDS, Rng};

@@ -2,8 +2,7 @@
 
 #![cfg(feature = "std")]
 
-mod common;
-
+use crate::common;
 use common::property;
 use gguf_codec::model::Imatrix;
 use gguf_codec::{Error, GgmlType, Writer};

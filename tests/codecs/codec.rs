@@ -1,8 +1,7 @@
 //! The codecs' promises that need no reference: the same bits on every instruction set, in every float type, on
 //! any number of threads; clear errors; nothing panics.
 
-mod common;
-
+use crate::common;
 use gguf_codec::*;
 use half::{bf16, f16};
 use proptest::prelude::*;

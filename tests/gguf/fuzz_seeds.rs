@@ -3,8 +3,7 @@
 
 #![cfg(feature = "std")]
 
-mod common;
-
+use crate::common;
 use common::raw::{every_format, everything};
 use gguf_codec::{Array, GgmlType, Gguf, Value, Writer};
 

@@ -1,7 +1,6 @@
 //! Finding NaN and infinite scales in blocks of every type: by hand, and against `ggml_validate_row_data`.
 
-mod common;
-
+use crate::common;
 use std::process::Command;
 
 use common::data::Rng;
@@ -162,7 +161,7 @@ fn same_verdict_as_ggml() {
     }
     let seed = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "inner_same_verdict_as_ggml", "--nocapture"])
+        .args(["--exact", "validate::inner_same_verdict_as_ggml", "--nocapture"])
         .env(INNER, seed.to_string())
         .output()
         .unwrap();

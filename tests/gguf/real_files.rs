@@ -2,8 +2,7 @@
 
 #![cfg(feature = "std")]
 
-mod common;
-
+use crate::common;
 use std::fs::File;
 use std::io::{self, Write};
 

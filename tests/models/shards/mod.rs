@@ -5,8 +5,7 @@
 // WebAssembly has no temporary folder.
 #![cfg(not(target_family = "wasm"))]
 
-#[path = "../common/mod.rs"]
-mod common;
+use crate::common;
 mod dividing;
 mod staging;
 

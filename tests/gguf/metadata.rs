@@ -1,7 +1,6 @@
 //! Metadata as a user meets it: order, typed getters, arrays, errors that say what is there.
 
-mod common;
-
+use crate::common;
 use common::raw::*;
 use gguf_codec::{Array, ArrayRef, Error, Gguf, Value, ValueRef, ValueType};
 

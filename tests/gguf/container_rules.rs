@@ -1,8 +1,7 @@
 //! The format's rules, each from both sides of its boundary, in every version and byte order. The names count
 //! as the table of rules in `docs/format.md` does.
 
-mod common;
-
+use crate::common;
 use common::raw::*;
 use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, Limits, Place, Problem};
 

@@ -5,8 +5,7 @@
 // WebAssembly has no temporary folder.
 #![cfg(not(target_family = "wasm"))]
 
-mod common;
-
+use crate::common;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

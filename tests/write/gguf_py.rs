@@ -6,8 +6,7 @@
 
 #![cfg(feature = "std")]
 
-mod common;
-
+use crate::common;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;

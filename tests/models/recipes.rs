@@ -1,13 +1,12 @@
 //! Recipes: the types that llama.cpp gave to the tensors of small models, which `tests/recipes.py` wrote down. That also
 //! compares whole files, where llama.cpp is at hand.
 
-mod common;
-
+use crate::common;
 use common::raw::{Raw, header_of};
 use gguf_codec::model::{Recipe, TypePlan, by_layer};
 use gguf_codec::{GgmlType, Gguf, Result, TensorInfo};
 
-const GOLDEN: &str = include_str!("golden/recipes.txt");
+const GOLDEN: &str = include_str!("../golden/recipes.txt");
 
 const LITTLE: (u32, bool) = (3, false);
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gguf_codec::{GgmlType, ShardPaths, StagedFile, Writer};
 
-use crate::{Folder, read};
+use super::{Folder, read};
 
 /// A set whose files are whole and wait.
 fn staged(folder: &Path, count: u16, content: i8) -> Vec<StagedFile> {

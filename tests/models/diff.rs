@@ -3,8 +3,7 @@
 
 #![cfg(feature = "std")]
 
-mod common;
-
+use crate::common;
 use std::ops::ControlFlow;
 
 use common::raw::{FORMATS, everything};

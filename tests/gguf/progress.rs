@@ -1,7 +1,6 @@
 //! What a header parser asks for: always as much as the header is sure to have left, and never a byte more.
 
-mod common;
-
+use crate::common;
 use common::raw::*;
 use gguf_codec::{HeaderParser, HeaderProgress, Limits};
 

@@ -7,7 +7,8 @@ use gguf_codec::{ByteOrder, GgmlType, Gguf, Result, ShardPaths, ShardPlan, Shard
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::{common, read};
+use super::read;
+use crate::common;
 
 /// The shards of a model, written one after the other.
 fn split<B: AsRef<[u8]>>(model: &ShardedGguf<B>, plan: &ShardPlan) -> Result<Vec<Vec<u8>>> {

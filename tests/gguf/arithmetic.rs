@@ -1,8 +1,7 @@
 //! The arithmetic of files against arithmetic that has twice the bits: block sizes and shapes exhaustively about every
 //! boundary, and tables of tensors whose sizes are about to overflow.
 
-mod common;
-
+use crate::common;
 use common::raw::{ANY, FORMATS, Raw};
 use gguf_codec::{ByteOrder, Error, GgmlType, HeaderParser, Problem, Shape};
 use proptest::prelude::*;

@@ -1,7 +1,6 @@
 //! The crate against vectors that ggml's reference library made; `tests/golden/README.md` says how.
 
-mod common;
-
+use crate::common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 

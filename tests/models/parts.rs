@@ -5,8 +5,7 @@
 // WebAssembly starts no processes.
 #![cfg(not(target_family = "wasm"))]
 
-mod common;
-
+use crate::common;
 use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -81,7 +80,7 @@ fn one_part() {
 
 fn start(folder: &Path, part: Part) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "one_part"]).env(FOLDER, folder).env(PART, part.to_string());
+    command.args(["--exact", "parts::one_part"]).env(FOLDER, folder).env(PART, part.to_string());
     command.stdout(std::process::Stdio::null()).spawn().unwrap()
 }
 

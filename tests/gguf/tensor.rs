@@ -1,7 +1,6 @@
 //! Views of tensors: rows, blocks and slices without copying, in both byte orders.
 
-mod common;
-
+use crate::common;
 use gguf_codec::*;
 
 const ROW: usize = 512;

@@ -3,8 +3,7 @@
 
 #![cfg(feature = "std")]
 
-mod common;
-
+use crate::common;
 use std::io;
 use std::ops::ControlFlow;
 

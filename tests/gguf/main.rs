@@ -1,0 +1,13 @@
+//! Reading GGUF: what the format's rules, limits and arithmetic promise, on any bytes.
+
+mod arithmetic;
+#[path = "../common/mod.rs"]
+mod common;
+mod container_rules;
+mod fuzz_seeds;
+mod hostile;
+mod metadata;
+mod progress;
+mod real_files;
+mod tensor;
+mod values;

@@ -1,0 +1,11 @@
+//! Work on whole models: converting, editing, comparing, recipes, importance matrices, shards and parts.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod convert;
+mod diff;
+mod edit;
+mod imatrix;
+mod parts;
+mod recipes;
+mod shards;
