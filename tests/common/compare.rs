@@ -2,7 +2,7 @@
 
 use gguf_codec::GgmlType;
 
-/// Where a block of `ty` keeps its f16 numbers: where a NaN makes it invalid, which `tests/validate.rs` compares with
+/// Where a block of `ty` keeps its f16 numbers: where a NaN makes it invalid, which `tests/codecs/validate.rs` compares with
 /// ggml. Only these can be NaN in what quantizers write.
 fn f16_offsets(ty: GgmlType) -> Vec<usize> {
     let is_number = |&at: &usize| {

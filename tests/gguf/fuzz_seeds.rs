@@ -1,5 +1,5 @@
 //! The fuzzers begin with the file of `common::raw::everything`, in each version and byte order, with the head of a real
-//! model, and with what gguf-py wrote; with blocks of each type where they take blocks. To write the seeds anew: `GGUF_CODEC_WRITE_SEEDS=1 cargo test --test fuzz_seeds`.
+//! model, and with what gguf-py wrote; with blocks of each type where they take blocks. To write the seeds anew: `GGUF_CODEC_WRITE_SEEDS=1 cargo test --test gguf fuzz_seeds`.
 
 #![cfg(feature = "std")]
 

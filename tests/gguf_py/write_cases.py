@@ -1,4 +1,4 @@
-"""Writes the files that tests/writer_gguf_py.rs writes too, with gguf-py's GGUFWriter.
+"""Writes the files that tests/write/gguf_py.rs writes too, with gguf-py's GGUFWriter.
 
 Usage: python write_cases.py FOLDER
 

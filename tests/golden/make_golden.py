@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "gguf_py"))
 from ggml import Q2_0, SIZES, Ggml  # noqa: E402
 
-# A format that floats can be turned into needs its place here; tests/golden.rs fails without.
+# A format that floats can be turned into needs its place here; tests/codecs/golden.rs fails without.
 TYPES = [
     Type.F16,
     Type.Q4_0,
