@@ -70,6 +70,8 @@ mod byte_order;
 mod codec;
 mod container;
 mod error;
+#[cfg(feature = "std")]
+mod file;
 mod ggml_type;
 mod limits;
 mod math;

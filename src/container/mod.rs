@@ -2,7 +2,7 @@
 
 mod array;
 #[cfg(feature = "std")]
-mod atomic;
+pub(crate) mod atomic;
 mod cursor;
 #[cfg(feature = "std")]
 mod encode;
@@ -14,17 +14,15 @@ mod incremental;
 mod indexed;
 #[cfg(feature = "std")]
 mod kernel_copy;
-mod layout;
+pub(crate) mod layout;
 #[cfg(feature = "mmap")]
 #[allow(unsafe_code, reason = "the call that maps a file")]
 mod mapped;
 mod metadata;
 mod name_index;
 #[cfg(feature = "std")]
-mod opening;
+pub(crate) mod opening;
 mod options;
-#[cfg(all(feature = "std", any(unix, windows)))]
-pub(crate) mod patch;
 #[cfg(feature = "std")]
 mod read_at;
 mod shards;

@@ -11,8 +11,9 @@ use super::layout::to_u64;
 use super::mapped::Mapped;
 use super::options::GgufOptions;
 #[cfg(any(unix, windows))]
-use super::patch::refuse_half_edited;
 use crate::error::{Error, Result};
+#[cfg(any(unix, windows))]
+use crate::file::journal::refuse_half_edited;
 
 impl Gguf<Vec<u8>> {
     /// Reads a whole file into memory, where nobody can change it. Where the `mmap` feature is on, `Gguf::open`

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use super::convert::Convert;
 use super::job::{Job, Origin};
-use crate::container::{Indexed, patch};
+use crate::container::Indexed;
+use crate::file::journal;
 use crate::{Error, Result, Sink, TensorInfo, Value, Writer};
 
 /// What became of an edited file.
@@ -146,11 +147,11 @@ impl Edit {
         progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
         let path = path.as_ref();
-        let mut files = patch::Files::open(path)?;
-        patch::roll_back(&mut files)?;
+        let mut files = journal::Files::open(path)?;
+        journal::roll_back(&mut files)?;
         let source = Indexed::open(path)?;
         match self.header_that_fits(&source)? {
-            Some(header) => Ok(Edited::Patched { changed: patch::patch(&mut files, &header)? }),
+            Some(header) => Ok(Edited::Patched { changed: journal::patch(&mut files, &header)? }),
             None => self.write_from(&source, path, progress),
         }
     }
@@ -179,7 +180,7 @@ impl Edit {
     /// [`Error::Io`], where another process edits the file as well. [`Error::Write`] where there is an undo record that
     /// does not fit the file, which was then changed in another way since, and stays as it is.
     pub fn recover(path: impl AsRef<Path>) -> Result<bool> {
-        patch::recover(path.as_ref())
+        journal::recover(path.as_ref())
     }
 
     /// Everything before the data, where the data need not move.

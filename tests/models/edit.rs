@@ -355,7 +355,7 @@ fn it_stops_when_it_is_told_to() {
     }
 }
 
-/// What an edit leaves that is cut off, as a file: `container/patch` has the test of what comes from where.
+/// What an edit leaves that is cut off, as a file: `file/journal` has the test of what comes from where.
 #[test]
 fn an_undo_record_that_does_not_fit_stops_every_edit() {
     let original = model(&[Value::U8(1)], &[4], None, ByteOrder::Little, true);

@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 pub use self::staged::StagedFile;
-pub(super) use self::staged::sync_folder;
+pub(crate) use self::staged::sync_folder;
 use self::temporary::Temporary;
 use super::kernel_copy;
 use super::read_at::ReadAt;
@@ -69,7 +69,7 @@ impl AtomicFile {
     }
 
     /// With the permissions of another file, where there is none at `path` to hand on its own.
-    pub(super) fn create_like(path: &Path, other: Option<Metadata>) -> Result<Self> {
+    pub(crate) fn create_like(path: &Path, other: Option<Metadata>) -> Result<Self> {
         let failed = |error| Error::io(format!("create '{}'", path.display()), error);
         let target = follow_links(path).map_err(failed)?;
         if names_folder(path) || names_folder(&target) {
@@ -145,7 +145,7 @@ fn names_folder(path: &Path) -> bool {
 
 /// The absolute path of the file that `path` stands for, which need not exist. Absolute, so that the target
 /// does not move with the current directory.
-pub(super) fn follow_links(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = std::path::absolute(path)?;
     for _ in 0..MAX_LINKS {
         match fs::read_link(&target) {

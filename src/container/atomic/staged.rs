@@ -135,7 +135,7 @@ impl Drop for Placed {
 
 /// Makes the rename itself survive a crash.
 #[cfg(unix)]
-pub(in crate::container) fn sync_folder(target: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(target: &Path) -> io::Result<()> {
     let Some(folder) = target.parent() else { return Ok(()) };
     unless_impossible(File::open(folder).and_then(|folder| folder.sync_all()))
 }
@@ -153,7 +153,7 @@ fn unless_impossible(synced: io::Result<()>) -> io::Result<()> {
 
 /// Other systems do not let a folder be synced.
 #[cfg(not(unix))]
-pub(in crate::container) fn sync_folder(_target: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(_target: &Path) -> io::Result<()> {
     Ok(())
 }
 

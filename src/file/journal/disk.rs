@@ -5,9 +5,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::Record;
+use crate::container::Sink;
 use crate::container::atomic::{AtomicFile, follow_links, sync_folder};
 use crate::container::opening::{expect_regular, read_regular};
-use crate::container::writer::Sink;
 use crate::error::{Error, Result};
 
 /// A file may be replaced while it is opened, but not as often as this.

@@ -172,7 +172,7 @@ fn a_killed_process_leaves_what_can_be_mended() {
     for steps in 0.. {
         std::fs::write(&path, [OLD, LATER].concat()).unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "--ignored", "container::patch::tests::files::patches_and_dies"]);
+        child.args(["--exact", "--ignored", "file::journal::tests::files::patches_and_dies"]);
         child.env("PATCHED_FILE", &path).env("STEPS", steps.to_string()).stdout(Stdio::null());
         let status = child.status().unwrap();
         let recovered = recover(&path).unwrap();
