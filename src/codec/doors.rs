@@ -3,10 +3,9 @@
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
-use super::entry;
 use super::float::Float;
 use super::format::Rows;
-use super::table::Stores;
+use super::table::{self, Quantizer, Stores};
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, GgmlType, Result};
 
@@ -16,14 +15,14 @@ const CHUNK_VALUES: usize = 16 * 1024;
 impl GgmlType {
     /// Whether [`quantize`] can make this type. Integers have no scale, so floats cannot become integers.
     pub fn can_quantize(self) -> bool {
-        entry(self).quantize.is_some()
+        table::properties(self).quantizes
     }
 
     /// Whether [`quantize`] to this type needs importance weights: true of IQ2_XXS, IQ2_XS and IQ1_S, which have too
     /// few bits to treat all values alike.
     #[doc(alias = "ggml_quantize_requires_imatrix")]
     pub fn needs_importance(self) -> bool {
-        entry(self).needs_importance
+        table::properties(self).needs_importance
     }
 }
 
@@ -57,7 +56,7 @@ pub fn dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Resul
 /// As [`dequantize`].
 pub fn dequantize_with<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     check_blocks(ty, blocks.len(), out.len())?;
-    T::dequantizer(entry(ty))(isa, stores_for(out), blocks, out);
+    T::dequantizer(ty)(isa, stores_for(out), blocks, out);
     Ok(())
 }
 
@@ -171,7 +170,7 @@ pub fn quantize_with(
 /// A quantization whose lengths are checked, cut into chunks of whole rows.
 pub(super) struct Plan<'a> {
     ty: GgmlType,
-    quantize: fn(Isa, Rows<'_>, &mut [u8]),
+    quantize: Quantizer,
     values: usize,
     row_len: usize,
     importance: Option<&'a [f32]>,
@@ -187,9 +186,8 @@ impl<'a> Plan<'a> {
         row_len: usize,
         importance: Option<&'a [f32]>,
     ) -> Result<Self> {
-        let entry = entry(ty);
-        let quantize = entry.quantize.ok_or(Error::NotQuantizable { ty })?;
-        if entry.needs_importance && importance.is_none() {
+        let quantize = table::quantizer(ty).ok_or(Error::NotQuantizable { ty })?;
+        if ty.needs_importance() && importance.is_none() {
             return Err(Error::NeedsImportance { ty });
         }
         let length = |what, found: usize, wanted| Err(Error::Length { what, found: found as u64, wanted });
@@ -295,7 +293,7 @@ impl Kernel for AllFinite<'_> {
 pub fn par_dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     use rayon::prelude::*;
 
-    let dequantize = T::dequantizer(entry(ty));
+    let dequantize = T::dequantizer(ty);
     check_blocks(ty, blocks.len(), out.len())?;
     let (isa, stores) = (Isa::detect(), stores_for(out));
     let chunk_blocks = (CHUNK_VALUES / ty.block_len()).max(1);

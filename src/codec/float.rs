@@ -2,12 +2,14 @@
 
 use half::{bf16, f16};
 
-use super::table::{Entry, Stores};
-use crate::simd::{Isa, Simd};
+use super::table;
+use crate::GgmlType;
+use crate::simd::Simd;
 
 pub(crate) mod sealed {
-    use crate::codec::table::{Entry, Stores};
-    use crate::simd::{Isa, Simd};
+    use crate::GgmlType;
+    use crate::codec::table::Dequantizer;
+    use crate::simd::Simd;
 
     #[allow(private_interfaces, private_bounds, reason = "sealed: only this crate calls it")]
     pub trait Put: Sized {
@@ -21,8 +23,8 @@ pub(crate) mod sealed {
         fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
             Self::put(s, value, to);
         }
-        /// The entry's function that dequantizes to `Self`.
-        fn dequantizer(entry: &Entry) -> fn(Isa, Stores, &[u8], &mut [Self]);
+        /// The function that dequantizes blocks of `ty` to `Self`.
+        fn dequantizer(ty: GgmlType) -> Dequantizer<Self>;
     }
 }
 
@@ -36,7 +38,7 @@ pub trait Float: sealed::Put + Copy + Default + PartialEq + Send + Sync + bytemu
 }
 
 macro_rules! float {
-    ($float:ident, $store:ident, $entry:ident, $widen:expr $(, { $($item:item)+ })?) => {
+    ($float:ident, $store:ident, $dequantizer:ident, $widen:expr $(, { $($item:item)+ })?) => {
         impl Float for $float {
             fn to_f32(self) -> f32 {
                 $widen(self)
@@ -50,16 +52,16 @@ macro_rules! float {
                 s.$store(value, to);
             }
             $($($item)+)?
-            fn dequantizer(entry: &Entry) -> fn(Isa, Stores, &[u8], &mut [Self]) {
-                entry.$entry
+            fn dequantizer(ty: GgmlType) -> table::Dequantizer<Self> {
+                table::$dequantizer(ty)
             }
         }
     };
 }
 
-float!(f32, store, to_f32, |value| value);
-float!(f16, store_f16, to_f16, f16::to_f32);
-float!(bf16, store_bf16, to_bf16, bf16::to_f32, {
+float!(f32, store, dequantizer_f32, |value| value);
+float!(f16, store_f16, dequantizer_f16, f16::to_f32);
+float!(bf16, store_bf16, dequantizer_bf16, bf16::to_f32, {
     const IS_BF16: bool = true;
     #[inline(always)]
     fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {

@@ -1,10 +1,12 @@
-//! The table's machinery: an [`Entry`] holds a format's functions behind byte slices.
+//! The table's machinery: finds a format's functions over byte slices by type.
+
+use core::marker::PhantomData;
 
 use super::format::{Codec, Number, Rows};
 use crate::simd::{GATHERED, Isa, Kernel, Simd, Streaming};
 use crate::{Float, GgmlType};
 
-/// Declares the formats: re-exports each row's names and finds its [`Entry`] by type.
+/// Declares the formats: re-exports each row's names and finds what a type's codec has.
 macro_rules! formats {
     ($($module:ident: $format:ident $(as $block:ident)?;)*) => {
         /// Every format's marker and block.
@@ -12,15 +14,11 @@ macro_rules! formats {
             $(pub use super::$module::{$format $(, $block)?};)*
         }
 
-        /// The codec of a type. A type without its row does not compile.
-        ///
-        /// Never inlined: a crate that it is inlined into compiles every kernel again.
-        #[inline(never)]
-        fn entry(ty: $crate::GgmlType) -> &'static table::Entry {
+        /// What `L` takes from the codec of `ty`. A type without its row does not compile.
+        #[inline(always)]
+        fn look_up<L: table::Lookup>(ty: $crate::GgmlType) -> L::Output {
             match ty {
-                $(<formats::$format as BlockFormat>::TYPE => {
-                    const { &table::Entry::of::<formats::$format>() }
-                })*
+                $(<formats::$format as BlockFormat>::TYPE => L::of::<formats::$format>(),)*
             }
         }
     };
@@ -36,27 +34,83 @@ pub(crate) enum Stores {
     Streaming,
 }
 
-/// A format as functions over bytes: whole blocks in, whole blocks out, checked by the caller.
-pub(crate) struct Entry {
-    pub(crate) numbers: &'static [Number],
-    pub(crate) to_f32: fn(Isa, Stores, &[u8], &mut [f32]),
-    pub(crate) to_f16: fn(Isa, Stores, &[u8], &mut [half::f16]),
-    pub(crate) to_bf16: fn(Isa, Stores, &[u8], &mut [half::bf16]),
-    /// `None` where values cannot become blocks.
-    pub(crate) quantize: Option<fn(Isa, Rows<'_>, &mut [u8])>,
-    pub(crate) needs_importance: bool,
+/// A function that dequantizes whole blocks, checked by the caller.
+pub(crate) type Dequantizer<T> = fn(Isa, Stores, &[u8], &mut [T]);
+
+/// A function that quantizes whole rows, checked by the caller.
+pub(crate) type Quantizer = fn(Isa, Rows<'_>, &mut [u8]);
+
+/// One column of the table of formats.
+///
+/// Each direction is a column of its own, so that a program that only dequantizes links no quantizer. Functions that look
+/// one up are not generic and never inlined: a crate that they are inlined into compiles every kernel again.
+pub(crate) trait Lookup {
+    type Output;
+    fn of<C: Codec>() -> Self::Output;
 }
 
-impl Entry {
-    pub(crate) const fn of<C: Codec>() -> Entry {
-        Entry {
-            numbers: C::NUMBERS,
-            to_f32: dequantize::<C, f32>,
-            to_f16: dequantize::<C, half::f16>,
-            to_bf16: dequantize::<C, half::bf16>,
-            quantize: if C::QUANTIZES { Some(quantize::<C>) } else { None },
-            needs_importance: C::NEEDS_IMPORTANCE,
-        }
+/// Dequantizes blocks of `ty` to `f32`.
+#[inline(never)]
+pub(super) fn dequantizer_f32(ty: GgmlType) -> Dequantizer<f32> {
+    super::look_up::<Dequantizers<f32>>(ty)
+}
+
+/// Dequantizes blocks of `ty` to `f16`.
+#[inline(never)]
+pub(super) fn dequantizer_f16(ty: GgmlType) -> Dequantizer<half::f16> {
+    super::look_up::<Dequantizers<half::f16>>(ty)
+}
+
+/// Dequantizes blocks of `ty` to `bf16`.
+#[inline(never)]
+pub(super) fn dequantizer_bf16(ty: GgmlType) -> Dequantizer<half::bf16> {
+    super::look_up::<Dequantizers<half::bf16>>(ty)
+}
+
+struct Dequantizers<T>(PhantomData<T>);
+
+impl<T: Float> Lookup for Dequantizers<T> {
+    type Output = Dequantizer<T>;
+    #[inline(always)]
+    fn of<C: Codec>() -> Dequantizer<T> {
+        dequantize::<C, T>
+    }
+}
+
+/// Quantizes to `ty`. `None` where values cannot become blocks.
+#[inline(never)]
+pub(super) fn quantizer(ty: GgmlType) -> Option<Quantizer> {
+    super::look_up::<Quantizers>(ty)
+}
+
+struct Quantizers;
+
+impl Lookup for Quantizers {
+    type Output = Option<Quantizer>;
+    #[inline(always)]
+    fn of<C: Codec>() -> Option<Quantizer> {
+        if C::QUANTIZES { Some(quantize::<C>) } else { None }
+    }
+}
+
+/// What a format says of itself without doing anything.
+pub(super) struct Properties {
+    pub(super) numbers: &'static [Number],
+    pub(super) quantizes: bool,
+    pub(super) needs_importance: bool,
+}
+
+/// The properties of the format of `ty`.
+#[inline(never)]
+pub(super) fn properties(ty: GgmlType) -> Properties {
+    super::look_up::<Properties>(ty)
+}
+
+impl Lookup for Properties {
+    type Output = Properties;
+    #[inline(always)]
+    fn of<C: Codec>() -> Properties {
+        Properties { numbers: C::NUMBERS, quantizes: C::QUANTIZES, needs_importance: C::NEEDS_IMPORTANCE }
     }
 }
 
@@ -132,7 +186,7 @@ fn quantize<C: Codec>(isa: Isa, rows: Rows<'_>, out: &mut [u8]) {
 /// Turns blocks of `ty` from one byte order into the other, in place: reverses each number of several bytes
 /// (scales, plain values) and leaves packed quants alone. `bytes` holds whole blocks.
 pub(crate) fn swap_byte_order(ty: GgmlType, bytes: &mut [u8]) {
-    let numbers = super::entry(ty).numbers;
+    let Properties { numbers, .. } = properties(ty);
     for block in bytes.chunks_exact_mut(ty.block_bytes()) {
         for number in numbers {
             block[number.at..number.at + number.width].reverse();
