@@ -1,6 +1,8 @@
 //! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be right.
 
 mod problem;
+#[cfg(feature = "safetensors")]
+mod shown;
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -10,6 +12,8 @@ use core::fmt;
 use std::io;
 
 pub use self::problem::{Problem, ShardProblem};
+#[cfg(feature = "safetensors")]
+pub(crate) use self::shown::Shown;
 use crate::GgmlType;
 
 /// The crate's result.

@@ -9,7 +9,9 @@ all-MiniLM-L6-v2 becomes a GGUF: gguf-py reads it, every tensor's values are tho
 and the keys are those that llama.cpp's converter writes. SmolLM2 becomes safetensors, in a file and in shards: the format's
 library reads them, the values are those of the GGUF with the rows of queries and keys as the transformers library wants them,
 and from_safetensors makes the same file again. With --llama FOLDER, which has libllama and libggml, llama.cpp embeds a
-sentence with the MiniLM, and the result is compared with one computed here from the safetensors file. Time and memory are
+sentence with the MiniLM, and the result is compared with one computed here from the safetensors file; and tiny made-up models in
+many variants are taken through from_safetensors: llama.cpp loads what becomes of those that are whole, and those whose
+config.json, tokenizer and tensors do not fit are refused. Time and memory are
 printed, not judged.
 """
 
@@ -19,13 +21,15 @@ import filecmp
 import json
 import math
 import pathlib
+import shutil
+import subprocess
 import sys
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader
 from gguf.quants import dequantize
 from safetensors import safe_open
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "gguf_py"))
 from llama import Llama, Opaque  # noqa: E402
@@ -268,6 +272,158 @@ def bert(w, tokens):
     return x.mean(0)
 
 
+WIDTH, INNER, HEADS, KV, ROWS = 64, 128, 4, 2, 261
+
+
+def tokenizer(tokens):
+    """A byte-pair encoding of so many tokens: the bytes, and others behind them."""
+    bytes_ = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = {b: chr(b) for b in bytes_} | {b: chr(256 + n) for n, b in enumerate(sorted({*range(256)} - {*bytes_}))}
+    vocab = {letters[b]: b for b in range(256)} | {f"<t{n}>": n for n in range(256, tokens)}
+    return {
+        "added_tokens": [{"id": n, "content": f"<t{n}>", "special": True} for n in range(256, tokens)],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+        "post_processor": None,
+        "model": {"type": "BPE", "byte_fallback": False, "vocab": vocab, "merges": []},
+    }
+
+
+def wordpiece():
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(ROWS - 5))]
+    return {
+        "added_tokens": [{"id": n, "content": words[n], "special": True} for n in range(5)],
+        "normalizer": {"type": "BertNormalizer", "lowercase": True},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "vocab": {word: n for n, word in enumerate(words)}},
+    }
+
+
+def tiny(family="llama", head_dim=None, bias=(), rows=ROWS, layers=2, tied=False, kv=KV):
+    """config.json and the tensors' shapes."""
+    classes = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM", "bert": "BertModel"}
+    dim = head_dim or WIDTH // HEADS
+    config = dict(
+        architectures=[classes[family]], model_type=family, hidden_size=WIDTH, intermediate_size=INNER,
+        num_hidden_layers=layers, num_attention_heads=HEADS, vocab_size=rows, max_position_embeddings=128,
+    )  # fmt: skip
+    shapes = {}
+    if family == "bert":
+        config |= dict(layer_norm_eps=1e-12, type_vocab_size=2, hidden_act="gelu")
+        shapes["embeddings.word_embeddings.weight"] = (rows, WIDTH)
+        shapes["embeddings.position_embeddings.weight"] = (128, WIDTH)
+        shapes["embeddings.token_type_embeddings.weight"] = (2, WIDTH)
+        both = lambda name, *shape: shapes.update({f"{name}.weight": shape, f"{name}.bias": shape[:1]})
+        both("embeddings.LayerNorm", WIDTH)
+        for at in (f"encoder.layer.{n}" for n in range(layers)):
+            for part in ("self.query", "self.key", "self.value", "output.dense"):
+                both(f"{at}.attention.{part}", WIDTH, WIDTH)
+            both(f"{at}.attention.output.LayerNorm", WIDTH)
+            both(f"{at}.intermediate.dense", INNER, WIDTH)
+            both(f"{at}.output.dense", WIDTH, INNER)
+            both(f"{at}.output.LayerNorm", WIDTH)
+        return config, shapes
+    config |= dict(num_key_value_heads=kv, rms_norm_eps=1e-5, tie_word_embeddings=tied)
+    if head_dim:
+        config["head_dim"] = head_dim
+    shapes["model.embed_tokens.weight"] = (rows, WIDTH)
+    for at in (f"model.layers.{n}" for n in range(layers)):
+        shapes[f"{at}.input_layernorm.weight"] = (WIDTH,)
+        shapes[f"{at}.post_attention_layernorm.weight"] = (WIDTH,)
+        q, k = HEADS * dim, kv * dim
+        linear = {"self_attn.q_proj": (q, WIDTH), "self_attn.k_proj": (k, WIDTH), "self_attn.v_proj": (k, WIDTH),
+                  "self_attn.o_proj": (WIDTH, q), "mlp.gate_proj": (INNER, WIDTH), "mlp.up_proj": (INNER, WIDTH),
+                  "mlp.down_proj": (WIDTH, INNER)}  # fmt: skip
+        for name, shape in linear.items():
+            shapes[f"{at}.{name}.weight"] = shape
+            part = name.split(".")[1][:-5]
+            if part in bias or (family == "qwen2" and part in "qkv"):
+                shapes[f"{at}.{name}.bias"] = shape[:1]
+    shapes["model.norm.weight"] = (WIDTH,)
+    if not tied:
+        shapes["lm_head.weight"] = (rows, WIDTH)
+    return config, shapes
+
+
+def variants(arguments):
+    """What llama.cpp says of tiny models, whole and broken."""
+    library, work = Llama(arguments.llama), arguments.work / "tiny"
+    random = np.random.default_rng(11)
+    counts = {"loads": 0, "refused": 0}
+
+    def run_one(what, model, good, tokens=None, dtype=np.float32, change=lambda c, s: None, shards=1, options=()):
+        config, shapes = model
+        change(config, shapes)
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        data = {name: random.normal(0, 0.02, shape).astype(dtype) for name, shape in shapes.items()}
+        names = list(data)
+        if shards == 1:
+            save_file(data, work / "model.safetensors", {"format": "pt"})
+        else:
+            where = {name: f"model-{n % shards + 1:05}-of-{shards:05}.safetensors" for n, name in enumerate(names)}
+            for file in set(where.values()):
+                save_file({name: data[name] for name in names if where[name] == file}, work / file)
+            (work / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+        (work / "config.json").write_text(json.dumps(config))
+        of_bert = config["model_type"] == "bert"
+        (work / "tokenizer.json").write_text(json.dumps(wordpiece() if of_bert else tokenizer(tokens or ROWS)))
+        (work / "tokenizer_config.json").write_text("{}")
+        out = work / "out.gguf"
+        done = subprocess.run([arguments.examples / "from_safetensors", work, out, *options], capture_output=True, text=True)
+        if good:
+            loads = done.returncode == 0 and library.load(out) is not None
+            expect(loads, f"{what}: {done.stderr.strip() or 'llama.cpp does not load it'}")
+            counts["loads"] += loads
+        else:
+            refused = done.returncode == 1 and not out.exists()
+            expect(refused, f"{what}: is not refused ({done.stdout.strip()})")
+            counts["refused"] += refused
+
+    for family in ("llama", "mistral", "qwen2", "bert"):
+        run_one(family, tiny(family), True)
+        run_one(f"{family} in F16", tiny(family), True, dtype=np.float16)
+        run_one(f"{family} as F16", tiny(family), True, options=("--type", "F16"))
+        run_one(f"{family} as BF16", tiny(family), True, options=("--type", "BF16"))
+        run_one(f"{family} as Q8_0", tiny(family), True, options=("--type", "Q8_0"))
+        run_one(f"{family} in 3 files", tiny(family), True, shards=3)
+        run_one(f"{family} of 1 layer", tiny(family, layers=1), True)
+        for name in list(tiny(family)[1]):
+            run_one(f"{family} without {name}", tiny(family), False, change=lambda c, s: s.pop(name))
+            stem, end = name.rsplit(".", 1)
+            if end == "weight" and f"{stem}.bias" not in tiny(family)[1]:
+                given = tiny(family)
+                given[1][f"{stem}.extra"] = (1,)
+                run_one(f"{family} with {stem}.extra", given, False)
+    for family in ("llama", "mistral", "qwen2"):
+        run_one(f"{family}, tied", tiny(family, tied=True), True)
+        run_one(f"{family}, no GQA", tiny(family, kv=4), True)
+        run_one(f"{family}, one key head", tiny(family, kv=1), True)
+        run_one(f"{family}, padded rows", tiny(family, rows=272), True, tokens=ROWS)
+        run_one(f"{family}, no vocab_size", tiny(family, rows=272), True, tokens=ROWS, change=lambda c, s: c.pop("vocab_size"))
+        run_one(f"{family}, head_dim", tiny(family, head_dim=16), True)
+        run_one(f"{family}, another head_dim", tiny(family, head_dim=32), family != "qwen2")
+        for key, value in [
+            ("hidden_size", 128), ("intermediate_size", 256), ("num_attention_heads", 8), ("num_key_value_heads", 4),
+            ("num_key_value_heads", 3), ("num_key_value_heads", 1), ("head_dim", 32), ("head_dim", 8), ("vocab_size", ROWS + 8),
+            ("vocab_size", ROWS - 1), ("num_hidden_layers", 1), ("num_hidden_layers", 3), ("max_position_embeddings", None),
+            ("tie_word_embeddings", None),
+        ]:  # fmt: skip
+            run_one(f"{family}, {key} {value}", tiny(family), key == "tie_word_embeddings", change=lambda c, s: c.update({key: value}))
+        run_one(f"{family}, more tokens than rows", tiny(family), False, tokens=ROWS + 2)
+        run_one(f"{family}, that and vocab_size", tiny(family), False, tokens=ROWS + 2, change=lambda c, s: c.update(vocab_size=ROWS + 2))
+        run_one(f"{family}, fewer rows", tiny(family), False, change=lambda c, s: s.update({"model.embed_tokens.weight": (256, WIDTH)}))
+        run_one(f"{family}, a longer head", tiny(family), False, change=lambda c, s: s.update({"lm_head.weight": (264, WIDTH)}))
+    for bias in ("qkvo", "q", "k", "v", "o", "qkv", ("gate", "up", "down"), ("gate",), ("up",), ("down",)):
+        run_one(f"llama, bias {bias}", tiny(bias=bias), True)
+        run_one(f"llama, bias {bias}, head_dim", tiny(bias=bias, head_dim=32), True)
+    for key, value in [("hidden_size", 128), ("intermediate_size", 64), ("max_position_embeddings", 64),
+                       ("type_vocab_size", 3), ("vocab_size", 300), ("num_hidden_layers", 1), ("num_hidden_layers", 3)]:  # fmt: skip
+        run_one(f"bert, {key} {value}", tiny("bert"), False, change=lambda c, s: c.update({key: value}))
+    shutil.rmtree(work)
+    print(f"  tiny models: {counts['loads']} that llama.cpp loads, {counts['refused']} refused", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("minilm", type=pathlib.Path, help="the folder of all-MiniLM-L6-v2")
@@ -278,6 +434,8 @@ def main():
     arguments = parser.parse_args()
     minilm(arguments)
     smollm2(arguments)
+    if arguments.llama:
+        variants(arguments)
     if failures:
         sys.exit("\n".join([f"{len(failures)} checks failed:", *failures[:40]]))
     print("  ok")

@@ -13,8 +13,10 @@ use crate::Limits;
 use crate::container::ReadAt;
 #[cfg(any(unix, windows))]
 use crate::container::expect_regular;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
 use crate::model::Origin;
+#[cfg(any(unix, windows))]
+use crate::model::hf::exists;
 
 /// The file of a model that is not split.
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -97,16 +99,13 @@ impl Checkpoint {
             // Whoever wrote the index may not choose from the whole disk.
             let is_plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
             if !is_plain {
-                return wrong(format!(
-                    "'{}' must be the name of a file beside the index",
-                    file.escape_debug()
-                ));
+                return wrong(format!("'{}' must be the name of a file beside the index", Shown(&file)));
             }
-            if !folder.join(file).exists() {
+            if !exists(&folder.join(file))? {
                 let its = map.values().filter(|other| *other == file).count();
                 return wrong(format!(
                     "'{}' is missing, which has {its} of the {} tensors",
-                    file.escape_debug(),
+                    Shown(&file),
                     map.len()
                 ));
             }
@@ -120,24 +119,19 @@ impl Checkpoint {
                 Some(wanted) => {
                     return wrong(format!(
                         "tensor '{}' is in '{file}', not in '{}'",
-                        name.escape_debug(),
-                        wanted.escape_debug()
+                        Shown(&name),
+                        Shown(&wanted)
                     ));
                 }
                 None => {
-                    return wrong(format!(
-                        "tensor '{}' of '{file}' is not in the index",
-                        name.escape_debug()
-                    ));
+                    return wrong(format!("tensor '{}' of '{file}' is not in the index", Shown(&name)));
                 }
             }
         }
         let mut names: Vec<_> = map.keys().collect();
         names.sort();
         match names.into_iter().find(|name| checkpoint.tensor(name).is_none()) {
-            Some(name) => {
-                wrong(format!("tensor '{}' is not in '{}'", name.escape_debug(), map[name].escape_debug()))
-            }
+            Some(name) => wrong(format!("tensor '{}' is not in '{}'", Shown(&name), Shown(&map[name]))),
             None => Ok(checkpoint),
         }
     }
@@ -157,11 +151,8 @@ impl Checkpoint {
         for (index, part) in parts.iter().enumerate() {
             for tensor in part.header.tensors() {
                 if let Some(first) = found.insert(tensor.name(), index) {
-                    let message = format!(
-                        "tensor '{}' is in '{}' too",
-                        tensor.name().escape_debug(),
-                        parts[first].name
-                    );
+                    let message =
+                        format!("tensor '{}' is in '{}' too", Shown(&tensor.name()), parts[first].name);
                     return Err(Error::Safetensors { file: Some(part.name.clone()), offset: None, message });
                 }
             }
@@ -238,21 +229,70 @@ fn open_part(path: &Path) -> Result<(String, Box<dyn ReadAt>, u64)> {
     expect_regular(path, "").map_err(opening)?;
     let file = std::fs::File::open(path).map_err(opening)?;
     let len = file.metadata().map_err(opening)?.len();
+    if let Some(other) = other_format(&file, len) {
+        let message = format!("this is {other}, and no safetensors file");
+        return Err(Error::Safetensors { file: Some(path.display().to_string()), offset: Some(0), message });
+    }
     Ok((path.display().to_string(), Box::new(file), len))
 }
+
+/// What a file is that does not begin like safetensors: no header has the length that these would make.
+#[cfg(any(unix, windows))]
+fn other_format(file: &dyn ReadAt, len: u64) -> Option<&'static str> {
+    let mut start = [0; 16];
+    let start = &mut start[..len.min(16) as usize];
+    file.fill_at(start, 0).ok()?;
+    [
+        (&b"GGUF"[..], "a GGUF already"),
+        (
+            b"PK\x03\x04",
+            "a ZIP, as PyTorch saves weights: load them and save them as safetensors (save_pretrained)",
+        ),
+        (b"version https://", "a pointer of Git LFS, not the file: fetch it with 'git lfs pull'"),
+        (b"\x89HDF", "HDF5, as Keras saves weights"),
+        (b"<!DOCTYPE", "an HTML page"),
+        (b"<html", "an HTML page"),
+    ]
+    .into_iter()
+    .find_map(|(magic, what)| start.starts_with(magic).then_some(what))
+}
+
+/// Weights in forms that are not read, by the ends of their names, and what to do.
+#[cfg(any(unix, windows))]
+const OTHERS: [(&str, &str); 12] = [
+    (".gguf", "is a GGUF already"),
+    (".bin", "is PyTorch's, which is not read: load the model and save it as safetensors (save_pretrained)"),
+    (".pt", "is PyTorch's, which is not read: load the model and save it as safetensors (save_pretrained)"),
+    (".pth", "is PyTorch's, which is not read: take the files of the transformers library, as safetensors"),
+    (".ckpt", "is a checkpoint of PyTorch or TensorFlow, which is not read: save the model as safetensors"),
+    (
+        ".bin.index.json",
+        "is of PyTorch's files, which are not read: load the model and save it as safetensors (save_pretrained)",
+    ),
+    (".onnx", "is ONNX, which is not read: take the model that was exported, as safetensors"),
+    (".h5", "is TensorFlow's, which is not read: load the model with PyTorch and save it as safetensors"),
+    (".msgpack", "is Flax's, which is not read: load the model with PyTorch and save it as safetensors"),
+    (".npz", "is of NumPy or MLX, which is not read: save the model as safetensors"),
+    (".nemo", "is NeMo's, which is not read: export the model to the form of Hugging Face"),
+    (".pkl", "is a pickle, which is not read: save the model as safetensors"),
+];
 
 /// The file of a folder that the model begins with.
 #[cfg(any(unix, windows))]
 fn in_folder(folder: &Path) -> Result<PathBuf> {
     for name in [INDEX, SINGLE] {
-        if folder.join(name).exists() {
+        if exists(&folder.join(name))? {
             return Ok(folder.join(name));
         }
     }
     let reading = |error| Error::io(format!("read the folder '{}'", folder.display()), error);
-    let mut found = Vec::new();
+    let (mut found, mut others) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(folder).map_err(reading)? {
         let path = entry.map_err(reading)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let other = OTHERS.iter().position(|(end, _)| name.ends_with(end));
+        // What trainers save beside weights is none.
+        others.extend(other.filter(|_| !name.starts_with("training_args")).map(|at| (at, name.to_owned())));
         if path.extension().is_some_and(|extension| extension == "safetensors") {
             found.push(path);
         }
@@ -266,6 +306,12 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
         [only] => Ok(only.clone()),
         // One of a split model is told like one that was asked for.
         [first_file, ..] if first.as_ref().is_some_and(are_one_model) => Ok(first_file.clone()),
+        [] if !others.is_empty() => {
+            others.sort();
+            let (at, name) = &others[0];
+            let message = format!("the folder has no safetensors file; '{}' {}", Shown(name), OTHERS[*at].1);
+            Err(Error::Safetensors { file: Some(folder.display().to_string()), offset: None, message })
+        }
         _ => {
             let message = format!(
                 "the folder has {} safetensors files, and none is called {SINGLE} or {INDEX}",

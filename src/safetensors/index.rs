@@ -5,7 +5,7 @@ use std::fmt;
 use super::dtype::Dtype;
 use super::json::{self, Entry};
 use crate::container::ReadAt;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
 use crate::model::Origin;
 use crate::{ByteOrder, Limits, Shape};
 
@@ -109,7 +109,7 @@ impl SafeTensors {
             message,
         };
         if let Some(twice) = metadata.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            let message = format!("key '{}' of the metadata occurs twice", twice[0].0.escape_debug());
+            let message = format!("key '{}' of the metadata occurs twice", Shown(&twice[0].0));
             return Err(Error::Safetensors { file: None, offset: Some(LENGTH_BYTES), message });
         }
         entries.sort_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
@@ -118,13 +118,13 @@ impl SafeTensors {
         if let Some(twice) =
             by_name.windows(2).find(|pair| entries[pair[0] as usize].name == entries[pair[1] as usize].name)
         {
-            let message = format!("tensor '{}' occurs twice", entries[twice[0] as usize].name.escape_debug());
+            let message = format!("tensor '{}' occurs twice", Shown(&entries[twice[0] as usize].name));
             return Err(Error::Safetensors { file: None, offset: Some(LENGTH_BYTES), message });
         }
         let mut end = 0;
         for (index, entry) in entries.iter().enumerate() {
             let Entry { name, dtype, shape, start, end: entry_end } = entry;
-            let shown = name.escape_debug();
+            let shown = Shown(&name);
             let Some(bytes) = byte_len(*dtype, shape) else {
                 let message = format!(
                     "tensor '{shown}': {dtype} of shape {} is no whole number of bytes that 64 bits count",
@@ -141,7 +141,7 @@ impl SafeTensors {
             }
             if *start != end {
                 let before = match index.checked_sub(1) {
-                    Some(before) => format!("where tensor '{}' ends", entries[before].name.escape_debug()),
+                    Some(before) => format!("where tensor '{}' ends", Shown(&entries[before].name)),
                     None => "where the data begins".to_owned(),
                 };
                 let message = format!(
@@ -218,9 +218,8 @@ impl<'a> TensorInfo<'a> {
     /// # Errors
     /// [`Error::Write`], naming the tensor, where GGUF has no such type or shape.
     pub fn origin<'s>(&self, source: &'s dyn ReadAt) -> Result<Origin<'s>> {
-        let wrong = |problem: String| Error::Write {
-            message: format!("tensor '{}' {problem}", self.name().escape_debug()),
-        };
+        let wrong =
+            |problem: String| Error::Write { message: format!("tensor '{}' {problem}", Shown(&self.name())) };
         let dtype = self.dtype();
         let Some(ty) = dtype.ggml_type() else {
             let known: Vec<_> = Dtype::ALL
@@ -228,7 +227,14 @@ impl<'a> TensorInfo<'a> {
                 .filter(|dtype| dtype.ggml_type().is_some())
                 .map(|dtype| dtype.name())
                 .collect();
-            return Err(wrong(format!("is {dtype}, which GGUF does not have; it has {}", known.join(", "))));
+            let what_to_do = match dtype.name().starts_with('F') {
+                true => ". Where it is a weight, dequantize the model with its scales and save it in BF16",
+                false => "",
+            };
+            return Err(wrong(format!(
+                "is {dtype}, which GGUF does not have; it has {}{what_to_do}",
+                known.join(", ")
+            )));
         };
         let extents: Vec<u64> = self.shape().iter().rev().copied().take(Shape::MAX_DIMS + 1).collect();
         let Some(shape) = Shape::new(&extents) else {
@@ -255,7 +261,7 @@ pub(super) fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
 }
 
 /// A shape for messages, cut where it is long.
-pub(super) struct Extents<'a>(pub(super) &'a [u64]);
+pub(crate) struct Extents<'a>(pub(crate) &'a [u64]);
 
 impl fmt::Display for Extents<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 
 use super::dtype::Dtype;
 use crate::Limits;
+use crate::error::Shown;
 
 /// A tensor as the header describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +94,9 @@ impl<'de> Visitor<'de> for Root {
             } else if std::mem::replace(&mut has_metadata, true) {
                 return Err(A::Error::custom("__metadata__ occurs twice"));
             } else {
-                parsed.metadata = map.next_value_seed(Texts { name: METADATA, most: self.max_keys })?;
+                // The format's own library takes null for none.
+                let texts = Texts { name: METADATA, most: self.max_keys };
+                parsed.metadata = map.next_value_seed(OrNull(texts))?.unwrap_or_default();
             }
         }
         Ok(parsed)
@@ -137,6 +140,37 @@ impl<'de> Visitor<'de> for Texts {
     }
 }
 
+/// What may be null.
+struct OrNull<S>(S);
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for OrNull<S> {
+    type Value = Option<S::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_option(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for OrNull<S> {
+    type Value = Option<S::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings, or null")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        self.0.deserialize(from).map(Some)
+    }
+}
+
 /// The object that describes the tensor of this name.
 struct EntryOf(String);
 
@@ -152,11 +186,12 @@ impl<'de> Visitor<'de> for EntryOf {
     type Value = Entry;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tensor '{}' to be an object with dtype, shape and data_offsets", self.0.escape_debug())
+        write!(f, "tensor '{}' to be an object with dtype, shape and data_offsets", Shown(&self.0))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
-        let shown = self.0.escape_debug();
+        let own = self.0.clone();
+        let shown = Shown(&own);
         let (mut dtype, mut shape, mut offsets) = (None, None, None);
         let twice = |field: &str| A::Error::custom(format_args!("tensor '{shown}' has {field} twice"));
         while let Some(field) = map.next_key::<String>()? {
@@ -170,7 +205,7 @@ impl<'de> Visitor<'de> for EntryOf {
                         let known: Vec<_> = Dtype::ALL.iter().map(|dtype| dtype.name()).collect();
                         A::Error::custom(format_args!(
                             "tensor '{shown}' has the unknown dtype '{}'; known are {}",
-                            name.chars().take(40).collect::<String>().escape_debug(),
+                            Shown(&name),
                             known.join(", ")
                         ))
                     })?);
@@ -257,7 +292,9 @@ impl<'de> Visitor<'de> for WeightMap {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = None;
         while let Some(key) = map.next_key::<String>()? {
-            if key == "weight_map" {
+            if key == "weight_map" && pairs.is_some() {
+                return Err(A::Error::custom("weight_map occurs twice"));
+            } else if key == "weight_map" {
                 pairs = Some(map.next_value_seed(Texts { name: "weight_map", most: self.max_tensors })?);
             } else {
                 map.next_value::<IgnoredAny>()?;

@@ -14,5 +14,6 @@ mod writer;
 
 pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use dtype::Dtype;
+pub(crate) use index::Extents;
 pub use index::{SafeTensors, TensorInfo};
 pub use writer::{DataWriter, TensorWriter, Writer};

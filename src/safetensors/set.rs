@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
+use crate::model::hf::exists;
 
 /// `model-00002-of-00004.safetensors`, as Hugging Face names the files of a split model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +36,8 @@ impl<'a> OneOf<'a> {
         let wrong =
             |message| Error::Safetensors { file: Some(asked.display().to_string()), offset: None, message };
         let files = number(count).unwrap_or_default();
-        if folder.join(&index).exists() {
-            let index = index.escape_debug();
+        if exists(&folder.join(&index))? {
+            let index = Shown(&index);
             return Ok(wrong(format!(
                 "a file of {files} is not the model: open the index '{index}' beside it, or the folder"
             )));
@@ -49,7 +50,7 @@ impl<'a> OneOf<'a> {
                 present.extend(number(other.no).filter(|no| (1..=files).contains(no)));
             }
         }
-        let index = format!("the index '{}'", index.escape_debug());
+        let index = format!("the index '{}'", Shown(&index));
         // Ends one behind those that are there, however many the name claims.
         Ok(wrong(match (1..=files).find(|no| !present.contains(no)) {
             None => format!("the {files} files of the model are there, and {index} is missing"),
@@ -59,7 +60,7 @@ impl<'a> OneOf<'a> {
                     1 => "1 is".to_owned(),
                     more => format!("{more} are"),
                 };
-                let first = first.escape_debug();
+                let first = Shown(&first);
                 format!(
                     "of the {files} files of the model {missing} missing, the first of them '{first}', and so is {index}"
                 )

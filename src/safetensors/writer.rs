@@ -9,7 +9,7 @@ use super::dtype::Dtype;
 use super::index::{Extents, byte_len};
 use super::json::METADATA;
 use crate::container::{AtomicFile, Sink};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
 use crate::{GgmlType, Shape};
 
 /// Data begins at a multiple of this, so that whoever maps the file finds values aligned.
@@ -80,7 +80,7 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     /// [`Error::Write`] where the name was declared before, or the bytes are beyond what can be counted.
     pub fn tensor(&mut self, name: &str, shape: &[u64], dtype: Dtype) -> Result<&mut Self> {
-        let shown = name.escape_debug();
+        let shown = Shown(&name);
         if name == METADATA {
             return Err(wrong(format!("no tensor can be called '{METADATA}'")));
         }
@@ -118,10 +118,7 @@ impl<S: Sink> Writer<S> {
         let mut start = 0u64;
         for Declared { name, dtype, shape, bytes } in &tensors {
             let end = start.checked_add(*bytes).ok_or_else(|| {
-                wrong(format!(
-                    "with tensor '{}' the file is longer than 64 bits can count",
-                    name.escape_debug()
-                ))
+                wrong(format!("with tensor '{}' the file is longer than 64 bits can count", Shown(&name)))
             })?;
             if json.len() > 1 {
                 json.push(b',');
@@ -186,10 +183,9 @@ impl<S: Sink> DataWriter<S> {
     pub fn finish(self) -> Result<S::Output> {
         self.check_between()?;
         match self.tensors.get(self.next) {
-            Some(missing) => Err(wrong(format!(
-                "tensor '{}' was declared and is not written",
-                missing.name.escape_debug()
-            ))),
+            Some(missing) => {
+                Err(wrong(format!("tensor '{}' was declared and is not written", Shown(&missing.name))))
+            }
             None => self.sink.complete(),
         }
     }
@@ -202,7 +198,7 @@ impl<S: Sink> DataWriter<S> {
         }
         Err(wrong(format!(
             "tensor '{}' is {ty} of shape {}, and was declared as {} of shape {}",
-            name.escape_debug(),
+            Shown(&name),
             Extents(&shape.dims().iter().rev().copied().collect::<Vec<_>>()),
             declared.dtype,
             Extents(&declared.shape)
@@ -222,10 +218,10 @@ impl<S: Sink> DataWriter<S> {
             Some(next) if next.name == name => Ok(next),
             Some(next) => Err(wrong(format!(
                 "tensor '{}' cannot be written here: '{}' comes next",
-                name.escape_debug(),
-                next.name.escape_debug()
+                Shown(&name),
+                Shown(&next.name)
             ))),
-            None => Err(wrong(format!("tensor '{}' cannot be written: all are", name.escape_debug()))),
+            None => Err(wrong(format!("tensor '{}' cannot be written: all are", Shown(&name)))),
         }
     }
 }
@@ -255,7 +251,7 @@ impl<S: Sink> TensorWriter<'_, S> {
             self.file.broken = true;
             return Err(wrong(format!(
                 "tensor '{}' was given {} more bytes, and {remaining} of its {whole} remain",
-                name.escape_debug(),
+                Shown(&name),
                 bytes.len()
             )));
         }
@@ -274,7 +270,7 @@ impl<S: Sink> TensorWriter<'_, S> {
     pub fn finish(self) -> Result<()> {
         let Declared { name, bytes, .. } = &self.file.tensors[self.file.next];
         if self.file.broken || self.file.written < *bytes {
-            let (name, written) = (name.escape_debug(), self.file.written);
+            let (name, written) = (Shown(&name), self.file.written);
             return Err(wrong(format!(
                 "tensor '{name}' ends too early: {written} of its {bytes} bytes are there"
             )));

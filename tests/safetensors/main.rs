@@ -6,6 +6,8 @@ mod common;
 mod config;
 mod header;
 mod import;
+mod quantized;
+mod required;
 mod round_trip;
 mod split;
 mod tokenizer;
@@ -75,4 +77,84 @@ fn exported(gguf: &Vec<u8>, max_bytes: Option<u64>) -> Result<Vec<Vec<u8>>> {
 
 fn floats(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
+/// A tensor: its name, its shape outermost first, its type and its bytes.
+type Own<'a> = (&'a str, &'a [u64], Dtype, Vec<u8>);
+
+/// A file of these tensors, and of zeros for the others that the class of the configuration has.
+fn completed(config: &str, own: &[Own<'_>]) -> Vec<u8> {
+    let all = needed(config);
+    let mut all: Vec<Own<'_>> = all
+        .iter()
+        .filter(|(name, _)| {
+            let usual = |own: &str| {
+                let own = own.strip_prefix("bert.").unwrap_or(own);
+                own.replace(".gamma", ".weight").replace(".beta", ".bias")
+            };
+            own.iter().all(|(own, ..)| usual(own) != *name)
+        })
+        .map(|(name, shape)| {
+            let zeros = vec![0; 4 * shape.iter().product::<u64>() as usize];
+            (name.as_str(), shape.as_slice(), Dtype::F32, zeros)
+        })
+        .collect();
+    all.splice(0..0, own.iter().cloned());
+    tensors(&all)
+}
+
+/// The tensors that the class of the configuration has, with their shapes.
+fn needed(config: &str) -> Vec<(String, Vec<u64>)> {
+    let config: serde_json::Value = serde_json::from_str(config).unwrap();
+    let number = |key: &str| config[key].as_u64();
+    let (width, ff) = (number("hidden_size").unwrap(), number("intermediate_size").unwrap());
+    let heads = number("num_attention_heads").unwrap();
+    let dim = number("head_dim").unwrap_or(width / heads);
+    let (q, kv) = (heads * dim, number("num_key_value_heads").unwrap_or(heads) * dim);
+    let rows = number("vocab_size").unwrap();
+    let class = config["architectures"][0].as_str().unwrap();
+    let mut all: Vec<(String, Vec<u64>)> = Vec::new();
+    let mut add = |name: String, shape: &[u64]| all.push((name, shape.to_vec()));
+    if class.starts_with("Bert") {
+        let positions = number("max_position_embeddings").unwrap();
+        add("embeddings.word_embeddings.weight".into(), &[rows, width]);
+        add("embeddings.position_embeddings.weight".into(), &[positions, width]);
+        add("embeddings.token_type_embeddings.weight".into(), &[number("type_vocab_size").unwrap(), width]);
+        let mut both = |name: String, shape: &[u64]| {
+            add(format!("{name}.weight"), shape);
+            add(format!("{name}.bias"), &shape[..1]);
+        };
+        both("embeddings.LayerNorm".into(), &[width]);
+        for layer in 0..number("num_hidden_layers").unwrap() {
+            let at = format!("encoder.layer.{layer}");
+            for part in ["self.query", "self.key", "self.value", "output.dense"] {
+                both(format!("{at}.attention.{part}"), &[width, width]);
+            }
+            both(format!("{at}.attention.output.LayerNorm"), &[width]);
+            both(format!("{at}.intermediate.dense"), &[ff, width]);
+            both(format!("{at}.output.dense"), &[width, ff]);
+            both(format!("{at}.output.LayerNorm"), &[width]);
+        }
+        return all;
+    }
+    add("model.embed_tokens.weight".into(), &[rows, width]);
+    for layer in 0..number("num_hidden_layers").unwrap() {
+        let at = format!("model.layers.{layer}");
+        add(format!("{at}.input_layernorm.weight"), &[width]);
+        for (part, rows, len) in [("q", q, width), ("k", kv, width), ("v", kv, width), ("o", width, q)] {
+            add(format!("{at}.self_attn.{part}_proj.weight"), &[rows, len]);
+            if class.starts_with("Qwen2") && part != "o" {
+                add(format!("{at}.self_attn.{part}_proj.bias"), &[rows]);
+            }
+        }
+        add(format!("{at}.post_attention_layernorm.weight"), &[width]);
+        for (part, rows, len) in [("gate", ff, width), ("up", ff, width), ("down", width, ff)] {
+            add(format!("{at}.mlp.{part}_proj.weight"), &[rows, len]);
+        }
+    }
+    add("model.norm.weight".into(), &[width]);
+    if config["tie_word_embeddings"] != true {
+        add("lm_head.weight".into(), &[rows, width]);
+    }
+    all
 }

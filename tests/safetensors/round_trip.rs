@@ -271,8 +271,8 @@ fn heads_that_rows_do_not_have_are_an_error() {
         ("llama.attention.head_count", Value::U32(0), "0 heads"),
         (
             "llama.attention.head_count",
-            Value::from([2u32, 2]),
-            "key 'llama.attention.head_count' is an array",
+            Value::from(["a", "b"]),
+            "key 'llama.attention.head_count' must be a number, or a number for each layer",
         ),
         ("other", Value::U32(0), "no key 'llama.attention.head_count'"),
     ] {

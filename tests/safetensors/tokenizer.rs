@@ -4,9 +4,9 @@ use gguf_codec::model::hf::{Description, Import};
 use gguf_codec::safetensors::Dtype;
 use gguf_codec::{Gguf, Result};
 
-use super::{checkpoint, floats, imported, tensors};
+use super::{checkpoint, completed, floats, imported, tensors};
 
-const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "num_hidden_layers": 0,
+const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 0, "max_position_embeddings": 8,
     "num_attention_heads": 2, "vocab_size": 8, "eos_token_id": 5, "pad_token_id": [1]}"#;
 
 const BPE: &str = r#"{"added_tokens": [{"id": 4, "content": "<s>", "special": true}, {"id": 5, "content": "\u2581x", "special": false}],
@@ -23,7 +23,18 @@ fn import(config: &str, tokenizer: &str, tokenizer_config: &str) -> Result<Gguf<
     let description = Description::from_config(config)?
         .with_tokenizer(tokenizer)?
         .with_tokenizer_config(tokenizer_config)?;
-    let files = checkpoint([tensors(&[("model.norm.weight", &[2], Dtype::F32, floats([0.0; 2]))])])?;
+    // As many rows as the configuration says, where that is a number of rows.
+    let rows = serde_json::from_str::<serde_json::Value>(config).unwrap()["vocab_size"].as_u64();
+    let rows = rows.filter(|rows| *rows < 100_000).unwrap_or(8);
+    let file = [
+        ("model.embed_tokens.weight", vec![rows, 8]),
+        ("model.norm.weight", vec![8]),
+        ("lm_head.weight", vec![rows, 8]),
+    ];
+    let file = file.each_ref().map(|(name, shape)| {
+        (*name, &shape[..], Dtype::F32, floats(vec![0.0; shape.iter().product::<u64>() as usize]))
+    });
+    let files = checkpoint([tensors(&file)])?;
     Gguf::parse(imported(Import::new(&files, &description))?)
 }
 
@@ -73,11 +84,12 @@ fn word_pieces_are_marked_where_words_begin() {
             "single": [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "[SEP]"}}],
             "pair": [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "[SEP]"}}, {"Sequence": {"id": "B"}}, {"SpecialToken": {"id": "[SEP]"}}]},
         "model": {"type": "WordPiece", "vocab": {"[CLS]": 0, "[SEP]": 1, "the": 2, "\u0023\u0023ing": 3}}}"#;
-    let config = r#"{"architectures": ["BertModel"], "hidden_size": 8, "num_hidden_layers": 0, "num_attention_heads": 2, "type_vocab_size": 2}"#;
+    let config = r#"{"architectures": ["BertModel"], "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 0, "max_position_embeddings": 8, "num_attention_heads": 2, "type_vocab_size": 2}"#;
     let description = Description::from_config(config).unwrap().with_tokenizer(tokenizer).unwrap();
     let description =
         description.with_tokenizer_config(r#"{"cls_token": "[CLS]", "sep_token": "[SEP]"}"#).unwrap();
-    let files = checkpoint([tensors(&[])]).unwrap();
+    let whole = config.replace(r#""hidden_size""#, r#""vocab_size": 4, "hidden_size""#);
+    let files = checkpoint([completed(&whole, &[])]).unwrap();
     let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
     let metadata = model.metadata();
     assert_eq!(strings(&model, "tokenizer.ggml.tokens"), ["[CLS]", "[SEP]", "\u{2581}the", "ing"]);
@@ -107,7 +119,7 @@ fn what_cannot_be_carried_over_is_noted_and_what_is_wrong_refused() {
     for (old, new, part) in [
         (r#""b.c": 1"#, r#""b.c": 0"#, "'model.vocab' gives the id 0 to"),
         (r#""b.c": 1"#, r#""b.c": "1""#, r#"'model.vocab[\"b.c\"]' must be an integer"#),
-        (r#""b.c": 1"#, r#""b.c": 9"#, "'vocab_size' must be at least 10"),
+        (r#""b.c": 1"#, r#""b.c": 9"#, "ids up to 9"),
         (r#""a b.c","#, r#""ab.c","#, "'model.merges[0]' must be two parts"),
         (r#"["\u0120", "a "]"#, r#"["a"]"#, "'model.merges[1]' must be two parts"),
         (r#""id": 4, "content": "<s>""#, r#""id": 4"#, "'added_tokens[0]' has no 'content'"),
@@ -119,8 +131,13 @@ fn what_cannot_be_carried_over_is_noted_and_what_is_wrong_refused() {
     // Ids that a file claims take no memory.
     let error =
         import(&CONFIG.replace("\"vocab_size\": 8", "\"vocab_size\": 4294967295"), BPE, "{}").unwrap_err();
-    assert!(error.to_string().contains("4294967295 ids are far more"), "{error}");
+    assert!(
+        error.to_string().contains(
+            "'vocab_size' is 4294967295, and tensor 'model.embed_tokens.weight' has 8 rows: set it to 8"
+        ),
+        "{error}"
+    );
     let far = BPE.replace(r#""b.c": 1"#, r#""b.c": 4294967294"#);
     let error = import(&CONFIG.replace("\"vocab_size\": 8, ", ""), &far, "{}").unwrap_err();
-    assert!(error.to_string().contains("ids are far more"), "{error}");
+    assert!(error.to_string().contains("ids up to 4294967294"), "{error}");
 }

@@ -12,7 +12,7 @@ pub(in crate::container) const COUNT: &str = "split.count";
 pub(in crate::container) const TENSORS: &str = "split.tensors.count";
 
 /// What only one of several files says of itself.
-pub(in crate::container) const SHARD_KEYS: [&str; 3] = [NO, COUNT, TENSORS];
+pub(crate) const SHARD_KEYS: [&str; 3] = [NO, COUNT, TENSORS];
 
 /// The three keys, where they are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

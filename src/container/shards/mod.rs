@@ -9,7 +9,9 @@ mod plan;
 mod set;
 
 #[cfg(feature = "std")]
-pub(super) use keys::{COUNT, NO, SHARD_KEYS, TENSORS};
+pub(crate) use keys::SHARD_KEYS;
+#[cfg(feature = "std")]
+pub(super) use keys::{COUNT, NO, TENSORS};
 #[cfg(feature = "std")]
 pub use names::ShardPaths;
 pub use plan::ShardPlan;

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::family::Family;
+use super::per_layer::common;
 use super::planned::{Planned, most};
 use crate::{GgmlType, Metadata};
 
@@ -18,7 +19,7 @@ impl<'a> Parameters<'a> {
     }
 
     pub(super) fn u32(&self, name: &str) -> Option<u32> {
-        self.metadata.get_opt(&self.key(name)).ok().flatten()
+        common(self.metadata, &self.key(name)).flatten()
     }
 
     pub(super) fn f32(&self, name: &str) -> Option<f32> {
@@ -57,6 +58,15 @@ fn object(
 ) -> Option<Json> {
     let parameters = Parameters { metadata, architecture: family.architecture() };
     let number = |name: &str| parameters.u32(name);
+    let of_layers = ["attention.head_count", "attention.head_count_kv", "feed_forward_length"];
+    if let Some(uneven) =
+        of_layers.iter().map(|name| parameters.key(name)).find(|key| common(metadata, key) == Some(None))
+    {
+        notes.push(format!(
+            "there is no config.json, which has one number for all layers: those of '{uneven}' differ"
+        ));
+        return None;
+    }
     let any = |end: &str| tensors.iter().any(|tensor| tensor.name.ends_with(end));
     let vocabulary = tensors.iter().find(|tensor| {
         tensor.name.ends_with("embed_tokens.weight") || tensor.name.ends_with("word_embeddings.weight")

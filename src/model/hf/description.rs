@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::json::{Document, read_bounded};
+use super::json::{Document, exists, read_bounded};
 use crate::error::Result;
 
 /// The longest chat template that is read.
@@ -18,7 +18,32 @@ pub struct Description {
     pub(super) pooling: Option<Document>,
     pub(super) chat_template: Option<String>,
     pub(super) name: Option<String>,
+    /// Files that describe how another program quantized the weights.
+    pub(super) quantization: Vec<(&'static str, Document)>,
+    /// What PEFT writes beside an adapter.
+    pub(super) adapter: Option<Document>,
+    /// Tokenizers that are there and not read.
+    pub(super) other_tokenizers: Vec<&'static str>,
 }
+
+/// Files that are there only where weights are quantized by another program.
+const QUANTIZATION: [&str; 5] = [
+    "quantize_config.json",
+    "quant_config.json",
+    "hf_quant_config.json",
+    "quantization_map.json",
+    "quanto_qmap.json",
+];
+/// Tokenizers in other forms than `tokenizer.json`.
+const TOKENIZERS: [&str; 7] = [
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tekken.json",
+];
 
 impl Description {
     /// Reads the files of a folder: `config.json`, `tokenizer.json`, `tokenizer_config.json`, `chat_template.jinja`, and
@@ -29,7 +54,7 @@ impl Description {
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let template = folder.join("chat_template.jinja");
-        let chat_template = match template.exists() {
+        let chat_template = match exists(&template)? {
             true => Some(String::from_utf8_lossy(&read_bounded(&template, MAX_TEMPLATE_BYTES)?).into_owned()),
             false => None,
         };
@@ -37,7 +62,19 @@ impl Description {
         let absolute = folder.canonicalize().ok();
         let name =
             absolute.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let mut quantization = Vec::new();
+        for file in QUANTIZATION {
+            quantization.extend(Document::read(&folder.join(file))?.map(|document| (file, document)));
+        }
+        let mut other_tokenizers = Vec::new();
+        for file in TOKENIZERS {
+            // Not read: a link that leads nowhere is as good as the file.
+            other_tokenizers.extend(folder.join(file).symlink_metadata().is_ok().then_some(file));
+        }
         Ok(Description {
+            quantization,
+            other_tokenizers,
+            adapter: Document::read(&folder.join("adapter_config.json"))?,
             config: Document::read(&folder.join("config.json"))?,
             tokenizer: Document::read(&folder.join("tokenizer.json"))?,
             tokenizer_config: Document::read(&folder.join("tokenizer_config.json"))?,

@@ -5,13 +5,14 @@ use std::fmt;
 use serde_json::json;
 
 use super::config::config;
-use super::family::Family;
+use super::family::{Family, layer};
+use super::per_layer::number;
 use super::planned::{Planned, Source, most};
 use super::rope::MAX_DIM;
 use super::stored;
 use crate::codec::swap_byte_order;
 use crate::container::ReadAt;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
 use crate::model::{FileType, Job, Origin};
 use crate::safetensors::{Dtype, Writer};
 use crate::{Array, ByteOrder, GgmlType, Gguf, Metadata, ShardedGguf, Sink, TensorInfo};
@@ -155,7 +156,8 @@ fn heads(family: Option<Family>, metadata: Metadata<'_>, name: &str) -> Result<O
     let Some(family) = family.filter(|family| family.rope_heads(name, 1, 1).is_some()) else {
         return Ok(None);
     };
-    let number = |key: &str| metadata.get_opt::<u32>(&format!("{}.attention.{key}", family.architecture()));
+    let layer = layer(name).unwrap_or_default();
+    let number = |key: &str| number(metadata, &format!("{}.attention.{key}", family.architecture()), layer);
     let heads = number("head_count")?.ok_or_else(|| Error::MissingKey {
         key: format!("{}.attention.head_count", family.architecture()),
     })?;
@@ -271,10 +273,7 @@ impl ExportPlan<'_> {
             let Planned { name, source, ty } = &self.tensors[index];
             let shape: Vec<u64> = source.shape().dims().iter().rev().copied().collect();
             let dtype = Dtype::from_ggml_type(*ty).ok_or_else(|| Error::Write {
-                message: format!(
-                    "tensor '{}' would be {ty}, which safetensors does not have",
-                    name.escape_debug()
-                ),
+                message: format!("tensor '{}' would be {ty}, which safetensors does not have", Shown(&name)),
             })?;
             writer.tensor(name, &shape, dtype)?;
         }

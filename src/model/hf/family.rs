@@ -2,7 +2,7 @@
 
 use super::description::Description;
 use super::json::Node;
-use super::names::{NameMap, Renamed};
+use super::names::NameMap;
 use crate::error::Result;
 use crate::model::Layer;
 use crate::{GgmlType, Value};
@@ -31,6 +31,8 @@ const LLAMA: &str = "
     model.layers.{}.mlp.up_proj.*                blk.{}.ffn_up.*
     model.layers.{}.mlp.down_proj.*              blk.{}.ffn_down.*
     model.layers.{}.self_attn.rotary_emb.inv_freq  -
+    model.layers.{}.self_attn.masked_bias        -
+    model.rotary_emb.inv_freq                    -
     # Made from the configuration; a GGUF that became safetensors brings it along.
     rope_freqs.weight                            rope_freqs.weight
 ";
@@ -114,14 +116,6 @@ impl Family {
         if bare { format!("model.{name}") } else { name.to_owned() }
     }
 
-    /// The layer that a tensor of this name in safetensors belongs to.
-    pub(super) fn layer_of(self, names: &NameMap, name: &str) -> Option<u32> {
-        match names.to_gguf(&self.usual_name(name))? {
-            Renamed::To(name) => layer(&name),
-            Renamed::LeftOut => None,
-        }
-    }
-
     /// The number of heads by which the rows of this tensor of a GGUF are in another order than in safetensors.
     pub(super) fn rope_heads(self, gguf_name: &str, heads: u32, kv_heads: u32) -> Option<u32> {
         let part = gguf_name.strip_prefix("blk.")?.split_once('.')?.1;
@@ -138,13 +132,15 @@ impl Family {
         dims < 2 || is_table || gguf_name.ends_with("_norm.weight") || !gguf_name.ends_with(".weight")
     }
 
-    /// The keys of the model's parameters, in llama.cpp's order; `file_type` goes where it has its place. What the keys cannot
+    /// The keys of the model's parameters, in llama.cpp's order; `file_type` goes where it has its place, and `rows` are those of the
+    /// token embedding. What the keys cannot
     /// say is noted.
     pub(super) fn parameters(
         self,
         config: &Node<'_>,
         description: &Description,
         file_type: Option<u32>,
+        rows: Option<u32>,
         notes: &mut Vec<String>,
     ) -> Result<Vec<(String, Value)>> {
         let mut keys = Keys { architecture: self.architecture(), pairs: Vec::new() };
@@ -186,8 +182,9 @@ impl Family {
         }
         match self {
             Family::Llama => {
-                if let Some(size) = config.get("vocab_size") {
-                    keys.u32("vocab_size", size.u32()?);
+                let size = config.get("vocab_size").map(|size| size.u32()).transpose()?;
+                if let Some(size) = size.or(rows) {
+                    keys.u32("vocab_size", size);
                 }
                 keys.u32("rope.dimension_count", head_dim.unwrap_or(per_head));
             }
@@ -251,6 +248,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::hf::Renamed;
 
     #[test]
     fn the_tables_are_read_and_lead_back() {

@@ -7,10 +7,13 @@ use super::description::Description;
 use super::family::{Family, file_type_of, layer};
 use super::json::Node;
 use super::names::{NameMap, Renamed};
+use super::per_layer::of_layer;
 use super::planned::{Planned, Source, most};
+use super::quantized::refuse_others;
+use super::required::Present;
 use super::stored::{carried, carried_in_order};
 use super::tokenizer::tokenizer;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
 use crate::model::{Job, QUANTIZATION_VERSION};
 use crate::safetensors::{Checkpoint, CheckpointTensor};
 use crate::{GgmlType, Shape, Sink, Value, Writer};
@@ -85,6 +88,10 @@ impl<'a> Import<'a> {
             }
             _ => class.and_then(Family::of_class),
         };
+        if carried.is_empty() {
+            let is_taken = |name: &str| self.names.as_ref().is_some_and(|names| names(name).is_some());
+            refuse_others(self.checkpoint, self.description, is_taken)?;
+        }
         let built_in = family.map(Family::names).unwrap_or_default();
         let heads = Heads { carried: &carried, config: config.as_ref(), family };
 
@@ -105,22 +112,50 @@ impl<'a> Import<'a> {
                 ty: GgmlType::F32,
             });
         }
-        let mut layers = BTreeSet::new();
+        let mut renamed = Vec::new();
         for tensor in self.checkpoint.tensors() {
-            layers.extend(family.and_then(|family| family.layer_of(&built_in, tensor.info().name())));
-            match self.renamed(tensor.info().name(), family, &built_in, !carried.is_empty())? {
+            renamed
+                .push((tensor, self.renamed(tensor.info().name(), family, &built_in, !carried.is_empty())?));
+        }
+        let mut rows = None;
+        if let Some((config, family)) = config.as_ref().zip(family).filter(|_| carried.is_empty()) {
+            let present = self.present(&renamed, family, &built_in);
+            family.check(config, class, &built_in, &present)?;
+            rows = present.vocabulary().map(|(rows, name)| (rows, name.to_owned()));
+        }
+        for (tensor, renamed) in renamed {
+            match renamed {
                 Renamed::LeftOut => left_out.push(tensor.info().name()),
                 Renamed::To(name) => {
                     tensors.push(self.planned(tensor, name, family, &heads, !carried.is_empty())?)
                 }
             }
         }
-        if let Some((config, _)) = config.as_ref().zip(family).filter(|_| carried.is_empty()) {
-            layers.extend(tensors.iter().filter_map(|tensor| layer(&tensor.name)));
-            all_layers(config, &layers)?;
-        }
-        let (metadata, notes) = self.metadata(carried, family, class, &tensors)?;
+        let rows = rows.as_ref().map(|(rows, name)| (*rows, name.as_str()));
+        let (metadata, notes) = self.metadata(carried, family, class, &tensors, rows)?;
         Ok(ImportPlan { metadata, tensors, left_out, notes })
+    }
+
+    /// What the family's tables are held against.
+    fn present<'t>(
+        &self,
+        renamed: &[(CheckpointTensor<'t>, Renamed)],
+        family: Family,
+        built_in: &NameMap,
+    ) -> Present<'t> {
+        let mut present = Present { tensors: BTreeMap::new(), taken: BTreeSet::new() };
+        for (tensor, renamed) in renamed {
+            let name = tensor.info().name();
+            if self.names.as_ref().is_some_and(|names| names(name).is_some())
+                && let Some(Renamed::To(usual)) = built_in.to_gguf(&family.usual_name(name))
+            {
+                present.taken.insert(usual);
+            }
+            if let Renamed::To(name) = renamed {
+                present.tensors.insert(name.clone(), tensor.info());
+            }
+        }
+        present
     }
 
     fn renamed(
@@ -142,10 +177,15 @@ impl<'a> Import<'a> {
             });
             return Ok(back.unwrap_or_else(|| Renamed::To(name.to_owned())));
         }
-        built_in.to_gguf(&family.usual_name(name)).ok_or_else(|| Error::Write {
+        let renamed = built_in.to_gguf(&family.usual_name(name));
+        let is_known = |renamed: &Renamed| match renamed {
+            Renamed::To(name) => family.has(name),
+            Renamed::LeftOut => true,
+        };
+        renamed.filter(is_known).ok_or_else(|| Error::Write {
             message: format!(
                 "tensor '{}' has no name in the {} family; a file of names can give it one, or leave it out",
-                name.escape_debug(),
+                Shown(&name),
                 family.architecture()
             ),
         })
@@ -186,6 +226,7 @@ impl<'a> Import<'a> {
         family: Option<Family>,
         class: Option<&str>,
         tensors: &[Planned<'_>],
+        rows: Option<(u64, &str)>,
     ) -> Result<(Pairs, Vec<String>)> {
         // A model without matrices is as good as any.
         let file_type = most(tensors).or(self.ty).and_then(file_type_of);
@@ -227,20 +268,36 @@ impl<'a> Import<'a> {
         );
         match family.zip(config.as_ref()) {
             Some((family, config)) => {
-                pairs.extend(family.parameters(config, self.description, file_type, &mut notes)?);
+                pairs.extend(family.parameters(
+                    config,
+                    self.description,
+                    file_type,
+                    rows.and_then(|(rows, _)| u32::try_from(rows).ok()),
+                    &mut notes,
+                )?);
             }
             None => {
                 pairs.extend(
                     file_type.map(|file_type| ("general.file_type".to_owned(), Value::U32(file_type))),
                 );
                 notes.push(match class {
-                    Some(class) => format!("{} is none of the families that are known: names stay, and parameters are not carried over", class.escape_debug()),
-                    None => "there is no config.json that names the model's class: names stay, and parameters are not carried over".to_owned(),
+                    Some(class) => format!("{} is none of the families that are known: names stay, and parameters are not carried over. llama.cpp does not load the file", Shown(class)),
+                    None => "there is no config.json that names the model's class: names stay, and parameters are not carried over. llama.cpp does not load the file".to_owned(),
                 });
             }
         }
         pairs.push(("general.quantization_version".to_owned(), Value::U32(QUANTIZATION_VERSION)));
-        let tokenizer = tokenizer(self.description)?;
+        let tokenizer = tokenizer(self.description, rows)?;
+        if let Some(((rows, name), size)) =
+            rows.zip(config.as_ref().and_then(|config| config.get("vocab_size")))
+            && u64::from(size.u32()?) != rows
+        {
+            return Err(size.wrong(&format!(
+                "is {}, and tensor '{}' has {rows} rows: set it to {rows}",
+                size.u32()?,
+                Shown(name)
+            )));
+        }
         pairs.extend(tokenizer.pairs);
         notes.extend(tokenizer.notes);
         Ok((pairs, notes))
@@ -293,28 +350,22 @@ impl Heads<'_> {
             let kv_heads = config.get("num_key_value_heads").map_or(Ok(heads), |heads| heads.u32())?;
             return Ok(family.rope_heads(gguf_name, heads, kv_heads));
         }
-        let number = |key: &str| match self.carried.get(&format!("{}.attention.{key}", family.architecture()))
-        {
-            Some(Value::U32(heads)) => Some(*heads),
-            _ => None,
+        let layer = layer(gguf_name).unwrap_or_default();
+        let number = |key: &str| {
+            let key = format!("{}.attention.{key}", family.architecture());
+            match self.carried.get(&key) {
+                Some(Value::U32(heads)) => Ok(Some(*heads)),
+                Some(Value::Array(array)) => of_layer(&key, array, layer).map(Some),
+                _ => Ok(None),
+            }
         };
-        let heads = number("head_count").ok_or_else(|| Error::Write {
+        let heads = number("head_count")?.ok_or_else(|| Error::Write {
             message: format!(
                 "tensor '{}' is in heads, and the metadata does not say in one number how many",
-                gguf_name.escape_debug()
+                Shown(&gguf_name)
             ),
         })?;
-        Ok(family.rope_heads(gguf_name, heads, number("head_count_kv").unwrap_or(heads)))
-    }
-}
-
-/// That every layer of which the configuration speaks has a tensor: what is downloaded in part often lacks the last.
-fn all_layers(config: &Node<'_>, present: &BTreeSet<u32>) -> Result<()> {
-    let layers = config.required("num_hidden_layers")?;
-    let count = layers.u32()?;
-    match (0..count).find(|layer| !present.contains(layer)) {
-        Some(layer) => Err(layers.wrong(&format!("is {count}, and layer {layer} has no tensors"))),
-        None => Ok(()),
+        Ok(family.rope_heads(gguf_name, heads, number("head_count_kv")?.unwrap_or(heads)))
     }
 }
 
@@ -326,7 +377,7 @@ fn fallen(ty: GgmlType, tensors: &[Planned<'_>]) -> Option<String> {
         tensor.ty == GgmlType::F16 && shape.dims().len() >= 2 && !shape.row_len().is_multiple_of(len)
     };
     let mut fallen = tensors.iter().filter(has_fallen);
-    let name = fallen.next()?.name.escape_debug();
+    let name = Shown(&fallen.next()?.name);
     let (are, first) = match fallen.count() {
         0 => ("1 tensor is".to_owned(), ""),
         more => (format!("{} tensors are", more + 1), "the first is "),

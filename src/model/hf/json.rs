@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::container::read_regular;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
 
 /// The longest file that is read: more than the largest tokenizer has.
 const MAX_BYTES: u64 = 64_000_000;
@@ -20,7 +20,12 @@ pub(super) struct Document {
 
 impl Document {
     pub(super) fn parse(name: &str, json: &[u8]) -> Result<Self> {
-        match serde_json::from_slice(json) {
+        // Python writes numbers that JSON does not have, and reads them.
+        let parsed = serde_json::from_slice(json).or_else(|error| match without_infinities(json) {
+            Some(json) => serde_json::from_slice(&json),
+            None => Err(error),
+        });
+        match parsed {
             Ok(value) => Ok(Document { name: name.to_owned(), value }),
             Err(error) => {
                 let message = format!("not JSON: {error}");
@@ -31,7 +36,7 @@ impl Document {
 
     /// `None` where there is no such file.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
-        if !path.exists() {
+        if !exists(path)? {
             return Ok(None);
         }
         Self::parse(&path.display().to_string(), &read_bounded(path, MAX_BYTES)?).map(Some)
@@ -40,6 +45,45 @@ impl Document {
     pub(super) fn root(&self) -> Node<'_> {
         Node { file: &self.name, path: String::new(), value: &self.value }
     }
+}
+
+/// The JSON with `NaN`, `Infinity` and `-Infinity` as strings of the same length, so that errors name the same bytes, and a
+/// number that is needed there is missed by its key; `None` where there are none.
+fn without_infinities(json: &[u8]) -> Option<Vec<u8>> {
+    const NAMES: [(&[u8], &[u8]); 3] =
+        [(b"NaN", br#""N""#), (b"Infinity", br#""Infini""#), (b"-Infinity", br#""-Infini""#)];
+    let mut out = json.to_vec();
+    let (mut at, mut found, mut in_string) = (0, false, false);
+    while at < json.len() {
+        match json[at] {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            _ => {
+                let name = NAMES.iter().find(|(name, _)| json[at..].starts_with(name));
+                if let Some((name, string)) = name {
+                    out[at..at + name.len()].copy_from_slice(string);
+                    at += name.len() - 1;
+                    found = true;
+                }
+            }
+        }
+        at += 1;
+    }
+    found.then_some(out)
+}
+
+/// Whether there is something at the path. A link that leads nowhere, and what cannot be looked at, is an error: it is there, and a
+/// model without it is another.
+pub(crate) fn exists(path: &Path) -> Result<bool> {
+    let looking = |error| Error::io(format!("look at '{}'", path.display()), error);
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(looking(error)),
+    }
+    // Where the link leads.
+    std::fs::metadata(path).map_err(looking).map(|_| true)
 }
 
 /// A regular file's bytes, where there are no more than `most`.
@@ -114,15 +158,20 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn wrong(&self, problem: &str) -> Error {
-        let path = if self.path.is_empty() {
-            "the file".to_owned()
-        } else {
-            format!("'{}'", self.path.escape_debug())
-        };
-        Error::Safetensors {
-            file: Some(self.file.to_owned()),
-            offset: None,
-            message: format!("{path} {problem}"),
+        let path =
+            if self.path.is_empty() { "the file".to_owned() } else { format!("'{}'", Shown(&self.path)) };
+        self.error(format!("{path} {problem}"))
+    }
+
+    /// An error that this value shows, and is not wrong itself.
+    pub(super) fn about(&self, message: &str) -> Error {
+        match self.path.is_empty() {
+            true => self.error(message.to_owned()),
+            false => self.error(format!("'{}': {message}", Shown(&self.path))),
         }
+    }
+
+    fn error(&self, message: String) -> Error {
+        Error::Safetensors { file: Some(self.file.to_owned()), offset: None, message }
     }
 }

@@ -13,8 +13,11 @@ mod family;
 mod import;
 mod json;
 mod names;
+mod per_layer;
 mod planned;
 mod pre_tokenizer;
+mod quantized;
+mod required;
 mod rope;
 mod rope_rows;
 mod special_tokens;
@@ -25,5 +28,5 @@ pub use description::Description;
 pub use export::{Export, ExportPlan, Shard};
 pub use import::{Import, ImportPlan};
 #[cfg(any(unix, windows))]
-pub(crate) use json::read_bounded;
+pub(crate) use json::{exists, read_bounded};
 pub use names::{NameMap, Renamed};

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
 
 /// What becomes of a tensor's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,11 +66,7 @@ impl FromStr for NameMap {
             let wrong = |problem: &str| {
                 let shown = line.trim().chars().take(100).collect::<String>();
                 Error::Write {
-                    message: format!(
-                        "line {} of the names, '{}', {problem}",
-                        index + 1,
-                        shown.escape_debug()
-                    ),
+                    message: format!("line {} of the names, '{}', {problem}", index + 1, Shown(&shown)),
                 }
             };
             match line.split_whitespace().collect::<Vec<_>>()[..] {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::rope_rows::RopeRows;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shown};
 use crate::model::{Job, Origin};
 use crate::{ByteOrder, GgmlType, Shape};
 
@@ -55,7 +55,7 @@ impl<'a> Source<'a> {
             _ => Err(Error::Write {
                 message: format!(
                     "tensor '{}' has {rows} rows, which are not {heads} heads of an even number of rows each",
-                    name.escape_debug()
+                    Shown(&name)
                 ),
             }),
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use crate::container::ALIGNMENT_KEY;
-use crate::error::{Error, Result};
+use crate::container::SHARD_KEYS;
+use crate::error::{Error, Result, Shown};
 use crate::safetensors::Checkpoint;
 use crate::{Array, Limits, Value, ValueRef};
 
@@ -22,6 +23,8 @@ const MAX_DEPTH: u32 = 4;
 pub(super) fn carried(checkpoint: &Checkpoint) -> Result<BTreeMap<String, Value>> {
     let metadata = checkpoint.metadata();
     let pairs = metadata.iter().filter_map(|(key, text)| Some((key.strip_prefix(PREFIX)?, text)));
+    // What a file is of a set says nothing of the model, and a GGUF that claimed it would be opened as a shard.
+    let pairs = pairs.filter(|(key, _)| !SHARD_KEYS.contains(key));
     let carried: BTreeMap<_, _> =
         pairs.map(|(key, text)| Ok((key.to_owned(), from_text(key, text)?))).collect::<Result<_>>()?;
     // A file may ask for no more padding here than where it is a GGUF itself.
@@ -32,7 +35,15 @@ pub(super) fn carried(checkpoint: &Checkpoint) -> Result<BTreeMap<String, Value>
                 format!("'{ALIGNMENT_KEY}' of the metadata is {alignment}, and may be {most} at most");
             Err(Error::Safetensors { file: None, offset: None, message })
         }
-        _ => Ok(carried),
+        Some(Value::U32(alignment)) if alignment.is_power_of_two() => Ok(carried),
+        Some(other) => {
+            let message = format!(
+                "'{ALIGNMENT_KEY}' of the metadata is {} {other}, and must be u32 and a power of two",
+                other.value_type()
+            );
+            Err(Error::Safetensors { file: None, offset: None, message })
+        }
+        None => Ok(carried),
     }
 }
 
@@ -111,8 +122,8 @@ pub(super) fn from_text(key: &str, text: &str) -> Result<Value> {
         let shown = text.chars().take(60).collect::<String>();
         let message = format!(
             "'{}' of the metadata is '{}', and must be TYPE:VALUE, such as u32:32 or f32[]:[1.0]",
-            key.escape_debug(),
-            shown.escape_debug()
+            Shown(&key),
+            Shown(&shown)
         );
         Error::Safetensors { file: None, offset: None, message }
     })

@@ -6,7 +6,7 @@ use super::description::Description;
 use super::json::Node;
 use super::pre_tokenizer::pre_tokenizer;
 use super::special_tokens::special_tokens;
-use crate::error::Result;
+use crate::error::{Result, Shown};
 use crate::{Array, Value};
 
 /// Kinds of tokens, as llama.cpp numbers them.
@@ -46,10 +46,18 @@ enum Model {
 }
 
 /// The metadata of the tokenizer, or a note where there is none.
-pub(super) fn tokenizer(description: &Description) -> Result<Tokenizer> {
+///
+/// `rows` are those of the token embedding, where it is known, and what that is called.
+pub(super) fn tokenizer(description: &Description, rows: Option<(u64, &str)>) -> Result<Tokenizer> {
     let mut out = Tokenizer::default();
     let Some(document) = &description.tokenizer else {
-        out.notes.push("there is no tokenizer.json: the model has no tokenizer".to_owned());
+        let others = match &description.other_tokenizers[..] {
+            [] => String::new(),
+            others => format!(" ({}, which is there, is not read)", others.join(", ")),
+        };
+        out.notes.push(format!(
+            "there is no tokenizer.json{others}: the model has no tokenizer, and llama.cpp does not load a model without one"
+        ));
         return Ok(out);
     };
     let root = document.root();
@@ -61,15 +69,15 @@ pub(super) fn tokenizer(description: &Description) -> Result<Tokenizer> {
         "BPE" => Model::Bytes,
         "WordPiece" => Model::WordPiece,
         other => {
-            let other = other.escape_debug();
+            let other = Shown(&other);
             out.notes.push(format!(
-                "tokenizers of the kind {other} are not carried over: the model has no tokenizer"
+                "tokenizers of the kind {other} are not carried over: the model has no tokenizer, and llama.cpp does not load a model without one"
             ));
             return Ok(out);
         }
     };
     let config = description.config.as_ref().map(|config| config.root());
-    let mut vocabulary = Vocabulary::read(&root, &model, description, config.as_ref())?;
+    let mut vocabulary = Vocabulary::read(&root, &model, description, config.as_ref(), rows)?;
     if let Some(types) =
         config.as_ref().and_then(|config| config.get("type_vocab_size")).filter(|_| kind == Model::WordPiece)
     {
@@ -130,6 +138,7 @@ impl Vocabulary {
         model: &Node<'_>,
         description: &Description,
         config: Option<&Node<'_>>,
+        rows: Option<(u64, &str)>,
     ) -> Result<Self> {
         let vocab = model.required("vocab")?;
         let Some(known) = vocab.value.as_object() else {
@@ -142,8 +151,8 @@ impl Vocabulary {
             if let Some((other, _)) = by_id.insert(id, (token.clone(), kind::NORMAL)) {
                 return Err(vocab.wrong(&format!(
                     "gives the id {id} to '{}' and to '{}'",
-                    other.escape_debug(),
-                    token.escape_debug()
+                    Shown(&other),
+                    Shown(&token)
                 )));
             }
         }
@@ -153,14 +162,33 @@ impl Vocabulary {
             by_id.insert(id, (token, if special { kind::CONTROL } else { kind::USER_DEFINED }));
         }
         let least = by_id.keys().max().map_or(0, |&id| id as usize + 1);
-        let len = match config.and_then(|config| config.get("vocab_size")) {
-            Some(size) if (size.u32()? as usize) < least => {
-                return Err(
-                    size.wrong(&format!("must be at least {least}, for the tokens of tokenizer.json"))
-                );
+        let size = config.and_then(|config| config.get("vocab_size"));
+        let len = match (rows, size) {
+            (Some((rows, name)), size) => {
+                if least as u64 > rows {
+                    let size = match size {
+                        Some(size) => format!(" ('vocab_size' of config.json is {})", size.u32()?),
+                        None => String::new(),
+                    };
+                    return Err(vocab.about(&format!(
+                        "the tokens have ids up to {}, and tensor '{}' has {rows} rows{size}: the tokenizer is of another model, or the \
+                         model was not resized for the tokens that were added (resize_token_embeddings). Take the tokenizer that \
+                         belongs to the weights",
+                        least - 1,
+                        Shown(name)
+                    )));
+                }
+                rows as usize
             }
-            Some(size) => size.u32()? as usize,
-            None => least,
+            (None, Some(size)) if (size.u32()? as usize) < least => {
+                return Err(size.wrong(&format!(
+                    "is {}, and the tokens of tokenizer.json have ids up to {}: one of the two is of another model",
+                    size.u32()?,
+                    least - 1
+                )));
+            }
+            (None, Some(size)) => size.u32()? as usize,
+            (None, None) => least,
         };
         if len > 2 * by_id.len() + MAX_PADDING {
             return Err(vocab.wrong(&format!("has {} tokens, and {len} ids are far more", by_id.len())));

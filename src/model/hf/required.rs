@@ -1,0 +1,363 @@
+//! What a model of a known family must have: each tensor, with a shape that follows from `config.json`.
+//!
+//! The tables say what llama.cpp demands when it loads a model, under the names that tensors have there. A checkpoint that does not
+//! fit them is refused before anything is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use Extent::{FeedForward, Heads, KvHeads, Pairs, Positions, Types, Vocabulary, Width};
+
+use super::family::{Family, layer};
+use super::json::Node;
+use super::names::NameMap;
+use crate::error::{Error, Result, Shown};
+use crate::safetensors::{Dtype, Extents, TensorInfo};
+
+/// How long one dimension of a tensor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Rows of the token embedding, which the tensor itself decides.
+    Vocabulary,
+    /// `hidden_size`.
+    Width,
+    /// `intermediate_size`.
+    FeedForward,
+    /// `num_attention_heads` of `head_dim` values.
+    Heads,
+    /// `num_key_value_heads` of `head_dim` values.
+    KvHeads,
+    /// Half of `head_dim`.
+    Pairs,
+    /// `max_position_embeddings`.
+    Positions,
+    /// `type_vocab_size`.
+    Types,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Always,
+    Optional,
+    /// Unless the token embedding takes its place.
+    UnlessTied,
+}
+
+/// A tensor: its name in GGUF, where `{}` is a layer, and its extents, outermost first.
+type Rule = (&'static str, &'static [Extent], Need);
+
+const LLAMA: &[Rule] = &[
+    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
+    ("output_norm.weight", &[Width], Need::Always),
+    ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
+    ("rope_freqs.weight", &[Pairs], Need::Optional),
+    ("blk.{}.attn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
+    ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
+    ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
+    ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
+    ("blk.{}.attn_q.bias", &[Heads], Need::Optional),
+    ("blk.{}.attn_k.bias", &[KvHeads], Need::Optional),
+    ("blk.{}.attn_v.bias", &[KvHeads], Need::Optional),
+    ("blk.{}.attn_output.bias", &[Width], Need::Optional),
+    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.ffn_gate.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
+    ("blk.{}.ffn_gate.bias", &[FeedForward], Need::Optional),
+    ("blk.{}.ffn_up.bias", &[FeedForward], Need::Optional),
+    ("blk.{}.ffn_down.bias", &[Width], Need::Optional),
+];
+
+const QWEN2: &[Rule] = &[
+    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
+    ("output_norm.weight", &[Width], Need::Always),
+    ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
+    ("blk.{}.attn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
+    ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
+    ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
+    ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
+    ("blk.{}.attn_q.bias", &[Heads], Need::Always),
+    ("blk.{}.attn_k.bias", &[KvHeads], Need::Always),
+    ("blk.{}.attn_v.bias", &[KvHeads], Need::Always),
+    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.ffn_gate.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
+];
+
+const BERT: &[Rule] = &[
+    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
+    ("position_embd.weight", &[Positions, Width], Need::Always),
+    ("token_types.weight", &[Types, Width], Need::Always),
+    ("token_embd_norm.weight", &[Width], Need::Always),
+    ("token_embd_norm.bias", &[Width], Need::Always),
+    ("blk.{}.attn_q.weight", &[Width, Width], Need::Always),
+    ("blk.{}.attn_q.bias", &[Width], Need::Always),
+    ("blk.{}.attn_k.weight", &[Width, Width], Need::Always),
+    ("blk.{}.attn_k.bias", &[Width], Need::Always),
+    ("blk.{}.attn_v.weight", &[Width, Width], Need::Always),
+    ("blk.{}.attn_v.bias", &[Width], Need::Always),
+    ("blk.{}.attn_output.weight", &[Width, Width], Need::Always),
+    ("blk.{}.attn_output.bias", &[Width], Need::Always),
+    ("blk.{}.attn_output_norm.weight", &[Width], Need::Always),
+    ("blk.{}.attn_output_norm.bias", &[Width], Need::Always),
+    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_up.bias", &[FeedForward], Need::Always),
+    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
+    ("blk.{}.ffn_down.bias", &[Width], Need::Always),
+    ("blk.{}.layer_output_norm.weight", &[Width], Need::Always),
+    ("blk.{}.layer_output_norm.bias", &[Width], Need::Always),
+];
+
+const TOKENS: &str = "token_embd.weight";
+
+/// The tensors that a checkpoint gives a GGUF.
+pub(super) struct Present<'a> {
+    /// By their names in the GGUF.
+    pub(super) tensors: BTreeMap<String, TensorInfo<'a>>,
+    /// Names that the family's table gives to tensors for which the user has another or none: they are not missed.
+    pub(super) taken: BTreeSet<String>,
+}
+
+impl Present<'_> {
+    /// The rows of the token embedding, and what it is called in the checkpoint.
+    pub(super) fn vocabulary(&self) -> Option<(u64, &str)> {
+        let tokens = self.tensors.get(TOKENS)?;
+        Some((*tokens.shape().first()?, tokens.name()))
+    }
+}
+
+impl Family {
+    fn rules(self) -> &'static [Rule] {
+        match self {
+            Family::Llama => LLAMA,
+            Family::Qwen2 => QWEN2,
+            Family::Bert => BERT,
+        }
+    }
+
+    /// Whether models of the family have a tensor of this name in GGUF.
+    pub(super) fn has(self, gguf_name: &str) -> bool {
+        let general = match gguf_name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+            Some((_, part)) => format!("blk.{{}}.{part}"),
+            None => gguf_name.to_owned(),
+        };
+        self.rules().iter().any(|(name, ..)| *name == general)
+    }
+
+    /// Refuses a checkpoint without a tensor that the family has, or with one of another type or shape.
+    pub(super) fn check(
+        self,
+        config: &Node<'_>,
+        class: Option<&str>,
+        names: &NameMap,
+        present: &Present<'_>,
+    ) -> Result<()> {
+        let sizes = Sizes::read(self, config, present)?;
+        let count = sizes.layers(config, present)?;
+        let tied = self.is_tied(config, class)?;
+        let hf_name = |gguf_name: &str| names.to_hf(gguf_name).unwrap_or_else(|| gguf_name.to_owned());
+        let check = |name: &str, extents: &[Extent], need: Need| {
+            match present.tensors.get(name) {
+            Some(tensor) => sizes.check(config, tensor, extents),
+            None if need == Need::Optional || present.taken.contains(name) => Ok(()),
+            None if need == Need::UnlessTied => match tied {
+                Tied::Yes => Ok(()),
+                Tied::No(key) => Err(config.about(&format!(
+                    "tensor '{}' is missing, and {key}: without it the model would answer with its token embedding. Set \
+                     'tie_word_embeddings' to true where that is meant, or get the file that has the tensor",
+                    hf_name(name)
+                ))),
+            },
+            None => Err(Error::Safetensors {
+                file: None,
+                offset: None,
+                message: format!(
+                    "tensor '{}' is missing, which every {} model has: the download or the save is not complete",
+                    hf_name(name),
+                    self.architecture()
+                ),
+            }),
+        }
+        };
+        let (of_layers, others): (Vec<Rule>, Vec<Rule>) =
+            self.rules().iter().partition(|(name, ..)| name.starts_with("blk."));
+        for (name, extents, need) in others {
+            check(name, extents, need)?;
+        }
+        // No more than there are tensors: each layer has one.
+        for layer in 0..count {
+            for (name, extents, need) in &of_layers {
+                check(&name.replace("{}", &layer.to_string()), extents, *need)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_tied(self, config: &Node<'_>, class: Option<&str>) -> Result<Tied> {
+        // Classes without a head are embedding models, and llama.cpp takes the embedding for the head that they lack.
+        let is_bare = class.is_some_and(|class| class.ends_with("Model"));
+        Ok(match config.get("tie_word_embeddings") {
+            Some(tied) if tied.bool()? => Tied::Yes,
+            _ if is_bare => Tied::Yes,
+            Some(_) => Tied::No("'tie_word_embeddings' is false"),
+            None => Tied::No("there is no 'tie_word_embeddings', which is false by default"),
+        })
+    }
+}
+
+/// Whether the token embedding is the head's matrix, or why not.
+enum Tied {
+    Yes,
+    No(&'static str),
+}
+
+/// What `config.json` says of shapes.
+struct Sizes {
+    vocabulary: Option<u64>,
+    width: u64,
+    feed_forward: u64,
+    heads: u64,
+    kv_heads: u64,
+    head_dim: u64,
+    /// Whether `config.json` gives it itself.
+    has_head_dim: bool,
+    positions: u64,
+    types: Option<u64>,
+}
+
+impl Sizes {
+    fn read(family: Family, config: &Node<'_>, present: &Present<'_>) -> Result<Self> {
+        let number = |key: &str| -> Result<u64> {
+            let node = config.required(key)?;
+            match node.u32()? {
+                0 => Err(node.wrong("must not be 0")),
+                number => Ok(number.into()),
+            }
+        };
+        let optional = |key: &str| config.get(key).map(|_| number(key)).transpose();
+        let (width, heads) = (number("hidden_size")?, number("num_attention_heads")?);
+        let kv_heads = optional("num_key_value_heads")?.unwrap_or(heads);
+        if family != Family::Bert && !heads.is_multiple_of(kv_heads) {
+            return Err(config.about(&format!(
+                "'num_attention_heads' is {heads}, which is no multiple of 'num_key_value_heads', {kv_heads}"
+            )));
+        }
+        let head_dim = optional("head_dim")?.filter(|_| family != Family::Bert);
+        if let Some(head_dim) = head_dim.filter(|dim| family == Family::Qwen2 && heads * dim != width) {
+            return Err(config.about(&format!(
+                "'head_dim' is {head_dim} and 'num_attention_heads' is {heads}, and llama.cpp loads a qwen2 only where they make \
+                 'hidden_size', {width}"
+            )));
+        }
+        if head_dim.is_none() && !width.is_multiple_of(heads) {
+            return Err(config.about(&format!(
+                "'hidden_size' is {width}, which 'num_attention_heads', {heads}, does not divide, and there is no 'head_dim'"
+            )));
+        }
+        Ok(Sizes {
+            vocabulary: present.vocabulary().map(|(rows, _)| rows),
+            width,
+            feed_forward: number("intermediate_size")?,
+            heads,
+            kv_heads,
+            head_dim: head_dim.unwrap_or(width / heads),
+            has_head_dim: head_dim.is_some(),
+            positions: number("max_position_embeddings")?,
+            types: (family == Family::Bert).then(|| number("type_vocab_size")).transpose()?,
+        })
+    }
+
+    /// The number of layers, which those that there are must be.
+    fn layers(&self, config: &Node<'_>, present: &Present<'_>) -> Result<u32> {
+        let node = config.required("num_hidden_layers")?;
+        let count = node.u32()?;
+        let mut found: BTreeSet<u32> = present.tensors.keys().filter_map(|name| layer(name)).collect();
+        if let Some((name, tensor)) =
+            present.tensors.iter().find(|(name, _)| layer(name).is_some_and(|layer| layer >= count))
+        {
+            let last = found.last().copied().unwrap_or_default();
+            return Err(node.wrong(&format!(
+                "is {count}, and tensor '{}' is of layer {}: the tensors are of {} layers",
+                Shown(tensor.name()),
+                layer(name).unwrap_or_default(),
+                u64::from(last) + 1
+            )));
+        }
+        found.extend(present.taken.iter().filter_map(|name| layer(name)));
+        match (0..count).find(|layer| !found.contains(layer)) {
+            Some(layer) => Err(node.wrong(&format!("is {count}, and layer {layer} has no tensors"))),
+            None => Ok(count),
+        }
+    }
+
+    fn of(&self, extent: Extent) -> Option<u64> {
+        Some(match extent {
+            Vocabulary => return self.vocabulary,
+            Types => return self.types,
+            Width => self.width,
+            FeedForward => self.feed_forward,
+            Heads => self.heads.saturating_mul(self.head_dim),
+            KvHeads => self.kv_heads.saturating_mul(self.head_dim),
+            Pairs => self.head_dim / 2,
+            Positions => self.positions,
+        })
+    }
+
+    fn check(&self, config: &Node<'_>, tensor: &TensorInfo<'_>, extents: &[Extent]) -> Result<()> {
+        let (name, dtype, shape) = (Shown(tensor.name()), tensor.dtype(), tensor.shape());
+        if !matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+            return Err(Error::Write {
+                message: format!(
+                    "tensor '{name}' is {dtype}, and must be F16, BF16, F32 or F64: such values are no weights without what \
+                     quantized them. Dequantize the model and save it in BF16"
+                ),
+            });
+        }
+        let wanted: Vec<u64> = extents
+            .iter()
+            .enumerate()
+            .map(|(at, extent)| self.of(*extent).unwrap_or_else(|| shape.get(at).copied().unwrap_or(1)))
+            .collect();
+        if shape == wanted {
+            return Ok(());
+        }
+        let (found, asked) = (Extents(shape), Extents(&wanted));
+        let same_len = shape.len() == wanted.len();
+        let other = (0..wanted.len()).find(|&at| same_len && shape[at] != wanted[at]);
+        let why = match other.map(|at| (extents[at], shape[at])) {
+            None => format!("it has {} dimensions", wanted.len()),
+            Some((Vocabulary, _)) => "as many rows as the token embedding".to_owned(),
+            Some((extent @ (Width | FeedForward | Positions | Types), found)) => {
+                let key = match extent {
+                    Width => "hidden_size",
+                    FeedForward => "intermediate_size",
+                    Positions => "max_position_embeddings",
+                    _ => "type_vocab_size",
+                };
+                let asked = self.of(extent).unwrap_or_default();
+                format!("'{key}' is {asked}, and would have to be {found}")
+            }
+            Some((extent, _)) => {
+                let Sizes { heads, kv_heads, head_dim, width, .. } = self;
+                let head = match self.has_head_dim {
+                    true => format!("'head_dim' is {head_dim}"),
+                    false => format!(
+                        "a head has {head_dim} values ('hidden_size' {width} / 'num_attention_heads' {heads})"
+                    ),
+                };
+                match extent {
+                    Heads => format!("'num_attention_heads' is {heads}, and {head}"),
+                    KvHeads => format!(
+                        "'num_key_value_heads' is {kv_heads}, 'num_attention_heads' is {heads}, and {head}"
+                    ),
+                    _ => head,
+                }
+            }
+        };
+        Err(config.about(&format!(
+            "tensor '{name}' has the shape {found}, and must have {asked}: {why}. Where the tensors are right, change the configuration"
+        )))
+    }
+}
