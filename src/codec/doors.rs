@@ -56,7 +56,7 @@ pub fn dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Resul
 /// As [`dequantize`].
 pub fn dequantize_with<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     check_blocks(ty, blocks.len(), out.len())?;
-    T::dequantizer(ty)(isa, stores_for(out), blocks, out);
+    T::dequantize(isa, stores_for(out), ty, blocks, out);
     Ok(())
 }
 
@@ -293,14 +293,13 @@ impl Kernel for AllFinite<'_> {
 pub fn par_dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     use rayon::prelude::*;
 
-    let dequantize = T::dequantizer(ty);
     check_blocks(ty, blocks.len(), out.len())?;
     let (isa, stores) = (Isa::detect(), stores_for(out));
     let chunk_blocks = (CHUNK_VALUES / ty.block_len()).max(1);
     blocks
         .par_chunks(chunk_blocks * ty.block_bytes())
         .zip(out.par_chunks_mut(chunk_blocks * ty.block_len()))
-        .for_each(|(blocks, out)| dequantize(isa, stores, blocks, out));
+        .for_each(|(blocks, out)| T::dequantize(isa, stores, ty, blocks, out));
     Ok(())
 }
 

@@ -2,14 +2,14 @@
 
 use half::{bf16, f16};
 
-use super::table;
+use super::table::{self, Stores};
 use crate::GgmlType;
-use crate::simd::Simd;
+use crate::simd::{CompiledFor, Isa, Simd};
 
 pub(crate) mod sealed {
     use crate::GgmlType;
-    use crate::codec::table::Dequantizer;
-    use crate::simd::Simd;
+    use crate::codec::table::Stores;
+    use crate::simd::{CompiledFor, Isa, Simd};
 
     #[allow(private_interfaces, private_bounds, reason = "sealed: only this crate calls it")]
     pub trait Put: Sized {
@@ -23,8 +23,10 @@ pub(crate) mod sealed {
         fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
             Self::put(s, value, to);
         }
-        /// The function that dequantizes blocks of `ty` to `Self`.
-        fn dequantizer(ty: GgmlType) -> Dequantizer<Self>;
+        /// Where blocks of some formats become `Self` without a buffer between.
+        const DIRECT: CompiledFor;
+        /// Dequantizes whole blocks of `ty`.
+        fn dequantize(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [Self]);
     }
 }
 
@@ -38,7 +40,7 @@ pub trait Float: sealed::Put + Copy + Default + PartialEq + Send + Sync + bytemu
 }
 
 macro_rules! float {
-    ($float:ident, $store:ident, $dequantizer:ident, $widen:expr $(, { $($item:item)+ })?) => {
+    ($float:ident, $store:ident, $dequantize:ident, $direct:ident, $widen:expr $(, { $($item:item)+ })?) => {
         impl Float for $float {
             fn to_f32(self) -> f32 {
                 $widen(self)
@@ -52,16 +54,17 @@ macro_rules! float {
                 s.$store(value, to);
             }
             $($($item)+)?
-            fn dequantizer(ty: GgmlType) -> table::Dequantizer<Self> {
-                table::$dequantizer(ty)
+            const DIRECT: CompiledFor = CompiledFor::$direct;
+            fn dequantize(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [Self]) {
+                table::$dequantize(isa, stores, ty, blocks, out);
             }
         }
     };
 }
 
-float!(f32, store, dequantizer_f32, |value| value);
-float!(f16, store_f16, dequantizer_f16, f16::to_f32);
-float!(bf16, store_bf16, dequantizer_bf16, bf16::to_f32, {
+float!(f32, store, dequantize_f32, All, |value| value);
+float!(f16, store_f16, dequantize_f16, Vectors, f16::to_f32);
+float!(bf16, store_bf16, dequantize_bf16, Bf16Instructions, bf16::to_f32, {
     const IS_BF16: bool = true;
     #[inline(always)]
     fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {

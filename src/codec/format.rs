@@ -81,6 +81,17 @@ pub(crate) trait Codec: BlockFormat {
     /// Whether values become blocks only with importance weights: at so few bits ggml refuses without.
     const NEEDS_IMPORTANCE: bool = false;
 
+    /// Whether values may be subnormal or signaling NaNs, which [`Float`]'s `put` does not take. On the way through a buffer
+    /// all values of such a format are stored with `put_any`.
+    const ANY_VALUES: bool = false;
+
+    /// Whether blocks become halves without a buffer between: kernels of their own, compiled for the formats whose speed
+    /// to `f16` and `bf16` matters most.
+    const DIRECT_HALVES: bool = false;
+
+    /// Whether quantizing is faster in AVX-512 than in AVX2. Where it is not, no kernel is compiled for AVX-512.
+    const QUANTIZES_FASTER_IN_AVX512: bool = true;
+
     /// Blocks to values: `out` has exactly the values of `blocks`.
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[Self::Block], out: &mut [T]);
 

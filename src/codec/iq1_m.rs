@@ -45,6 +45,7 @@ const LEAST: f32 = 1e-7;
 const WEIGHTING: Weighting = Weighting { spread: 2.0, alone: 0.0 };
 
 impl Codec for IQ1_M {
+    const QUANTIZES_FASTER_IN_AVX512: bool = false;
     const NUMBERS: &'static [Number] = &[
         Number { at: 48, width: 2 },
         Number { at: 50, width: 2 },

@@ -44,6 +44,7 @@ const LEAST: f32 = 1e-12;
 const WEIGHTING: Weighting = Weighting { spread: 2.0, alone: 0.0 };
 
 impl Codec for IQ1_S {
+    const QUANTIZES_FASTER_IN_AVX512: bool = false;
     const NUMBERS: &'static [Number] = &Number::scale_and_shorts::<9>(34);
     const NEEDS_IMPORTANCE: bool = true;
 

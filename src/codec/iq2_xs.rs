@@ -42,6 +42,7 @@ const LEN: usize = 256;
 const SUB: usize = 32;
 
 impl Codec for IQ2_XS {
+    const QUANTIZES_FASTER_IN_AVX512: bool = false;
     const NUMBERS: &'static [Number] = &Number::scale_and_shorts::<33>(2);
     const NEEDS_IMPORTANCE: bool = true;
 

@@ -45,6 +45,7 @@ const SUB: usize = 32;
 const SUBS: usize = LEN / SUB;
 
 impl Codec for IQ2_XXS {
+    const QUANTIZES_FASTER_IN_AVX512: bool = false;
     const NUMBERS: &'static [Number] = &Number::scale_and_shorts::<33>(2);
     const NEEDS_IMPORTANCE: bool = true;
 

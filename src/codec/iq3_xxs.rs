@@ -41,6 +41,7 @@ const LEN: usize = 256;
 const SUB: usize = 32;
 
 impl Codec for IQ3_XXS {
+    const QUANTIZES_FASTER_IN_AVX512: bool = false;
     const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
 
     #[inline(always)]

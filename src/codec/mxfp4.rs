@@ -52,6 +52,7 @@ const HALF_SCALES: [f32; 256] = {
 };
 
 impl Codec for MXFP4 {
+    const ANY_VALUES: bool = true;
     const NUMBERS: &'static [Number] = &[];
 
     #[inline(always)]

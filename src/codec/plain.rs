@@ -76,6 +76,9 @@ macro_rules! plain_formats {
             const NUMBERS: &'static [Number] =
                 if $width == 1 { &[] } else { &[Number { at: 0, width: $width }] };
             const QUANTIZES: bool = $quantizes;
+            const ANY_VALUES: bool = true;
+            /// F16 and BF16.
+            const DIRECT_HALVES: bool = $width == 2 && $quantizes;
 
             #[inline(always)]
             fn dequantize<S: Simd, T: Float>(s: S, blocks: &[Self::Block], out: &mut [T]) {

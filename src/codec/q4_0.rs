@@ -34,6 +34,7 @@ const LEN: usize = 32;
 const HALF: usize = LEN / 2;
 
 impl Codec for Q4_0 {
+    const DIRECT_HALVES: bool = true;
     const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
 
     #[inline(always)]

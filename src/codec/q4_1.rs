@@ -36,6 +36,7 @@ const LEN: usize = 32;
 const HALF: usize = LEN / 2;
 
 impl Codec for Q4_1 {
+    const DIRECT_HALVES: bool = true;
     const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }, Number { at: 2, width: 2 }];
 
     #[inline(always)]

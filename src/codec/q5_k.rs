@@ -45,6 +45,7 @@ const SUB: usize = 32;
 const SUBS: usize = LEN / SUB;
 
 impl Codec for Q5_K {
+    const DIRECT_HALVES: bool = true;
     const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }, Number { at: 2, width: 2 }];
 
     #[inline(always)]

@@ -44,6 +44,7 @@ const SUB: usize = 16;
 const SUBS: usize = LEN / SUB;
 
 impl Codec for Q6_K {
+    const DIRECT_HALVES: bool = true;
     const NUMBERS: &'static [Number] = &[Number { at: 208, width: 2 }];
 
     #[inline(always)]

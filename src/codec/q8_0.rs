@@ -32,6 +32,7 @@ block_format! {
 const LEN: usize = 32;
 
 impl Codec for Q8_0 {
+    const DIRECT_HALVES: bool = true;
     const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
 
     #[inline(always)]

@@ -38,6 +38,7 @@ block_format! {
 const LEN: usize = 256;
 
 impl Codec for Q8_K {
+    const ANY_VALUES: bool = true;
     const NUMBERS: &'static [Number] = &{
         let mut numbers = [Number { at: 0, width: 4 }; 17];
         let mut sum = 0;

@@ -15,7 +15,18 @@ pub(crate) struct Avx2(());
 /// Runs a kernel with AVX2 and F16C.
 #[target_feature(enable = "avx2,f16c")]
 pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
-    if K::WRITES_LINES { kernel.run(Wide::<_, 2>(Avx2(()))) } else { kernel.run(Avx2(())) }
+    if const { !K::COMPILED_FOR.any_vectors() } {
+        unreachable!("a kernel that is not compiled for AVX2")
+    } else if K::WRITES_LINES {
+        kernel.run(Wide::<_, 2>(Avx2(())))
+    } else {
+        kernel.run(Avx2(()))
+    }
+}
+
+/// No instruction here rounds to `bf16`.
+pub(super) fn rounds_to_bf16() -> bool {
+    false
 }
 
 /// What proves AVX, for the functions below that instruction sets with more than that share.

@@ -21,16 +21,32 @@ impl<const BF16: bool> ProvesAvx for Avx512<BF16> {}
 /// # Safety
 /// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be there.
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    #[cfg(feature = "std")]
-    let has_bf16 = || is_x86_feature_detected!("avx512bf16");
-    #[cfg(not(feature = "std"))]
-    let has_bf16 = || cfg!(target_feature = "avx512bf16");
-    if K::STORES_BF16 && has_bf16() {
+    if K::STORES_BF16 && rounds_to_bf16() {
         // SAFETY: BF16 has just been found, and the caller vouches for the rest.
         unsafe { with_bf16(kernel) }
-    } else {
+    } else if const { !K::GAINS_FROM_AVX512 } {
+        #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
+        // SAFETY: the caller vouches for AVX2 and F16C too.
+        unsafe {
+            super::avx2::run(kernel)
+        }
+    } else if const { K::COMPILED_FOR.any_vectors() } {
         // SAFETY: the caller vouches for it.
         unsafe { without_bf16(kernel) }
+    } else {
+        unreachable!("a kernel that is only compiled for AVX-512 with BF16")
+    }
+}
+
+/// Whether BF16 is there.
+pub(super) fn rounds_to_bf16() -> bool {
+    #[cfg(feature = "std")]
+    {
+        is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        cfg!(target_feature = "avx512bf16")
     }
 }
 

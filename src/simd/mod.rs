@@ -57,8 +57,35 @@ pub(crate) trait Kernel {
     /// better write two of them together: a format's halves go to several lines in turn.
     #[allow(dead_code, reason = "only AVX2's vectors are half a line")]
     const WRITES_LINES: bool = false;
+    /// Whether AVX-512 does it faster than AVX2, and so is worth compiling it for.
+    #[allow(dead_code, reason = "only x86-64 has both")]
+    const GAINS_FROM_AVX512: bool = true;
+    /// The instruction sets that it is compiled for. [`Isa::run`] panics in others: [`Isa::has`] tells.
+    const COMPILED_FOR: CompiledFor = CompiledFor::All;
     /// Does it in the lanes of `s`.
     fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// Instruction sets that a kernel is worth compiling for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CompiledFor {
+    All,
+    /// All but scalar.
+    Vectors,
+    /// Those with an instruction that rounds to `bf16`.
+    Bf16Instructions,
+}
+
+impl CompiledFor {
+    const fn scalar(self) -> bool {
+        matches!(self, CompiledFor::All)
+    }
+
+    /// Vectors whether or not they can round to `bf16`.
+    #[allow(dead_code, reason = "not every build has vectors")]
+    const fn any_vectors(self) -> bool {
+        matches!(self, CompiledFor::All | CompiledFor::Vectors)
+    }
 }
 
 /// An instruction set that this machine has: only detection makes one.
@@ -108,6 +135,14 @@ macro_rules! instruction_sets {
                 }
             }
 
+            /// Whether it has an instruction here that rounds to `bf16`.
+            fn rounds_to_bf16(self) -> bool {
+                match self {
+                    Kind::Scalar => false,
+                    $(#[$may_be] Kind::$kind => $module::rounds_to_bf16(),)*
+                }
+            }
+
             fn name(self) -> &'static str {
                 match self {
                     Kind::Scalar => "scalar",
@@ -120,7 +155,8 @@ macro_rules! instruction_sets {
             /// Runs a kernel in this instruction set's lanes.
             pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
                 match self.0 {
-                    Kind::Scalar => kernel.run(Wide::<Scalar, 8>(Scalar)),
+                    Kind::Scalar if const { K::COMPILED_FOR.scalar() } => kernel.run(Wide::<Scalar, 8>(Scalar)),
+                    Kind::Scalar => unreachable!("a kernel that is not compiled for scalar lanes"),
                     $(#[$may_be]
                     #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
                     // SAFETY: only `available` and `widest` make this kind, after detecting all that the module's `run`
@@ -190,6 +226,15 @@ impl Isa {
     /// build takes for granted.
     pub fn available() -> Vec<Isa> {
         Kind::ALL.iter().filter(|kind| kind.is_here()).map(|&kind| Isa(kind)).collect()
+    }
+
+    /// Whether kernels that are compiled for these sets can run in it.
+    pub(crate) fn has(self, sets: CompiledFor) -> bool {
+        match sets {
+            CompiledFor::All => true,
+            CompiledFor::Vectors => self != Isa::SCALAR,
+            CompiledFor::Bf16Instructions => self.0.rounds_to_bf16(),
+        }
     }
 
     /// Its name, as `GGUF_CODEC_ISA` takes it.

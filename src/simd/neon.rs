@@ -18,7 +18,16 @@ pub(crate) struct Neon(());
 /// The machine must have it.
 #[target_feature(enable = "neon")]
 pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
-    kernel.run(Neon(()))
+    if const { K::COMPILED_FOR.any_vectors() } {
+        kernel.run(Neon(()))
+    } else {
+        unreachable!("a kernel that is not compiled for these lanes")
+    }
+}
+
+/// No instruction here rounds to `bf16`.
+pub(super) fn rounds_to_bf16() -> bool {
+    false
 }
 
 /// Intrinsics that touch registers only.

@@ -14,7 +14,16 @@ pub(crate) struct Simd128(());
 
 /// Runs a kernel with simd128.
 pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
-    kernel.run(Simd128(()))
+    if const { K::COMPILED_FOR.any_vectors() } {
+        kernel.run(Simd128(()))
+    } else {
+        unreachable!("a kernel that is not compiled for these lanes")
+    }
+}
+
+/// No instruction here rounds to `bf16`.
+pub(super) fn rounds_to_bf16() -> bool {
+    false
 }
 
 /// The first four elements as an array, which the loads and stores below stay inside.
