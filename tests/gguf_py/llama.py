@@ -77,7 +77,7 @@ class Llama:
         # The name behind `lib` must not go on: `libggml-base.so` is not libggml.
         find = lambda name: sorted(folder.glob(f"{name}.*so*"))[0]
         load = lambda name: ctypes.CDLL(str(find(name)), mode=ctypes.RTLD_GLOBAL)
-        _, ggml, self.lib = map(load, ("libggml-base", "libggml", "libllama"))
+        self.base, ggml, self.lib = map(load, ("libggml-base", "libggml", "libllama"))
         ggml.ggml_backend_load_all_from_path(str(folder).encode())
         for name, result, takes in [
             ("llama_model_default_params", Opaque, []),
@@ -93,6 +93,11 @@ class Llama:
             self.logger = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)(lambda *_: None)
             self.lib.llama_log_set(self.logger, None)
         self.lib.llama_backend_init()
+
+    def make_grids(self):
+        """Makes the tables that the IQ1 to IQ3 quantizers search, seconds of work, so that forks of this process need not."""
+        for name in ("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ1_S", "IQ1_M"):
+            self.base.ggml_quantize_init(c_int(GGMLQuantizationType[name].value))
 
     def open(self, path):
         """A model that the caller frees, or None where it is refused."""
