@@ -8,6 +8,8 @@ mod errors;
 mod names;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/output.rs"]
+mod output;
 #[path = "shared/types.rs"]
 mod types;
 #[path = "shared/work.rs"]
@@ -20,7 +22,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use gguf_codec::model::{Convert, FileType, Input, Job, Outcome, QUANTIZATION_VERSION};
-use gguf_codec::{GgmlType, TensorInfo, Writer};
+use gguf_codec::{GgmlType, Inputs, TensorInfo, Writer};
 use names::Names;
 use numbers::{counted, grouped};
 use work::Work;
@@ -28,8 +30,8 @@ use work::Work;
 /// Converts every matrix of a GGUF model whose rows are whole blocks to one type.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
-/// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN and OUT may be the same
-/// file. IN may be sharded: give the first of its files.
+/// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded: give the
+/// first of its files.
 #[derive(Parser)]
 #[command(name = "convert", version)]
 struct Args {
@@ -45,6 +47,8 @@ struct Args {
     /// Also show how far each converted tensor is from what it was
     #[arg(long)]
     report: bool,
+    #[command(flatten)]
+    force: output::Force,
 }
 
 fn main() -> ExitCode {
@@ -71,7 +75,7 @@ fn convert(args: Args) -> Result<String> {
     let ty = args.ty;
     let work = Work::begin(&args.output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    cli::spare_shards(input.model(), &args.output)?;
+    Inputs::new().add_all(input.paths()).check(&args.output, args.force.existing())?;
     let plan: Vec<_> = input.tensors().map(|tensor| (tensor, reason_to_stay(&tensor, ty))).collect();
     let jobs = plan.iter().map(|(tensor, reason)| {
         let (name, origin) = (tensor.name(), input.origin(tensor)?);
@@ -80,7 +84,7 @@ fn convert(args: Args) -> Result<String> {
     let jobs = jobs.collect::<Result<Vec<_>>>()?;
     let converted = plan.iter().filter(|(_, reason)| reason.is_none()).count() as u64;
 
-    let mut writer = Writer::create(&args.output)?;
+    let mut writer = Writer::create_with(&args.output, args.force.existing())?;
     writer.copy_sharded_metadata_from(input.model())?;
     if let Some(file_type) = FileType::mostly(ty).filter(|_| converted > 0) {
         writer.metadata("general.file_type", file_type.id())?;

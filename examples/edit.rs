@@ -4,6 +4,8 @@
 mod cli;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/output.rs"]
+mod output;
 #[path = "shared/values.rs"]
 mod values;
 #[path = "shared/work.rs"]
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use gguf_codec::model::{Edit, Edited};
-use gguf_codec::{Gguf, ShardPaths, Value};
+use gguf_codec::{Gguf, Inputs, ShardPaths, Value, check_in_place};
 use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
@@ -28,8 +30,7 @@ use work::Work;
 /// in JSON.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
-/// an interruption (Ctrl-C, SIGTERM) what was there is as it was. IN and OUT may be the same file. Of a model in shards each
-/// is edited alone, in place or under a name of the same number: the first has the model's keys.
+/// an interruption (Ctrl-C, SIGTERM) what was there is as it was. Of a model in shards each is edited alone, in place or under a name of the same number: the first has the model's keys.
 #[derive(Parser)]
 #[command(name = "edit", version)]
 struct Args {
@@ -58,6 +59,8 @@ struct Args {
     /// anew. Nobody may have it mapped. After a crash the next edit of IN puts back what was there
     #[arg(long)]
     in_place: bool,
+    #[command(flatten)]
+    force: output::Force,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -112,7 +115,13 @@ fn edit(args: Args) -> Result<String> {
         edit.rename_tensor(from, to);
     }
 
+    edit.existing(args.force.existing());
     let output = args.output.as_ref().unwrap_or(&args.input);
+    match &args.output {
+        Some(output) => Inputs::new().add(&args.input).check(output, args.force.existing())?,
+        None => check_in_place(&args.input, args.force.existing())
+            .map_err(|error| anyhow::anyhow!("{error} (--force changes the file that it leads to)"))?,
+    }
     let work = Work::begin(output)?;
     let about = |error| cli::about(&args.input, error);
     let recovered = Edit::recover(&args.input).map_err(about)?;

@@ -6,6 +6,8 @@ mod cli;
 mod names;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/output.rs"]
+mod output;
 #[path = "shared/types.rs"]
 mod types;
 #[path = "shared/work.rs"]
@@ -20,7 +22,7 @@ use clap::Parser;
 use gguf_codec::model::Convert;
 use gguf_codec::model::hf::{Description, Import, NameMap};
 use gguf_codec::safetensors::Checkpoint;
-use gguf_codec::{GgmlType, Writer};
+use gguf_codec::{GgmlType, Inputs, Writer};
 use names::Names;
 use numbers::{counted, grouped};
 use serde_json::json;
@@ -50,6 +52,8 @@ struct Args {
     /// tensor out; in both, {} is a number and * at the end is the rest
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
+    #[command(flatten)]
+    force: output::Force,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -63,6 +67,9 @@ fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let checkpoint = Checkpoint::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
     let description = Description::read(checkpoint.folder().unwrap_or(&args.input))?;
+    let mut inputs = Inputs::new();
+    inputs.add_all(checkpoint.paths()).add_all(description.paths()).add_all(&args.names);
+    inputs.check(&args.output, args.force.existing())?;
     let mut import = Import::new(&checkpoint, &description);
     if let Some(ty) = args.ty {
         import = import.ggml_type(ty);
@@ -75,7 +82,7 @@ fn run(args: Args) -> Result<String> {
     }
     let plan = import.plan()?;
 
-    let mut writer = Writer::create(&args.output)?;
+    let mut writer = Writer::create_with(&args.output, args.force.existing())?;
     plan.declare(&mut writer)?;
     let bytes = writer.file_len()?;
     let mut data = writer.write_header()?;

@@ -6,6 +6,8 @@ mod cli;
 mod names;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/output.rs"]
+mod output;
 #[allow(dead_code, reason = "nothing is converted here")]
 #[path = "shared/work.rs"]
 mod work;
@@ -15,8 +17,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use gguf_codec::Writer;
 use gguf_codec::model::{Imatrix, ImatrixEntry};
+use gguf_codec::{Inputs, Writer};
 use names::Names;
 use numbers::counted;
 use serde_json::json;
@@ -36,6 +38,8 @@ struct Args {
     /// The file to write
     #[arg(value_name = "OUT")]
     output: PathBuf,
+    #[command(flatten)]
+    force: output::Force,
     /// Print what is in it as JSON
     #[arg(long)]
     json: bool,
@@ -47,12 +51,14 @@ fn main() -> ExitCode {
 
 fn convert(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
+    Inputs::new().add(&args.input).check(&args.output, args.force.existing())?;
     let imatrix = Imatrix::read(&args.input).map_err(|error| cli::about(&args.input, error))?;
     let floats = |entry: &ImatrixEntry| {
         entry.sums.len() + entry.counts.len() + entry.activations.as_ref().map_or(0, Vec::len)
     };
     work.expect(imatrix.entries().iter().map(|entry| floats(entry) as u64 * 4).sum());
-    let written = imatrix.write_in_steps(Writer::create(&args.output)?, |bytes| work.step(bytes));
+    let written = imatrix
+        .write_in_steps(Writer::create_with(&args.output, args.force.existing())?, |bytes| work.step(bytes));
     work.done();
     written.map_err(|error| work.explained(error))?;
     if args.json {

@@ -6,6 +6,8 @@ mod cli;
 mod copy;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/output.rs"]
+mod output;
 #[allow(dead_code, reason = "several files are written here, or one from several")]
 #[path = "shared/work.rs"]
 mod work;
@@ -15,7 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use gguf_codec::{ShardedGguf, Writer};
+use gguf_codec::{Inputs, ShardedGguf, Writer};
 use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
@@ -33,6 +35,8 @@ struct Args {
     /// The file to write
     #[arg(value_name = "OUT")]
     output: PathBuf,
+    #[command(flatten)]
+    force: output::Force,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -45,7 +49,8 @@ fn main() -> ExitCode {
 fn merge(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let model = ShardedGguf::open(&args.first).map_err(|error| cli::about(&args.first, error))?;
-    let mut writer = Writer::create(&args.output)?;
+    Inputs::new().add_all(model.paths()).check(&args.output, args.force.existing())?;
+    let mut writer = Writer::create_with(&args.output, args.force.existing())?;
     writer.copy_sharded_metadata_from(&model)?;
     for tensor in model.tensors() {
         writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;

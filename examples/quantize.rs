@@ -6,6 +6,8 @@ mod cli;
 mod names;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/output.rs"]
+mod output;
 #[path = "shared/work.rs"]
 mod work;
 
@@ -19,7 +21,7 @@ use clap::Parser;
 use gguf_codec::model::{
     Convert, Imatrix, Input, Job, Part, QUANTIZATION_VERSION, Recipe, TypeChoice, TypePlan, by_layer,
 };
-use gguf_codec::{GgmlType, ShardedGguf, Sink, TensorInfo, Value, Writer};
+use gguf_codec::{GgmlType, Inputs, ShardedGguf, Sink, TensorInfo, Value, Writer};
 use names::Names;
 use numbers::{counted, grouped};
 use regex_lite::Regex;
@@ -68,6 +70,8 @@ struct Args {
     /// machine would have made
     #[arg(long, value_name = "k/N")]
     part: Option<Part>,
+    #[command(flatten)]
+    force: output::Force,
     /// Only show what would become of each tensor
     #[arg(long)]
     dry_run: bool,
@@ -103,7 +107,10 @@ fn quantize(args: Args) -> Result<String> {
     let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
     let work = Work::begin(&output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    cli::spare_shards(input.model(), &output)?;
+    if !args.dry_run {
+        let mut inputs = Inputs::new();
+        inputs.add_all(input.paths()).add_all(&args.imatrix).check(&output, args.force.existing())?;
+    }
     let model = input.model();
     let imatrix = args.imatrix.as_ref().map(|path| {
         Imatrix::read(path).map_err(|error| cli::about(path, error)).map(|imatrix| (path, imatrix))
@@ -135,7 +142,14 @@ fn quantize(args: Args) -> Result<String> {
     let output_bytes = if args.dry_run {
         declare(Writer::new(std::io::sink()), &args, model, imatrix.as_ref(), jobs, total)?.file_len()?
     } else {
-        let writer = declare(Writer::create(&output)?, &args, model, imatrix.as_ref(), jobs, total)?;
+        let writer = declare(
+            Writer::create_with(&output, args.force.existing())?,
+            &args,
+            model,
+            imatrix.as_ref(),
+            jobs,
+            total,
+        )?;
         let output_bytes = writer.file_len()?;
         let mut writer = writer.write_header()?;
         let outcomes = work.run(Convert::new(), jobs, &mut writer)?;

@@ -6,6 +6,8 @@ mod cli;
 mod copy;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/output.rs"]
+mod output;
 #[path = "shared/size.rs"]
 mod size;
 #[allow(dead_code, reason = "several files are written here, or one from several")]
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use gguf_codec::{ShardPaths, ShardPlan, ShardedGguf, StagedFile, Writer};
+use gguf_codec::{Inputs, ShardPaths, ShardPlan, ShardedGguf, StagedFile, Writer};
 use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
@@ -42,6 +44,8 @@ struct Args {
     /// Leave the first shard without tensors, so that it is small
     #[arg(long)]
     no_tensor_first_split: bool,
+    #[command(flatten)]
+    force: output::Force,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -86,11 +90,14 @@ fn split(args: Args) -> Result<String> {
     work.expect(bytes.sum());
 
     let paths = ShardPaths::new(prefix, plan.count());
+    let existing = args.force.existing();
+    let all = (0..plan.count()).map(|no| paths.path(no));
+    Inputs::new().add_all(model.paths()).check_all(all, existing)?;
     let mut done: Vec<StagedFile> = Vec::new();
     let (mut text, mut shards) = (String::new(), Vec::new());
     for (no, range) in (0..).zip(plan.shards()) {
         let path = paths.path(no);
-        let mut writer = Writer::create(&path)?;
+        let mut writer = Writer::create_with(&path, existing)?;
         writer.copy_sharded_metadata_from(&model)?.shard(no, plan.count(), tensors.len())?;
         // What the model has behind its last tensor, the last shard has.
         if no + 1 < plan.count() {

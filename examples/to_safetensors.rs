@@ -4,6 +4,8 @@
 mod cli;
 #[path = "shared/numbers.rs"]
 mod numbers;
+#[path = "shared/output.rs"]
+mod output;
 #[path = "shared/size.rs"]
 mod size;
 #[allow(dead_code, reason = "several files are written here")]
@@ -11,7 +13,7 @@ mod size;
 mod work;
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,7 +22,7 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gguf_codec::model::hf::{Export, ExportPlan, NameMap, Shard};
 use gguf_codec::model::{Convert, Input};
-use gguf_codec::{AtomicFile, GgmlType, safetensors};
+use gguf_codec::{AtomicFile, Existing, GgmlType, Inputs, OutputFolder, safetensors};
 use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
@@ -52,6 +54,8 @@ struct Args {
     /// number and * at the end is the rest
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
+    #[command(flatten)]
+    force: output::Force,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -68,7 +72,15 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    cli::spare_shards(input.model(), &args.output)?;
+    let existing = args.force.existing();
+    let is_file = args.output.extension().is_some_and(|extension| extension == "safetensors");
+    let mut inputs = Inputs::new();
+    inputs.add_all(input.paths()).add_all(&args.names);
+    if is_file {
+        inputs.check(&args.output, existing)?;
+    } else {
+        inputs.check_folder(&args.output, existing)?;
+    }
     let model = input.model();
     let mut export = Export::sharded(model, |tensor| input.origin(tensor))?.ggml_type(args.ty);
     if let Some(path) = &args.names {
@@ -80,7 +92,6 @@ fn run(args: Args) -> Result<String> {
     let plan = export.plan()?;
     let shards = plan.shards(args.max_size);
     work.expect(model.tensors().map(|tensor| tensor.byte_len()).sum());
-    let is_file = args.output.extension().is_some_and(|extension| extension == "safetensors");
     if is_file {
         let [only] = &shards[..] else {
             bail!(
@@ -89,14 +100,14 @@ fn run(args: Args) -> Result<String> {
                 args.output.display()
             );
         };
-        write(&work, &plan, only, &args.output)?;
+        write(&work, &plan, only, &args.output, existing)?;
     } else {
-        let folder = TemporaryFolder::beside(&args.output)?;
+        let folder = OutputFolder::create(&args.output, existing)?;
         for shard in &shards {
-            write(&work, &plan, shard, &folder.path.join(&shard.file_name))?;
+            write(&work, &plan, shard, &folder.path().join(&shard.file_name), Existing::Refuse)?;
         }
         let put = |name: &str, text: &str| {
-            AtomicFile::write(folder.path.join(name), text.as_bytes())
+            AtomicFile::write(folder.path().join(name), text.as_bytes())
                 .with_context(|| format!("cannot write '{name}' of '{}'", args.output.display()))
         };
         if shards.len() > 1 {
@@ -105,7 +116,7 @@ fn run(args: Args) -> Result<String> {
         if let Some(config) = plan.config_json() {
             put("config.json", config)?;
         }
-        folder.rename_to(&args.output)?;
+        folder.finish()?;
     }
     let bytes: u64 = shards.iter().map(|shard| shard.byte_len).sum();
     // A file has no config.json beside it.
@@ -128,8 +139,8 @@ fn run(args: Args) -> Result<String> {
     Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
 }
 
-fn write(work: &Work, plan: &ExportPlan<'_>, shard: &Shard, path: &Path) -> Result<()> {
-    let mut writer = safetensors::Writer::create(path)?;
+fn write(work: &Work, plan: &ExportPlan<'_>, shard: &Shard, path: &Path, existing: Existing) -> Result<()> {
+    let mut writer = safetensors::Writer::create_with(path, existing)?;
     plan.declare(shard, &mut writer)?;
     let mut data = writer.write_header()?;
     let jobs = plan.jobs(shard)?;
@@ -138,74 +149,4 @@ fn write(work: &Work, plan: &ExportPlan<'_>, shard: &Shard, path: &Path) -> Resu
         .map_err(|error| work.explained(error))?;
     work::refuse_infinite(&jobs, &outcomes, "--type BF16 or F32 has a wider one")?;
     Ok(data.finish()?)
-}
-
-/// A folder that gets its name when it is complete, and is removed when it is dropped before. One whose process was killed
-/// is removed by the next for the same name.
-struct TemporaryFolder {
-    path: PathBuf,
-    /// Locked while the process lives, so that nobody takes the folder for a leftover. Where folders cannot be locked,
-    /// leftovers stay.
-    _lock: Option<File>,
-}
-
-impl TemporaryFolder {
-    fn beside(target: &Path) -> Result<Self> {
-        let shown = target.display();
-        let name = target.file_name().with_context(|| format!("'{shown}' is no name for a folder"))?;
-        if let Ok(mut entries) = fs::read_dir(target) {
-            if entries.next().is_some() {
-                bail!("the folder '{shown}' is not empty");
-            }
-        } else if target.exists() {
-            bail!("'{shown}' is no folder; a file's name ends with .safetensors");
-        }
-        let start = format!(".{}.", name.to_string_lossy());
-        let path = target.with_file_name(format!("{start}{}.tmp", std::process::id()));
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self::remove_leftovers(parent, &start);
-        let mut lock = None;
-        // Until it is locked, another run may take it for a leftover and remove it.
-        for _ in 0..100 {
-            let made = fs::create_dir(&path);
-            made.with_context(|| format!("cannot create a folder beside '{shown}'"))?;
-            lock = Self::lock(&path);
-            if path.is_dir() {
-                break;
-            }
-        }
-        Ok(TemporaryFolder { path, _lock: lock })
-    }
-
-    fn lock(path: &Path) -> Option<File> {
-        File::open(path).ok().filter(|folder| folder.try_lock().is_ok())
-    }
-
-    fn remove_leftovers(parent: &Path, start: &str) {
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let id = name.to_str().and_then(|name| name.strip_prefix(start)?.strip_suffix(".tmp"));
-            let is_temporary =
-                id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()));
-            if is_temporary
-                && entry.file_type().is_ok_and(|kind| kind.is_dir())
-                && Self::lock(&entry.path()).is_some()
-            {
-                // What cannot be removed is no reason not to write.
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
-    }
-
-    fn rename_to(self, target: &Path) -> Result<()> {
-        fs::rename(&self.path, target)
-            .with_context(|| format!("cannot put the finished folder at '{}'", target.display()))
-    }
-}
-
-impl Drop for TemporaryFolder {
-    fn drop(&mut self) {
-        // After a rename there is nothing to remove.
-        let _ = fs::remove_dir_all(&self.path);
-    }
 }

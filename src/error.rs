@@ -1,5 +1,7 @@
 //! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be right.
 
+#[cfg(feature = "std")]
+mod output;
 mod problem;
 #[cfg(feature = "safetensors")]
 mod shown;
@@ -10,7 +12,11 @@ use alloc::string::String;
 use core::fmt;
 #[cfg(feature = "std")]
 use std::io;
+#[cfg(feature = "std")]
+use std::path::PathBuf;
 
+#[cfg(feature = "std")]
+pub use self::output::OutputProblem;
 pub use self::problem::{Problem, ShardProblem};
 #[cfg(feature = "safetensors")]
 pub(crate) use self::shown::Shown;
@@ -252,6 +258,16 @@ pub enum Error {
         offset: Option<u64>,
         /// What is wrong, in which tensor or key, and what would be right.
         message: String,
+    },
+
+    /// A file or folder may not be written where it is asked for: see [`Inputs`](crate::Inputs).
+    #[cfg(feature = "std")]
+    #[error("'{}' {problem}", output.display())]
+    Output {
+        /// The path as the caller wrote it.
+        output: PathBuf,
+        /// What is in the way.
+        problem: OutputProblem,
     },
 
     /// A file cannot be written as asked: the message names the key or tensor and what would be right.

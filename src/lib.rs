@@ -98,10 +98,14 @@ pub use container::{
 };
 #[cfg(feature = "std")]
 pub use container::{
-    AtomicFile, DataWriter, ReadAt, ShardPaths, ShardedGguf, ShardedTensorIter, Sink, StagedFile,
-    TensorWriter, Writer,
+    AtomicFile, DataWriter, OutputFolder, ReadAt, ShardPaths, ShardedGguf, ShardedTensorIter, Sink,
+    StagedFile, TensorWriter, Writer,
 };
+#[cfg(feature = "std")]
+pub use error::OutputProblem;
 pub use error::{Error, Place, Problem, Result, ShardProblem};
+#[cfg(feature = "std")]
+pub use file::{Existing, Inputs, Unfinished, check_in_place, remove_unfinished};
 pub use ggml_type::GgmlType;
 /// The halves that tensors are read as, of the crate `half`.
 pub use half::{bf16, f16};

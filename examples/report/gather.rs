@@ -31,9 +31,9 @@ impl Source {
         self.input.model()
     }
 
-    /// Whether the path leads to one of its files.
-    pub(crate) fn is_at(&self, path: &Path) -> bool {
-        cli::is_among(self.input.paths(), path)
+    /// Of all its files.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.input.paths()
     }
 
     /// Bytes of all files.

@@ -4,6 +4,8 @@
 mod cli;
 #[path = "../shared/numbers.rs"]
 mod numbers;
+#[path = "../shared/output.rs"]
+mod output;
 #[allow(dead_code, reason = "nothing is converted here")]
 #[path = "../shared/work.rs"]
 mod work;
@@ -22,10 +24,10 @@ mod words;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use gather::{Gathered, Source};
-use gguf_codec::AtomicFile;
+use gguf_codec::{AtomicFile, Inputs};
 use numbers::counted;
 use work::Work;
 
@@ -46,6 +48,8 @@ struct Args {
     /// Compare with this model, whose values count as right
     #[arg(long, value_name = "B")]
     against: Option<PathBuf>,
+    #[command(flatten)]
+    force: output::Force,
     /// Look at about so many values of each tensor, spread evenly, at least 131072; 0 is all
     #[arg(long, value_name = "VALUES", default_value_t = 1 << 23)]
     sample: u64,
@@ -62,9 +66,11 @@ fn report(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let source = Source::open(&args.model)?;
     let other = args.against.as_deref().map(Source::open).transpose()?;
-    if [Some(&source), other.as_ref()].into_iter().flatten().any(|model| model.is_at(&args.output)) {
-        bail!("'{}' is a model to read: the page would replace it", args.output.display());
+    let mut inputs = Inputs::new();
+    for model in [Some(&source), other.as_ref()].into_iter().flatten() {
+        inputs.add_all(model.paths());
     }
+    inputs.check(&args.output, args.force.existing())?;
     let sample = (args.sample > 0).then_some(args.sample);
     let gathered = Gathered::of(&source, other.as_ref(), sample, &work)
         .with_context(|| format!("'{}'", args.model.display()))?;
@@ -72,7 +78,7 @@ fn report(args: Args) -> Result<String> {
     let other_name =
         args.against.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
     let page = page::page(&source, &gathered, other_name.as_deref());
-    AtomicFile::write(&args.output, page.as_bytes())?;
+    AtomicFile::write_with(&args.output, page.as_bytes(), args.force.existing())?;
     if args.json {
         return Ok(json::json(&gathered));
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Once, OnceLock};
 
 use clap::Parser;
-use gguf_codec::ShardedGguf;
+use gguf_codec::{Error, OutputProblem};
 
 /// The program's, which its messages begin with.
 static NAME: OnceLock<String> = OnceLock::new();
@@ -36,7 +36,22 @@ pub(crate) fn main<A: Parser, R: Into<Answer>>(run: impl FnOnce(A) -> anyhow::Re
     let answered = run(args).map(R::into).and_then(|Answer(output, code)| print(&output).map(|()| code));
     match answered {
         Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&format!("{error:#}")),
+        Err(error) => fail(&format!("{error:#}{}", hint(&error))),
+    }
+}
+
+/// What the program's user can do about an error that asks for permission, behind its text.
+fn hint(error: &anyhow::Error) -> &'static str {
+    let mut errors = error.chain().filter_map(|error| error.downcast_ref::<Error>());
+    let problem = errors.find_map(|error| match error {
+        Error::Output { problem, .. } => Some(problem),
+        _ => None,
+    });
+    match problem {
+        Some(OutputProblem::Exists { leads_to: None }) => " (--force replaces it)",
+        Some(OutputProblem::Exists { leads_to: Some(_) }) => " (--force replaces the link)",
+        Some(OutputProblem::NotFolder) => " (the name of a file ends with .safetensors)",
+        _ => "",
     }
 }
 
@@ -82,26 +97,9 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
-/// Refuses to write where a shard of the model is that is read. A model in one file may be replaced: it is read to its end
-/// before it is.
-#[allow(dead_code, reason = "not every example writes a model")]
-pub(crate) fn spare_shards<B>(model: &ShardedGguf<B>, output: &Path) -> anyhow::Result<()> {
-    let is_shard = model.paths().len() > 1 && is_among(model.paths(), output);
-    anyhow::ensure!(!is_shard, "'{}' is a shard of the model that is read", output.display());
-    Ok(())
-}
-
-/// Whether a path leads to one of the files, by its or any other name.
-#[allow(dead_code, reason = "not every example writes beside models")]
-pub(crate) fn is_among<P: AsRef<Path>>(files: impl IntoIterator<Item = P>, path: &Path) -> bool {
-    let there = |path: &Path| std::fs::canonicalize(path).ok();
-    let Some(path) = there(path) else { return false };
-    files.into_iter().any(|file| there(file.as_ref()).is_some_and(|file| file == path))
-}
-
 /// The error, with the file that it is about where it does not say that itself.
-pub(crate) fn about(path: &Path, error: gguf_codec::Error) -> anyhow::Error {
-    let names_a_file = matches!(error, gguf_codec::Error::Shard { .. });
+pub(crate) fn about(path: &Path, error: Error) -> anyhow::Error {
+    let names_a_file = matches!(error, Error::Shard { .. });
     let (shown, error) = (path.display().to_string(), anyhow::Error::from(error));
     if names_a_file || error.to_string().contains(&shown) {
         error

@@ -20,10 +20,10 @@ pub(crate) struct Work {
 impl Work {
     /// Listens for signals from here on; of the first the work hears, the second ends the process, even where the work hangs.
     pub(crate) fn begin(output: &Path) -> Result<Self> {
-        let path = output.to_owned();
-        let on_signal = move || {
+        let on_signal = || {
             if INTERRUPTED.swap(true, Ordering::Relaxed) {
-                remove_temporaries(&path);
+                // Held until the end, so that no other thread begins another file.
+                let _unfinished = gguf_codec::remove_unfinished();
                 crate::cli::fail("interrupted twice: ended at once");
                 std::process::exit(1);
             }
@@ -73,24 +73,6 @@ impl Work {
         let outcomes = convert.run(jobs, writer, |bytes| self.step(bytes));
         self.done();
         outcomes.map_err(|error| self.explained(error))
-    }
-}
-
-/// Removes what this process has begun beside the output, as its own end would have done: `.NAME.PID-N.tmp`, and folders
-/// `.NAME.PID.tmp`.
-fn remove_temporaries(output: &Path) {
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let id = std::process::id();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| name.starts_with('.')) else { continue };
-        let Some(rest) = name.strip_suffix(".tmp") else { continue };
-        // Nobody is left to tell of what cannot be removed.
-        if rest.ends_with(&format!(".{id}")) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        } else if rest.rsplit_once('-').is_some_and(|(rest, _)| rest.ends_with(&format!(".{id}"))) {
-            let _ = std::fs::remove_file(entry.path());
-        }
     }
 }
 

@@ -34,7 +34,7 @@ mod writer;
 
 pub use array::{ArrayElement, ArrayIter, ArrayIterAs, ArrayRef};
 #[cfg(feature = "std")]
-pub use atomic::{AtomicFile, StagedFile};
+pub use atomic::{AtomicFile, OutputFolder, StagedFile};
 pub use from_value::FromValue;
 pub use gguf::Gguf;
 pub use incremental::{HeaderParser, HeaderProgress};

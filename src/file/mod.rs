@@ -1,4 +1,11 @@
-//! Files: how they are read and changed, whatever their format.
+//! Files: how they are read, written and changed, whatever their format.
 
 #[cfg(any(unix, windows))]
 pub(crate) mod journal;
+mod output;
+mod unfinished;
+
+pub use self::output::{Existing, Inputs, check_in_place};
+pub(crate) use self::output::{FileTarget, FolderTarget, follow_links, put_new};
+pub(crate) use self::unfinished::{Commit, Ticket, create};
+pub use self::unfinished::{Unfinished, remove_unfinished};

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::convert::Convert;
 use super::job::{Job, Origin};
 use crate::container::Indexed;
-use crate::file::journal;
+use crate::file::{Existing, Inputs, journal};
 use crate::{Error, Result, Sink, TensorInfo, Value, Writer};
 
 /// What became of an edited file.
@@ -53,6 +53,7 @@ pub struct Edit {
     keys: Vec<(String, String)>,
     tensors: Vec<(String, String)>,
     removed_tensors: Vec<String>,
+    existing: Existing,
 }
 
 impl Edit {
@@ -64,6 +65,13 @@ impl Edit {
     /// Gives a key a value, whether it is there or not.
     pub fn set(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Self {
         self.set.push((key.into(), value.into()));
+        self
+    }
+
+    /// Says what happens to a file that exists where [`write`](Self::write) puts its own. Without it, the file stays and
+    /// writing is an error.
+    pub fn existing(&mut self, existing: Existing) -> &mut Self {
+        self.existing = existing;
         self
     }
 
@@ -105,8 +113,10 @@ impl Edit {
         output: impl AsRef<Path>,
         progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
-        Self::recover(&input)?;
-        self.write_from(&Indexed::open(input.as_ref())?, output.as_ref(), progress)
+        let (input, output) = (input.as_ref(), output.as_ref());
+        Inputs::new().add(input).check(output, self.existing)?;
+        Self::recover(input)?;
+        self.write_from(&Indexed::open(input)?, output, self.existing, progress)
     }
 
     /// Edits a file in its place.
@@ -152,7 +162,7 @@ impl Edit {
         let source = Indexed::open(path)?;
         match self.header_that_fits(&source)? {
             Some(header) => Ok(Edited::Patched { changed: journal::patch(&mut files, &header)? }),
-            None => self.write_from(&source, path, progress),
+            None => self.write_from(&source, path, Existing::ReplaceTarget, progress),
         }
     }
 
@@ -206,11 +216,12 @@ impl Edit {
         &self,
         source: &Indexed,
         output: &Path,
+        existing: Existing,
         progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
         // Where something cannot be, no file need be made to know it.
         let names = self.declare(source, &mut Writer::new(io::sink()))?;
-        let mut writer = Writer::create(output)?;
+        let mut writer = Writer::create_with(output, existing)?;
         self.declare(source, &mut writer)?;
         let len = writer.file_len()?;
         let jobs: Vec<_> = names

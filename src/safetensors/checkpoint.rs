@@ -38,6 +38,7 @@ const MAX_INDEX_BYTES: u64 = 100_000_000;
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: Option<PathBuf>,
+    paths: Vec<PathBuf>,
     parts: Vec<Part>,
 }
 
@@ -81,6 +82,7 @@ impl Checkpoint {
             }
             Self::of([part])?
         };
+        checkpoint.paths.push(file);
         checkpoint.folder = Some(folder.to_owned());
         Ok(checkpoint)
     }
@@ -94,7 +96,7 @@ impl Checkpoint {
         let wrong = |message| {
             Err(Error::Safetensors { file: Some(index.display().to_string()), offset: None, message })
         };
-        let mut parts = Vec::new();
+        let (mut parts, mut paths) = (Vec::new(), Vec::new());
         for file in files {
             // Whoever wrote the index may not choose from the whole disk.
             let is_plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
@@ -110,8 +112,9 @@ impl Checkpoint {
                 ));
             }
             parts.push(open_part(&folder.join(file))?);
+            paths.push(folder.join(file));
         }
-        let checkpoint = Self::of(parts)?;
+        let checkpoint = Checkpoint { paths, ..Self::of(parts)? };
         for tensor in checkpoint.tensors() {
             let (name, file) = (tensor.info().name(), &checkpoint.parts[tensor.part].name);
             match map.get(name) {
@@ -158,12 +161,17 @@ impl Checkpoint {
             }
         }
         drop(found);
-        Ok(Checkpoint { folder: None, parts })
+        Ok(Checkpoint { folder: None, paths: Vec::new(), parts })
     }
 
     /// The folder that it was opened in, with the files that describe the model.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
+    }
+
+    /// The files that it was opened from: those with tensors, and the index. None for [`of`](Self::of).
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 
     /// The tensors: file by file, in the order of their data.

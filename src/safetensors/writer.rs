@@ -10,6 +10,7 @@ use super::index::{Extents, byte_len};
 use super::json::METADATA;
 use crate::container::{AtomicFile, Sink};
 use crate::error::{Error, Result, Shown};
+use crate::file::Existing;
 use crate::{GgmlType, Shape};
 
 /// Data begins at a multiple of this, so that whoever maps the file finds values aligned.
@@ -58,7 +59,15 @@ impl Writer<AtomicFile> {
     /// # Errors
     /// [`Error::Io`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Writer::of(AtomicFile::create(path.as_ref())?))
+        Self::create_with(path, Existing::ReplaceTarget)
+    }
+
+    /// As [`create`](Self::create), with a choice of what happens to a file that exists.
+    ///
+    /// # Errors
+    /// As [`gguf_codec::Writer::create_with`](crate::Writer::create_with).
+    pub fn create_with(path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
+        Ok(Writer::of(AtomicFile::create(path.as_ref(), existing)?))
     }
 }
 

@@ -107,17 +107,6 @@ fn a_files_type_changes_only_with_its_tensors() {
 }
 
 #[test]
-fn a_file_can_be_converted_in_its_place() {
-    let folder = Folder::new();
-    let file = model(ByteOrder::Little, &[("w", &[64, 4], GgmlType::F32, &floats(&wave(256)))]);
-    let (input, apart) = (folder.file("in.gguf", &file), folder.path("apart.gguf"));
-    works("convert", &[&input, &apart, "--type", "Q8_0"]);
-    works("convert", &[&input, &input, "--type", "Q8_0"]);
-    assert_eq!(fs::read(&input).unwrap(), fs::read(&apart).unwrap());
-    assert_eq!(folder.names().len(), 2);
-}
-
-#[test]
 fn pieces_join_to_what_the_whole_would_be_in_both_byte_orders() {
     let folder = Folder::new();
     // More values than are converted at a time, whose rows end nowhere near that.

@@ -10,6 +10,7 @@ mod inspect;
 #[allow(dead_code, reason = "the example's modules need it")]
 #[path = "../../examples/shared/numbers.rs"]
 mod numbers;
+mod outputs;
 mod parts;
 mod quantize;
 mod remote;

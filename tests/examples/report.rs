@@ -324,11 +324,11 @@ fn what_fails_leaves_what_was_there() {
         (vec![SAMPLE, "-o", &out, "--against", &bad], "bad.gguf': "),
         (vec![SAMPLE, "-o", &out, "--against", &other], "other.gguf' has no tensor"),
         (vec![SAMPLE], "--output <FILE.html>"),
-        (vec![&other, "-o", &other], "the page would replace it"),
-        (vec![&shard(1), "-o", &shard(2)], "the page would replace it"),
-        (vec![&shard(2), "-o", &shard(2)], "the page would replace it"),
-        (vec![SAMPLE, "-o", &shard(2), "--against", &shard(1)], "the page would replace it"),
-        (vec![SAMPLE, "-o", &other, "--against", &other], "the page would replace it"),
+        (vec![&other, "-o", &other], "no input is overwritten"),
+        (vec![&shard(1), "-o", &shard(2)], "no input is overwritten"),
+        (vec![&shard(2), "-o", &shard(2)], "no input is overwritten"),
+        (vec![SAMPLE, "-o", &shard(2), "--against", &shard(1)], "no input is overwritten"),
+        (vec![SAMPLE, "-o", &other, "--against", &other], "no input is overwritten"),
         (vec![SAMPLE, "-o", "/no/such/folder/report.html"], "/no/such/folder/report.html"),
     ] {
         let line = fails("report", &args);
@@ -353,7 +353,10 @@ fn an_interruption_leaves_no_page() {
     let out = folder.file("report.html", "what was there");
     let before = folder.names();
     let mut command = example("report");
-    command.args([&input, "-o", &out, "--sample", "0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args([&input, "-o", &out, "--sample", "0", "--force"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     interrupt("INT", &mut child);
     let output = child.wait_with_output().unwrap();

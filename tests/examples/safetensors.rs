@@ -287,7 +287,9 @@ fn bad_input_is_one_line_and_leaves_everything() {
     let full = folder.path("full");
     fs::create_dir(&full).unwrap();
     fs::write(format!("{full}/other"), "").unwrap();
-    assert!(to(&[&input, &full]).contains("full' is not empty"));
-    assert!(to(&[&input, &input]).contains("in.gguf' is no folder; a file's name ends with .safetensors"));
-    assert!(to(&[&input, &format!("{missing}/sub/out")]).contains("cannot create a folder beside"));
+    assert!(to(&[&input, &full]).contains("full' is a folder that is not empty"));
+    assert!(to(&[&input, &input]).contains("no input is overwritten"));
+    assert!(to(&[&input, &format!("{missing}/sub/out")]).contains("there is no folder"));
+    let line = to(&[&input, &junk.replace("junk.safetensors", "out")]);
+    assert!(line.ends_with("out' is not a folder (the name of a file ends with .safetensors)"), "{line}");
 }

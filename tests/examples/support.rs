@@ -63,11 +63,19 @@ fn read(from: &mut impl std::io::Read) -> Vec<u8> {
     bytes
 }
 
-/// What it prints; it must succeed, and say nothing on standard error.
-pub(crate) fn works(name: &str, args: &[&str]) -> String {
+/// A run that may replace what is at OUT, since most tests write again and again. What happens without --force is in `outputs.rs`.
+pub(crate) fn forced(name: &str, args: &[&str]) -> Command {
     let mut command = example(name);
     command.args(args);
-    let output = finish(command);
+    if !["diff", "formats", "inspect", "remote"].contains(&name) {
+        command.arg("--force");
+    }
+    command
+}
+
+/// What it prints; it must succeed, and say nothing on standard error.
+pub(crate) fn works(name: &str, args: &[&str]) -> String {
+    let output = finish(forced(name, args));
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), errors.as_str()), (Some(0), ""), "{name} {args:?}");
     String::from_utf8(output.stdout).unwrap()
@@ -75,9 +83,17 @@ pub(crate) fn works(name: &str, args: &[&str]) -> String {
 
 /// The one line on standard error of a run that must fail with exit code 1, without the program's name.
 pub(crate) fn fails(name: &str, args: &[&str]) -> String {
+    failed(name, args, finish(forced(name, args)))
+}
+
+/// The same of a run without --force.
+pub(crate) fn is_refused(name: &str, args: &[&str]) -> String {
     let mut command = example(name);
     command.args(args);
-    let output = finish(command);
+    failed(name, args, finish(command))
+}
+
+fn failed(name: &str, args: &[&str], output: Output) -> String {
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{name} {args:?}: {errors}");
     assert!(output.stdout.is_empty(), "{name} {args:?}");

@@ -48,7 +48,8 @@ fn runs(inputs: &Folder, out: &Folder, len: u64) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut run = |tool, input: &str, output: &str, files, options: &[&str]| {
         let output = out.path(output);
-        let args = [input, &output].into_iter().chain(options.iter().copied()).map(str::to_owned).collect();
+        let args = [input, &output, "--force"].into_iter().chain(options.iter().copied());
+        let args = args.map(str::to_owned).collect();
         runs.push(Run { tool, args, output, files });
     };
     run("convert", &floats, "there.gguf", 1, &["--type", "Q4_K"]);
@@ -68,7 +69,7 @@ fn runs(inputs: &Folder, out: &Folder, len: u64) -> Vec<Run> {
 /// It has no temporary file while it works.
 fn report(model: &str, out: &Folder) -> Run {
     let output = out.path("there.html");
-    let args = [model, "-o", &output, "--sample", "0"].map(str::to_owned).to_vec();
+    let args = [model, "-o", &output, "--sample", "0", "--force"].map(str::to_owned).to_vec();
     Run { tool: "report", args, output, files: 0 }
 }
 
@@ -151,7 +152,7 @@ fn an_interruption_is_remembered_until_there_is_something_to_leave() {
     let output = out.path("there.gguf");
     for signal in ["INT", "TERM"] {
         let mut command = example("imatrix");
-        command.args([&pipe, &output]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args([&pipe, &output, "--force"]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         interrupt(signal, &mut child);
         fs::write(&pipe, imatrix(4)).unwrap();
@@ -177,7 +178,12 @@ fn a_full_disk_leaves_what_was_there() {
     let mut runs = runs(&inputs, &out, 1 << 22);
     runs.push(report(&inputs.path("floats.gguf"), &out));
     let matrix = out.path("there.gguf");
-    runs.push(Run { tool: "imatrix", args: vec![importance, matrix.clone()], output: matrix, files: 1 });
+    runs.push(Run {
+        tool: "imatrix",
+        args: vec![importance, matrix.clone(), "--force".into()],
+        output: matrix,
+        files: 1,
+    });
     for Run { tool, args, output, .. } in runs {
         let program = example(tool);
         let mut command = Command::new("sh");

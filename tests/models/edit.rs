@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use common::raw::{FORMATS, Raw, U32, everything};
 use gguf_codec::model::{Edit, Edited};
-use gguf_codec::{Array, ByteOrder, Error, GgmlType, Gguf, Result, Value, Writer};
+use gguf_codec::{Array, ByteOrder, Error, Existing, GgmlType, Gguf, Result, Value, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -250,7 +250,7 @@ fn contradictions_and_what_is_not_there_are_refused_and_nothing_changes() {
     let file = File::new(&original);
     let refused = |change: Change| {
         let mut edit = Edit::new();
-        change(&mut edit);
+        change(&mut edit).existing(Existing::Replace);
         fs::write(file.out(), b"what was there").unwrap();
         let message = edit.write(&file.path, file.out(), go_on).unwrap_err().to_string();
         assert_eq!(fs::read(file.out()).unwrap(), b"what was there", "{message}");

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use gguf_codec::{AtomicFile, DataWriter, Error, GgmlType, Writer};
+use gguf_codec::{
+    AtomicFile, DataWriter, Error, Existing, GgmlType, Inputs, OutputProblem, StagedFile, Writer,
+};
 
 const OLD: &[u8] = b"the old file";
 
@@ -137,6 +139,54 @@ fn a_failing_finish_is_an_error_and_leaves_nothing() {
     assert!(error.contains("put the finished file at") && error.contains("model.gguf"), "{error}");
     assert_eq!(names(folder.path()), ["model.gguf"]);
     assert!(path.is_dir());
+}
+
+/// As `declared`, of a file that replaces none.
+fn new(path: &Path) -> Result<DataWriter<AtomicFile>> {
+    let mut writer = Writer::create_with(path, Existing::Refuse)?;
+    writer.tensor("t", &[4], GgmlType::I8)?;
+    let mut data = writer.write_header()?;
+    data.write_tensor("t", &[7; 4])?;
+    Ok(data)
+}
+
+fn exists(error: &Error) -> bool {
+    matches!(error, Error::Output { problem: OutputProblem::Exists { leads_to: None }, .. })
+}
+
+#[test]
+fn what_appears_while_a_file_is_written_is_not_replaced_without_permission() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let data = new(&path).unwrap();
+    fs::write(&path, OLD).unwrap();
+    assert!(exists(&data.finish().unwrap_err()));
+    assert_eq!(fs::read(&path).unwrap(), OLD);
+    assert!(exists(new(&path).unwrap_err().downcast_ref().unwrap()));
+    assert_eq!(names(folder.path()), ["model.gguf"]);
+
+    // Of a set, whichever is in the way, none is left.
+    let set: Vec<_> = (0..3).map(|n| folder.path().join(format!("{n}.gguf"))).collect();
+    for late in &set {
+        let staged: Vec<StagedFile> = set.iter().map(|path| new(path).unwrap().stage().unwrap()).collect();
+        fs::write(late, OLD).unwrap();
+        assert!(exists(&StagedFile::commit_all(staged).unwrap_err()));
+        assert_eq!(fs::read(late).unwrap(), OLD);
+        fs::remove_file(late).unwrap();
+        assert_eq!(names(folder.path()), ["model.gguf"]);
+    }
+}
+
+#[test]
+fn outputs_of_one_job_are_different_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a.gguf", "b.gguf"].map(|name| folder.path().join(name));
+    let again = folder.path().join(".").join("a.gguf");
+    Inputs::new().check_all([&a, &b], Existing::Refuse).unwrap();
+    let error = Inputs::new().check_all([&a, &b, &again], Existing::Refuse).unwrap_err();
+    assert!(matches!(error, Error::Output { problem: OutputProblem::Same { .. }, .. }), "{error}");
+    let error = Inputs::new().add(&b).check_all([&a, &b], Existing::Replace).unwrap_err();
+    assert!(matches!(error, Error::Output { problem: OutputProblem::Input { .. }, .. }), "{error}");
 }
 
 #[test]

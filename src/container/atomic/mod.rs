@@ -1,13 +1,15 @@
 //! [`AtomicFile`]: a file that appears whole or not at all; and [`StagedFile`], several of them.
 
+mod folder;
 mod staged;
 mod stale;
 mod temporary;
 
-use std::fs::{self, File, Metadata};
+use std::fs::{File, Metadata};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+pub use self::folder::OutputFolder;
 pub use self::staged::StagedFile;
 pub(crate) use self::staged::sync_folder;
 use self::temporary::Temporary;
@@ -15,12 +17,10 @@ use super::kernel_copy;
 use super::read_at::ReadAt;
 use super::writer::{Sealed, Sink, put_through_memory};
 use crate::error::{Error, Result};
+use crate::file::{Existing, FileTarget};
 
 /// Small writes are gathered to this many bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
-
-/// How many symbolic links may lead to the target, as Linux counts.
-const MAX_LINKS: usize = 40;
 
 /// The file that [`Writer::create`](crate::Writer::create) makes: written beside its target under a temporary
 /// name, and moved there when it is whole.
@@ -35,6 +35,7 @@ pub struct AtomicFile {
     file: BufWriter<File>,
     temporary: Temporary,
     target: PathBuf,
+    existing: Existing,
     /// The target as the caller wrote it, for messages.
     shown: PathBuf,
 }
@@ -59,47 +60,42 @@ impl AtomicFile {
     /// [`Error::Io`]. What was at `path` is then still there; only an error at syncing the folder comes after it was
     /// replaced.
     pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
-        let mut file = AtomicFile::create(path.as_ref())?;
+        Self::write_with(path, bytes, Existing::ReplaceTarget)
+    }
+
+    /// As [`write`](Self::write), with a choice of what happens to a file that exists.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), and [`Error::Output`] where a file exists that may not be replaced.
+    pub fn write_with(path: impl AsRef<Path>, bytes: &[u8], existing: Existing) -> Result<()> {
+        let mut file = AtomicFile::create(path.as_ref(), existing)?;
         file.put(bytes).map_err(|error| Error::io(file.action(), error))?;
         file.complete()
     }
 
-    pub(crate) fn create(path: &Path) -> Result<Self> {
-        Self::create_like(path, None)
+    pub(crate) fn create(path: &Path, existing: Existing) -> Result<Self> {
+        Self::create_like(path, None, existing)
     }
 
     /// With the permissions of another file, where there is none at `path` to hand on its own.
-    pub(crate) fn create_like(path: &Path, other: Option<Metadata>) -> Result<Self> {
-        let failed = |error| Error::io(format!("create '{}'", path.display()), error);
-        let target = follow_links(path).map_err(failed)?;
-        if names_folder(path) || names_folder(&target) {
-            let message = "a path that ends like this can only be a folder's";
-            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, message)));
-        }
-        let replaced = match fs::metadata(&target) {
-            Ok(metadata) if metadata.is_file() => Some(metadata),
-            Ok(_) => {
-                let message = "there is something that is not a regular file; to write into a device or a pipe, \
-                               open it and give it to Writer::new";
-                return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, message)));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => other,
-            Err(error) => return Err(failed(error)),
-        };
+    pub(crate) fn create_like(path: &Path, other: Option<Metadata>, existing: Existing) -> Result<Self> {
+        let FileTarget { path: target, replaced } = FileTarget::new(path, existing)?;
+        let replaced = replaced.or(other);
         stale::remove(&target);
-        let (file, temporary) = Temporary::create_beside(&target, replaced.as_ref()).map_err(failed)?;
+        let (file, temporary) = Temporary::create_beside(&target, replaced.as_ref())
+            .map_err(|error| Error::io(format!("create '{}'", path.display()), error))?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
-        Ok(AtomicFile { file, temporary, target, shown: path.to_owned() })
+        Ok(AtomicFile { file, temporary, target, existing, shown: path.to_owned() })
     }
 
     /// Syncs before any rename: the other way round, a crash can leave the name pointing at an empty file.
     pub(super) fn stage(self) -> Result<StagedFile> {
-        let AtomicFile { file, temporary, target, shown } = self;
+        let AtomicFile { file, temporary, target, existing, shown } = self;
         let failed = |what: &str, error| Error::io(format!("{what} '{}'", shown.display()), error);
         let file = file.into_inner().map_err(|error| failed("write", error.into_error()))?;
         file.sync_all().map_err(|error| failed("sync", error))?;
         drop(file);
-        Ok(StagedFile::new(temporary, target, shown))
+        Ok(StagedFile::new(temporary, target, existing, shown))
     }
 }
 
@@ -135,29 +131,6 @@ impl Sink for AtomicFile {
     }
 }
 
-/// Whether the path ends with a separator or with `.`: the system takes such a name for folders alone, but
-/// [`Path::file_name`] does not see the difference.
-fn names_folder(path: &Path) -> bool {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    let last = bytes.rsplit(|&byte| std::path::is_separator(char::from(byte))).next();
-    matches!(last, Some(b"" | b"."))
-}
-
-/// The absolute path of the file that `path` stands for, which need not exist. Absolute, so that the target
-/// does not move with the current directory.
-pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
-    let mut target = std::path::absolute(path)?;
-    for _ in 0..MAX_LINKS {
-        match fs::read_link(&target) {
-            // Joining replaces the whole where the link is absolute.
-            Ok(link) => target = target.parent().unwrap_or(Path::new("")).join(link),
-            // Not a link, or nothing there: what is wrong with it, if anything, shows when it is used.
-            Err(_) => return Ok(target),
-        }
-    }
-    Err(io::Error::other("too many symbolic links"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +140,7 @@ mod tests {
     fn errors_of_writing_name_the_target() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.gguf");
-        let file = AtomicFile::create(&path).unwrap();
+        let file = AtomicFile::create(&path, Existing::Refuse).unwrap();
         assert_eq!(file.action(), format!("write '{}'", path.display()));
     }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::temporary::Temporary;
-use crate::error::{Error, Result};
+use crate::error::{Error, OutputProblem, Result};
+use crate::file::{Commit, Existing};
 
 /// A file that is whole and on the disk, under its temporary name: what
 /// [`DataWriter::stage`](crate::DataWriter::stage) gives. It waits to be moved to its place with others, and is removed
@@ -30,6 +31,7 @@ use crate::error::{Error, Result};
 pub struct StagedFile {
     temporary: Temporary,
     target: PathBuf,
+    existing: Existing,
     shown: PathBuf,
     lock: Option<StagedLock>,
 }
@@ -60,8 +62,8 @@ impl Drop for StagedLock {
 
 impl StagedFile {
     /// Of a file that is synced.
-    pub(super) fn new(temporary: Temporary, target: PathBuf, shown: PathBuf) -> Self {
-        let mut staged = StagedFile { temporary, target, shown, lock: StagedLock::take() };
+    pub(super) fn new(temporary: Temporary, target: PathBuf, existing: Existing, shown: PathBuf) -> Self {
+        let mut staged = StagedFile { temporary, target, existing, shown, lock: StagedLock::take() };
         if staged.lock.is_none() {
             staged.temporary.held = None;
         }
@@ -85,15 +87,20 @@ impl StagedFile {
     /// file is made for the same target, which takes them for leftovers. One file alone is replaced in one step.
     ///
     /// # Errors
-    /// [`Error::Io`] where a file cannot be put at its place. Those that were put there before are removed again, the others
+    /// [`Error::Io`] where a file cannot be put at its place, and [`Error::Output`] where something exists there that may not be
+    /// replaced. Those that were put there before are removed again, the others
     /// are removed as on a drop, and what was replaced is gone. An error at syncing the folder comes after all are in their
     /// places, where they stay.
     pub fn commit_all(files: impl IntoIterator<Item = StagedFile>) -> Result<()> {
+        let files: Vec<StagedFile> = files.into_iter().collect();
+        let tickets = files.iter().map(|file| file.temporary.ticket());
+        let commit =
+            Commit::begin(tickets).map_err(|error| Error::io("put the finished files in place", error))?;
         let mut files = files.into_iter();
         let Some(first) = files.next() else { return Ok(()) };
         let mut placed = Placed(Vec::new());
         let mut others = files.peekable();
-        if others.peek().is_some() {
+        if others.peek().is_some() && first.existing != Existing::Refuse {
             match fs::remove_file(&first.target) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::io(format!("replace '{}'", first.shown.display()), error));
@@ -103,12 +110,19 @@ impl StagedFile {
         }
         for file in others.chain([first]) {
             let failed = |what: &str, error| Error::io(format!("{what} '{}'", file.shown.display()), error);
-            let moved = file.temporary.rename_to(&file.target);
-            moved.map_err(|error| failed("put the finished file at", error))?;
+            let moved = file.temporary.rename_to(&file.target, file.existing);
+            moved.map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Error::Output {
+                    output: file.shown.clone(),
+                    problem: OutputProblem::Exists { leads_to: None },
+                },
+                _ => failed("put the finished file at", error),
+            })?;
             placed.0.push((file.target, file.shown));
         }
         // They are in their places: nothing is taken back from here on.
         let placed = std::mem::take(&mut placed.0);
+        drop(commit);
         let mut synced = None;
         for (target, shown) in &placed {
             if synced != Some(target.parent()) {
@@ -179,7 +193,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // More than there are, twice, so that the first must have given back what they held.
         for round in 0..2 {
-            let stage = |n| AtomicFile::create(&folder.path().join(format!("{round}-{n}"))).unwrap().stage();
+            let stage = |n| {
+                AtomicFile::create(&folder.path().join(format!("{round}-{n}")), Existing::Refuse)
+                    .unwrap()
+                    .stage()
+            };
             let staged: Vec<_> = (0..StagedLock::MOST + 20).map(|n| stage(n).unwrap()).collect();
             let held = staged.iter().filter(|staged| staged.temporary.held.is_some()).count();
             // Other tests may hold some.

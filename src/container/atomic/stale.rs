@@ -4,7 +4,8 @@
 //! A writer makes its file, locks it, and then looks whether it is still there. A cleaner locks what it finds and
 //! removes it under the lock. So whoever is first, no file is removed that a writer goes on with.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, FileType, TryLockError};
+use std::io;
 use std::path::Path;
 
 use super::temporary::temporary_start;
@@ -20,21 +21,29 @@ pub(super) fn hold(file: &File, path: &Path) -> bool {
 /// Removes the temporary files for `target` that nobody writes any more. What cannot be looked at, locked or removed
 /// stays: leftovers are no reason not to write.
 pub(super) fn remove(target: &Path) {
+    remove_where(target, |kind| kind.is_file(), |path| fs::remove_file(path));
+}
+
+/// The same for temporary folders.
+pub(super) fn remove_folders(target: &Path) {
+    remove_where(target, |kind| kind.is_dir(), |path| fs::remove_dir_all(path));
+}
+
+fn remove_where(target: &Path, is_kind: impl Fn(FileType) -> bool, remove: impl Fn(&Path) -> io::Result<()>) {
     let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return };
     let start = temporary_start(&name.to_string_lossy());
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if is_temporary(&entry.file_name().to_string_lossy(), &start)
-            && entry.file_type().is_ok_and(|kind| kind.is_file())
+        if is_temporary(&entry.file_name().to_string_lossy(), &start) && entry.file_type().is_ok_and(&is_kind)
         {
-            remove_unowned(&entry.path());
+            remove_unowned(&entry.path(), &remove);
         }
     }
 }
 
-fn remove_unowned(path: &Path) {
+fn remove_unowned(path: &Path, remove: impl Fn(&Path) -> io::Result<()>) {
     let Ok(file) = File::open(path) else { return };
     if file.try_lock().is_ok() && is_at(&file, path) {
-        let _ = fs::remove_file(path);
+        let _ = remove(path);
     }
 }
 
@@ -93,11 +102,11 @@ mod tests {
         assert!(hold(&mine, &path));
         let again = File::open(&path).unwrap();
         assert!(!hold(&again, &path), "it is locked");
-        remove_unowned(&path);
+        remove_unowned(&path, |path| fs::remove_file(path));
         assert!(path.exists(), "it has an owner");
 
         drop((mine, again));
-        remove_unowned(&path);
+        remove_unowned(&path, |path| fs::remove_file(path));
         assert!(!path.exists(), "its owner is gone");
 
         // A cleaner was faster than the lock.

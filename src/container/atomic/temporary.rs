@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::stale;
+use crate::file::{Existing, Ticket, put_new};
 
 /// Cleaners may come between a file and its lock, but hardly twice. Where it is the file system that gives a file two
 /// identities, each try leaves one behind.
@@ -17,6 +18,8 @@ const MOST_LOST: u32 = 16;
 pub(super) struct Temporary {
     path: PathBuf,
     renamed: bool,
+    /// Lets the file be removed where the process ends before this is dropped.
+    ticket: Ticket,
     /// Keeps the lock that says that the file has an owner, until it has its own name or none.
     pub(super) held: Option<File>,
 }
@@ -34,19 +37,16 @@ impl Temporary {
         replaced: Option<&Metadata>,
         hold: impl Fn(&File, &Path) -> bool,
     ) -> io::Result<(File, Self)> {
-        /// Distinguishes the files of one process.
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
         let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
         let mut lost = 0;
         while lost < MOST_LOST {
-            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = target.with_file_name(temporary_name(&name.to_string_lossy(), number));
+            let path = target.with_file_name(temporary_name(&name.to_string_lossy(), next_number()));
             let mut options = OpenOptions::new();
             options.write(true).create_new(true);
             restrict(&mut options, replaced);
-            match options.open(&path) {
-                Ok(file) => {
-                    let mut temporary = Temporary { path, renamed: false, held: None };
+            match crate::file::create(path.clone(), false, |path| options.open(path)) {
+                Ok((file, ticket)) => {
+                    let mut temporary = Temporary { path, renamed: false, ticket, held: None };
                     if !hold(&file, &temporary.path) {
                         // It is not ours any more, and its name may be another's.
                         temporary.renamed = true;
@@ -67,8 +67,18 @@ impl Temporary {
         Err(io::Error::other(message))
     }
 
-    pub(super) fn rename_to(mut self, target: &Path) -> io::Result<()> {
-        fs::rename(&self.path, target)?;
+    /// What a commit is begun with.
+    pub(super) fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
+    /// Gives the file its own name. With [`Existing::Refuse`], the error is of the kind `AlreadyExists` where something has
+    /// that name.
+    pub(super) fn rename_to(mut self, target: &Path, existing: Existing) -> io::Result<()> {
+        match existing {
+            Existing::Refuse => put_new(&self.path, target)?,
+            Existing::Replace | Existing::ReplaceTarget => fs::rename(&self.path, target)?,
+        }
         self.renamed = true;
         drop(self.held.take());
         Ok(())
@@ -84,8 +94,14 @@ impl Drop for Temporary {
     }
 }
 
+/// Distinguishes the files and folders of one process.
+pub(super) fn next_number() -> u64 {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    COUNTER.fetch_add(1, Ordering::Relaxed)
+}
+
 /// `.NAME.PID-N.tmp`, with NAME cut so that the whole stays within the 255 bytes that file systems allow.
-fn temporary_name(name: &str, number: u64) -> OsString {
+pub(super) fn temporary_name(name: &str, number: u64) -> OsString {
     // WebAssembly has no processes, and asking for one's id panics. A name that is taken is only tried in vain.
     let process = if cfg!(target_family = "wasm") { 0 } else { std::process::id() };
     format!("{}{process}-{number}.tmp", temporary_start(name)).into()

@@ -26,6 +26,7 @@ use super::layout::{ALIGNMENT_KEY, FinalPadding};
 use super::value::{Value, ValueRef};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
+use crate::file::Existing;
 use crate::{GgmlType, Shape};
 pub(crate) use header::Layout;
 use header::{Header, wrong};
@@ -118,7 +119,24 @@ impl Writer<AtomicFile> {
     /// [`Error::Io`] where the folder does not let a file be made, or `path` is something else than a regular
     /// file, or ends like a folder's, with a separator.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        Ok(Writer { sink: AtomicFile::create(path.as_ref())?, header: Header::new() })
+        Self::create_with(path, Existing::ReplaceTarget)
+    }
+
+    /// As [`create`](Self::create), with a choice of what happens to a file that exists. Before a job that reads files as well,
+    /// [`Inputs`](crate::Inputs) tells whether `path` is one of them.
+    ///
+    /// ```
+    /// use gguf_codec::{Error, Existing, OutputProblem, Writer};
+    ///
+    /// let error = Writer::create_with("Cargo.toml", Existing::Refuse).unwrap_err();
+    /// assert!(matches!(error, Error::Output { problem: OutputProblem::Exists { leads_to: None }, .. }));
+    /// ```
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and [`Error::Output`] where a file exists that may not be replaced.
+    /// [`DataWriter::finish`] gives the same error where one has appeared since.
+    pub fn create_with(path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
+        Ok(Writer { sink: AtomicFile::create(path.as_ref(), existing)?, header: Header::new() })
     }
 }
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::record::Record;
 use crate::container::Sink;
-use crate::container::atomic::{AtomicFile, follow_links, sync_folder};
+use crate::container::atomic::{AtomicFile, sync_folder};
 use crate::container::opening::{expect_regular, read_regular};
 use crate::error::{Error, Result};
+use crate::file::{Existing, follow_links};
 
 /// A file may be replaced while it is opened, but not as often as this.
 const MOST_TRIES: u32 = 100;
@@ -118,7 +119,7 @@ impl Disk for Files {
     fn keep_record(&mut self, bytes: &[u8]) -> Result<()> {
         // What is in it is nobody's business whose the file is not.
         let like = self.file.metadata().map_err(|error| self.failed("ask for the permissions of", error))?;
-        let mut record = AtomicFile::create_like(&self.record, Some(like))?;
+        let mut record = AtomicFile::create_like(&self.record, Some(like), Existing::ReplaceTarget)?;
         record.put(bytes).map_err(|error| Error::io(record.action(), error))?;
         record.complete()
     }

@@ -24,8 +24,18 @@ pub struct Description {
     pub(super) adapter: Option<Document>,
     /// Tokenizers that are there and not read.
     pub(super) other_tokenizers: Vec<&'static str>,
+    paths: Vec<PathBuf>,
 }
 
+/// Files that are read where they are there.
+const READ: [&str; 6] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "modules.json",
+    "adapter_config.json",
+];
 /// Files that are there only where weights are quantized by another program.
 const QUANTIZATION: [&str; 5] = [
     "quantize_config.json",
@@ -71,20 +81,26 @@ impl Description {
             // Not read: a link that leads nowhere is as good as the file.
             other_tokenizers.extend(folder.join(file).symlink_metadata().is_ok().then_some(file));
         }
+        let pooling = pooling_folder(folder)?.map(|folder| folder.join("config.json"));
+        let beside = READ.iter().chain(&QUANTIZATION).chain(&TOKENIZERS).map(|file| folder.join(file));
+        let paths = beside.chain(pooling.clone()).filter(|path| path.symlink_metadata().is_ok()).collect();
         Ok(Description {
+            paths,
             quantization,
             other_tokenizers,
             adapter: Document::read(&folder.join("adapter_config.json"))?,
             config: Document::read(&folder.join("config.json"))?,
             tokenizer: Document::read(&folder.join("tokenizer.json"))?,
             tokenizer_config: Document::read(&folder.join("tokenizer_config.json"))?,
-            pooling: match pooling_folder(folder)? {
-                Some(pooling) => Document::read(&pooling.join("config.json"))?,
-                None => None,
-            },
+            pooling: pooling.map_or(Ok(None), |path| Document::read(&path))?,
             chat_template,
             name,
         })
+    }
+
+    /// The files that [`read`](Self::read) found: those that it read, and tokenizers in other forms.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 
     /// A description of the text of `config.json`.

@@ -1,0 +1,402 @@
+//! [`Inputs`]: whether a file may be written. What is written is never a file that is read, and replaces another only with
+//! permission.
+
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, OutputProblem, Result};
+
+/// How many symbolic links may lead to a file, as Linux counts.
+const MAX_LINKS: usize = 40;
+
+/// What happens to a file that already exists where another is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::exhaustive_enums, reason = "a caller decides among all there are")]
+pub enum Existing {
+    /// It stays, and writing is [`Error::Output`]. Nothing may exist at the path when the job begins, nor when the finished
+    /// file is put there. A symbolic link counts as existing, even one that leads nowhere.
+    #[default]
+    Refuse,
+    /// It is replaced. Where the path is a symbolic link, the link is replaced and the file that it leads to stays: in a
+    /// cache, that file may be named after its contents.
+    Replace,
+    /// It is replaced. Where the path is a symbolic link, the link stays and the file that it leads to is replaced or
+    /// created, as [`File::create`](std::fs::File::create) does.
+    ReplaceTarget,
+}
+
+/// The files that a job reads, none of which it may write.
+///
+/// A job adds all of them while it is planned and then checks each output, before anything is opened for writing.
+///
+/// Two paths stand for one file where they lead to the same place, symbolic links followed, or to the same device and inode,
+/// so that hard links count as well (on Unix; elsewhere only the place is compared). A link that leads nowhere stands for
+/// the file that would be created.
+///
+/// ```
+/// use gguf_codec::{Error, Existing, Inputs, OutputProblem};
+///
+/// let mut inputs = Inputs::new();
+/// inputs.add("examples/sample.gguf");
+/// inputs.check("target/out.gguf", Existing::Replace)?;
+/// // By another name, and with permission to replace what exists.
+/// let error = inputs.check("src/../examples/sample.gguf", Existing::Replace).unwrap_err();
+/// assert!(matches!(error, Error::Output { problem: OutputProblem::Input { .. }, .. }));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Inputs(Vec<(PathBuf, Identity)>);
+
+impl Inputs {
+    /// No files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a file. The undo record of an [edit in place](crate::model), `.NAME.undo` beside the file, is read with it and
+    /// counts as an input too.
+    ///
+    /// The file need not exist; then no output may create it.
+    pub fn add(&mut self, path: impl AsRef<Path>) -> &mut Self {
+        let path = path.as_ref();
+        self.insert(path);
+        if let Ok(target) = follow_links(path) {
+            self.insert(&undo_record(&target));
+        }
+        self
+    }
+
+    /// Adds several files, such as the shards of a model.
+    pub fn add_all<P: AsRef<Path>>(&mut self, paths: impl IntoIterator<Item = P>) -> &mut Self {
+        for path in paths {
+            self.add(path);
+        }
+        self
+    }
+
+    fn insert(&mut self, path: &Path) {
+        // What cannot be looked at cannot be read, which is said when it is opened.
+        if let Ok(identity) = Identity::of(path) {
+            self.0.push((path.to_owned(), identity));
+        }
+    }
+
+    /// Checks that a file may be written at `output`: it is not an input, `existing` lets it be written, and its folder
+    /// exists.
+    ///
+    /// # Errors
+    /// [`Error::Output`] says what is in the way. [`Error::Io`] where the path cannot be looked at, is something else than a
+    /// regular file, or ends like a folder's.
+    pub fn check(&self, output: impl AsRef<Path>, existing: Existing) -> Result<()> {
+        let output = output.as_ref();
+        self.spare(output)?;
+        let target = placed_at(output, existing).map_err(|error| creating(output, error))?;
+        check_parent(output, &target)?;
+        FileTarget::new(output, existing).map(|_| ())
+    }
+
+    /// Checks several outputs of one job, such as the shards of a model: each as [`check`](Self::check) does, and that no two
+    /// are the same file.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check), and [`Error::Output`] where two outputs are the same file.
+    pub fn check_all<P: AsRef<Path>>(
+        &self,
+        outputs: impl IntoIterator<Item = P>,
+        existing: Existing,
+    ) -> Result<()> {
+        let mut seen = std::collections::HashMap::new();
+        for output in outputs {
+            let output = output.as_ref();
+            self.check(output, existing)?;
+            let target = placed_at(output, existing).map_err(|error| creating(output, error))?;
+            let place = canonical(&target).unwrap_or(target);
+            if let Some(other) = seen.insert(place, output.to_owned()) {
+                return Err(problem(output, OutputProblem::Same { other }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a folder may be written at `output`, as [`OutputFolder`](crate::OutputFolder) writes it: it contains no
+    /// input, and does not exist or is empty.
+    ///
+    /// # Errors
+    /// [`Error::Output`] and [`Error::Io`], as for [`check`](Self::check).
+    pub fn check_folder(&self, output: impl AsRef<Path>, existing: Existing) -> Result<()> {
+        let output = output.as_ref();
+        self.spare(output)?;
+        if let Ok(folder) = fs::canonicalize(output) {
+            let inside =
+                |(_, identity): &&(PathBuf, Identity)| identity.file.is_some() && identity.is_in(&folder);
+            if let Some((input, _)) = self.0.iter().find(inside) {
+                return Err(problem(output, OutputProblem::HoldsInput { input: input.clone() }));
+            }
+        }
+        FolderTarget::new(output, existing).map(|_| ())
+    }
+
+    /// Refuses an output that is an input.
+    fn spare(&self, output: &Path) -> Result<()> {
+        let identity = Identity::of(output).map_err(|error| creating(output, error))?;
+        match self.0.iter().find(|(_, input)| input.is_same(&identity)) {
+            Some((input, _)) => Err(problem(output, OutputProblem::Input { input: input.clone() })),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks that a file may be changed where it is, as [`Edit::in_place`](crate::model) does: through a symbolic link only
+/// with permission, since other links may lead to the same file, and a cache may have named it after its contents.
+///
+/// # Errors
+/// [`Error::Output`] where `path` is a symbolic link and `existing` is [`Existing::Refuse`].
+pub fn check_in_place(path: impl AsRef<Path>, existing: Existing) -> Result<()> {
+    let path = path.as_ref();
+    if existing == Existing::Refuse && is_link(path) {
+        let target = follow_links(path).map_err(|error| Error::io(quoted("open", path), error))?;
+        return Err(problem(path, OutputProblem::Exists { leads_to: Some(target) }));
+    }
+    Ok(())
+}
+
+/// What a file is known by: two paths with anything in common stand for the same file.
+#[derive(Debug, Clone)]
+struct Identity {
+    /// Where it is, without a symbolic link on the way.
+    place: Option<PathBuf>,
+    /// Which file it is, where it exists and the system tells.
+    file: Option<FileId>,
+}
+
+impl Identity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = fs::metadata(path).ok().map(|metadata| file_id(&metadata));
+        Ok(Identity { place: canonical(&follow_links(path)?), file })
+    }
+
+    fn is_same(&self, other: &Identity) -> bool {
+        let is_file =
+            matches!((self.file, other.file), (Some(Some(ours)), Some(Some(theirs))) if ours == theirs);
+        is_file || self.place.is_some() && self.place == other.place
+    }
+
+    fn is_in(&self, folder: &Path) -> bool {
+        self.place.as_ref().is_some_and(|place| place.starts_with(folder))
+    }
+}
+
+/// A file's device and inode, where the system has them.
+type FileId = Option<(u64, u64)>;
+
+#[cfg(unix)]
+fn file_id(metadata: &Metadata) -> FileId {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn file_id(_metadata: &Metadata) -> FileId {
+    None
+}
+
+/// The place of a file that need not exist, though its folder must.
+fn canonical(path: &Path) -> Option<PathBuf> {
+    fs::canonicalize(path)
+        .ok()
+        .or_else(|| Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?)))
+}
+
+/// The absolute path of the file that `path` stands for, which need not exist. Absolute, so that the target
+/// does not move with the current directory.
+pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
+    let mut target = std::path::absolute(path)?;
+    for _ in 0..MAX_LINKS {
+        match fs::read_link(&target) {
+            // Joining replaces the whole where the link is absolute.
+            Ok(link) => target = target.parent().unwrap_or(Path::new("")).join(link),
+            // Not a link, or nothing there: what is wrong with it, if anything, shows when it is used.
+            Err(_) => return Ok(target),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+/// Where an edit in place keeps its undo record.
+fn undo_record(target: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".undo");
+    target.with_file_name(name)
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+}
+
+/// The path that gets its new file.
+fn placed_at(output: &Path, existing: Existing) -> io::Result<PathBuf> {
+    match existing {
+        Existing::Refuse | Existing::Replace => std::path::absolute(output),
+        Existing::ReplaceTarget => follow_links(output),
+    }
+}
+
+/// Where a file is put when it is finished.
+#[derive(Debug)]
+pub(crate) struct FileTarget {
+    pub(crate) path: PathBuf,
+    /// Of the file that exists there, or that a link there leads to.
+    pub(crate) replaced: Option<Metadata>,
+}
+
+impl FileTarget {
+    pub(crate) fn new(output: &Path, existing: Existing) -> Result<Self> {
+        let failed = |error| creating(output, error);
+        let leads_to = follow_links(output).map_err(failed)?;
+        if names_folder(output) || names_folder(&leads_to) {
+            return Err(failed(invalid("a path that ends like this can only be a folder's")));
+        }
+        let replaced = match fs::metadata(output) {
+            Ok(metadata) if metadata.is_file() => Some(metadata),
+            Ok(_) => {
+                let message = "there is something that is not a regular file; to write into a device or a pipe, \
+                               open it and give it to Writer::new";
+                return Err(failed(invalid(message)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let is_link = is_link(output);
+        if existing == Existing::Refuse && (replaced.is_some() || is_link) {
+            return Err(problem(output, OutputProblem::Exists { leads_to: is_link.then_some(leads_to) }));
+        }
+        Ok(FileTarget { path: placed_at(output, existing).map_err(failed)?, replaced })
+    }
+}
+
+/// Where a folder is put when it is finished.
+#[derive(Debug)]
+pub(crate) struct FolderTarget {
+    pub(crate) path: PathBuf,
+    /// Of the empty folder that exists there.
+    pub(crate) replaced: Option<Metadata>,
+}
+
+impl FolderTarget {
+    pub(crate) fn new(output: &Path, existing: Existing) -> Result<Self> {
+        let failed = |error| Error::io(quoted("create the folder", output), error);
+        let wanted = std::path::absolute(output).map_err(failed)?;
+        let Some(name) = wanted.file_name() else {
+            return Err(failed(invalid("the path has no name for a folder")));
+        };
+        // Without a separator or a `.` at its end, after which a link would be followed.
+        let path = match wanted.parent() {
+            Some(parent) => parent.join(name),
+            None => return Err(failed(invalid("the path has no name for a folder"))),
+        };
+        check_parent(output, &path)?;
+        let there = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(FolderTarget { path, replaced: None });
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        if there.is_symlink() {
+            if existing == Existing::Replace {
+                return Ok(FolderTarget { path, replaced: None });
+            }
+            let leads_to = follow_links(&path).map_err(failed)?;
+            return Err(problem(output, OutputProblem::Exists { leads_to: Some(leads_to) }));
+        }
+        if !there.is_dir() {
+            return Err(problem(output, OutputProblem::NotFolder));
+        }
+        if fs::read_dir(&path).map_err(failed)?.next().is_some() {
+            return Err(problem(output, OutputProblem::NotEmpty));
+        }
+        if is_mounted(&path, &there) {
+            return Err(failed(invalid(
+                "a file system is mounted there, which a finished folder cannot replace",
+            )));
+        }
+        Ok(FolderTarget { path, replaced: Some(there) })
+    }
+}
+
+#[cfg(unix)]
+fn is_mounted(folder: &Path, metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let parent = folder.parent().and_then(|parent| fs::metadata(parent).ok());
+    parent.is_some_and(|parent| parent.dev() != metadata.dev())
+}
+
+#[cfg(not(unix))]
+fn is_mounted(_folder: &Path, _metadata: &Metadata) -> bool {
+    false
+}
+
+/// Refuses a path whose folder does not exist, or is a file.
+fn check_parent(output: &Path, target: &Path) -> Result<()> {
+    let Some(parent) = target.parent() else { return Ok(()) };
+    // A link's target is shown as it is, and everything else as the caller wrote it.
+    let shown = match output.parent() {
+        Some(shown) if !shown.as_os_str().is_empty() && fs::symlink_metadata(output).is_err() => shown,
+        _ => parent,
+    };
+    match fs::metadata(parent) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(problem(output, OutputProblem::ParentNotFolder { parent: shown.to_owned() })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(problem(output, OutputProblem::NoParent { parent: shown.to_owned() }))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(problem(output, OutputProblem::ParentNotFolder { parent: shown.to_owned() }))
+        }
+        Err(error) => Err(creating(output, error)),
+    }
+}
+
+/// Whether the path ends with a separator or with `.`: the system takes such a name for folders alone, but
+/// [`Path::file_name`] does not see the difference.
+fn names_folder(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let last = bytes.rsplit(|&byte| std::path::is_separator(char::from(byte))).next();
+    matches!(last, Some(b"" | b"."))
+}
+
+/// Gives a file its name, unless something has that name: then the error is of the kind `AlreadyExists`, and both stay.
+pub(crate) fn put_new(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => {
+            // The file is complete at its place. A second name that stays is a leftover like any other.
+            let _ = fs::remove_file(from);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // A file system without hard links. Another file may come between the question and the rename, but hardly.
+        Err(_) => match fs::symlink_metadata(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(from, to),
+        },
+    }
+}
+
+fn problem(output: &Path, problem: OutputProblem) -> Error {
+    Error::Output { output: output.to_owned(), problem }
+}
+
+fn creating(output: &Path, error: io::Error) -> Error {
+    Error::io(quoted("create", output), error)
+}
+
+fn quoted(action: &str, path: &Path) -> String {
+    format!("{action} '{}'", path.display())
+}
+
+fn invalid(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
