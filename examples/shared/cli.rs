@@ -36,7 +36,12 @@ pub(crate) fn main<A: Parser, R: Into<Answer>>(run: impl FnOnce(A) -> anyhow::Re
     let answered = run(args).map(R::into).and_then(|Answer(output, code)| print(&output).map(|()| code));
     match answered {
         Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&format!("{error:#}{}", hint(&error))),
+        Err(error) => {
+            // The library speaks of functions.
+            let said = format!("{error:#}")
+                .replace("`Edit::recover`", "`edit FILE --in-place`, with or without changes,");
+            fail(&format!("{said}{}", hint(&error)))
+        }
     }
 }
 

@@ -25,7 +25,8 @@ impl Indexed {
         Self::of(open().map_err(|error| Error::io(format!("open '{}'", path.display()), error))?)
     }
 
-    fn of(file: File) -> Result<Self> {
+    /// As [`open`](Self::open), of a file that is open.
+    pub(crate) fn of(file: File) -> Result<Self> {
         let len = file.metadata().map_err(|error| Error::io("ask how long the file is", error))?.len();
         let model = Gguf::read_header(Sequential { source: &file, at: 0, end: len })?;
         model.header.check_data(&model.bytes, len)?;
@@ -36,6 +37,12 @@ impl Indexed {
             count_zeros(behind).map_err(|error| Error::io("read what is behind the tensors", error))?;
         let final_padding = if zeros == wanted { FinalPadding::Whole } else { FinalPadding::Zeros(zeros) };
         Ok(Indexed { file, model, final_padding })
+    }
+
+    /// The file's length now.
+    pub(crate) fn len(&self) -> Result<u64> {
+        let metadata = self.file.metadata().map_err(|error| Error::io("ask how long the file is", error))?;
+        Ok(metadata.len())
     }
 }
 

@@ -4,6 +4,7 @@ mod array;
 #[cfg(feature = "std")]
 pub(crate) mod atomic;
 mod cursor;
+pub(crate) mod edit_marker;
 #[cfg(feature = "std")]
 mod encode;
 mod from_value;

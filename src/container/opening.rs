@@ -10,10 +10,7 @@ use super::layout::to_u64;
 #[cfg(feature = "mmap")]
 use super::mapped::Mapped;
 use super::options::GgufOptions;
-#[cfg(any(unix, windows))]
 use crate::error::{Error, Result};
-#[cfg(any(unix, windows))]
-use crate::file::journal::refuse_half_edited;
 
 impl Gguf<Vec<u8>> {
     /// Reads a whole file into memory, where nobody can change it. Where the `mmap` feature is on, `Gguf::open`
@@ -29,7 +26,7 @@ impl Gguf<Vec<u8>> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`], also where an edit in place was cut off in the file, and those of [`GgufOptions::parse`].
+    /// [`Error::Io`], and those of [`GgufOptions::parse`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().read(path)
     }
@@ -80,8 +77,7 @@ impl Gguf<Mapped> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`], also where an [edit in place](crate::model::Edit::in_place) was cut off in the file, and those of
-    /// [`GgufOptions::parse`].
+    /// [`Error::Io`], and those of [`GgufOptions::parse`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         GgufOptions::default().open(path)
     }
@@ -106,7 +102,7 @@ impl GgufOptions {
     #[cfg(feature = "mmap")]
     fn open_with_file(&self, path: &Path) -> Result<(fs::File, Gguf<Mapped>)> {
         let failed = |error| Error::io(format!("open '{}'", path.display()), error);
-        expect_regular(path, READ_HEADER).and_then(|()| refuse_half_edited(path)).map_err(failed)?;
+        expect_regular(path, READ_HEADER).map_err(failed)?;
         let file = fs::File::open(path).map_err(failed)?;
         let mapped =
             Mapped::new(&file).map_err(|source| Error::io(format!("map '{}'", path.display()), source))?;
@@ -121,7 +117,6 @@ impl GgufOptions {
         let path = path.as_ref();
         let read = || {
             expect_regular(path, READ_HEADER)?;
-            refuse_half_edited(path)?;
             fs::read(path)
         };
         self.parse(read().map_err(|error| Error::io(format!("read '{}'", path.display()), error))?)
@@ -148,7 +143,7 @@ impl GgufOptions {
 }
 
 /// What to do with a pipe or a device that may hold a GGUF.
-pub(super) const READ_HEADER: &str = "; open it and give it to Gguf::read_header";
+pub(crate) const READ_HEADER: &str = "; open it and give it to Gguf::read_header";
 
 /// Refuses what has no end that can be known: opening a pipe waits for somebody to write into it, and a device
 /// may never end. `instead` ends the message.
@@ -183,12 +178,6 @@ pub(crate) fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     // It may have grown since.
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if to_u64(bytes.len()) > most { Err(too_long()) } else { Ok(bytes) }
-}
-
-/// Where files cannot be edited in place, none is half edited.
-#[cfg(not(any(unix, windows)))]
-fn refuse_half_edited(_path: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 fn failed(source: io::Error) -> Error {

@@ -44,7 +44,8 @@ impl GgufOptions {
     /// As [`Gguf::parse`].
     ///
     /// # Errors
-    /// [`Error::Malformed`] where the bytes break a rule of the format, or end before the last tensor does;
+    /// [`Error::Malformed`] where the bytes break a rule of the format, or end before the last tensor does, or where an edit in
+    /// place was cut off ([`Problem::UnfinishedEdit`](crate::Problem::UnfinishedEdit));
     /// [`Error::Limit`] where the header asks for more than the limits allow; [`Error::Length`] where the bytes end
     /// before the [`offset`](Self::offset); [`Error::OutOfMemory`] where there is none for an index of the header.
     pub fn parse<B: AsRef<[u8]>>(&self, bytes: B) -> Result<Gguf<B>> {

@@ -21,6 +21,11 @@ pub enum Problem {
         /// Its first four bytes.
         found: [u8; 4],
     },
+    /// The file begins with the marker of an edit in place, which did not end or has not ended yet.
+    #[error(
+        "an edit in place of this file was cut off, or is going on: `Edit::recover` puts back what it overwrote"
+    )]
+    UnfinishedEdit,
     /// A version that does not exist yet, or nothing of the kind.
     #[error("version {found} is unknown; 1, 2 and 3 can be read")]
     Version {

@@ -1,7 +1,6 @@
 //! [`Inputs`]: whether a file may be written. What is written is never a file that is read, and replaces another only with
 //! permission.
 
-use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -55,15 +54,12 @@ impl Inputs {
         Self::default()
     }
 
-    /// Adds a file. The undo record of an [edit in place](crate::model), `.NAME.undo` beside the file, is read with it and
-    /// counts as an input too.
-    ///
-    /// The file need not exist; then no output may create it.
+    /// Adds a file. It need not exist; then no output may create it.
     pub fn add(&mut self, path: impl AsRef<Path>) -> &mut Self {
         let path = path.as_ref();
-        self.insert(path);
-        if let Ok(target) = follow_links(path) {
-            self.insert(&undo_record(&target));
+        // What cannot be looked at cannot be read, which is said when it is opened.
+        if let Ok(identity) = Identity::of(path) {
+            self.0.push((path.to_owned(), identity));
         }
         self
     }
@@ -74,13 +70,6 @@ impl Inputs {
             self.add(path);
         }
         self
-    }
-
-    fn insert(&mut self, path: &Path) {
-        // What cannot be looked at cannot be read, which is said when it is opened.
-        if let Ok(identity) = Identity::of(path) {
-            self.0.push((path.to_owned(), identity));
-        }
     }
 
     /// Checks that a file may be written at `output`: it is not an input, `existing` lets it be written, and its folder
@@ -222,14 +211,6 @@ pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Err(io::Error::other("too many symbolic links"))
-}
-
-/// Where an edit in place keeps its undo record.
-fn undo_record(target: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(target.file_name().unwrap_or_default());
-    name.push(".undo");
-    target.with_file_name(name)
 }
 
 fn is_link(path: &Path) -> bool {

@@ -123,9 +123,11 @@ impl Edit {
     ///
     /// Where the data can stay where it is, since the header keeps its length or the padding behind it makes up for
     /// the difference, only bytes of the header that differ are overwritten (and up to 32 equal ones between two that
-    /// do). What was there is kept in an *undo record* beside the file, `.NAME.undo`, until the new bytes are on the
-    /// disk: after a crash or a power failure within the edit, [`recover`](Self::recover) and every other edit of the file
-    /// put it back. Where the data must move, the whole file is written anew, as with [`write`](Self::write).
+    /// do). Meanwhile the file does not begin with `GGUF`, so that no program takes a half edited file for a model: every
+    /// reader of this crate answers with [`Problem::UnfinishedEdit`](crate::Problem::UnfinishedEdit). What was there is kept
+    /// beside the file in an *undo record*, `.NAME.NUMBER.undo`, until the new bytes are on the disk: after a crash or a power
+    /// failure within the edit, [`recover`](Self::recover) and every other edit of the file put it back. Where the data must
+    /// move, the whole file is written anew, as with [`write`](Self::write).
     ///
     /// As long as this goes on the file is locked against other edits of this kind. **Nobody may have it mapped**, as
     /// `Gguf::open` does: whoever has sees the header change.
@@ -150,7 +152,9 @@ impl Edit {
     ///
     /// # Errors
     /// As [`write`](Self::write), and [`Error::Io`] where the file may not be written to or another process edits it.
-    /// After any the file is as it was; where even that cannot be written, the message says so.
+    /// After any the file is as it was, except where the message says otherwise: that the edit is complete, and its undo
+    /// record could not be removed; or that what was there could not be put back, what the file is now, and where its undo
+    /// record is.
     pub fn in_place(
         &self,
         path: impl AsRef<Path>,
@@ -158,16 +162,22 @@ impl Edit {
     ) -> Result<Edited> {
         let path = path.as_ref();
         let mut files = journal::Files::open(path)?;
-        journal::roll_back(&mut files)?;
-        let source = Indexed::open(path)?;
+        journal::recover_file(&mut files)?;
+        // The file that is locked, whatever the path names by now.
+        let source = Indexed::of(files.file()?)?;
         match self.header_that_fits(&source)? {
-            Some(header) => Ok(Edited::Patched { changed: journal::patch(&mut files, &header)? }),
-            None => self.write_from(&source, path, Existing::ReplaceTarget, progress),
+            Some(header) if journal::can_patch(&header, source.len()?) => {
+                Ok(Edited::Patched { changed: journal::patch(&mut files, &header)? })
+            }
+            _ => self.write_from(&source, path, Existing::ReplaceTarget, progress),
         }
     }
 
     /// Puts back what an [edit in place](Self::in_place) overwrote that was cut off, and says whether there was one. Every
-    /// edit does that first, and [`Gguf::open`](crate::Gguf) and [`Gguf::read`](crate::Gguf::read) refuse the file before.
+    /// edit does that first. Before, every reader refuses the file, under each of its names.
+    ///
+    /// The undo record is found in the folder of the file, whose name may be another by now. A file that does not begin with
+    /// the marker of an edit is never changed, whatever is beside it.
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -187,10 +197,19 @@ impl Edit {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`], where another process edits the file as well. [`Error::Write`] where there is an undo record that
-    /// does not fit the file, which was then changed in another way since, and stays as it is.
+    /// [`Error::Io`], where another process edits the file as well. [`Error::Write`] where the undo record is not beside the
+    /// file, or does not fit it; then the file stays as it is.
     pub fn recover(path: impl AsRef<Path>) -> Result<bool> {
         journal::recover(path.as_ref())
+    }
+
+    /// As [`recover`](Self::recover), with the path of the undo record, for a file that was moved to another folder since. The
+    /// record is removed afterwards.
+    ///
+    /// # Errors
+    /// As [`recover`](Self::recover).
+    pub fn recover_with(path: impl AsRef<Path>, undo_record: impl AsRef<Path>) -> Result<bool> {
+        journal::recover_with(path.as_ref(), undo_record.as_ref())
     }
 
     /// Everything before the data, where the data need not move.

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 use self::fields::{Count, Field};
 use super::cursor::Encoding;
+use super::edit_marker;
 use super::gguf::Gguf;
 use super::header::Header;
 use super::layout::to_u64;
@@ -271,8 +272,12 @@ impl HeaderParser {
         let field = Field { what: "magic", offset: self.at, tail: 4 + 2 * 4 };
         let found = self.take(&mut cursor, field, 4)?;
         if found != MAGIC {
-            let found = found.try_into().unwrap_or_default();
-            return Err(self.malformed(bytes, self.at, Problem::Magic { found }));
+            let problem = if edit_marker::is_marked(found) {
+                Problem::UnfinishedEdit
+            } else {
+                Problem::Magic { found: found.try_into().unwrap_or_default() }
+            };
+            return Err(self.malformed(bytes, self.at, problem));
         }
         (self.at, self.state) = (cursor.at(), State::Version);
         Ok(())

@@ -4,12 +4,12 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::record::Record;
-use crate::container::Sink;
-use crate::container::atomic::{AtomicFile, sync_folder};
-use crate::container::opening::{expect_regular, read_regular};
+use super::record::{Number, Record};
+use crate::container::atomic::sync_folder;
+use crate::container::edit_marker;
+use crate::container::opening::{READ_HEADER, expect_regular, read_regular};
 use crate::error::{Error, Result};
-use crate::file::{Existing, follow_links};
+use crate::file::follow_links;
 
 /// A file may be replaced while it is opened, but not as often as this.
 const MOST_TRIES: u32 = 100;
@@ -22,19 +22,23 @@ pub(crate) trait Disk {
     fn write(&mut self, bytes: &[u8], offset: u64) -> Result<()>;
     /// What was written outlasts a crash when this returns.
     fn sync(&mut self) -> Result<()>;
-    fn record(&mut self) -> Result<Option<Vec<u8>>>;
-    /// The record is there, whole, and outlasts a crash when this returns; before, it is whole or not there.
-    fn keep_record(&mut self, bytes: &[u8]) -> Result<()>;
-    /// It is gone, even after a crash, when this returns.
-    fn drop_record(&mut self) -> Result<()>;
-    /// For messages.
-    fn record_name(&self) -> String;
+    /// Everything beside the file that has the name of a record, and the number in that name.
+    fn records(&mut self) -> Result<Vec<(PathBuf, Number)>>;
+    /// Those of them that were made for a file of this one's name.
+    fn own_records(&mut self) -> Vec<PathBuf>;
+    fn read_record(&mut self, path: &Path) -> Result<Vec<u8>>;
+    /// A new file is there, and outlasts a crash when this returns. Where it fails there is none, if that can be had.
+    fn keep_record(&mut self, number: &Number, bytes: &[u8]) -> Result<PathBuf>;
+    fn drop_record(&mut self, path: &Path) -> Result<()>;
+    /// The file, in quotes, for messages.
+    fn file_name(&self) -> String;
 }
 
 /// The real one. As long as it lives nobody else has one of the same file.
 pub(crate) struct Files {
     file: File,
-    record: PathBuf,
+    /// Where it is, links followed.
+    target: PathBuf,
     /// The file as the caller wrote it, for messages.
     shown: PathBuf,
 }
@@ -63,13 +67,12 @@ impl Files {
                     let error = io::Error::new(io::ErrorKind::WouldBlock, "another process is editing it");
                     return Err(failed("edit", error));
                 }
-                // Some network file systems have no locks.
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-                Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
+                // The file system has no locks (EOPNOTSUPP), or not now (ENOLCK): a writer goes on without, too.
+                Err(TryLockError::Error(_)) => {}
             }
             // Whoever held the lock may have put another file there meanwhile.
             if is_still_at(&file, &target).map_err(|error| failed("open", error))? {
-                return Ok(Files { file, record: record_path(&target), shown: path.to_owned() });
+                return Ok(Files { file, target, shown: path.to_owned() });
             }
         }
         let message = "another file is there each time that it is opened, or the file system tells an open file from the \
@@ -77,8 +80,20 @@ impl Files {
         Err(failed("edit", io::Error::other(message)))
     }
 
+    /// The file that is locked, to be read.
+    pub(crate) fn file(&self) -> Result<File> {
+        self.file.try_clone().map_err(|error| self.failed("open", error))
+    }
+
     fn failed(&self, what: &str, error: io::Error) -> Error {
         Error::io(format!("{what} '{}'", self.shown.display()), error)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // Closing it would do, but for a moment a child process that another thread starts has it open as well.
+        let _ = self.file.unlock();
     }
 }
 
@@ -101,62 +116,144 @@ impl Disk for Files {
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.file.sync_all().map_err(|error| self.failed("sync", error))
+        self.file.sync_data().map_err(|error| self.failed("sync", error))
     }
 
-    fn record(&mut self) -> Result<Option<Vec<u8>>> {
+    fn records(&mut self) -> Result<Vec<(PathBuf, Number)>> {
+        let folder = self.target.parent().unwrap_or(Path::new(""));
+        let failed = |error| Error::io(format!("look for an undo record in '{}'", folder.display()), error);
+        let mut records = Vec::new();
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if let Some((_, number)) = split_record_name(&entry.file_name().to_string_lossy()) {
+                records.push((entry.path(), number));
+            }
+        }
+        Ok(records)
+    }
+
+    fn own_records(&mut self) -> Vec<PathBuf> {
+        own_records(&self.target)
+    }
+
+    fn read_record(&mut self, path: &Path) -> Result<Vec<u8>> {
         let most = Record::most_bytes(self.len()?);
-        match read_regular(&self.record, most) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // What came with the file may be a link to anything.
+        let is_link = || fs::symlink_metadata(path).map(|metadata| metadata.is_symlink());
+        let read = is_link().and_then(|is_link| match is_link {
+            true => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link")),
+            false => read_regular(path, most),
+        });
+        match read {
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
                 Err(Error::OutOfMemory { what: "the undo record" })
             }
-            Err(error) => Err(Error::io(format!("read '{}'", self.record.display()), error)),
+            read => read.map_err(|error| Error::io(format!("read '{}'", path.display()), error)),
         }
     }
 
-    fn keep_record(&mut self, bytes: &[u8]) -> Result<()> {
-        // What is in it is nobody's business whose the file is not.
-        let like = self.file.metadata().map_err(|error| self.failed("ask for the permissions of", error))?;
-        let mut record = AtomicFile::create_like(&self.record, Some(like), Existing::ReplaceTarget)?;
-        record.put(bytes).map_err(|error| Error::io(record.action(), error))?;
-        record.complete()
+    fn keep_record(&mut self, number: &Number, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.target.with_file_name(record_name(&self.target, number));
+        let mut options = File::options();
+        // No link is followed, and nothing that is there is opened.
+        options.write(true).create_new(true);
+        let metadata =
+            self.file.metadata().map_err(|error| self.failed("ask for the permissions of", error))?;
+        restrict(&mut options, &metadata);
+        let failed = |error| Error::io(format!("keep the undo record '{}'", path.display()), error);
+        let mut record = options.open(&path).map_err(failed)?;
+        let kept = record.write_all(bytes).and_then(|()| record.sync_all()).and_then(|()| sync_folder(&path));
+        drop(record);
+        if kept.is_err() {
+            // It says nothing of a file that is not marked. The next edit removes it if this cannot.
+            let _ = fs::remove_file(&path);
+        }
+        kept.map_err(failed)?;
+        Ok(path)
     }
 
-    fn drop_record(&mut self) -> Result<()> {
-        let removed = fs::remove_file(&self.record).and_then(|()| sync_folder(&self.record));
-        removed.map_err(|error| Error::io(format!("remove '{}'", self.record.display()), error))
+    fn drop_record(&mut self, path: &Path) -> Result<()> {
+        // If a power failure brings it back, it says nothing.
+        fs::remove_file(path).map_err(|error| Error::io(format!("remove '{}'", path.display()), error))
     }
 
-    fn record_name(&self) -> String {
-        format!("'{}'", self.record.display())
+    fn file_name(&self) -> String {
+        format!("'{}'", self.shown.display())
     }
 }
 
-/// Whether there is an undo record beside the file.
-pub(super) fn has_record(path: &Path) -> Result<bool> {
-    let exists = follow_links(path).and_then(|target| fs::exists(record_path(&target)));
-    exists.map_err(|error| Error::io(format!("look for an undo record of '{}'", path.display()), error))
+/// Whether the file begins with a marker.
+pub(super) fn is_marked(path: &Path) -> Result<bool> {
+    let start = || {
+        expect_regular(path, READ_HEADER)?;
+        let mut start = Vec::new();
+        File::open(path)?.take(4).read_to_end(&mut start)?;
+        Ok(start)
+    };
+    let start = start().map_err(|error| Error::io(format!("open '{}'", path.display()), error))?;
+    Ok(edit_marker::is_marked(&start))
 }
 
-/// The file, to be read and without a lock, where there is an undo record beside it.
-pub(super) fn with_record(path: &Path) -> io::Result<Option<Files>> {
-    let target = follow_links(path)?;
-    let record = record_path(&target);
-    if !fs::exists(&record).unwrap_or(false) {
-        return Ok(None);
+/// Whether there is anything beside the file that has the name of a record of it.
+pub(super) fn may_have_orphans(path: &Path) -> bool {
+    follow_links(path).is_ok_and(|target| !own_records(&target).is_empty())
+}
+
+fn own_records(target: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return Vec::new() };
+    let own = shorten(&name.to_string_lossy());
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| {
+            split_record_name(&entry.file_name().to_string_lossy()).is_some_and(|(name, _)| name == own)
+        })
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// `.NAME.NUMBER.undo`.
+fn record_name(target: &Path, number: &Number) -> String {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    format!(".{}.{}.undo", shorten(&name), hexadecimal(number))
+}
+
+/// The name of the file that a record was made for, as [`shorten`] leaves it, and its number.
+fn split_record_name(name: &str) -> Option<(&str, Number)> {
+    let (name, digits) = name.strip_prefix('.')?.strip_suffix(".undo")?.rsplit_once('.')?;
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if digits.len() != 32 || !digits.bytes().all(is_digit) {
+        return None;
     }
-    Ok(Some(Files { file: File::open(&target)?, record, shown: path.to_owned() }))
+    Some((name, u128::from_str_radix(digits, 16).ok()?.to_be_bytes()))
 }
 
-/// `.NAME.undo`, in the file's own folder, so that it is found again.
-fn record_path(target: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(target.file_name().unwrap_or_default());
-    name.push(".undo");
-    target.with_file_name(name)
+pub(super) fn hexadecimal(number: impl AsRef<[u8]>) -> String {
+    number.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Cuts a name so that a record's stays within the 255 bytes that file systems allow. Names that begin alike stay different.
+fn shorten(name: &str) -> String {
+    const MOST: usize = 200;
+    const KEPT: usize = 180;
+    if name.len() <= MOST {
+        return name.to_owned();
+    }
+    let end = (0..=KEPT).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{}~{hash:016x}", &name[..end])
+}
+
+/// What is in a record is nobody's business whose the file is not.
+#[cfg(unix)]
+fn restrict(options: &mut fs::OpenOptions, like: &fs::Metadata) {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    options.mode(like.permissions().mode() & 0o666 | 0o600);
+}
+
+#[cfg(not(unix))]
+fn restrict(_options: &mut fs::OpenOptions, _like: &fs::Metadata) {}
 
 #[cfg(unix)]
 fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {

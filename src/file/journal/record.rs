@@ -2,35 +2,56 @@
 
 use byteorder::{ByteOrder, LittleEndian};
 
+use super::disk::Disk;
 use crate::Limits;
+use crate::container::edit_marker;
 use crate::container::layout::to_u64;
 use crate::error::Result;
 
 const MAGIC: &[u8; 8] = b"GGUFUNDO";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
-/// Differences with fewer equal bytes than this between them are one run: a run costs 16 bytes and a write.
+/// The length of the marker, and of the part of a file that it stands in for.
+pub(super) const MARKER: usize = 24;
+
+/// Differences with no more equal bytes than this between them are one run: a run costs 16 bytes.
 const RUN_GAP: usize = 32;
 
-/// A file is looked at in pieces of this size, whatever a record claims.
+/// A file is read and written in pieces of this size, whatever a record claims.
 const PIECE: usize = 64 * 1024;
 
-/// The bytes of a file's start that differ.
+/// What tells one edit from all others.
+pub(super) type Number = [u8; 16];
+
+/// What the file begins with while the edit of this number goes on.
+pub(super) fn marker(number: &Number) -> [u8; MARKER] {
+    let mut marker = [0; MARKER];
+    let (magic, rest) = marker.split_at_mut(edit_marker::MAGIC.len());
+    magic.copy_from_slice(&edit_marker::MAGIC);
+    rest.copy_from_slice(number);
+    marker
+}
+
+/// The bytes of a file's start that an edit changes, over the bytes of the record's own file.
 ///
-/// As a file it is all little-endian: magic, then as u64 the version, the file's length, the length of its start, the
-/// checksum of what of the start is in no run, and the number of runs; of each run its place and length, the old bytes and
-/// the new; last a checksum of everything before.
-#[derive(Debug, PartialEq)]
+/// That is all little-endian: magic; as u64 the version; the number; as u64 the file's length, the length of its start, and the
+/// checksum of what of the start is in no run; the first 24 bytes, old and new; the runs that differ behind these, each its place
+/// and length as u64, the old bytes and the new; last a checksum of everything before. Runs are in order, and more than
+/// [`RUN_GAP`] bytes apart, so that there are few for the length of the start.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Record<'a> {
+    number: Number,
     file_len: u64,
     span: usize,
-    /// Of the start without the runs.
+    /// Of the start without its first bytes and the runs.
     rest: u64,
-    runs: Vec<Run<'a>>,
+    old_first: [u8; MARKER],
+    new_first: [u8; MARKER],
+    runs: &'a [u8],
 }
 
 /// As many new bytes as old, one at least.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 struct Run<'a> {
     at: usize,
     old: &'a [u8],
@@ -43,142 +64,261 @@ impl Run<'_> {
     }
 }
 
+/// One of the two states that an edit lies between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Old,
+    New,
+}
+
+/// How much a file's start agrees with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Agreement {
+    /// It is the one before the edit.
+    pub(super) is_old: bool,
+    /// It is the one after the edit.
+    pub(super) is_new: bool,
+    /// Each byte is the one before, the one after, or the marker's.
+    pub(super) is_between: bool,
+}
+
 impl<'a> Record<'a> {
-    /// The most bytes that a record beside a file of this length can have: both versions of the header, which is no longer
-    /// than one that can be read, and what stands around a single run. More runs have more equal bytes between them than
+    /// The most bytes that the record of a file of this length can have. More runs have more equal bytes between them than
     /// each adds.
     pub(super) fn most_bytes(file_len: u64) -> u64 {
-        2 * file_len.min(max_span()) + 72
+        2 * file_len.min(max_span()) + 128
     }
 
-    /// The differences between two starts of the same length.
-    pub(super) fn between(old: &'a [u8], new: &'a [u8], file_len: u64) -> Self {
+    /// The record's file: the differences between two starts of the same length, [`MARKER`] bytes at least. `None` where
+    /// there are none.
+    pub(super) fn between(number: &Number, old: &[u8], new: &[u8], file_len: u64) -> Option<Vec<u8>> {
         let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
-        for (at, _) in old.iter().zip(new).enumerate().filter(|(_, (old, new))| old != new) {
+        let pairs = old.iter().zip(new).enumerate().skip(MARKER);
+        for (at, _) in pairs.filter(|(_, (old, new))| old != new) {
             match ranges.last_mut() {
                 Some(range) if at - range.end <= RUN_GAP => range.end = at + 1,
                 _ => ranges.push(at..at + 1),
             }
         }
-        let run = |range: std::ops::Range<usize>| Run {
-            at: range.start,
-            old: &old[range.clone()],
-            new: &new[range],
-        };
-        let runs: Vec<_> = ranges.into_iter().map(run).collect();
-        let (mut rest, mut at) = (Checksum::new(), 0);
-        for run in &runs {
-            rest.add(&old[at..run.at]);
-            at = run.end();
+        if ranges.is_empty() && old.get(..MARKER) == new.get(..MARKER) {
+            return None;
         }
-        rest.add(&old[at..]);
-        Record { file_len, span: old.len(), rest: rest.0, runs }
+        let (mut rest, mut at) = (Checksum::new(), MARKER);
+        for range in ranges.iter().cloned().chain([old.len()..old.len()]) {
+            rest.add(&old[at..range.start]);
+            at = range.end;
+        }
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(number);
+        bytes.extend([file_len, to_u64(old.len()), rest.0].into_iter().flat_map(u64::to_le_bytes));
+        bytes.extend(&old[..MARKER]);
+        bytes.extend(&new[..MARKER]);
+        for range in ranges {
+            bytes.extend(to_u64(range.start).to_le_bytes());
+            bytes.extend(to_u64(range.len()).to_le_bytes());
+            bytes.extend(&old[range.clone()]);
+            bytes.extend(&new[range]);
+        }
+        let mut sum = Checksum::new();
+        sum.add(&bytes);
+        bytes.extend(sum.0.to_le_bytes());
+        Some(bytes)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+    /// `None` where the bytes are not a whole record that [`between`](Self::between) makes of a GGUF's header and another.
+    pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(8)?)?;
+        let mut rest = body.strip_prefix(MAGIC)?;
+        if take_number(&mut rest)? != VERSION {
+            return None;
+        }
+        let mut expected = Checksum::new();
+        expected.add(body);
+        if LittleEndian::read_u64(sum) != expected.0 {
+            return None;
+        }
+        let number = take(&mut rest)?;
+        let (file_len, span) = (take_number(&mut rest)?, take_number(&mut rest)?);
+        let is_header = (to_u64(MARKER)..=file_len.min(max_span())).contains(&span);
+        let span = usize::try_from(span).ok().filter(|_| is_header)?;
+        let (rest_sum, old_first, new_first) =
+            (take_number(&mut rest)?, take::<MARKER>(&mut rest)?, take::<MARKER>(&mut rest)?);
+        if !old_first.starts_with(b"GGUF") || !new_first.starts_with(b"GGUF") {
+            return None;
+        }
+        let record = Record { number, file_len, span, rest: rest_sum, old_first, new_first, runs: rest };
+        let mut least = MARKER;
+        while !rest.is_empty() {
+            let run = take_run(&mut rest)?;
+            if run.at < least || run.old.is_empty() || run.at.checked_add(run.old.len())? > span {
+                return None;
+            }
+            least = run.end().saturating_add(RUN_GAP + 1);
+        }
+        Some(record)
     }
 
     pub(super) fn file_len(&self) -> u64 {
         self.file_len
     }
 
+    fn runs(&self) -> impl Iterator<Item = Run<'a>> {
+        let mut rest = self.runs;
+        std::iter::from_fn(move || take_run(&mut rest))
+    }
+
+    fn first(&self, state: State) -> &[u8; MARKER] {
+        match state {
+            State::Old => &self.old_first,
+            State::New => &self.new_first,
+        }
+    }
+
     /// How many bytes differ.
     pub(super) fn changed(&self) -> u64 {
-        let in_run = |run: &Run<'_>| run.old.iter().zip(run.new).filter(|(old, new)| old != new).count();
-        self.runs.iter().map(|run| to_u64(in_run(run))).sum()
+        let differ =
+            |old: &[u8], new: &[u8]| to_u64(old.iter().zip(new).filter(|(old, new)| old != new).count());
+        differ(&self.old_first, &self.new_first)
+            + self.runs().map(|run| differ(run.old, run.new)).sum::<u64>()
     }
 
-    pub(super) fn old_runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.runs.iter().map(|run| (to_u64(run.at), run.old))
-    }
-
-    pub(super) fn new_runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.runs.iter().map(|run| (to_u64(run.at), run.new))
-    }
-
-    /// Whether the file begins as a patch leaves it that was cut off anywhere. `read` fills a buffer from an offset.
-    pub(super) fn fits(&self, mut read: impl FnMut(&mut [u8], u64) -> Result<()>) -> Result<bool> {
-        let mut buffer = vec![0; PIECE.min(self.span)];
-        for run in &self.runs {
-            let pieces = run.old.chunks(PIECE).zip(run.new.chunks(PIECE));
-            for (at, (old, new)) in (run.at..).step_by(PIECE).zip(pieces) {
-                let now = &mut buffer[..old.len()];
-                read(now, to_u64(at))?;
-                if !now.iter().zip(old.iter().zip(new)).all(|(now, (old, new))| now == old || now == new) {
-                    return Ok(false);
+    /// Compares a file of the record's length with it, reading it once from its start.
+    pub(super) fn agreement(&self, disk: &mut impl Disk) -> Result<Agreement> {
+        let mut first = [0; MARKER];
+        disk.read(&mut first, 0)?;
+        let marker = marker(&self.number);
+        let mut is_between = first
+            .iter()
+            .zip(self.old_first.iter().zip(&self.new_first))
+            .zip(&marker)
+            .all(|((now, (old, new)), marker)| now == old || now == new || now == marker);
+        let (mut is_old, mut is_new) = (first == self.old_first, first == self.new_first);
+        let mut rest = Checksum::new();
+        self.for_pieces(|at, len, parts| {
+            let mut buffer = vec![0; len];
+            disk.read(&mut buffer, to_u64(at))?;
+            let mut left = &buffer[..];
+            for part in parts {
+                let (now, behind) = left.split_at(part.len);
+                left = behind;
+                match part.run {
+                    None => rest.add(now),
+                    Some((old, new)) => {
+                        is_old &= now == old;
+                        is_new &= now == new;
+                        let mut bytes = now.iter().zip(old.iter().zip(new));
+                        is_between &= bytes.all(|(now, (old, new))| now == old || now == new);
+                    }
                 }
             }
-        }
-        let (mut rest, mut at) = (Checksum::new(), 0);
-        let ends = self.runs.iter().map(|run| (run.at, run.end())).chain([(self.span, self.span)]);
-        for (until, behind) in ends {
-            while at < until {
-                let now = &mut buffer[..PIECE.min(until - at)];
-                read(now, to_u64(at))?;
-                rest.add(now);
-                at += now.len();
+            Ok(())
+        })?;
+        let is_same = rest.0 == self.rest;
+        Ok(Agreement {
+            is_old: is_old && is_same,
+            is_new: is_new && is_same,
+            is_between: is_between && is_same,
+        })
+    }
+
+    /// Puts one state in the place of what is there: the marker first, its first byte alone before its others, and the file's
+    /// own first byte last. Each step is on the disk before the next begins.
+    pub(super) fn put(&self, state: State, disk: &mut impl Disk) -> Result<()> {
+        let marker = marker(&self.number);
+        disk.write(&marker[..1], 0)?;
+        disk.sync()?;
+        disk.write(&marker[1..], 1)?;
+        disk.sync()?;
+        self.for_pieces(|at, len, parts| {
+            if parts.iter().all(|part| part.run.is_none()) {
+                return Ok(());
             }
-            at = behind;
-        }
-        Ok(rest.0 == self.rest)
+            let mut buffer = vec![0; len];
+            disk.read(&mut buffer, to_u64(at))?;
+            let mut left = &mut buffer[..];
+            for part in parts {
+                let (now, behind) = left.split_at_mut(part.len);
+                left = behind;
+                if let Some((old, new)) = part.run {
+                    now.copy_from_slice(if state == State::Old { old } else { new });
+                }
+            }
+            disk.write(&buffer, to_u64(at))
+        })?;
+        disk.sync()?;
+        let first = self.first(state);
+        disk.write(&first[1..], 1)?;
+        disk.sync()?;
+        disk.write(&first[..1], 0)?;
+        disk.sync()
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        let number = |bytes: &mut Vec<u8>, number: u64| bytes.extend(number.to_le_bytes());
-        for field in [VERSION, self.file_len, to_u64(self.span), self.rest, to_u64(self.runs.len())] {
-            number(&mut bytes, field);
+    /// Cuts the start behind its first bytes into pieces, and each piece into parts that lie within a run or between two.
+    fn for_pieces(&self, mut visit: impl FnMut(usize, usize, &[Part<'a>]) -> Result<()>) -> Result<()> {
+        let mut runs = self.runs().peekable();
+        let mut parts = Vec::new();
+        let mut at = MARKER;
+        while at < self.span {
+            let (start, end) = (at, self.span.min(at + PIECE));
+            parts.clear();
+            while at < end {
+                match runs.peek().copied() {
+                    Some(run) if run.at <= at => {
+                        let (from, until) = (at - run.at, end.min(run.end()) - run.at);
+                        let run_part = Some((&run.old[from..until], &run.new[from..until]));
+                        parts.push(Part { len: until - from, run: run_part });
+                        at += until - from;
+                        if at == run.end() {
+                            runs.next();
+                        }
+                    }
+                    run => {
+                        let until = run.map_or(end, |run| run.at.min(end));
+                        parts.push(Part { len: until - at, run: None });
+                        at = until;
+                    }
+                }
+            }
+            visit(start, end - start, &parts)?;
         }
-        for run in &self.runs {
-            number(&mut bytes, to_u64(run.at));
-            number(&mut bytes, to_u64(run.old.len()));
-            bytes.extend(run.old);
-            bytes.extend(run.new);
-        }
-        let mut sum = Checksum::new();
-        sum.add(&bytes);
-        number(&mut bytes, sum.0);
-        bytes
-    }
-
-    /// `None` where the bytes are not a whole record that [`between`](Self::between) makes of a header and a file.
-    pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(8)?)?;
-        let mut expected = Checksum::new();
-        expected.add(body);
-        if LittleEndian::read_u64(sum) != expected.0 {
-            return None;
-        }
-        let mut rest = body.strip_prefix(MAGIC)?;
-        let number = |rest: &mut &[u8]| {
-            let (number, behind) = rest.split_first_chunk()?;
-            *rest = behind;
-            Some(u64::from_le_bytes(*number))
-        };
-        if number(&mut rest)? != VERSION {
-            return None;
-        }
-        let file_len = number(&mut rest)?;
-        let span = number(&mut rest)?;
-        let span = usize::try_from(span).ok().filter(|_| span <= file_len.min(max_span()))?;
-        let (rest_sum, count) = (number(&mut rest)?, number(&mut rest)?);
-        let (mut runs, mut end) = (Vec::new(), 0);
-        for _ in 0..count {
-            let at = usize::try_from(number(&mut rest)?).ok().filter(|&at| at >= end)?;
-            let len = usize::try_from(number(&mut rest)?).ok().filter(|&len| len > 0)?;
-            let (old, behind) = rest.split_at_checked(len)?;
-            let (new, behind) = behind.split_at_checked(len)?;
-            rest = behind;
-            end = at.checked_add(len).filter(|&end| end <= span)?;
-            runs.push(Run { at, old, new });
-        }
-        (rest.is_empty() && count > 0).then_some(Record { file_len, span, rest: rest_sum, runs })
+        Ok(())
     }
 }
 
+/// Bytes of a piece: of a run, old and new, or of what stays.
+struct Part<'a> {
+    len: usize,
+    run: Option<(&'a [u8], &'a [u8])>,
+}
+
+/// Whether these can be the bytes of a record whose writing was cut off: the start of one, or space that was never written.
+pub(super) fn is_cut_off(bytes: &[u8]) -> bool {
+    let start = &bytes[..bytes.len().min(MAGIC.len())];
+    Record::decode(bytes).is_none() && (MAGIC.starts_with(start) || bytes.iter().all(|&byte| byte == 0))
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, behind) = rest.split_first_chunk()?;
+    *rest = behind;
+    Some(*taken)
+}
+
+fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    take(rest).map(u64::from_le_bytes)
+}
+
+fn take_run<'a>(rest: &mut &'a [u8]) -> Option<Run<'a>> {
+    let at = usize::try_from(take_number(rest)?).ok()?;
+    let len = usize::try_from(take_number(rest)?).ok()?;
+    let (old, behind) = rest.split_at_checked(len)?;
+    let (new, behind) = behind.split_at_checked(len)?;
+    *rest = behind;
+    Some(Run { at, old, new })
+}
+
 /// Records are of headers that could be read, and of the padding behind them.
-fn max_span() -> u64 {
+pub(super) fn max_span() -> u64 {
     let limits = Limits::default();
     limits.max_header_bytes + u64::from(limits.max_alignment)
 }

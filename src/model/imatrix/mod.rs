@@ -11,6 +11,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::container::edit_marker::is_marked;
 use crate::{Error, Result};
 
 /// Tokens in a chunk where a file does not say: what `imatrix` takes without `--ctx-size`.
@@ -99,7 +100,7 @@ impl Imatrix {
     /// [`Error::Imatrix`] where the file is neither, or its parts do not fit each other, or a number is not finite. Of a
     /// GGUF also those of [`Gguf::parse`](crate::Gguf::parse) and of its typed values.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        if bytes.starts_with(b"GGUF") { gguf::parse(bytes) } else { binary::parse(bytes) }
+        if bytes.starts_with(b"GGUF") || is_marked(bytes) { gguf::parse(bytes) } else { binary::parse(bytes) }
     }
 
     /// All entries, in the file's order.

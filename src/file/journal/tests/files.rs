@@ -1,5 +1,8 @@
 //! The real files, and processes that die at any step.
 
+use std::fs;
+use std::path::Path;
+#[cfg(unix)]
 use std::process::{Command, Stdio};
 
 use super::*;
@@ -11,91 +14,196 @@ fn gguf(value: u8) -> Vec<u8> {
     writer.write_header().unwrap().finish().unwrap()
 }
 
+const NUMBER: Number = *b"0123456789abcdef";
+
+/// Leaves the file as an edit does that is cut off with this part of the new header written.
+fn cut_off(path: &Path, written: usize) {
+    let (old, new) = (gguf(1), gguf(2));
+    fs::write(path, &old).unwrap();
+    let record = Record::between(&NUMBER, &old, &new, old.len() as u64).unwrap();
+    Files::open(path).unwrap().keep_record(&NUMBER, &record).unwrap();
+    let file = [&record::marker(&NUMBER), &new[MARKER..MARKER + written], &old[MARKER + written..]].concat();
+    fs::write(path, file).unwrap();
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+type Reader = fn(&Path) -> Result<u8>;
+
+const READERS: &[Reader] = &[
+    |path| crate::Gguf::read(path)?.metadata().get("key"),
+    |path| crate::Gguf::read_header(fs::File::open(path).unwrap())?.metadata().get("key"),
+    |path| crate::Gguf::parse(fs::read(path).unwrap())?.metadata().get("key"),
+    |path| crate::model::Imatrix::read(path).map(|_| 0),
+    #[cfg(feature = "mmap")]
+    |path| crate::Gguf::open(path)?.metadata().get("key"),
+];
+
+fn is_refused(path: &Path) {
+    for reader in READERS {
+        let error = reader(path).unwrap_err();
+        assert!(matches!(error, Error::Malformed { problem: Problem::UnfinishedEdit, .. }), "{error}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
-fn a_file_that_an_edit_was_cut_off_in_is_not_opened() {
+fn a_file_that_an_edit_was_cut_off_in_is_refused_and_recovered_under_each_of_its_names() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, link) = (folder.path().join("model.gguf"), folder.path().join("link.gguf"));
-    std::os::unix::fs::symlink("model.gguf", &link).unwrap();
-    let (old, new) = (gguf(1), gguf(2));
-    let ways: &[fn(&Path) -> Result<u8>] = &[
-        |path| crate::Gguf::read(path)?.metadata().get("key"),
-        #[cfg(feature = "mmap")]
-        |path| crate::Gguf::open(path)?.metadata().get("key"),
-    ];
-    let key = old.iter().zip(&new).position(|(old, new)| old != new).unwrap();
-    for written in [0, key + 1, old.len() - 100, old.len()] {
-        let file = [&new[..written], &old[written..]].concat();
-        std::fs::write(&path, &file).unwrap();
-        Files::open(&path)
-            .unwrap()
-            .keep_record(&Record::between(&old, &new, old.len() as u64).encode())
-            .unwrap();
-        for open in ways {
-            for path in [&path, &link] {
-                let error = open(path).unwrap_err().to_string();
-                let name = path.display().to_string();
-                assert!(error.contains(&name) && error.contains("an edit in place was cut off"), "{error}");
+    let at = |name: &str| folder.path().join(name);
+    for recovered in ["model.gguf", "link.gguf", "hard.gguf", "renamed.gguf"] {
+        for written in [0, 10, gguf(1).len() - MARKER] {
+            cut_off(&at("model.gguf"), written);
+            std::os::unix::fs::symlink("model.gguf", at("link.gguf")).unwrap();
+            fs::hard_link(at("model.gguf"), at("hard.gguf")).unwrap();
+            for name in ["model.gguf", "link.gguf", "hard.gguf"] {
+                is_refused(&at(name));
             }
-        }
-        // A record of another file is no reason: another may have been put in its place.
-        let longer = [&file[..], &[0]].concat();
-        let mut other = file.clone();
-        *other.last_mut().unwrap() ^= 4;
-        for changed in [longer, other] {
-            std::fs::write(&path, changed).unwrap();
-            for open in ways {
-                open(&link).unwrap();
+            if recovered == "renamed.gguf" {
+                fs::rename(at("model.gguf"), at(recovered)).unwrap();
+                is_refused(&at(recovered));
             }
-        }
-        std::fs::write(&path, &file).unwrap();
-        assert!(recover(&link).unwrap());
-        for open in ways {
-            assert_eq!(open(&path).unwrap(), 1);
-        }
-    }
-    let record = folder.path().join(".model.gguf.undo");
-    for junk in [&b""[..], b"GGUFUNDO", &[7; 500]] {
-        std::fs::write(&record, junk).unwrap();
-        for open in ways {
-            open(&path).unwrap();
+            assert!(recover(&at(recovered)).unwrap());
+            assert!(fs::read(at("hard.gguf")).unwrap() == gguf(1));
+            assert!(!recover(&at(recovered)).unwrap());
+            for name in ["link.gguf", "hard.gguf", "model.gguf", "renamed.gguf"] {
+                let _ = fs::remove_file(at(name));
+            }
+            assert!(names(folder.path()).is_empty());
         }
     }
 }
 
 #[test]
-fn a_record_of_another_file_changes_nothing() {
-    let (old, new) = (b"aaaabbbbcccc".to_vec(), b"aaaaxxxxcccc".to_vec());
-    let left = |file: &[u8]| {
-        let mut disk = Simulated::new(old.clone(), 1, true);
-        patch(&mut disk, &new).unwrap_err();
-        let record = disk.record;
-        assert!(record.is_some());
-        Simulated { record, ..Simulated::new(file.to_vec(), u32::MAX, false) }
-    };
-    for (file, why) in [
-        (&b"aaaabbbbcccc."[..], "another length"),
-        (b"aaaabbbbcccd", "was changed"),
-        (b"aaaabbybcccc", "was changed"),
-    ] {
-        let mut disk = left(file);
-        let error = roll_back(&mut disk).unwrap_err().to_string();
-        assert!(error.contains(why) && error.contains("the record"), "{error}");
-        assert_eq!((disk.cached.as_slice(), disk.record.is_some()), (file, true));
+fn a_file_that_was_moved_away_from_its_record_is_recovered_with_it() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    cut_off(&folder.path().join("model.gguf"), 10);
+    let moved = other.path().join("m.gguf");
+    fs::rename(folder.path().join("model.gguf"), &moved).unwrap();
+    let error = recover(&moved).unwrap_err().to_string();
+    let digits = "30313233343536373839616263646566";
+    assert!(error.contains(&format!("'.*.{digits}.undo'")) && error.contains("m.gguf'"), "{error}");
+    is_refused(&moved);
+    // A record of another edit is refused.
+    let record = folder.path().join(format!(".model.gguf.{digits}.undo"));
+    let bytes = fs::read(&record).unwrap();
+    let another = Record::between(&[7; 16], &gguf(1), &gguf(2), gguf(1).len() as u64).unwrap();
+    fs::write(&record, another).unwrap();
+    let error = recover_with(&moved, &record).unwrap_err().to_string();
+    assert!(error.contains("it is of another edit"), "{error}");
+    is_refused(&moved);
+    fs::write(&record, bytes).unwrap();
+    assert!(recover_with(&moved, &record).unwrap());
+    assert!(fs::read(&moved).unwrap() == gguf(1) && names(folder.path()).is_empty());
+    assert!(!recover_with(&moved, &record).unwrap());
+}
+
+/// What may lie where a record is looked for, or where one might be expected to be made.
+#[cfg(unix)]
+#[test]
+fn what_came_with_a_file_is_not_followed_or_written_and_stops_no_edit() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let digits = disk::hexadecimal(NUMBER);
+    let crafted = Record::between(&NUMBER, &gguf(3), &gguf(1), gguf(1).len() as u64).unwrap();
+    type Make<'a> = &'a dyn Fn(&Path);
+    let kinds: &[Make<'_>] = &[
+        &|path| symlink("victim", path).unwrap(),
+        &|path| symlink("missing", path).unwrap(),
+        &|path| symlink("model.gguf", path).unwrap(),
+        &|path| fs::create_dir(path).unwrap(),
+        &|path| fs::hard_link(at("victim"), path).unwrap(),
+        &|path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+        &|path| fs::write(path, "text").unwrap(),
+        // Made for this very file, as whoever knows it can.
+        &|path| fs::write(path, &crafted).unwrap(),
+    ];
+    for name in [".model.gguf.undo".to_owned(), format!(".model.gguf.{digits}.undo")] {
+        for (kind, make) in kinds.iter().enumerate() {
+            fs::write(at("model.gguf"), gguf(1)).unwrap();
+            fs::write(at("victim"), "precious").unwrap();
+            make(&at(&name));
+            assert_eq!(READERS[0](&at("model.gguf")).unwrap(), 1);
+            assert!(!recover(&at("model.gguf")).unwrap());
+            assert!(fs::read(at("model.gguf")).unwrap() == gguf(1), "{kind}");
+            let mut files = Files::open(&at("model.gguf")).unwrap();
+            assert!(!recover_file(&mut files).unwrap());
+            patch(&mut files, &gguf(2)).unwrap();
+            drop(files);
+            assert!(fs::read(at("model.gguf")).unwrap() == gguf(2), "{kind}");
+            assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
+            assert!(!at("missing").exists());
+            // A record that is of no use is removed, and nothing else.
+            let is_orphan = kind == 7 && name.len() > 20;
+            assert_eq!(fs::symlink_metadata(at(&name)).is_err(), is_orphan, "{kind} {name}");
+            assert_eq!(names(folder.path()).len(), if is_orphan { 2 } else { 3 });
+            let _ = fs::remove_file(at(&name)).or_else(|_| fs::remove_dir(at(&name)));
+        }
     }
-    for file in [&b"aaaabbbbcccc"[..], b"aaaaxbxbcccc", b"aaaaxxxxcccc"] {
-        let mut disk = left(file);
-        assert!(roll_back(&mut disk).unwrap());
-        assert_eq!((disk.cached, disk.record), (old.clone(), None));
+    // Where the marker stands, links and pipes are not read either, and the file stays as it is.
+    for make in &kinds[..7] {
+        cut_off(&at("model.gguf"), 10);
+        let half = fs::read(at("model.gguf")).unwrap();
+        let record = at(&format!(".model.gguf.{digits}.undo"));
+        fs::remove_file(&record).unwrap();
+        make(&record);
+        recover(&at("model.gguf")).unwrap_err();
+        assert!(fs::read(at("model.gguf")).unwrap() == half);
+        let _ = fs::remove_file(&record).or_else(|_| fs::remove_dir(&record));
     }
+}
+
+/// A few bytes beside a sparse file may not ask for its length in memory.
+#[cfg(unix)]
+#[test]
+fn a_record_that_speaks_of_a_terabyte_takes_no_memory() {
+    const LEN: u64 = 1 << 40;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.gguf");
+    fs::write(&path, record::marker(&NUMBER)).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_len(LEN).unwrap();
+    let record = folder.path().join(format!(".x.gguf.{}.undo", disk::hexadecimal(NUMBER)));
+    fs::File::create(&record).unwrap().set_len(LEN).unwrap();
+    let error = recover(&path).unwrap_err().to_string();
+    assert!(error.contains(".undo': the file is longer than 2147614848 bytes"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_of_any_length_are_edited() {
+    let folder = tempfile::tempdir().unwrap();
+    for len in [1, 199, 200, 201, 250, 255] {
+        let path = folder.path().join("é".repeat(len / 2) + &"x".repeat(len % 2));
+        fs::write(&path, gguf(1)).unwrap();
+        patch(&mut Files::open(&path).unwrap(), &gguf(2)).unwrap();
+        assert!(fs::read(&path).unwrap() == gguf(2));
+        cut_off(&path, 10);
+        assert!(recover(&path).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(names(folder.path()).is_empty());
+    }
+    // Two that begin alike do not remove each other's.
+    let (one, two) = (folder.path().join("x".repeat(254)), folder.path().join("x".repeat(255)));
+    cut_off(&one, 10);
+    fs::write(&two, gguf(1)).unwrap();
+    assert!(!recover(&two).unwrap() && recover(&one).unwrap());
 }
 
 /// The real files, with a process that ends at a step.
+#[cfg(unix)]
 struct Mortal {
     files: Files,
     steps_left: u32,
 }
 
+#[cfg(unix)]
 impl Mortal {
     fn step(&mut self) {
         if self.steps_left == 0 {
@@ -107,6 +215,7 @@ impl Mortal {
     }
 }
 
+#[cfg(unix)]
 impl Disk for Mortal {
     fn len(&self) -> Result<u64> {
         self.files.len()
@@ -130,74 +239,81 @@ impl Disk for Mortal {
         self.files.sync()
     }
 
-    fn record(&mut self) -> Result<Option<Vec<u8>>> {
-        self.files.record()
+    fn records(&mut self) -> Result<Vec<(PathBuf, Number)>> {
+        self.files.records()
     }
 
-    fn keep_record(&mut self, bytes: &[u8]) -> Result<()> {
+    fn own_records(&mut self) -> Vec<PathBuf> {
+        self.files.own_records()
+    }
+
+    fn read_record(&mut self, path: &Path) -> Result<Vec<u8>> {
+        self.files.read_record(path)
+    }
+
+    fn keep_record(&mut self, number: &Number, bytes: &[u8]) -> Result<PathBuf> {
         self.step();
-        self.files.keep_record(bytes)
+        self.files.keep_record(number, bytes)
     }
 
-    fn drop_record(&mut self) -> Result<()> {
+    fn drop_record(&mut self, path: &Path) -> Result<()> {
         self.step();
-        self.files.drop_record()
+        self.files.drop_record(path)
     }
 
-    fn record_name(&self) -> String {
-        self.files.record_name()
+    fn file_name(&self) -> String {
+        self.files.file_name()
     }
 }
 
-const OLD: &[u8] = b"one two three four five six seven eight nine ten eleven twelve";
-const NEW: &[u8] = b"ONE two three four five six seven eight nine ten eleven TWELVE";
-
-/// Not a test of its own: what [`a_killed_process_leaves_what_can_be_mended`] starts and lets die.
+/// Not a test of its own: what [`a_killed_process_leaves_what_can_be_undone`] starts and lets die.
+#[cfg(unix)]
 #[test]
 #[ignore = "run by another test"]
 fn patches_and_dies() {
     let path = std::env::var("PATCHED_FILE").unwrap();
     let steps_left = std::env::var("STEPS").unwrap().parse().unwrap();
     let mut disk = Mortal { files: Files::open(Path::new(&path)).unwrap(), steps_left };
-    patch(&mut disk, NEW).unwrap();
+    patch(&mut disk, &two_starts().1).unwrap();
 }
 
 #[cfg(unix)]
 #[test]
-fn a_killed_process_leaves_what_can_be_mended() {
+fn a_killed_process_leaves_what_can_be_undone() {
     use std::os::unix::process::ExitStatusExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    let (mut died, mut records) = (0, 0);
+    let (old, new) = two_starts();
+    let (old, new) = ([&old, LATER].concat(), [&new, LATER].concat());
+    let (mut undone, mut kept) = (0, 0);
     for steps in 0.. {
-        std::fs::write(&path, [OLD, LATER].concat()).unwrap();
+        fs::write(&path, &old).unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "--ignored", "file::journal::tests::files::patches_and_dies"]);
         child.env("PATCHED_FILE", &path).env("STEPS", steps.to_string()).stdout(Stdio::null());
         let status = child.status().unwrap();
+        Simulated::new(fs::read(&path).unwrap()).check_readers(&old, &new);
         let recovered = recover(&path).unwrap();
-        let file = std::fs::read(&path).unwrap();
-        let names: Vec<_> =
-            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, ["model.gguf"]);
-        records += u32::from(recovered);
+        assert_eq!(names(folder.path()), ["model.gguf"]);
+        let is_new = fs::read(&path).unwrap() == new;
+        assert!(is_new || fs::read(&path).unwrap() == old, "step {steps}");
         if status.success() {
-            assert!(file == [NEW, LATER].concat() && !recovered);
+            assert!(is_new && !recovered);
             break;
         }
         assert_eq!(status.signal(), Some(9), "{status:?}");
-        assert!(file == [OLD, LATER].concat(), "step {steps}");
-        died += 1;
+        undone += u32::from(recovered);
+        kept += u32::from(is_new);
     }
-    // The record, two writes in halves, the sync, the record again; it is there for all but the first.
-    assert_eq!((died, records), (7, 6));
+    // From the first byte's second half on until before the last write's, which are one byte; then the last sync and the record.
+    assert_eq!((undone, kept), (12, 2));
 }
 
 #[test]
 fn a_file_that_is_never_the_one_opened_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    std::fs::write(&path, OLD).unwrap();
+    fs::write(&path, "GGUF").unwrap();
     let tries = Cell::new(0);
     let error = Files::open_where(&path, |_, _| {
         tries.set(tries.get() + 1);
@@ -212,12 +328,21 @@ fn a_file_that_is_never_the_one_opened_is_an_error() {
 fn a_file_is_edited_by_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    std::fs::write(&path, OLD).unwrap();
+    cut_off(&path, 10);
     let first = Files::open(&path).unwrap();
-    let error = Files::open(&path).map(drop).unwrap_err().to_string();
-    assert!(error.contains("another process") && error.contains("model.gguf"), "{error}");
+    for error in [Files::open(&path).map(drop), recover(&path).map(drop)] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("another process") && error.contains("model.gguf"), "{error}");
+    }
     drop(first);
-    Files::open(&path).unwrap();
+    assert!(recover(&path).unwrap());
+    // The record of an edit that is about to begin is not taken for an orphan.
+    let mut first = Files::open(&path).unwrap();
+    let record = Record::between(&NUMBER, &gguf(1), &gguf(2), gguf(1).len() as u64).unwrap();
+    let record = first.keep_record(&NUMBER, &record).unwrap();
+    assert!(!recover(&path).unwrap() && record.exists());
+    drop(first);
+    assert!(!recover(&path).unwrap() && !record.exists());
 }
 
 #[cfg(unix)]
@@ -226,9 +351,8 @@ fn the_record_of_a_private_file_is_private() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    std::fs::write(&path, OLD).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    Files::open(&path).unwrap().keep_record(b"record").unwrap();
-    let record = std::fs::metadata(folder.path().join(".model.gguf.undo")).unwrap();
-    assert_eq!(record.permissions().mode() & 0o777, 0o600);
+    fs::write(&path, gguf(1)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o6700)).unwrap();
+    let record = Files::open(&path).unwrap().keep_record(&NUMBER, b"record").unwrap();
+    assert_eq!(fs::metadata(record).unwrap().permissions().mode() & 0o7777, 0o600);
 }

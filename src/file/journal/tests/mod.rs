@@ -1,36 +1,48 @@
-//! A patch that fails, is cut off or loses power at any step leaves the old bytes or the new ones, or what recovery
-//! makes the old ones.
+//! A patch that fails, is cut off or loses power at any step leaves a GGUF that is the old one or the new one, or what is not
+//! a GGUF and recovery makes the old one.
 
 mod files;
-mod strangers;
+mod records;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::{Gguf, Problem};
 
 const LATER: &[u8] = b" and what comes behind it";
 
-/// A disk in memory whose writes may be lost, in any part, until they are synced; its power fails before a step.
+/// A disk in memory whose writes may be lost, in any part, until they are synced; it fails at a step.
+#[derive(Clone)]
 struct Simulated {
     durable: Vec<u8>,
     cached: Vec<u8>,
-    record: Option<Vec<u8>>,
+    records: BTreeMap<PathBuf, Vec<u8>>,
     steps_left: Cell<u32>,
     /// Every following step fails as well.
     stays_broken: bool,
+    /// How much arrives of what is written when it fails.
+    arrives: usize,
 }
 
 impl Simulated {
-    fn new(bytes: Vec<u8>, steps: u32, stays_broken: bool) -> Self {
+    fn new(bytes: Vec<u8>) -> Self {
         Simulated {
             cached: bytes.clone(),
             durable: bytes,
-            record: None,
-            steps_left: Cell::new(steps),
-            stays_broken,
+            records: BTreeMap::new(),
+            steps_left: Cell::new(u32::MAX),
+            stays_broken: false,
+            arrives: 0,
         }
+    }
+
+    fn failing_at(mut self, step: u32, stays_broken: bool, arrives: usize) -> Self {
+        (self.steps_left, self.stays_broken, self.arrives) = (Cell::new(step), stays_broken, arrives);
+        self
     }
 
     fn step(&self) -> Result<()> {
@@ -46,12 +58,27 @@ impl Simulated {
         }
     }
 
-    /// The same disk after a crash: of what was not synced, each byte survives that `survives` says.
-    fn restarted(self, mut survives: impl FnMut() -> bool) -> Self {
-        let pairs = self.durable.iter().zip(&self.cached);
-        let bytes = pairs.map(|(&durable, &cached)| if survives() { cached } else { durable }).collect();
-        Simulated { record: self.record, ..Simulated::new(bytes, u32::MAX, false) }
+    /// The same disk after a crash: of what was not synced, each byte survives of whose place `survives` says so.
+    fn restarted(&self, mut survives: impl FnMut(usize) -> bool) -> Self {
+        let pairs = self.durable.iter().zip(&self.cached).enumerate();
+        let bytes =
+            pairs.map(|(at, (&durable, &cached))| if survives(at) { cached } else { durable }).collect();
+        Simulated { records: self.records.clone(), ..Simulated::new(bytes) }
     }
+
+    /// What every reader sees: a GGUF only where it is whole.
+    fn check_readers(&self, old: &[u8], new: &[u8]) {
+        if self.cached.starts_with(b"GGUF") {
+            assert!(self.cached == old || self.cached == new, "half edited: {:?}", self.cached);
+        } else {
+            let error = Gguf::parse(&self.cached).unwrap_err();
+            assert!(matches!(error, Error::Malformed { problem: Problem::UnfinishedEdit, .. }), "{error}");
+        }
+    }
+}
+
+fn name(number: &Number) -> PathBuf {
+    format!("record {number:?}").into()
 }
 
 impl Disk for Simulated {
@@ -65,10 +92,11 @@ impl Disk for Simulated {
     }
 
     fn write(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.step()?;
-        assert!(self.record.is_some(), "written without a record");
-        self.cached[offset as usize..][..bytes.len()].copy_from_slice(bytes);
-        Ok(())
+        assert!(!self.records.is_empty(), "written without a record");
+        let stepped = self.step();
+        let written = if stepped.is_ok() { bytes.len() } else { bytes.len().min(self.arrives) };
+        self.cached[offset as usize..][..written].copy_from_slice(&bytes[..written]);
+        stepped
     }
 
     fn sync(&mut self) -> Result<()> {
@@ -77,98 +105,262 @@ impl Disk for Simulated {
         Ok(())
     }
 
-    fn record(&mut self) -> Result<Option<Vec<u8>>> {
-        Ok(self.record.clone())
+    fn records(&mut self) -> Result<Vec<(PathBuf, Number)>> {
+        // The number that the name has is the record's.
+        let number = |bytes: &[u8]| bytes.get(16..32).map_or([0; 16], |its| its.try_into().unwrap());
+        Ok(self.records.iter().map(|(path, bytes)| (path.clone(), number(bytes))).collect())
     }
 
-    fn keep_record(&mut self, bytes: &[u8]) -> Result<()> {
-        self.step()?;
-        self.record = Some(bytes.to_vec());
-        Ok(())
+    fn own_records(&mut self) -> Vec<PathBuf> {
+        self.records.keys().cloned().collect()
     }
 
-    fn drop_record(&mut self) -> Result<()> {
+    fn read_record(&mut self, path: &Path) -> Result<Vec<u8>> {
+        Ok(self.records[path].clone())
+    }
+
+    fn keep_record(&mut self, number: &Number, bytes: &[u8]) -> Result<PathBuf> {
+        let stepped = self.step();
+        let written = if stepped.is_ok() { bytes.len() } else { bytes.len().min(self.arrives) };
+        self.records.insert(name(number), bytes[..written].to_vec());
+        stepped.map(|()| name(number))
+    }
+
+    fn drop_record(&mut self, path: &Path) -> Result<()> {
         self.step()?;
         assert!(self.durable == self.cached, "the record is dropped before the bytes are safe");
-        self.record = None;
+        self.records.remove(path);
         Ok(())
     }
 
-    fn record_name(&self) -> String {
-        "the record".into()
+    fn file_name(&self) -> String {
+        "the file".into()
+    }
+}
+
+/// Starts of files that differ in their first bytes, and behind them twice.
+fn two_starts() -> (Vec<u8>, Vec<u8>) {
+    let old = b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0one two three four five six seven eight nine ten eleven twelve";
+    let mut new = old.to_vec();
+    (new[16], new[8]) = (7, 9);
+    new[24..27].copy_from_slice(b"ONE");
+    let end = new.len();
+    new[end - 6..].copy_from_slice(b"TWELVE");
+    (old.to_vec(), new)
+}
+
+/// Bits as good as random.
+fn coins(seed: u64) -> impl FnMut() -> bool {
+    let mut state = seed | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state & 1 == 1
+    }
+}
+
+/// What may be left of the first bytes: none and all, up to each and from each, each alone and all but each, and any.
+fn surviving(seed: u64) -> Vec<[bool; MARKER]> {
+    let mut coin = coins(seed);
+    let mut all = Vec::new();
+    for at in 0..=MARKER {
+        all.extend([std::array::from_fn(|its| its < at), std::array::from_fn(|its| its >= at)]);
+        all.extend([std::array::from_fn(|its| its == at), std::array::from_fn(|its| its != at)]);
+    }
+    all.extend((0..100).map(|_| std::array::from_fn(|_| coin())));
+    all
+}
+
+#[test]
+fn power_may_fail_at_every_step_and_leave_any_of_the_first_bytes() {
+    let (old, new) = two_starts();
+    let (old_file, new_file) = ([&old, LATER].concat(), [&new, LATER].concat());
+    let (mut undone, mut kept) = (0, 0);
+    for step in 0.. {
+        let mut disk = Simulated::new(old_file.clone()).failing_at(step, true, 1000);
+        let patched = patch(&mut disk, &new);
+        if patched.is_ok() {
+            assert_eq!(step, 12, "a record, five times a write and a sync, the record again");
+            break;
+        }
+        let mut coin = coins(u64::from(step) * 77 + 5);
+        for survives in surviving(u64::from(step)) {
+            let crashed = disk.restarted(|at| if at < MARKER { survives[at] } else { coin() });
+            crashed.check_readers(&old_file, &new_file);
+            let complete = crashed.cached == new_file;
+            // Recovery is cut off as well, at each of its steps.
+            for again in 0.. {
+                let mut disk = crashed.clone().failing_at(again, true, 3);
+                let recovered = recover_file(&mut disk);
+                let mut disk = disk.restarted(|_| coin());
+                disk.check_readers(&old_file, &new_file);
+                assert_eq!(recover_file(&mut disk).is_ok(), true);
+                assert!(disk.cached == if complete { &new_file } else { &old_file }[..], "{step} {again}");
+                assert!(disk.durable == disk.cached && disk.records.is_empty(), "{step} {again}");
+                // Leftovers that cannot be removed are no error.
+                if recovered.is_ok() && (again > 0 || !edit_marker::is_marked(&crashed.cached)) {
+                    break;
+                }
+            }
+            if complete { kept += 1 } else { undone += 1 }
+        }
+    }
+    assert!(undone > 1000 && kept > 100, "{undone} {kept}");
+}
+
+#[test]
+fn a_step_that_fails_leaves_the_file_as_it_was_or_the_message_says_what_it_is() {
+    let (old, new) = two_starts();
+    let (old_file, new_file) = ([&old, LATER].concat(), [&new, LATER].concat());
+    for arrives in [0, 1, 5, 1000] {
+        for step in 0..12 {
+            // Once: it can be put back.
+            let mut disk = Simulated::new(old_file.clone()).failing_at(step, false, arrives);
+            let error = patch(&mut disk, &new).unwrap_err().to_string();
+            assert!(error.contains("on purpose"), "{error}");
+            let is_complete = error.contains("the edit of the file is complete");
+            assert_eq!(is_complete, step == 11, "{error}");
+            assert!(disk.cached == if is_complete { &new_file } else { &old_file }[..], "{step}: {error}");
+            assert!(disk.durable == disk.cached, "{step}");
+            // What failed at its beginning or its end may be left.
+            assert_eq!(disk.records.len(), usize::from(step == 0 || step == 11));
+            assert!(!recover_file(&mut disk).unwrap() && disk.records.is_empty());
+
+            // From then on: what is said is so.
+            let mut disk = Simulated::new(old_file.clone()).failing_at(step, true, arrives);
+            let error = patch(&mut disk, &new).unwrap_err().to_string();
+            let is_marked = edit_marker::is_marked(&disk.cached);
+            assert_eq!(
+                error.contains("is changed in part, and no program opens it"),
+                is_marked,
+                "{step}: {error}"
+            );
+            let is_new = disk.cached == new_file;
+            assert_eq!(
+                error.contains("has the new header, but perhaps") || error.contains("is complete"),
+                is_new,
+                "{step}: {error}"
+            );
+            assert!(is_marked || is_new || disk.cached == old_file, "{step}: {error}");
+            assert_eq!(
+                error.contains("`Edit::recover`"),
+                is_marked || is_new && step < 11,
+                "{step}: {error}"
+            );
+            disk.steps_left = Cell::new(u32::MAX);
+            assert_eq!(recover_file(&mut disk).unwrap(), is_marked);
+            assert!(disk.records.is_empty() && disk.cached == if is_new { &new_file } else { &old_file }[..]);
+        }
     }
 }
 
 /// Two starts of a file, equal in stretches.
 fn starts() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let stretch = (1..60usize, any::<bool>(), any::<u8>());
-    proptest::collection::vec(stretch, 0..12).prop_map(|stretches| {
-        let (mut old, mut new) = (vec![], vec![]);
-        for (len, differs, byte) in stretches {
-            old.extend(vec![byte; len]);
-            new.extend(vec![byte ^ u8::from(differs); len]);
-        }
-        (old, new)
-    })
+    let first = prop::array::uniform20(any::<u8>());
+    (first.clone(), first, any::<bool>(), proptest::collection::vec(stretch, 0..12)).prop_map(
+        |(first, other, is_same, stretches)| {
+            let mut old = [&b"GGUF"[..], &first].concat();
+            let mut new = if is_same { old.clone() } else { [&b"GGUF"[..], &other].concat() };
+            for (len, differs, byte) in stretches {
+                old.extend(vec![byte; len]);
+                new.extend(vec![byte ^ u8::from(differs); len]);
+            }
+            (old, new)
+        },
+    )
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
     #[test]
-    fn power_may_fail_before_any_step((old, new) in starts(), step in 0..20u32, again in 0..20u32, seed in any::<u64>()) {
-        let mut state = seed | 1;
-        let mut coin = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state & 1 == 1
-        };
-        let file = [&old, LATER].concat();
-        let mut disk = Simulated::new(file.clone(), step, true);
+    fn power_may_fail_before_any_step((old, new) in starts(), step in 0..14u32, again in 0..14u32, seed in any::<u64>(), arrives in 0..200usize) {
+        let mut coin = coins(seed);
+        let (old_file, new_file) = ([&old, LATER].concat(), [&new, LATER].concat());
+        let mut disk = Simulated::new(old_file.clone()).failing_at(step, true, arrives);
         let patched = patch(&mut disk, &new);
-        let mut disk = disk.restarted(&mut coin);
+        let mut disk = disk.restarted(|_| coin());
+        disk.check_readers(&old_file, &new_file);
+        prop_assert!(patched.is_err() || disk.cached == new_file);
+        let complete = disk.cached == new_file;
         // Recovery is cut off as well.
-        disk.steps_left = Cell::new(again);
-        disk.stays_broken = true;
-        let _ = roll_back(&mut disk);
-        let mut disk = disk.restarted(&mut coin);
-        roll_back(&mut disk).unwrap();
-        prop_assert_eq!(disk.record, None);
-        match patched {
-            Ok(_) => prop_assert_eq!(disk.cached, [&new, LATER].concat()),
-            Err(_) => prop_assert_eq!(disk.cached, file),
+        disk = disk.failing_at(again, true, arrives);
+        let _ = recover_file(&mut disk);
+        let mut disk = disk.restarted(|_| coin());
+        disk.check_readers(&old_file, &new_file);
+        recover_file(&mut disk).unwrap();
+        prop_assert!(disk.records.is_empty());
+        prop_assert_eq!(disk.cached, if complete { new_file } else { old_file });
+    }
+}
+
+#[test]
+fn where_the_number_is_lost_the_record_is_the_one_that_fits() {
+    let (old, new) = two_starts();
+    let record = |number, old: &[u8], new: &[u8], len: usize| {
+        Record::between(&[number; 16], old, new, len as u64).unwrap()
+    };
+    let mut disk = Simulated::new(old.clone());
+    // Its first byte was written, and no more.
+    disk.cached[0] = edit_marker::MAGIC[0];
+    let mut other = old.clone();
+    other[30] ^= 1;
+    let mut other_new = new.clone();
+    other_new[30] ^= 1;
+    let others = [
+        record(1, &old, &new, old.len() + 1),
+        record(2, &other, &other_new, old.len()),
+        b"GGUFUNDO".to_vec(),
+        vec![],
+    ];
+    for (number, bytes) in (1..).zip(&others) {
+        disk.records.insert(name(&[number; 16]), bytes.clone());
+    }
+    let error = recover_file(&mut disk.clone()).unwrap_err().to_string();
+    assert!(error.contains("is not beside it: look for '.*.*.undo'"), "{error}");
+    for number in [7, 8] {
+        disk.records.insert(name(&[number; 16]), record(number, &old, &new, old.len()));
+        let recovered = recover_file(&mut disk.clone());
+        if number == 7 {
+            assert!(recovered.unwrap());
+        } else {
+            let error = recovered.unwrap_err().to_string();
+            assert!(error.contains("more than one undo record fits it") && error.contains("recover_with"));
         }
     }
+    // Where the number is there, it decides.
+    disk.cached[1..MARKER].copy_from_slice(&record::marker(&[8; 16])[1..]);
+    assert!(recover_file(&mut disk).unwrap());
+    assert!(disk.cached == old && !disk.records.contains_key(&name(&[8; 16])) && disk.records.len() == 5);
+}
 
-    #[test]
-    fn a_step_that_fails_leaves_the_file_as_it_was((old, new) in starts(), step in 0..20u32) {
-        let file = [&old, LATER].concat();
-        let mut disk = Simulated::new(file.clone(), step, false);
-        match patch(&mut disk, &new) {
-            Ok(changed) => {
-                prop_assert_eq!(changed, old.iter().zip(&new).filter(|(old, new)| old != new).count() as u64);
-                prop_assert_eq!(disk.cached, [&new, LATER].concat());
-                prop_assert_eq!(disk.record, None);
-            }
-            // The last step has failed, and the next edit undoes this one.
-            Err(_) if disk.record.is_some() => {
-                roll_back(&mut disk).unwrap();
-                prop_assert_eq!(disk.cached, file);
-            }
-            Err(_) => prop_assert_eq!(disk.cached, file),
-        }
-    }
-
-    #[test]
-    fn a_record_is_read_as_it_was_written_or_not_at_all((old, new) in starts(), flip in any::<prop::sample::Index>()) {
-        let record = Record::between(&old, &new, old.len() as u64 + 5);
-        let mut bytes = record.encode();
-        // Of what does not differ no record is made.
-        prop_assert_eq!(Record::decode(&bytes), (!record.is_empty()).then_some(record));
-        prop_assert_eq!(Record::decode(&bytes[..flip.index(bytes.len())]), None);
-        let at = flip.index(bytes.len());
-        bytes[at] ^= 0x40;
-        prop_assert_eq!(Record::decode(&bytes), None);
+#[test]
+fn records_without_use_are_removed_and_others_stay() {
+    let (old, new) = two_starts();
+    let mut third = old.clone();
+    third[40] ^= 1;
+    let len = old.len() as u64;
+    let between = |old: &[u8], new: &[u8]| Record::between(&[1; 16], old, new, len).unwrap();
+    let whole = between(&old, &new);
+    for (bytes, goes) in [
+        // Of an edit of this file that had not begun, or was complete.
+        (whole.clone(), true),
+        (between(&third, &old), true),
+        // Of another.
+        (between(&third, &new), false),
+        (Record::between(&[1; 16], &old, &new, len + 1).unwrap(), false),
+        // Cut off as it was written.
+        (vec![], true),
+        (whole[..5].to_vec(), true),
+        (whole[..90].to_vec(), true),
+        (vec![0; 90], true),
+        (b"what somebody keeps".to_vec(), false),
+    ] {
+        let mut disk = Simulated::new(old.clone());
+        disk.records.insert("record".into(), bytes);
+        assert!(!recover_file(&mut disk).unwrap());
+        assert_eq!((disk.records.is_empty(), &disk.cached), (goes, &old));
     }
 }
