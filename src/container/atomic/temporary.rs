@@ -80,7 +80,11 @@ impl Temporary {
             Existing::Replace | Existing::ReplaceTarget => fs::rename(&self.path, target)?,
         }
         self.renamed = true;
-        drop(self.held.take());
+        if let Some(file) = self.held.take() {
+            // Closing it would do, but for a moment a child process that another thread starts has it open as well, and then
+            // the file under its new name is locked.
+            let _ = file.unlock();
+        }
         Ok(())
     }
 }
