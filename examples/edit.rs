@@ -12,22 +12,25 @@ mod values;
 mod work;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Parser;
-use gguf_codec::model::{Edit, Edited};
-use gguf_codec::{Gguf, Inputs, ShardPaths, Value, check_in_place};
+use gguf_codec::model::{Edit, EditChange, EditPlan, Edited};
+use gguf_codec::{Gguf, Inputs, ShardPaths, Value, ValueKind, ValueType, check_in_place};
 use numbers::{counted, grouped};
 use serde_json::json;
+use values::Retyped;
 use work::Work;
 
-/// Sets, removes and renames keys of a GGUF model, and removes and renames tensors.
+/// Sets, adds, removes and renames keys of a GGUF model, and removes and renames tensors.
 ///
-/// Keys that are set keep their places, new ones come last. Removing and renaming speak of the names in IN, --set of
-/// those in OUT. TYPE is one of u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, bool and str, or [TYPE] with an array
-/// in JSON.
+/// Keys that are set keep their places and types, new ones come last. Each change is printed, a line for each. Removing and
+/// renaming speak of the names in IN, --set and the like of those in OUT. VALUE is digits for a number, true or false, text as
+/// it is, or an array in JSON, where "\udcff" in a string stands for the byte 0xFF. TYPE is one of u8, i8, u16, i16, u32,
+/// i32, u64, i64, f32, f64, bool and str, or [TYPE] for an array.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
 /// an interruption (Ctrl-C, SIGTERM) what was there is as it was. Of a model in shards each is edited alone, in place or under a name of the same number: the first has the model's keys.
@@ -38,11 +41,24 @@ struct Args {
     #[arg(value_name = "IN")]
     input: PathBuf,
     /// The file to write
-    #[arg(value_name = "OUT", required_unless_present = "in_place", conflicts_with = "in_place")]
+    #[arg(value_name = "OUT", required_unless_present_any = ["in_place", "dry_run"], conflicts_with = "in_place")]
     output: Option<PathBuf>,
-    /// Give a key a value, such as general.name=str:Mine or general.tags=[str]:["a","b"]
+    /// Give a key that is there another value, of the type that it has; or, with KEY[N], one element of an array, counted
+    /// from 0. The text is taken as it is, a type or '@' before it included
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::key_and_text)]
+    set: Vec<(String, String)>,
+    /// The same with what a file holds: for text all of its bytes, line breaks and what is not UTF-8 included
+    #[arg(long, value_name = "KEY=FILE", value_parser = values::key_and_file)]
+    set_file: Vec<(String, PathBuf)>,
+    /// Add a key that is not there, such as general.name=str:Mine or general.tags=[str]:["a","b"]
     #[arg(long, value_name = "KEY=TYPE:VALUE", value_parser = values::key_and_value)]
-    set: Vec<(String, Value)>,
+    add: Vec<(String, Value)>,
+    /// The same with what a file holds
+    #[arg(long, value_name = "KEY=TYPE:FILE", value_parser = values::key_type_and_file)]
+    add_file: Vec<(String, ValueKind, PathBuf)>,
+    /// Give a key another type, and another value or the same where that loses nothing
+    #[arg(long, value_name = "KEY=TYPE[:VALUE]", value_parser = values::key_and_type)]
+    retype: Vec<(String, Retyped)>,
     /// Take a key away
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
@@ -61,6 +77,9 @@ struct Args {
     in_place: bool,
     #[command(flatten)]
     force: output::Force,
+    /// Print what would be changed, and write nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -71,24 +90,13 @@ fn main() -> ExitCode {
 }
 
 /// Refuses to make a shard one that no set is whole with.
-fn check_shard(args: &Args) -> Result<()> {
-    let changes = |key: &String| key == "split.count";
-    if args.set.iter().map(|(key, _)| key).chain(&args.remove).any(changes) {
-        return Ok(());
-    }
-    // What is wrong with the file is said when it is edited.
-    if !std::fs::metadata(&args.input).is_ok_and(|metadata| metadata.is_file()) {
-        return Ok(());
-    }
-    let Ok(file) = File::open(&args.input) else { return Ok(()) };
-    let Ok(model) = Gguf::read_header(file) else { return Ok(()) };
+fn check_shard(args: &Args, model: &Gguf<Vec<u8>>) -> Result<()> {
     let number = |key| model.metadata().get_opt::<u16>(key).ok().flatten();
     let (Some(no), Some(count @ 2..)) = (number("split.no"), number("split.count")) else { return Ok(()) };
     let is_named = |output: &PathBuf| {
         ShardPaths::parse(output).is_some_and(|(paths, its)| (paths.count(), its) == (count, no))
     };
     let shard = format!("'{}' is shard {} of {count}", args.input.display(), u32::from(no) + 1);
-    ensure!(args.remove_tensor.is_empty(), "{shard}, which counts its set's tensors: merge the shards first");
     if let Some(output) = args.output.as_ref().filter(|output| !is_named(output)) {
         let output = output.display();
         bail!("{shard}, and '{output}' is not named like it: edit it in place, or merge the shards first");
@@ -96,35 +104,155 @@ fn check_shard(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn edit(args: Args) -> Result<String> {
-    check_shard(&args)?;
+/// The largest file that a value is read from: as much as a header may have.
+const MAX_VALUE_BYTES: u64 = 1 << 30;
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut read = || File::open(path)?.take(MAX_VALUE_BYTES + 1).read_to_end(&mut bytes);
+    read().with_context(|| format!("cannot read '{}'", path.display()))?;
+    ensure!(bytes.len() as u64 <= MAX_VALUE_BYTES, "'{}' is longer than a header may be", path.display());
+    Ok(bytes)
+}
+
+/// The changes that the arguments ask for. Which of them mean an element of an array depends on the file's keys.
+fn changes(args: &Args, model: Option<&Gguf<Vec<u8>>>) -> Result<Edit> {
     let mut edit = Edit::new();
-    for (key, value) in args.set {
-        edit.set(key, value);
+    let is_key = |key: &str| {
+        args.rename_key.iter().any(|(_, to)| to == key)
+            || model.is_some_and(|model| model.metadata().contains(key))
+    };
+    let element = |key| if is_key(key) { None } else { values::element(key) };
+    for (key, text) in &args.set {
+        match element(key) {
+            Some((key, index)) => edit.set_element_text(key, index, text),
+            None => edit.set_text(key, text),
+        };
     }
-    for key in args.remove {
+    for (key, path) in &args.set_file {
+        let bytes = read(path)?;
+        match element(key) {
+            Some((key, index)) => edit.set_element_bytes(key, index, bytes),
+            None => edit.set_bytes(key, bytes),
+        };
+    }
+    for (key, value) in &args.add {
+        edit.add(key, value.clone());
+    }
+    for (key, kind, path) in &args.add_file {
+        let value = kind.parse_bytes(&read(path)?);
+        edit.add(key, value.with_context(|| format!("'{}'", path.display()))?);
+    }
+    for (key, retyped) in &args.retype {
+        match retyped {
+            Retyped::Kind(kind) => edit.retype(key, *kind),
+            Retyped::Value(value) => edit.replace(key, value.clone()),
+        };
+    }
+    for key in &args.remove {
         edit.remove(key);
     }
-    for name in args.remove_tensor {
+    for name in &args.remove_tensor {
         edit.remove_tensor(name);
     }
-    for (from, to) in args.rename_key {
+    for (from, to) in &args.rename_key {
         edit.rename_key(from, to);
     }
-    for (from, to) in args.rename_tensor {
+    for (from, to) in &args.rename_tensor {
         edit.rename_tensor(from, to);
     }
+    Ok(edit)
+}
 
+/// What else could be asked for, where a change cannot be made.
+fn hint(args: &Args, error: &gguf_codec::Error) -> Option<String> {
+    let text = error.to_string();
+    if let gguf_codec::Error::NotInFile { what: "key", name, .. } = error {
+        let sets = args.set.iter().map(|(key, _)| key).chain(args.set_file.iter().map(|(key, _)| key));
+        let is_set = sets.into_iter().any(|key| key == name);
+        return is_set.then(|| "--add KEY=TYPE:VALUE adds one".to_owned());
+    }
+    let is_about = |key: &str| text.contains(&format!("key '{}' is of type", key.escape_debug()));
+    args.set.iter().find(|(key, _)| is_about(key)).and_then(|(key, text)| {
+        let (kind, rest) = values::typed(text)?;
+        Some(format!("--set keeps the key's type: --set '{key}={rest}', or --retype '{key}={kind}:{rest}'"))
+    })
+}
+
+/// Text that was taken as it is, and looks as if something else were meant.
+fn notes(args: &Args) -> impl Iterator<Item = String> {
+    args.set.iter().filter_map(|(key, text)| {
+        if text.starts_with('@') {
+            Some(format!("{key} begins with '@' now: --set-file {key}=FILE takes what a file holds"))
+        } else {
+            let (kind, _) = values::typed(text)?;
+            Some(format!(
+                "{key} begins with '{kind}:' now: --set takes the type from the file, and all of the text"
+            ))
+        }
+    })
+}
+
+/// Lines of changes and notes.
+fn lines(plan: &EditPlan, notes: &[String]) -> String {
+    let mut lines = String::new();
+    for change in &plan.changes {
+        lines += &cli::printable(&change.to_string());
+        lines.push('\n');
+    }
+    for note in notes {
+        lines += &format!("note: {}\n", cli::printable(note));
+    }
+    lines
+}
+
+fn edit(args: Args) -> Result<String> {
+    // What is wrong with the file is said when it is edited. A pipe is not waited for.
+    let is_file = std::fs::metadata(&args.input).is_ok_and(|metadata| metadata.is_file());
+    let model = || Gguf::read_header(File::open(&args.input).ok()?).ok();
+    let model = if is_file { model() } else { None };
+    if let Some(model) = &model {
+        check_shard(&args, model)?;
+    }
+    let mut edit = changes(&args, model.as_ref())?;
     edit.existing(args.force.existing());
+
     let output = args.output.as_ref().unwrap_or(&args.input);
     match &args.output {
+        _ if args.dry_run => {}
         Some(output) => Inputs::new().add(&args.input).check(output, args.force.existing())?,
         None => check_in_place(&args.input, args.force.existing())
             .map_err(|error| anyhow::anyhow!("{error} (--force changes the file that it leads to)"))?,
     }
     let work = Work::begin(output)?;
     let about = |error| cli::about(&args.input, error);
-    let recovered = Edit::recover(&args.input).map_err(about)?;
+    let recovered = !args.dry_run && Edit::recover(&args.input).map_err(about)?;
+    let plan = edit.plan(&args.input).map_err(|error| {
+        let hint = hint(&args, &error).map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let text = format!("{:#}", about(error));
+        anyhow!("{text}{hint}")
+    })?;
+    // Where the text was a number's, it was read as one.
+    let texts = plan.changes.iter().any(|change| match change {
+        EditChange::Set { to, .. } | EditChange::SetElement { to, .. } => {
+            to.value_type() == ValueType::String
+        }
+        _ => false,
+    });
+    let notes: Vec<_> = plan.notes.iter().cloned().chain(notes(&args).filter(|_| texts)).collect();
+    if args.dry_run {
+        let changes: Vec<_> = plan.changes.iter().map(ToString::to_string).collect();
+        return Ok(if args.json {
+            format!(
+                "{:#}\n",
+                json!({ "file": args.input.display().to_string(), "changes": changes, "notes": notes })
+            )
+        } else if changes.is_empty() {
+            "nothing would change\n".to_owned()
+        } else {
+            lines(&plan, &notes)
+        });
+    }
     let metadata = std::fs::metadata(&args.input);
     work.expect(metadata.with_context(|| format!("cannot open '{}'", args.input.display()))?.len());
     let progress = |bytes| work.step(bytes);
@@ -142,6 +270,8 @@ fn edit(args: Args) -> Result<String> {
 
     if args.json {
         let mut report = json!({ "file": output.display().to_string(), "undone": recovered });
+        report["changes"] = plan.changes.iter().map(ToString::to_string).collect();
+        report["notes"] = notes.into();
         match edited {
             Edited::Patched { changed } => {
                 report["patched"] = true.into();
@@ -164,5 +294,6 @@ fn edit(args: Args) -> Result<String> {
         _ => "edited".to_owned(),
     };
     let undone = if recovered { "; an edit that had been cut off was undone first" } else { "" };
-    Ok(cli::printable(&format!("{}: {what}{undone}", output.display())) + "\n")
+    let end = cli::printable(&format!("{}: {what}{undone}", output.display())) + "\n";
+    Ok(lines(&plan, &notes) + &end)
 }

@@ -9,6 +9,7 @@ mod shown;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 #[cfg(feature = "std")]
 use std::io;
@@ -130,6 +131,17 @@ pub enum Error {
     MissingTensor {
         /// The name asked for.
         name: String,
+    },
+
+    /// A key or tensor that is to be changed is not in the file.
+    #[error("{}{}", not_in_file(what, name), is_it(nearest))]
+    NotInFile {
+        /// `key` or `tensor`.
+        what: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The names in the file that are most like it, if any are.
+        nearest: Vec<String>,
     },
 
     /// A typed view of a tensor was asked for in another type than the tensor's own.
@@ -284,6 +296,21 @@ fn array_of(key: &Option<String>) -> String {
         Some(key) => format!("key '{}'", key.escape_debug()),
         None => "the array".to_owned(),
     }
+}
+
+fn not_in_file(what: &str, name: &str) -> String {
+    let name = name.escape_debug();
+    if what == "key" {
+        format!("the metadata has no key '{name}'")
+    } else {
+        format!("there is no {what} '{name}'")
+    }
+}
+
+/// Names that may have been meant, after a message.
+fn is_it(nearest: &[String]) -> String {
+    let names: Vec<_> = nearest.iter().map(|name| format!("'{}'", name.escape_debug())).collect();
+    if names.is_empty() { String::new() } else { format!("; is it {}?", names.join(" or ")) }
 }
 
 /// A byte of a file, before a message.

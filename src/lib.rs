@@ -94,7 +94,8 @@ pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_me
 pub use container::Mapped;
 pub use container::{
     Array, ArrayElement, ArrayIter, ArrayIterAs, ArrayRef, FromValue, Gguf, GgufOptions, HeaderParser,
-    HeaderProgress, Metadata, MetadataIter, ShardPlan, TensorInfo, TensorIter, Value, ValueRef, ValueType,
+    HeaderProgress, Metadata, MetadataIter, ShardPlan, TensorInfo, TensorIter, Value, ValueKind, ValueRef,
+    ValueType,
 };
 #[cfg(feature = "std")]
 pub use container::{

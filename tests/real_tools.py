@@ -176,7 +176,7 @@ def making_models(tools, llama, work, f16, model):
     tools.run("merge", "merge", shards[0], out)
     assert filecmp.cmp(out, f16, shallow=False), "merge makes another file"
 
-    settings = ["--set", "general.name=str:Edited", "--remove", "general.license", "--rename-key", "general.type=x.type"]
+    settings = ["--set", "general.name=Edited", "--remove", "general.license", "--rename-key", "general.type=x.type"]
     tools.run("edit, to another file", "edit", f16, out, *settings)
     wanted = keys(f16) | {"general.name": "Edited"}
     wanted = {name.replace("general.type", "x.type"): value for name, value in wanted.items() if name != "general.license"}
@@ -184,7 +184,7 @@ def making_models(tools, llama, work, f16, model):
     assert loads_as(out) == parameters, "libllama loads another edited model"
     # A text of the same length moves nothing.
     name = keys(out)["general.name"]
-    naming = lambda text: ("edit", out, "--in-place", "--set", f"general.name=str:{text}")
+    naming = lambda text: ("edit", out, "--in-place", "--set", f"general.name={text}")
     tools.run("edit --in-place", *naming(name[::-1]), before=lambda: tools.quietly(*naming(name)))
     assert keys(out) == wanted | {"general.name": name[::-1]} and same_data(out, f16), "gguf-py finds another model in place"
     assert loads_as(out) == parameters, "libllama loads another model that was edited in place"

@@ -15,6 +15,7 @@ mod incremental;
 mod indexed;
 #[cfg(feature = "std")]
 mod kernel_copy;
+mod kind;
 pub(crate) mod layout;
 #[cfg(feature = "mmap")]
 #[allow(unsafe_code, reason = "the call that maps a file")]
@@ -41,6 +42,7 @@ pub use gguf::Gguf;
 pub use incremental::{HeaderParser, HeaderProgress};
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub(crate) use indexed::Indexed;
+pub use kind::ValueKind;
 #[cfg(feature = "safetensors")]
 pub(crate) use layout::ALIGNMENT_KEY;
 #[cfg(feature = "mmap")]
@@ -53,12 +55,14 @@ pub(crate) use opening::read_regular;
 pub use options::GgufOptions;
 #[cfg(feature = "std")]
 pub use read_at::ReadAt;
-#[cfg(feature = "safetensors")]
+#[cfg(feature = "std")]
 pub(crate) use shards::SHARD_KEYS;
 pub use shards::ShardPlan;
 #[cfg(feature = "std")]
 pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};
 pub use tensor_info::{TensorInfo, TensorIter};
 pub use value::{Array, Value, ValueRef, ValueType};
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub(crate) use writer::Layout;
 #[cfg(feature = "std")]
 pub use writer::{DataWriter, Sink, TensorWriter, Writer};

@@ -1,16 +1,18 @@
 //! [`Edit`]: other keys and other names; the tensors' data stays as it is.
 
-use std::collections::{HashMap, HashSet};
-use std::fmt::Display;
+mod plan;
+
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::convert::Convert;
 use super::job::{Job, Origin};
-use crate::container::Indexed;
+use crate::container::{Indexed, Layout};
 use crate::file::{Existing, Inputs, journal};
-use crate::{Error, Result, Sink, TensorInfo, Value, Writer};
+use crate::{Error, Gguf, Result, Value, ValueKind, Writer};
+use plan::Resolved;
+pub use plan::{EditChange, EditPlan};
 
 /// What became of an edited file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +32,13 @@ pub enum Edited {
 
 /// Changes to a model's metadata, and tensors that get other names or are left out.
 ///
-/// Keys that are set keep their places, new ones follow behind the others. The data is never decoded. It keeps its byte
+/// Keys that are set keep their places and their types, new ones follow the others. The data is never decoded. It keeps its byte
 /// order, and moves where the header's length or `general.alignment` changes.
 ///
-/// Removing and renaming speak of the names in the file that is read, so that two names can be exchanged; setting
-/// speaks of those in the file that is written.
+/// Removing and renaming speak of the names in the file that is read, so that two names can be exchanged; setting, adding
+/// and the like speak of those in the file that is written.
+///
+/// What could not be opened with the default [`Limits`](crate::Limits) is not written.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
@@ -42,18 +46,39 @@ pub enum Edited {
 ///
 /// let mut edit = Edit::new();
 /// edit.set("general.name", "My model").remove("general.url").rename_tensor("output", "output.weight");
+/// for change in edit.plan("in.gguf")?.changes {
+///     println!("{change}"); // general.name: "Model" → "My model" (string)
+/// }
 /// edit.write("in.gguf", "out.gguf", |_bytes| ControlFlow::Continue(()))?;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 #[must_use = "nothing is edited before `write` or `in_place`"]
 pub struct Edit {
-    set: Vec<(String, Value)>,
+    put: Vec<(String, Put)>,
     removed: Vec<String>,
     keys: Vec<(String, String)>,
     tensors: Vec<(String, String)>,
     removed_tensors: Vec<String>,
     existing: Existing,
+}
+
+/// What a key's value becomes.
+#[derive(Debug, Clone, PartialEq)]
+enum Put {
+    Set(Given),
+    Element(usize, Given),
+    Add(Value),
+    Replace(Value),
+    Retype(ValueKind),
+}
+
+/// A value that gets the type of the key.
+#[derive(Debug, Clone, PartialEq)]
+enum Given {
+    Value(Value),
+    Text(String),
+    Bytes(Vec<u8>),
 }
 
 impl Edit {
@@ -62,9 +87,95 @@ impl Edit {
         Self::default()
     }
 
-    /// Gives a key a value, whether it is there or not.
+    /// Gives a key, which must be there, another value of the type that it has.
+    ///
+    /// A value of another type is converted where that loses nothing, as [`ValueKind::convert`] says: an integer of any
+    /// width that fits, `1e-5` into an `f32`, each element of an array. Anything else is an error, as is a key that is not
+    /// there. [`add`](Self::add) makes a new key, [`replace`](Self::replace) changes the type.
+    ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    /// use gguf_codec::model::Edit;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-set-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("model.gguf");
+    /// # std::fs::copy("examples/sample.gguf", &path)?;
+    /// let mut edit = Edit::new();
+    /// edit.set("llama.context_length", 16384); // an i32, and a u32 in the file
+    /// assert_eq!(edit.plan(&path)?.changes[0].to_string(), "llama.context_length: 128 → 16384 (u32)");
+    ///
+    /// let mut typo = Edit::new();
+    /// typo.set("llama.context_lenght", 16384);
+    /// assert_eq!(
+    ///     typo.plan(&path).unwrap_err().to_string(),
+    ///     "the metadata has no key 'llama.context_lenght'; is it 'llama.context_length'?"
+    /// );
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Self {
-        self.set.push((key.into(), value.into()));
+        self.put(key, Put::Set(Given::Value(value.into())))
+    }
+
+    /// As [`set`](Self::set), with a value that [`ValueKind::parse_value`] reads from text by the key's type.
+    pub fn set_text(&mut self, key: impl Into<String>, text: impl Into<String>) -> &mut Self {
+        self.put(key, Put::Set(Given::Text(text.into())))
+    }
+
+    /// As [`set_text`](Self::set_text) with what a file holds: for a string its bytes, UTF-8 or not, and for other types
+    /// text that may end with line breaks.
+    pub fn set_bytes(&mut self, key: impl Into<String>, bytes: impl Into<Vec<u8>>) -> &mut Self {
+        self.put(key, Put::Set(Given::Bytes(bytes.into())))
+    }
+
+    /// Gives one element of an array another value of the elements' type. The others stay.
+    pub fn set_element(
+        &mut self,
+        key: impl Into<String>,
+        index: usize,
+        value: impl Into<Value>,
+    ) -> &mut Self {
+        self.put(key, Put::Element(index, Given::Value(value.into())))
+    }
+
+    /// As [`set_element`](Self::set_element), from text as in [`set_text`](Self::set_text).
+    pub fn set_element_text(
+        &mut self,
+        key: impl Into<String>,
+        index: usize,
+        text: impl Into<String>,
+    ) -> &mut Self {
+        self.put(key, Put::Element(index, Given::Text(text.into())))
+    }
+
+    /// As [`set_element`](Self::set_element), from bytes as in [`set_bytes`](Self::set_bytes).
+    pub fn set_element_bytes(
+        &mut self,
+        key: impl Into<String>,
+        index: usize,
+        bytes: impl Into<Vec<u8>>,
+    ) -> &mut Self {
+        self.put(key, Put::Element(index, Given::Bytes(bytes.into())))
+    }
+
+    /// Adds a key, which must not be there, of the value's own type.
+    pub fn add(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Self {
+        self.put(key, Put::Add(value.into()))
+    }
+
+    /// Gives a key, which must be there, a value of whatever type.
+    pub fn replace(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Self {
+        self.put(key, Put::Replace(value.into()))
+    }
+
+    /// Gives a key's value another type, where [`ValueKind::convert`] can without loss.
+    pub fn retype(&mut self, key: impl Into<String>, kind: impl Into<ValueKind>) -> &mut Self {
+        self.put(key, Put::Retype(kind.into()))
+    }
+
+    fn put(&mut self, key: impl Into<String>, put: Put) -> &mut Self {
+        self.put.push((key.into(), put));
         self
     }
 
@@ -99,14 +210,26 @@ impl Edit {
         self
     }
 
+    /// Says what the edit would change in a file, and changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write) that do not concern the file that is written.
+    pub fn plan(&self, path: impl AsRef<Path>) -> Result<EditPlan> {
+        let source = Indexed::open(path.as_ref())?;
+        let resolved = Resolved::new(self, &source)?;
+        header(&resolved, &source)?;
+        Ok(resolved.plan(&source))
+    }
+
     /// Writes the edited model into another file, or the same: `output` appears whole or not at all, as with
     /// [`Writer::create`]. From file to file the data is copied as [`copy_from`](crate::TensorWriter::copy_from) says.
     /// `progress` hears of the data by its bytes, and decides whether to go on.
     ///
     /// # Errors
-    /// [`Error::MissingKey`] and [`Error::MissingTensor`] for what is to be removed or renamed; [`Error::Write`] where
-    /// changes contradict each other, a name is taken, or [`Writer`] refuses; those of [`recover`](Self::recover)
-    /// and of reading a header; [`Error::Io`]; [`Error::Interrupted`] where `progress` breaks.
+    /// [`Error::NotInFile`] for what is to be set, removed or renamed; [`Error::Write`] where changes contradict each other, a
+    /// value does not fit its key's type, a name is taken, the keys of a shard would no longer fit its set, [`Writer`]
+    /// refuses, or the result could not be opened with the default [`Limits`](crate::Limits); those of
+    /// [`recover`](Self::recover) and of reading a header; [`Error::Io`]; [`Error::Interrupted`] where `progress` breaks.
     pub fn write(
         &self,
         input: impl AsRef<Path>,
@@ -214,9 +337,7 @@ impl Edit {
 
     /// Everything before the data, where the data need not move.
     fn header_that_fits(&self, source: &Indexed) -> Result<Option<Vec<u8>>> {
-        let mut writer = Writer::new(io::sink());
-        self.declare(source, &mut writer)?;
-        let (mut header, layout) = writer.header_bytes()?;
+        let (_, mut header, layout) = header(&Resolved::new(self, source)?, source)?;
         let model = &source.model;
         let offsets = model.tensors().map(|tensor| tensor.offset());
         let until = header.len() as u64 + layout.padding;
@@ -239,13 +360,14 @@ impl Edit {
         progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
         // Where something cannot be, no file need be made to know it.
-        let names = self.declare(source, &mut Writer::new(io::sink()))?;
+        let resolved = Resolved::new(self, source)?;
+        let (names, ..) = header(&resolved, source)?;
         let mut writer = Writer::create_with(output, existing)?;
-        self.declare(source, &mut writer)?;
+        resolved.declare(source, &mut writer)?;
         let len = writer.file_len()?;
         let jobs: Vec<_> = names
             .iter()
-            .zip(self.kept(source))
+            .zip(resolved.kept(source))
             .map(|(name, tensor)| Job::copy(name, Origin::of(&source.file, &tensor)))
             .collect();
         let mut data = writer.write_header()?;
@@ -253,119 +375,15 @@ impl Edit {
         data.finish()?;
         Ok(Edited::Written { len })
     }
-
-    /// The tensors that are not left out.
-    fn kept<'a>(&self, source: &'a Indexed) -> impl Iterator<Item = TensorInfo<'a>> {
-        let removed: HashSet<&str> = self.removed_tensors.iter().map(String::as_str).collect();
-        source.model.tensors().filter(move |tensor| !removed.contains(tensor.name()))
-    }
-
-    /// Declares the edited model, and gives the names of its tensors.
-    fn declare<S: Sink>(&self, source: &Indexed, writer: &mut Writer<S>) -> Result<Vec<String>> {
-        let (metadata, model) = (source.model.metadata(), &source.model);
-        let removed: HashSet<&str> = self.removed.iter().map(String::as_str).collect();
-        for key in &self.removed {
-            if !metadata.contains(key) {
-                return Err(Error::MissingKey { key: key.clone() });
-            }
-        }
-        let removed_tensors: HashSet<&str> = self.removed_tensors.iter().map(String::as_str).collect();
-        for name in &self.removed_tensors {
-            model.tensor_info(name)?;
-        }
-        let keys = Renames::new(
-            "key",
-            &self.keys,
-            |key| metadata.contains(key),
-            &removed,
-            |key| Error::MissingKey { key },
-        )?;
-        let tensors = Renames::new(
-            "tensor",
-            &self.tensors,
-            |name| model.tensor_info(name).is_ok(),
-            &removed_tensors,
-            |name| Error::MissingTensor { name },
-        )?;
-        let mut values = HashMap::new();
-        for (key, value) in &self.set {
-            if removed.contains(key.as_str()) {
-                return Err(contradiction("key", key, "is to be set and to be removed"));
-            }
-            if values.insert(key.as_str(), value).is_some() {
-                return Err(contradiction("key", key, "is to be set twice"));
-            }
-        }
-
-        writer.copy_form_from(model, source.final_padding)?;
-        for (key, value) in metadata.iter().filter(|(key, _)| !removed.contains(key)) {
-            let key = keys.name(key);
-            match values.get(key) {
-                Some(&value) => writer.metadata(key, value.clone())?,
-                None => writer.metadata_ref(key, value)?,
-            };
-        }
-        // Those that are there already are set to the same once more.
-        for (key, value) in &self.set {
-            writer.metadata(key, value.clone())?;
-        }
-        let mut names = Vec::with_capacity(model.tensor_count());
-        for tensor in self.kept(source) {
-            let name = tensors.name(tensor.name());
-            writer.tensor(name, tensor.shape().dims(), tensor.ggml_type())?;
-            names.push(name.to_owned());
-        }
-        Ok(names)
-    }
 }
 
-/// Names and what they become.
-struct Renames<'a>(HashMap<&'a str, &'a str>);
-
-impl<'a> Renames<'a> {
-    /// Refuses where a name is not there, or is there afterwards twice.
-    fn new(
-        what: &str,
-        renames: &'a [(String, String)],
-        is_there: impl Fn(&str) -> bool,
-        removed: &HashSet<&str>,
-        missing: impl Fn(String) -> Error,
-    ) -> Result<Self> {
-        let mut to = HashMap::new();
-        for (from, name) in renames {
-            if !is_there(from) {
-                return Err(missing(from.clone()));
-            }
-            if removed.contains(from.as_str()) {
-                return Err(contradiction(what, from, "is to be renamed and to be removed"));
-            }
-            if to.insert(from.as_str(), name.as_str()).is_some() {
-                return Err(contradiction(what, from, "is to be renamed twice"));
-            }
-        }
-        let mut taken = HashSet::new();
-        for (from, name) in renames {
-            let stays = is_there(name) && !to.contains_key(name.as_str()) && !removed.contains(name.as_str());
-            if stays || !taken.insert(name) {
-                let name = name.escape_debug();
-                return Err(contradiction(
-                    what,
-                    from,
-                    format_args!("cannot become '{name}', which is another {what}'s name"),
-                ));
-            }
-        }
-        Ok(Renames(to))
-    }
-
-    fn name<'b>(&self, name: &'b str) -> &'b str
-    where
-        'a: 'b,
-    {
-        self.0.get(name).copied().unwrap_or(name)
-    }
-}
-
-fn contradiction(what: &str, name: &str, problem: impl Display) -> Error {
-    Error::Write { message: format!("{what} '{}' {problem}", name.escape_debug()) }
+/// The names of the tensors afterwards, and everything before the data: a header that can be read again.
+fn header(resolved: &Resolved<'_>, source: &Indexed) -> Result<(Vec<String>, Vec<u8>, Layout)> {
+    let mut writer = Writer::new(io::sink());
+    let names = resolved.declare(source, &mut writer)?;
+    let (header, layout) = writer.header_bytes()?;
+    Gguf::read_header(&header[..]).map_err(|error| Error::Write {
+        message: format!("the edited file could not be opened again: {error}"),
+    })?;
+    Ok((names, header, layout))
 }

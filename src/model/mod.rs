@@ -4,7 +4,7 @@
 //! |---|---|
 //! | convert and quantize | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
 //! | do it on many machines | [`Part`] says which jobs are whose |
-//! | edit | `Edit` sets, removes and renames, in a new file or in place (on Unix and Windows) |
+//! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
 //! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
@@ -29,6 +29,8 @@ mod input;
 mod job;
 mod layer;
 #[cfg(feature = "std")]
+mod nearest;
+#[cfg(feature = "std")]
 mod part;
 mod recipe;
 #[cfg(feature = "std")]
@@ -46,7 +48,7 @@ pub use diff::{ArrayDiff, Change, Diff, KeyDiff, Side, TensorDiff, ValueDiff};
 #[cfg(feature = "std")]
 pub use distribution::Distribution;
 #[cfg(all(feature = "std", any(unix, windows)))]
-pub use edit::{Edit, Edited};
+pub use edit::{Edit, EditChange, EditPlan, Edited};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 pub use imatrix::{Imatrix, ImatrixEntry};
 #[cfg(all(feature = "mmap", any(unix, windows)))]

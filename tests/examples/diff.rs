@@ -27,7 +27,7 @@ fn a_model_and_its_copy_are_the_same() {
     let a = file(&folder, "a.gguf", GgmlType::F32, &wave(64));
     let b = folder.path("b.gguf");
     // Everything moves.
-    works("edit", &[&a, &b, "--set", "general.alignment=u32:1024"]);
+    works("edit", &[&a, &b, "--add", "general.alignment=u32:1024"]);
     let text = works("diff", &[&a, &a]);
     assert_eq!(text, "0 keys different, 0 the same\n0 tensors different, 2 the same\n");
     assert_eq!(exit_code(&[&a, &a, "--exit-code"]), Some(0));
@@ -47,10 +47,10 @@ fn differences_are_told_in_words_and_in_json() {
     let first = file(&folder, "first.gguf", GgmlType::F32, &values);
     let second = file(&folder, "second.gguf", GgmlType::F16, &values);
     let (a, b) = (folder.path("a.gguf"), folder.path("b.gguf"));
-    works("edit", &[&first, &a, "--set", "list=[u8]:[1,2,3]", "--set", "n=u8:1", "--set", "gone=bool:true"]);
+    works("edit", &[&first, &a, "--add", "list=[u8]:[1,2,3]", "--add", "n=u8:1", "--add", "gone=bool:true"]);
     works(
         "edit",
-        &[&second, &b, "--set", "list=[u8]:[1,9,3]", "--set", "n=u16:1", "--rename-tensor", "norm=other"],
+        &[&second, &b, "--add", "list=[u8]:[1,9,3]", "--add", "n=u16:1", "--rename-tensor", "norm=other"],
     );
 
     let text = works("diff", &[&a, &b]);

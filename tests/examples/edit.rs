@@ -58,7 +58,7 @@ fn every_type_of_value_can_be_set() {
         ("[[str]]:[[\"x\"],[]]", Value::Array(Array::Array(vec![strings(&["x"]), strings(&[])]))),
     ];
     for (text, expected) in cases {
-        works("edit", &[&input, &out, "--set", &format!("a.key={text}")]);
+        works("edit", &[&input, &out, "--add", &format!("a.key={text}")]);
         assert_eq!(value(&out, "a.key"), expected, "{text}");
     }
 }
@@ -70,7 +70,8 @@ fn values_that_are_none_are_explained_in_a_line() {
     let out = folder.file("out.gguf", "what was there");
     for (argument, message) in [
         ("k", "no '='"),
-        ("k=5", "no ':'"),
+        ("k=5", "there is no type '5'"),
+        ("k=u8", "no ':'"),
         ("k=u8:256", "256 is out of the range of u8, 0 to 255"),
         ("k=i8:-129", "-129 is out of the range of i8, -128 to 127"),
         ("k=u64:-1", "-1 is out of the range of u64, 0 to 18446744073709551615"),
@@ -88,11 +89,12 @@ fn values_that_are_none_are_explained_in_a_line() {
         ("k=[u8]:[1,300]", "element 1: 300 is out of the range of u8"),
         ("k=[str]:[1]", "element 0: 1 is not a string"),
         ("k=[str]:a", "this is not a JSON array"),
+        ("k=[[[[u8:1", "there is no type"),
         ("k=[[i8]]:[[1],[200]]", "element 1: element 0: 200 is out of"),
-        ("=u8:1", "key is empty"),
+        ("=u8:1", "the key before '=' is empty"),
         ("general.alignment=u32:12", "must be a u32 that is a power of two"),
     ] {
-        let line = fails("edit", &[&input, &out, "--set", argument]);
+        let line = fails("edit", &[&input, &out, "--add", argument]);
         assert!(line.contains(message), "{argument}: {line}");
         assert_eq!(fs::read(&out).unwrap(), b"what was there");
     }
@@ -119,10 +121,10 @@ fn a_file_is_edited_in_its_place() {
     let folder = Folder::new();
     let (input, apart) = (small(&folder, "in.gguf"), folder.path("apart.gguf"));
     for (arguments, patched) in [
-        (&["--set", "a.name=str:one two"][..], false),
-        (&["--set", "a.name=str:one TWO"], true),
-        (&["--set", "general.alignment=u32:4096"], false),
-        (&["--set", "room=str:there is room for it now"], true),
+        (&["--add", "a.name=str:one two"][..], false),
+        (&["--set", "a.name=one TWO"], true),
+        (&["--add", "general.alignment=u32:4096"], false),
+        (&["--add", "room=str:there is room for it now"], true),
         (&["--rename-tensor", "w=token_embd.weight", "--rename-key", "a.name=general.name"], true),
         (&["--remove", "general.alignment"], false),
     ] {
@@ -135,7 +137,7 @@ fn a_file_is_edited_in_its_place() {
         assert_eq!(folder.names().len(), 2);
     }
     assert_eq!(value(&input, "general.name"), Value::from("one TWO"));
-    let text = works("edit", &[&input, "--in-place", "--set", "general.name=str:TWO one"]);
+    let text = works("edit", &[&input, "--in-place", "--set", "general.name=TWO one"]);
     assert!(text.ends_with("in.gguf: 6 bytes changed where the file is\n"), "{text}");
 }
 
@@ -170,10 +172,10 @@ fn gguf_py_reads_the_same_tensors_in_an_edited_model() {
     let out = folder.path("out.gguf");
     let edits = [
         "--set",
-        "general.name=str:Größe",
-        "--set",
+        "general.name=Größe",
+        "--add",
         "general.alignment=u32:256",
-        "--set",
+        "--add",
         "own.list=[f32]:[0.5,-2]",
         "--remove",
         "tokenizer.chat_template",
@@ -203,4 +205,45 @@ fn gguf_py_reads_the_same_tensors_in_an_edited_model() {
         assert_eq!(found, expected);
     }
     assert_eq!(found.len(), expected.len());
+}
+
+#[test]
+fn set_takes_the_type_from_the_file_and_says_what_changes() {
+    let folder = Folder::new();
+    let input = small(&folder, "in.gguf");
+    let file = folder.file("template.txt", b"line\n\xff");
+    let list = folder.file("list.json", "[\"\\udcfe\", \"b\"]\n");
+    let edit = |args: &[&str]| works("edit", &[&[input.as_str(), "--in-place"], args].concat());
+    edit(&["--add", "n=u32:8192", "--add", "text=str:old", "--add-file", &format!("list=[str]:{list}")]);
+    assert!(edit(&["--set", "n=16384"]).starts_with("n: 8192 → 16384 (u32)\n"));
+    assert_eq!(value(&input, "n"), Value::U32(16384));
+    assert_eq!(value(&input, "list"), Value::Array(Array::String(vec![vec![0xfe], b"b".to_vec()])));
+    edit(&["--set-file", &format!("text={file}"), "--set", "list[1]=c"]);
+    assert_eq!(value(&input, "text"), Value::String(b"line\n\xff".to_vec()));
+    assert_eq!(value(&input, "list"), Value::Array(Array::String(vec![vec![0xfe], b"c".to_vec()])));
+    let literal = edit(&["--set", "text=@t.jinja"]);
+    assert!(
+        literal.contains("→ \"@t.jinja\" (string)\nnote: ") && literal.contains("--set-file"),
+        "{literal}"
+    );
+    assert!(edit(&["--set", "text=str:x"]).contains("note: text begins with 'string:'"));
+    assert_eq!(value(&input, "text"), Value::from("str:x"));
+    assert!(edit(&["--retype", "n=u64"]).starts_with("n: 16384 (u32) → 16384 (u64)\n"));
+    let before = fs::read(&input).unwrap();
+    let dry = works("edit", &[&input, "--dry-run", "--remove", "n", "--rename-tensor", "w=x"]);
+    assert_eq!(dry, "n: removed, was 16384 (u64)\ntensor w: renamed to x\n");
+    for (args, message) in [
+        (
+            ["--set", "n=u64:1"],
+            "is not a whole number (--set keeps the key's type: --set 'n=1', or --retype 'n=u64:1')",
+        ),
+        (["--set", "texts=x"], "no key 'texts'; is it 'text'? (--add KEY=TYPE:VALUE adds one)"),
+        (["--set", "list[2]=x"], "there is no element 2: they are numbered from 0 to 1"),
+        (["--add", "n=u64:1"], "key 'n' is there already: 16384 (u64)"),
+        (["--set-file", "text=/no/such/file"], "cannot read '/no/such/file'"),
+    ] {
+        let line = fails("edit", &[&[input.as_str(), "--in-place"], &args[..]].concat());
+        assert!(line.contains(message), "{line}");
+    }
+    assert!(fs::read(&input).unwrap() == before);
 }

@@ -248,17 +248,25 @@ fn a_shard_is_edited_under_a_name_that_its_set_is_found_by() {
     let first = folder.path("m-00001-of-00003.gguf");
     let before = folder.names();
     for name in ["out.gguf", "m-00002-of-00003.gguf", "m-00001-of-00004.gguf"] {
-        let line = fails("edit", &[&first, &folder.path(name), "--set", "general.name=str:x"]);
+        let line = fails("edit", &[&first, &folder.path(name), "--set", "general.name=x"]);
         assert!(line.contains("is shard 1 of 3, and '") && line.contains("not named like it"), "{line}");
     }
     assert_eq!(folder.names(), before);
-    works("edit", &[&first, &folder.path("other-00001-of-00003.gguf"), "--set", "general.name=str:x"]);
-    works("edit", &[&first, "--in-place", "--set", "general.name=str:x"]);
+    works("edit", &[&first, &folder.path("other-00001-of-00003.gguf"), "--set", "general.name=x"]);
+    works("edit", &[&first, "--in-place", "--set", "general.name=x"]);
     let line = fails("edit", &[&first, "--in-place", "--remove-tensor", "blk.0.weight"]);
-    assert!(line.contains("is shard 1 of 3, which counts its set's tensors"), "{line}");
+    assert!(line.contains("shard 1 of 3, which counts its set's tensors"), "{line}");
     let whole = folder.path("whole.gguf");
     works("edit", &[&input, &whole, "--remove-tensor", "blk.0.weight"]);
     assert!(works("inspect", &[&whole]).contains("9 tensors"));
     assert!(works("inspect", &[&first, "--key", "general.name"]).contains('x'));
-    works("edit", &[&first, &folder.path("alone.gguf"), "--remove", "split.count"]);
+    for change in [
+        ["--remove", "split.count"],
+        ["--set", "split.no=1"],
+        ["--rename-key", "split.count=x"],
+        ["--retype", "split.no=u32"],
+    ] {
+        let line = fails("edit", &[&[first.as_str(), "--in-place"], &change[..]].concat());
+        assert!(line.contains("says which set the file belongs to, shard 1 of 3"), "{line}");
+    }
 }

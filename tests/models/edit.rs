@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 use common::raw::{FORMATS, Raw, U32, everything};
 use gguf_codec::model::{Edit, Edited};
-use gguf_codec::{Array, ByteOrder, Error, Existing, GgmlType, Gguf, Result, Value, Writer};
+use gguf_codec::{
+    Array, ByteOrder, Error, Existing, GgmlType, Gguf, Result, Value, ValueKind, ValueType, Writer,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -134,8 +136,8 @@ proptest! {
         let (mut edit, mut reverse) = (Edit::new(), Edit::new());
         // A key that is set is called what it is called afterwards.
         let name = if renamed == picked { "renamed".to_owned() } else { format!("key.{picked}") };
-        edit.set(name, new.clone()).rename_key(format!("key.{renamed}"), "renamed").set("added", 1u32);
-        reverse.set(format!("key.{picked}"), metadata[picked].clone()).rename_key("renamed", format!("key.{renamed}"));
+        edit.replace(name, new.clone()).rename_key(format!("key.{renamed}"), "renamed").add("added", 1u32);
+        reverse.replace(format!("key.{picked}"), metadata[picked].clone()).rename_key("renamed", format!("key.{renamed}"));
         reverse.remove("added");
         if !lengths.is_empty() {
             let tensor = tensor.index(lengths.len());
@@ -183,7 +185,7 @@ fn every_version_and_byte_order_keeps_its_data() {
             assert_eq!(Edit::new().in_place(&file.path, go_on).unwrap(), Edited::Patched { changed: 0 });
         }
         let mut edit = Edit::new();
-        edit.set("general.alignment", 128u32)
+        edit.add("general.alignment", 128u32)
             .set("i8", Value::I8(-1))
             .remove("nested")
             .rename_key("u8", "byte");
@@ -242,6 +244,11 @@ fn in_place_only_the_bytes_that_differ_change_where_the_data_can_stay() {
     assert!(matches!(patched(&longer), Edited::Written { .. }));
 }
 
+fn deep(levels: usize) -> Value {
+    let plain = Array::U8(vec![1]);
+    Value::Array((1..levels).fold(plain, |array, _| Array::Array(vec![array])))
+}
+
 type Change = fn(&mut Edit) -> &mut Edit;
 
 #[test]
@@ -259,7 +266,7 @@ fn contradictions_and_what_is_not_there_are_refused_and_nothing_changes() {
         assert!(file.bytes() == original && file.is_alone(), "{message}");
         message
     };
-    let cases: [(Change, &str); 15] = [
+    let cases: [(Change, &str); 29] = [
         (|edit| edit.remove_tensor("no"), "there is no tensor 'no'"),
         (
             |edit| edit.remove_tensor("blk.0").rename_tensor("blk.0", "b"),
@@ -274,10 +281,27 @@ fn contradictions_and_what_is_not_there_are_refused_and_nothing_changes() {
         (|edit| edit.rename_key("key.0", "a").rename_key("key.0", "b"), "is to be renamed twice"),
         (|edit| edit.rename_key("key.0", "a").remove("key.0"), "is to be renamed and to be removed"),
         (|edit| edit.set("key.0", 1u8).remove("key.0"), "is to be set and to be removed"),
-        (|edit| edit.set("k", 1u8).set("k", 2u8), "key 'k' is to be set twice"),
-        (|edit| edit.set("", 1u8), "key is empty"),
-        (|edit| edit.set("general.alignment", 48u32), "must be a u32 that is a power of two"),
-        (|edit| edit.rename_tensor("blk.0", "n".repeat(65)), "has a name of 65 bytes"),
+        (|edit| edit.add("k", 1u8).add("k", 2u8), "key 'k' is to be set twice"),
+        (|edit| edit.add("", 1u8), "key is empty"),
+        (|edit| edit.add("general.alignment", 48u32), "must be a u32 that is a power of two"),
+        (|edit| edit.rename_tensor("blk.0", "n".repeat(64)), "cannot get a name of 64 bytes"),
+        (
+            |edit| edit.set("key.1", 256),
+            "key 'key.1' is of type u8: 256 (i32) is out of the range of u8, 0 to 255",
+        ),
+        (|edit| edit.set("key.1", "2"), "key 'key.1' is of type u8: \"2\" (string) cannot become u8"),
+        (|edit| edit.set_text("key.1", "u8:2"), "key 'key.1' is of type u8: 'u8:2' is not a whole number"),
+        (|edit| edit.set("key.2", 1u8), "the metadata has no key 'key.2'; is it 'key.0' or 'key.1'?"),
+        (|edit| edit.replace("key.2", 1u8), "no key 'key.2'"),
+        (|edit| edit.retype("key.2", ValueType::U8), "no key 'key.2'"),
+        (|edit| edit.rename_tensor("blk.00", "b"), "there is no tensor 'blk.00'; is it 'blk.0'"),
+        (|edit| edit.add("key.0", 1u8), "key 'key.0' is there already: 1 (u8)"),
+        (|edit| edit.retype("key.0", ValueType::Bool), "1 (u8) cannot become bool"),
+        (|edit| edit.set_element("key.0", 0, 1u8), "it has no elements"),
+        (|edit| edit.add("general.alignment", 131_072u32), "at most 65536 be read again"),
+        (|edit| edit.add("deep", deep(5)), "more than 4 levels deep"),
+        (|edit| edit.add("split.count", 2u16), "one of several"),
+        (|edit| edit.rename_key("key.0", "split.no"), "one of several"),
     ];
     for (change, message) in cases {
         let found = refused(change);
@@ -345,7 +369,7 @@ fn it_stops_when_it_is_told_to() {
     let original = model(&[Value::U8(1)], &[4000], None, ByteOrder::Little, true);
     let file = File::new(&original);
     let mut edit = Edit::new();
-    edit.set("added", "x".repeat(100));
+    edit.add("added", "x".repeat(100));
     for result in [
         edit.write(&file.path, file.out(), |_| ControlFlow::Break(())),
         edit.in_place(&file.path, |_| ControlFlow::Break(())),
@@ -379,4 +403,56 @@ fn an_edit_that_was_cut_off_stops_every_other_until_its_record_is_there() {
     assert!(!Edit::recover(&file.path).unwrap());
     edit.in_place(&file.path, go_on).unwrap();
     assert!(file.bytes() == original);
+}
+
+#[test]
+fn a_key_keeps_its_type_unless_another_is_asked_for() {
+    let tokens = Value::from(["<s>", "</s>", "a"]);
+    let metadata = [Value::U32(8192), Value::F32(0.5), tokens, Value::from([1i32, 2])];
+    let file = File::new(&model(&metadata, &[1], None, ByteOrder::Little, true));
+    let mut edit = Edit::new();
+    edit.set("key.0", 16384).set("key.1", 1e-5).set_element("key.2", 1, "<end>").set("key.3", [3u8, 4, 5]);
+    let changes = edit.plan(&file.path).unwrap().changes;
+    let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        changes,
+        [
+            "key.0: 8192 → 16384 (u32)",
+            "key.1: 0.5 → 1e-5 (f32)",
+            "key.2[1]: \"</s>\" → \"<end>\" (string)",
+            "key.3: [1, 2] → [3, 4, 5] ([i32])",
+        ]
+    );
+    let found: Vec<_> = pairs(&file.edited(&edit).unwrap()).into_iter().map(|(_, value)| value).collect();
+    let tokens = Value::from(["<s>", "<end>", "a"]);
+    assert_eq!(found, [Value::U32(16384), Value::F32(1e-5), tokens, Value::from([3i32, 4, 5])]);
+
+    let mut edit = Edit::new();
+    edit.retype("key.0", ValueType::U64)
+        .replace("key.1", "half")
+        .retype("key.3", ValueKind::array(ValueType::U8));
+    edit.set_element_bytes("key.2", 0, *b"\xff\n").set_element_text("key.2", 2, "b");
+    let found: Vec<_> = pairs(&file.edited(&edit).unwrap()).into_iter().map(|(_, value)| value).collect();
+    let tokens = Value::Array(Array::String(vec![b"\xff\n".to_vec(), b"</s>".to_vec(), b"b".to_vec()]));
+    assert_eq!(found, [Value::U64(8192), Value::from("half"), tokens, Value::from([1u8, 2])]);
+    for (index, message) in
+        [(3, "there is no element 3: they are numbered from 0 to 2"), (usize::MAX, "no element")]
+    {
+        let mut edit = Edit::new();
+        edit.set_element("key.2", index, "x");
+        assert!(file.edited(&edit).unwrap_err().to_string().contains(message));
+    }
+}
+
+#[test]
+fn keys_of_an_architecture_that_is_no_more_are_noted() {
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata("general.architecture", "llama").unwrap().metadata("llama.block_count", 1u32).unwrap();
+    let file = File::new(&writer.write_header().unwrap().finish().unwrap());
+    let mut edit = Edit::new();
+    edit.set("general.architecture", "qwen2");
+    let notes = edit.plan(&file.path).unwrap().notes;
+    assert!(notes.len() == 1 && notes[0].contains("1 key is still called 'llama.…'"), "{notes:?}");
+    edit.rename_key("llama.block_count", "qwen2.block_count");
+    assert!(edit.plan(&file.path).unwrap().notes.is_empty());
 }

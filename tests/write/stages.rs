@@ -63,7 +63,9 @@ fn arrays_nest_as_deep_as_they_can_be_read() {
         )
     };
     let mut writer = stream();
-    writer.metadata("deepest", nested(64)).unwrap();
+    says(writer.metadata("deep", nested(5)).unwrap_err(), &["'deep'", "4 levels"]);
+    let limits = Limits { max_array_depth: 64, ..Limits::default() };
+    writer.limits(limits).metadata("deepest", nested(64)).unwrap();
     // So many that walking or dropping them level by level on the stack would overflow it.
     for levels in [65, 300_000] {
         says(writer.metadata("too\ndeep", nested(levels)).unwrap_err(), &["'too\\ndeep'", "64 levels"]);
@@ -110,7 +112,8 @@ fn files_that_64_bits_cannot_count_are_refused() {
 
     // Without the header's length and the padding this would still fit.
     let mut writer = stream();
-    writer.alignment(1 << 31).unwrap();
+    writer.alignment(1 << 17).unwrap_err();
+    writer.limits(Limits { max_alignment: u32::MAX, ..Limits::default() }).alignment(1 << 31).unwrap();
     for name in ["one", "two"] {
         writer.tensor(name, &[(1 << 63) - (1 << 31)], GgmlType::I8).unwrap();
     }
@@ -330,7 +333,8 @@ fn values_leave_in_pieces_of_bounded_size_and_at_once() {
 fn large_padding_and_many_keys_leave_in_pieces_of_bounded_size() {
     let counting = Counting::default();
     let mut writer = Writer::new(counting.clone());
-    writer.alignment(1 << 22).unwrap();
+    let limits = Limits { max_alignment: 1 << 22, ..Limits::default() };
+    writer.limits(limits).alignment(1 << 22).unwrap();
     for key in 0..10_000 {
         writer.metadata(&format!("key.{key}"), Value::Array(Array::U32(vec![key; 20]))).unwrap();
     }

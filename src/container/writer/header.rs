@@ -13,7 +13,7 @@ use crate::container::layout::{
 };
 use crate::container::value::{MAX_DEPTH, Value, ValueType};
 use crate::error::{Error, Result};
-use crate::{GgmlType, Shape};
+use crate::{GgmlType, Limits, Shape};
 
 /// An [`Error::Write`].
 pub(super) fn wrong(message: impl Into<String>) -> Error {
@@ -36,6 +36,8 @@ pub(super) struct Header {
     pub(super) version: u32,
     pub(super) order: ByteOrder,
     pub(super) final_padding: FinalPadding,
+    /// What the readers of the file allow.
+    pub(super) limits: Limits,
     /// In the file's order, with `None` where a pair was removed: the others keep their positions.
     metadata: Vec<Option<(String, Stored)>>,
     /// Positions in `metadata` of the pairs that are there.
@@ -63,6 +65,7 @@ impl Header {
             version: 3,
             order: ByteOrder::Little,
             final_padding: FinalPadding::Whole,
+            limits: Limits::default(),
             metadata: Vec::new(),
             keys: HashMap::new(),
             tensors: Vec::new(),
@@ -75,19 +78,20 @@ impl Header {
         if key.is_empty() {
             return Err(wrong("a metadata key is empty; it must have at least one byte"));
         }
+        let most = self.limits.max_array_depth.min(MAX_DEPTH);
         if let Stored::Value(Value::Array(array)) = &value
-            && !array.fits(MAX_DEPTH)
+            && !array.fits(most)
         {
             if let Stored::Value(Value::Array(array)) = value {
                 array.dismantle();
             }
             let key = key.escape_debug();
             return Err(wrong(format!(
-                "key '{key}' has arrays in arrays more than {MAX_DEPTH} levels deep, which cannot be read again"
+                "key '{key}' has arrays in arrays more than {most} levels deep, which the limits in force do not let read again"
             )));
         }
         if key == ALIGNMENT_KEY {
-            check_alignment(&value)?;
+            check_alignment(&value, self.limits.max_alignment)?;
         }
         match self.keys.get(key) {
             Some(&index) => self.metadata[index] = Some((key.to_owned(), value)),
@@ -232,8 +236,13 @@ impl Header {
     }
 }
 
-fn check_alignment(value: &Stored) -> Result<()> {
+fn check_alignment(value: &Stored, most: u32) -> Result<()> {
     let found = match value {
+        Stored::Value(Value::U32(alignment)) if alignment.is_power_of_two() && *alignment > most => {
+            return Err(wrong(format!(
+                "key '{ALIGNMENT_KEY}' is {alignment}, and the limits in force let at most {most} be read again"
+            )));
+        }
         Stored::Value(Value::U32(alignment)) if alignment.is_power_of_two() => return Ok(()),
         Stored::Value(Value::U32(alignment)) => format!("{alignment}"),
         Stored::Value(value) => format!("of type {}", value.value_type()),

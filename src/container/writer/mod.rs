@@ -27,7 +27,7 @@ use super::value::{Value, ValueRef};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
 use crate::file::Existing;
-use crate::{GgmlType, Shape};
+use crate::{GgmlType, Limits, Shape};
 pub(crate) use header::Layout;
 use header::{Header, wrong};
 use sink::{AsWrite, put_zeros};
@@ -151,6 +151,13 @@ impl<S: Sink> Writer<S> {
         }
         self.header.version = version;
         Ok(self)
+    }
+
+    /// Sets what those who read the file will allow: alignments and nested arrays beyond are refused from here on. By
+    /// default these are [`Limits::default`], which readers have by default.
+    pub fn limits(&mut self, limits: Limits) -> &mut Self {
+        self.header.limits = limits;
+        self
     }
 
     /// Sets the byte order of the header and of the numbers in the data. Little-endian is the default.

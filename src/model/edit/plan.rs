@@ -1,0 +1,487 @@
+//! What an [`Edit`] comes to for one file: which keys and tensors it has afterwards, and what that changes.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::{self, Display};
+
+use super::{Edit, Given, Put};
+use crate::container::{Indexed, SHARD_KEYS};
+use crate::model::nearest::nearest;
+use crate::{Error, Limits, Metadata, Result, Sink, TensorInfo, Value, ValueKind, ValueRef, Writer};
+
+/// The longest name of a tensor that ggml reads.
+const GGML_MAX_NAME: usize = 63;
+
+/// What an [`Edit`] changes in a file, in the order of the file: see [`Edit::plan`].
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct EditPlan {
+    /// The changes. Displayed, each is a line.
+    pub changes: Vec<EditChange>,
+    /// What is probably not meant, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// A change to a file's header. Displayed it is a line: `llama.context_length: 8192 → 16384 (u32)`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum EditChange {
+    /// A key has another value; the types differ only where that was asked for.
+    Set {
+        /// The key's name in the file that is written.
+        key: String,
+        /// Its value before.
+        from: Value,
+        /// And after.
+        to: Value,
+    },
+    /// One element of an array is another.
+    SetElement {
+        /// The key's name in the file that is written.
+        key: String,
+        /// The element's position, from 0.
+        index: usize,
+        /// The element before.
+        from: Value,
+        /// And after.
+        to: Value,
+    },
+    /// A key is new.
+    Added {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: Value,
+    },
+    /// A key is gone.
+    Removed {
+        /// The key.
+        key: String,
+        /// The value that it had.
+        value: Value,
+    },
+    /// A key has another name.
+    KeyRenamed {
+        /// The name before.
+        from: String,
+        /// And after.
+        to: String,
+    },
+    /// A tensor has another name.
+    TensorRenamed {
+        /// The name before.
+        from: String,
+        /// And after.
+        to: String,
+    },
+    /// A tensor is left out.
+    TensorRemoved {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Display for EditChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let change =
+            |f: &mut fmt::Formatter<'_>, from: &Value, to: &Value| match [from, to].map(ValueKind::of) {
+                [kind, _] if from == to => write!(f, "{from} ({kind}), as it was"),
+                [a, b] if a == b => write!(f, "{from} → {to} ({b})"),
+                [a, b] => write!(f, "{from} ({a}) → {to} ({b})"),
+            };
+        match self {
+            EditChange::Set { key, from, to } => {
+                write!(f, "{}: ", Name(key))?;
+                change(f, from, to)
+            }
+            EditChange::SetElement { key, index, from, to } => {
+                write!(f, "{}[{index}]: ", Name(key))?;
+                change(f, from, to)
+            }
+            EditChange::Added { key, value } => {
+                write!(f, "{}: added, {value} ({})", Name(key), ValueKind::of(value))
+            }
+            EditChange::Removed { key, value } => {
+                write!(f, "{}: removed, was {value} ({})", Name(key), ValueKind::of(value))
+            }
+            EditChange::KeyRenamed { from, to } => write!(f, "{}: renamed to {}", Name(from), Name(to)),
+            EditChange::TensorRenamed { from, to } => {
+                write!(f, "tensor {}: renamed to {}", Name(from), Name(to))
+            }
+            EditChange::TensorRemoved { name } => write!(f, "tensor {}: removed", Name(name)),
+        }
+    }
+}
+
+/// A name within a line: escaped, and cut where it is long.
+struct Name<'a>(&'a str);
+
+impl Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(256) {
+            Some((end, _)) => write!(f, "{}…", self.0[..end].escape_debug()),
+            None => self.0.escape_debug().fmt(f),
+        }
+    }
+}
+
+/// An edit that was checked against a file.
+pub(super) struct Resolved<'a> {
+    keys: Renames<'a>,
+    tensors: Renames<'a>,
+    removed: HashSet<&'a str>,
+    removed_tensors: HashSet<&'a str>,
+    /// Values of keys that are there, by their names afterwards.
+    values: HashMap<&'a str, Value>,
+    /// Elements of these that were set one by one, with what they were.
+    elements: Vec<(&'a str, usize, Value)>,
+    added: Vec<(&'a str, Value)>,
+}
+
+impl<'a> Resolved<'a> {
+    /// Refuses what contradicts itself or the file.
+    pub(super) fn new(edit: &'a Edit, source: &Indexed) -> Result<Self> {
+        let (metadata, model) = (source.model.metadata(), &source.model);
+        let is_key = |key: &str| metadata.contains(key);
+        let is_tensor = |name: &str| model.tensor_info(name).is_ok();
+        for key in edit.removed.iter().chain(edit.keys.iter().map(|(from, _)| from)) {
+            if !is_key(key) {
+                return Err(no_key(key, metadata.iter().map(|(key, _)| key)));
+            }
+        }
+        for name in edit.removed_tensors.iter().chain(edit.tensors.iter().map(|(from, _)| from)) {
+            if !is_tensor(name) {
+                let nearest = nearest(name, model.tensors().map(|tensor| TensorInfo::name(&tensor)));
+                return Err(Error::NotInFile { what: "tensor", name: name.clone(), nearest });
+            }
+        }
+        let removed = edit.removed.iter().map(String::as_str).collect();
+        let removed_tensors = edit.removed_tensors.iter().map(String::as_str).collect();
+        let mut resolved = Resolved {
+            keys: Renames::new("key", &edit.keys, is_key, &removed)?,
+            tensors: Renames::new("tensor", &edit.tensors, is_tensor, &removed_tensors)?,
+            removed,
+            removed_tensors,
+            values: HashMap::new(),
+            elements: Vec::new(),
+            added: Vec::new(),
+        };
+        for (from, to) in &edit.tensors {
+            if to.len() > GGML_MAX_NAME && to.len() > from.len() {
+                let len = to.len();
+                return Err(contradiction(
+                    "tensor",
+                    from,
+                    format_args!("cannot get a name of {len} bytes: ggml reads {GGML_MAX_NAME} at most"),
+                ));
+            }
+        }
+        resolved.check_shards(edit, metadata)?;
+        let mut whole = HashSet::new();
+        let mut new = HashSet::new();
+        for (key, put) in &edit.put {
+            let key = key.as_str();
+            if resolved.removed.contains(key) && !resolved.keys.gives(key) {
+                return Err(contradiction("key", key, "is to be set and to be removed"));
+            }
+            let current = resolved.keys.source(key, &resolved.removed).and_then(|key| metadata.value(key));
+            let once = |set: &mut HashSet<&'a str>| {
+                if set.insert(key) { Ok(()) } else { Err(contradiction("key", key, "is to be set twice")) }
+            };
+            if let Put::Add(value) = put {
+                once(&mut new)?;
+                if let Some(current) = current {
+                    let kind = ValueKind::of_ref(current);
+                    return Err(contradiction(
+                        "key",
+                        key,
+                        format_args!("is there already: {current} ({kind})"),
+                    ));
+                }
+                resolved.added.push((key, checked(key, value)?));
+                continue;
+            }
+            let current = current.ok_or_else(|| {
+                let names = metadata.iter().map(|(key, _)| key);
+                no_key(
+                    key,
+                    names.filter(|key| !resolved.removed.contains(key)).map(|key| resolved.keys.name(key)),
+                )
+            })?;
+            let kind = ValueKind::of_ref(current);
+            let wrong = |why: String| contradiction("key", key, format_args!("is of type {kind}: {why}"));
+            let value = match put {
+                Put::Set(given) => given.of_kind(kind, key, &wrong)?,
+                Put::Replace(value) => checked(key, value)?,
+                Put::Retype(kind) => kind.converted(current.to_owned()).map_err(wrong)?,
+                Put::Element(index, given) => {
+                    if whole.contains(key) {
+                        return Err(contradiction("key", key, "is to be set, and an element of it"));
+                    }
+                    let (ValueRef::Array(array), Some(element)) = (current, kind.element()) else {
+                        return Err(wrong("it has no elements of one type".into()));
+                    };
+                    let value = given.of_kind(element, key, &wrong)?;
+                    let from = array.iter().nth(*index).ok_or_else(|| {
+                        let last = array.len().saturating_sub(1);
+                        wrong(match array.len() {
+                            0 => format!("there is no element {index}: it is empty"),
+                            _ => format!("there is no element {index}: they are numbered from 0 to {last}"),
+                        })
+                    })?;
+                    if resolved.elements.iter().any(|(its, at, _)| (*its, at) == (key, index)) {
+                        let message = format!("is to have its element {index} set twice");
+                        return Err(contradiction("key", key, message));
+                    }
+                    resolved.elements.push((key, *index, from.to_owned()));
+                    let array = resolved.values.entry(key).or_insert_with(|| current.to_owned());
+                    let Value::Array(array) = array else { continue };
+                    if !array.replace_element(*index, value) {
+                        return Err(wrong(format!("element {index} is of another type")));
+                    }
+                    continue;
+                }
+                Put::Add(_) => continue,
+            };
+            once(&mut whole)?;
+            if resolved.values.insert(key, value).is_some() {
+                return Err(contradiction("key", key, "is to be set, and an element of it"));
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// A shard's keys say which set it belongs to, and a set is opened only where all of them agree.
+    fn check_shards(&self, edit: &Edit, metadata: Metadata<'_>) -> Result<()> {
+        let number = |key: &str| metadata.value(key).and_then(|value| value.get::<i64>()).unwrap_or(0);
+        let count = number(SHARD_KEYS[1]);
+        let is_its = |key: &str| SHARD_KEYS.contains(&key);
+        if count > 1 {
+            let shard = format!("shard {} of {count}", number(SHARD_KEYS[0]).saturating_add(1));
+            if let Some(name) = edit.removed_tensors.first() {
+                return Err(contradiction(
+                    "tensor",
+                    name,
+                    format_args!(
+                        "cannot be removed: the file is {shard}, which counts its set's tensors; merge the shards first"
+                    ),
+                ));
+            }
+            let renamed = edit.keys.iter().flat_map(|(from, to)| [from, to]);
+            let touched = edit.put.iter().map(|(key, _)| key).chain(&edit.removed).chain(renamed);
+            return match touched.into_iter().find(|key| is_its(key)) {
+                Some(key) => Err(contradiction(
+                    "key",
+                    key,
+                    format_args!("says which set the file belongs to, {shard}; merge the shards first"),
+                )),
+                None => Ok(()),
+            };
+        }
+        let renamed = edit.keys.iter().map(|(_, to)| to);
+        let put = edit.put.iter().map(|(key, _)| key);
+        match put.chain(renamed).find(|key| is_its(key)) {
+            Some(key) => {
+                let problem = "would make the file one of several, which it is not; split makes shards";
+                Err(contradiction("key", key, problem))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The tensors that are not left out.
+    pub(super) fn kept<'b>(&self, source: &'b Indexed) -> impl Iterator<Item = TensorInfo<'b>> {
+        source.model.tensors().filter(|tensor| !self.removed_tensors.contains(tensor.name()))
+    }
+
+    /// Declares the edited model, and gives the names of its tensors.
+    pub(super) fn declare<S: Sink>(&self, source: &Indexed, writer: &mut Writer<S>) -> Result<Vec<String>> {
+        let (metadata, model) = (source.model.metadata(), &source.model);
+        writer.copy_form_from(model, source.final_padding)?;
+        for (key, value) in metadata.iter().filter(|(key, _)| !self.removed.contains(key)) {
+            let key = self.keys.name(key);
+            match self.values.get(key) {
+                Some(value) => writer.metadata(key, value.clone())?,
+                None => writer.metadata_ref(key, value)?,
+            };
+        }
+        for (key, value) in &self.added {
+            writer.metadata(key, value.clone())?;
+        }
+        let mut names = Vec::with_capacity(model.tensor_count());
+        for tensor in self.kept(source) {
+            let name = self.tensors.name(tensor.name());
+            writer.tensor(name, tensor.shape().dims(), tensor.ggml_type())?;
+            names.push(name.to_owned());
+        }
+        Ok(names)
+    }
+
+    pub(super) fn plan(&self, source: &Indexed) -> EditPlan {
+        let mut changes = Vec::new();
+        let metadata = source.model.metadata();
+        for (from, value) in metadata {
+            if self.removed.contains(from) {
+                changes.push(EditChange::Removed { key: from.to_owned(), value: value.to_owned() });
+                continue;
+            }
+            let key = self.keys.name(from);
+            if key != from {
+                changes.push(EditChange::KeyRenamed { from: from.to_owned(), to: key.to_owned() });
+            }
+            let Some(to) = self.values.get(key) else { continue };
+            let elements = self.elements.iter().filter(|(its, ..)| *its == key);
+            let elements: Vec<_> = elements
+                .filter_map(|(_, index, from)| {
+                    let to = element(to, *index)?;
+                    Some(EditChange::SetElement {
+                        key: key.to_owned(),
+                        index: *index,
+                        from: from.clone(),
+                        to,
+                    })
+                })
+                .collect();
+            if elements.is_empty() {
+                let (from, to) = (value.to_owned(), to.clone());
+                changes.push(EditChange::Set { key: key.to_owned(), from, to });
+            }
+            changes.extend(elements);
+        }
+        let added = self.added.iter();
+        changes.extend(
+            added.map(|(key, value)| EditChange::Added { key: (*key).to_owned(), value: value.clone() }),
+        );
+        for tensor in source.model.tensors() {
+            let (from, to) = (tensor.name(), self.tensors.name(tensor.name()));
+            if self.removed_tensors.contains(from) {
+                changes.push(EditChange::TensorRemoved { name: from.to_owned() });
+            } else if from != to {
+                changes.push(EditChange::TensorRenamed { from: from.to_owned(), to: to.to_owned() });
+            }
+        }
+        EditPlan { changes, notes: self.notes(metadata) }
+    }
+
+    fn notes(&self, metadata: Metadata<'_>) -> Vec<String> {
+        const KEY: &str = "general.architecture";
+        let old = metadata.get::<&str>(KEY).ok();
+        let new = match self.values.get(KEY) {
+            Some(Value::String(bytes)) => std::str::from_utf8(bytes).ok(),
+            _ => old,
+        };
+        let (Some(old), Some(new)) = (old, new) else { return Vec::new() };
+        let prefix = format!("{old}.");
+        let names = metadata.iter().map(|(key, _)| key).filter(|key| !self.removed.contains(key));
+        let names = names.map(|key| self.keys.name(key)).chain(self.added.iter().map(|(key, _)| *key));
+        let left = names.filter(|key| key.starts_with(&prefix)).count();
+        if old == new || left == 0 {
+            return Vec::new();
+        }
+        let (is, keys) = if left == 1 { ("is", "key") } else { ("are", "keys") };
+        let (old, new) = (Name(old), Name(new));
+        vec![format!(
+            "{KEY} becomes '{new}', and {left} {keys} {is} still called '{old}.…': programs look for '{new}.…'"
+        )]
+    }
+}
+
+fn element(value: &Value, index: usize) -> Option<Value> {
+    match value {
+        Value::Array(array) => array.element(index),
+        _ => None,
+    }
+}
+
+/// A value that can be read again.
+fn checked(key: &str, value: &Value) -> Result<Value> {
+    let most = Limits::default().max_array_depth;
+    match value {
+        Value::Array(array) if !array.fits(most) => Err(contradiction(
+            "key",
+            key,
+            format_args!("has arrays in arrays more than {most} levels deep, which are not read again"),
+        )),
+        value => Ok(value.clone()),
+    }
+}
+
+impl Given {
+    fn of_kind(&self, kind: ValueKind, key: &str, wrong: &impl Fn(String) -> Error) -> Result<Value> {
+        match self {
+            Given::Value(value) => kind.converted(checked(key, value)?),
+            Given::Text(text) => kind.parse(text),
+            Given::Bytes(bytes) => kind.parse_bytes(bytes).map_err(|error| error.to_string()),
+        }
+        .map_err(wrong)
+    }
+}
+
+fn no_key<'a>(key: &str, names: impl Iterator<Item = &'a str>) -> Error {
+    Error::NotInFile { what: "key", name: key.to_owned(), nearest: nearest(key, names) }
+}
+
+/// Names and what they become.
+struct Renames<'a> {
+    to: HashMap<&'a str, &'a str>,
+    from: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> Renames<'a> {
+    /// Refuses where a name is there afterwards twice.
+    fn new(
+        what: &str,
+        renames: &'a [(String, String)],
+        is_there: impl Fn(&str) -> bool,
+        removed: &HashSet<&str>,
+    ) -> Result<Self> {
+        let (mut to, mut taken) = (HashMap::new(), HashMap::new());
+        for (from, name) in renames {
+            if removed.contains(from.as_str()) {
+                return Err(contradiction(what, from, "is to be renamed and to be removed"));
+            }
+            if to.insert(from.as_str(), name.as_str()).is_some() {
+                return Err(contradiction(what, from, "is to be renamed twice"));
+            }
+        }
+        for (from, name) in renames {
+            let stays = is_there(name) && !to.contains_key(name.as_str()) && !removed.contains(name.as_str());
+            if stays || taken.insert(name.as_str(), from.as_str()).is_some() {
+                let name = Name(name);
+                return Err(contradiction(
+                    what,
+                    from,
+                    format_args!("cannot become '{name}', which is another {what}'s name"),
+                ));
+            }
+        }
+        Ok(Renames { to, from: taken })
+    }
+
+    /// What a name becomes.
+    fn name<'b>(&self, name: &'b str) -> &'b str
+    where
+        'a: 'b,
+    {
+        self.to.get(name).copied().unwrap_or(name)
+    }
+
+    /// Whether another name becomes this one.
+    fn gives(&self, name: &str) -> bool {
+        self.from.contains_key(name)
+    }
+
+    /// The name before of what is called this afterwards, if anything can be.
+    fn source<'b>(&self, name: &'b str, removed: &HashSet<&str>) -> Option<&'b str>
+    where
+        'a: 'b,
+    {
+        match self.from.get(name) {
+            Some(&from) => Some(from),
+            None => (!self.to.contains_key(name) && !removed.contains(name)).then_some(name),
+        }
+    }
+}
+
+fn contradiction(what: &str, name: &str, problem: impl Display) -> Error {
+    Error::Write { message: format!("{what} '{}' {problem}", Name(name)) }
+}
