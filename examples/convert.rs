@@ -97,6 +97,8 @@ fn convert(args: Args) -> Result<String> {
     let mut writer = writer.write_header()?;
 
     let outcomes = work.run(Convert::new().measure(args.report), &jobs, &mut writer)?;
+    let has_wider = if ty == GgmlType::F16 { "--type BF16 or F32 has a wider one" } else { "" };
+    work::refuse_infinite(&jobs, &outcomes, has_wider)?;
     writer.finish()?;
 
     let mut summary =
@@ -116,16 +118,6 @@ fn convert(args: Args) -> Result<String> {
     }
     for (reason, names) in kept {
         writeln!(summary, "  stayed as they were ({reason}): {names}")?;
-    }
-    let overflowed: u64 = outcomes.iter().map(|outcome| outcome.overflowed).sum();
-    if overflowed > 0 {
-        let mut names = Names::default();
-        let infinite = jobs.iter().zip(&outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
-        infinite.for_each(|(job, _)| names.add(job.name()));
-        let what = if ty.is_quantized() { "block" } else { "value" };
-        let verb = if overflowed == 1 { "is" } else { "are" };
-        let overflowed = counted(overflowed, what);
-        writeln!(summary, "  WARNING: {overflowed} beyond the range of {ty} {verb} infinite now: {names}")?;
     }
     writeln!(summary, "{} bytes, from {}", grouped(output_bytes), grouped(input.file_len()?))?;
     if args.report {

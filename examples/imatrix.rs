@@ -15,7 +15,7 @@ mod work;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
 use gguf_codec::model::{Imatrix, ImatrixEntry};
 use gguf_codec::{Inputs, Writer};
@@ -51,6 +51,12 @@ fn main() -> ExitCode {
 
 fn convert(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
+    if args.output.extension().is_some_and(|extension| extension == "dat") {
+        bail!(
+            "'{}' is a name for the binary form, and what is written is GGUF: let OUT end with .gguf",
+            args.output.display()
+        );
+    }
     Inputs::new().add(&args.input).check(&args.output, args.force.existing())?;
     let imatrix = Imatrix::read(&args.input).map_err(|error| cli::about(&args.input, error))?;
     let floats = |entry: &ImatrixEntry| {

@@ -139,6 +139,11 @@ fn quantize(args: Args) -> Result<String> {
     for job in jobs {
         job.check()?;
     }
+    // What is copied is looked at too, as llama.cpp does.
+    for task in tasks.iter().filter(|task| !args.dry_run && !task.changes()) {
+        let name = task.tensor.name();
+        model.tensor(name)?.validate().with_context(|| format!("tensor '{name}'"))?;
+    }
     let output_bytes = if args.dry_run {
         declare(Writer::new(std::io::sink()), &args, model, imatrix.as_ref(), jobs, total)?.file_len()?
     } else {
@@ -153,7 +158,9 @@ fn quantize(args: Args) -> Result<String> {
         let output_bytes = writer.file_len()?;
         let mut writer = writer.write_header()?;
         let outcomes = work.run(Convert::new(), jobs, &mut writer)?;
-        work::refuse_infinite(jobs, &outcomes, "")?;
+        let hint =
+            if args.imatrix.is_some() { "the sums of the importance matrix may be too great" } else { "" };
+        work::refuse_infinite(jobs, &outcomes, hint)?;
         writer.finish()?;
         output_bytes
     };

@@ -156,13 +156,13 @@ def check(arguments, ggml, source, ty):
     out, back = arguments.work / f"converted-{ty.name}.gguf", arguments.work / "back-to-F32.gguf"
     this = Check(ggml, source, ty)
     try:
-        cost, _ = run_measured([convert, arguments.model, out, "--type", ty.name])
+        cost, _ = run_measured([convert, arguments.model, out, "--force", "--type", ty.name])
         model = Model(out)
         this.header(out, model)
         this.fields(model)
         decoded = None
         if ty != Type.F32:
-            run_measured([convert, out, back, "--type", "F32"])
+            run_measured([convert, out, back, "--force", "--type", "F32"])
             decoded = Model(back)
             this.header(back, decoded)
         this.tensors(model, decoded)

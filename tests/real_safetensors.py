@@ -123,7 +123,7 @@ def same(a, b):
 
 
 def run(program, *arguments):
-    cost, _ = run_measured([program, *arguments])
+    cost, _ = run_measured([program, *arguments, "--force"])
     print(f"  {program.name} {' '.join(str(a) for a in arguments[2:])}: {cost}", flush=True)
 
 
@@ -370,7 +370,7 @@ def variants(arguments):
         (work / "tokenizer.json").write_text(json.dumps(wordpiece() if of_bert else tokenizer(tokens or ROWS)))
         (work / "tokenizer_config.json").write_text("{}")
         out = work / "out.gguf"
-        done = subprocess.run([arguments.examples / "from_safetensors", work, out, *options], capture_output=True, text=True)
+        done = subprocess.run([arguments.examples / "from_safetensors", work, out, "--force", *options], capture_output=True, text=True)
         if good:
             loads = done.returncode == 0 and library.load(out) is not None
             expect(loads, f"{what}: {done.stderr.strip() or 'llama.cpp does not load it'}")

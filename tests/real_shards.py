@@ -34,7 +34,7 @@ def main():
     theirs = {tensor.name: tensor for tensor in GGUFReader(args.model).tensors}
     prefix, merged = args.work / "shards", args.work / "merged.gguf"
     for limit in (["--max-tensors", "60"], ["--max-size", "32M"], ["--max-size", "32M", "--no-tensor-first-split"]):
-        split, _ = run_measured([args.examples / "split", args.model, prefix, *limit])
+        split, _ = run_measured([args.examples / "split", args.model, prefix, "--force", *limit])
         shards = sorted(args.work.glob("shards-?????-of-?????.gguf"))
         found = [tensor for path in shards for tensor in GGUFReader(path).tensors]
         assert [tensor.name for tensor in found] == list(theirs), "gguf-py finds other tensors"
@@ -42,7 +42,7 @@ def main():
             other = theirs[tensor.name]
             same = (tensor.tensor_type, list(tensor.shape)) == (other.tensor_type, list(other.shape))
             assert same and tensor.data.tobytes() == other.data.tobytes(), tensor.name
-        merge, _ = run_measured([args.examples / "merge", shards[0], merged])
+        merge, _ = run_measured([args.examples / "merge", shards[0], merged, "--force"])
         assert filecmp.cmp(merged, args.model, shallow=False), "the merged file differs"
         loads = ""
         if llama:

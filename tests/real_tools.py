@@ -71,15 +71,20 @@ class Tools:
     def __init__(self, examples, rounds):
         self.examples, self.rounds, self.rows = examples, rounds, []
 
+    def command(self, name, *arguments):
+        """A run that may replace what an earlier one wrote."""
+        writes = name not in ("diff", "inspect", "remote")
+        return [self.examples / name, *arguments, *(["--force"] if writes else [])]
+
     def quietly(self, name, *arguments):
-        return run_measured([self.examples / name, *arguments])[1]
+        return run_measured(self.command(name, *arguments))[1]
 
     def run(self, label, name, *arguments, before=lambda: None):
         """What the tool printed the last time. `before` puts things in order for each round."""
         costs = []
         for _ in range(self.rounds):
             before()
-            cost, output = run_measured([self.examples / name, *arguments])
+            cost, output = run_measured(self.command(name, *arguments))
             costs.append(cost)
         median = lambda figure: statistics.median(getattr(cost, figure) for cost in costs)
         most = lambda figure: max(getattr(cost, figure) for cost in costs)

@@ -286,12 +286,12 @@ class Both:
 
     def tool(self, name, *arguments):
         """Runs another example, which must succeed."""
-        subprocess.run([self.examples / name, *arguments], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([self.examples / name, *arguments, "--force"], check=True, stdout=subprocess.DEVNULL)
 
     def run(self, source, recipe, imatrix, settings=PLAIN):
         """For each of the two its seconds, of the clock and of all cores, or None where it refused; and what they said."""
         options, params = settings
-        command = [self.examples / "quantize", source, self.ours, "--recipe", recipe, *options]
+        command = [self.examples / "quantize", source, self.ours, "--force", "--recipe", recipe, *options]
         command = [str(part) for part in [*command, *(["--imatrix", imatrix] if imatrix else [])]]
         start, before = time.monotonic(), children_cpu()
         done = subprocess.run(

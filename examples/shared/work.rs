@@ -76,15 +76,20 @@ impl Work {
     }
 }
 
-/// Fails where values of a tensor are infinite now and were not, which nobody asks for: before the file gets its name. `hint`
-/// says what else could be asked for, if anything.
+/// Fails where values of a tensor are infinite or NaN now and were not, which nobody asks for: before the file gets its name.
+/// `hint` says what else could be asked for, if anything.
 #[allow(dead_code, reason = "not every example converts")]
 pub(crate) fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], hint: &str) -> Result<()> {
-    let Some((job, outcome)) = jobs.iter().zip(outcomes).find(|(_, outcome)| outcome.overflowed > 0) else {
-        return Ok(());
-    };
+    let mut bad = jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
+    let Some((job, outcome)) = bad.next() else { return Ok(()) };
+    let others: Vec<_> = bad.map(|(job, _)| job.name()).collect();
     let (name, ty) = (job.name(), job.ggml_type());
     let what = crate::numbers::counted(outcome.overflowed, if ty.is_quantized() { "block" } else { "value" });
     let hint = if hint.is_empty() { String::new() } else { format!(" ({hint})") };
-    anyhow::bail!("tensor '{name}': {what} beyond the range of {ty}{hint}");
+    let others = match others.as_slice() {
+        [] => String::new(),
+        [name] => format!(", and so in '{name}'"),
+        [name, ..] => format!(", and so in {} others, such as '{name}'", others.len()),
+    };
+    anyhow::bail!("tensor '{name}': {what} beyond the range of {ty}{others}{hint}");
 }

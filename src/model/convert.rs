@@ -211,7 +211,8 @@ impl Convert {
                 return Err(not_finite(piece.job, values, first));
             }
             quantize(ty, values, row_len.min(values.len()), importance, out)?;
-            if greatest >= SAFE_MAGNITUDE || greatest.is_nan() {
+            // Great sums of importance can take a scale beyond its range, whatever the values are.
+            if greatest >= SAFE_MAGNITUDE || greatest.is_nan() || importance.is_some() {
                 outcome.overflowed += overflowed(from, part, ty, out)?;
             }
             if let Some(error) = &mut outcome.error {

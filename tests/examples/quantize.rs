@@ -108,6 +108,47 @@ fn importance_is_taken_where_it_fits() {
     assert!(works("imatrix", &[&importance, &copy]).contains("1 tensor, measured on 0 chunks of 512 tokens"));
 }
 
+/// Sums that are finite and too great for the search of a scale.
+#[test]
+fn importance_that_takes_scales_beyond_their_range_is_an_error() {
+    let folder = Folder::new();
+    let (input, out) = (llama(&folder, GgmlType::F32), folder.file("out.gguf", "what was there"));
+    let mut great = Imatrix::new();
+    great.add("blk.0.ffn_down.weight", vec![3.4e38; 256], vec![1.0], None).unwrap();
+    let great = folder.file("great.gguf", great.write(Writer::new(Vec::new())).unwrap());
+    let mut refused = 0;
+    for recipe in ["Q4_K_S", "Q5_K_S", "Q2_K", "Q3_K_S", "Q6_K", "IQ4_XS", "Q4_0", "Q4_1"] {
+        let args = [&input, &out, "--recipe", recipe, "--imatrix", &great];
+        let mut command = forced("quantize", &args);
+        command.arg("--pure");
+        let output = finish(command);
+        if output.status.success() {
+            works("inspect", &[&out, "--check"]);
+            fs::write(&out, "what was there").unwrap();
+        } else {
+            let line = String::from_utf8(output.stderr).unwrap();
+            assert!(line.contains("the sums of the importance matrix may be too great"), "{line}");
+            assert_eq!(fs::read(&out).unwrap(), b"what was there");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn what_is_copied_is_looked_at() {
+    let folder = Folder::new();
+    let mut bytes = floats(&wave(256));
+    bytes[40..44].copy_from_slice(&f32::NAN.to_le_bytes());
+    let file = model(ByteOrder::Little, &[("blk.0.attn_norm.weight", &[256], GgmlType::F32, &bytes)]);
+    let line =
+        fails("quantize", &[&folder.file("in.gguf", file), &folder.path("o.gguf"), "--recipe", "Q8_0"]);
+    assert!(
+        line.contains("tensor 'blk.0.attn_norm.weight': block 10 of F32") && line.contains("NaN"),
+        "{line}"
+    );
+}
+
 #[test]
 fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
     let folder = Folder::new();
