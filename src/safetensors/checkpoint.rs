@@ -101,13 +101,13 @@ impl Checkpoint {
             // Whoever wrote the index may not choose from the whole disk.
             let is_plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
             if !is_plain {
-                return wrong(format!("'{}' must be the name of a file beside the index", Shown(&file)));
+                return wrong(format!("'{}' must be the name of a file beside the index", Shown(file)));
             }
             if !exists(&folder.join(file))? {
                 let its = map.values().filter(|other| *other == file).count();
                 return wrong(format!(
                     "'{}' is missing, which has {its} of the {} tensors",
-                    Shown(&file),
+                    Shown(file),
                     map.len()
                 ));
             }
@@ -122,19 +122,19 @@ impl Checkpoint {
                 Some(wanted) => {
                     return wrong(format!(
                         "tensor '{}' is in '{file}', not in '{}'",
-                        Shown(&name),
-                        Shown(&wanted)
+                        Shown(name),
+                        Shown(wanted)
                     ));
                 }
                 None => {
-                    return wrong(format!("tensor '{}' of '{file}' is not in the index", Shown(&name)));
+                    return wrong(format!("tensor '{}' of '{file}' is not in the index", Shown(name)));
                 }
             }
         }
         let mut names: Vec<_> = map.keys().collect();
         names.sort();
         match names.into_iter().find(|name| checkpoint.tensor(name).is_none()) {
-            Some(name) => wrong(format!("tensor '{}' is not in '{}'", Shown(&name), Shown(&map[name]))),
+            Some(name) => wrong(format!("tensor '{}' is not in '{}'", Shown(name), Shown(&map[name]))),
             None => Ok(checkpoint),
         }
     }
@@ -155,7 +155,7 @@ impl Checkpoint {
             for tensor in part.header.tensors() {
                 if let Some(first) = found.insert(tensor.name(), index) {
                     let message =
-                        format!("tensor '{}' is in '{}' too", Shown(&tensor.name()), parts[first].name);
+                        format!("tensor '{}' is in '{}' too", Shown(tensor.name()), parts[first].name);
                     return Err(Error::Safetensors { file: Some(part.name.clone()), offset: None, message });
                 }
             }

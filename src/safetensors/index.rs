@@ -124,7 +124,7 @@ impl SafeTensors {
         let mut end = 0;
         for (index, entry) in entries.iter().enumerate() {
             let Entry { name, dtype, shape, start, end: entry_end } = entry;
-            let shown = Shown(&name);
+            let shown = Shown(name);
             let Some(bytes) = byte_len(*dtype, shape) else {
                 let message = format!(
                     "tensor '{shown}': {dtype} of shape {} is no whole number of bytes that 64 bits count",
@@ -219,7 +219,7 @@ impl<'a> TensorInfo<'a> {
     /// [`Error::Write`], naming the tensor, where GGUF has no such type or shape.
     pub fn origin<'s>(&self, source: &'s dyn ReadAt) -> Result<Origin<'s>> {
         let wrong =
-            |problem: String| Error::Write { message: format!("tensor '{}' {problem}", Shown(&self.name())) };
+            |problem: String| Error::Write { message: format!("tensor '{}' {problem}", Shown(self.name())) };
         let dtype = self.dtype();
         let Some(ty) = dtype.ggml_type() else {
             let known: Vec<_> = Dtype::ALL

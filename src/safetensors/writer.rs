@@ -89,7 +89,7 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     /// [`Error::Write`] where the name was declared before, or the bytes are beyond what can be counted.
     pub fn tensor(&mut self, name: &str, shape: &[u64], dtype: Dtype) -> Result<&mut Self> {
-        let shown = Shown(&name);
+        let shown = Shown(name);
         if name == METADATA {
             return Err(wrong(format!("no tensor can be called '{METADATA}'")));
         }
@@ -127,7 +127,7 @@ impl<S: Sink> Writer<S> {
         let mut start = 0u64;
         for Declared { name, dtype, shape, bytes } in &tensors {
             let end = start.checked_add(*bytes).ok_or_else(|| {
-                wrong(format!("with tensor '{}' the file is longer than 64 bits can count", Shown(&name)))
+                wrong(format!("with tensor '{}' the file is longer than 64 bits can count", Shown(name)))
             })?;
             if json.len() > 1 {
                 json.push(b',');
@@ -207,7 +207,7 @@ impl<S: Sink> DataWriter<S> {
         }
         Err(wrong(format!(
             "tensor '{}' is {ty} of shape {}, and was declared as {} of shape {}",
-            Shown(&name),
+            Shown(name),
             Extents(&shape.dims().iter().rev().copied().collect::<Vec<_>>()),
             declared.dtype,
             Extents(&declared.shape)
@@ -227,10 +227,10 @@ impl<S: Sink> DataWriter<S> {
             Some(next) if next.name == name => Ok(next),
             Some(next) => Err(wrong(format!(
                 "tensor '{}' cannot be written here: '{}' comes next",
-                Shown(&name),
+                Shown(name),
                 Shown(&next.name)
             ))),
-            None => Err(wrong(format!("tensor '{}' cannot be written: all are", Shown(&name)))),
+            None => Err(wrong(format!("tensor '{}' cannot be written: all are", Shown(name)))),
         }
     }
 }
@@ -260,7 +260,7 @@ impl<S: Sink> TensorWriter<'_, S> {
             self.file.broken = true;
             return Err(wrong(format!(
                 "tensor '{}' was given {} more bytes, and {remaining} of its {whole} remain",
-                Shown(&name),
+                Shown(name),
                 bytes.len()
             )));
         }
@@ -279,7 +279,7 @@ impl<S: Sink> TensorWriter<'_, S> {
     pub fn finish(self) -> Result<()> {
         let Declared { name, bytes, .. } = &self.file.tensors[self.file.next];
         if self.file.broken || self.file.written < *bytes {
-            let (name, written) = (Shown(&name), self.file.written);
+            let (name, written) = (Shown(name), self.file.written);
             return Err(wrong(format!(
                 "tensor '{name}' ends too early: {written} of its {bytes} bytes are there"
             )));

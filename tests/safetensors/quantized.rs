@@ -27,7 +27,8 @@ const LLAMA: &str = r#"{"architectures": ["LlamaForCausalLM"]}"#;
 fn tensors_say_what_quantized_them() {
     use Dtype::{BF16, F8_E4M3, F16, F32, I8, I32, I64, U8, U32};
     let q = |end: &str| format!("model.layers.0.mlp.up_proj{end}");
-    let cases: &[(&str, &[(&str, &[u64], Dtype)])] = &[
+    type Stored = (&'static str, &'static [u64], Dtype);
+    let cases: &[(&str, &[Stored])] = &[
         ("GPTQ", &[(".qweight", &[1, 8], I32), (".scales", &[1, 8], F16), (".g_idx", &[8], I32)]),
         ("GPTQ", &[(".qweight", &[1, 8], I32), (".scales", &[1, 8], F16)]),
         ("AWQ", &[(".qweight", &[8, 1], I32), (".qzeros", &[1, 1], I32), (".scales", &[1, 8], F16)]),

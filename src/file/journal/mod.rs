@@ -73,11 +73,11 @@ pub(crate) fn recover_file(disk: &mut impl Disk) -> Result<bool> {
         return Ok(false);
     };
     let records = disk.records()?;
-    if let Some(number) = first.strip_prefix(&edit_marker::MAGIC) {
-        if let Some((path, _)) = records.iter().find(|(_, its)| its == number) {
-            undo(disk, path)?;
-            return Ok(true);
-        }
+    if let Some(number) = first.strip_prefix(&edit_marker::MAGIC)
+        && let Some((path, _)) = records.iter().find(|(_, its)| its == number)
+    {
+        undo(disk, path)?;
+        return Ok(true);
     }
     // Its number was not all written, or not all of it is left.
     let mut fitting = Vec::new();

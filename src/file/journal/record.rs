@@ -104,7 +104,7 @@ impl<'a> Record<'a> {
             return None;
         }
         let (mut rest, mut at) = (Checksum::new(), MARKER);
-        for range in ranges.iter().cloned().chain([old.len()..old.len()]) {
+        for range in ranges.iter().cloned().chain(std::iter::once(old.len()..old.len())) {
             rest.add(&old[at..range.start]);
             at = range.end;
         }

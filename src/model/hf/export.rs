@@ -273,7 +273,7 @@ impl ExportPlan<'_> {
             let Planned { name, source, ty } = &self.tensors[index];
             let shape: Vec<u64> = source.shape().dims().iter().rev().copied().collect();
             let dtype = Dtype::from_ggml_type(*ty).ok_or_else(|| Error::Write {
-                message: format!("tensor '{}' would be {ty}, which safetensors does not have", Shown(&name)),
+                message: format!("tensor '{}' would be {ty}, which safetensors does not have", Shown(name)),
             })?;
             writer.tensor(name, &shape, dtype)?;
         }

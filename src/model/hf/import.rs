@@ -185,7 +185,7 @@ impl<'a> Import<'a> {
         renamed.filter(is_known).ok_or_else(|| Error::Write {
             message: format!(
                 "tensor '{}' has no name in the {} family; a file of names can give it one, or leave it out",
-                Shown(&name),
+                Shown(name),
                 family.architecture()
             ),
         })
@@ -362,7 +362,7 @@ impl Heads<'_> {
         let heads = number("head_count")?.ok_or_else(|| Error::Write {
             message: format!(
                 "tensor '{}' is in heads, and the metadata does not say in one number how many",
-                Shown(&gguf_name)
+                Shown(gguf_name)
             ),
         })?;
         Ok(family.rope_heads(gguf_name, heads, number("head_count_kv")?.unwrap_or(heads)))

@@ -55,7 +55,7 @@ impl<'a> Source<'a> {
             _ => Err(Error::Write {
                 message: format!(
                     "tensor '{}' has {rows} rows, which are not {heads} heads of an even number of rows each",
-                    Shown(&name)
+                    Shown(name)
                 ),
             }),
         }

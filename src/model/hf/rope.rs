@@ -31,7 +31,7 @@ impl Family {
         let kind = of_rope(&["rope_type", "type"]).map(|kind| kind.str()).transpose()?;
         let factor = of_rope(&["factor"]);
         let mut left_out = |why: &str| {
-            let kind = kind.map_or("without a type".to_owned(), |kind| format!("'{}'", Shown(&kind)));
+            let kind = kind.map_or("without a type".to_owned(), |kind| format!("'{}'", Shown(kind)));
             notes.push(format!("the rope scaling {kind} of config.json is left out: {why}"));
         };
         match (kind, &factor) {
@@ -140,7 +140,7 @@ impl Family {
             }
             ("linear" | "yarn" | "none", _) => None,
             (kind, _) => {
-                let kind = Shown(&kind);
+                let kind = Shown(kind);
                 notes.push(format!(
                     "config.json lacks the rope scaling '{kind}', which is known here to GGUF alone"
                 ));

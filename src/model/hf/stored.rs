@@ -122,7 +122,7 @@ pub(super) fn from_text(key: &str, text: &str) -> Result<Value> {
         let shown = text.chars().take(60).collect::<String>();
         let message = format!(
             "'{}' of the metadata is '{}', and must be TYPE:VALUE, such as u32:32 or f32[]:[1.0]",
-            Shown(&key),
+            Shown(key),
             Shown(&shown)
         );
         Error::Safetensors { file: None, offset: None, message }

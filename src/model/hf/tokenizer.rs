@@ -69,7 +69,7 @@ pub(super) fn tokenizer(description: &Description, rows: Option<(u64, &str)>) ->
         "BPE" => Model::Bytes,
         "WordPiece" => Model::WordPiece,
         other => {
-            let other = Shown(&other);
+            let other = Shown(other);
             out.notes.push(format!(
                 "tokenizers of the kind {other} are not carried over: the model has no tokenizer, and llama.cpp does not load a model without one"
             ));
@@ -152,7 +152,7 @@ impl Vocabulary {
                 return Err(vocab.wrong(&format!(
                     "gives the id {id} to '{}' and to '{}'",
                     Shown(&other),
-                    Shown(&token)
+                    Shown(token)
                 )));
             }
         }

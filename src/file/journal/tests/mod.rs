@@ -195,7 +195,7 @@ fn power_may_fail_at_every_step_and_leave_any_of_the_first_bytes() {
                 let recovered = recover_file(&mut disk);
                 let mut disk = disk.restarted(|_| coin());
                 disk.check_readers(&old_file, &new_file);
-                assert_eq!(recover_file(&mut disk).is_ok(), true);
+                assert!(recover_file(&mut disk).is_ok());
                 assert!(disk.cached == if complete { &new_file } else { &old_file }[..], "{step} {again}");
                 assert!(disk.durable == disk.cached && disk.records.is_empty(), "{step} {again}");
                 // Leftovers that cannot be removed are no error.
@@ -259,7 +259,7 @@ fn a_step_that_fails_leaves_the_file_as_it_was_or_the_message_says_what_it_is() 
 fn starts() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let stretch = (1..60usize, any::<bool>(), any::<u8>());
     let first = prop::array::uniform20(any::<u8>());
-    (first.clone(), first, any::<bool>(), proptest::collection::vec(stretch, 0..12)).prop_map(
+    (first, first, any::<bool>(), proptest::collection::vec(stretch, 0..12)).prop_map(
         |(first, other, is_same, stretches)| {
             let mut old = [&b"GGUF"[..], &first].concat();
             let mut new = if is_same { old.clone() } else { [&b"GGUF"[..], &other].concat() };
