@@ -119,7 +119,7 @@ fn convert(args: Args) -> Result<String> {
     for (reason, names) in kept {
         writeln!(summary, "  stayed as they were ({reason}): {names}")?;
     }
-    writeln!(summary, "{} bytes, from {}", grouped(output_bytes), grouped(input.file_len()?))?;
+    writeln!(summary, "{} bytes, from {}", grouped(output_bytes), grouped(input.file_len()))?;
     if args.report {
         write!(summary, "\n{}", report(&jobs, &outcomes))?;
     }

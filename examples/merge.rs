@@ -17,7 +17,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use gguf_codec::{Inputs, ShardedGguf, Writer};
+use gguf_codec::model::Input;
+use gguf_codec::{Inputs, Writer};
 use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
@@ -48,17 +49,18 @@ fn main() -> ExitCode {
 
 fn merge(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
-    let model = ShardedGguf::open(&args.first).map_err(|error| cli::about(&args.first, error))?;
+    let input = Input::open(&args.first).map_err(|error| cli::about(&args.first, error))?;
+    let (model, all) = (input.model(), input.tensors().collect::<Vec<_>>());
     Inputs::new().add_all(model.paths()).check(&args.output, args.force.existing())?;
     let mut writer = Writer::create_with(&args.output, args.force.existing())?;
-    writer.copy_sharded_metadata_from(&model)?;
-    for tensor in model.tensors() {
+    writer.copy_sharded_metadata_from(model)?;
+    for tensor in &all {
         writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
         work.expect(tensor.byte_len());
     }
     let bytes = writer.file_len()?;
     let mut data = writer.write_header()?;
-    copy::tensors(&model, 0..model.tensor_count(), &mut data, &work)?;
+    copy::tensors(&input, &all, 0..all.len(), &mut data, &work)?;
     data.finish()?;
     work.done();
 

@@ -20,7 +20,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use gguf_codec::{Inputs, ShardPaths, ShardPlan, ShardedGguf, StagedFile, Writer};
+use gguf_codec::model::Input;
+use gguf_codec::{Inputs, ShardPaths, ShardPlan, StagedFile, Writer};
 use numbers::{counted, grouped};
 use serde_json::json;
 use work::Work;
@@ -74,8 +75,8 @@ fn split(args: Args) -> Result<String> {
         bail!("the prefix '{}' must end with the start of a name, not with a folder", args.prefix.display());
     }
     let work = Work::begin(&args.prefix)?;
-    let model = ShardedGguf::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let tensors: Vec<_> = model.tensors().collect();
+    let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    let (model, tensors) = (input.model(), input.tensors().collect::<Vec<_>>());
     let bytes = tensors.iter().map(|tensor| tensor.byte_len());
     let mut plan = match (args.limit.max_size, args.limit.max_tensors) {
         (Some(most), _) => ShardPlan::by_bytes(bytes.clone(), model.first().alignment(), most)?,
@@ -98,7 +99,7 @@ fn split(args: Args) -> Result<String> {
     for (no, range) in (0..).zip(plan.shards()) {
         let path = paths.path(no);
         let mut writer = Writer::create_with(&path, existing)?;
-        writer.copy_sharded_metadata_from(&model)?.shard(no, plan.count(), tensors.len())?;
+        writer.copy_sharded_metadata_from(model)?.shard(no, plan.count(), tensors.len())?;
         // What the model has behind its last tensor, the last shard has.
         if no + 1 < plan.count() {
             writer.final_padding(true);
@@ -108,7 +109,7 @@ fn split(args: Args) -> Result<String> {
         }
         let bytes = writer.file_len()?;
         let mut data = writer.write_header()?;
-        copy::tensors(&model, range.clone(), &mut data, &work)?;
+        copy::tensors(&input, &tensors, range.clone(), &mut data, &work)?;
         done.push(data.stage()?);
         let shown = path.to_string_lossy();
         shards.push(json!({ "path": shown, "tensors": range.len(), "bytes": bytes }));

@@ -48,7 +48,7 @@ fn memory_does_not_grow_with_the_model_and_the_kernel_copies() {
     let (mut most, mut steps) = (0, 0);
     let calls = figure("io", "syscr") + figure("io", "syscw");
     let mut edit = Edit::new();
-    edit.set("added", "x".repeat(100));
+    edit.add("added", "x".repeat(100));
     let edited = edit.write(&input, &output, |_| {
         most = memory().max(most);
         steps += 1;

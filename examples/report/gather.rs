@@ -38,7 +38,7 @@ impl Source {
 
     /// Bytes of all files.
     pub(crate) fn file_bytes(&self) -> Option<u64> {
-        self.input.file_len().ok()
+        Some(self.input.file_len())
     }
 
     fn origin(&self, tensor: &TensorInfo<'_>) -> Result<Origin<'_>> {

@@ -29,7 +29,7 @@ use crate::{ByteOrder, Tensor};
 /// ```
 #[doc(alias("gguf_context", "gguf_init_from_file", "GGUFReader"))]
 pub struct Gguf<B> {
-    pub(super) bytes: B,
+    pub(crate) bytes: B,
     /// Where the GGUF begins in `bytes`.
     start: usize,
     pub(super) header: Header,

@@ -43,10 +43,29 @@ pub(super) fn copy(mut source: File, offset: u64, target: &mut File, len: u64) -
 }
 
 fn copy_here(source: &File, target: &mut File, len: u64) -> io::Result<u64> {
-    if io::copy(&mut source.take(len), target)? == len {
-        Ok(len)
-    } else {
-        Err(io::ErrorKind::UnexpectedEof.into())
+    copy_with(source, target, len, |source, target| io::copy(source, target))
+}
+
+/// With the function that copies: [`io::copy`] ends where a signal interrupts `copy_file_range`, and does not say how many
+/// bytes it had copied. Both files say so themselves.
+fn copy_with(
+    mut source: &File,
+    target: &mut File,
+    len: u64,
+    mut copy: impl FnMut(&mut io::Take<&File>, &mut File) -> io::Result<u64>,
+) -> io::Result<u64> {
+    let (offset, start) = (source.stream_position()?, target.stream_position()?);
+    let mut done = 0;
+    loop {
+        match copy(&mut source.take(len - done), target) {
+            Ok(copied) if copied == len - done => return Ok(len),
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                done = target.stream_position()?.saturating_sub(start).min(len);
+                source.seek(SeekFrom::Start(offset + done))?;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -81,5 +100,31 @@ mod tests {
         let error =
             copy(reopen(&source).unwrap(), 19_000, &mut tempfile::tempfile().unwrap(), 1001).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn interruptions_lose_no_byte_and_repeat_none() {
+        let bytes: Vec<u8> = (0..9000u32).map(|i| (i % 251) as u8).collect();
+        let mut source = tempfile::tempfile().unwrap();
+        source.write_all(&bytes).unwrap();
+        for (offset, len) in [(0, 9000), (7, 8000), (8999, 1), (3, 0)] {
+            let mut target = tempfile::tempfile().unwrap();
+            target.write_all(b"before").unwrap();
+            let again = reopen(&source).unwrap();
+            (&again).seek(SeekFrom::Start(offset)).unwrap();
+            let mut calls = 0;
+            let copied = copy_with(&again, &mut target, len, |source, target| {
+                calls += 1;
+                // Nothing, some, or all was copied when the signal came.
+                let now = [0, 1, 1000, 4096, u64::MAX][calls.min(4)];
+                let copied = io::copy(&mut source.take(now), target)?;
+                if calls < 8 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(copied) }
+            });
+            assert_eq!((copied.unwrap(), calls), (len, 8));
+            let mut all = Vec::new();
+            target.seek(SeekFrom::Start(0)).unwrap();
+            target.read_to_end(&mut all).unwrap();
+            assert!(all == [b"before", &bytes[offset as usize..][..len as usize]].concat(), "{offset} {len}");
+        }
     }
 }

@@ -181,6 +181,9 @@ pub enum ShardProblem {
     /// The file cannot be read, or is malformed.
     #[error("{0}")]
     File(Box<Error>),
+    /// Another file is at the first file's path than when it was opened.
+    #[error("the set was replaced while it was opened; open it again")]
+    Replaced,
     /// The first file's name does not say that it is one of as many.
     #[error(
         "the file is one of {count} by its key 'split.count', and is not named like the first of them: \

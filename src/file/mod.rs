@@ -1,5 +1,6 @@
 //! Files: how they are read, written and changed, whatever their format.
 
+pub(crate) mod identity;
 #[cfg(any(unix, windows))]
 pub(crate) mod journal;
 mod output;

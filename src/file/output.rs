@@ -5,6 +5,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::identity::FileId;
 use crate::error::{Error, OutputProblem, Result};
 
 /// How many symbolic links may lead to a file, as Linux counts.
@@ -157,7 +158,7 @@ struct Identity {
     /// Where it is, without a symbolic link on the way.
     place: Option<PathBuf>,
     /// Which file it is, where it exists and the system tells.
-    file: Option<FileId>,
+    file: Option<Option<FileId>>,
 }
 
 impl Identity {
@@ -168,7 +169,7 @@ impl Identity {
 
     fn is_same(&self, other: &Identity) -> bool {
         let is_file =
-            matches!((self.file, other.file), (Some(Some(ours)), Some(Some(theirs))) if ours == theirs);
+            matches!((&self.file, &other.file), (Some(Some(ours)), Some(Some(theirs))) if ours == theirs);
         is_file || self.place.is_some() && self.place == other.place
     }
 
@@ -177,18 +178,9 @@ impl Identity {
     }
 }
 
-/// A file's device and inode, where the system has them.
-type FileId = Option<(u64, u64)>;
-
-#[cfg(unix)]
-fn file_id(metadata: &Metadata) -> FileId {
-    use std::os::unix::fs::MetadataExt;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn file_id(_metadata: &Metadata) -> FileId {
-    None
+/// Elsewhere files that are alike cannot be told apart.
+fn file_id(metadata: &Metadata) -> Option<FileId> {
+    cfg!(unix).then(|| FileId::of(metadata))
 }
 
 /// The place of a file that need not exist, though its folder must.

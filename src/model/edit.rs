@@ -103,7 +103,7 @@ impl Edit {
     /// # std::fs::copy("examples/sample.gguf", &path)?;
     /// let mut edit = Edit::new();
     /// edit.set("llama.context_length", 16384); // an i32, and a u32 in the file
-    /// assert_eq!(edit.plan(&path)?.changes[0].to_string(), "llama.context_length: 128 → 16384 (u32)");
+    /// assert_eq!(edit.plan(&path)?.changes[0].to_string(), "llama.context_length: 2048 → 16384 (u32)");
     ///
     /// let mut typo = Edit::new();
     /// typo.set("llama.context_lenght", 16384);

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::job::Origin;
-use crate::{Error, Gguf, Mapped, Metadata, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
+use crate::{Error, Gguf, Mapped, Metadata, ReadAt, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
 
 /// A model in one file or several, and the files that its tensors are read from.
 ///
@@ -35,23 +36,28 @@ use crate::{Error, Gguf, Mapped, Metadata, Result, ShardedGguf, ShardedTensorIte
 pub struct Input {
     model: ShardedGguf<Mapped>,
     /// One for each file of the model, in their order.
-    files: Vec<(PathBuf, File)>,
+    files: Vec<(PathBuf, Option<File>)>,
+    len: u64,
 }
+
+/// A process may have only so many files open, a thousand as a rule. Of the shards beyond these the mapping is read.
+const MOST_OPEN: usize = 100;
 
 impl Input {
     /// Opens a model by its first shard or only file.
     ///
     /// # Errors
-    /// As [`ShardedGguf::open_with`]. A process may have only so many files open, and a set with more fails with
-    /// [`Error::Shard`].
+    /// As [`ShardedGguf::open_with`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let mut files = Vec::new();
+        let (mut files, mut len) = (Vec::new(), 0);
         let model = ShardedGguf::open_with(path, |path| {
             let (file, model) = Gguf::open_with_file(path)?;
-            files.push((path.to_owned(), file));
+            len += len_of(path, &file)?;
+            let is_kept = files.len() < MOST_OPEN;
+            files.push((path.to_owned(), is_kept.then_some(file)));
             Ok(model)
         })?;
-        Ok(Input { model, files })
+        Ok(Input { model, files, len })
     }
 
     /// One file as a model of its own, even if it is one of several.
@@ -61,7 +67,8 @@ impl Input {
     pub fn open_alone(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let (file, model) = Gguf::open_with_file(path)?;
-        Ok(Input { model: model.into(), files: vec![(path.to_owned(), file)] })
+        let len = len_of(path, &file)?;
+        Ok(Input { model: model.into(), files: vec![(path.to_owned(), Some(file))], len })
     }
 
     /// What the headers say.
@@ -85,7 +92,10 @@ impl Input {
     /// [`Error::MissingTensor`] where none of its tensors has that name.
     pub fn origin(&self, tensor: &TensorInfo<'_>) -> Result<Origin<'_>> {
         let shard = self.model.shard_of(tensor.name())?;
-        Ok(Origin::of(&self.files[shard].1, tensor))
+        Ok(match &self.files[shard].1 {
+            Some(file) => Origin::of(file, tensor),
+            None => Origin::of(&self.model.shards()[shard].bytes, tensor),
+        })
     }
 
     /// The paths of its files, in their order.
@@ -93,13 +103,21 @@ impl Input {
         self.files.iter().map(|(path, _)| path.as_path())
     }
 
-    /// Bytes of all its files.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn file_len(&self) -> Result<u64> {
-        let lens = self.files.iter().map(|(_, file)| file.metadata().map(|metadata| metadata.len()));
-        lens.sum::<Result<_, _>>().map_err(|error| Error::io("ask how long the files are", error))
+    /// Bytes of all its files, when they were opened.
+    pub fn file_len(&self) -> u64 {
+        self.len
+    }
+}
+
+fn len_of(path: &Path, file: &File) -> Result<u64> {
+    let metadata = file.metadata();
+    let failed = |error| Error::io(format!("ask how long '{}' is", path.display()), error);
+    Ok(metadata.map_err(failed)?.len())
+}
+
+impl ReadAt for Mapped {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.as_ref().fill_at(buffer, offset)
     }
 }
 

@@ -60,7 +60,7 @@ impl OutputFolder {
         let shown = target.as_ref();
         let FolderTarget { path: target, replaced } = FolderTarget::new(shown, existing)?;
         let failed = |error| Error::io(format!("create a folder beside '{}'", shown.display()), error);
-        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = target.file_name().unwrap_or_default().to_owned();
         stale::remove_folders(&target);
         let mut lost = 0;
         while lost < MOST_LOST {

@@ -1,6 +1,7 @@
 //! [`AtomicFile`]: a file that appears whole or not at all; and [`StagedFile`], several of them.
 
 mod folder;
+mod locks;
 mod staged;
 mod stale;
 mod temporary;
@@ -17,6 +18,7 @@ use super::kernel_copy;
 use super::read_at::ReadAt;
 use super::writer::{Sealed, Sink, put_through_memory};
 use crate::error::{Error, Result};
+use crate::file::identity::FileId;
 use crate::file::{Existing, FileTarget};
 
 /// Small writes are gathered to this many bytes.
@@ -81,7 +83,6 @@ impl AtomicFile {
     pub(crate) fn create_like(path: &Path, other: Option<Metadata>, existing: Existing) -> Result<Self> {
         let FileTarget { path: target, replaced } = FileTarget::new(path, existing)?;
         let replaced = replaced.or(other);
-        stale::remove(&target);
         let (file, temporary) = Temporary::create_beside(&target, replaced.as_ref())
             .map_err(|error| Error::io(format!("create '{}'", path.display()), error))?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
@@ -94,8 +95,9 @@ impl AtomicFile {
         let failed = |what: &str, error| Error::io(format!("{what} '{}'", shown.display()), error);
         let file = file.into_inner().map_err(|error| failed("write", error.into_error()))?;
         file.sync_all().map_err(|error| failed("sync", error))?;
+        let metadata = file.metadata().map_err(|error| failed("look at", error))?;
         drop(file);
-        Ok(StagedFile::new(temporary, target, existing, shown))
+        Ok(StagedFile::new(temporary, FileId::of(&metadata), target, existing, shown))
     }
 }
 

@@ -2,13 +2,89 @@
 //! takes back when a process ends, however it ends.
 //!
 //! A writer makes its file, locks it, and then looks whether it is still there. A cleaner locks what it finds and
-//! removes it under the lock. So whoever is first, no file is removed that a writer goes on with.
+//! removes it under the lock. So whoever is first, no file is removed that a writer goes on with. Staged files that are too
+//! many to stay open have a [`Witness`] in their place.
+//!
+//! A folder is read once as long as this process has temporary files in it: a set of thousands of shards would otherwise
+//! read it thousands of times.
 
-use std::fs::{self, File, FileType, TryLockError};
-use std::io;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::locks::{Witness, has_witness, is_witness, remove_unheld, set_lock_path};
 use super::temporary::temporary_start;
+#[cfg(unix)]
+use crate::file::identity::FileId;
+
+/// The folders in which this process has temporary files.
+static FOLDERS: Mutex<BTreeMap<PathBuf, Folder>> = Mutex::new(BTreeMap::new());
+
+#[derive(Default)]
+struct Folder {
+    /// How many [`InFolder`] there are of it.
+    users: usize,
+    /// Temporary files that were there before this process had any, by how their names begin.
+    found: HashMap<String, Vec<OsString>>,
+    witness: Option<Witness>,
+}
+
+fn folders() -> MutexGuard<'static, BTreeMap<PathBuf, Folder>> {
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As long as this lives, the process has a temporary file in the folder.
+#[derive(Debug)]
+pub(super) struct InFolder(PathBuf);
+
+impl InFolder {
+    pub(super) fn enter(folder: &Path) -> Self {
+        let known = folders().contains_key(folder);
+        // Not under the lock, which writers elsewhere wait for.
+        let found = if known { HashMap::new() } else { find(folder) };
+        let mut folders = folders();
+        let its = folders.entry(folder.to_owned()).or_insert_with(|| Folder { found, ..Folder::default() });
+        its.users += 1;
+        InFolder(folder.to_owned())
+    }
+
+    /// Removes the temporary files for `target` that nobody writes any more. What cannot be looked at, locked or removed
+    /// stays: leftovers are no reason not to write.
+    pub(super) fn clean(&self, target: &Path) {
+        let Some(name) = target.file_name() else { return };
+        let start = temporary_start(name);
+        let names = folders().get_mut(&self.0).and_then(|folder| folder.found.remove(&start));
+        for name in names.into_iter().flatten() {
+            remove_unowned(&self.0.join(name));
+        }
+        if let Some(lock) = set_lock_path(target) {
+            remove_unheld(&lock);
+        }
+    }
+
+    /// Says to other processes that this one lives and that temporary files without a lock are its.
+    pub(super) fn witness(&self) {
+        if let Some(folder) = folders().get_mut(&self.0)
+            && folder.witness.is_none()
+        {
+            folder.witness = Witness::hold(&self.0);
+        }
+    }
+}
+
+impl Drop for InFolder {
+    fn drop(&mut self) {
+        let mut folders = folders();
+        if let Some(folder) = folders.get_mut(&self.0) {
+            folder.users -= 1;
+            if folder.users == 0 {
+                folders.remove(&self.0);
+            }
+        }
+    }
+}
 
 /// Locks a file just made at `path`; `false` where a cleaner came between, and the file is lost.
 ///
@@ -18,54 +94,77 @@ pub(super) fn hold(file: &File, path: &Path) -> bool {
     !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && is_at(file, path)
 }
 
-/// Removes the temporary files for `target` that nobody writes any more. What cannot be looked at, locked or removed
-/// stays: leftovers are no reason not to write.
-pub(super) fn remove(target: &Path) {
-    remove_where(target, |kind| kind.is_file(), |path| fs::remove_file(path));
-}
-
-/// The same for temporary folders.
-pub(super) fn remove_folders(target: &Path) {
-    remove_where(target, |kind| kind.is_dir(), |path| fs::remove_dir_all(path));
-}
-
-fn remove_where(target: &Path, is_kind: impl Fn(FileType) -> bool, remove: impl Fn(&Path) -> io::Result<()>) {
-    let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return };
-    let start = temporary_start(&name.to_string_lossy());
+/// The temporary files of a folder. Witnesses of dead processes are removed.
+fn find(folder: &Path) -> HashMap<String, Vec<OsString>> {
+    let mut found: HashMap<String, Vec<OsString>> = HashMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if is_temporary(&entry.file_name().to_string_lossy(), &start) && entry.file_type().is_ok_and(&is_kind)
-        {
-            remove_unowned(&entry.path(), &remove);
+        let name = entry.file_name();
+        let text = name.to_string_lossy();
+        if let Some((start, _)) = parts(&text) {
+            let start = start.to_owned();
+            found.entry(start).or_default().push(name);
+        } else if is_witness(&text) {
+            remove_unheld(&entry.path());
+        }
+    }
+    found
+}
+
+/// Removes the temporary folders for `target` that nobody fills any more.
+pub(super) fn remove_folders(target: &Path) {
+    let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return };
+    let start = temporary_start(name);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_its = parts(&name.to_string_lossy()).is_some_and(|(found, _)| found == start);
+        if !is_its || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        if File::open(&path).is_ok_and(|file| file.try_lock().is_ok() && is_at(&file, &path)) {
+            let _ = fs::remove_dir_all(&path);
         }
     }
 }
 
-fn remove_unowned(path: &Path, remove: impl Fn(&Path) -> io::Result<()>) {
+fn remove_unowned(path: &Path) {
+    // Not a link, nor anything that may wait for a writer.
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return;
+    }
     let Ok(file) = File::open(path) else { return };
-    if file.try_lock().is_ok() && is_at(&file, path) {
-        let _ = remove(path);
+    if file.try_lock().is_ok() && is_at(&file, path) && !may_be_staged(path) {
+        let _ = fs::remove_file(path);
     }
 }
 
-/// Whether a name is `.NAME.PID-N.tmp`, where `start` is `.NAME.`, and nothing else that begins and ends so.
-fn is_temporary(name: &str, start: &str) -> bool {
-    let numbers = name.strip_prefix(start).and_then(|rest| rest.strip_suffix(".tmp"));
+/// Whether a process lives that may have staged the file without keeping it open.
+fn may_be_staged(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let process = parts(&name).and_then(|(_, process)| process.parse().ok());
+    path.parent().zip(process).is_some_and(|(folder, process)| has_witness(folder, process))
+}
+
+/// Of `.NAME.PID-N.tmp` the start, `.NAME.`, and PID; `None` for anything else.
+fn parts(name: &str) -> Option<(&str, &str)> {
+    let rest = name.strip_suffix(".tmp")?;
+    let (start, numbers) = rest.split_at(rest.rfind('.')? + 1);
+    let (process, number) = numbers.split_once('-')?;
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    numbers.and_then(|numbers| numbers.split_once('-')).is_some_and(|(pid, n)| is_number(pid) && is_number(n))
+    (start.starts_with('.') && start.len() > 2 && is_number(process) && is_number(number))
+        .then_some((start, process))
 }
 
 /// Whether the open file is the one that the path names now.
 #[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let (open, named) = (file.metadata().map(id), fs::symlink_metadata(path).map(id));
-    matches!((open, named), (Ok(open), Ok(named)) if open == named)
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let (open, named) = (file.metadata(), fs::symlink_metadata(path));
+    matches!((open, named), (Ok(open), Ok(named)) if FileId::of(&open) == FileId::of(&named))
 }
 
 /// Elsewhere a file's identity is not to be had, and a file that is open keeps its name.
 #[cfg(not(unix))]
-fn is_at(_file: &File, path: &Path) -> bool {
+pub(super) fn is_at(_file: &File, path: &Path) -> bool {
     path.exists()
 }
 
@@ -75,7 +174,7 @@ mod tests {
 
     #[test]
     fn only_temporary_names_are_taken_for_them() {
-        let is = |name| is_temporary(name, &temporary_start("model.gguf"));
+        let is = |name| parts(name).is_some_and(|(start, _)| start == temporary_start("model.gguf".as_ref()));
         assert!(is(".model.gguf.1-0.tmp") && is(".model.gguf.4194304-18446744073709551615.tmp"));
         for name in [
             "model.gguf",
@@ -89,6 +188,8 @@ mod tests {
             ".model.gguf.+1-0.tmp",
             ".other.gguf.1-0.tmp",
             ".model.gguf.old.gguf.1-0.tmp",
+            "model.gguf.1-0.tmp",
+            "..1-0.tmp",
         ] {
             assert!(!is(name), "{name}");
         }
@@ -102,11 +203,11 @@ mod tests {
         assert!(hold(&mine, &path));
         let again = File::open(&path).unwrap();
         assert!(!hold(&again, &path), "it is locked");
-        remove_unowned(&path, |path| fs::remove_file(path));
+        remove_unowned(&path);
         assert!(path.exists(), "it has an owner");
 
         drop((mine, again));
-        remove_unowned(&path, |path| fs::remove_file(path));
+        remove_unowned(&path);
         assert!(!path.exists(), "its owner is gone");
 
         // A cleaner was faster than the lock.
@@ -119,5 +220,26 @@ mod tests {
             assert!(!hold(&lost, &path), "another file has its name");
             assert!(hold(&other, &path));
         }
+    }
+
+    #[test]
+    fn a_folder_is_read_once_and_again_when_nothing_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let leave = |number: u32| {
+            let path = folder.path().join(format!(".m.gguf.1-{number}.tmp"));
+            fs::write(&path, "left").unwrap();
+            path
+        };
+        let target = folder.path().join("m.gguf");
+        let before = leave(0);
+        let first = InFolder::enter(folder.path());
+        let after = leave(1);
+        let second = InFolder::enter(folder.path());
+        first.clean(&target);
+        second.clean(&target);
+        assert!(!before.exists() && after.exists());
+        drop((first, second));
+        InFolder::enter(folder.path()).clean(&target);
+        assert!(!after.exists());
     }
 }

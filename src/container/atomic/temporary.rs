@@ -1,13 +1,13 @@
 //! [`Temporary`]: a file beside its target, under a name of its own.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::stale;
-use crate::file::{Existing, Ticket, put_new};
+use super::stale::{self, InFolder};
+use crate::file::Ticket;
 
 /// Cleaners may come between a file and its lock, but hardly twice. Where it is the file system that gives a file two
 /// identities, each try leaves one behind.
@@ -22,6 +22,7 @@ pub(super) struct Temporary {
     ticket: Ticket,
     /// Keeps the lock that says that the file has an owner, until it has its own name or none.
     pub(super) held: Option<File>,
+    folder: InFolder,
 }
 
 impl Temporary {
@@ -38,21 +39,23 @@ impl Temporary {
         hold: impl Fn(&File, &Path) -> bool,
     ) -> io::Result<(File, Self)> {
         let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let parent = target.parent().ok_or(io::ErrorKind::IsADirectory)?;
+        let folder = InFolder::enter(parent);
+        folder.clean(target);
         let mut lost = 0;
         while lost < MOST_LOST {
-            let path = target.with_file_name(temporary_name(&name.to_string_lossy(), next_number()));
+            let path = target.with_file_name(temporary_name(name, next_number()));
             let mut options = OpenOptions::new();
             options.write(true).create_new(true);
             restrict(&mut options, replaced);
             match crate::file::create(path.clone(), false, |path| options.open(path)) {
                 Ok((file, ticket)) => {
-                    let mut temporary = Temporary { path, renamed: false, ticket, held: None };
-                    if !hold(&file, &temporary.path) {
+                    if !hold(&file, &path) {
                         // It is not ours any more, and its name may be another's.
-                        temporary.renamed = true;
                         lost += 1;
                         continue;
                     }
+                    let mut temporary = Temporary { path, renamed: false, ticket, held: None, folder };
                     temporary.held = Some(file.try_clone()?);
                     keep_permissions(&file, replaced)?;
                     return Ok((file, temporary));
@@ -72,13 +75,13 @@ impl Temporary {
         &self.ticket
     }
 
-    /// Gives the file its own name. With [`Existing::Refuse`], the error is of the kind `AlreadyExists` where something has
-    /// that name.
-    pub(super) fn rename_to(mut self, target: &Path, existing: Existing) -> io::Result<()> {
-        match existing {
-            Existing::Refuse => put_new(&self.path, target)?,
-            Existing::Replace | Existing::ReplaceTarget => fs::rename(&self.path, target)?,
-        }
+    /// Moves the file to its place with `rename`.
+    pub(super) fn rename_with(
+        &mut self,
+        target: &Path,
+        rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        rename(&self.path, target)?;
         self.renamed = true;
         if let Some(file) = self.held.take() {
             // Closing it would do, but for a moment a child process that another thread starts has it open as well, and then
@@ -86,6 +89,13 @@ impl Temporary {
             let _ = file.unlock();
         }
         Ok(())
+    }
+
+    /// Keeps the file, but closes it: a witness says that it has an owner.
+    pub(super) fn let_go(&mut self) {
+        // In this order, so that no cleaner comes between.
+        self.folder.witness();
+        self.held = None;
     }
 }
 
@@ -104,18 +114,31 @@ pub(super) fn next_number() -> u64 {
     COUNTER.fetch_add(1, Ordering::Relaxed)
 }
 
-/// `.NAME.PID-N.tmp`, with NAME cut so that the whole stays within the 255 bytes that file systems allow.
-pub(super) fn temporary_name(name: &str, number: u64) -> OsString {
-    // WebAssembly has no processes, and asking for one's id panics. A name that is taken is only tried in vain.
-    let process = if cfg!(target_family = "wasm") { 0 } else { std::process::id() };
-    format!("{}{process}-{number}.tmp", temporary_start(name)).into()
+/// `.NAME.PID-N.tmp`.
+pub(super) fn temporary_name(name: &OsStr, number: u64) -> OsString {
+    format!("{}{}-{number}.tmp", temporary_start(name), process_id()).into()
 }
 
-/// How the temporary names of a target begin.
-pub(super) fn temporary_start(name: &str) -> String {
+/// WebAssembly has no processes, and asking for one's id panics. A name that is taken is only tried in vain.
+pub(super) fn process_id() -> u32 {
+    if cfg!(target_family = "wasm") { 0 } else { std::process::id() }
+}
+
+/// How the temporary names of a target begin: `.NAME.`, so short that the whole stays within the 255 bytes that file systems
+/// allow. No two targets have the same: where a name is cut or is not Unicode, a hash of all of it follows.
+pub(super) fn temporary_start(name: &OsStr) -> String {
     const MAX_NAME_BYTES: usize = 200;
-    let end = (0..=name.len().min(MAX_NAME_BYTES)).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
-    format!(".{}.", &name[..end])
+    const CUT_BYTES: usize = 180;
+    if let Some(name) = name.to_str().filter(|name| name.len() <= MAX_NAME_BYTES) {
+        return format!(".{name}.");
+    }
+    // FNV-1a: other processes must come to the same.
+    let hash = name.as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    let name = name.to_string_lossy();
+    let end = (0..=name.len().min(CUT_BYTES)).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
+    format!(".{}~{hash:016x}.", &name[..end])
 }
 
 /// Creates the file with no more permissions than the one it replaces: setting them later would leave a moment
@@ -128,10 +151,28 @@ fn restrict(options: &mut OpenOptions, replaced: Option<&Metadata>) {
     }
 }
 
-/// Gives back the permissions that the process's umask took away.
+/// Gives back the permissions that the process's umask took away: those of the owner, the group and others. What makes a
+/// program run as its owner or group is not handed on, since the new file may have another owner.
 #[cfg(unix)]
 fn keep_permissions(file: &File, replaced: Option<&Metadata>) -> io::Result<()> {
-    replaced.map_or(Ok(()), |metadata| file.set_permissions(metadata.permissions()))
+    keep_permissions_with(file, replaced, |file, permissions| file.set_permissions(permissions))
+}
+
+/// Some file systems have no permissions to set. There the file is good as it is, unless more is allowed to others than
+/// the one before it allowed.
+#[cfg(unix)]
+fn keep_permissions_with(
+    file: &File,
+    replaced: Option<&Metadata>,
+    set: impl FnOnce(&File, fs::Permissions) -> io::Result<()>,
+) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(replaced) = replaced else { return Ok(()) };
+    let wanted = replaced.permissions().mode() & 0o777;
+    set(file, fs::Permissions::from_mode(wanted)).or_else(|error| {
+        let found = file.metadata()?.permissions().mode() & 0o777;
+        if found & !wanted == 0 { Ok(()) } else { Err(error) }
+    })
 }
 
 #[cfg(not(unix))]
@@ -173,8 +214,9 @@ mod tests {
         let name = first.path.file_name().unwrap().to_string_lossy();
         let number: u64 = name.strip_suffix(".tmp").unwrap().rsplit('-').next().unwrap().parse().unwrap();
         // Other tests may take numbers meanwhile, but not so many.
-        let taken: Vec<_> =
-            (1..500).map(|n| target.with_file_name(temporary_name("model.gguf", number + n))).collect();
+        let taken: Vec<_> = (1..500)
+            .map(|n| target.with_file_name(temporary_name("model.gguf".as_ref(), number + n)))
+            .collect();
         taken.iter().for_each(|path| fs::write(path, "another's").unwrap());
         let (_, second) = Temporary::create_beside(&target, None).unwrap();
         assert!(second.path != first.path && !taken.contains(&second.path));
@@ -201,9 +243,50 @@ mod tests {
     }
 
     #[test]
-    fn temporary_names_are_cut_at_a_character() {
-        assert!(temporary_name("model.gguf", 3).to_string_lossy().starts_with(".model.gguf."));
-        let long = temporary_name(&format!("a{}", "é".repeat(150)), u64::MAX);
-        assert!(long.len() <= 255 && long.to_string_lossy().contains("éé."), "{long:?}");
+    fn temporary_names_are_cut_at_a_character_and_stay_different() {
+        let name = |name: &str| temporary_name(name.as_ref(), u64::MAX).into_string().unwrap();
+        assert!(name("model.gguf").starts_with(".model.gguf."));
+        let long = name(&format!("a{}", "é".repeat(127)));
+        assert!(long.len() <= 255 && long.contains("éé~"), "{long:?}");
+        for length in 150..=235 {
+            let shard =
+                |n: u32| temporary_start(format!("{}-{n:05}-of-00130.gguf", "p".repeat(length)).as_ref());
+            assert_ne!(shard(1), shard(2), "{length}");
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            let start = |bytes: &[u8]| temporary_start(OsStr::from_bytes(bytes));
+            assert_ne!(start(b"a\xfe"), start(b"a\xff"));
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn bits_of_privilege_are_not_handed_on() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("model.gguf");
+        fs::write(&target, "old").unwrap();
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o7751)).unwrap();
+        let (file, _temporary) =
+            Temporary::create_beside(&target, Some(&fs::metadata(&target).unwrap())).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o751);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn where_permissions_cannot_be_set_no_more_may_be_allowed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), File::create(folder.path().join("new")).unwrap());
+        fs::write(&old, "old").unwrap();
+        let refuse = |_: &File, _| Err(io::ErrorKind::PermissionDenied.into());
+        for (was, is, good) in [(0o644, 0o644, true), (0o644, 0o600, true), (0o600, 0o644, false)] {
+            fs::set_permissions(&old, fs::Permissions::from_mode(was)).unwrap();
+            new.set_permissions(fs::Permissions::from_mode(is)).unwrap();
+            let kept = keep_permissions_with(&new, Some(&fs::metadata(&old).unwrap()), refuse);
+            assert_eq!(kept.is_ok(), good, "{was:o} {is:o}");
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::container::metadata::Metadata;
 use crate::container::name_index::{Duplicate, NameIndex};
 use crate::container::tensor_info::{TensorInfo, TensorIter};
 use crate::error::{Error, Result, ShardProblem};
+use crate::file::identity::FileId;
 
 /// Where one shard is missing, this many more are looked for, so that the error can name those that are missing too.
 const LOOKED_FOR: u16 = 1000;
@@ -81,12 +82,14 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     ///
     /// # Errors
     /// [`Error::Shard`], which names the file: it is missing (and which others are), cannot be read or is malformed, or it
-    /// is not the one that belongs there. For the first and for a file that is not sharded, what `open` fails with.
+    /// is not the one that belongs there; or the set was replaced while it was opened. For the first and for a file that is not sharded, what `open` fails with.
     pub fn open_with(
         first: impl AsRef<Path>,
         mut open: impl FnMut(&Path) -> Result<Gguf<B>>,
     ) -> Result<Self> {
         let first = first.as_ref();
+        let identity = || std::fs::metadata(first).ok().map(|metadata| FileId::of(&metadata));
+        let before = identity();
         let mut set = Checked::begin(open(first)?, Some(first.to_owned()))?;
         if set.count == 1 {
             return set.finish();
@@ -109,6 +112,10 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
                 }
             };
             set.add(shard, Some(path))?;
+        }
+        // Whoever replaces a set takes the first file away before any other comes: `StagedFile::commit_all`.
+        if before != identity() {
+            return named(ShardProblem::Replaced);
         }
         set.finish()
     }

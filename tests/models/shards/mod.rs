@@ -310,6 +310,28 @@ fn missing_shards_are_named_and_broken_ones_too() {
     assert!(matches!(read(&first), Err(Error::Io { .. })));
 }
 
+/// Its shards would fit together: both sets have as many, with the same names.
+#[cfg(unix)]
+#[test]
+fn a_set_that_is_replaced_while_it_is_opened_is_an_error() {
+    let files: Vec<_> = (0..2).map(|no| shard(no, 2, 2, &[&format!("t{no}")])).collect();
+    let (folder, first) = Folder::of(&files);
+    let replaced_before = |no: usize| {
+        let mut opened = 0;
+        ShardedGguf::open_with(&first, |path| {
+            if opened == no {
+                let new = folder.0.path().join("new");
+                fs::write(&new, &files[0]).unwrap();
+                fs::rename(&new, &first).unwrap();
+            }
+            opened += 1;
+            Gguf::read(path)
+        })
+    };
+    replaced_before(2).unwrap();
+    assert!(matches!(refused(replaced_before(1)).1, ShardProblem::Replaced));
+}
+
 #[test]
 fn nothing_is_opened_behind_the_first_shard_that_does_not_fit() {
     let (folder, _) = Folder::of(&[]);

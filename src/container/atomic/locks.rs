@@ -1,0 +1,204 @@
+//! Lock files: [`SetLock`], for the time in which a set's files are moved to their places, and [`Witness`], which says that a
+//! process lives whose staged files are too many to stay open.
+//!
+//! Both are removed under their lock, and whoever gets a lock looks whether the file is still there. So nobody goes on
+//! with a lock on a file that has no name any more.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::stale::is_at;
+use super::temporary::{process_id, temporary_start};
+use crate::file::identity::uninterrupted;
+
+/// A lock file may be removed between opening and locking it, but hardly as often as this.
+const MOST_TRIES: u32 = 1000;
+
+/// Held by the one writer that moves the files of a set. The others wait.
+#[derive(Debug)]
+pub(super) struct SetLock {
+    path: PathBuf,
+    // Closed after the file is removed.
+    _file: File,
+}
+
+impl SetLock {
+    /// Waits until no other writer moves files of the set that begins with `first`. `None` where the file system knows no
+    /// locks, or does not let the file be made.
+    pub(super) fn wait(first: &Path) -> io::Result<Option<Self>> {
+        let Some(path) = set_lock_path(first) else { return Ok(None) };
+        let file = lock_at(&path, |file| uninterrupted(|| file.lock()))?;
+        Ok(file.map(|file| SetLock { path, _file: file }))
+    }
+}
+
+impl Drop for SetLock {
+    fn drop(&mut self) {
+        // Nobody is left to tell.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// `.NAME.gguf-codec.lock` beside the set's first file.
+pub(super) fn set_lock_path(first: &Path) -> Option<PathBuf> {
+    let start = temporary_start(first.file_name()?);
+    Some(first.with_file_name(format!("{start}gguf-codec.lock")))
+}
+
+/// Shared by all processes of one number: containers may have the same.
+#[derive(Debug)]
+pub(super) struct Witness {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Witness {
+    /// `None` where the file system knows no locks: then cleaners get none either, and remove nothing.
+    pub(super) fn hold(folder: &Path) -> Option<Self> {
+        let path = folder.join(witness_name(process_id()));
+        let file = lock_at(&path, |file| uninterrupted(|| file.lock_shared())).ok()??;
+        Some(Witness { path, file: Some(file) })
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        drop(self.file.take());
+        remove_unheld(&self.path);
+    }
+}
+
+const WITNESS_START: &str = ".gguf-codec-";
+const WITNESS_END: &str = ".lock";
+
+fn witness_name(process: u32) -> OsString {
+    format!("{WITNESS_START}{process}{WITNESS_END}").into()
+}
+
+pub(super) fn is_witness(name: &str) -> bool {
+    let number = name.strip_prefix(WITNESS_START).and_then(|rest| rest.strip_suffix(WITNESS_END));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Whether a process of this number says that it has files in the folder.
+pub(super) fn has_witness(folder: &Path, process: u32) -> bool {
+    let path = folder.join(witness_name(process));
+    remove_unheld(&path);
+    // What cannot be looked at may be held.
+    !matches!(fs::symlink_metadata(&path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Removes a lock file that nobody holds, such as a crash leaves.
+pub(super) fn remove_unheld(path: &Path) {
+    // Not through a link, and nothing that may wait for a writer.
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return;
+    }
+    let Ok(file) = File::open(path) else { return };
+    if file.try_lock().is_ok() && is_at(&file, path) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Makes or opens the file at `path`, and locks it while it is there.
+fn lock_at(path: &Path, lock: impl Fn(&File) -> io::Result<()>) -> io::Result<Option<File>> {
+    for _ in 0..MOST_TRIES {
+        // What an archive put there must not lead elsewhere: a new file is made at no link, and no link is opened.
+        let made = OpenOptions::new().write(true).create_new(true).open(path);
+        let is_mine = made.is_ok();
+        let file = match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
+                Ok(metadata) if metadata.is_file() => {
+                    // Another user's may be opened for reading alone.
+                    OpenOptions::new().write(true).open(path).or_else(|_| File::open(path))
+                }
+                Ok(_) => {
+                    let message = format!("'{}' is there and is not a lock file", path.display());
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+                }
+                Err(error) => Err(error),
+            },
+            made => made,
+        };
+        match file {
+            Ok(file) => match lock(&file) {
+                Ok(()) if is_at(&file, path) => return Ok(Some(file)),
+                // Whoever had it removed it.
+                Ok(()) => {}
+                // No locks here.
+                Err(_) => {
+                    if is_mine {
+                        let _ = fs::remove_file(path);
+                    }
+                    return Ok(None);
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a lock is there and held: for tests.
+#[cfg(test)]
+pub(super) fn is_held(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_file_is_held_once_and_gone_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = folder.path().join("m-00001-of-00002.gguf");
+        let path = set_lock_path(&first).unwrap();
+        // One that a crash left.
+        fs::write(&path, "").unwrap();
+        let held = SetLock::wait(&first).unwrap().unwrap();
+        assert!(is_held(&path));
+        remove_unheld(&path);
+        assert!(path.exists());
+        let waiting = std::thread::spawn({
+            let first = first.clone();
+            move || drop(SetLock::wait(&first).unwrap().unwrap())
+        });
+        drop(held);
+        waiting.join().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lock_file_is_never_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, elsewhere) = (folder.path().join("m.gguf"), folder.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, set_lock_path(&first).unwrap()).unwrap();
+        let error = SetLock::wait(&first).unwrap_err().to_string();
+        assert!(error.contains("is not a lock file"), "{error}");
+        assert!(!elsewhere.exists());
+    }
+
+    #[test]
+    fn a_process_is_witnessed_as_long_as_one_of_its_witnesses_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = process_id();
+        let (one, two) = (Witness::hold(folder.path()).unwrap(), Witness::hold(folder.path()).unwrap());
+        assert!(has_witness(folder.path(), process));
+        drop(one);
+        assert!(has_witness(folder.path(), process));
+        drop(two);
+        assert!(!has_witness(folder.path(), process));
+        fs::write(folder.path().join(witness_name(7)), "").unwrap();
+        assert!(!has_witness(folder.path(), 7), "its process is gone");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(
+            is_witness(".gguf-codec-12.lock")
+                && !is_witness(".gguf-codec-.lock")
+                && !is_witness(".gguf-codec-1a.lock")
+        );
+    }
+}
