@@ -63,7 +63,25 @@ fn compare(args: Args) -> Result<Answer> {
     };
     let diff = Diff::between(&Side::of_input(&a)?, &Side::of_input(&b)?, progress)?;
     bar.finish_and_clear();
-    let output = if args.json { format!("{:#}\n", as_json(&args, &diff)) } else { as_text(&diff)? };
+    let trailing = [(&args.a, &a), (&args.b, &b)].map(|(path, input)| {
+        (path, input.model().shards().iter().map(|shard| shard.trailing().len() as u64).sum::<u64>())
+    });
+    let output = if args.json {
+        let mut json = as_json(&args, &diff);
+        json["trailing_bytes"] = json!({ "a": trailing[0].1, "b": trailing[1].1 });
+        format!("{json:#}\n")
+    } else {
+        let mut text = as_text(&diff)?;
+        for (path, bytes) in trailing.into_iter().filter(|(_, bytes)| *bytes > 0) {
+            let bytes = counted(bytes, "byte");
+            writeln!(
+                text,
+                "'{}': {bytes} behind the data belong to no tensor",
+                cli::printable(&path.display().to_string())
+            )?;
+        }
+        text
+    };
     Ok(Answer(output, if args.exit_code && !diff.is_empty() { 2 } else { 0 }))
 }
 

@@ -75,6 +75,9 @@ struct Args {
     /// anew. Nobody may have it mapped. After a crash the next edit of IN puts back what was there
     #[arg(long)]
     in_place: bool,
+    /// Leave out bytes behind the data, which belong to no tensor
+    #[arg(long)]
+    drop_trailing: bool,
     #[command(flatten)]
     force: output::Force,
     /// Print what would be changed, and write nothing
@@ -216,6 +219,9 @@ fn edit(args: Args) -> Result<String> {
     }
     let mut edit = changes(&args, model.as_ref())?;
     edit.existing(args.force.existing());
+    if args.drop_trailing {
+        edit.drop_trailing();
+    }
 
     let output = args.output.as_ref().unwrap_or(&args.input);
     match &args.output {

@@ -124,14 +124,15 @@ fn figures(ty: GgmlType, values: &[f32]) -> Result<Figures> {
     dequantize(ty, &blocks, &mut restored)?;
     let error = QuantError::between(values, &restored)?;
     // In the caches.
-    let part = &mut restored[..4 * ROW];
+    let len = restored.len().min(4 * ROW);
+    let part = &mut restored[..len];
     let mut best = Duration::MAX;
     for _ in 0..200 {
         let start = Instant::now();
         dequantize(ty, &blocks[..part.len() / ty.block_len() * ty.block_bytes()], black_box(part))?;
         best = best.min(start.elapsed());
     }
-    Ok(Figures { ty, error, quantized, dequantized: rate(4 * ROW, best) })
+    Ok(Figures { ty, error, quantized, dequantized: rate(len, best) })
 }
 
 fn rate(values: usize, time: Duration) -> f64 {

@@ -86,14 +86,27 @@ fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> 
     if args.check {
         check(model)?;
     }
+    let trailing: Vec<_> =
+        model.shards().iter().map(Gguf::trailing).filter(|bytes| !bytes.is_empty()).collect();
+    let trailing_bytes: u64 = trailing.iter().map(|bytes| bytes.len() as u64).sum();
     if args.json {
         let mut json = summary::json(model, title);
+        if trailing_bytes > 0 {
+            json["trailing_bytes"] = json!(trailing_bytes);
+        }
         if args.check {
             json["check"] = json!({ "tensors": model.tensor_count() });
         }
         return Ok(pretty(&json));
     }
     let mut text = summary::text(model, title)?;
+    if trailing_bytes > 0 {
+        let bytes = counted(trailing_bytes, "byte");
+        writeln!(text, "\n{bytes} behind the data belong to no tensor")?;
+        if trailing.iter().any(|bytes| bytes.starts_with(b"GGUF")) {
+            writeln!(text, "Another GGUF begins there: shards are joined with merge, not with cat")?;
+        }
+    }
     if args.check {
         let tensors = counted(model.tensor_count() as u64, "tensor");
         writeln!(text, "\nCheck: no NaN and no infinity in {tensors}")?;

@@ -39,7 +39,8 @@ pub(crate) fn main<A: Parser, R: Into<Answer>>(run: impl FnOnce(A) -> anyhow::Re
         Err(error) => {
             // The library speaks of functions.
             let said = format!("{error:#}")
-                .replace("`Edit::recover`", "`edit FILE --in-place`, with or without changes,");
+                .replace("`Edit::recover`", "`edit FILE --in-place`, with or without changes,")
+                .replace("`Edit::drop_trailing`", "--drop-trailing");
             fail(&format!("{said}{}", hint(&error)))
         }
     }
@@ -89,12 +90,23 @@ fn first_paragraph(error: &str) -> String {
     lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
-/// Text with its control characters escaped, so that names from files and arguments cannot steer a terminal.
+/// Whether a character shows nothing itself and changes what is around it: controls, ends of lines and paragraphs, marks that
+/// turn the direction of writing, joiners, tags.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+            | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+}
+
+/// Text with its invisible characters escaped, so that names from files and arguments cannot steer a terminal, or look like others.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
-            out.extend(character.escape_debug());
+        if is_invisible(character) {
+            out.extend(character.escape_default());
         } else {
             out.push(character);
         }

@@ -78,15 +78,14 @@ pub(crate) fn text<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str) -> Resul
         if let ("general.file_type", Ok(id)) = (key, model.metadata().get::<u32>(key)) {
             write!(shown, " ({})", FileType::from_id(id))?;
         }
-        table.add_row([key.escape_debug().to_string(), shown]);
+        table.add_row([short(key), shown]);
     }
     writeln!(text, "\nMetadata: {}\n{table}", counted(model.metadata().len() as u64, "key"))?;
 
     let mut table = new_table(&["tensor", "type", "shape", "bytes"]);
     for tensor in model.tensors() {
-        let name = tensor.name().escape_debug().to_string();
         table.add_row([
-            name,
+            short(tensor.name()),
             tensor.ggml_type().to_string(),
             tensor.shape().to_string(),
             grouped(tensor.byte_len()),
@@ -109,6 +108,15 @@ pub(crate) fn text<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str) -> Resul
     align_right(&mut table, &[1, 2, 3, 4]);
     writeln!(text, "\nTotals\n{table}")?;
     Ok(text)
+}
+
+/// A name for a table, whose other rows are all as wide: the start of a long one, and how long it is.
+fn short(name: &str) -> String {
+    const MOST: usize = 64;
+    match name.char_indices().nth(MOST) {
+        None => name.escape_debug().to_string(),
+        Some((end, _)) => format!("{}… ({} bytes)", name[..end].escape_debug(), grouped(name.len() as u64)),
+    }
 }
 
 fn new_table(header: &[&str]) -> Table {

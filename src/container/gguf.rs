@@ -120,6 +120,32 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         self.final_padding() == FinalPadding::Whole
     }
 
+    /// The bytes behind the data and its padding, which belong to no tensor: nearly always none, and none where only the
+    /// header was read. Where shards were joined with `cat`, the next one begins there.
+    ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    ///
+    /// let mut bytes = std::fs::read("examples/sample.gguf")?;
+    /// assert!(Gguf::parse(&bytes)?.trailing().is_empty());
+    /// bytes.extend(b"signed");
+    /// assert_eq!(Gguf::parse(&bytes)?.trailing(), b"signed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trailing(&self) -> &[u8] {
+        if !self.whole {
+            return &[];
+        }
+        let gguf = self.gguf();
+        let Some(end) = self.header.data_end(gguf) else { return &[] };
+        let padding = match self.final_padding() {
+            FinalPadding::Whole => align_up(end, self.header.alignment()).unwrap_or(end) - end,
+            FinalPadding::Zeros(zeros) => zeros,
+        };
+        let start = usize::try_from(end.saturating_add(padding)).unwrap_or(usize::MAX);
+        gguf.get(start..).unwrap_or_default()
+    }
+
     /// How much of the final padding is there: the zeros that follow the data, up to the alignment.
     pub(super) fn final_padding(&self) -> FinalPadding {
         if !self.whole {

@@ -16,6 +16,8 @@ pub(crate) struct Indexed {
     /// Of the header alone; every tensor's data lies within the file.
     pub(crate) model: Gguf<Vec<u8>>,
     pub(crate) final_padding: FinalPadding,
+    /// How many bytes follow the data and its padding.
+    pub(crate) trailing: u64,
 }
 
 impl Indexed {
@@ -36,7 +38,8 @@ impl Indexed {
         let zeros =
             count_zeros(behind).map_err(|error| Error::io("read what is behind the tensors", error))?;
         let final_padding = if zeros == wanted { FinalPadding::Whole } else { FinalPadding::Zeros(zeros) };
-        Ok(Indexed { file, model, final_padding })
+        let trailing = len.saturating_sub(end.saturating_add(zeros));
+        Ok(Indexed { file, model, final_padding, trailing })
     }
 
     /// The file's length now.

@@ -8,6 +8,36 @@ use alloc::vec::Vec;
 use super::Error;
 use crate::GgmlType;
 
+/// What a file is that begins like this, and what can be done with it, for the end of a message.
+fn known(magic: &[u8; 4]) -> &'static str {
+    match magic {
+        b"PK\x03\x04" => {
+            ": this is a zip archive, such as PyTorch's; a checkpoint must be converted, not opened"
+        }
+        [0x80, 2..=5, ..] => {
+            ": this is a Python pickle, such as PyTorch's; a checkpoint must be converted, not opened"
+        }
+        b"lmgg" | b"fmgg" | b"tjgg" | b"algg" => {
+            ": this is one of ggml's formats before GGUF; convert the original model anew"
+        }
+        b"vers" => ": this looks like a pointer of Git LFS; `git lfs pull` fetches the file",
+        b"<!DO" | b"<!do" | b"<htm" | b"<HTM" => {
+            ": this is a web page, as a download gives that was refused or needs a login"
+        }
+        b"FUGG" => ": this is GGUF's magic backwards; both byte orders have it forwards",
+        b"\x89HDF" => ": this is HDF5, such as Keras writes; a checkpoint must be converted, not opened",
+        [0x1f, 0x8b, ..] => ": this is compressed with gzip; unpack it",
+        b"\x28\xb5\x2f\xfd" => ": this is compressed with zstd; unpack it",
+        b"\xfd7zX" => ": this is compressed with xz; unpack it",
+        b"BZh1" | b"BZh9" => ": this is compressed with bzip2; unpack it",
+        b"7z\xbc\xaf" => ": this is a 7z archive; unpack it",
+        [0, 0, 0, 0] => ": zeros, as a download leaves that has not ended",
+        [b'{', ..] => ": this looks like JSON",
+        [_, _, 0, 0] => ": a safetensors file may begin like this, with the length of its header",
+        _ => "",
+    }
+}
+
 /// A rule of the format that a file breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -16,7 +46,7 @@ pub enum Problem {
     #[error("the file is empty")]
     Empty,
     /// The file does not begin with `GGUF`.
-    #[error("the magic is '{}', not 'GGUF'", found.escape_ascii())]
+    #[error("the magic is '{}', not 'GGUF'{}", found.escape_ascii(), known(found))]
     Magic {
         /// Its first four bytes.
         found: [u8; 4],

@@ -61,6 +61,7 @@ pub struct Edit {
     tensors: Vec<(String, String)>,
     removed_tensors: Vec<String>,
     existing: Existing,
+    drop_trailing: bool,
 }
 
 /// What a key's value becomes.
@@ -176,6 +177,13 @@ impl Edit {
 
     fn put(&mut self, key: impl Into<String>, put: Put) -> &mut Self {
         self.put.push((key.into(), put));
+        self
+    }
+
+    /// Leaves out bytes behind the data, which belong to no tensor. Without it, they stay where the data stays where it is, and
+    /// are an error where the file is written anew.
+    pub fn drop_trailing(&mut self) -> &mut Self {
+        self.drop_trailing = true;
         self
     }
 
@@ -359,6 +367,14 @@ impl Edit {
         existing: Existing,
         progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
+        if source.trailing > 0 && !self.drop_trailing {
+            return Err(Error::Write {
+                message: format!(
+                    "{} bytes follow the data and belong to no tensor, and would be lost: `Edit::drop_trailing` leaves them out",
+                    source.trailing
+                ),
+            });
+        }
         // Where something cannot be, no file need be made to know it.
         let resolved = Resolved::new(self, source)?;
         let (names, ..) = header(&resolved, source)?;

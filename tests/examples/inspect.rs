@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use gguf_codec::{ByteOrder, GgmlType};
+use gguf_codec::{ByteOrder, GgmlType, Writer};
 
 use crate::common::layout;
 use crate::common::raw::{F32, F64, Raw, U32};
@@ -57,6 +57,67 @@ fn further_bad_tensors_are_counted() {
         ),
         "{line}"
     );
+}
+
+#[test]
+fn bytes_behind_the_data_are_told_and_not_lost() {
+    let folder = Folder::new();
+    let file = model(ByteOrder::Little, &[("w", &[4], GgmlType::F32, &[0; 16])]);
+    let input = folder.file("in.gguf", [&file[..], b"signature"].concat());
+    assert!(works("inspect", &[&input]).contains("\n9 bytes behind the data belong to no tensor\n"));
+    assert!(works("inspect", &[&input, "--json"]).contains("\"trailing_bytes\": 9"));
+    assert!(works("diff", &[&input, &input]).contains("9 bytes behind the data belong to no tensor"));
+    let out = folder.path("out.gguf");
+    let line = fails("edit", &[&input, &out, "--add", "k=u8:1"]);
+    assert!(
+        line.contains("9 bytes follow the data") && line.ends_with("--drop-trailing leaves them out"),
+        "{line}"
+    );
+    works("edit", &[&input, &out, "--add", "k=u8:1", "--drop-trailing"]);
+    assert!(!works("inspect", &[&out]).contains("behind the data"));
+    let joined = folder.file("joined.gguf", [&file[..], &file[..]].concat());
+    assert!(works("inspect", &[&joined]).contains("Another GGUF begins there"));
+}
+
+/// A key that is very long does not make all rows as wide.
+#[test]
+fn long_names_are_cut_in_tables() {
+    let folder = Folder::new();
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata(&"k".repeat(60_000), 1u8).unwrap();
+    for key in 0..2_000 {
+        writer.metadata(&format!("key.{key}"), 1u8).unwrap();
+    }
+    let input = folder.file("in.gguf", writer.write_header().unwrap().finish().unwrap());
+    let text = works("inspect", &[&input]);
+    assert!(text.contains("kkk… (60,000 bytes)") && text.len() < 500_000, "{} bytes", text.len());
+}
+
+#[test]
+fn invisible_characters_are_escaped() {
+    let folder = Folder::new();
+    let missing = folder.path("a\u{202e}b\u{2028}c\u{200b}d\u{7}.gguf");
+    let line = fails("inspect", &[&missing]);
+    assert!(line.contains("a\\u{202e}b\\u{2028}c\\u{200b}d\\u{7}.gguf"), "{line}");
+}
+
+#[test]
+fn what_is_no_gguf_is_named() {
+    let folder = Folder::new();
+    for (bytes, name) in [
+        (&b"PK\x03\x04...."[..], "zip archive"),
+        (b"\x80\x02}q\x00", "Python pickle"),
+        (b"tjgg\x03\0\0\0", "before GGUF"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!DOCTYPE html>", "web page"),
+        (b"\x1f\x8b\x08\0", "gzip"),
+        (&[0; 64], "has not ended"),
+        (b"\x40\x02\0\0\0\0\0\0{", "safetensors"),
+        (b"{\"a\": 1}", "JSON"),
+    ] {
+        let line = fails("inspect", &[&folder.file("in.gguf", bytes)]);
+        assert!(line.contains("not 'GGUF'") && line.contains(name), "{line}");
+    }
 }
 
 #[test]

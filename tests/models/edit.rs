@@ -219,7 +219,15 @@ fn in_place_only_the_bytes_that_differ_change_where_the_data_can_stay() {
     let room = data_offset - header_len;
     let patched = |edit: &Edit| {
         let file = File::new(&original);
-        let done = edit.in_place(&file.path, go_on).unwrap();
+        let done = match edit.in_place(&file.path, go_on) {
+            // Where the data must move, bytes behind it are not lost without a word.
+            Err(error) => {
+                assert!(error.to_string().starts_with("32 bytes follow the data"), "{error}");
+                assert!(file.bytes() == original && file.is_alone());
+                edit.clone().drop_trailing().in_place(&file.path, go_on).unwrap()
+            }
+            done => done.unwrap(),
+        };
         let bytes = file.bytes();
         if let Edited::Patched { changed } = done {
             assert_eq!(bytes.len(), original.len());
