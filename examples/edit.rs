@@ -226,7 +226,11 @@ fn edit(args: Args) -> Result<String> {
     let output = args.output.as_ref().unwrap_or(&args.input);
     match &args.output {
         _ if args.dry_run => {}
-        Some(output) => Inputs::new().add(&args.input).check(output, args.force.existing())?,
+        Some(output) => {
+            let values = args.set_file.iter().map(|(_, path)| path);
+            let values = values.chain(args.add_file.iter().map(|(_, _, path)| path));
+            Inputs::new().add(&args.input).add_all(values).check(output, args.force.existing())?;
+        }
         None => check_in_place(&args.input, args.force.existing())
             .map_err(|error| anyhow::anyhow!("{error} (--force changes the file that it leads to)"))?,
     }
