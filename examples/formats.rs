@@ -2,16 +2,18 @@
 
 #[path = "shared/cli.rs"]
 mod cli;
+#[path = "shared/output.rs"]
+mod output;
 
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
-use gguf_codec::{GgmlType, Gguf, QuantError, dequantize, quantize};
+use gguf_codec::{AtomicFile, GgmlType, Gguf, Inputs, QuantError, dequantize, quantize};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde_json::{Value as Json, json};
@@ -39,6 +41,8 @@ struct Args {
     /// Draw error against bits per weight
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    #[command(flatten)]
+    force: output::Force,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -58,6 +62,9 @@ struct Figures {
 }
 
 fn run(args: Args) -> Result<String> {
+    if let Some(path) = &args.svg {
+        Inputs::new().add_all(&args.model).check(path, args.force.existing())?;
+    }
     let (title, values) = match &args.model {
         Some(path) => {
             let model = Gguf::open(path).map_err(|error| cli::about(path, error))?;
@@ -72,9 +79,9 @@ fn run(args: Args) -> Result<String> {
     all.sort_by(|a, b| a.ty.bits_per_weight().total_cmp(&b.ty.bits_per_weight()));
     if let Some(path) = &args.svg {
         // The plotting library's errors are not Send.
-        if let Err(error) = draw(path, &title, &all) {
-            bail!("cannot draw '{}': {error}", path.display());
-        }
+        let drawn =
+            draw(&title, &all).map_err(|error| anyhow!("cannot draw '{}': {error}", path.display()))?;
+        AtomicFile::write_with(path, drawn.as_bytes(), args.force.existing())?;
     }
     Ok(if args.json { json(&title, &all) } else { text(&title, &all) })
 }
@@ -186,9 +193,10 @@ const FAMILIES: [(&str, &[&str], RGBColor); 4] = [
     ("blocks", &[""], RGBColor(90, 90, 90)),
 ];
 
-fn draw(path: &std::path::Path, title: &str, all: &[Figures]) -> Result<(), Box<dyn std::error::Error>> {
+fn draw(title: &str, all: &[Figures]) -> Result<String, Box<dyn std::error::Error>> {
     const SIZE: (u32, u32) = (1000, 700);
-    let root = SVGBackend::new(path, SIZE).into_drawing_area();
+    let mut svg = String::new();
+    let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let shown: Vec<_> = all.iter().filter(|figures| figures.ty.is_quantized()).collect();
     let snr = || shown.iter().map(|figures| figures.error.snr_db());
@@ -232,7 +240,8 @@ fn draw(path: &std::path::Path, title: &str, all: &[Figures]) -> Result<(), Box<
         .border_style(BLACK)
         .draw()?;
     root.present()?;
-    Ok(())
+    drop((chart, root));
+    Ok(svg)
 }
 
 /// Places for labels that cover neither points nor each other, as far as there are any.

@@ -22,7 +22,13 @@ fn imatrix() -> Vec<u8> {
 
 /// A run with the names of files in a folder, each of which begins with a `/`.
 fn named(folder: &Folder, args: &str) -> Vec<String> {
-    args.split(' ').map(|word| word.strip_prefix('/').map_or(word.into(), |name| folder.path(name))).collect()
+    let at = |word: &str| match word.split_once('/') {
+        Some((before, name)) if before.is_empty() || before.ends_with(':') => {
+            before.to_owned() + &folder.path(name)
+        }
+        _ => word.to_owned(),
+    };
+    args.split(' ').map(at).collect()
 }
 
 /// Runs a tool that must fail, with and without --force, and leave every file as it was.
@@ -60,6 +66,8 @@ fn no_input_is_an_output() {
         "quantize /in.gguf /in.gguf --recipe Q8_0",
         "quantize /in.gguf /imatrix.gguf --recipe Q8_0 --imatrix /imatrix.gguf",
         "edit /in.gguf /in.gguf --remove-tensor a.weight",
+        "edit /in.gguf /imatrix.gguf --add-file k=str:/imatrix.gguf",
+        "formats /in.gguf --svg /in.gguf",
         "imatrix /imatrix.gguf /imatrix.gguf",
         "report /in.gguf -o /in.gguf",
         "report /in.gguf -o /m-00002-of-00002.gguf --against /m-00001-of-00002.gguf",

@@ -67,7 +67,7 @@ fn read(from: &mut impl std::io::Read) -> Vec<u8> {
 pub(crate) fn forced(name: &str, args: &[&str]) -> Command {
     let mut command = example(name);
     command.args(args);
-    if !["diff", "formats", "inspect", "remote"].contains(&name) {
+    if !["diff", "inspect", "remote"].contains(&name) {
         command.arg("--force");
     }
     command
