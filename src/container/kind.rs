@@ -252,7 +252,7 @@ impl Array {
     }
 
     /// One of its elements.
-    #[cfg(feature = "std")]
+    #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn element(&self, index: usize) -> Option<Value> {
         macro_rules! element {
             ($($ty:ident)*) => {
@@ -265,7 +265,7 @@ impl Array {
     }
 
     /// Puts a value of the elements' type in the place of one; whether there is such a place and it is of the type.
-    #[cfg(feature = "std")]
+    #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn replace_element(&mut self, index: usize, value: Value) -> bool {
         macro_rules! replace {
             ($($ty:ident)*) => {

@@ -55,7 +55,7 @@ pub(crate) use opening::read_regular;
 pub use options::GgufOptions;
 #[cfg(feature = "std")]
 pub use read_at::ReadAt;
-#[cfg(feature = "std")]
+#[cfg(any(all(feature = "std", any(unix, windows)), feature = "safetensors"))]
 pub(crate) use shards::SHARD_KEYS;
 pub use shards::ShardPlan;
 #[cfg(feature = "std")]

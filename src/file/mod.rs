@@ -6,7 +6,9 @@ pub(crate) mod journal;
 mod output;
 mod unfinished;
 
+#[cfg(any(unix, windows))]
+pub(crate) use self::output::follow_links;
 pub use self::output::{Existing, Inputs, check_in_place};
-pub(crate) use self::output::{FileTarget, FolderTarget, follow_links, put_new};
+pub(crate) use self::output::{FileTarget, FolderTarget, put_new};
 pub(crate) use self::unfinished::{Commit, Ticket, create};
 pub use self::unfinished::{Unfinished, remove_unfinished};

@@ -28,7 +28,7 @@ mod input;
 #[cfg(feature = "std")]
 mod job;
 mod layer;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", any(unix, windows)))]
 mod nearest;
 #[cfg(feature = "std")]
 mod part;

@@ -6,4 +6,6 @@ mod docs;
 mod golden;
 mod parity;
 mod promises;
+// Beside ggml, which is a library that is loaded.
+#[cfg(not(target_family = "wasm"))]
 mod validate;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::folder::OutputFolder;
 pub use self::staged::StagedFile;
+#[cfg(any(unix, windows))]
 pub(crate) use self::staged::sync_folder;
 use self::temporary::Temporary;
 use super::kernel_copy;

@@ -1,6 +1,6 @@
 //! [`StagedFile`]: whole files that are moved to their places together.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -241,7 +241,7 @@ impl Drop for Placed {
 #[cfg(unix)]
 pub(crate) fn sync_folder(target: &Path) -> io::Result<()> {
     let Some(folder) = target.parent() else { return Ok(()) };
-    unless_impossible(File::open(folder).and_then(|folder| folder.sync_all()))
+    unless_impossible(fs::File::open(folder).and_then(|folder| folder.sync_all()))
 }
 
 /// Some network file systems cannot sync a folder, and need not; and a folder that may be written to and not be

@@ -28,6 +28,7 @@ use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
 use crate::file::Existing;
 use crate::{GgmlType, Limits, Shape};
+#[cfg(any(unix, windows))]
 pub(crate) use header::Layout;
 use header::{Header, wrong};
 use sink::{AsWrite, put_zeros};
