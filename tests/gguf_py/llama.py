@@ -69,6 +69,10 @@ def ended(structs):
     return (type(structs[0]) * (len(structs) + 1))(*structs)
 
 
+# Kept as long as the process, since the library keeps it longer than whoever opened that.
+SILENT = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)(lambda *_: None)
+
+
 class Llama:
     """The library in a folder, with those that it takes."""
 
@@ -89,9 +93,7 @@ class Llama:
         ]:
             getattr(self.lib, name).restype, getattr(self.lib, name).argtypes = result, takes
         if silent:
-            # Kept, since the library does.
-            self.logger = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)(lambda *_: None)
-            self.lib.llama_log_set(self.logger, None)
+            self.lib.llama_log_set(SILENT, None)
         self.lib.llama_backend_init()
 
     def make_grids(self):
