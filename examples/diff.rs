@@ -69,7 +69,7 @@ fn compare(args: Args) -> Result<Answer> {
     let output = if args.json {
         let mut json = as_json(&args, &diff);
         json["trailing_bytes"] = json!({ "a": trailing[0].1, "b": trailing[1].1 });
-        format!("{json:#}\n")
+        json::pretty(&json)
     } else {
         let mut text = as_text(&diff)?;
         for (path, bytes) in trailing.into_iter().filter(|(_, bytes)| *bytes > 0) {
@@ -82,7 +82,7 @@ fn compare(args: Args) -> Result<Answer> {
         }
         text
     };
-    Ok(Answer(output, if args.exit_code && !diff.is_empty() { 2 } else { 0 }))
+    Ok(Answer(output.into_bytes(), if args.exit_code && !diff.is_empty() { 2 } else { 0 }))
 }
 
 fn as_json(args: &Args, diff: &Diff<'_>) -> Json {

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Parser;
 use gguf_codec::model::{Edit, EditChange, EditPlan, Edited};
-use gguf_codec::{Gguf, Inputs, ShardPaths, Value, ValueKind, ValueType, check_in_place};
+use gguf_codec::{ByteOrder, Gguf, Inputs, ShardPaths, Value, ValueKind, ValueType, check_in_place};
 use numbers::{counted, grouped};
 use serde_json::json;
 use values::Retyped;
@@ -75,6 +75,9 @@ struct Args {
     /// anew. Nobody may have it mapped. After a crash the next edit of IN puts back what was there
     #[arg(long)]
     in_place: bool,
+    /// Write the file in this byte order, the numbers of its tensors included
+    #[arg(long, value_name = "ORDER", value_parser = ["little", "big"])]
+    byte_order: Option<String>,
     /// Leave out bytes behind the data, which belong to no tensor
     #[arg(long)]
     drop_trailing: bool,
@@ -212,13 +215,16 @@ fn lines(plan: &EditPlan, notes: &[String]) -> String {
 fn edit(args: Args) -> Result<String> {
     // What is wrong with the file is said when it is edited. A pipe is not waited for.
     let is_file = std::fs::metadata(&args.input).is_ok_and(|metadata| metadata.is_file());
-    let model = || Gguf::read_header(File::open(&args.input).ok()?).ok();
+    let model = || Gguf::options().foreign_tensors(true).read_header(File::open(&args.input).ok()?).ok();
     let model = if is_file { model() } else { None };
     if let Some(model) = &model {
         check_shard(&args, model)?;
     }
     let mut edit = changes(&args, model.as_ref())?;
     edit.existing(args.force.existing());
+    if let Some(order) = &args.byte_order {
+        edit.byte_order(if order == "big" { ByteOrder::Big } else { ByteOrder::Little });
+    }
     if args.drop_trailing {
         edit.drop_trailing();
     }

@@ -1,4 +1,4 @@
-//! Turns an importance matrix of either form into the GGUF form, and shows what is in it.
+//! Turns importance matrices of either form into one of either, and shows what is in it.
 
 #[path = "shared/cli.rs"]
 mod cli;
@@ -12,37 +12,50 @@ mod output;
 #[path = "shared/work.rs"]
 mod work;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use clap::Parser;
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
 use gguf_codec::model::{Imatrix, ImatrixEntry};
-use gguf_codec::{Inputs, Writer};
+use gguf_codec::{AtomicFile, Inputs, Writer};
 use names::Names;
 use numbers::counted;
 use serde_json::json;
 use work::Work;
 
-/// Writes an importance matrix as GGUF, whichever form it is in: the binary file that llama.cpp's `imatrix` wrote until
-/// 2025, or GGUF.
+/// Writes an importance matrix, or several of one model as one, in either form: as GGUF, or as the binary file that llama.cpp's
+/// `imatrix` wrote until 2025.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
 /// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
 #[derive(Parser)]
 #[command(name = "imatrix", version)]
 struct Args {
-    /// The importance matrix to read
-    #[arg(value_name = "IN")]
-    input: PathBuf,
+    /// The importance matrix to read; several of one model are put together
+    #[arg(value_name = "IN", required = true)]
+    inputs: Vec<PathBuf>,
     /// The file to write
     #[arg(value_name = "OUT")]
     output: PathBuf,
+    /// The form of OUT; without it, the binary one where its name ends with .dat, and GGUF else
+    #[arg(long)]
+    format: Option<Form>,
     #[command(flatten)]
     force: output::Force,
     /// Print what is in it as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The forms that importance matrices have.
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    /// Today's
+    Gguf,
+    /// The binary one that llama.cpp wrote until 2025, and ik_llama.cpp reads
+    Dat,
 }
 
 fn main() -> ExitCode {
@@ -51,22 +64,33 @@ fn main() -> ExitCode {
 
 fn convert(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
-    if args.output.extension().is_some_and(|extension| extension == "dat") {
-        bail!(
-            "'{}' is a name for the binary form, and what is written is GGUF: let OUT end with .gguf",
-            args.output.display()
-        );
+    let existing = args.force.existing();
+    Inputs::new().add_all(&args.inputs).check(&args.output, existing)?;
+    let mut imatrix = Imatrix::new();
+    for (at, input) in args.inputs.iter().enumerate() {
+        let about = |error| cli::about(input, error);
+        let read = Imatrix::read(input).map_err(about)?;
+        if at == 0 {
+            imatrix = read;
+        } else {
+            imatrix.merge(&read).map_err(about)?;
+        }
     }
-    Inputs::new().add(&args.input).check(&args.output, args.force.existing())?;
-    let imatrix = Imatrix::read(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let floats = |entry: &ImatrixEntry| {
-        entry.sums.len() + entry.counts.len() + entry.activations.as_ref().map_or(0, Vec::len)
-    };
-    work.expect(imatrix.entries().iter().map(|entry| floats(entry) as u64 * 4).sum());
-    let written = imatrix
-        .write_in_steps(Writer::create_with(&args.output, args.force.existing())?, |bytes| work.step(bytes));
-    work.done();
-    written.map_err(|error| work.explained(error))?;
+    let by_name = |extension: &OsStr| if extension == "dat" { Form::Dat } else { Form::Gguf };
+    let form = args.format.unwrap_or(args.output.extension().map_or(Form::Gguf, by_name));
+    match form {
+        Form::Dat => AtomicFile::write_with(&args.output, &imatrix.to_binary()?, existing)?,
+        Form::Gguf => {
+            let floats = |entry: &ImatrixEntry| {
+                entry.sums.len() + entry.counts.len() + entry.activations.as_ref().map_or(0, Vec::len)
+            };
+            work.expect(imatrix.entries().iter().map(|entry| floats(entry) as u64 * 4).sum());
+            let writer = Writer::create_with(&args.output, existing)?;
+            let written = imatrix.write_in_steps(writer, |bytes| work.step(bytes));
+            work.done();
+            written.map_err(|error| work.explained(error))?;
+        }
+    }
     if args.json {
         let entry = |entry: &ImatrixEntry| {
             json!({ "name": entry.name, "columns": entry.sums.len() / entry.counts.len(), "matrices": entry.counts.len(),

@@ -18,15 +18,17 @@ mod statistics;
 mod summary;
 
 use std::fmt::Write;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use cli::Answer;
 use gguf_codec::{Error, Gguf, Mapped, ShardProblem, ShardedGguf, ValueRef};
+use json::pretty;
 use numbers::counted;
 use serde_json::json;
-use summary::pretty;
 
 /// A miniature model, so that there is something to see without a file.
 const SAMPLE: &[u8] = include_bytes!("sample.gguf");
@@ -43,7 +45,8 @@ struct Args {
     /// Also look at every tensor's scales and plain values, and fail if one is NaN or infinite
     #[arg(long)]
     check: bool,
-    /// Print the whole value of one key, a string as it is
+    /// Print the whole value of one key: a string as it is (with a line break behind it only on a terminal), an array in lines
+    /// of JSON. With --json it is a value that edit takes
     #[arg(long, value_name = "KEY", conflicts_with_all = ["tensor", "check"])]
     key: Option<String>,
     /// Show one tensor's statistics, histogram and first values, and what quantizing it to each type would cost
@@ -64,24 +67,26 @@ fn main() -> ExitCode {
 
 /// The whole model by its first shard or only file; another shard alone.
 fn open(path: &Path) -> Result<ShardedGguf<Mapped>, Error> {
-    match ShardedGguf::open(path) {
-        Err(Error::Shard { problem: ShardProblem::NotFirst { .. }, .. }) => Gguf::open(path).map(Into::into),
+    let open = |path: &Path| Gguf::options().foreign_tensors(true).open(path);
+    match ShardedGguf::open_with(path, open) {
+        Err(Error::Shard { problem: ShardProblem::NotFirst { .. }, .. }) => open(path).map(Into::into),
         opened => opened,
     }
 }
 
-fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> Result<String> {
+fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> Result<Answer> {
     if let Some(key) = &args.key {
         let value: ValueRef<'_> = model.metadata().get(key)?;
-        return Ok(if args.json { pretty(&json::value(value, usize::MAX)) } else { whole_value(value) });
+        return Ok(if args.json {
+            pretty(&json::value(value, usize::MAX)).into()
+        } else {
+            whole_value(value)
+        });
     }
     if let Some(name) = &args.tensor {
         let tensor = model.tensor(name)?;
-        return if args.json {
-            Ok(summary::pretty(&details::json(&tensor)?))
-        } else {
-            details::text(&tensor)
-        };
+        let shown = if args.json { pretty(&details::json(&tensor)?) } else { details::text(&tensor)? };
+        return Ok(shown.into());
     }
     if args.check {
         check(model)?;
@@ -97,7 +102,7 @@ fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> 
         if args.check {
             json["check"] = json!({ "tensors": model.tensor_count() });
         }
-        return Ok(pretty(&json));
+        return Ok(pretty(&json).into());
     }
     let mut text = summary::text(model, title)?;
     if trailing_bytes > 0 {
@@ -109,17 +114,27 @@ fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> 
     }
     if args.check {
         let tensors = counted(model.tensor_count() as u64, "tensor");
-        writeln!(text, "\nCheck: no NaN and no infinity in {tensors}")?;
+        write!(text, "\nCheck: no NaN and no infinity in {tensors}")?;
+        match model.foreign_tensors().count() as u64 {
+            0 => writeln!(text)?,
+            foreign => writeln!(text, "; {} could not be read", counted(foreign, "tensor"))?,
+        }
     }
-    Ok(text)
+    Ok(text.into())
 }
 
-/// Strings as they are, arrays an element to a line.
-fn whole_value(value: ValueRef<'_>) -> String {
+/// Strings as they are, so that `edit --set-file` takes them again; arrays an element to a line, in JSON.
+fn whole_value(value: ValueRef<'_>) -> Answer {
     match value {
-        ValueRef::String(bytes) => format!("{}\n", String::from_utf8_lossy(bytes)),
-        ValueRef::Array(array) => array.iter().map(|element| format!("{element}\n")).collect(),
-        scalar => format!("{scalar}\n"),
+        ValueRef::String(bytes) => {
+            let end: &[u8] = if std::io::stdout().is_terminal() { b"\n" } else { b"" };
+            Answer([bytes, end].concat(), 0)
+        }
+        ValueRef::Array(array) => {
+            let lines = array.iter().map(|element| json::line(&json::value(element, usize::MAX)) + "\n");
+            lines.collect::<String>().into()
+        }
+        scalar => format!("{scalar}\n").into(),
     }
 }
 

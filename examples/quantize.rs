@@ -164,11 +164,11 @@ fn quantize(args: Args) -> Result<String> {
         writer.finish()?;
         output_bytes
     };
-    let unmatched = unmatched(&args, model);
+    let idle = Idle::new(&args, model, imatrix.as_ref().map(|(_, imatrix)| imatrix));
     Ok(if args.json {
-        report(&args, &unmatched, tasks, output_bytes)
+        report(&args, &idle, tasks, output_bytes)
     } else {
-        summary(&args, &output, &unmatched, tasks, output_bytes)?
+        summary(&args, &output, &idle, tasks, output_bytes)?
     })
 }
 
@@ -276,10 +276,24 @@ fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> {
     bail!("tensor '{name}' has {wanted} columns, and the importance matrix has {} for it", entry.sums.len());
 }
 
-/// Arguments of --tensor-type that match no tensor, which a slip of the pen makes.
-fn unmatched<'a, B: AsRef<[u8]>>(args: &'a Args, model: &ShardedGguf<B>) -> Vec<&'a str> {
-    let is_idle = |pattern: &&Regex| !model.tensors().any(|tensor| pattern.is_match(tensor.name()));
-    args.tensor_type.iter().map(|(pattern, _)| pattern).filter(is_idle).map(Regex::as_str).collect()
+/// What was given and fits no tensor.
+struct Idle<'a> {
+    /// Arguments of --tensor-type, which a slip of the pen makes so.
+    patterns: Vec<&'a str>,
+    /// Entries of the importance matrix.
+    entries: Vec<&'a str>,
+}
+
+impl<'a> Idle<'a> {
+    fn new<B: AsRef<[u8]>>(args: &'a Args, model: &ShardedGguf<B>, imatrix: Option<&'a Imatrix>) -> Self {
+        let is_idle = |pattern: &&Regex| !model.tensors().any(|tensor| pattern.is_match(tensor.name()));
+        let patterns = args.tensor_type.iter().map(|(pattern, _)| pattern);
+        let entries = imatrix.into_iter().flat_map(Imatrix::entries).map(|entry| entry.name.as_str());
+        Idle {
+            patterns: patterns.filter(is_idle).map(Regex::as_str).collect(),
+            entries: entries.filter(|name| model.tensor_info(name).is_err()).collect(),
+        }
+    }
 }
 
 fn bits_per_weight(tasks: &[Task<'_>]) -> f64 {
@@ -292,7 +306,7 @@ fn bits_per_weight(tasks: &[Task<'_>]) -> f64 {
 fn summary(
     args: &Args,
     output: &Path,
-    unmatched: &[&str],
+    idle: &Idle<'_>,
     tasks: &[Task<'_>],
     output_bytes: u64,
 ) -> Result<String> {
@@ -316,8 +330,20 @@ fn summary(
     if args.imatrix.is_some() {
         let weighed = tasks.iter().filter(|task| task.importance).count();
         writeln!(text, "  with importance: {}", counted(weighed as u64, "tensor"))?;
+        let mut without = Names::default();
+        let is_without =
+            |task: &&Task<'_>| task.changes() && task.choice.ggml_type.is_quantized() && !task.importance;
+        tasks.iter().filter(is_without).for_each(|task| without.add(task.tensor.name()));
+        if !without.is_empty() {
+            writeln!(text, "  without importance, which the matrix lacks: {without}")?;
+        }
+        let mut strange = Names::default();
+        idle.entries.iter().for_each(|name| strange.add(name));
+        if !strange.is_empty() {
+            writeln!(text, "  in the importance matrix, and not in the model: {strange}")?;
+        }
     }
-    for pattern in unmatched {
+    for pattern in &idle.patterns {
         writeln!(text, "  --tensor-type '{}' matches no tensor", cli::printable(pattern))?;
     }
     for (what, names) in fallen {
@@ -332,7 +358,7 @@ fn summary(
     Ok(text)
 }
 
-fn report(args: &Args, unmatched: &[&str], tasks: &[Task<'_>], output_bytes: u64) -> String {
+fn report(args: &Args, idle: &Idle<'_>, tasks: &[Task<'_>], output_bytes: u64) -> String {
     let tensor = |task: &Task<'_>| {
         json!({
             "name": task.tensor.name(),
@@ -349,7 +375,8 @@ fn report(args: &Args, unmatched: &[&str], tasks: &[Task<'_>], output_bytes: u64
         "bytes": output_bytes,
         "bits_per_weight": bits_per_weight(tasks),
         "written": !args.dry_run,
-        "unmatched": unmatched,
+        "unmatched": idle.patterns,
+        "unmatched_importance": idle.entries,
         "tensors": tasks.iter().map(tensor).collect::<Vec<_>>(),
     });
     format!("{report:#}\n")

@@ -133,6 +133,15 @@ pub enum Error {
         name: String,
     },
 
+    /// The tensor is one of [`Gguf::foreign_tensors`](crate::Gguf::foreign_tensors), which cannot be read.
+    #[error("tensor '{}' cannot be read: {problem}", tensor.escape_debug())]
+    Foreign {
+        /// Its name.
+        tensor: String,
+        /// Why not.
+        problem: Problem,
+    },
+
     /// A key or tensor that is to be changed is not in the file.
     #[error("{}{}", not_in_file(what, name), is_it(nearest))]
     NotInFile {

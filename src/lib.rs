@@ -93,9 +93,9 @@ pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_me
 #[cfg(feature = "mmap")]
 pub use container::Mapped;
 pub use container::{
-    Array, ArrayElement, ArrayIter, ArrayIterAs, ArrayRef, FromValue, Gguf, GgufOptions, HeaderParser,
-    HeaderProgress, Metadata, MetadataIter, ShardPlan, TensorInfo, TensorIter, Value, ValueKind, ValueRef,
-    ValueType,
+    Array, ArrayElement, ArrayIter, ArrayIterAs, ArrayRef, ForeignTensor, FromValue, Gguf, GgufOptions,
+    HeaderParser, HeaderProgress, Metadata, MetadataIter, ShardPlan, TensorInfo, TensorIter, Value,
+    ValueKind, ValueRef, ValueType,
 };
 #[cfg(feature = "std")]
 pub use container::{

@@ -80,7 +80,7 @@ fn remote(args: &Args) -> Result<String> {
         };
         json["bytes_read"] = json!(server.bytes_read());
         json["requests"] = json!(server.requests());
-        return Ok(summary::pretty(&json));
+        return Ok(json::pretty(&json));
     }
     let text = match &tensor {
         Some(tensor) => details::text(tensor)?,

@@ -12,11 +12,11 @@ use gguf_codec::{Error, OutputProblem};
 static NAME: OnceLock<String> = OnceLock::new();
 
 /// What an example prints, and the exit code that goes with it.
-pub(crate) struct Answer(pub(crate) String, pub(crate) u8);
+pub(crate) struct Answer(pub(crate) Vec<u8>, pub(crate) u8);
 
 impl From<String> for Answer {
     fn from(text: String) -> Self {
-        Answer(text, 0)
+        Answer(text.into_bytes(), 0)
     }
 }
 
@@ -61,9 +61,9 @@ fn hint(error: &anyhow::Error) -> &'static str {
     }
 }
 
-fn print(output: &str) -> anyhow::Result<()> {
+fn print(output: &[u8]) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(output.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(output).and_then(|()| stdout.flush()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(anyhow::Error::from(error).context("cannot write to standard output")),

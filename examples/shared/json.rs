@@ -1,5 +1,7 @@
 //! Numbers and metadata as JSON.
 
+#![allow(dead_code, reason = "each example uses its own part of this")]
+
 use gguf_codec::ValueRef;
 use serde_json::{Value as Json, json};
 
@@ -17,7 +19,7 @@ pub(crate) fn value(value: ValueRef<'_>, most: usize) -> Json {
         ValueRef::F32(value) => number(value),
         ValueRef::F64(value) => double(value),
         ValueRef::Bool(value) => json!(value),
-        ValueRef::String(bytes) => json!(String::from_utf8_lossy(bytes)),
+        ValueRef::String(bytes) => Json::String(text(bytes)),
         ValueRef::Array(array) => {
             let shown: Vec<_> = array.iter().take(most).map(|value| self::value(value, most)).collect();
             if array.len() > most {
@@ -27,6 +29,57 @@ pub(crate) fn value(value: ValueRef<'_>, most: usize) -> Json {
             }
         }
     }
+}
+
+/// Announces a byte that is not UTF-8, as the character behind it, up to [`pretty`]: no text has this noncharacter, and where
+/// one does it is there twice.
+const ESCAPE: char = '\u{10fffe}';
+
+/// The characters behind [`ESCAPE`] are these and the byte.
+const BYTES: u32 = 0x100;
+
+fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            text.extend(std::iter::repeat_n(character, if character == ESCAPE { 2 } else { 1 }));
+        }
+        for &byte in chunk.invalid() {
+            text.push(ESCAPE);
+            text.extend(char::from_u32(BYTES + u32::from(byte)));
+        }
+    }
+    text
+}
+
+/// The document in lines. Bytes that are not UTF-8 are the lone surrogates that Python has for them, `\udcff` for 0xFF, which
+/// `edit` reads.
+pub(crate) fn pretty(json: &Json) -> String {
+    written(&format!("{json:#}\n"))
+}
+
+/// The document in one line, as [`pretty`].
+pub(crate) fn line(json: &Json) -> String {
+    written(&json.to_string())
+}
+
+fn written(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut characters = json.chars();
+    while let Some(character) = characters.next() {
+        match (character, characters.clone().next()) {
+            (ESCAPE, Some(ESCAPE)) => {
+                characters.next();
+                out.push(ESCAPE);
+            }
+            (ESCAPE, Some(byte)) if (BYTES + 0x80..BYTES + 0x100).contains(&u32::from(byte)) => {
+                characters.next();
+                out += &format!("\\udc{:02x}", u32::from(byte) - BYTES);
+            }
+            _ => out.push(character),
+        }
+    }
+    out
 }
 
 /// A float as its own shortest digits, which a reader of doubles turns back into it; JSON has no NaN and no

@@ -24,6 +24,11 @@ enum Part {
 }
 
 impl Names {
+    #[allow(dead_code, reason = "not every example may have none")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     pub(crate) fn add(&mut self, name: &str) {
         let mut pattern = Vec::new();
         for character in name.chars() {

@@ -18,6 +18,8 @@ pub(crate) enum Stored {
     Value(Value),
     /// What another file held.
     Array(RawArray),
+    /// The byte of a bool in another file, which is not 0 where it is true.
+    Bool(u8),
 }
 
 /// [`ArrayRef`], owning its bytes.
@@ -78,6 +80,10 @@ pub(crate) fn write_stored<B: Order>(
 ) -> io::Result<()> {
     match value {
         Stored::Value(value) => write_value::<B>(out, value),
+        Stored::Bool(byte) => {
+            out.write_u32::<B>(ValueType::Bool as u32)?;
+            out.write_u8(*byte)
+        }
         Stored::Array(array) => {
             out.write_u32::<B>(ValueType::Array as u32)?;
             write_array_ref::<B>(out, order, array.as_ref())

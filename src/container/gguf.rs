@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::foreign::ForeignTensor;
 use super::header::Header;
 use super::layout::{FinalPadding, align_up, to_u64};
 use super::metadata::Metadata;
@@ -89,13 +90,50 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         self.header.tensors.len()
     }
 
+    /// The tensors of the table that are not among [`tensors`](Self::tensors), in the order of the file: none but where
+    /// [`GgufOptions::foreign_tensors`] asks for them.
+    ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    ///
+    /// # let mut writer = gguf_codec::Writer::new(Vec::new());
+    /// # writer.tensor("t", &[8], gguf_codec::GgmlType::I8)?;
+    /// # let mut data = writer.write_header()?;
+    /// # data.write_tensor("t", &[0; 8])?;
+    /// # let mut file = data.finish()?;
+    /// # let at = file.windows(9).position(|bytes| bytes == b"\x01\0\0\0\0\0\0\0t").unwrap() + 9 + 4 + 8;
+    /// # file[at] = 139;
+    /// let model = Gguf::options().foreign_tensors(true).parse(&file)?; // a model of a fork
+    /// let tensor = model.foreign_tensors().next().unwrap();
+    /// assert_eq!((tensor.name(), tensor.type_id(), tensor.extents()), ("t", 139, &[8][..]));
+    /// assert!(Gguf::parse(&file).is_err());
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    pub fn foreign_tensors(&self) -> impl ExactSizeIterator<Item = ForeignTensor<'_>> {
+        let bytes = self.gguf();
+        let indexes = 0..self.header.foreign.len();
+        let mut list: Vec<_> = indexes.filter_map(|index| self.header.foreign(bytes, index)).collect();
+        if self.whole
+            && let Some(last) = list.last_mut()
+        {
+            let rest = to_u64(bytes.len()).saturating_sub(last.file_offset);
+            last.byte_len.get_or_insert(rest);
+        }
+        list.into_iter()
+    }
+
     /// What the header says of a tensor, found in constant time.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`].
+    /// [`Error::MissingTensor`]; [`Error::Foreign`] for one of [`foreign_tensors`](Self::foreign_tensors).
     pub fn tensor_info(&self, name: &str) -> Result<TensorInfo<'_>> {
         let bytes = self.gguf();
         let index = self.header.find_tensor(bytes, name);
+        if let Some(foreign) = index.and_then(|index| index.checked_sub(self.header.tensors.len())) {
+            let tensor = self.header.foreign(bytes, foreign);
+            let tensor = tensor.ok_or_else(|| Error::MissingTensor { name: name.to_owned() })?;
+            return Err(Error::Foreign { tensor: name.to_owned(), problem: tensor.problem });
+        }
         let info = index.and_then(|index| self.header.tensor(bytes, index));
         let info = info.ok_or_else(|| Error::MissingTensor { name: name.to_owned() })?;
         Ok(TensorInfo { gguf: self.whole_gguf(), ..info })
@@ -107,6 +145,18 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     /// [`Error::MissingTensor`], and [`Error::HeaderOnly`] where only the header was read.
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
         self.tensor_info(name)?.tensor()
+    }
+
+    /// Whether the table has such a tensor, which can be read or not.
+    #[cfg(all(feature = "std", any(unix, windows)))]
+    pub(crate) fn has_tensor(&self, name: &str) -> bool {
+        self.header.find_tensor(self.gguf(), name).is_some()
+    }
+
+    /// Every tensor of the table in its order: its name, and the bytes behind that: extents, type, offset.
+    #[cfg(all(feature = "std", any(unix, windows)))]
+    pub(crate) fn table(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.header.table(self.gguf())
     }
 
     fn whole_gguf(&self) -> Option<&[u8]> {
@@ -144,6 +194,13 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         };
         let start = usize::try_from(end.saturating_add(padding)).unwrap_or(usize::MAX);
         gguf.get(start..).unwrap_or_default()
+    }
+
+    /// Where another GGUF begins behind the data, as `cat` leaves it.
+    #[cfg(feature = "std")]
+    pub(super) fn follower(&self) -> Option<u64> {
+        let trailing = self.trailing();
+        trailing.starts_with(b"GGUF").then(|| to_u64(self.gguf().len() - trailing.len()))
     }
 
     /// How much of the final padding is there: the zeros that follow the data, up to the alignment.

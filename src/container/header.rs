@@ -1,10 +1,12 @@
 //! [`Header`]: what a parsed header leaves behind: where things are, in a few bytes for each key and tensor.
 
 use alloc::borrow::ToOwned;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::array::ArrayRef;
 use super::cursor::{Cursor, Encoding};
+use super::foreign::ForeignTensor;
 use super::layout::{DEFAULT_ALIGNMENT, to_u64};
 use super::name_index::NameIndex;
 use super::tensor_info::TensorInfo;
@@ -31,9 +33,25 @@ pub(crate) struct TensorEntry {
     pub(crate) dims: u8,
 }
 
+/// A tensor that is there and cannot be read as one: see [`ForeignTensor`](super::ForeignTensor).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ForeignEntry {
+    /// Its position in the table.
+    pub(crate) position: u32,
+    pub(crate) name_at: usize,
+    /// From the start of the data.
+    pub(crate) offset: u64,
+    /// Up to where the next tensor begins, or of its data alone where it is the last; none where that is not known.
+    pub(crate) room: Option<u64>,
+    pub(crate) id: u32,
+    pub(crate) name_len: u8,
+    pub(crate) dims: u8,
+}
+
 // The bound on memory, ten times the header's bytes, rests on these: a pair takes 10 bytes in the file at
 // least, a tensor 20.
 const _: () = assert!(size_of::<KeyEntry>() <= 24 && size_of::<TensorEntry>() <= 24);
+const _: () = assert!(size_of::<ForeignEntry>() <= 48);
 
 /// An index over a header's bytes.
 ///
@@ -51,7 +69,10 @@ pub(crate) struct Header {
     pub(crate) data_offset: u64,
     pub(crate) keys: Vec<KeyEntry>,
     pub(crate) tensors: Vec<TensorEntry>,
+    /// None but where [`GgufOptions::foreign_tensors`](super::GgufOptions::foreign_tensors) asks for them.
+    pub(crate) foreign: Vec<ForeignEntry>,
     pub(crate) key_index: NameIndex,
+    /// Of the tensors, and behind them of the foreign ones.
     pub(crate) tensor_index: NameIndex,
 }
 
@@ -68,9 +89,36 @@ impl Header {
         self.keys.get(index).and_then(|entry| bytes.get(entry.key_at..entry.key_end)).unwrap_or_default()
     }
 
+    /// Tensors in the table.
+    pub(crate) fn declared(&self) -> usize {
+        self.tensors.len() + self.foreign.len()
+    }
+
+    /// The name of a tensor, or behind all of them of a foreign one.
     pub(crate) fn name_bytes<'a>(&self, bytes: &'a [u8], index: usize) -> &'a [u8] {
-        let range = |entry: &TensorEntry| entry.name_at..entry.name_at + usize::from(entry.name_len);
-        self.tensors.get(index).and_then(|entry| bytes.get(range(entry))).unwrap_or_default()
+        let name = match self.tensors.get(index) {
+            Some(entry) => Some((entry.name_at, entry.name_len)),
+            None => {
+                let foreign = index.checked_sub(self.tensors.len()).and_then(|index| self.foreign.get(index));
+                foreign.map(|entry| (entry.name_at, entry.name_len))
+            }
+        };
+        name.and_then(|(at, len)| bytes.get(at..at + usize::from(len))).unwrap_or_default()
+    }
+
+    /// The position in the table of what [`name_bytes`](Self::name_bytes) names by this number.
+    pub(crate) fn position(&self, index: usize) -> u64 {
+        match index.checked_sub(self.tensors.len()).and_then(|index| self.foreign.get(index)) {
+            Some(entry) => entry.position.into(),
+            None => {
+                let mut position = to_u64(index);
+                for entry in &self.foreign {
+                    // Each that stands before moves it on by one.
+                    position += u64::from(u64::from(entry.position) <= position);
+                }
+                position
+            }
+        }
     }
 
     pub(crate) fn find_key(&self, bytes: &[u8], key: &str) -> Option<usize> {
@@ -96,7 +144,7 @@ impl Header {
         Some((key, value))
     }
 
-    /// The tensor at this position, without the file's bytes.
+    /// The tensor of this number, without the file's bytes.
     pub(crate) fn tensor<'a>(&self, bytes: &'a [u8], index: usize) -> Option<TensorInfo<'a>> {
         let entry = self.tensors.get(index)?;
         let name = core::str::from_utf8(self.name_bytes(bytes, index)).ok()?;
@@ -119,23 +167,64 @@ impl Header {
         })
     }
 
+    /// The foreign tensor at this position among those.
+    pub(crate) fn foreign<'a>(&self, bytes: &'a [u8], index: usize) -> Option<ForeignTensor<'a>> {
+        let entry = self.foreign.get(index)?;
+        let name = core::str::from_utf8(self.name_bytes(bytes, self.tensors.len() + index)).ok()?;
+        let mut cursor = Cursor::new(bytes, entry.name_at + name.len() + 4, self.encoding);
+        let mut extents = Vec::with_capacity(entry.dims.into());
+        for _ in 0..entry.dims {
+            extents.push(cursor.length()?);
+        }
+        let file_offset = self.data_offset.checked_add(entry.offset)?;
+        let problem = match GgmlType::check_id(entry.id) {
+            Ok(_) => Problem::Dimensions { found: entry.dims.into() },
+            Err(problem) => problem,
+        };
+        Some(ForeignTensor { name, extents, type_id: entry.id, file_offset, byte_len: entry.room, problem })
+    }
+
+    /// Every tensor of the table in its order: its name, and the bytes behind that.
+    #[cfg(all(feature = "std", any(unix, windows)))]
+    pub(crate) fn table<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let mut tensors = self.tensors.iter().map(|entry| (entry.name_at, entry.name_len, entry.dims));
+        let mut foreign = self.foreign.iter().peekable();
+        let mut position = 0;
+        std::iter::from_fn(move || {
+            let its_turn = foreign.next_if(|entry| entry.position == position);
+            position += 1;
+            let (name_at, name_len, dims) = match its_turn {
+                Some(entry) => (entry.name_at, entry.name_len, entry.dims),
+                None => tensors.next()?,
+            };
+            let name_end = name_at.checked_add(name_len.into())?;
+            let end = usize::try_from(self.offset_field(name_at, name_len, dims)).ok()?.checked_add(8)?;
+            let name = core::str::from_utf8(bytes.get(name_at..name_end)?).ok()?;
+            Some((name, bytes.get(name_end..end)?))
+        })
+    }
+
     /// Where the field with a tensor's offset stands, behind its name, extents and type.
-    pub(crate) fn offset_field(&self, entry: &TensorEntry) -> u64 {
-        let name_end = to_u64(entry.name_at) + u64::from(entry.name_len);
-        name_end + 4 + u64::from(entry.dims) * self.encoding.length_bytes() + 4
+    fn offset_field(&self, name_at: usize, name_len: u8, dims: u8) -> u64 {
+        let name_end = to_u64(name_at) + u64::from(name_len);
+        name_end + 4 + u64::from(dims) * self.encoding.length_bytes() + 4
     }
 
     /// Where the last tensor's data ends, its padding not counted, or the header where there are no tensors.
     pub(crate) fn data_end(&self, bytes: &[u8]) -> Option<u64> {
-        let Some(last) = self.tensors.len().checked_sub(1) else { return Some(self.len) };
+        let foreign = match self.foreign.last() {
+            Some(entry) => self.data_offset.checked_add(entry.offset)?.checked_add(entry.room?)?,
+            None => self.len,
+        };
+        let Some(last) = self.tensors.len().checked_sub(1) else { return Some(foreign) };
         let tensor = self.tensor(bytes, last)?;
-        tensor.file_offset.checked_add(tensor.byte_len)
+        Some(tensor.file_offset.checked_add(tensor.byte_len)?.max(foreign))
     }
 
     /// Checks that the padding behind the header and every tensor's data lie within the file, of which `bytes` are the
     /// header at least.
     pub(crate) fn check_data(&self, bytes: &[u8], file_len: u64) -> Result<()> {
-        if self.tensors.is_empty() {
+        if self.declared() == 0 {
             return Ok(());
         }
         if self.data_offset > file_len {
@@ -154,8 +243,23 @@ impl Header {
             if end > file_len {
                 let name = Some(tensor.name.to_owned());
                 return Err(Error::Malformed {
-                    offset: self.offset_field(entry),
-                    place: Place::Tensor { index: to_u64(index), name },
+                    offset: self.offset_field(entry.name_at, entry.name_len, entry.dims),
+                    place: Place::Tensor { index: self.position(index), name },
+                    problem: Problem::DataBeyondEnd { end, file_len },
+                });
+            }
+        }
+        for (index, entry) in self.foreign.iter().enumerate() {
+            let start = self.data_offset.saturating_add(entry.offset);
+            let end = start.saturating_add(entry.room.unwrap_or(0));
+            if end > file_len {
+                let name = self.name_bytes(bytes, self.tensors.len() + index);
+                return Err(Error::Malformed {
+                    offset: self.offset_field(entry.name_at, entry.name_len, entry.dims),
+                    place: Place::Tensor {
+                        index: entry.position.into(),
+                        name: Some(String::from_utf8_lossy(name).into_owned()),
+                    },
                     problem: Problem::DataBeyondEnd { end, file_len },
                 });
             }

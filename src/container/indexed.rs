@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::gguf::Gguf;
-use super::layout::{FinalPadding, align_up, to_u64};
+use super::layout::{FinalPadding, MAX_NAME_BYTES, align_up, to_u64};
 use super::opening::{READ_HEADER, expect_regular};
 use super::read_at::ReadAt;
 use crate::error::{Error, Result};
@@ -30,7 +30,11 @@ impl Indexed {
     /// As [`open`](Self::open), of a file that is open.
     pub(crate) fn of(file: File) -> Result<Self> {
         let len = file.metadata().map_err(|error| Error::io("ask how long the file is", error))?.len();
-        let model = Gguf::read_header(Sequential { source: &file, at: 0, end: len })?;
+        let model = Gguf::options().foreign_tensors(true).read_header(Sequential {
+            source: &file,
+            at: 0,
+            end: len,
+        })?;
         model.header.check_data(&model.bytes, len)?;
         let end = model.header.data_end(&model.bytes).unwrap_or(len);
         let wanted = align_up(end, model.alignment()).unwrap_or(end) - end;
@@ -40,6 +44,25 @@ impl Indexed {
         let final_padding = if zeros == wanted { FinalPadding::Whole } else { FinalPadding::Zeros(zeros) };
         let trailing = len.saturating_sub(end.saturating_add(zeros));
         Ok(Indexed { file, model, final_padding, trailing })
+    }
+
+    /// Tensors in the table.
+    pub(crate) fn declared(&self) -> usize {
+        self.model.header.declared()
+    }
+
+    /// Whether a tensor is there that ggml would refuse, by its type, dimensions or name.
+    pub(crate) fn has_foreign(&self) -> bool {
+        !self.an_unreadable_tensor().is_empty()
+    }
+
+    /// The first such tensor's name, or nothing.
+    pub(crate) fn an_unreadable_tensor(&self) -> &str {
+        let header = &self.model.header;
+        let long = header.tensors.iter().position(|entry| u64::from(entry.name_len) > MAX_NAME_BYTES);
+        let first = long.or((!header.foreign.is_empty()).then_some(header.tensors.len()));
+        let name = first.map(|index| header.name_bytes(&self.model.bytes, index)).unwrap_or_default();
+        std::str::from_utf8(name).unwrap_or_default()
     }
 
     /// The file's length now.

@@ -11,6 +11,9 @@ pub(crate) const ALIGNMENT_KEY: &str = "general.alignment";
 /// The longest tensor name in bytes, by the specification.
 pub(crate) const MAX_NAME_BYTES: u64 = 64;
 
+/// The longest that some programs have been built with, stable-diffusion.cpp among them.
+pub(crate) const MAX_FOREIGN_NAME_BYTES: u64 = 127;
+
 /// What a file has behind its last tensor, or behind a header without tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FinalPadding {

@@ -107,6 +107,15 @@ impl<'a> Metadata<'a> {
         Ok(Some(elements))
     }
 
+    /// The byte of a bool.
+    #[cfg(feature = "std")]
+    pub(crate) fn bool_byte(self, key: &str) -> Option<u8> {
+        let entry = self.header.keys.get(self.header.find_key(self.bytes, key)?)?;
+        // Behind the key and the type.
+        let [byte] = self.bytes.get(entry.key_end.checked_add(4)?..entry.value_end)? else { return None };
+        Some(*byte)
+    }
+
     /// All pairs in the file's order.
     pub fn iter(self) -> MetadataIter<'a> {
         MetadataIter { metadata: self, range: 0..self.len() }

@@ -7,6 +7,7 @@ mod cursor;
 pub(crate) mod edit_marker;
 #[cfg(feature = "std")]
 mod encode;
+mod foreign;
 mod from_value;
 mod gguf;
 mod header;
@@ -37,6 +38,7 @@ mod writer;
 pub use array::{ArrayElement, ArrayIter, ArrayIterAs, ArrayRef};
 #[cfg(feature = "std")]
 pub use atomic::{AtomicFile, OutputFolder, StagedFile};
+pub use foreign::ForeignTensor;
 pub use from_value::FromValue;
 pub use gguf::Gguf;
 pub use incremental::{HeaderParser, HeaderProgress};
@@ -62,7 +64,7 @@ pub use shards::ShardPlan;
 pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};
 pub use tensor_info::{TensorInfo, TensorIter};
 pub use value::{Array, Value, ValueRef, ValueType};
-#[cfg(all(feature = "std", any(unix, windows)))]
-pub(crate) use writer::Layout;
 #[cfg(feature = "std")]
 pub use writer::{DataWriter, Sink, TensorWriter, Writer};
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub(crate) use writer::{Layout, write_around};

@@ -130,7 +130,7 @@ impl GgufOptions {
     /// [`offset`](Self::offset).
     pub fn read_header(&self, mut reader: impl Read) -> Result<Gguf<Vec<u8>>> {
         let skipped = io::copy(&mut reader.by_ref().take(self.offset), &mut io::sink()).map_err(failed)?;
-        let mut parser = HeaderParser::new(self.limits);
+        let mut parser = HeaderParser::new(self.limits).foreign_tensors(self.foreign);
         let mut bytes = Vec::new();
         while let HeaderProgress::NeedMore(more) = parser.advance(&bytes)? {
             if !read_more(&mut reader, &mut bytes, more)? {

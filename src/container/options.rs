@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 pub struct GgufOptions {
     pub(super) limits: Limits,
     pub(super) offset: u64,
+    pub(super) foreign: bool,
 }
 
 impl GgufOptions {
@@ -41,6 +42,15 @@ impl GgufOptions {
         self
     }
 
+    /// Lists tensors that cannot be read, as [`Gguf::foreign_tensors`](Gguf::foreign_tensors), beside those that can; without it,
+    /// which is the default, one of them is an error, as for ggml. Names of tensors may then be 127 bytes long, and not 64.
+    ///
+    /// So metadata and the other tensors can be read of files of llama.cpp's forks, whose types ggml does not have.
+    pub fn foreign_tensors(&mut self, listed: bool) -> &mut Self {
+        self.foreign = listed;
+        self
+    }
+
     /// As [`Gguf::parse`].
     ///
     /// # Errors
@@ -53,7 +63,7 @@ impl GgufOptions {
         let all = bytes.as_ref();
         let gguf = all.get(start..).unwrap_or_default();
         self.check_offset(gguf, to_u64(all.len()))?;
-        let mut parser = HeaderParser::new(self.limits);
+        let mut parser = HeaderParser::new(self.limits).foreign_tensors(self.foreign);
         parser.complete(gguf)?;
         let header = parser.into_header();
         header.check_data(gguf, to_u64(gguf.len()))?;

@@ -105,12 +105,6 @@ pub enum Problem {
         /// The type's number.
         found: u32,
     },
-    /// A bool that is neither false nor true.
-    #[error("a bool is {found}, and must be 0 or 1")]
-    Bool {
-        /// Its byte.
-        found: u8,
-    },
     /// `general.alignment` is of the wrong type.
     #[error("the alignment is of type {found}, and must be u32")]
     AlignmentType {
@@ -159,7 +153,7 @@ pub enum Problem {
     #[error("the tensors up to here take more bytes than 64 bits can count")]
     TotalBytes,
     /// A tensor's type is none that ggml has.
-    #[error("tensor type {id} is unknown; the last that this crate knows is 42")]
+    #[error("tensor type {id} is unknown: ggml has 0 to 42{}", if *id > 96 { ", and ik_llama.cpp others from 97 on" } else { "" })]
     TypeUnknown {
         /// The type's number.
         id: u32,
@@ -214,6 +208,12 @@ pub enum ShardProblem {
     /// Another file is at the first file's path than when it was opened.
     #[error("the set was replaced while it was opened; open it again")]
     Replaced,
+    /// Another GGUF follows the first in its file.
+    #[error("another GGUF begins at byte {at}, behind the data: shards are merged, and not joined with cat")]
+    Joined {
+        /// Where it begins.
+        at: u64,
+    },
     /// The first file's name does not say that it is one of as many.
     #[error(
         "the file is one of {count} by its key 'split.count', and is not named like the first of them: \

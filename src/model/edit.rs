@@ -8,9 +8,9 @@ use std::path::Path;
 
 use super::convert::Convert;
 use super::job::{Job, Origin};
-use crate::container::{Indexed, Layout};
+use crate::container::{Indexed, Layout, write_around};
 use crate::file::{Existing, Inputs, journal};
-use crate::{Error, Gguf, Result, Value, ValueKind, Writer};
+use crate::{ByteOrder, Error, Gguf, Result, Value, ValueKind, Writer};
 use plan::Resolved;
 pub use plan::{EditChange, EditPlan};
 
@@ -62,6 +62,7 @@ pub struct Edit {
     removed_tensors: Vec<String>,
     existing: Existing,
     drop_trailing: bool,
+    byte_order: Option<ByteOrder>,
 }
 
 /// What a key's value becomes.
@@ -180,6 +181,13 @@ impl Edit {
         self
     }
 
+    /// Writes the file in this byte order: the header, and the numbers inside the tensors. Where it is another than the file has,
+    /// the whole file is written anew.
+    pub fn byte_order(&mut self, order: ByteOrder) -> &mut Self {
+        self.byte_order = Some(order);
+        self
+    }
+
     /// Leaves out bytes behind the data, which belong to no tensor. Without it, they stay where the data stays where it is, and
     /// are an error where the file is written anew.
     pub fn drop_trailing(&mut self) -> &mut Self {
@@ -225,7 +233,7 @@ impl Edit {
     pub fn plan(&self, path: impl AsRef<Path>) -> Result<EditPlan> {
         let source = Indexed::open(path.as_ref())?;
         let resolved = Resolved::new(self, &source)?;
-        header(&resolved, &source)?;
+        start(&resolved, &source)?;
         Ok(resolved.plan(&source))
     }
 
@@ -345,19 +353,27 @@ impl Edit {
 
     /// Everything before the data, where the data need not move.
     fn header_that_fits(&self, source: &Indexed) -> Result<Option<Vec<u8>>> {
-        let (_, mut header, layout) = header(&Resolved::new(self, source)?, source)?;
         let model = &source.model;
-        let offsets = model.tensors().map(|tensor| tensor.offset());
-        let until = header.len() as u64 + layout.padding;
-        let stays = layout.alignment == model.alignment()
-            && if model.tensor_count() == 0 {
+        let Start { bytes: mut header, padding, alignment, offsets, .. } =
+            start(&Resolved::new(self, source)?, source)?;
+        let until = header.len() as u64 + padding;
+        let stays = alignment == model.alignment()
+            && self.order(source) == model.byte_order()
+            && if source.declared() == 0 {
                 header.len() as u64 == model.header_len()
             } else {
-                until == model.data_offset() && offsets.eq(layout.offsets)
+                let stay =
+                    offsets.is_none_or(|offsets| model.tensors().map(|tensor| tensor.offset()).eq(offsets));
+                until == model.data_offset() && stay
             };
         // What the old header has beyond the new one becomes padding. Memory can hold it: it has.
         header.resize(header.len().max(usize::try_from(model.header_len()).unwrap_or(0)), 0);
         Ok(stays.then_some(header))
+    }
+
+    /// The byte order of the file that is written.
+    fn order(&self, source: &Indexed) -> ByteOrder {
+        self.byte_order.unwrap_or(source.model.byte_order())
     }
 
     fn write_from(
@@ -377,11 +393,19 @@ impl Edit {
         }
         // Where something cannot be, no file need be made to know it.
         let resolved = Resolved::new(self, source)?;
-        let (names, ..) = header(&resolved, source)?;
+        let start = start(&resolved, source)?;
+        if start.offsets.is_none() {
+            let data = source.model.data_offset();
+            let data = data..source.len()?.saturating_sub(source.trailing).max(data);
+            let len =
+                write_around(output, existing, &start.bytes, start.padding, (&source.file, data), progress)?;
+            return Ok(Edited::Written { len });
+        }
         let mut writer = Writer::create_with(output, existing)?;
         resolved.declare(source, &mut writer)?;
         let len = writer.file_len()?;
-        let jobs: Vec<_> = names
+        let jobs: Vec<_> = start
+            .names
             .iter()
             .zip(resolved.kept(source))
             .map(|(name, tensor)| Job::copy(name, Origin::of(&source.file, &tensor)))
@@ -393,13 +417,34 @@ impl Edit {
     }
 }
 
-/// The names of the tensors afterwards, and everything before the data: a header that can be read again.
-fn header(resolved: &Resolved<'_>, source: &Indexed) -> Result<(Vec<String>, Vec<u8>, Layout)> {
+/// What an edited file begins with.
+struct Start {
+    /// The names of the tensors afterwards.
+    names: Vec<String>,
+    /// Everything before the data and the padding before that: a header that can be read again.
+    bytes: Vec<u8>,
+    padding: u64,
+    alignment: u32,
+    /// Of the tensors; none where all data stays as it is, in one piece.
+    offsets: Option<Vec<u64>>,
+}
+
+fn start(resolved: &Resolved<'_>, source: &Indexed) -> Result<Start> {
     let mut writer = Writer::new(io::sink());
-    let names = resolved.declare(source, &mut writer)?;
-    let (header, layout) = writer.header_bytes()?;
-    Gguf::read_header(&header[..]).map_err(|error| Error::Write {
+    let start = if source.has_foreign() {
+        let (mut bytes, alignment) = resolved.declare_around_table(source, writer)?;
+        resolved.put_table(source, &mut bytes);
+        let len = bytes.len() as u64;
+        let padding = len.next_multiple_of(u64::from(alignment)) - len;
+        Start { names: Vec::new(), bytes, padding, alignment, offsets: None }
+    } else {
+        let names = resolved.declare(source, &mut writer)?;
+        let (bytes, Layout { padding, alignment, offsets, .. }) = writer.header_bytes()?;
+        Start { names, bytes, padding, alignment, offsets: Some(offsets) }
+    };
+    let again = Gguf::options().foreign_tensors(start.offsets.is_none()).read_header(&start.bytes[..]);
+    again.map_err(|error| Error::Write {
         message: format!("the edited file could not be opened again: {error}"),
     })?;
-    Ok((names, header, layout))
+    Ok(start)
 }

@@ -39,7 +39,6 @@ const NAME_OF_64: &str = "the specification allows names of 64 bytes";
 const READ_THERE_ALONE: &[(&str, &str)] = &[
     ("rule-04-strings/key-", NO_UTF8),
     ("rule-09-names/", NO_UTF8),
-    ("rule-07-bools/", "the specification allows 0 and 1 alone"),
     ("rule-08-alignment/beyond-", "`Limits::max_alignment` bounds what is padded"),
     ("rule-11-sizes/", WRAPS),
     ("rule-11-sums/2-of-2^63-32", WRAPS),

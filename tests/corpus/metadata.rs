@@ -168,16 +168,16 @@ fn bools(cases: &mut Cases) {
         cases.ok(format!("{value}"), raw().key("k", BOOL).u8(value));
     }
     for value in [2, 3, 0x7f, 0x80, 0xfe, 0xff] {
-        cases.bad(format!("{value:#x}"), "Bool", raw().key("k", BOOL).u8(value));
+        cases.ok(format!("{value:#x}"), raw().key("k", BOOL).u8(value));
     }
     cases.ok("array", raw().array("k", BOOL, 4).raw(&[0, 1, 1, 0]));
     for at in [0, 1, 3] {
         let mut values = [1; 4];
         values[at] = 2;
-        cases.bad(format!("array-element-{at}"), "Bool", raw().array("k", BOOL, 4).raw(&values));
+        cases.ok(format!("array-element-{at}"), raw().array("k", BOOL, 4).raw(&values));
     }
     let nested = raw().array("k", ARRAY, 1).u32(BOOL).len(2).raw(&[1, 2]);
-    cases.bad("in-an-array-in-an-array", "Bool", nested);
+    cases.ok("in-an-array-in-an-array", nested);
 }
 
 fn alignment(cases: &mut Cases) {

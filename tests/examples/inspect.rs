@@ -5,8 +5,10 @@ use std::process::Stdio;
 use gguf_codec::{ByteOrder, GgmlType, Writer};
 
 use crate::common::layout;
-use crate::common::raw::{F32, F64, Raw, U32};
+use crate::common::raw::{F32, F64, Raw, STRING, U32};
 use crate::support::*;
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf");
 
 #[test]
 fn every_type_is_checked_and_shown_in_both_byte_orders() {
@@ -190,4 +192,87 @@ fn a_reader_that_goes_away_is_no_failure() {
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
     }
+}
+
+#[test]
+fn strings_that_are_no_text_come_out_and_go_in_again() {
+    let folder = Folder::new();
+    let strings = [&b"\xff"[..], b"\xfe", "\u{10fffe}\u{1ff} \"\n".as_bytes(), b"a\xe4\xb8b", b""];
+    let raw = Raw::new((3, false), 0, 3).array("tokens", STRING, 5);
+    let raw =
+        strings.iter().fold(raw, |raw, string| raw.string(string)).key("blob", STRING).string(b"\xf0\n\x9f");
+    let input = folder.file("m.gguf", raw.key("n", U32).u32(1).bytes);
+
+    let lines = works("inspect", &[&input, "--key", "tokens"]);
+    let wanted =
+        ["\"\\udcff\"", "\"\\udcfe\"", "\"\u{10fffe}\u{1ff} \\\"\\n\"", "\"a\\udce4\\udcb8b\"", "\"\"", ""];
+    assert_eq!(lines.split('\n').collect::<Vec<_>>(), wanted);
+    let json = works("inspect", &[&input, "--json"]);
+    assert!(json.contains(r#""blob": "\udcf0\n\udc9f""#) && json.contains(r#""tokens": "[str]""#), "{json}");
+
+    // Both forms are what `edit` takes.
+    let tokens =
+        folder.file("tokens.json", works("inspect", &[&input, "--key", "tokens", "--json"]).into_bytes());
+    let mut command = example("inspect");
+    command.args([&input, "--key", "blob"]);
+    let blob = finish(command).stdout;
+    assert_eq!(blob, b"\xf0\n\x9f");
+    let blob = folder.file("blob", blob);
+    let (emptied, again) = (folder.path("emptied.gguf"), folder.path("again.gguf"));
+    works("edit", &[&input, &emptied, "--set", "tokens=[]", "--set", "blob="]);
+    let sets = [format!("tokens={tokens}"), format!("blob={blob}")];
+    works("edit", &[&emptied, &again, "--set-file", &sets[0], "--set-file", &sets[1]]);
+    assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&input).unwrap());
+}
+
+#[test]
+fn a_file_of_a_fork_is_shown_and_its_keys_edited() {
+    let folder = Folder::new();
+    let file = |value| {
+        let raw = Raw::new((3, false), 3, 1).key("k", U32).u32(value).tensor("a", &[4], 24, 0);
+        let raw = raw.tensor("forked", &[256, 2], 139, 32).tensor("folded", &[1, 2, 1, 2, 2], 24, 128);
+        raw.pad(32).u8(1).pad(32).zeros(96).zeros(8).bytes
+    };
+    let input = folder.file("fork.gguf", file(1));
+    let text = works("inspect", &[&input, "--check"]);
+    for part in [
+        "3 tensors",
+        "type 139",
+        "[1, 2, 1, 2, 2]",
+        "Tensor 'forked' cannot be read here, and so 1 other: tensor type 139 is unknown: ggml has 0 to 42, and ik_llama.cpp \
+         others from 97 on",
+        "no infinity in 1 tensor; 2 tensors could not be read",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&works("inspect", &[&input, "--json"])).unwrap();
+    assert_eq!(json["tensors"][1]["type"], "type 139");
+    assert_eq!(
+        (&json["tensors"][0]["readable"], &json["tensors"][2]["readable"]),
+        (&().into(), &false.into())
+    );
+    assert_eq!(json["types"]["k"], "u32");
+    let line = fails("inspect", &[&input, "--tensor", "forked"]);
+    assert!(line.ends_with("tensor 'forked' cannot be read: tensor type 139 is unknown: ggml has 0 to 42, and ik_llama.cpp others from 97 on"), "{line}");
+    let output = folder.path("edited.gguf");
+    works("edit", &[&input, &output, "--set", "k=7"]);
+    assert_eq!(std::fs::read(&output).unwrap(), file(7));
+    works("edit", &[&input, "--in-place", "--set", "k=8"]);
+    assert_eq!(std::fs::read(&input).unwrap(), file(8));
+    assert!(fails("quantize", &[&input, &output, "--recipe", "Q8_0"]).contains("type 139"));
+}
+
+#[test]
+fn the_byte_order_is_turned_and_turned_back() {
+    let folder = Folder::new();
+    let (big, little) = (folder.path("big.gguf"), folder.path("little.gguf"));
+    let text = works("edit", &[SAMPLE, &big, "--byte-order", "big"]);
+    assert!(text.starts_with("byte order: little-endian → big-endian\n"), "{text}");
+    let text = works("diff", &[SAMPLE, &big]);
+    assert!(
+        text.contains("0 tensors different") && works("inspect", &[&big]).contains("Big-endian"),
+        "{text}"
+    );
+    works("edit", &[&big, &little, "--byte-order", "little"]);
+    assert_eq!(std::fs::read(&little).unwrap(), std::fs::read(SAMPLE).unwrap());
 }

@@ -30,7 +30,7 @@ use support::*;
 fn the_sample_is_shown_without_an_argument() {
     let text = works("inspect", &[]);
     assert!(text.contains("the sample model: GGUF version 3") && text.contains("20 tensors"), "{text}");
-    assert!(text.contains("(64 strings)"), "{text}");
+    assert!(text.contains("str[64]"), "{text}");
     assert_eq!(works("inspect", &["--key", "llama.block_count"]), "2\n");
     assert!(works("inspect", &["--check"]).contains("Check: no NaN and no infinity in 20 tensors"));
     let tools = [

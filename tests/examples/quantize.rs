@@ -99,7 +99,33 @@ fn importance_is_taken_where_it_fits() {
     assert_eq!(metadata.get::<&str>("quantize.imatrix.dataset").unwrap(), "a text");
     assert_eq!(metadata.get::<u32>("quantize.imatrix.entries_count").unwrap(), 1);
     assert_eq!(model.tensor("blk.0.ffn_down.weight").unwrap().ggml_type(), GgmlType::IQ2_XS);
-    // Both forms mean the same.
+    let summary = works("quantize", &[&input, &out, "--recipe", "Q4_K_M", "--imatrix", &importance]);
+    assert!(
+        summary.contains("  without importance, which the matrix lacks: token_embd.weight\n")
+            && !summary.contains("not in the model"),
+        "{summary}"
+    );
+    // A matrix that knows more.
+    let mut more = Imatrix::read(&importance).unwrap();
+    (0..3).for_each(|i| more.add(&format!("blk.{i}.other.weight"), vec![1.0], vec![1.0], None).unwrap());
+    let more = folder.file("more.gguf", more.write(Writer::new(Vec::new())).unwrap());
+    let summary = works("quantize", &[&input, &out, "--recipe", "Q4_K_M", "--imatrix", &more]);
+    assert!(
+        summary.contains("  in the importance matrix, and not in the model: blk.*.other.weight (3)\n"),
+        "{summary}"
+    );
+
+    // Both forms mean the same, and quantize the same.
+    let (dat, twice) = (folder.path("im.dat"), folder.path("twice.gguf"));
+    works("imatrix", &[&importance, &dat]);
+    assert!(fs::read(&dat).unwrap().starts_with(&1i32.to_le_bytes()));
+    works("quantize", &[&input, &out, "--recipe", "IQ2_XS", "--imatrix", &dat]);
+    works("imatrix", &[&importance, &importance, &twice]);
+    let twice = Imatrix::read(&twice).unwrap();
+    assert_eq!((twice.entries()[0].counts[0], &twice.datasets[..]), (6.0, &["a text".to_owned()][..]));
+    works("imatrix", &[&dat, &folder.path("form.bin"), "--format", "gguf"]);
+    assert!(fs::read(folder.path("form.bin")).unwrap().starts_with(b"GGUF"));
+
     let copy = folder.path("copy.gguf");
     let json = works("imatrix", &[&importance, &copy, "--json"]);
     let json: Json = serde_json::from_str(&json).unwrap();

@@ -216,7 +216,7 @@ fn no_more_is_read_than_the_header_64_kib_and_the_tensor() {
         let sent = server.sent();
         assert!(sent >= header && sent <= header + 65536, "{sent} bytes of a header of {header}");
         assert!(
-            shown.contains("header of") && shown.contains("(40,000 strings)") && shown.contains("blk.0.w"),
+            shown.contains("header of") && shown.contains("str[40000]") && shown.contains("blk.0.w"),
             "{shown}"
         );
 
@@ -271,7 +271,7 @@ fn a_file_shorter_than_what_is_read_ahead() {
 fn a_server_without_ranges_is_not_read_to_its_end() {
     let more = 1 << 28;
     let server = Server::new(large(), Manner::Whole(more));
-    assert!(works("remote", &[&server.url]).contains("(40,000 strings)"));
+    assert!(works("remote", &[&server.url]).contains("str[40000]"));
     // Beyond the header that is what fits on the way.
     assert!(server.sent() < more / 4, "{} bytes", server.sent());
     let line = fails("remote", &[&server.url, "--tensor", "blk.0.w"]);

@@ -4,6 +4,7 @@ mod arithmetic;
 #[path = "../common/mod.rs"]
 mod common;
 mod container_rules;
+mod foreign;
 mod fuzz_seeds;
 mod hostile;
 mod metadata;

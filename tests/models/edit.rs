@@ -10,7 +10,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use common::raw::{FORMATS, Raw, U32, everything};
+use common::raw::{BOOL, FORMATS, Raw, U32, everything};
 use gguf_codec::model::{Edit, Edited};
 use gguf_codec::{
     Array, ByteOrder, Error, Existing, GgmlType, Gguf, Result, Value, ValueKind, ValueType, Writer,
@@ -463,4 +463,101 @@ fn keys_of_an_architecture_that_is_no_more_are_noted() {
     assert!(notes.len() == 1 && notes[0].contains("1 key is still called 'llama.…'"), "{notes:?}");
     edit.rename_key("llama.block_count", "qwen2.block_count");
     assert!(edit.plan(&file.path).unwrap().notes.is_empty());
+}
+
+#[test]
+fn the_byte_order_changes_there_and_back() {
+    let sample = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf")).unwrap();
+    let every_number = everything((3, false)).bytes;
+    for bytes in [sample, every_number] {
+        let file = File::new(&bytes);
+        let (mut big, mut little) = (Edit::new(), Edit::new());
+        big.byte_order(ByteOrder::Big);
+        little.byte_order(ByteOrder::Little);
+        let turned = file.edited(&big).unwrap();
+        assert_ne!(turned, bytes);
+        let (before, after) = (Gguf::parse(&bytes).unwrap(), Gguf::parse(&turned).unwrap());
+        assert_eq!(after.byte_order(), ByteOrder::Big);
+        assert!(before.metadata().iter().eq(after.metadata().iter()));
+        for (a, b) in before.tensors().zip(after.tensors()) {
+            let values = |tensor: gguf_codec::Tensor<'_>| tensor.dequantize::<f32>().unwrap();
+            assert_eq!(values(a.tensor().unwrap()), values(b.tensor().unwrap()), "{}", a.name());
+        }
+        let plan = big.plan(&file.path).unwrap();
+        let changes: Vec<_> = plan.changes.iter().map(ToString::to_string).collect();
+        assert_eq!(changes, ["byte order: little-endian → big-endian"]);
+        let edited = big.in_place(&file.path, go_on).unwrap();
+        assert!(matches!(edited, Edited::Written { .. }), "{edited:?}");
+        assert_eq!(file.bytes(), turned);
+        little.in_place(&file.path, go_on).unwrap();
+        assert_eq!(file.bytes(), bytes);
+    }
+}
+
+#[test]
+fn bools_keep_the_byte_that_they_have() {
+    for format in FORMATS.into_iter().filter(|(version, _)| *version > 1) {
+        let raw = Raw::new(format, 0, 3).key("odd", BOOL).u8(2).array("odds", BOOL, 2).u8(0).u8(255);
+        let file = File::new(&raw.key("n", U32).u32(1).bytes);
+        let edited = file.edited(Edit::new().set("n", 2)).unwrap();
+        let wanted = Raw::new(format, 0, 3).key("odd", BOOL).u8(2).array("odds", BOOL, 2).u8(0).u8(255);
+        let wanted = wanted.key("n", U32).u32(2).bytes;
+        assert!(edited.starts_with(&wanted), "{edited:?}");
+        let mut set = Edit::new();
+        set.set("odd", true).rename_key("odd", "even").rename_key("odds", "evens");
+        assert!(file.edited(&set).is_err());
+        let mut set = Edit::new();
+        set.set("even", true).rename_key("odd", "even");
+        let edited = file.edited(&set).unwrap();
+        assert!(edited.windows(9).any(|bytes| bytes.starts_with(b"even") && bytes[8] == 1), "{edited:?}");
+    }
+}
+
+/// A model with a tensor of an unknown type in the middle, one of five dimensions, and a long name at the end, and its data.
+fn foreign(format: (u32, bool), value: u32, long: &str) -> Vec<u8> {
+    let raw = Raw::new(format, 4, 1).key("k", U32).u32(value).tensor("plain", &[4], 24, 0);
+    let raw = raw.tensor("forked", &[256, 2], 139, 32).tensor("folded", &[1, 2, 1, 2, 1], 24, 32 + 96);
+    let raw = raw.tensor(long, &[3], 24, 32 + 96 + 32).pad(32);
+    raw.raw(&[1, 2, 3, 4]).pad(32).raw(&[7; 90]).pad(32).raw(&[9; 4]).pad(32).raw(&[5, 6, 7]).bytes
+}
+
+#[test]
+fn keys_are_edited_beside_tensors_that_cannot_be_read() {
+    let long = "n".repeat(127);
+    for format in FORMATS.into_iter().filter(|(version, _)| *version > 1) {
+        let file = File::new(&foreign(format, 1, &long));
+        let mut edit = Edit::new();
+        edit.set("k", 2);
+        assert_eq!(file.edited(&edit).unwrap(), foreign(format, 2, &long));
+        let edited = edit.in_place(&file.path, go_on).unwrap();
+        assert!(matches!(edited, Edited::Patched { .. }), "{edited:?}");
+        assert_eq!(file.bytes(), foreign(format, 2, &long));
+
+        // The data moves in one piece.
+        let mut edit = Edit::new();
+        edit.rename_tensor(&long, "short").add("more", "x".repeat(100));
+        let bytes = file.edited(&edit).unwrap();
+        let model = Gguf::options().foreign_tensors(true).parse(&bytes).unwrap();
+        assert_eq!(model.tensor("short").unwrap().bytes(), [5, 6, 7]);
+        assert_eq!(model.tensor("plain").unwrap().bytes(), [1, 2, 3, 4]);
+        let data = |bytes: &[u8], offset: u64| bytes[usize::try_from(offset).unwrap()..].to_vec();
+        let before = Gguf::options().foreign_tensors(true).parse(file.bytes()).unwrap();
+        assert_eq!(data(&bytes, model.data_offset()), data(&file.bytes(), before.data_offset()));
+
+        for (what, edit) in [
+            ("a tensor cannot be removed", Edit::new().remove_tensor("plain")),
+            ("the alignment cannot be changed", Edit::new().add("general.alignment", 64u32)),
+            (
+                "the byte order cannot be changed",
+                Edit::new().byte_order(match format.1 {
+                    true => ByteOrder::Little,
+                    false => ByteOrder::Big,
+                }),
+            ),
+        ] {
+            let error = file.edited(edit).unwrap_err().to_string();
+            assert!(error.contains(what) && error.contains("nnnn"), "{error}");
+        }
+        assert!(file.is_alone());
+    }
 }

@@ -166,3 +166,57 @@ fn a_pipe_is_read_to_its_end() {
     let error = Imatrix::read(folder.path()).unwrap_err().to_string();
     assert!(error.contains("read '"), "{error}");
 }
+
+#[test]
+fn the_binary_form_comes_back_as_it_was() {
+    let bytes = binary(&[("b", 7, &[7.0, 0.3, 1e-30, 3e35]), ("a", 3, &[1.0, 2.1])], Some((7, "wiki.raw")));
+    let read = Imatrix::parse(&bytes).unwrap();
+    assert_eq!(read.to_binary().unwrap(), bytes);
+    let again = Imatrix::parse(&written(&read)).unwrap();
+    // By name there.
+    let sorted = binary(&[("a", 3, &[1.0, 2.1]), ("b", 7, &[7.0, 0.3, 1e-30, 3e35])], Some((7, "wiki.raw")));
+    assert_eq!(again.to_binary().unwrap(), sorted);
+
+    // Of experts, one of which was never asked, and of chunks that are not whole.
+    let mut experts = Imatrix::new();
+    experts.add("e", vec![6.0, 3.0, 0.0, 0.0], vec![3.0, 0.0], None).unwrap();
+    let again = Imatrix::parse(&experts.to_binary().unwrap()).unwrap();
+    assert_eq!(again.weights("e").unwrap(), [2.0, 1.0, 1.0, 1.0]);
+    assert!(Imatrix::new().to_binary().unwrap_err().to_string().contains("no tensor"));
+}
+
+#[test]
+fn matrices_of_one_model_are_put_together() {
+    let with = |name: &str, sums: &[f32], counts: &[f32], activations: Option<&[f32]>| {
+        let mut imatrix = Imatrix::new();
+        imatrix.add(name, sums.to_vec(), counts.to_vec(), activations.map(<[_]>::to_vec)).unwrap();
+        (imatrix.chunk_count, imatrix.datasets) = (2, vec![format!("{name}.txt")]);
+        imatrix
+    };
+    let mut all = with("a", &[1.0, 2.0], &[4.0], Some(&[-1.0, 1.0]));
+    all.merge(&with("a", &[3.0, 4.0], &[6.0], Some(&[-2.0, 0.5]))).unwrap();
+    all.merge(&with("b", &[5.0], &[1.0], None)).unwrap();
+    let a = all.entry("a").unwrap();
+    assert_eq!((&a.sums[..], &a.counts[..]), (&[4.0, 6.0][..], &[10.0][..]));
+    assert_eq!(a.activations.as_deref(), Some(&[-3.0, 1.5][..]));
+    assert_eq!((all.chunk_count, &all.datasets[..]), (6, &["a.txt".to_owned(), "b.txt".to_owned()][..]));
+
+    let before = all.clone();
+    for (other, what) in [
+        (with("a", &[1.0; 3], &[4.0], None), "1 × 2 columns in one matrix and 1 × 3 columns in the other"),
+        (
+            with("a", &[1.0; 2], &[4.0, 4.0], None),
+            "1 × 2 columns in one matrix and 2 × 1 columns in the other",
+        ),
+    ] {
+        let error = all.merge(&other).unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+        assert_eq!(all, before);
+    }
+    let huge = with("b", &[f32::MAX], &[1.0], None);
+    all.merge(&huge).unwrap();
+    assert!(all.merge(&huge).unwrap_err().to_string().contains("too large"));
+    // Sums that only one has are not those of both.
+    all.merge(&with("a", &[1.0, 2.0], &[4.0], None)).unwrap();
+    assert_eq!(all.entry("a").unwrap().activations, None);
+}

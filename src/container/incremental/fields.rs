@@ -109,7 +109,7 @@ impl HeaderParser {
     /// Where the parser is, in words.
     fn place(&self, bytes: &[u8]) -> Place {
         let key = to_u64(self.header.keys.len());
-        let tensor = to_u64(self.header.tensors.len());
+        let tensor = to_u64(self.header.declared());
         match self.state {
             State::Magic | State::Version | State::Counts => Place::Start,
             State::Key | State::KeysEnd => Place::Key { index: key, key: None },
@@ -135,7 +135,7 @@ impl HeaderParser {
 
     /// The fewest bytes that the header needs behind the present tensor.
     pub(super) fn tail_of_tensor(&self) -> u64 {
-        let left = self.tensor_count.saturating_sub(to_u64(self.header.tensors.len()) + 1);
+        let left = self.tensor_count.saturating_sub(to_u64(self.header.declared()) + 1);
         left.saturating_mul(self.header.encoding.least_tensor_bytes())
     }
 }

@@ -125,6 +125,8 @@ pub enum HeaderProgress {
 #[derive(Debug, Clone)]
 pub struct HeaderParser {
     limits: Limits,
+    /// Whether tensors that cannot be read as such are listed and not an error.
+    foreign: bool,
     header: Header,
     key_count: u64,
     tensor_count: u64,
@@ -199,6 +201,7 @@ impl HeaderParser {
     pub fn new(limits: Limits) -> Self {
         HeaderParser {
             limits,
+            foreign: false,
             header: Header::default(),
             key_count: 0,
             tensor_count: 0,
@@ -207,6 +210,13 @@ impl HeaderParser {
             frames: Vec::new(),
             data_len: 0,
         }
+    }
+
+    /// Lists tensors that cannot be read: see [`GgufOptions::foreign_tensors`](crate::GgufOptions::foreign_tensors).
+    #[must_use]
+    pub fn foreign_tensors(mut self, listed: bool) -> Self {
+        self.foreign = listed;
+        self
     }
 
     /// Parses as far as `bytes` go: all bytes from the start of the GGUF so far, those of earlier calls

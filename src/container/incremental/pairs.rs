@@ -49,8 +49,7 @@ impl HeaderParser {
             ValueType::String => self.string(bytes, &mut cursor, tail)?,
             scalar => {
                 let least = self.header.encoding.least_bytes(scalar);
-                let field = self.take(&mut cursor, Field { what: "value", offset: value_at, tail }, least)?;
-                self.check_bools(bytes, scalar, field, value_at)?;
+                self.take(&mut cursor, Field { what: "value", offset: value_at, tail }, least)?;
             }
         }
         if names_alignment {
@@ -146,8 +145,7 @@ impl HeaderParser {
         };
         let (elements_at, needed) = (cursor.at(), len.saturating_mul(size));
         let field = Field { what: "array", offset: elements_at, tail };
-        let elements = self.take(cursor, field, needed)?;
-        self.check_bools(bytes, element, elements, elements_at)?;
+        self.take(cursor, field, needed)?;
         Ok(None)
     }
 
@@ -169,16 +167,6 @@ impl HeaderParser {
         let offset = cursor.at();
         let found = self.number(cursor, Field { what, offset, tail })?;
         ValueType::from_id(found).ok_or_else(|| self.malformed(bytes, offset, Problem::ValueType { found }))
-    }
-
-    /// The specification allows 0 and 1 only, and so a `bool` of Rust can be made of each.
-    fn check_bools(&self, bytes: &[u8], ty: ValueType, values: &[u8], at: usize) -> Result<(), Stop> {
-        if ty == ValueType::Bool
-            && let Some((index, &found)) = values.iter().enumerate().find(|&(_, &value)| value > 1)
-        {
-            return Err(self.malformed(bytes, at + index, Problem::Bool { found }));
-        }
-        Ok(())
     }
 
     pub(super) fn index_keys(&mut self, bytes: &[u8]) -> Result<(), Stop> {

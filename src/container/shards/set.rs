@@ -10,6 +10,7 @@ use super::keys::SHARD_KEYS;
 use super::keys::{COUNT, NO, ShardKeys, TENSORS};
 use super::names::ShardPaths;
 use crate::Tensor;
+use crate::container::foreign::ForeignTensor;
 use crate::container::gguf::Gguf;
 use crate::container::layout::{ALIGNMENT_KEY, to_u64};
 #[cfg(feature = "mmap")]
@@ -95,6 +96,9 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
             return set.finish();
         }
         let named = |problem| Err(Error::Shard { shard: shown(first), problem });
+        if let Some(at) = set.shards[0].follower() {
+            return named(ShardProblem::Joined { at });
+        }
         let paths = match ShardPaths::parse(first) {
             Some((paths, 0)) if paths.count() == set.count => paths,
             _ => return named(ShardProblem::Name { count: set.count }),
@@ -140,6 +144,12 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     /// The tensors of all files, in their order.
     pub fn tensors(&self) -> ShardedTensorIter<'_, B> {
         ShardedTensorIter { shards: self.shards.iter(), now: None, left: self.tensor_count() }
+    }
+
+    /// The tensors of all files that cannot be read, where they were opened with
+    /// [`GgufOptions::foreign_tensors`](crate::GgufOptions::foreign_tensors).
+    pub fn foreign_tensors(&self) -> impl Iterator<Item = ForeignTensor<'_>> {
+        self.shards.iter().flat_map(Gguf::foreign_tensors)
     }
 
     /// How many tensors there are in all files.
@@ -305,6 +315,11 @@ impl<B: AsRef<[u8]>> Checked<B> {
         self.before.last().zip(self.shards.last()).map_or(0, |(before, last)| before + last.tensor_count())
     }
 
+    /// As [`held`](Self::held), with those that cannot be read.
+    fn declared(&self) -> usize {
+        self.shards.iter().map(declared).sum()
+    }
+
     fn add(&mut self, shard: Gguf<B>, path: Option<PathBuf>) -> Result<()> {
         let name = path.as_deref().map_or_else(|| numbered(self.shards.len()), shown);
         self.check(&shard).map_err(|problem| Error::Shard { shard: name, problem })?;
@@ -330,7 +345,7 @@ impl<B: AsRef<[u8]>> Checked<B> {
         wanted(COUNT, keys.count.unwrap_or(self.count).into(), self.count.into())?;
         if let Some(total) = self.tensors {
             wanted(TENSORS, keys.tensors.unwrap_or(total).into(), total.into())?;
-            let held = self.held().saturating_add(shard.tensor_count());
+            let held = self.declared().saturating_add(declared(shard));
             if usize::try_from(total).is_ok_and(|total| held > total) {
                 return Err(ShardProblem::Tensors { found: to_u64(held), total });
             }
@@ -354,7 +369,7 @@ impl<B: AsRef<[u8]>> Checked<B> {
     }
 
     fn finish(self) -> Result<ShardedGguf<B>> {
-        let held = self.held();
+        let (held, declared) = (self.held(), self.declared());
         let Checked { count, tensors, shards, before, paths } = self;
         let name_of = |no: usize| paths.get(no).map_or_else(|| numbered(no), |path| shown(path));
         let wrong = |no, problem| Err(Error::Shard { shard: name_of(no), problem });
@@ -362,9 +377,9 @@ impl<B: AsRef<[u8]>> Checked<B> {
             return wrong(shards.len(), ShardProblem::Missing { others: String::new() });
         }
         if let Some(total) = tensors
-            && usize::try_from(total) != Ok(held)
+            && usize::try_from(total) != Ok(declared)
         {
-            return wrong(shards.len() - 1, ShardProblem::Tensors { found: to_u64(held), total });
+            return wrong(shards.len() - 1, ShardProblem::Tensors { found: to_u64(declared), total });
         }
         if shards.len() == 1 {
             return Ok(ShardedGguf { shards, before, paths, index: NameIndex::default() });
@@ -381,6 +396,11 @@ impl<B: AsRef<[u8]>> Checked<B> {
         };
         Ok(ShardedGguf { shards, before, paths, index })
     }
+}
+
+/// How many tensors a file's table has.
+fn declared<B: AsRef<[u8]>>(shard: &Gguf<B>) -> usize {
+    shard.tensor_count().saturating_add(shard.foreign_tensors().len())
 }
 
 /// The shard that the tensor at this position of all is in.

@@ -1,8 +1,11 @@
 //! [`Writer::copy_header_from`] and [`Writer::copy_metadata_from`]: what another file says about itself.
 
 use super::{Sink, Writer};
+use crate::container::encode::Stored;
 use crate::container::gguf::Gguf;
 use crate::container::layout::FinalPadding;
+use crate::container::metadata::Metadata;
+use crate::container::value::ValueRef;
 use crate::error::Result;
 
 /// What the versions that can be written begin with: version 1 becomes the newest.
@@ -62,9 +65,24 @@ impl<S: Sink> Writer<S> {
     pub fn copy_metadata_from<B: AsRef<[u8]>>(&mut self, file: &Gguf<B>) -> Result<&mut Self> {
         self.copy_form_from(file, file.final_padding())?;
         for (key, value) in file.metadata() {
-            self.metadata_ref(key, value)?;
+            self.copy_pair(file.metadata(), key, value, key)?;
         }
         Ok(self)
+    }
+
+    /// [`metadata_ref`](Self::metadata_ref) of a pair of another file, to the byte: that of a bool may be any.
+    pub(crate) fn copy_pair(
+        &mut self,
+        from: Metadata<'_>,
+        key: &str,
+        value: ValueRef<'_>,
+        to: &str,
+    ) -> Result<()> {
+        let stored = match from.bool_byte(key) {
+            Some(byte) if matches!(value, ValueRef::Bool(_)) => Stored::Bool(byte),
+            _ => Stored::from(value),
+        };
+        self.header.set(to, stored)
     }
 
     /// Takes over what is neither metadata nor tensors: version and byte order, and `final_padding`, the file's.

@@ -247,6 +247,7 @@ fn check_alignment(value: &Stored, most: u32) -> Result<()> {
         Stored::Value(Value::U32(alignment)) => format!("{alignment}"),
         Stored::Value(value) => format!("of type {}", value.value_type()),
         Stored::Array(_) => format!("of type {}", ValueType::Array),
+        Stored::Bool(_) => format!("of type {}", ValueType::Bool),
     };
     Err(wrong(format!("key '{ALIGNMENT_KEY}' is {found}, and must be a u32 that is a power of two")))
 }

@@ -13,6 +13,8 @@ mod tests;
 
 use std::fmt;
 use std::io::{BufWriter, Write};
+#[cfg(any(unix, windows))]
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 pub use data::DataWriter;
@@ -23,6 +25,8 @@ pub use tensor::TensorWriter;
 use super::atomic::AtomicFile;
 use super::encode::Stored;
 use super::layout::{ALIGNMENT_KEY, FinalPadding};
+#[cfg(any(unix, windows))]
+use super::read_at::ReadAt;
 use super::value::{Value, ValueRef};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
@@ -260,6 +264,33 @@ impl<S: Sink> Writer<S> {
         put_zeros(&mut sink, layout.padding)?;
         Ok(DataWriter::new(sink, header, layout.alignment))
     }
+}
+
+/// Writes a file of a header that is made already, its padding, and a part of another file as its data; gives its length.
+#[cfg(any(unix, windows))]
+pub(crate) fn write_around(
+    output: &Path,
+    existing: Existing,
+    header: &[u8],
+    padding: u64,
+    (source, part): (&dyn ReadAt, Range<u64>),
+    mut progress: impl FnMut(u64) -> ControlFlow<()>,
+) -> Result<u64> {
+    const STEP: u64 = 64 << 20;
+    let mut sink = AtomicFile::create(output, existing)?;
+    sink::put(&mut sink, header)?;
+    put_zeros(&mut sink, padding)?;
+    let mut at = part.start;
+    while at < part.end {
+        let step = STEP.min(part.end - at);
+        sink.put_from(source, at, step).map_err(|error| Error::io(sink.action(), error))?;
+        at += step;
+        if progress(step).is_break() {
+            return Err(Error::Interrupted);
+        }
+    }
+    sink.complete()?;
+    Ok(header.len() as u64 + padding + (part.end - part.start))
 }
 
 impl<S> fmt::Debug for Writer<S> {

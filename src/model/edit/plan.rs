@@ -6,7 +6,9 @@ use std::fmt::{self, Display};
 use super::{Edit, Given, Put};
 use crate::container::{Indexed, SHARD_KEYS};
 use crate::model::nearest::nearest;
-use crate::{Error, Limits, Metadata, Result, Sink, TensorInfo, Value, ValueKind, ValueRef, Writer};
+use crate::{
+    ByteOrder, Error, Limits, Metadata, Result, Sink, TensorInfo, Value, ValueKind, ValueRef, Writer,
+};
 
 /// The longest name of a tensor that ggml reads.
 const GGML_MAX_NAME: usize = 63;
@@ -78,6 +80,13 @@ pub enum EditChange {
         /// Its name.
         name: String,
     },
+    /// The numbers of the file are in the other byte order.
+    ByteOrder {
+        /// The order before.
+        from: ByteOrder,
+        /// And after.
+        to: ByteOrder,
+    },
 }
 
 impl Display for EditChange {
@@ -108,6 +117,7 @@ impl Display for EditChange {
                 write!(f, "tensor {}: renamed to {}", Name(from), Name(to))
             }
             EditChange::TensorRemoved { name } => write!(f, "tensor {}: removed", Name(name)),
+            EditChange::ByteOrder { from, to } => write!(f, "byte order: {from} → {to}"),
         }
     }
 }
@@ -135,6 +145,7 @@ pub(super) struct Resolved<'a> {
     /// Elements of these that were set one by one, with what they were.
     elements: Vec<(&'a str, usize, Value)>,
     added: Vec<(&'a str, Value)>,
+    order: ByteOrder,
 }
 
 impl<'a> Resolved<'a> {
@@ -142,7 +153,7 @@ impl<'a> Resolved<'a> {
     pub(super) fn new(edit: &'a Edit, source: &Indexed) -> Result<Self> {
         let (metadata, model) = (source.model.metadata(), &source.model);
         let is_key = |key: &str| metadata.contains(key);
-        let is_tensor = |name: &str| model.tensor_info(name).is_ok();
+        let is_tensor = |name: &str| model.has_tensor(name);
         for key in edit.removed.iter().chain(edit.keys.iter().map(|(from, _)| from)) {
             if !is_key(key) {
                 return Err(no_key(key, metadata.iter().map(|(key, _)| key)));
@@ -150,7 +161,7 @@ impl<'a> Resolved<'a> {
         }
         for name in edit.removed_tensors.iter().chain(edit.tensors.iter().map(|(from, _)| from)) {
             if !is_tensor(name) {
-                let nearest = nearest(name, model.tensors().map(|tensor| TensorInfo::name(&tensor)));
+                let nearest = nearest(name, source.model.table().map(|(name, _)| name));
                 return Err(Error::NotInFile { what: "tensor", name: name.clone(), nearest });
             }
         }
@@ -164,6 +175,7 @@ impl<'a> Resolved<'a> {
             values: HashMap::new(),
             elements: Vec::new(),
             added: Vec::new(),
+            order: edit.order(source),
         };
         for (from, to) in &edit.tensors {
             if to.len() > GGML_MAX_NAME && to.len() > from.len() {
@@ -175,7 +187,7 @@ impl<'a> Resolved<'a> {
                 ));
             }
         }
-        resolved.check_shards(edit, metadata)?;
+        resolved.check_shards(edit, metadata, model.byte_order())?;
         let mut whole = HashSet::new();
         let mut new = HashSet::new();
         for (key, put) in &edit.put {
@@ -251,7 +263,7 @@ impl<'a> Resolved<'a> {
     }
 
     /// A shard's keys say which set it belongs to, and a set is opened only where all of them agree.
-    fn check_shards(&self, edit: &Edit, metadata: Metadata<'_>) -> Result<()> {
+    fn check_shards(&self, edit: &Edit, metadata: Metadata<'_>, order: ByteOrder) -> Result<()> {
         let number = |key: &str| metadata.value(key).and_then(|value| value.get::<i64>()).unwrap_or(0);
         let count = number(SHARD_KEYS[1]);
         let is_its = |key: &str| SHARD_KEYS.contains(&key);
@@ -265,6 +277,11 @@ impl<'a> Resolved<'a> {
                         "cannot be removed: the file is {shard}, which counts its set's tensors; merge the shards first"
                     ),
                 ));
+            }
+            if self.order != order {
+                let message =
+                    format!("the byte order cannot be changed: the file is {shard}; merge the shards first");
+                return Err(Error::Write { message });
             }
             let renamed = edit.keys.iter().flat_map(|(from, to)| [from, to]);
             let touched = edit.put.iter().map(|(key, _)| key).chain(&edit.removed).chain(renamed);
@@ -293,21 +310,79 @@ impl<'a> Resolved<'a> {
         source.model.tensors().filter(|tensor| !self.removed_tensors.contains(tensor.name()))
     }
 
-    /// Declares the edited model, and gives the names of its tensors.
-    pub(super) fn declare<S: Sink>(&self, source: &Indexed, writer: &mut Writer<S>) -> Result<Vec<String>> {
-        let (metadata, model) = (source.model.metadata(), &source.model);
-        writer.copy_form_from(model, source.final_padding)?;
-        for (key, value) in metadata.iter().filter(|(key, _)| !self.removed.contains(key)) {
-            let key = self.keys.name(key);
+    /// The header of the edited model without its table of tensors, and the alignment: the table and the data of a file with
+    /// tensors that cannot be read stay as they are, but for names.
+    pub(super) fn declare_around_table<S: Sink>(
+        &self,
+        source: &Indexed,
+        mut writer: Writer<S>,
+    ) -> Result<(Vec<u8>, u32)> {
+        let refused = |problem: &str| {
+            let message = format!(
+                "{problem} in a file with tensors that cannot be read here, such as '{}', whose data is not known well enough",
+                Name(source.an_unreadable_tensor())
+            );
+            Err(Error::Write { message })
+        };
+        if !self.removed_tensors.is_empty() {
+            return refused("a tensor cannot be removed");
+        }
+        if self.order != source.model.byte_order() {
+            return refused("the byte order cannot be changed");
+        }
+        if source.model.version() == 1 {
+            return refused("version 1 of the format cannot be edited");
+        }
+        self.declare_keys(source, &mut writer)?;
+        let (bytes, layout) = writer.header_bytes()?;
+        if layout.alignment != source.model.alignment() {
+            return refused("the alignment cannot be changed");
+        }
+        Ok((bytes, layout.alignment))
+    }
+
+    /// Puts the table of tensors behind the header that has none yet, with other names.
+    pub(super) fn put_table(&self, source: &Indexed, header: &mut Vec<u8>) {
+        let order = source.model.byte_order();
+        let number = |len: usize| match order {
+            ByteOrder::Little => (len as u64).to_le_bytes(),
+            ByteOrder::Big => (len as u64).to_be_bytes(),
+        };
+        // Behind the magic and the version.
+        if let Some(count) = header.get_mut(8..16) {
+            count.copy_from_slice(&number(source.declared()));
+        }
+        for (name, rest) in source.model.table() {
+            let name = self.tensors.name(name);
+            header.extend(number(name.len()));
+            header.extend(name.as_bytes());
+            header.extend(rest);
+        }
+    }
+
+    fn declare_keys<S: Sink>(&self, source: &Indexed, writer: &mut Writer<S>) -> Result<()> {
+        writer.copy_form_from(&source.model, source.final_padding)?;
+        writer.byte_order(self.order);
+        let metadata = source.model.metadata();
+        for (from, value) in metadata.iter().filter(|(key, _)| !self.removed.contains(key)) {
+            let key = self.keys.name(from);
             match self.values.get(key) {
-                Some(value) => writer.metadata(key, value.clone())?,
-                None => writer.metadata_ref(key, value)?,
-            };
+                Some(value) => {
+                    writer.metadata(key, value.clone())?;
+                }
+                None => writer.copy_pair(metadata, from, value, key)?,
+            }
         }
         for (key, value) in &self.added {
             writer.metadata(key, value.clone())?;
         }
-        let mut names = Vec::with_capacity(model.tensor_count());
+        Ok(())
+    }
+
+    /// Declares the edited model, and gives the names of its tensors.
+    pub(super) fn declare<S: Sink>(&self, source: &Indexed, writer: &mut Writer<S>) -> Result<Vec<String>> {
+        self.declare_keys(source, writer)?;
+        let mut names = Vec::with_capacity(source.model.tensor_count());
         for tensor in self.kept(source) {
             let name = self.tensors.name(tensor.name());
             writer.tensor(name, tensor.shape().dims(), tensor.ggml_type())?;
@@ -351,13 +426,17 @@ impl<'a> Resolved<'a> {
         changes.extend(
             added.map(|(key, value)| EditChange::Added { key: (*key).to_owned(), value: value.clone() }),
         );
-        for tensor in source.model.tensors() {
-            let (from, to) = (tensor.name(), self.tensors.name(tensor.name()));
+        for (from, _) in source.model.table() {
+            let to = self.tensors.name(from);
             if self.removed_tensors.contains(from) {
                 changes.push(EditChange::TensorRemoved { name: from.to_owned() });
             } else if from != to {
                 changes.push(EditChange::TensorRenamed { from: from.to_owned(), to: to.to_owned() });
             }
+        }
+        let (from, to) = (source.model.byte_order(), self.order);
+        if from != to {
+            changes.push(EditChange::ByteOrder { from, to });
         }
         EditPlan { changes, notes: self.notes(metadata) }
     }

@@ -48,6 +48,44 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
     Ok(imatrix)
 }
 
+pub(super) fn encode(imatrix: &Imatrix) -> Result<Vec<u8>> {
+    let entries = imatrix.entries();
+    if entries.is_empty() {
+        return Err(wrong(None, "the binary form cannot be empty, and there is no tensor".into()));
+    }
+    let mut bytes = Vec::new();
+    let put = |bytes: &mut Vec<u8>, what: &str, number: usize| match i32::try_from(number) {
+        Ok(number) => {
+            bytes.extend(number.to_le_bytes());
+            Ok(())
+        }
+        Err(_) => Err(wrong(None, format!("{what} is {number}, which the binary form cannot hold"))),
+    };
+    put(&mut bytes, "the number of tensors", entries.len())?;
+    for entry in entries {
+        put(&mut bytes, "the length of a name", entry.name.len())?;
+        bytes.extend(entry.name.as_bytes());
+        let most = entry.counts.iter().copied().fold(0.0, f32::max);
+        // Chunks that are not whole count as such, so that what was asked a little is not asked never.
+        let calls = (most / imatrix.chunk_size.max(1) as f32).ceil().max(1.0);
+        put(&mut bytes, "the number of calls", calls as usize)?;
+        put(&mut bytes, "the number of values", entry.sums.len())?;
+        let columns = (entry.sums.len() / entry.counts.len().max(1)).max(1);
+        for (sums, &count) in entry.sums.chunks(columns).zip(&entry.counts) {
+            for &sum in sums {
+                // A matrix that no token came by has weights of 1. In f64, so that what was read comes out as it was.
+                let mean = if count > 0.0 { f64::from(sum) / f64::from(count) } else { 1.0 };
+                bytes.extend(((mean * f64::from(calls)) as f32).to_le_bytes());
+            }
+        }
+    }
+    put(&mut bytes, "the number of chunks", imatrix.chunk_count as usize)?;
+    let dataset = imatrix.datasets.last().map_or("", String::as_str);
+    put(&mut bytes, "the length of the dataset's name", dataset.len())?;
+    bytes.extend(dataset.as_bytes());
+    Ok(bytes)
+}
+
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,

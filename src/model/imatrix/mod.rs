@@ -20,7 +20,8 @@ const CHUNK_SIZE: u32 = 512;
 /// An importance matrix: for each tensor, the sums of the squares of what its columns were multiplied with while a model
 /// read a text.
 ///
-/// Read from either form that llama.cpp has had, the GGUF of today and the binary file before it, and written as GGUF.
+/// Read from and written in either form that llama.cpp has had, the GGUF of today and the binary file before it, which
+/// ik_llama.cpp still has.
 ///
 /// ```
 /// use gguf_codec::model::Imatrix;
@@ -101,6 +102,86 @@ impl Imatrix {
     /// GGUF also those of [`Gguf::parse`](crate::Gguf::parse) and of its typed values.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         if bytes.starts_with(b"GGUF") || is_marked(bytes) { gguf::parse(bytes) } else { binary::parse(bytes) }
+    }
+
+    /// The binary form. It has for each tensor as many chunks as the most that any of its matrices was asked in, only the last
+    /// dataset's name, and no sums without squares. Reading it gives the same weights.
+    ///
+    /// ```
+    /// use gguf_codec::model::Imatrix;
+    ///
+    /// let mut imatrix = Imatrix::new();
+    /// imatrix.add("output.weight", vec![8.0, 2.0], vec![512.0], None)?;
+    /// let again = Imatrix::parse(&imatrix.to_binary()?)?;
+    /// assert_eq!(again.weights("output.weight"), imatrix.weights("output.weight"));
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Imatrix`] where a number is beyond the 31 bits that this form has for it, or there is no tensor at all.
+    pub fn to_binary(&self) -> Result<Vec<u8>> {
+        binary::encode(self)
+    }
+
+    /// Adds what another matrix of the same model was measured with: sums and counts of tensors that both know are added, the
+    /// others and the datasets come behind.
+    ///
+    /// ```
+    /// use gguf_codec::model::Imatrix;
+    ///
+    /// let (mut code, mut prose) = (Imatrix::new(), Imatrix::new());
+    /// code.add("output.weight", vec![8.0, 2.0], vec![4.0], None)?;
+    /// prose.add("output.weight", vec![1.0, 7.0], vec![5.0], None)?;
+    /// code.merge(&prose)?;
+    /// assert_eq!(code.weights("output.weight"), Some(vec![1.0, 1.0]));
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Imatrix`] where a tensor has another number of columns or matrices, or a sum is too large; then nothing is
+    /// added.
+    pub fn merge(&mut self, other: &Imatrix) -> Result<()> {
+        let mut merged = self.clone();
+        for entry in &other.entries {
+            let Some(&index) = merged.by_name.get(&entry.name) else {
+                let ImatrixEntry { name, sums, counts, activations } = entry.clone();
+                merged.add(&name, sums, counts, activations)?;
+                continue;
+            };
+            let own = &mut merged.entries[index];
+            let wrong =
+                |message| Err(wrong(None, format!("tensor '{}': {message}", entry.name.escape_debug())));
+            let shapes = [&*own, entry].map(|entry| (entry.sums.len(), entry.counts.len()));
+            if shapes[0] != shapes[1] {
+                let [a, b] =
+                    shapes.map(|(sums, matrices)| format!("{matrices} × {} columns", sums / matrices.max(1)));
+                return wrong(format!(
+                    "has {a} in one matrix and {b} in the other, which are not of one model"
+                ));
+            }
+            let add = |own: &mut [f32], other: &[f32]| own.iter_mut().zip(other).for_each(|(a, b)| *a += b);
+            add(&mut own.sums, &entry.sums);
+            add(&mut own.counts, &entry.counts);
+            own.activations = match (own.activations.take(), &entry.activations) {
+                (Some(mut own), Some(other)) => {
+                    add(&mut own, other);
+                    Some(own)
+                }
+                _ => None,
+            };
+            let all = own.sums.iter().chain(own.activations.iter().flatten());
+            if all.chain(&own.counts).any(|value| !value.is_finite()) {
+                return wrong("has sums that are too large together".to_owned());
+            }
+        }
+        for dataset in &other.datasets {
+            if !merged.datasets.contains(dataset) {
+                merged.datasets.push(dataset.clone());
+            }
+        }
+        merged.chunk_count = merged.chunk_count.saturating_add(other.chunk_count);
+        *self = merged;
+        Ok(())
     }
 
     /// All entries, in the file's order.
