@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use cli::Answer;
-use gguf_codec::{Error, Gguf, Mapped, ShardProblem, ShardedGguf, ValueRef};
+use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, Mapped, ShardProblem, ShardedGguf, Tensor, ValueRef};
 use json::pretty;
 use numbers::counted;
 use serde_json::json;
@@ -85,8 +85,27 @@ fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> 
     }
     if let Some(name) = &args.tensor {
         let tensor = model.tensor(name)?;
-        let shown = if args.json { pretty(&details::json(&tensor)?) } else { details::text(&tensor)? };
-        return Ok(shown.into());
+        let Some(scales) = model.scales(name)? else {
+            let shown = if args.json {
+                pretty(&details::json(&tensor, &tensor)?)
+            } else {
+                details::text(&tensor, &tensor)?
+            };
+            return Ok(shown.into());
+        };
+        let times = multiplied(&tensor, &scales)?;
+        let values = Tensor::new(tensor.name(), tensor.shape(), GgmlType::F32, ByteOrder::NATIVE, &times)?;
+        if args.json {
+            let mut json = details::json(&tensor, &values)?;
+            json["scales"] = json!(scales.iter().map(|&scale| json::number(scale)).collect::<Vec<_>>());
+            return Ok(pretty(&json).into());
+        }
+        let factors = match scales.as_slice() {
+            [one] => format!("the factor {one}"),
+            several => format!("the {} factors", several.len()),
+        };
+        let text = details::text(&tensor, &values)?;
+        return Ok(format!("{text}\nValues are those of the blocks times {factors} beside them\n").into());
     }
     if args.check {
         check(model)?;
@@ -123,6 +142,35 @@ fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> 
     Ok(text.into())
 }
 
+/// The first value that is infinite as an f32, though its block is valid: these types reach beyond that.
+fn first_infinite(tensor: &Tensor<'_>) -> Result<Option<String>> {
+    if !matches!(tensor.ggml_type(), GgmlType::MXFP4 | GgmlType::Q8_K | GgmlType::F64) {
+        return Ok(None);
+    }
+    let (mut first, mut before) = (None, 0);
+    statistics::for_each_chunk(tensor, |values| {
+        let infinite = values.iter().position(|value| !value.is_finite());
+        first = first.or(infinite.map(|at| before + at));
+        before += values.len();
+    })?;
+    let (name, ty) = (tensor.name(), tensor.ggml_type());
+    let row_len = tensor.row_len().max(1);
+    Ok(first.map(|at| {
+        let (row, column) = (at / row_len, at % row_len);
+        format!("tensor '{name}': value {column} of row {row}, in {ty}, is beyond what f32 can hold")
+    }))
+}
+
+/// The values of an NVFP4 tensor times the factors beside it, one or one for each matrix.
+fn multiplied(tensor: &Tensor<'_>, scales: &[f32]) -> Result<Vec<u8>> {
+    let mut values = tensor.par_dequantize::<f32>()?;
+    let matrix = (values.len() / scales.len().max(1)).max(1);
+    for (values, scale) in values.chunks_mut(matrix).zip(scales) {
+        values.iter_mut().for_each(|value| *value *= scale);
+    }
+    Ok(values.iter().flat_map(|value| value.to_ne_bytes()).collect())
+}
+
 /// Strings as they are, so that `edit --set-file` takes them again; arrays an element to a line, in JSON.
 fn whole_value(value: ValueRef<'_>) -> Answer {
     match value {
@@ -144,7 +192,7 @@ fn check<B: AsRef<[u8]>>(model: &ShardedGguf<B>) -> Result<()> {
     for info in model.tensors() {
         let tensor = info.tensor()?;
         match tensor.validate() {
-            Ok(()) => {}
+            Ok(()) => bad.extend(first_infinite(&tensor)?),
             Err(Error::InvalidBlock { ty, block, what }) => {
                 let row_blocks = (tensor.row_len() / ty.block_len()).max(1) as u64;
                 let row = block / row_blocks;

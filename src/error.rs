@@ -142,6 +142,14 @@ pub enum Error {
         problem: Problem,
     },
 
+    /// The tensor `X.scale` beside an NVFP4 tensor `X.weight` does not hold its factors.
+    #[cfg(feature = "std")]
+    #[error("{message}")]
+    Scale {
+        /// What is wrong with it.
+        message: String,
+    },
+
     /// A key or tensor that is to be changed is not in the file.
     #[error("{}{}", not_in_file(what, name), is_it(nearest))]
     NotInFile {

@@ -75,7 +75,7 @@ fn remote(args: &Args) -> Result<String> {
     };
     if args.json {
         let mut json = match &tensor {
-            Some(tensor) => details::json(tensor)?,
+            Some(tensor) => details::json(tensor, tensor)?,
             None => summary::json(&model, &args.url),
         };
         json["bytes_read"] = json!(server.bytes_read());
@@ -83,7 +83,7 @@ fn remote(args: &Args) -> Result<String> {
         return Ok(json::pretty(&json));
     }
     let text = match &tensor {
-        Some(tensor) => details::text(tensor)?,
+        Some(tensor) => details::text(tensor, tensor)?,
         None => summary::text(&model, &args.url)?,
     };
     let shard = match model.metadata().get_opt::<u16>("split.count") {

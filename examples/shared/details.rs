@@ -7,17 +7,17 @@ use serde_json::Value as Json;
 use crate::alternatives::Alternatives;
 use crate::statistics::{self, Statistics};
 
-/// Its values in numbers, and what quantizing it would cost, in words.
-pub(crate) fn text(tensor: &Tensor<'_>) -> Result<String> {
-    let statistics = Statistics::of(tensor)?;
-    let alternatives = Alternatives::of(tensor)?.map_or_else(String::new, |alternatives| alternatives.text());
+/// Its values in numbers, and what quantizing it would cost, in words. `values` are those that it stands for, itself as a rule.
+pub(crate) fn text(tensor: &Tensor<'_>, values: &Tensor<'_>) -> Result<String> {
+    let statistics = Statistics::of(values)?;
+    let alternatives = Alternatives::of(values)?.map_or_else(String::new, |alternatives| alternatives.text());
     Ok(statistics::text(tensor, &statistics) + &alternatives)
 }
 
 /// The same as JSON.
-pub(crate) fn json(tensor: &Tensor<'_>) -> Result<Json> {
-    let mut json = statistics::json(tensor, &Statistics::of(tensor)?);
+pub(crate) fn json(tensor: &Tensor<'_>, values: &Tensor<'_>) -> Result<Json> {
+    let mut json = statistics::json(tensor, &Statistics::of(values)?);
     json["quantization_error"] =
-        Alternatives::of(tensor)?.map_or(Json::Null, |alternatives| alternatives.json());
+        Alternatives::of(values)?.map_or(Json::Null, |alternatives| alternatives.json());
     Ok(json)
 }

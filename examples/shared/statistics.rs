@@ -96,7 +96,7 @@ impl Statistics {
 }
 
 /// Cut between blocks, wherever rows begin: a row may be as long as the tensor.
-fn for_each_chunk(tensor: &Tensor<'_>, mut visit: impl FnMut(&[f32])) -> gguf_codec::Result<()> {
+pub(crate) fn for_each_chunk(tensor: &Tensor<'_>, mut visit: impl FnMut(&[f32])) -> gguf_codec::Result<()> {
     let ty = tensor.ggml_type();
     let mut values = Vec::new();
     for bytes in tensor.bytes().chunks(CHUNK / ty.block_len() * ty.block_bytes()) {

@@ -11,6 +11,10 @@ pub(crate) const ALIGNMENT_KEY: &str = "general.alignment";
 /// The longest tensor name in bytes, by the specification.
 pub(crate) const MAX_NAME_BYTES: u64 = 64;
 
+/// The longest that ggml reads, whose room for it ends with a zero byte.
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub(crate) const GGML_MAX_NAME_BYTES: usize = 63;
+
 /// The longest that some programs have been built with, stable-diffusion.cpp among them.
 pub(crate) const MAX_FOREIGN_NAME_BYTES: u64 = 127;
 

@@ -24,8 +24,7 @@ const LEAST: i32 = -149;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
-    /// Bin `i` counts values from `i - SIDE` to below `i - SIDE + 1`, in bin widths. Empty of no values.
-    bins: Vec<u64>,
+    bins: Bins,
     /// The bins' width is 2 to this power.
     exponent: i32,
     finite: u64,
@@ -37,10 +36,57 @@ pub struct Distribution {
     squares: f64,
 }
 
+/// Bin `i` counts values from `i - SIDE` to below `i - SIDE + 1`, in bin widths. There are none of no values.
+#[derive(Debug, Clone, Default)]
+struct Bins {
+    /// Of all bins, or empty.
+    all: Vec<u64>,
+    /// The bins with values, where `all` is empty: what is kept of many tensors of few values.
+    few: Vec<(u16, u64)>,
+}
+
+impl Bins {
+    fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.few.is_empty()
+    }
+
+    /// The bins with values, in their order.
+    fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
+        let all =
+            self.all.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bin, &count)| (bin, count));
+        all.chain(self.few.iter().map(|&(bin, count)| (usize::from(bin), count)))
+    }
+
+    /// All bins.
+    fn all(&mut self) -> &mut [u64] {
+        if self.all.is_empty() {
+            let few = std::mem::take(&mut self.few);
+            self.all = vec![0; 2 * SIDE];
+            few.into_iter().for_each(|(bin, count)| self.all[usize::from(bin)] = count);
+        }
+        &mut self.all
+    }
+
+    /// Keeps the bins with values alone where that takes less memory.
+    fn compact(&mut self) {
+        let few: Vec<_> =
+            self.counts().filter_map(|(bin, count)| Some((u16::try_from(bin).ok()?, count))).collect();
+        if 4 * few.len() < 2 * SIDE {
+            *self = Bins { all: Vec::new(), few };
+        }
+    }
+}
+
+impl PartialEq for Bins {
+    fn eq(&self, other: &Self) -> bool {
+        self.counts().eq(other.counts())
+    }
+}
+
 impl Default for Distribution {
     fn default() -> Self {
         Distribution {
-            bins: Vec::new(),
+            bins: Bins::default(),
             exponent: LEAST,
             finite: 0,
             not_finite: 0,
@@ -67,6 +113,7 @@ impl Distribution {
         (self.min, self.max) = (min, max);
         self.widen(exponent_for(min.abs().max(max.abs())));
         let scale = 2f64.powi(-self.exponent);
+        let bins = self.bins.all();
         for &value in values {
             if !value.is_finite() {
                 self.not_finite += 1;
@@ -79,7 +126,7 @@ impl Distribution {
             self.squares += wide * wide;
             // A power of two scales without rounding, and so floor says exactly where a value lies.
             let bin = ((wide * scale).floor() as i64 + SIDE as i64) as usize;
-            if let Some(count) = self.bins.get_mut(bin) {
+            if let Some(count) = bins.get_mut(bin) {
                 *count += 1;
             }
         }
@@ -88,7 +135,6 @@ impl Distribution {
     /// Joins neighbours until the bins are as wide as 2 to this power.
     fn widen(&mut self, exponent: i32) {
         if self.bins.is_empty() {
-            self.bins = vec![0; 2 * SIDE];
             self.exponent = exponent;
             return;
         }
@@ -96,13 +142,18 @@ impl Distribution {
         if doublings <= 0 {
             return;
         }
-        let mut bins = vec![0; 2 * SIDE];
-        for (i, count) in self.bins.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let mut bins = Bins::default();
+        for (i, count) in self.bins.counts() {
             // Shifting rounds down, below zero too.
             let bin = (i as i64 - SIDE as i64) >> doublings.min(63);
-            bins[(bin + SIDE as i64) as usize] += count;
+            bins.all()[(bin + SIDE as i64) as usize] += count;
         }
         (self.bins, self.exponent) = (bins, exponent);
+    }
+
+    /// Takes less memory where few bins have values, until more are added.
+    pub(crate) fn compact(&mut self) {
+        self.bins.compact();
     }
 
     /// Values that are numbers.
@@ -145,8 +196,10 @@ impl Distribution {
     pub fn quantile(&self, part: f64) -> f64 {
         let wanted = (self.finite as f64 * part).ceil() as u64;
         let mut inside = 0;
-        for distance in 0..self.bins.len() / 2 {
-            inside += self.bins[SIDE + distance] + self.bins[SIDE - 1 - distance];
+        let mut bins = self.bins.clone();
+        let bins = if bins.is_empty() { &[] } else { &*bins.all() };
+        for distance in 0..bins.len() / 2 {
+            inside += bins[SIDE + distance] + bins[SIDE - 1 - distance];
             if inside >= wanted {
                 return (distance + 1) as f64 * 2f64.powi(self.exponent);
             }
@@ -164,7 +217,7 @@ impl Distribution {
         }
         // Where a bin's edge lies, in bars.
         let at = |bin: usize| (((bin as f64 - SIDE as f64) * width) - range.start) / bar;
-        for (bin, &values) in self.bins.iter().enumerate().filter(|(_, values)| **values > 0) {
+        for (bin, values) in self.bins.counts() {
             let (from, to) = (at(bin), at(bin + 1));
             if to <= 0.0 || from >= count as f64 {
                 continue;
@@ -189,8 +242,9 @@ impl AddAssign<&Distribution> for Distribution {
         }
         self.widen(other.exponent);
         let doublings = (self.exponent - other.exponent).min(63);
-        for (i, count) in other.bins.iter().enumerate().filter(|(_, count)| **count > 0) {
-            self.bins[(((i as i64 - SIDE as i64) >> doublings) + SIDE as i64) as usize] += count;
+        let bins = self.bins.all();
+        for (i, count) in other.bins.counts() {
+            bins[(((i as i64 - SIDE as i64) >> doublings) + SIDE as i64) as usize] += count;
         }
         self.finite += other.finite;
         self.zeros += other.zeros;
@@ -226,9 +280,14 @@ mod tests {
     }
 
     /// Without the sums, whose rounding depends on their order.
-    fn counts(distribution: &Distribution) -> (Vec<u64>, i32, [u64; 3], [Option<f32>; 2]) {
+    fn counts(distribution: &Distribution) -> (Vec<(usize, u64)>, i32, [u64; 3], [Option<f32>; 2]) {
         let Distribution { bins, exponent, finite, not_finite, zeros, .. } = distribution.clone();
-        (bins, exponent, [finite, not_finite, zeros], [distribution.min(), distribution.max()])
+        (
+            bins.counts().collect(),
+            exponent,
+            [finite, not_finite, zeros],
+            [distribution.min(), distribution.max()],
+        )
     }
 
     proptest! {
@@ -242,6 +301,7 @@ mod tests {
             while !rest.is_empty() {
                 let (piece, others) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
                 pieces.add(piece);
+                pieces.compact();
                 sum += &of(piece);
                 rest = others;
             }
@@ -253,7 +313,7 @@ mod tests {
         fn every_finite_value_is_in_a_bin(bits in prop::collection::vec(any::<u32>(), 0..200)) {
             let values: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
             let distribution = of(&values);
-            prop_assert_eq!(distribution.bins.iter().sum::<u64>(), distribution.finite());
+            prop_assert_eq!(distribution.bins.counts().map(|(_, count)| count).sum::<u64>(), distribution.finite());
             prop_assert_eq!(distribution.finite() + distribution.not_finite(), values.len() as u64);
             let all = 2.0 * distribution.quantile(1.0);
             if all.is_finite() && all > 0.0 {

@@ -35,6 +35,8 @@ mod part;
 mod recipe;
 #[cfg(feature = "std")]
 mod runs;
+#[cfg(feature = "std")]
+pub(crate) mod scaled;
 mod size;
 #[cfg(feature = "std")]
 mod survey;

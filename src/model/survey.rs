@@ -146,6 +146,8 @@ impl Survey {
                         return Err(Error::Interrupted);
                     }
                 }
+                // A file may have a million tensors of one value.
+                all.distribution.compact();
                 profiles.push(all);
             }
             Ok(profiles)

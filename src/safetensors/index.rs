@@ -213,10 +213,11 @@ impl<'a> TensorInfo<'a> {
         self.entry.end - self.entry.start
     }
 
-    /// Its values as [`Convert`](crate::model::Convert) takes them, from the file that the header was read from.
+    /// Its values as [`Convert`](crate::model::Convert) takes them, from the file that the header was read from. GGUF has four
+    /// dimensions at most; of more, the outermost become one.
     ///
     /// # Errors
-    /// [`Error::Write`], naming the tensor, where GGUF has no such type or shape.
+    /// [`Error::Write`], naming the tensor, where GGUF has no such type or as many elements.
     pub fn origin<'s>(&self, source: &'s dyn ReadAt) -> Result<Origin<'s>> {
         let wrong =
             |problem: String| Error::Write { message: format!("tensor '{}' {problem}", Shown(self.name())) };
@@ -236,16 +237,25 @@ impl<'a> TensorInfo<'a> {
                 known.join(", ")
             )));
         };
-        let extents: Vec<u64> = self.shape().iter().rev().copied().take(Shape::MAX_DIMS + 1).collect();
-        let Some(shape) = Shape::new(&extents) else {
+        let Some(shape) = folded(self.shape()) else {
             return Err(wrong(format!(
-                "has the shape {}, and GGUF has {} dimensions at most, and less than 2^63 elements",
-                Extents(self.shape()),
-                Shape::MAX_DIMS
+                "has the shape {}, and GGUF has less than 2^63 elements",
+                Extents(self.shape())
             )));
         };
         Origin::new(source, self.file_offset(), shape, ty, ByteOrder::Little)
     }
+}
+
+/// Extents in GGUF order, where four of them can count the elements: of more, the outermost become one.
+pub(crate) fn folded(shape: &[u64]) -> Option<Shape> {
+    let (outer, inner) = shape.split_at(shape.len().saturating_sub(Shape::MAX_DIMS - 1));
+    let mut extents: Vec<u64> = inner.iter().rev().copied().collect();
+    if !outer.is_empty() {
+        let product = outer.iter().try_fold(1u64, |product, &extent| product.checked_mul(extent));
+        extents.push(if shape.contains(&0) { product.unwrap_or(0) } else { product? });
+    }
+    Shape::new(&extents)
 }
 
 /// Bytes of so many values, or `None` where that is no whole number, or beyond 64 bits.

@@ -14,6 +14,6 @@ mod writer;
 
 pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use dtype::Dtype;
-pub(crate) use index::Extents;
+pub(crate) use index::{Extents, folded};
 pub use index::{SafeTensors, TensorInfo};
 pub use writer::{DataWriter, TensorWriter, Writer};

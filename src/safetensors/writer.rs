@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::dtype::Dtype;
-use super::index::{Extents, byte_len};
+use super::index::{Extents, byte_len, folded};
 use super::json::METADATA;
 use crate::container::{AtomicFile, Sink};
 use crate::error::{Error, Result, Shown};
@@ -202,7 +202,9 @@ impl<S: Sink> DataWriter<S> {
     /// Refuses where the tensor that comes after `ahead` others is not this one.
     pub(crate) fn expect(&self, ahead: usize, name: &str, shape: Shape, ty: GgmlType) -> Result<()> {
         let declared = self.expect_name(ahead, name)?;
-        if declared.dtype.ggml_type() == Some(ty) && declared.shape.iter().rev().eq(shape.dims()) {
+        let is_folded = declared.shape.len() > Shape::MAX_DIMS && folded(&declared.shape) == Some(shape);
+        let same = declared.shape.iter().rev().eq(shape.dims()) || is_folded;
+        if declared.dtype.ggml_type() == Some(ty) && same {
             return Ok(());
         }
         Err(wrong(format!(

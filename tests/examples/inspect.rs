@@ -276,3 +276,75 @@ fn the_byte_order_is_turned_and_turned_back() {
     works("edit", &[&big, &little, "--byte-order", "little"]);
     assert_eq!(std::fs::read(&little).unwrap(), std::fs::read(SAMPLE).unwrap());
 }
+
+#[test]
+fn values_of_nvfp4_are_times_the_factor_beside_them() {
+    let folder = Folder::new();
+    let blocks: Vec<u8> = (0..4 * 36).map(|i| (i * 37 % 97) as u8).collect();
+    let mut plain = vec![0.0f32; 256];
+    gguf_codec::dequantize(GgmlType::NVFP4, &blocks, &mut plain).unwrap();
+    let factor = |experts: &[f32]| floats(experts);
+    let dims = [64, 2, 2];
+    let weight = ("w.weight", &dims[..], GgmlType::NVFP4, &blocks[..]);
+    let file = |scales: &[f32]| {
+        model(
+            ByteOrder::Little,
+            &[weight, ("w.scale", &[scales.len() as u64], GgmlType::F32, &factor(scales))],
+        )
+    };
+    let wide = |scales: [f32; 2]| {
+        let times: Vec<f32> = plain.iter().enumerate().map(|(i, value)| value * scales[i / 128]).collect();
+        model(ByteOrder::Little, &[("w.weight", &dims, GgmlType::F32, &floats(&times))])
+    };
+    for (scales, each) in [(&[0.3f32][..], [0.3f32, 0.3]), (&[0.5, 7.0], [0.5, 7.0])] {
+        let (input, wide) = (folder.file("nvfp4.gguf", file(scales)), folder.file("f32.gguf", wide(each)));
+        let json = |path: &str| -> serde_json::Value {
+            serde_json::from_str(&works("inspect", &[path, "--tensor", "w.weight", "--json"])).unwrap()
+        };
+        let (scaled, wanted) = (json(&input), json(&wide));
+        for key in ["min", "max", "mean", "first", "histogram", "quantization_error"] {
+            assert_eq!(scaled[key], wanted[key], "{key}");
+        }
+        assert_eq!(
+            (scaled["type"].as_str(), scaled["scales"].as_array().unwrap().len()),
+            (Some("NVFP4"), scales.len())
+        );
+        assert!(works("inspect", &[&input, "--tensor", "w.weight"]).contains("beside them"));
+        let diff = works("diff", &[&input, &wide, "--json"]);
+        let diff: serde_json::Value = serde_json::from_str(&diff).unwrap();
+        assert_eq!(diff["tensors"]["different"][0]["values"]["differing"], 0, "{diff}");
+        // The same bytes with another factor are other values.
+        let other = folder.file("other.gguf", file(&[0.25]));
+        let diff: serde_json::Value =
+            serde_json::from_str(&works("diff", &[&input, &other, "--json"])).unwrap();
+        assert_eq!(diff["tensors"]["different"][0]["name"], "w.weight");
+        assert!(diff["tensors"]["different"][0]["values"]["differing"].as_u64().unwrap() > 100);
+    }
+    let odd = folder.file("odd.gguf", file(&[1.0, 2.0, 3.0]));
+    let line = fails("inspect", &[&odd, "--tensor", "w.weight"]);
+    assert!(
+        line.ends_with(
+            "tensor 'w.scale' has 3 values of F32, and the factors of 'w.weight' are 1 or 2 of F32"
+        ),
+        "{line}"
+    );
+}
+
+#[test]
+fn values_beyond_f32_are_no_clean_bill() {
+    let folder = Folder::new();
+    let mut mxfp4 = vec![0u8; 2 * 17];
+    (mxfp4[17], mxfp4[18]) = (0xfe, 0x07);
+    let mut q8_k = vec![0u8; 292];
+    q8_k[..4].copy_from_slice(&3e38f32.to_le_bytes());
+    q8_k[4 + 9] = 100;
+    for (ty, dims, bytes, place) in [
+        (GgmlType::MXFP4, &[32, 2][..], mxfp4, "value 0 of row 1, in MXFP4"),
+        (GgmlType::Q8_K, &[256], q8_k, "value 9 of row 0, in Q8_K"),
+        (GgmlType::F64, &[2], doubles(&[1.0, 1e39]), "value 1 of row 0, in F64"),
+    ] {
+        let input = folder.file("t.gguf", model(ByteOrder::Little, &[("w", dims, ty, &bytes)]));
+        let line = fails("inspect", &[&input, "--check"]);
+        assert!(line.ends_with(&format!("tensor 'w': {place}, is beyond what f32 can hold")), "{line}");
+    }
+}

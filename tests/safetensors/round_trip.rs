@@ -324,3 +324,67 @@ fn a_file_may_ask_for_no_more_padding_than_a_gguf() {
     let error = with(2 * most).unwrap_err().to_string();
     assert!(error.contains("'general.alignment' of the metadata is 131072, and may be 65536"), "{error}");
 }
+
+#[test]
+fn nvfp4_is_exported_times_the_factors_beside_it() {
+    let blocks: Vec<u8> = (0..2 * 64 * 36 / 64).map(|i| (i * 29 % 113) as u8).collect();
+    let floats =
+        |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
+    // One in the order of its rows, and one whose rows go into another order.
+    for (architecture, name) in [("other", "blk.0.w"), ("llama", "blk.0.attn_q")] {
+        let mut writer = Writer::new(Vec::new());
+        writer.metadata("general.architecture", architecture).unwrap();
+        writer.metadata("llama.attention.head_count", 1u32).unwrap();
+        for (ending, dims, ty) in [
+            ("weight", &[64, 2][..], GgmlType::NVFP4),
+            ("scale", &[1], GgmlType::F32),
+            ("input_scale", &[1], GgmlType::F32),
+        ] {
+            writer.tensor(&format!("{name}.{ending}"), dims, ty).unwrap();
+        }
+        let mut data = writer.write_header().unwrap();
+        data.write_tensor(&format!("{name}.weight"), &blocks).unwrap();
+        data.write_tensor(&format!("{name}.scale"), &floats(&[0.3])).unwrap();
+        data.write_tensor(&format!("{name}.input_scale"), &floats(&[9.0])).unwrap();
+        let gguf = data.finish().unwrap();
+
+        let model = Gguf::parse(&gguf).unwrap();
+        let plan = Export::new(&model, &gguf).ggml_type(GgmlType::F32).plan().unwrap();
+        assert!(plan.notes().iter().any(|note| note.contains("1 NVFP4 tensors")), "{:?}", plan.notes());
+        let file = exported_shard(&plan, &plan.shards(None)[0]).unwrap();
+        let header = SafeTensors::parse(&file).unwrap();
+        assert_eq!(header.tensors().len(), 1);
+        let start = header.tensors().next().unwrap().file_offset() as usize;
+        let mut wanted = vec![0.0f32; 128];
+        gguf_codec::dequantize(GgmlType::NVFP4, &blocks, &mut wanted).unwrap();
+        // Two rows of a head stay where they are in any order of pairs.
+        wanted.iter_mut().for_each(|value| *value *= 0.3);
+        assert_eq!(file[start..start + 512], floats(&wanted), "{name}");
+    }
+}
+
+#[test]
+fn five_dimensions_become_four_and_five_again() {
+    let bytes: Vec<u8> = (0..48).collect();
+    let file = super::tensors(&[("patch_embedding.weight", &[2, 3, 1, 2, 2], Dtype::F16, bytes.clone())]);
+    let model = checkpoint([file]).unwrap();
+    let none = Description::default();
+    let plan = Import::new(&model, &none).plan().unwrap();
+    assert!(
+        plan.notes().iter().any(|note| note.contains("1 tensors have more than 4 dimensions")),
+        "{:?}",
+        plan.notes()
+    );
+    let gguf = imported(Import::new(&model, &none)).unwrap();
+    let model = Gguf::parse(&gguf).unwrap();
+    let tensor = model.tensor("patch_embedding.weight").unwrap();
+    assert_eq!((tensor.shape().dims(), tensor.bytes()), (&[2, 2, 1, 6][..], &bytes[..]));
+    let key = "comfy.gguf.orig_shape.patch_embedding.weight";
+    assert_eq!(model.metadata().get::<Vec<i32>>(key).unwrap(), [2, 3, 1, 2, 2]);
+    let back = exported(&gguf, None).unwrap();
+    let header = SafeTensors::parse(&back[0]).unwrap();
+    assert_eq!(header.tensor("patch_embedding.weight").unwrap().shape(), [2, 3, 1, 2, 2]);
+    // And to the same GGUF.
+    let model = checkpoint(back).unwrap();
+    assert_eq!(imported(Import::new(&model, &none)).unwrap(), gguf);
+}

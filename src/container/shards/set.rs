@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use super::keys::SHARD_KEYS;
 use super::keys::{COUNT, NO, ShardKeys, TENSORS};
 use super::names::ShardPaths;
-use crate::Tensor;
 use crate::container::foreign::ForeignTensor;
 use crate::container::gguf::Gguf;
 use crate::container::layout::{ALIGNMENT_KEY, to_u64};
@@ -20,6 +19,8 @@ use crate::container::name_index::{Duplicate, NameIndex};
 use crate::container::tensor_info::{TensorInfo, TensorIter};
 use crate::error::{Error, Result, ShardProblem};
 use crate::file::identity::FileId;
+use crate::model::scaled::{check as check_scale, name_of_scale};
+use crate::{GgmlType, Tensor};
 
 /// Where one shard is missing, this many more are looked for, so that the error can name those that are missing too.
 const LOOKED_FOR: u16 = 1000;
@@ -176,6 +177,30 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     /// [`Error::MissingTensor`].
     pub fn tensor_info(&self, name: &str) -> Result<TensorInfo<'_>> {
         self.shards[self.shard_of(name)?].tensor_info(name)
+    }
+
+    /// The factors of an NVFP4 tensor `X.weight`, which llama.cpp has as `X.scale` beside it: one for all of its values, or one for
+    /// each of the matrices that it stacks. None where there are none.
+    ///
+    /// The values are those of [`Tensor::dequantize`] times these.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor), and [`Error::Scale`] where that tensor does not hold factors.
+    pub fn scales(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let tensor = self.tensor_info(name)?;
+        if tensor.ggml_type() != GgmlType::NVFP4 {
+            return Ok(None);
+        }
+        let Some(beside) = name_of_scale(name) else { return Ok(None) };
+        let Ok(factors) = self.tensor(&beside) else { return Ok(None) };
+        check_scale(
+            &beside,
+            factors.ggml_type(),
+            factors.shape().element_count(),
+            name,
+            tensor.shape().dims(),
+        )?;
+        factors.dequantize().map(Some)
     }
 
     /// A tensor with its data, found in constant time.

@@ -8,6 +8,7 @@ use super::{Change, TensorDiff, ValueDiff};
 use crate::codec::{dequantize, swap_byte_order};
 use crate::model::in_order::in_order;
 use crate::model::job::{Origin, in_memory};
+use crate::model::scaled::{Scaled, scales};
 use crate::{ByteOrder, Error, QuantError, Result, Shape};
 
 /// Values that a thread compares at a time: whole blocks of every type.
@@ -37,11 +38,23 @@ pub(super) fn compare<'a>(
     mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<(Vec<TensorDiff<'a>>, u64)> {
     let in_b: HashMap<&str, Origin<'a>> = b.iter().copied().collect();
+    let scaled = |tensors: &[(&'a str, Origin<'a>)]| {
+        let by_name: HashMap<&str, Origin<'a>> = tensors.iter().copied().collect();
+        let scales = scales(tensors.iter().copied())?.into_iter();
+        let scaled =
+            scales.filter_map(|(name, scales)| Some((name, Scaled { blocks: *by_name.get(name)?, scales })));
+        Ok::<HashMap<&str, Scaled<Origin<'a>>>, Error>(scaled.collect())
+    };
+    let (scaled_a, scaled_b) = (scaled(a)?, scaled(b)?);
+    let bits = |scaled: Option<&Scaled<Origin<'a>>>| -> Vec<u32> {
+        scaled.into_iter().flat_map(|scaled| &scaled.scales).map(|scale| scale.to_bits()).collect()
+    };
     let pairs: Vec<Pair<'a>> = a
         .iter()
         .filter_map(|(name, a)| {
             let b = *in_b.get(name)?;
-            Some(Pair { name, a: *a, b, differs: AtomicBool::new(a.ty != b.ty) })
+            let differs = a.ty != b.ty || bits(scaled_a.get(name)) != bits(scaled_b.get(name));
+            Some(Pair { name, a: *a, b, differs: AtomicBool::new(differs) })
         })
         .collect();
     let bytes = |pair: &Pair<'_>| pair.a.byte_len().saturating_add(pair.b.byte_len());
@@ -72,10 +85,16 @@ pub(super) fn compare<'a>(
     })?;
 
     // By their values, where the bytes or the types are not the same.
-    let by_values: Vec<&Pair<'_>> = pairs.iter().filter(|pair| pair.differs() && comparable(pair)).collect();
-    step(0, by_values.iter().map(|pair| bytes(pair)).fold(0, u64::saturating_add))?;
+    let of_values = |pair: &Pair<'a>| {
+        let a = values_of(pair.a, scaled_a.get(pair.name))?;
+        let b = values_of(pair.b, scaled_b.get(pair.name))?;
+        Ok(Pair { name: pair.name, a, b, differs: AtomicBool::new(true) })
+    };
+    let by_values = pairs.iter().filter(|pair| pair.differs() && comparable(pair)).map(of_values);
+    let by_values: Vec<Pair<'_>> = by_values.collect::<Result<_>>()?;
+    step(0, by_values.iter().map(bytes).fold(0, u64::saturating_add))?;
     let measure = |piece: Piece<'_>| piece.values().map(|values| (values, piece.bytes()));
-    let pieces = by_values.iter().flat_map(|pair| Piece::of(pair));
+    let pieces = by_values.iter().flat_map(Piece::of);
     let mut values = in_order(pieces, measure, |next| {
         let mut values = HashMap::new();
         for pair in &by_values {
@@ -110,6 +129,11 @@ pub(super) fn compare<'a>(
     tensors.extend(only_in_b.map(|&(name, b)| TensorDiff { name, tensor: Change::OnlyInB(b), values: None }));
     let same = pairs.iter().filter(|pair| !differ(pair)).count();
     Ok((tensors, same as u64))
+}
+
+/// Where the values are read from, times their factors if they have any.
+fn values_of<'a>(origin: Origin<'a>, scaled: Option<&'a Scaled<Origin<'a>>>) -> Result<Origin<'a>> {
+    scaled.map_or(Ok(origin), Scaled::origin)
 }
 
 /// Whether the values stand at the same places: ggml drops extents of 1 from a shape's end.

@@ -4,14 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
 
 use super::{Edit, Given, Put};
+use crate::container::layout::GGML_MAX_NAME_BYTES;
 use crate::container::{Indexed, SHARD_KEYS};
 use crate::model::nearest::nearest;
 use crate::{
     ByteOrder, Error, Limits, Metadata, Result, Sink, TensorInfo, Value, ValueKind, ValueRef, Writer,
 };
-
-/// The longest name of a tensor that ggml reads.
-const GGML_MAX_NAME: usize = 63;
 
 /// What an [`Edit`] changes in a file, in the order of the file: see [`Edit::plan`].
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -178,12 +176,14 @@ impl<'a> Resolved<'a> {
             order: edit.order(source),
         };
         for (from, to) in &edit.tensors {
-            if to.len() > GGML_MAX_NAME && to.len() > from.len() {
+            if to.len() > GGML_MAX_NAME_BYTES && to.len() > from.len() {
                 let len = to.len();
                 return Err(contradiction(
                     "tensor",
                     from,
-                    format_args!("cannot get a name of {len} bytes: ggml reads {GGML_MAX_NAME} at most"),
+                    format_args!(
+                        "cannot get a name of {len} bytes: ggml reads {GGML_MAX_NAME_BYTES} at most"
+                    ),
                 ));
             }
         }

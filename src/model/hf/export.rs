@@ -1,5 +1,6 @@
 //! [`Export`]: what a GGUF becomes as safetensors.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::json;
@@ -9,12 +10,13 @@ use super::family::{Family, layer};
 use super::per_layer::number;
 use super::planned::{Planned, Source, most};
 use super::rope::MAX_DIM;
-use super::stored;
+use super::stored::{self, ORIGINAL_SHAPE};
 use crate::codec::swap_byte_order;
 use crate::container::ReadAt;
 use crate::error::{Error, Result, Shown};
+use crate::model::scaled::{Scaled, scales};
 use crate::model::{FileType, Job, Origin};
-use crate::safetensors::{Dtype, Writer};
+use crate::safetensors::{Dtype, Writer, folded};
 use crate::{Array, ByteOrder, GgmlType, Gguf, Metadata, ShardedGguf, Sink, TensorInfo};
 
 type Names<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
@@ -107,7 +109,14 @@ impl<'a> Export<'a> {
             metadata.get_opt::<&str>("general.architecture").ok().flatten().and_then(Family::of_architecture);
         let built_in = family.map(Family::names).unwrap_or_default();
         let mut tensors = Vec::with_capacity(self.tensors.len());
-        for (tensor, origin) in &self.tensors {
+        let mut scales = scales(self.tensors.iter().map(|(tensor, origin)| (tensor.name, *origin)))?;
+        let beside: HashSet<String> = scales
+            .keys()
+            .filter_map(|name| name.strip_suffix(".weight"))
+            .flat_map(|stem| [format!("{stem}.scale"), format!("{stem}.input_scale")])
+            .collect();
+        let multiplied = scales.len();
+        for (tensor, origin) in self.tensors.iter().filter(|(tensor, _)| !beside.contains(tensor.name())) {
             let gguf_name = tensor.name();
             let name =
                 self.names.as_ref().and_then(|names| names(gguf_name)).or_else(|| built_in.to_hf(gguf_name));
@@ -116,14 +125,28 @@ impl<'a> Export<'a> {
                 Some(heads) => Source::in_heads(*origin, gguf_name, heads, false)?,
                 None => Source::File(*origin),
             };
+            let source = match scales.remove(gguf_name) {
+                Some(scales) => Source::Scaled(Box::new(Scaled { blocks: source, scales })),
+                None => source,
+            };
             let own = tensor.ggml_type();
-            tensors.push(Planned { name, source, ty: if own.is_quantized() { self.ty } else { own } });
+            let original =
+                metadata.get_opt::<Vec<u64>>(&format!("{ORIGINAL_SHAPE}{gguf_name}")).ok().flatten();
+            let original = original.filter(|shape| folded(shape) == Some(tensor.shape()));
+            let ty = if own.is_quantized() { self.ty } else { own };
+            tensors.push(Planned { name, source, ty, original });
         }
         let any_dequantized = self.tensors.iter().any(|(tensor, _)| tensor.ggml_type().is_quantized());
-        let (config, notes) = match family {
+        let (config, mut notes) = match family {
             Some(family) => config(family, metadata, &tensors, self.rope_freqs()?.as_deref()),
             None => (None, Vec::new()),
         };
+        if multiplied > 0 {
+            notes.push(format!(
+                "{multiplied} NVFP4 tensors are multiplied by the factors that were beside them, which are left out, as are those \
+                 of activations"
+            ));
+        }
         let dequantized = most(&tensors).filter(|_| any_dequantized);
         Ok(ExportPlan { metadata: text(metadata, self.left_out, dequantized), config, notes, tensors })
     }
@@ -270,8 +293,11 @@ impl ExportPlan<'_> {
             writer.metadata(key, value);
         }
         for &index in &shard.tensors {
-            let Planned { name, source, ty } = &self.tensors[index];
-            let shape: Vec<u64> = source.shape().dims().iter().rev().copied().collect();
+            let Planned { name, source, ty, original } = &self.tensors[index];
+            let shape: Vec<u64> = match original {
+                Some(shape) => shape.clone(),
+                None => source.shape().dims().iter().rev().copied().collect(),
+            };
             let dtype = Dtype::from_ggml_type(*ty).ok_or_else(|| Error::Write {
                 message: format!("tensor '{}' would be {ty}, which safetensors does not have", Shown(name)),
             })?;

@@ -11,8 +11,9 @@ use super::per_layer::of_layer;
 use super::planned::{Planned, Source, most};
 use super::quantized::refuse_others;
 use super::required::Present;
-use super::stored::{carried, carried_in_order};
+use super::stored::{ORIGINAL_SHAPE, carried, carried_in_order, original_shape};
 use super::tokenizer::tokenizer;
+use crate::container::layout::GGML_MAX_NAME_BYTES;
 use crate::error::{Error, Result, Shown};
 use crate::model::{Job, QUANTIZATION_VERSION};
 use crate::safetensors::{Checkpoint, CheckpointTensor};
@@ -110,6 +111,7 @@ impl<'a> Import<'a> {
                 name: "rope_freqs.weight".to_owned(),
                 source: Source::Made(bytes, shape),
                 ty: GgmlType::F32,
+                original: None,
             });
         }
         let mut renamed = Vec::new();
@@ -123,16 +125,42 @@ impl<'a> Import<'a> {
             family.check(config, class, &built_in, &present)?;
             rows = present.vocabulary().map(|(rows, name)| (rows, name.to_owned()));
         }
+        let (mut folded, mut any_folded) = (Vec::new(), 0);
         for (tensor, renamed) in renamed {
             match renamed {
                 Renamed::LeftOut => left_out.push(tensor.info().name()),
                 Renamed::To(name) => {
+                    let shape = tensor.info().shape();
+                    if shape.len() > Shape::MAX_DIMS {
+                        folded.push((format!("{ORIGINAL_SHAPE}{name}"), original_shape(shape)));
+                    }
                     tensors.push(self.planned(tensor, name, family, &heads, !carried.is_empty())?)
                 }
             }
         }
         let rows = rows.as_ref().map(|(rows, name)| (*rows, name.as_str()));
-        let (metadata, notes) = self.metadata(carried, family, class, &tensors, rows)?;
+        let (mut metadata, mut notes) = self.metadata(carried, family, class, &tensors, rows)?;
+        for (key, shape) in folded {
+            if metadata.iter().all(|(known, _)| *known != key) {
+                metadata.push((key, shape));
+            }
+            any_folded += 1;
+        }
+        if any_folded > 0 {
+            notes.push(format!(
+                "{any_folded} tensors have more than 4 dimensions: the outermost are one now, and their shapes are kept as ComfyUI-GGUF \
+                 keeps them, in {ORIGINAL_SHAPE}NAME"
+            ));
+        }
+        let too_long = tensors.iter().filter(|tensor| tensor.name.len() > GGML_MAX_NAME_BYTES);
+        if let Some(first) = too_long.clone().next() {
+            notes.push(format!(
+                "{} tensors have names of more than {GGML_MAX_NAME_BYTES} bytes, which ggml does not read, such as '{}': a file of names \
+                 can give them others",
+                too_long.count(),
+                Shown(&first.name)
+            ));
+        }
         Ok(ImportPlan { metadata, tensors, left_out, notes })
     }
 
@@ -217,7 +245,7 @@ impl<'a> Import<'a> {
             None if own == GgmlType::F64 && family.is_some() => GgmlType::F32,
             None => own,
         };
-        Ok(Planned { name, source, ty })
+        Ok(Planned { name, source, ty, original: None })
     }
 
     fn metadata(
@@ -432,7 +460,7 @@ impl<'a> ImportPlan<'a> {
         for (key, value) in &self.metadata {
             writer.metadata(key, value.clone())?;
         }
-        for Planned { name, source, ty } in &self.tensors {
+        for Planned { name, source, ty, .. } in &self.tensors {
             writer.tensor(name, source.shape().dims(), *ty)?;
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rope_rows::RopeRows;
 use crate::error::{Error, Result, Shown};
+use crate::model::scaled::{Blocks, Scaled};
 use crate::model::{Job, Origin};
 use crate::{ByteOrder, GgmlType, Shape};
 
@@ -11,6 +12,8 @@ pub(super) struct Planned<'a> {
     pub(super) name: String,
     pub(super) source: Source<'a>,
     pub(super) ty: GgmlType,
+    /// The shape in safetensors, outermost extent first, where it is not that of the source.
+    pub(super) original: Option<Vec<u64>>,
 }
 
 pub(super) enum Source<'a> {
@@ -20,6 +23,8 @@ pub(super) enum Source<'a> {
     Rows(RopeRows<'a>, Origin<'a>),
     /// Single-precision values that no file has.
     Made(Vec<u8>, Shape),
+    /// Times the factors beside it.
+    Scaled(Box<Scaled<Source<'a>>>),
 }
 
 impl<'a> Source<'a> {
@@ -65,18 +70,25 @@ impl<'a> Source<'a> {
         match self {
             Source::File(origin) | Source::Rows(_, origin) => origin.shape(),
             Source::Made(_, shape) => *shape,
+            Source::Scaled(scaled) => scaled.blocks.shape(),
+        }
+    }
+}
+
+impl Blocks for Source<'_> {
+    fn origin(&self) -> Result<Origin<'_>> {
+        match self {
+            Source::File(origin) => Ok(*origin),
+            Source::Rows(rows, origin) => Origin::new(rows, 0, origin.shape, origin.ty, origin.order),
+            Source::Made(bytes, shape) => Origin::new(bytes, 0, *shape, GgmlType::F32, ByteOrder::Little),
+            Source::Scaled(scaled) => scaled.origin(),
         }
     }
 }
 
 impl Planned<'_> {
     pub(super) fn job(&self) -> Result<Job<'_>> {
-        let origin = match &self.source {
-            Source::File(origin) => *origin,
-            Source::Rows(rows, origin) => Origin::new(rows, 0, origin.shape, origin.ty, origin.order)?,
-            Source::Made(bytes, shape) => Origin::new(bytes, 0, *shape, GgmlType::F32, ByteOrder::Little)?,
-        };
-        Ok(Job::new(&self.name, origin, self.ty))
+        Ok(Job::new(&self.name, self.source.origin()?, self.ty))
     }
 
     /// Values, for counting parameters.

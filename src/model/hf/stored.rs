@@ -16,6 +16,18 @@ pub(super) const PREFIX: &str = "gguf:";
 /// The key, behind [`PREFIX`], of the list of the others in the GGUF's order. No GGUF has it: keys are not empty.
 pub(super) const ORDER: &str = "";
 
+/// What begins the keys that ComfyUI-GGUF has for the shapes that tensors had, outermost extent first.
+pub(super) const ORIGINAL_SHAPE: &str = "comfy.gguf.orig_shape.";
+
+/// The value of such a key; extents beyond 31 bits are kept with all of theirs.
+pub(super) fn original_shape(shape: &[u64]) -> Value {
+    let narrow: Option<Vec<i32>> = shape.iter().map(|&extent| i32::try_from(extent).ok()).collect();
+    match narrow {
+        Some(extents) => Value::Array(Array::I32(extents)),
+        None => Value::Array(Array::U64(shape.to_vec())),
+    }
+}
+
 /// Levels of arrays, so that a file cannot nest them until the stack ends: as many as reading a GGUF allows by default.
 const MAX_DEPTH: u32 = 4;
 

@@ -67,15 +67,15 @@ pub(super) fn encode(imatrix: &Imatrix) -> Result<Vec<u8>> {
         bytes.extend(entry.name.as_bytes());
         let most = entry.counts.iter().copied().fold(0.0, f32::max);
         // Chunks that are not whole count as such, so that what was asked a little is not asked never.
-        let calls = (most / imatrix.chunk_size.max(1) as f32).ceil().max(1.0);
-        put(&mut bytes, "the number of calls", calls as usize)?;
+        let calls = (most as u64).div_ceil(imatrix.chunk_size.max(1).into()).max(1);
+        put(&mut bytes, "the number of calls", usize::try_from(calls).unwrap_or(usize::MAX))?;
         put(&mut bytes, "the number of values", entry.sums.len())?;
         let columns = (entry.sums.len() / entry.counts.len().max(1)).max(1);
         for (sums, &count) in entry.sums.chunks(columns).zip(&entry.counts) {
             for &sum in sums {
                 // A matrix that no token came by has weights of 1. In f64, so that what was read comes out as it was.
                 let mean = if count > 0.0 { f64::from(sum) / f64::from(count) } else { 1.0 };
-                bytes.extend(((mean * f64::from(calls)) as f32).to_le_bytes());
+                bytes.extend(((mean * calls as f64) as f32).to_le_bytes());
             }
         }
     }

@@ -1,0 +1,149 @@
+//! [`Scaled`]: values of an NVFP4 tensor times the factors that stand beside it.
+//!
+//! NVFP4 checkpoints have a factor for a whole tensor on top of those of its blocks, which the format has no place for. So
+//! llama.cpp's converter writes it as a tensor of its own, `X.scale` beside `X.weight`, one number or one for each expert;
+//! `X.input_scale` concerns activations alone.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::job::{Origin, in_memory};
+use crate::codec::{dequantize, swap_byte_order};
+use crate::{ByteOrder, Error, GgmlType, ReadAt, Result};
+
+/// The name of the tensor with another's factors.
+pub(crate) fn name_of_scale(weight: &str) -> Option<String> {
+    weight.strip_suffix(".weight").map(|stem| format!("{stem}.scale"))
+}
+
+/// Of the tensors of a model, the factors of those that have them, by name.
+pub(super) fn scales<'a>(
+    tensors: impl Iterator<Item = (&'a str, Origin<'a>)> + Clone,
+) -> Result<HashMap<&'a str, Vec<f32>>> {
+    let mut scales = HashMap::new();
+    if !tensors.clone().any(|(_, origin)| origin.ty == GgmlType::NVFP4) {
+        return Ok(scales);
+    }
+    let by_name: HashMap<&str, Origin<'_>> = tensors.clone().collect();
+    for (name, origin) in tensors.filter(|(_, origin)| origin.ty == GgmlType::NVFP4) {
+        let Some(beside) = name_of_scale(name) else { continue };
+        let Some(factors) = by_name.get(beside.as_str()) else { continue };
+        scales.insert(name, read(&beside, factors, name, &origin)?);
+    }
+    Ok(scales)
+}
+
+/// Whether a tensor's factors can be these.
+pub(crate) fn check(beside: &str, ty: GgmlType, found: u64, name: &str, dims: &[u64]) -> Result<()> {
+    let matrices = dims.get(2).copied().unwrap_or(1);
+    if ty == GgmlType::F32 && (found == 1 || found == matrices) {
+        return Ok(());
+    }
+    let wanted = if matrices == 1 { "1".to_owned() } else { format!("1 or {matrices}") };
+    let [beside, name] = [beside, name].map(str::escape_debug);
+    let message = format!(
+        "tensor '{beside}' has {found} values of {ty}, and the factors of '{name}' are {wanted} of F32"
+    );
+    Err(Error::Scale { message })
+}
+
+fn read(beside: &str, factors: &Origin<'_>, name: &str, of: &Origin<'_>) -> Result<Vec<f32>> {
+    check(beside, factors.ty, factors.shape.element_count(), name, of.shape.dims())?;
+    let mut bytes = vec![0; in_memory(factors.byte_len())?];
+    let reading = |error| Error::io(format!("read tensor '{}'", beside.escape_debug()), error);
+    factors.source.fill_at(&mut bytes, factors.offset).map_err(reading)?;
+    if factors.order == ByteOrder::Big {
+        swap_byte_order(factors.ty, &mut bytes);
+    }
+    Ok(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+}
+
+/// Where the blocks come from.
+pub(super) trait Blocks: Send + Sync {
+    /// Of this moment, since what it borrows may be the implementor's own.
+    fn origin(&self) -> Result<Origin<'_>>;
+}
+
+impl Blocks for Origin<'_> {
+    fn origin(&self) -> Result<Origin<'_>> {
+        Ok(*self)
+    }
+}
+
+/// The values as those of an F32 tensor, made when they are read.
+pub(super) struct Scaled<T> {
+    pub(super) blocks: T,
+    /// One, or one for each matrix.
+    pub(super) scales: Vec<f32>,
+}
+
+impl<T: Blocks> Scaled<T> {
+    pub(super) fn origin(&self) -> Result<Origin<'_>> {
+        Origin::new(self, 0, self.blocks.origin()?.shape, GgmlType::F32, ByteOrder::Little)
+    }
+}
+
+impl<T: Blocks> ReadAt for Scaled<T> {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        /// Values at a time, whole blocks, for the caches.
+        const PART: u64 = 16 * 1024;
+        let origin = self.blocks.origin().map_err(io::Error::other)?;
+        let (block_len, block_bytes) = (origin.ty.block_len() as u64, origin.ty.block_bytes() as u64);
+        let matrix = (origin.shape.element_count() / (self.scales.len() as u64).max(1)).max(1);
+        let (mut bytes, mut values) = (Vec::new(), Vec::new());
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = offset + done as u64;
+            let first = at / 4 / block_len * block_len;
+            let needed = (at + (buffer.len() - done) as u64).div_ceil(4) - first;
+            let count = needed.next_multiple_of(block_len).min(PART);
+            bytes.resize((count / block_len * block_bytes) as usize, 0);
+            values.resize(count as usize, 0.0f32);
+            origin.source.fill_at(&mut bytes, origin.offset + first / block_len * block_bytes)?;
+            if origin.order == ByteOrder::Big {
+                swap_byte_order(origin.ty, &mut bytes);
+            }
+            dequantize(origin.ty, &bytes, &mut values).map_err(io::Error::other)?;
+            for (value, at) in values.iter_mut().zip(first..) {
+                let scale = self.scales.get((at / matrix) as usize).or(self.scales.last());
+                *value *= scale.copied().unwrap_or(1.0);
+            }
+            let made = values.iter().flat_map(|value| value.to_le_bytes()).skip((at - 4 * first) as usize);
+            let before = done;
+            for (byte, made) in buffer[done..].iter_mut().zip(made) {
+                *byte = made;
+                done += 1;
+            }
+            if done == before {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Shape;
+
+    #[test]
+    fn any_part_is_that_of_the_whole_times_the_factor_of_its_matrix() {
+        let shape = Shape::new(&[128, 150, 2]).unwrap();
+        let blocks: Vec<u8> = (0..shape.element_count() / 64 * 36).map(|i| (i * 37 % 97) as u8).collect();
+        let mut wanted = vec![0.0f32; 128 * 300];
+        dequantize(GgmlType::NVFP4, &blocks, &mut wanted).unwrap();
+        wanted[..128 * 150].iter_mut().for_each(|value| *value *= 0.5);
+        wanted[128 * 150..].iter_mut().for_each(|value| *value *= 3.0);
+        let wanted: Vec<u8> = wanted.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let origin = Origin::new(&blocks, 0, shape, GgmlType::NVFP4, ByteOrder::Little).unwrap();
+        let scaled = Scaled { blocks: origin, scales: vec![0.5, 3.0] };
+        for (at, len) in [(0, wanted.len()), (1, 7), (4 * 63 + 2, 9), (76_790, 30), (wanted.len() - 3, 3)] {
+            let mut part = vec![0; len];
+            scaled.fill_at(&mut part, at as u64).unwrap();
+            assert_eq!(part, wanted[at..at + len], "{len} bytes at {at}");
+        }
+        let origin = scaled.origin().unwrap();
+        assert_eq!((origin.ggml_type(), origin.byte_len()), (GgmlType::F32, wanted.len() as u64));
+    }
+}
