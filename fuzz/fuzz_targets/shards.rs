@@ -46,10 +46,11 @@ fuzz_target!(|data: &[u8]| {
     look(&alone);
     let bytes: Vec<u64> = alone.tensors().map(|tensor| tensor.byte_len()).collect();
     let most = 1 + rng.below(300);
-    let plan = match rng.below(3) {
+    let plan = match rng.below(4) {
         0 => ShardPlan::by_tensors(bytes.len(), most),
         1 => ShardPlan::by_bytes(bytes.iter().copied(), alone.first().alignment(), most as u64),
-        _ => ShardPlan::balanced(&bytes, most as u16),
+        2 => ShardPlan::balanced(&bytes, most as u16),
+        _ => ShardPlan::by_tensors(bytes.len(), most).and_then(ShardPlan::with_empty_first),
     };
     // Sizes that cannot be counted, and more shards than can be numbered.
     let Ok(plan) = plan else { return };
@@ -63,6 +64,12 @@ fuzz_target!(|data: &[u8]| {
         assert!(set.tensor(tensor.name()).unwrap().bytes() == tensor.tensor().unwrap().bytes());
     }
     let merged = copy(&set, 0, &plan, true).unwrap();
+    // As if it had never been divided, but for padding where the last shard has no tensor.
+    let undivided = copy(&alone, 0, &plan, true).unwrap();
+    let (same, more) = merged.split_at_checked(undivided.len()).expect("merging loses nothing");
+    let last_is_empty = plan.shards().last().is_some_and(|last| last.is_empty());
+    let only_padded = last_is_empty && more.iter().all(|&byte| byte == 0);
+    assert!(same == undivided && (more.is_empty() || only_padded), "divided and merged is another file");
     let merged_alone = ShardedGguf::from(Gguf::parse(merged.as_slice()).unwrap());
     assert!(copy(&merged_alone, 0, &plan, true).unwrap() == merged);
     assert_eq!(merged_alone.tensor_count(), alone.tensor_count());
