@@ -20,7 +20,7 @@ use cli::Answer;
 use gguf_codec::model::{Change, Diff, Input, KeyDiff, Origin, Side, TensorDiff};
 use gguf_codec::{QuantError, ValueRef};
 use indicatif::{ProgressBar, ProgressStyle};
-use numbers::{counted, grouped};
+use numbers::{counted, grouped, short};
 use serde_json::{Value as Json, json};
 
 /// Shows what is different between two GGUF models.
@@ -121,7 +121,7 @@ fn as_text(diff: &Diff<'_>) -> Result<String> {
     };
     text += &heading(diff.keys.len(), diff.same_keys, diff.keys_moved, "key");
     for KeyDiff { key, value, array, .. } in &diff.keys {
-        let key = key.escape_debug();
+        let key = short(key);
         match value {
             Change::OnlyInA(a) => writeln!(text, "  only in A: {key} = {a}")?,
             Change::OnlyInB(b) => writeln!(text, "  only in B: {key} = {b}")?,
@@ -141,7 +141,7 @@ fn as_text(diff: &Diff<'_>) -> Result<String> {
     text += &heading(diff.tensors.len(), diff.same_tensors, diff.tensors_moved, "tensor");
     let mut measured: Vec<([String; 4], QuantError)> = Vec::new();
     for TensorDiff { name, tensor, values, .. } in &diff.tensors {
-        let name = name.escape_debug().to_string();
+        let name = short(name);
         let of = |tensor: &Origin<'_>| format!("{} {}", tensor.ggml_type(), tensor.shape());
         match tensor {
             Change::OnlyInA(a) => writeln!(text, "  only in A: {name}, {}", of(a))?,

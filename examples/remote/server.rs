@@ -1,11 +1,11 @@
 //! Range requests to a web server that is not trusted to answer them well.
 
 use std::io::{self, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ureq::Agent;
-use ureq::http::{HeaderMap, StatusCode, header};
+use ureq::http::{HeaderMap, StatusCode, Uri, header};
 
 /// How long to wait for a connection, and for more of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,6 +39,13 @@ impl Server {
     pub(crate) fn new(url: &str) -> Result<Self> {
         if !["http://", "https://"].iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme)) {
             bail!("not a URL that begins with http:// or https://");
+        }
+        let uri: Uri = url.parse().with_context(|| format!("'{url}' is not a URL"))?;
+        let has_port = uri.authority().is_some_and(|authority| {
+            authority.as_str().rsplit(['@', ']']).next().is_some_and(|host| host.contains(':'))
+        });
+        if has_port && !uri.port_u16().is_some_and(|port| port > 0) {
+            bail!("the port of '{url}' is no number from 1 to 65535");
         }
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -118,7 +125,7 @@ impl Server {
     }
 
     fn counted<'a, R: Read + 'a>(&'a mut self, body: R) -> Box<dyn Read + 'a> {
-        Box::new(Counted { body, count: &mut self.bytes_read })
+        Box::new(Counted { body, count: &mut self.bytes_read, begun: Instant::now(), read: 0 })
     }
 }
 
@@ -149,14 +156,26 @@ impl Part<'_> {
 struct Counted<'a, R> {
     body: R,
     count: &'a mut u64,
+    begun: Instant,
+    read: u64,
 }
 
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.body.read(buffer)?;
         *self.count += read as u64;
+        self.read += read as u64;
+        if read > 0 && is_too_slow(self.read, self.begun.elapsed()) {
+            let problem = "the server sends less than 1 kB a second";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, problem));
+        }
         Ok(read)
     }
+}
+
+/// Whether a server that sends a byte now and then would hold this for days.
+fn is_too_slow(bytes: u64, elapsed: Duration) -> bool {
+    elapsed > PATIENCE && u128::from(bytes) < elapsed.as_millis()
 }
 
 /// What a Content-Range says.
@@ -187,5 +206,17 @@ fn explained(error: ureq::Error) -> anyhow::Error {
             )
         }
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_now_and_then_is_too_slow() {
+        assert!(!is_too_slow(1, PATIENCE));
+        assert!(is_too_slow(1000, PATIENCE + Duration::from_secs(1)));
+        assert!(!is_too_slow(100_000, PATIENCE + Duration::from_secs(1)));
     }
 }

@@ -17,3 +17,13 @@ pub(crate) fn grouped(number: u64) -> String {
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
+
+/// A name for a line or a table, whose other rows are all as wide: the start of a long one, and how long it is.
+#[allow(dead_code, reason = "not every example shows names")]
+pub(crate) fn short(name: &str) -> String {
+    const MOST: usize = 64;
+    match name.char_indices().nth(MOST) {
+        None => name.escape_debug().to_string(),
+        Some((end, _)) => format!("{}… ({} bytes)", name[..end].escape_debug(), grouped(name.len() as u64)),
+    }
+}

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli;
 use crate::json::value;
-use crate::numbers::{counted, grouped};
+use crate::numbers::{counted, grouped, short};
 
 /// A row of the table of tensors, whether this crate can read the tensor or not.
 struct Row<'a> {
@@ -160,15 +160,6 @@ pub(crate) fn text<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str) -> Resul
         writeln!(text, "\nTensor '{name}' cannot be read here{others}: {}", tensor.problem())?;
     }
     Ok(text)
-}
-
-/// A name for a table, whose other rows are all as wide: the start of a long one, and how long it is.
-fn short(name: &str) -> String {
-    const MOST: usize = 64;
-    match name.char_indices().nth(MOST) {
-        None => name.escape_debug().to_string(),
-        Some((end, _)) => format!("{}… ({} bytes)", name[..end].escape_debug(), grouped(name.len() as u64)),
-    }
 }
 
 fn new_table(header: &[&str]) -> Table {

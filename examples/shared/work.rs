@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow};
@@ -29,6 +31,10 @@ impl Work {
             }
         };
         ctrlc::set_handler(on_signal).context("cannot listen for signals")?;
+        // A write beyond the largest file that is allowed (`ulimit -f`) is an error then, as on a full disk, and not the end.
+        #[cfg(unix)]
+        signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())
+            .context("cannot listen for signals")?;
         // Not without a length, which could not be added to.
         let bar = ProgressBar::new(0);
         bar.set_style(ProgressStyle::with_template(

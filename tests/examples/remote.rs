@@ -335,6 +335,10 @@ fn what_is_no_server_is_told_of() {
     drop(listener);
     assert!(fails("remote", &[&url]).contains(&url));
     assert!(fails("remote", &["ftp://127.0.0.1/m.gguf"]).contains("not a URL that begins with http://"));
+    for url in ["http://127.0.0.1:99999/m.gguf", "http://127.0.0.1:0/m.gguf", "http://[::1]:70000/m"] {
+        let line = fails("remote", &[url]);
+        assert!(line.contains("is no number from 1 to 65535") || line.contains("is not a URL"), "{line}");
+    }
     assert!(fails("remote", &["http://"]).contains("'http://'"));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());

@@ -184,14 +184,14 @@ fn a_full_disk_leaves_what_was_there() {
         output: matrix,
         files: 1,
     });
-    for Run { tool, args, output, .. } in runs {
+    // In units of 512 or 1024 bytes, by the shell: not much more than a header. The signal may be ignored already or not.
+    let limits =
+        [r#"trap '' XFSZ; ulimit -f 8; exec "$0" "$@""#, r#"ulimit -c 0; ulimit -f 8; exec "$0" "$@""#];
+    let both = runs.iter().flat_map(|run| limits.map(|limit| (run, limit)));
+    for (Run { tool, args, output, .. }, limit) in both {
         let program = example(tool);
         let mut command = Command::new("sh");
-        // In units of 512 or 1024 bytes, by the shell: not much more than a header. A signal that is ignored leaves the error.
-        command
-            .args(["-c", r#"trap '' XFSZ; ulimit -f 8; exec "$0" "$@""#])
-            .arg(program.get_program())
-            .args(&args);
+        command.args(["-c", limit]).arg(program.get_program()).args(args);
         let finished = finish(command);
         let errors = String::from_utf8(finished.stderr).unwrap();
         assert_eq!((finished.status.code(), errors.lines().count()), (Some(1), 1), "{tool}: {errors}");
