@@ -1,8 +1,8 @@
-"""Converts a whole model with the `convert` example and checks what comes out with other programs.
+"""Converts a whole model with `gguf convert` and checks what comes out with other programs.
 
     eval "$(.ci/fetch-oracles)"
-    cargo build --release --examples
-    "$GGUF_PY_PYTHON" tests/real_model.py --examples target/release/examples --work /var/tmp "$GGUF_CODEC_SMOLLM2"
+    cargo build --release -p gguf-cli
+    "$GGUF_PY_PYTHON" tests/real_model.py --gguf target/release/gguf --work /var/tmp "$GGUF_CODEC_SMOLLM2"
 
 For each type: ggml opens the file; gguf-py reads every key as it was in the source; each converted tensor has
 the bytes that ggml makes of the source's values; and the values that this crate decodes (`convert --type F32`
@@ -152,17 +152,17 @@ class Check:
 
 def check(arguments, ggml, source, ty):
     """Converts to `ty` and back, and returns what is wrong with the result."""
-    convert = arguments.examples / "convert"
+    convert = [arguments.gguf, "convert"]
     out, back = arguments.work / f"converted-{ty.name}.gguf", arguments.work / "back-to-F32.gguf"
     this = Check(ggml, source, ty)
     try:
-        cost, _ = run_measured([convert, arguments.model, out, "--force", "--type", ty.name])
+        cost, _ = run_measured([*convert, arguments.model, out, "--force", "--type", ty.name])
         model = Model(out)
         this.header(out, model)
         this.fields(model)
         decoded = None
         if ty != Type.F32:
-            run_measured([convert, out, back, "--force", "--type", "F32"])
+            run_measured([*convert, out, back, "--force", "--type", "F32"])
             decoded = Model(back)
             this.header(back, decoded)
         this.tensors(model, decoded)
@@ -191,7 +191,7 @@ def open_time(arguments, ggml):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=pathlib.Path)
-    parser.add_argument("--examples", type=pathlib.Path, required=True, help="folder of the built examples")
+    parser.add_argument("--gguf", type=pathlib.Path, required=True, help="the program that was built")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for the converted files")
     parser.add_argument("--types", nargs="+", default=list(FILE_TYPES), choices=list(FILE_TYPES), metavar="TYPE")
     parser.add_argument("--open-time", metavar="PROGRAM", help="prints how long this crate takes to open a model")

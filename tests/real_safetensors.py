@@ -1,8 +1,8 @@
 """Takes real models through `from_safetensors` and `to_safetensors`, and checks with other programs what comes out.
 
     eval "$(.ci/fetch-oracles)"
-    cargo build --release --features safetensors --examples
-    "$GGUF_PY_PYTHON" tests/real_safetensors.py --examples target/release/examples --work /var/tmp \\
+    cargo build --release -p gguf-cli
+    "$GGUF_PY_PYTHON" tests/real_safetensors.py --gguf target/release/gguf --work /var/tmp \\
         --llama "${LLAMA_SO%/*}" "$GGUF_CODEC_MINILM" "$GGUF_CODEC_SMOLLM2"
 
 all-MiniLM-L6-v2 becomes a GGUF: gguf-py reads it, every tensor's values are those that the format's own library reads,
@@ -130,7 +130,7 @@ def run(program, *arguments):
 def minilm(arguments):
     source, out = load_file(arguments.minilm / "model.safetensors"), arguments.work / "minilm.gguf"
     for ty in (None, "F16", "Q8_0"):
-        run(arguments.examples / "from_safetensors", arguments.minilm, out, *(("--type", ty) if ty else ()))
+        run(arguments.gguf, "from-safetensors", arguments.minilm, out, *(("--type", ty) if ty else ()))
         reader = GGUFReader(out)
         tensors = {tensor.name: tensor for tensor in reader.tensors}
         expect(len(tensors) == len(source) - len(LEFT_OUT), f"{ty}: there are {len(tensors)} tensors")
@@ -156,7 +156,7 @@ def minilm(arguments):
             plain = {i: t for t, i in vocabulary.items() if i > 103}
             marked = [t[2:] if t.startswith("##") else "\u2581" + t for _, t in sorted(plain.items())]
             expect(tokens[104:] == marked, "the tokens are others")
-    run(arguments.examples / "from_safetensors", arguments.minilm, out, "--type", "F16")
+    run(arguments.gguf, "from-safetensors", arguments.minilm, out, "--type", "F16")
     if arguments.llama:
         embedding(arguments.llama, out, source)
     else:
@@ -173,7 +173,7 @@ def halves(rows, heads):
 def smollm2(arguments):
     f16, back = arguments.work / "smollm2-f16.gguf", arguments.work / "back.gguf"
     file, folder = arguments.work / "smollm2.safetensors", arguments.work / "smollm2-shards"
-    run(arguments.examples / "convert", arguments.smollm2, f16, "--type", "F16")
+    run(arguments.gguf, "convert", arguments.smollm2, f16, "--type", "F16")
     model = {tensor.name: tensor for tensor in GGUFReader(f16).tensors}
 
     def check(found, what):
@@ -188,17 +188,17 @@ def smollm2(arguments):
             expect(value.dtype == wanted.dtype and same(value, np.ascontiguousarray(wanted)), f"{what}: {name} has other values")
 
     for source in (f16, arguments.smollm2):
-        run(arguments.examples / "to_safetensors", source, file)
+        run(arguments.gguf, "to-safetensors", source, file)
         check(load_file(file), f"{source.name} as a file")
-        run(arguments.examples / "from_safetensors", file, back)
+        run(arguments.gguf, "from-safetensors", file, back)
         expect(filecmp.cmp(f16, back, shallow=False), f"{source.name} does not come back as it was")
-    run(arguments.examples / "to_safetensors", f16, folder, "--max-size", "50M")
+    run(arguments.gguf, "to-safetensors", f16, folder, "--max-size", "50M")
     found = {}
     for name, shard in json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"].items():
         with safe_open(folder / shard, "np") as opened:
             found[name] = opened.get_tensor(name)
     check(found, "shards")
-    run(arguments.examples / "from_safetensors", folder, back)
+    run(arguments.gguf, "from-safetensors", folder, back)
     expect(filecmp.cmp(f16, back, shallow=False), "shards do not come back as they were")
     for path in (*folder.iterdir(), f16, back, file):
         path.unlink()
@@ -370,7 +370,7 @@ def variants(arguments):
         (work / "tokenizer.json").write_text(json.dumps(wordpiece() if of_bert else tokenizer(tokens or ROWS)))
         (work / "tokenizer_config.json").write_text("{}")
         out = work / "out.gguf"
-        done = subprocess.run([arguments.examples / "from_safetensors", work, out, "--force", *options], capture_output=True, text=True)
+        done = subprocess.run([arguments.gguf, "from-safetensors", work, out, "--force", *options], capture_output=True, text=True)
         if good:
             loads = done.returncode == 0 and library.load(out) is not None
             expect(loads, f"{what}: {done.stderr.strip() or 'llama.cpp does not load it'}")
@@ -428,7 +428,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("minilm", type=pathlib.Path, help="the folder of all-MiniLM-L6-v2")
     parser.add_argument("smollm2", type=pathlib.Path, help="a GGUF of SmolLM2")
-    parser.add_argument("--examples", type=pathlib.Path, required=True, help="folder of the built examples")
+    parser.add_argument("--gguf", type=pathlib.Path, required=True, help="the program that was built")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for what is made")
     parser.add_argument("--llama", type=pathlib.Path, help="folder of libllama and libggml")
     arguments = parser.parse_args()

@@ -1,8 +1,8 @@
 """Runs every tool on real models, has other programs read what comes out, and prints what each took.
 
     eval "$(.ci/fetch-oracles)"
-    cargo build --release --features safetensors --examples
-    "$GGUF_PY_PYTHON" tests/real_tools.py --examples target/release/examples --work /var/tmp \\
+    cargo build --release -p gguf-cli
+    "$GGUF_PY_PYTHON" tests/real_tools.py --gguf target/release/gguf --work /var/tmp \\
         --llama "${LLAMA_SO%/*}" "$GGUF_CODEC_MINILM" "$GGUF_CODEC_SMOLLM2"
 
 libllama loads the models, gguf-py and the safetensors library find the tensors and values that they should, and numpy
@@ -68,13 +68,13 @@ def close(a, b):
 class Tools:
     """The tools, and a table of what they took."""
 
-    def __init__(self, examples, rounds):
-        self.examples, self.rounds, self.rows = examples, rounds, []
+    def __init__(self, gguf, rounds):
+        self.gguf, self.rounds, self.rows = gguf, rounds, []
 
     def command(self, name, *arguments):
         """A run that may replace what an earlier one wrote."""
         writes = name not in ("diff", "inspect", "remote")
-        return [self.examples / name, *arguments, *(["--force"] if writes else [])]
+        return [self.gguf, name.replace("_", "-"), *arguments, *(["--force"] if writes else [])]
 
     def quietly(self, name, *arguments):
         return run_measured(self.command(name, *arguments))[1]
@@ -249,7 +249,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("minilm", type=pathlib.Path, help="the folder of all-MiniLM-L6-v2")
     parser.add_argument("smollm2", type=pathlib.Path, help="a GGUF of SmolLM2")
-    parser.add_argument("--examples", type=pathlib.Path, required=True, help="folder of the built examples")
+    parser.add_argument("--gguf", type=pathlib.Path, required=True, help="the program that was built")
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for what is made")
     parser.add_argument("--llama", type=pathlib.Path, required=True, help="folder of libllama and libggml")
     parser.add_argument("--rounds", type=int, default=3)
@@ -257,7 +257,7 @@ def main():
     work = arguments.work / "real-tools"
     work.mkdir()
     try:
-        tools, llama = Tools(arguments.examples, arguments.rounds), Llama(arguments.llama)
+        tools, llama = Tools(arguments.gguf, arguments.rounds), Llama(arguments.llama)
         f16 = work / "f16.gguf"
         tools.quietly("convert", arguments.smollm2, f16, "--type", "F16")
         quantized = making_models(tools, llama, work, f16, arguments.smollm2)

@@ -2,8 +2,8 @@
 the files byte for byte.
 
     eval "$(.ci/fetch-oracles)"
-    cargo build --release --examples
-    "$GGUF_PY_PYTHON" tests/recipes.py --examples target/release/examples --work /var/tmp "$GGUF_CODEC_SMOLLM2"
+    cargo build --release -p gguf-cli
+    "$GGUF_PY_PYTHON" tests/recipes.py --gguf target/release/gguf --work /var/tmp "$GGUF_CODEC_SMOLLM2"
 
 The models are the one given, as F16, and small ones that reach the rules which it does not: experts, falcon, 80 layers,
 heads that share their values, rows that are not whole blocks. With and without an importance matrix. The first table
@@ -278,20 +278,20 @@ def types_in_runs(path):
 class Both:
     """The two programs, and where they write."""
 
-    def __init__(self, examples, work, threads):
-        self.examples, self.work, self.threads = examples, work, threads
+    def __init__(self, gguf, work, threads):
+        self.gguf, self.work, self.threads = gguf, work, threads
         self.llama = Llama(pathlib.Path(os.environ["LLAMA_SO"]).parent, silent=False)
         self.llama.make_grids()
         self.ours, self.theirs = str(work / "ours.gguf"), str(work / "theirs.gguf")
 
     def tool(self, name, *arguments):
         """Runs another example, which must succeed."""
-        subprocess.run([self.examples / name, *arguments, "--force"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([self.gguf, name.replace("_", "-"), *arguments, "--force"], check=True, stdout=subprocess.DEVNULL)
 
     def run(self, source, recipe, imatrix, settings=PLAIN):
         """For each of the two its seconds, of the clock and of all cores, or None where it refused; and what they said."""
         options, params = settings
-        command = [self.examples / "quantize", source, self.ours, "--force", "--recipe", recipe, *options]
+        command = [self.gguf, "quantize", source, self.ours, "--force", "--recipe", recipe, *options]
         command = [str(part) for part in [*command, *(["--imatrix", imatrix] if imatrix else [])]]
         start, before = time.monotonic(), children_cpu()
         done = subprocess.run(
@@ -382,7 +382,7 @@ def settings_and_inputs(both, sources, imatrices, given):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--examples", type=pathlib.Path, required=True)
+    parser.add_argument("--gguf", type=pathlib.Path, required=True, help="the program that was built")
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--all", action="store_true", help="every recipe on the model given")
@@ -391,7 +391,7 @@ def main():
     parser.add_argument("--small", action="store_true", help="only the models that --golden writes of")
     parser.add_argument("model")
     args = parser.parse_args()
-    both = Both(args.examples, args.work, args.threads)
+    both = Both(args.gguf, args.work, args.threads)
     rng = np.random.default_rng(SEED)
     print(f"seed {SEED}, {args.threads} threads")
 

@@ -13,15 +13,15 @@ const ROW: u64 = 4096;
 const ROWS: u64 = 4096;
 const TENSORS: usize = 30;
 
-/// Where cargo puts the example: beside the folder of this benchmark.
-fn example() -> Option<PathBuf> {
-    let path = std::env::current_exe().ok()?.parent()?.parent()?.join("examples/convert");
+/// Where cargo puts the program: beside the folder of this benchmark.
+fn program() -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?.parent()?.parent()?.join("gguf");
     path.exists().then_some(path)
 }
 
 pub(crate) fn run() {
-    let Some(example) = example() else {
-        println!("\nconvert is NOT measured: run `cargo build --release --examples` first");
+    let Some(program) = program() else {
+        println!("\nconvert is NOT measured: run `cargo build --release -p gguf-cli` first");
         return;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -44,7 +44,8 @@ pub(crate) fn run() {
         // Replacing the file of the round before would free its pages, which is not converting.
         let _ = std::fs::remove_file(&output);
         let start = Instant::now();
-        let mut child = Command::new(&example)
+        let mut child = Command::new(&program)
+            .arg("convert")
             .arg(&input)
             .arg(&output)
             .args(["--type", "Q4_K"])

@@ -1,4 +1,4 @@
-//! What the examples share: one clear line for every failure, and output that survives a closed pipe.
+//! What the commands share: one clear line for every failure, and output that survives a closed pipe.
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -11,7 +11,7 @@ use gguf_codec::{Error, OutputProblem};
 /// The program's, which its messages begin with.
 static NAME: OnceLock<String> = OnceLock::new();
 
-/// What an example prints, and the exit code that goes with it.
+/// What a command prints, and the exit code that goes with it.
 pub(crate) struct Answer(pub(crate) Vec<u8>, pub(crate) u8);
 
 impl From<String> for Answer {
@@ -22,8 +22,13 @@ impl From<String> for Answer {
 
 /// Parses the arguments and runs: prints what comes back and exits with 0 or what comes with it, or with 1 after one
 /// line on standard error.
-pub(crate) fn main<A: Parser, R: Into<Answer>>(run: impl FnOnce(A) -> anyhow::Result<R>) -> ExitCode {
-    NAME.get_or_init(|| A::command().get_name().to_owned());
+pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<Answer>) -> ExitCode {
+    NAME.get_or_init(|| {
+        let (command, first) = (A::command(), std::env::args().nth(1));
+        let sub = first.and_then(|first| command.find_subcommand(first).map(|sub| sub.get_name().to_owned()));
+        let name = command.get_name();
+        sub.map_or_else(|| name.to_owned(), |sub| format!("{name} {sub}"))
+    });
     let args = match A::try_parse() {
         Ok(args) => args,
         // Help and version are printed, not failures.
@@ -31,15 +36,18 @@ pub(crate) fn main<A: Parser, R: Into<Answer>>(run: impl FnOnce(A) -> anyhow::Re
             let _ = message.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(&format!("{} (see --help)", first_paragraph(&error.to_string()))),
+        Err(error) => {
+            fail(&format!("{} (see --help)", first_paragraph(&error.to_string())));
+            return ExitCode::from(2);
+        }
     };
-    let answered = run(args).map(R::into).and_then(|Answer(output, code)| print(&output).map(|()| code));
+    let answered = run(args).and_then(|Answer(output, code)| print(&output).map(|()| code));
     match answered {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // The library speaks of functions.
             let said = format!("{error:#}")
-                .replace("`Edit::recover`", "`edit FILE --in-place`, with or without changes,")
+                .replace("`Edit::recover`", "`gguf edit FILE --in-place`, with or without changes,")
                 .replace("`Edit::drop_trailing`", "--drop-trailing");
             fail(&format!("{said}{}", hint(&error)))
         }

@@ -1,7 +1,5 @@
 //! Numbers and metadata as JSON.
 
-#![allow(dead_code, reason = "each example uses its own part of this")]
-
 use gguf_codec::ValueRef;
 use serde_json::{Value as Json, json};
 

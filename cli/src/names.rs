@@ -24,7 +24,6 @@ enum Part {
 }
 
 impl Names {
-    #[allow(dead_code, reason = "not every example may have none")]
     pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }

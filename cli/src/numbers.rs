@@ -19,7 +19,6 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
 }
 
 /// A name for a line or a table, whose other rows are all as wide: the start of a long one, and how long it is.
-#[allow(dead_code, reason = "not every example shows names")]
 pub(crate) fn short(name: &str) -> String {
     const MOST: usize = 64;
     match name.char_indices().nth(MOST) {

@@ -68,7 +68,6 @@ impl Work {
     }
 
     /// Runs the jobs, all that there is to do.
-    #[allow(dead_code, reason = "not every example has jobs of its own")]
     pub(crate) fn run<T: Target>(
         &self,
         convert: Convert,
@@ -84,7 +83,6 @@ impl Work {
 
 /// Fails where values of a tensor are infinite or NaN now and were not, which nobody asks for: before the file gets its name.
 /// `hint` says what else could be asked for, if anything.
-#[allow(dead_code, reason = "not every example converts")]
 pub(crate) fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], hint: &str) -> Result<()> {
     let mut bad = jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
     let Some((job, outcome)) = bad.next() else { return Ok(()) };

@@ -279,11 +279,13 @@ mod tests {
         distribution
     }
 
-    /// Without the sums, whose rounding depends on their order.
-    fn counts(distribution: &Distribution) -> (Vec<(usize, u64)>, i32, [u64; 3], [Option<f32>; 2]) {
+    /// A distribution without its sums, whose rounding depends on their order.
+    type Counts = (Vec<(usize, u64)>, i32, [u64; 3], [Option<f32>; 2]);
+
+    fn counts(distribution: &Distribution) -> Counts {
         let Distribution { bins, exponent, finite, not_finite, zeros, .. } = distribution.clone();
         (
-            bins.counts().collect(),
+            bins.counts().collect::<Vec<_>>(),
             exponent,
             [finite, not_finite, zeros],
             [distribution.min(), distribution.max()],

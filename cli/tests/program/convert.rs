@@ -141,7 +141,7 @@ fn memory_does_not_grow_with_a_rows_length() {
     let row = 1u64 << 24;
     let raw = Raw::new(LITTLE, 2, 0).tensor("kept", &[row], 0, 0).tensor("w", &[row, 2], 0, 4 * row);
     let input = sparse(&folder, "sparse.gguf", raw, 3 * 4 * row);
-    let mut command = example("convert");
+    let mut command = gguf("convert");
     command.args([&input, &folder.path("out.gguf"), "--type", "Q4_0"]).stdout(Stdio::null());
     let mut child = command.spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());

@@ -16,7 +16,7 @@ fn file(folder: &Folder, name: &str, ty: GgmlType, values: &[f32]) -> String {
 }
 
 fn exit_code(args: &[&str]) -> Option<i32> {
-    let mut command = example("diff");
+    let mut command = gguf("diff");
     command.args(args);
     finish(command).status.code()
 }

@@ -8,8 +8,6 @@ use crate::common::layout;
 use crate::common::raw::{F32, F64, Raw, STRING, U32};
 use crate::support::*;
 
-const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf");
-
 #[test]
 fn every_type_is_checked_and_shown_in_both_byte_orders() {
     let folder = Folder::new();
@@ -186,7 +184,7 @@ fn one_of_anything_is_not_many() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     for args in [&["--json"][..], &[], &["--key", "tokenizer.ggml.tokens"]] {
-        let mut command = example("inspect");
+        let mut command = gguf("inspect");
         let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
@@ -213,7 +211,7 @@ fn strings_that_are_no_text_come_out_and_go_in_again() {
     // Both forms are what `edit` takes.
     let tokens =
         folder.file("tokens.json", works("inspect", &[&input, "--key", "tokens", "--json"]).into_bytes());
-    let mut command = example("inspect");
+    let mut command = gguf("inspect");
     command.args([&input, "--key", "blob"]);
     let blob = finish(command).stdout;
     assert_eq!(blob, b"\xf0\n\x9f");

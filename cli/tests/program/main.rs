@@ -1,21 +1,24 @@
-//! The examples as a user runs them: exit codes, one line for a failure, hostile files, and what conversions leave
-//! behind. Cargo builds the examples for `cargo test`, in the folder beside this test's own.
+//! The program as a user runs it: exit codes, one line for a failure, hostile files, and what conversions leave behind.
 
-#[path = "../common/mod.rs"]
-mod common;
+/// Of what the library's tests share.
+#[path = "../../../tests/common"]
+mod common {
+    pub(crate) mod layout;
+    pub(crate) mod oracles;
+    #[path = "builder.rs"]
+    pub(crate) mod raw;
+
+    pub(crate) use oracles::{needs, say};
+}
 mod convert;
 mod diff;
 mod edit;
 mod inspect;
-#[allow(dead_code, reason = "the example's modules need it")]
-#[path = "../../examples/shared/numbers.rs"]
-mod numbers;
 mod outputs;
 mod parts;
 mod quantize;
 mod remote;
 mod report;
-#[cfg(feature = "safetensors")]
 mod safetensors;
 mod shards;
 mod support;
@@ -33,13 +36,21 @@ fn the_sample_is_shown_without_an_argument() {
     assert!(text.contains("str[64]"), "{text}");
     assert_eq!(works("inspect", &["--key", "llama.block_count"]), "2\n");
     assert!(works("inspect", &["--check"]).contains("Check: no NaN and no infinity in 20 tensors"));
-    let tools = [
-        "inspect", "convert", "quantize", "imatrix", "diff", "edit", "split", "merge", "report", "remote",
+    for name in [
+        "inspect",
+        "convert",
+        "quantize",
+        "imatrix",
+        "diff",
+        "edit",
+        "split",
+        "merge",
+        "report",
+        "remote",
         "formats",
-    ];
-    let with_feature =
-        ["from_safetensors", "to_safetensors"].into_iter().filter(|_| cfg!(feature = "safetensors"));
-    for name in tools.into_iter().chain(with_feature) {
+        "from-safetensors",
+        "to-safetensors",
+    ] {
         let help = works(name, &["--help"]);
         assert!(help.contains("Usage") && (name == "convert" || help.contains("--json")), "{help}");
     }

@@ -100,12 +100,11 @@ fn an_input_is_known_by_every_name() {
     }
 }
 
-#[cfg(feature = "safetensors")]
 #[test]
 fn nothing_of_a_checkpoint_is_an_output() {
     let folder = Folder::new();
     let input = folder.file("in.gguf", whole());
-    works("to_safetensors", &[&input, &folder.path("d"), "--max-size", "1K"]);
+    works("to-safetensors", &[&input, &folder.path("d"), "--max-size", "1K"]);
     fs::write(folder.path("d/config.json"), "{}").unwrap();
     fs::write(folder.path("d/tokenizer.model"), "").unwrap();
     fs::write(folder.path("d/names"), "").unwrap();
@@ -113,16 +112,16 @@ fn nothing_of_a_checkpoint_is_an_output() {
     let first =
         first.map(|name| name.into_string().unwrap()).find(|name| name.contains("-00001-of-")).unwrap();
     for output in [first.as_str(), "model.safetensors.index.json", "config.json", "tokenizer.model"] {
-        is_never_done(&folder, &format!("from_safetensors /d /d/{output}"));
-        is_never_done(&folder, &format!("from_safetensors /d/model.safetensors.index.json /d/{output}"));
+        is_never_done(&folder, &format!("from-safetensors /d /d/{output}"));
+        is_never_done(&folder, &format!("from-safetensors /d/model.safetensors.index.json /d/{output}"));
     }
-    is_never_done(&folder, "from_safetensors /d /d/names --names /d/names");
+    is_never_done(&folder, "from-safetensors /d /d/names --names /d/names");
     // A model beside its source is one that may be written, and written again.
-    works("from_safetensors", &[&folder.path("d"), &folder.path("d/out.gguf")]);
-    works("from_safetensors", &[&folder.path("d"), &folder.path("d/out.gguf")]);
+    works("from-safetensors", &[&folder.path("d"), &folder.path("d/out.gguf")]);
+    works("from-safetensors", &[&folder.path("d"), &folder.path("d/out.gguf")]);
     let names = folder.file("names.safetensors", "");
     let (input, names) = (input.as_str(), names.as_str());
-    let line = fails("to_safetensors", &[input, names, "--names", names]);
+    let line = fails("to-safetensors", &[input, names, "--names", names]);
     assert!(line.contains("no input is overwritten"), "{line}");
 }
 
@@ -142,9 +141,7 @@ fn what_exists_is_replaced_with_force_alone() {
         ("imatrix /imatrix.gguf /old.gguf", "old.gguf"),
         ("report /in.gguf -o /old.html", "old.html"),
     ];
-    if cfg!(feature = "safetensors") {
-        runs.push(("to_safetensors /in.gguf /old.safetensors", "old.safetensors"));
-    }
+    runs.push(("to-safetensors /in.gguf /old.safetensors", "old.safetensors"));
     for (run, output) in runs {
         let before = folder.names();
         fs::write(folder.path(output), "old").unwrap();

@@ -68,7 +68,7 @@ fn processes_make_together_what_one_makes() {
     // The last have nothing to do: there are 22 tensors.
     for count in [1, 3, 25] {
         let start = |part: u16| {
-            let mut command = example("quantize");
+            let mut command = gguf("quantize");
             command.args([&model.input, &out, "--recipe", "Q4_K_M", "--part", &format!("{part}/{count}")]);
             command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
         };

@@ -349,7 +349,7 @@ fn what_is_no_server_is_told_of() {
 #[test]
 fn a_shard_says_that_it_is_one() {
     let folder = Folder::new();
-    works("split", &["examples/sample.gguf", &folder.path("m"), "--max-tensors", "10"]);
+    works("split", &[SAMPLE, &folder.path("m"), "--max-tensors", "10"]);
     let server = Server::new(std::fs::read(folder.path("m-00001-of-00002.gguf")).unwrap(), Manner::Ranges);
     assert!(works("remote", &[&server.url]).contains("One of 2 shards: the others have other tensors\n"));
 }

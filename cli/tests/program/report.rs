@@ -9,16 +9,6 @@ use gguf_codec::{ByteOrder, GgmlType, QuantError, Writer, quantize};
 
 use crate::support::*;
 
-/// Of the example's own modules, those with tests, which nobody would run there.
-#[allow(dead_code, reason = "only their tests are of use here")]
-#[path = "../../examples/report"]
-mod example {
-    mod treemap;
-    mod words;
-}
-
-const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf");
-
 /// A start tag, or an end tag with an empty set of attributes.
 #[derive(Debug)]
 struct Tag {
@@ -352,7 +342,7 @@ fn an_interruption_leaves_no_page() {
     let input = sparse(&folder, "sparse.gguf", raw, len);
     let out = folder.file("report.html", "what was there");
     let before = folder.names();
-    let mut command = example("report");
+    let mut command = gguf("report");
     command
         .args([&input, "-o", &out, "--sample", "0", "--force"])
         .stdout(Stdio::piped())

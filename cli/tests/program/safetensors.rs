@@ -44,14 +44,14 @@ fn a_model_comes_back_to_the_byte_from_a_file_and_from_a_folder() {
     let folder = Folder::new();
     let input = folder.file("in.gguf", llama());
     let (file, shards, back) = (folder.path("m.safetensors"), folder.path("m"), folder.path("back.gguf"));
-    let summary = works("to_safetensors", &[&input, &file]);
+    let summary = works("to-safetensors", &[&input, &file]);
     assert!(summary.contains("3 tensors in 1 file, 2,304 bytes of data"), "{summary}");
-    works("from_safetensors", &[&file, &back]);
+    works("from-safetensors", &[&file, &back]);
     assert_eq!(fs::read(&back).unwrap(), llama());
 
-    let summary = works("to_safetensors", &[&input, &shards, "--max-size", "2K"]);
+    let summary = works("to-safetensors", &[&input, &shards, "--max-size", "2K"]);
     assert!(summary.contains("3 tensors in 3 files"), "{summary}");
-    let json = works("to_safetensors", &[&input, &folder.path("j"), "--max-size", "2K", "--json"]);
+    let json = works("to-safetensors", &[&input, &folder.path("j"), "--max-size", "2K", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         (&json["tensors"], &json["bytes"], &json["files"][2]["bytes"]),
@@ -68,7 +68,7 @@ fn a_model_comes_back_to_the_byte_from_a_file_and_from_a_folder() {
         "model.safetensors.index.json",
     ];
     assert_eq!(names, wanted);
-    works("from_safetensors", &[&shards, &back]);
+    works("from-safetensors", &[&shards, &back]);
     assert_eq!(fs::read(&back).unwrap(), llama());
     let config: serde_json::Value =
         serde_json::from_slice(&fs::read(format!("{shards}/config.json")).unwrap()).unwrap();
@@ -79,7 +79,7 @@ fn a_model_comes_back_to_the_byte_from_a_file_and_from_a_folder() {
     // An empty folder is as good as none; one file has no index.
     let empty = folder.path("empty");
     fs::create_dir(&empty).unwrap();
-    works("to_safetensors", &[&input, &empty, "--max-size", "1G"]);
+    works("to-safetensors", &[&input, &empty, "--max-size", "1G"]);
     assert!(fs::exists(format!("{empty}/model.safetensors")).unwrap());
     assert_eq!(Checkpoint::open(&empty).unwrap().file_count(), 1);
 }
@@ -89,7 +89,7 @@ fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
     let folder = Folder::new();
     let input = folder.file("in.gguf", llama());
     let hf = folder.path("hf");
-    works("to_safetensors", &[&input, &hf]);
+    works("to-safetensors", &[&input, &hf]);
     // As others write it: without the metadata of a GGUF.
     let map = folder.file("map", "other.{}.* o.{}.*\n* *\n");
     let file = fs::read(format!("{hf}/model.safetensors")).unwrap();
@@ -123,7 +123,7 @@ fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
     }
     fs::write(format!("{hf}/model.safetensors"), data.finish().unwrap()).unwrap();
     let out = folder.path("out.gguf");
-    let summary = works("from_safetensors", &[&hf, &out, "--type", "q8_0"]);
+    let summary = works("from-safetensors", &[&hf, &out, "--type", "q8_0"]);
     assert!(
         summary
             .contains("note: there is no tokenizer.json: the model has no tokenizer, and llama.cpp does not"),
@@ -134,13 +134,13 @@ fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
     assert_eq!(model.tensor("blk.0.attn_q.weight").unwrap().ggml_type(), GgmlType::Q8_0);
     assert_eq!(model.tensor("output_norm.weight").unwrap().ggml_type(), GgmlType::F32);
 
-    works("from_safetensors", &[&hf, &out, "--names", &map]);
+    works("from-safetensors", &[&hf, &out, "--names", &map]);
     let model = Gguf::parse(fs::read(&out).unwrap()).unwrap();
     assert!(model.tensor("model.norm.weight").is_ok());
     let map = folder.file("map", "model.norm.* -\n");
-    let summary = works("from_safetensors", &[&hf, &out, "--names", &map]);
+    let summary = works("from-safetensors", &[&hf, &out, "--names", &map]);
     assert!(summary.contains("10 tensors\n  left out: model.norm.weight\n"), "{summary}");
-    let json = works("from_safetensors", &[&hf, &out, "--names", &map, "--json"]);
+    let json = works("from-safetensors", &[&hf, &out, "--names", &map, "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["tensors"], &json["left_out"][0]), (&10.into(), &"model.norm.weight".into()));
     assert_eq!(json["bytes"], fs::metadata(&out).unwrap().len());
@@ -167,15 +167,15 @@ fn shards_become_the_files_and_the_model_that_the_whole_becomes() {
     let (whole, file) = (folder.file("in.gguf", llama()), folder.path("m.safetensors"));
     works("split", &[&whole, &folder.path("shard"), "--max-tensors", "1"]);
     let first = folder.path("shard-00001-of-00003.gguf");
-    let summary = works("to_safetensors", &[&first, &file]);
+    let summary = works("to-safetensors", &[&first, &file]);
     assert!(summary.contains("3 tensors in 1 file, 2,304 bytes of data"), "{summary}");
     let back = folder.path("back.gguf");
-    works("from_safetensors", &[&file, &back]);
+    works("from-safetensors", &[&file, &back]);
     assert_eq!(fs::read(&back).unwrap(), llama());
     let of_whole = folder.path("whole.safetensors");
-    works("to_safetensors", &[&whole, &of_whole]);
+    works("to-safetensors", &[&whole, &of_whole]);
     assert_eq!(fs::read(&file).unwrap(), fs::read(&of_whole).unwrap());
-    let line = fails("to_safetensors", &[&folder.path("shard-00002-of-00003.gguf"), &back]);
+    let line = fails("to-safetensors", &[&folder.path("shard-00002-of-00003.gguf"), &back]);
     assert!(line.contains("shard-00002-of-00003.gguf"), "{line}");
 }
 
@@ -195,13 +195,13 @@ fn what_config_json_cannot_say_is_noted() {
         data.write_tensor(tensor.name(), tensor.tensor().unwrap().bytes()).unwrap();
     }
     let input = folder.file("in.gguf", data.finish().unwrap());
-    let summary = works("to_safetensors", &[&input, &folder.path("out")]);
+    let summary = works("to-safetensors", &[&input, &folder.path("out")]);
     assert!(summary.contains("\n  note: config.json lacks the rope scaling 'longrope'"), "{summary}");
-    let json = works("to_safetensors", &[&input, &folder.path("json"), "--json"]);
+    let json = works("to-safetensors", &[&input, &folder.path("json"), "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(json["notes"][0].as_str().unwrap().contains("'longrope'"), "{json}");
     // There is none beside a file.
-    let summary = works("to_safetensors", &[&input, &folder.path("out.safetensors")]);
+    let summary = works("to-safetensors", &[&input, &folder.path("out.safetensors")]);
     assert_eq!(summary.lines().count(), 1, "{summary}");
 }
 
@@ -216,20 +216,20 @@ fn values_beyond_the_range_of_their_type_leave_everything() {
     let input = folder.file("in.gguf", model(ByteOrder::Little, &[("w", &[32, 2], GgmlType::Q8_0, &blocks)]));
     let (file, gguf) =
         (folder.file("out.safetensors", "what was there"), folder.file("out.gguf", "what was there"));
-    let line = leaves_everything(&folder, "to_safetensors", &[&input, &file], &file);
+    let line = leaves_everything(&folder, "to-safetensors", &[&input, &file], &file);
     let wanted = "tensor 'w': 2 values beyond the range of F16 (--type BF16 or F32 has a wider one)";
     assert_eq!(line, wanted);
     let out = folder.path("folder");
-    assert_eq!(leaves_everything(&folder, "to_safetensors", &[&input, &out], &out), wanted);
+    assert_eq!(leaves_everything(&folder, "to-safetensors", &[&input, &out], &out), wanted);
     for ty in ["BF16", "F32"] {
-        works("to_safetensors", &[&input, &file, "--type", ty]);
-        let line = leaves_everything(&folder, "from_safetensors", &[&file, &gguf, "--type", "F16"], &gguf);
+        works("to-safetensors", &[&input, &file, "--type", ty]);
+        let line = leaves_everything(&folder, "from-safetensors", &[&file, &gguf, "--type", "F16"], &gguf);
         assert_eq!(line, wanted);
     }
     let big = folder
         .file("big.gguf", model(ByteOrder::Little, &[("w", &[32, 2], GgmlType::F32, &floats(&[1e9; 64]))]));
-    works("to_safetensors", &[&big, &file]);
-    let line = leaves_everything(&folder, "from_safetensors", &[&file, &gguf, "--type", "Q8_0"], &gguf);
+    works("to-safetensors", &[&big, &file]);
+    let line = leaves_everything(&folder, "from-safetensors", &[&file, &gguf, "--type", "Q8_0"], &gguf);
     assert_eq!(line, "tensor 'w': 2 blocks beyond the range of Q8_0");
 }
 
@@ -237,14 +237,14 @@ fn values_beyond_the_range_of_their_type_leave_everything() {
 fn a_part_of_a_model_is_refused() {
     let folder = Folder::new();
     let (input, shards) = (folder.file("in.gguf", llama()), folder.path("m"));
-    works("to_safetensors", &[&input, &shards, "--max-size", "2K"]);
+    works("to-safetensors", &[&input, &shards, "--max-size", "2K"]);
     let out = folder.file("out.gguf", "what was there");
     let second = format!("{shards}/model-00002-of-00003.safetensors");
-    let line = leaves_everything(&folder, "from_safetensors", &[&second, &out], &out);
+    let line = leaves_everything(&folder, "from-safetensors", &[&second, &out], &out);
     assert!(line.contains("a file of 3 is not the model: open the index"), "{line}");
     fs::remove_file(format!("{shards}/model.safetensors.index.json")).unwrap();
     fs::remove_file(second).unwrap();
-    let line = leaves_everything(&folder, "from_safetensors", &[&shards, &out], &out);
+    let line = leaves_everything(&folder, "from-safetensors", &[&shards, &out], &out);
     assert!(line.contains("1 is missing, the first of them 'model-00002-of-00003.safetensors'"), "{line}");
 }
 
@@ -253,7 +253,7 @@ fn bad_input_is_one_line_and_leaves_everything() {
     let folder = Folder::new();
     let (input, junk) = (folder.file("in.gguf", llama()), folder.file("junk.safetensors", "junk"));
     let (out, missing) = (folder.file("out", "what was there"), folder.path("missing"));
-    let from = |args: &[&str]| leaves_everything(&folder, "from_safetensors", args, &out);
+    let from = |args: &[&str]| leaves_everything(&folder, "from-safetensors", args, &out);
     let line = from(&[&junk, &out]);
     assert_eq!(line.matches("junk.safetensors").count(), 1, "{line}");
     assert!(line.contains("byte 0: a file of 4 bytes"), "{line}");
@@ -262,7 +262,7 @@ fn bad_input_is_one_line_and_leaves_everything() {
     assert!(from(&[&junk, &out, "--type", "Q9"]).contains("possible values"));
     let map = folder.file("map", "a b c\n");
     let good = folder.path("good.safetensors");
-    works("to_safetensors", &[&input, &good]);
+    works("to-safetensors", &[&input, &good]);
     let line = from(&[&good, &out, "--names", &map]);
     assert!(line.contains("map': line 1 of the names, 'a b c', must be two names"), "{line}");
     assert!(from(&[&good, &out, "--names", &missing]).contains("cannot read"));
@@ -270,12 +270,12 @@ fn bad_input_is_one_line_and_leaves_everything() {
     let bad = floats(&[f32::NAN; 64]);
     let nan = folder.file("nan.gguf", model(ByteOrder::Little, &[("w", &[32, 2], GgmlType::F32, &bad)]));
     let file = folder.path("nan.safetensors");
-    works("to_safetensors", &[&nan, &file]);
-    let line = leaves_everything(&folder, "from_safetensors", &[&file, &out, "--type", "Q8_0"], &out);
+    works("to-safetensors", &[&nan, &file]);
+    let line = leaves_everything(&folder, "from-safetensors", &[&file, &out, "--type", "Q8_0"], &out);
     assert!(line.contains("tensor 'w': value 0") && line.contains("is NaN"), "{line}");
 
     let out = folder.file("out.safetensors", "what was there");
-    let to = |args: &[&str]| leaves_everything(&folder, "to_safetensors", args, &out);
+    let to = |args: &[&str]| leaves_everything(&folder, "to-safetensors", args, &out);
     assert!(to(&[&junk, &out]).contains("junk.safetensors"));
     assert!(to(&[&input, &out, "--type", "Q8_0"]).contains("[possible values: F16, F32, BF16]"));
     let line = to(&[&input, &out, "--max-size", "1K"]);

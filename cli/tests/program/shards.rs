@@ -170,8 +170,9 @@ fn there_may_be_more_shards_than_open_files() {
     let file = model(gguf_codec::ByteOrder::Little, &tensors);
     let input = folder.file("in.gguf", &file);
     let run = |name: &str, args: &str| {
-        let program = example(name);
-        let script = format!("ulimit -n 200; exec '{}' {args}", program.get_program().to_str().unwrap());
+        let program = gguf(name);
+        let script =
+            format!("ulimit -n 200; exec '{}' {name} {args}", program.get_program().to_str().unwrap());
         let mut command = Command::new("sh");
         command.args(["-c", &script]);
         let output = finish(command);
@@ -191,11 +192,11 @@ fn a_full_disk_leaves_no_shard() {
     let raw = Raw::new(LITTLE, 2, 0).tensor("a", &[1 << 20], 24, 0).tensor("b", &[1 << 22], 24, 1 << 20);
     let input = sparse(&folder, "sparse.gguf", raw, (1 << 22) + (1 << 20));
     let before = folder.names();
-    let program = example("split");
+    let program = gguf("split");
     // In units of 512 or 1024 bytes, by the shell: the first shard fits and the second does not. A signal that is
     // ignored leaves the error.
     let script = format!(
-        "trap '' XFSZ; ulimit -f 3000; exec '{}' '{input}' '{}' --max-tensors 1",
+        "trap '' XFSZ; ulimit -f 3000; exec '{}' split '{input}' '{}' --max-tensors 1",
         program.get_program().to_str().unwrap(),
         folder.path("m")
     );
@@ -233,7 +234,7 @@ fn a_set_is_read_as_a_whole() {
     let at = second.len() - 40;
     second[at] ^= 1;
     fs::write(shard(2), second).unwrap();
-    let mut command = example("diff");
+    let mut command = gguf("diff");
     command.args([&input, &shard(1), "--exit-code"]);
     let output = finish(command);
     assert_eq!(output.status.code(), Some(2));

@@ -1,7 +1,7 @@
-//! Running the examples, and models for them to run on.
+//! Running the program, and models for it to run on.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,22 +15,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const LITTLE: (u32, bool) = (3, false);
 
-pub(crate) fn example(name: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join("examples").join(name);
-    let path = path.with_extension(std::env::consts::EXE_EXTENSION);
-    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
-    let built = modified(&path).unwrap_or_else(|error| {
-        panic!("{}: {error}; `cargo test` builds it, or `cargo build --examples`", path.display())
-    });
-    // Beside it lies what it was built from.
-    let sources = fs::read_to_string(path.with_extension("d")).unwrap().replace("\\ ", "\0");
-    for source in sources.split_once(": ").map_or("", |(_, sources)| sources).split_whitespace() {
-        let source = source.replace('\0', " ");
-        let is_older = modified(Path::new(&source)).is_ok_and(|changed| changed <= built);
-        assert!(is_older, "{source} was changed since; run `cargo build --examples`");
-    }
-    Command::new(path)
+pub(crate) const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/sample.gguf");
+
+/// A command of the program.
+pub(crate) fn gguf(command: &str) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_gguf"));
+    program.arg(command);
+    program
 }
 
 /// Waits for the end, or ends it and fails.
@@ -65,7 +56,7 @@ fn read(from: &mut impl std::io::Read) -> Vec<u8> {
 
 /// A run that may replace what is at OUT, since most tests write again and again. What happens without --force is in `outputs.rs`.
 pub(crate) fn forced(name: &str, args: &[&str]) -> Command {
-    let mut command = example(name);
+    let mut command = gguf(name);
     command.args(args);
     if !["diff", "inspect", "remote"].contains(&name) {
         command.arg("--force");
@@ -81,25 +72,27 @@ pub(crate) fn works(name: &str, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The one line on standard error of a run that must fail with exit code 1, without the program's name.
+/// The one line on standard error of a run that must fail, without the command's name.
 pub(crate) fn fails(name: &str, args: &[&str]) -> String {
     failed(name, args, finish(forced(name, args)))
 }
 
 /// The same of a run without --force.
 pub(crate) fn is_refused(name: &str, args: &[&str]) -> String {
-    let mut command = example(name);
+    let mut command = gguf(name);
     command.args(args);
     failed(name, args, finish(command))
 }
 
 fn failed(name: &str, args: &[&str], output: Output) -> String {
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{name} {args:?}: {errors}");
+    // Arguments that make no sense end with another code, and alone point to the help.
+    let code = if errors.ends_with("(see --help)\n") { 2 } else { 1 };
+    assert_eq!(output.status.code(), Some(code), "{name} {args:?}: {errors}");
     assert!(output.stdout.is_empty(), "{name} {args:?}");
     let line = errors.strip_suffix('\n').unwrap_or_else(|| panic!("{name} {args:?}: no line: {errors:?}"));
     assert!(!line.contains(char::is_control), "{name} {args:?}: more than a line: {errors:?}");
-    let line = line.strip_prefix(name).and_then(|line| line.strip_prefix(": "));
+    let line = line.strip_prefix(&format!("gguf {name}: "));
     line.unwrap_or_else(|| panic!("{name} {args:?}: {errors}")).to_owned()
 }
 

@@ -58,11 +58,9 @@ fn runs(inputs: &Folder, out: &Folder, len: u64) -> Vec<Run> {
     run("split", &two, "there", 2, &["--max-tensors", "1"]);
     run("merge", &two, "there.gguf", 1, &[]);
     run("edit", &two, "there.gguf", 1, &["--remove", "k"]);
-    if cfg!(feature = "safetensors") {
-        run("from_safetensors", &tensors, "there.gguf", 1, &[]);
-        run("to_safetensors", &two, "there.safetensors", 1, &[]);
-        run("to_safetensors", &two, "new", 1, &[]);
-    }
+    run("from-safetensors", &tensors, "there.gguf", 1, &[]);
+    run("to-safetensors", &two, "there.safetensors", 1, &[]);
+    run("to-safetensors", &two, "new", 1, &[]);
     runs
 }
 
@@ -96,7 +94,7 @@ fn an_interruption_leaves_what_was_there() {
     // Long enough to be met at work.
     for Run { tool, args, output, files } in runs(&inputs, &out, 1 << 33) {
         for signal in ["INT", "TERM"] {
-            let mut command = example(tool);
+            let mut command = gguf(tool);
             let mut child =
                 command.args(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             let start = Instant::now();
@@ -107,7 +105,7 @@ fn an_interruption_leaves_what_was_there() {
             send(signal, child.id());
             let finished = child.wait_with_output().unwrap();
             let errors = String::from_utf8(finished.stderr).unwrap();
-            assert_eq!(errors, format!("{tool}: interrupted: '{output}' is as it was\n"));
+            assert_eq!(errors, format!("gguf {tool}: interrupted: '{output}' is as it was\n"));
             assert_eq!((finished.status.code(), finished.stdout.len()), (Some(1), 0));
             is_as_it_was(&out);
         }
@@ -119,7 +117,7 @@ fn an_interruption_leaves_what_was_there() {
 fn a_second_interruption_leaves_what_was_there_too() {
     let (inputs, out) = (Folder::new(), with_outputs());
     for Run { tool, args, output, files } in runs(&inputs, &out, 1 << 33) {
-        let mut command = example(tool);
+        let mut command = gguf(tool);
         let mut child = command.args(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let start = Instant::now();
         while out.names().len() < 4 + files {
@@ -130,9 +128,9 @@ fn a_second_interruption_leaves_what_was_there_too() {
         send_both(child.id());
         let finished = child.wait_with_output().unwrap();
         let errors = String::from_utf8(finished.stderr).unwrap();
-        let once = format!("{tool}: interrupted: '{output}' is as it was\n");
+        let once = format!("gguf {tool}: interrupted: '{output}' is as it was\n");
         assert!(
-            errors == once || errors == format!("{tool}: interrupted twice: ended at once\n"),
+            errors == once || errors == format!("gguf {tool}: interrupted twice: ended at once\n"),
             "{errors}"
         );
         assert_eq!((finished.status.code(), finished.stdout.len()), (Some(1), 0));
@@ -151,14 +149,14 @@ fn an_interruption_is_remembered_until_there_is_something_to_leave() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let output = out.path("there.gguf");
     for signal in ["INT", "TERM"] {
-        let mut command = example("imatrix");
+        let mut command = gguf("imatrix");
         command.args([&pipe, &output, "--force"]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         interrupt(signal, &mut child);
         fs::write(&pipe, imatrix(4)).unwrap();
         let finished = child.wait_with_output().unwrap();
         let errors = String::from_utf8(finished.stderr).unwrap();
-        assert_eq!(errors, format!("imatrix: interrupted: '{output}' is as it was\n"));
+        assert_eq!(errors, format!("gguf imatrix: interrupted: '{output}' is as it was\n"));
         assert_eq!((finished.status.code(), finished.stdout.len()), (Some(1), 0));
         is_as_it_was(&out);
     }
@@ -189,15 +187,17 @@ fn a_full_disk_leaves_what_was_there() {
         [r#"trap '' XFSZ; ulimit -f 8; exec "$0" "$@""#, r#"ulimit -c 0; ulimit -f 8; exec "$0" "$@""#];
     let both = runs.iter().flat_map(|run| limits.map(|limit| (run, limit)));
     for (Run { tool, args, output, .. }, limit) in both {
-        let program = example(tool);
+        let program = gguf(tool);
         let mut command = Command::new("sh");
-        command.args(["-c", limit]).arg(program.get_program()).args(args);
+        command.args(["-c", limit]).arg(program.get_program()).arg(tool).args(args);
         let finished = finish(command);
         let errors = String::from_utf8(finished.stderr).unwrap();
         assert_eq!((finished.status.code(), errors.lines().count()), (Some(1), 1), "{tool}: {errors}");
         let name = output.rsplit('/').next().unwrap();
         assert!(
-            errors.starts_with(tool) && errors.contains(name) && errors.contains("too large"),
+            errors.starts_with(&format!("gguf {tool}: "))
+                && errors.contains(name)
+                && errors.contains("too large"),
             "{errors}"
         );
         assert!(finished.stdout.is_empty());
@@ -214,9 +214,10 @@ fn a_bar_shows_bytes_of_all_and_the_time_left() {
     let model = inputs.path("floats.gguf");
     runs.push(report(&model, &out));
     for Run { tool, args, .. } in runs {
-        let program = example(tool);
-        let words =
-            [program.get_program().to_str().unwrap()].into_iter().chain(args.iter().map(String::as_str));
+        let program = gguf(tool);
+        let words = [program.get_program().to_str().unwrap(), tool]
+            .into_iter()
+            .chain(args.iter().map(String::as_str));
         let line: Vec<_> = words.map(|word| format!("'{word}'")).collect();
         let mut command = Command::new("script");
         command.args(["-qec", &format!("stty cols 200; exec {}", line.join(" ")), "/dev/null"]);
@@ -235,7 +236,6 @@ fn a_bar_shows_bytes_of_all_and_the_time_left() {
 }
 
 /// A folder that a killed run left is removed by the next, and one that is being written is not.
-#[cfg(feature = "safetensors")]
 #[test]
 fn a_folder_that_a_kill_left_is_removed_by_the_next_run() {
     let (inputs, out) = (Folder::new(), Folder::new());
@@ -243,7 +243,7 @@ fn a_folder_that_a_kill_left_is_removed_by_the_next_run() {
     let run = runs.iter().find(|run| run.output.ends_with("new")).unwrap();
     let start = || {
         let before = out.names().len();
-        let mut child = example(run.tool).args(&run.args).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = gguf(run.tool).args(&run.args).stderr(Stdio::piped()).spawn().unwrap();
         while out.names().len() == before {
             assert!(child.try_wait().unwrap().is_none());
             std::thread::yield_now();
@@ -256,7 +256,7 @@ fn a_folder_that_a_kill_left_is_removed_by_the_next_run() {
     killed.wait().unwrap();
     assert_eq!(out.names().len(), 2);
     let small = sparse(&inputs, "small.gguf", Raw::new(LITTLE, 1, 0).tensor("a", &[32], I8_TENSOR, 0), 32);
-    works("to_safetensors", &[&small, &run.output]);
+    works("to-safetensors", &[&small, &run.output]);
     let names = out.names();
     let id = alive.id().to_string();
     assert!(names.len() == 2 && names.iter().any(|name| name.to_str().unwrap().contains(&id)), "{names:?}");

@@ -96,7 +96,7 @@ pub enum HeaderProgress {
 ///
 /// A tensor is then [`byte_len`](crate::TensorInfo::byte_len) bytes from
 /// [`file_offset`](crate::TensorInfo::file_offset) on, which [`with_data`](crate::TensorInfo::with_data) makes a tensor of.
-/// `examples/remote` does this over HTTP, with servers that answer badly.
+/// `gguf remote` does this over HTTP, with servers that answer badly.
 ///
 /// # Pipes
 ///

@@ -1,22 +1,17 @@
 //! What each format loses of a tensor, and how fast it is on one thread: the table and the plot of docs/codecs.md.
 
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/output.rs"]
-mod output;
-
 use std::hint::black_box;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
 use gguf_codec::{AtomicFile, GgmlType, Gguf, Inputs, QuantError, dequantize, quantize};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde_json::{Value as Json, json};
+
+use crate::{cli, output};
 
 /// Values that every format is tried on.
 const VALUES: usize = 1 << 20;
@@ -30,9 +25,8 @@ const SKIPPED: usize = 16;
 ///
 /// The rows are spread evenly over the tensor, joined, and cut into rows of 4096 from the seventeenth value on. No
 /// importance is given, but to formats that need it: to them all values are equally important.
-#[derive(Parser)]
-#[command(name = "formats", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The model; normally distributed weights if there is none
     model: Option<PathBuf>,
     /// The tensor, by default the largest
@@ -48,10 +42,6 @@ struct Args {
     json: bool,
 }
 
-fn main() -> ExitCode {
-    cli::main(run)
-}
-
 /// A format's figures.
 struct Figures {
     ty: GgmlType,
@@ -61,7 +51,7 @@ struct Figures {
     dequantized: f64,
 }
 
-fn run(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<String> {
     if let Some(path) = &args.svg {
         Inputs::new().add_all(&args.model).check(path, args.force.existing())?;
     }

@@ -1,15 +1,5 @@
 //! Draws a model: where its bytes go, its bits per weight, its values, and its error beside another model, as one page.
 
-#[path = "../shared/cli.rs"]
-mod cli;
-#[path = "../shared/numbers.rs"]
-mod numbers;
-#[path = "../shared/output.rs"]
-mod output;
-#[allow(dead_code, reason = "nothing is converted here")]
-#[path = "../shared/work.rs"]
-mod work;
-
 mod charts;
 mod errors;
 mod gather;
@@ -22,14 +12,14 @@ mod treemap;
 mod words;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
-use gather::{Gathered, Source};
 use gguf_codec::{AtomicFile, Inputs};
-use numbers::counted;
-use work::Work;
+
+use crate::numbers::counted;
+use crate::work::Work;
+use crate::{cli, output};
+use gather::{Gathered, Source};
 
 /// Draws a GGUF model as one HTML page that needs nothing else: no network, and not even its script. The first shard of a
 /// model stands for all of it.
@@ -37,9 +27,8 @@ use work::Work;
 /// Where the bytes go by type and layer and as a treemap, bits per weight, histograms of the weights, and with --against
 /// the error of every tensor beside another model, such as the one that this was quantized from. Each picture has a
 /// table behind it.
-#[derive(Parser)]
-#[command(name = "report", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The model
     model: PathBuf,
     /// The page to write
@@ -58,11 +47,7 @@ struct Args {
     json: bool,
 }
 
-fn main() -> ExitCode {
-    cli::main(report)
-}
-
-fn report(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let source = Source::open(&args.model)?;
     let other = args.against.as_deref().map(Source::open).transpose()?;

@@ -1,31 +1,19 @@
 //! Makes safetensors files of a GGUF. Reading, converting and writing overlap, on all cores.
 
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/numbers.rs"]
-mod numbers;
-#[path = "shared/output.rs"]
-mod output;
-#[path = "shared/size.rs"]
-mod size;
-#[allow(dead_code, reason = "several files are written here")]
-#[path = "shared/work.rs"]
-mod work;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gguf_codec::model::hf::{Export, ExportPlan, NameMap, Shard};
 use gguf_codec::model::{Convert, Input};
 use gguf_codec::{AtomicFile, Existing, GgmlType, Inputs, OutputFolder, safetensors};
-use numbers::{counted, grouped};
 use serde_json::json;
-use work::Work;
+
+use crate::numbers::{counted, grouped};
+use crate::work::Work;
+use crate::{cli, output, size, work};
 
 /// Makes safetensors files of a GGUF.
 ///
@@ -35,9 +23,8 @@ use work::Work;
 /// Where OUT ends with .safetensors it is one file, and otherwise a folder, with config.json where the metadata has what that
 /// takes; the folder must not be there yet, or be empty. Either appears when it is complete: after a failure or an interruption
 /// (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded: give the first of its files.
-#[derive(Parser)]
-#[command(name = "to_safetensors", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The GGUF to read
     #[arg(value_name = "IN")]
     input: PathBuf,
@@ -65,11 +52,7 @@ fn floats() -> impl TypedValueParser<Value = GgmlType> {
     PossibleValuesParser::new(["F16", "F32", "BF16"]).try_map(|name| name.parse::<GgmlType>())
 }
 
-fn main() -> ExitCode {
-    cli::main(run)
-}
-
-fn run(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
     let existing = args.force.existing();

@@ -1,38 +1,26 @@
 //! Turns importance matrices of either form into one of either, and shows what is in it.
 
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/names.rs"]
-mod names;
-#[path = "shared/numbers.rs"]
-mod numbers;
-#[path = "shared/output.rs"]
-mod output;
-#[allow(dead_code, reason = "nothing is converted here")]
-#[path = "shared/work.rs"]
-mod work;
-
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, ValueEnum};
+use clap::ValueEnum;
 use gguf_codec::model::{Imatrix, ImatrixEntry};
 use gguf_codec::{AtomicFile, Inputs, Writer};
-use names::Names;
-use numbers::counted;
 use serde_json::json;
-use work::Work;
+
+use crate::names::Names;
+use crate::numbers::counted;
+use crate::work::Work;
+use crate::{cli, output};
 
 /// Writes an importance matrix, or several of one model as one, in either form: as GGUF, or as the binary file that llama.cpp's
 /// `imatrix` wrote until 2025.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
 /// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
-#[derive(Parser)]
-#[command(name = "imatrix", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The importance matrix to read; several of one model are put together
     #[arg(value_name = "IN", required = true)]
     inputs: Vec<PathBuf>,
@@ -58,11 +46,7 @@ enum Form {
     Dat,
 }
 
-fn main() -> ExitCode {
-    cli::main(convert)
-}
-
-fn convert(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let existing = args.force.existing();
     Inputs::new().add_all(&args.inputs).check(&args.output, existing)?;

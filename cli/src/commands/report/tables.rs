@@ -4,9 +4,9 @@ use gguf_codec::model::FileType;
 use gguf_codec::{ShardedGguf, ValueRef};
 use maud::{Markup, html};
 
-use crate::gather::{Against, Entry, Gathered};
+use super::gather::{Against, Entry, Gathered};
+use super::{histograms, page, words};
 use crate::numbers::{counted, grouped};
-use crate::{histograms, page, words};
 
 /// Characters of a string that are shown.
 const MOST: usize = 20_000;

@@ -1,33 +1,14 @@
 //! Looks into a GGUF file on a web server: reads its header and one tensor, and not the gigabytes around them.
 
-#[path = "../shared/alternatives.rs"]
-mod alternatives;
-#[allow(dead_code, reason = "no file is opened here")]
-#[path = "../shared/cli.rs"]
-mod cli;
-#[path = "../shared/details.rs"]
-mod details;
-#[path = "../shared/errors.rs"]
-mod errors;
-#[path = "../shared/json.rs"]
-mod json;
-#[path = "../shared/numbers.rs"]
-mod numbers;
-#[path = "../shared/statistics.rs"]
-mod statistics;
-#[path = "../shared/summary.rs"]
-mod summary;
-
 mod server;
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result, bail};
-use clap::Parser;
 use gguf_codec::{Gguf, HeaderParser, HeaderProgress, Limits, ShardedGguf};
 use indicatif::{ProgressBar, ProgressStyle};
-use numbers::{counted, grouped};
 use serde_json::json;
+
+use crate::numbers::{counted, grouped};
+use crate::{details, json, summary};
 use server::{Answer, Server};
 
 /// Bytes that are asked for beyond what the header is known to need: fewer requests for a few bytes too many.
@@ -36,9 +17,8 @@ const AHEAD: u64 = 64 * 1024;
 /// Looks into a GGUF file on a web server, through range requests.
 ///
 /// No more is read than the header, 64 KiB behind it, and the data of the tensor that is asked for.
-#[derive(Parser)]
-#[command(name = "remote", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// Where the file is: http://… (without TLS, which is C and assembly)
     url: String,
     /// Show one tensor's statistics, histogram and first values, and what quantizing it to each type would cost
@@ -49,8 +29,8 @@ struct Args {
     json: bool,
 }
 
-fn main() -> ExitCode {
-    cli::main(|args: Args| remote(&args).with_context(|| format!("'{}'", args.url)))
+pub(crate) fn run(args: Args) -> Result<String> {
+    remote(&args).with_context(|| format!("'{}'", args.url))
 }
 
 fn remote(args: &Args) -> Result<String> {

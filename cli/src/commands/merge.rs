@@ -1,36 +1,23 @@
 //! Puts the shards of a model together into one file.
 
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/copy.rs"]
-mod copy;
-#[path = "shared/numbers.rs"]
-mod numbers;
-#[path = "shared/output.rs"]
-mod output;
-#[allow(dead_code, reason = "several files are written here, or one from several")]
-#[path = "shared/work.rs"]
-mod work;
-
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 use gguf_codec::model::Input;
 use gguf_codec::{Inputs, Writer};
-use numbers::{counted, grouped};
 use serde_json::json;
-use work::Work;
+
+use crate::numbers::{counted, grouped};
+use crate::work::Work;
+use crate::{cli, copy, output};
 
 /// Puts the shards of a GGUF model together into one file.
 ///
 /// All shards are opened and checked before anything is written. OUT is written beside its place, under a temporary name,
 /// and moved there when it is complete: after a failure or an interruption (Ctrl-C, SIGTERM) what was there is as it was,
 /// and nothing is left behind. The shards stay.
-#[derive(Parser)]
-#[command(name = "merge", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The first shard: PREFIX-00001-of-00003.gguf, with the others beside it
     first: PathBuf,
     /// The file to write
@@ -43,11 +30,7 @@ struct Args {
     json: bool,
 }
 
-fn main() -> ExitCode {
-    cli::main(merge)
-}
-
-fn merge(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let input = Input::open(&args.first).map_err(|error| cli::about(&args.first, error))?;
     let (model, all) = (input.model(), input.tensors().collect::<Vec<_>>());

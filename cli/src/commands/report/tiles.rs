@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 
 use maud::{Markup, html};
 
-use crate::charts::{WIDTH, at, fill, legend};
-use crate::gather::Gathered;
+use super::charts::{WIDTH, at, fill, legend};
+use super::gather::Gathered;
+use super::page::data_table;
+use super::treemap::{Rect, squarify};
+use super::words;
 use crate::numbers::{counted, grouped};
-use crate::page::data_table;
-use crate::treemap::{Rect, squarify};
-use crate::words;
 
 const HEIGHT: f64 = 600.0;
 /// Tensors of a layer that are smaller than this part of it share a tile.

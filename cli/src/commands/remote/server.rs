@@ -44,7 +44,7 @@ impl Server {
         let has_port = uri.authority().is_some_and(|authority| {
             authority.as_str().rsplit(['@', ']']).next().is_some_and(|host| host.contains(':'))
         });
-        if has_port && !uri.port_u16().is_some_and(|port| port > 0) {
+        if has_port && uri.port_u16().is_none_or(|port| port == 0) {
             bail!("the port of '{url}' is no number from 1 to 65535");
         }
         let agent = Agent::config_builder()

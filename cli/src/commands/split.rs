@@ -1,30 +1,16 @@
 //! Splits a model into shards, with the names, keys and divisions of llama.cpp's `gguf-split`.
 
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/copy.rs"]
-mod copy;
-#[path = "shared/numbers.rs"]
-mod numbers;
-#[path = "shared/output.rs"]
-mod output;
-#[path = "shared/size.rs"]
-mod size;
-#[allow(dead_code, reason = "several files are written here, or one from several")]
-#[path = "shared/work.rs"]
-mod work;
-
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
 use gguf_codec::model::Input;
 use gguf_codec::{Inputs, ShardPaths, ShardPlan, StagedFile, Writer};
-use numbers::{counted, grouped};
 use serde_json::json;
-use work::Work;
+
+use crate::numbers::{counted, grouped};
+use crate::work::Work;
+use crate::{cli, copy, output, size};
 
 /// Splits a GGUF model into shards: PREFIX-00001-of-00003.gguf and so on.
 ///
@@ -32,9 +18,8 @@ use work::Work;
 /// are written beside their places, under temporary names, and moved there when all are complete: after a failure or an
 /// interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded already: give
 /// the first of its files.
-#[derive(Parser)]
-#[command(name = "split", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The model to read
     #[arg(value_name = "IN")]
     input: PathBuf,
@@ -64,11 +49,7 @@ struct Limit {
     max_tensors: Option<u64>,
 }
 
-fn main() -> ExitCode {
-    cli::main(split)
-}
-
-fn split(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<String> {
     let prefix = args.prefix.as_os_str();
     let is_folder = prefix.to_string_lossy().ends_with(std::path::is_separator);
     if is_folder || args.prefix.file_name().is_none() {

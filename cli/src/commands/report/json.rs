@@ -4,7 +4,7 @@ use gguf_codec::QuantError;
 use gguf_codec::model::Size;
 use serde_json::{Value as Json, json};
 
-use crate::gather::{Entry, Gathered};
+use super::gather::{Entry, Gathered};
 
 pub(crate) fn json(gathered: &Gathered<'_>) -> String {
     let by_type: serde_json::Map<_, _> =

@@ -1,32 +1,19 @@
 //! Makes a GGUF of a model in safetensors files. Reading, converting and writing overlap, on all cores.
 
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/names.rs"]
-mod names;
-#[path = "shared/numbers.rs"]
-mod numbers;
-#[path = "shared/output.rs"]
-mod output;
-#[path = "shared/types.rs"]
-mod types;
-#[path = "shared/work.rs"]
-mod work;
-
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use gguf_codec::model::Convert;
 use gguf_codec::model::hf::{Description, Import, NameMap};
 use gguf_codec::safetensors::Checkpoint;
 use gguf_codec::{GgmlType, Inputs, Writer};
-use names::Names;
-use numbers::{counted, grouped};
 use serde_json::json;
-use work::Work;
+
+use crate::names::Names;
+use crate::numbers::{counted, grouped};
+use crate::work::Work;
+use crate::{cli, output, types, work};
 
 /// Makes a GGUF of a model in safetensors files.
 ///
@@ -36,9 +23,8 @@ use work::Work;
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or an
 /// interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
-#[derive(Parser)]
-#[command(name = "from_safetensors", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// A safetensors file, a folder that has one or several with an index, or the index
     #[arg(value_name = "FILE|DIR")]
     input: PathBuf,
@@ -59,11 +45,7 @@ struct Args {
     json: bool,
 }
 
-fn main() -> ExitCode {
-    cli::main(run)
-}
-
-fn run(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let checkpoint = Checkpoint::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
     let description = Description::read(checkpoint.folder().unwrap_or(&args.input))?;

@@ -1,42 +1,24 @@
 //! Looks into a GGUF file: header, metadata, tensors, totals, and the values of one tensor.
 
-#[path = "shared/alternatives.rs"]
-mod alternatives;
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/details.rs"]
-mod details;
-#[path = "shared/errors.rs"]
-mod errors;
-#[path = "shared/json.rs"]
-mod json;
-#[path = "shared/numbers.rs"]
-mod numbers;
-#[path = "shared/statistics.rs"]
-mod statistics;
-#[path = "shared/summary.rs"]
-mod summary;
-
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
-use cli::Answer;
 use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, Mapped, ShardProblem, ShardedGguf, Tensor, ValueRef};
-use json::pretty;
-use numbers::counted;
 use serde_json::json;
 
+use crate::cli::Answer;
+use crate::json::pretty;
+use crate::numbers::counted;
+use crate::{cli, details, json, statistics, summary};
+
 /// A miniature model, so that there is something to see without a file.
-const SAMPLE: &[u8] = include_bytes!("sample.gguf");
+const SAMPLE: &[u8] = include_bytes!("../../../examples/sample.gguf");
 
 /// Looks into a GGUF file: header, metadata, tensors, totals. The first shard of a model stands for all of it.
-#[derive(Parser)]
-#[command(name = "inspect", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The file; a small sample model if there is none
     file: Option<PathBuf>,
     /// Print JSON
@@ -54,15 +36,15 @@ struct Args {
     tensor: Option<String>,
 }
 
-fn main() -> ExitCode {
-    cli::main(|args: Args| match &args.file {
+pub(crate) fn run(args: Args) -> Result<Answer> {
+    match &args.file {
         Some(path) => {
             let model = open(path).map_err(|error| cli::about(path, error))?;
             inspect(&model, &path.display().to_string(), &args)
                 .with_context(|| format!("'{}'", path.display()))
         }
         None => inspect(&Gguf::parse(SAMPLE)?.into(), "the sample model", &args),
-    })
+    }
 }
 
 /// The whole model by its first shard or only file; another shard alone.

@@ -1,27 +1,18 @@
 //! Compares two models: metadata, and tensors by shape, type, bytes and values.
 
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/errors.rs"]
-mod errors;
-#[path = "shared/json.rs"]
-mod json;
-#[path = "shared/numbers.rs"]
-mod numbers;
-
 use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
-use cli::Answer;
 use gguf_codec::model::{Change, Diff, Input, KeyDiff, Origin, Side, TensorDiff};
 use gguf_codec::{QuantError, ValueRef};
 use indicatif::{ProgressBar, ProgressStyle};
-use numbers::{counted, grouped, short};
 use serde_json::{Value as Json, json};
+
+use crate::cli::Answer;
+use crate::numbers::{counted, grouped, short};
+use crate::{cli, errors, json};
 
 /// Shows what is different between two GGUF models.
 ///
@@ -30,9 +21,8 @@ use serde_json::{Value as Json, json};
 /// all of it.
 ///
 /// Exit code: 0 when the comparison was made, 1 when it could not be. With --exit-code, 2 when something differs.
-#[derive(Parser)]
-#[command(name = "diff", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The first model
     #[arg(value_name = "A")]
     a: PathBuf,
@@ -47,11 +37,7 @@ struct Args {
     exit_code: bool,
 }
 
-fn main() -> ExitCode {
-    cli::main(compare)
-}
-
-fn compare(args: Args) -> Result<Answer> {
+pub(crate) fn run(args: Args) -> Result<Answer> {
     let open = |path: &Path| Input::open(path).map_err(|error| cli::about(path, error));
     let (a, b) = (open(&args.a)?, open(&args.b)?);
     let bar = ProgressBar::no_length();

@@ -4,9 +4,9 @@ use gguf_codec::model::FileType;
 use gguf_codec::{ByteOrder, ValueRef};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::gather::{Gathered, Source};
+use super::gather::{Gathered, Source};
+use super::{charts, errors, histograms, tables, tiles, words};
 use crate::numbers::{counted, grouped};
-use crate::{charts, errors, histograms, tables, tiles, words};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");

@@ -1,29 +1,18 @@
 //! Changes a model's metadata and the names of its tensors. The tensors' data is not looked at.
 
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/numbers.rs"]
-mod numbers;
-#[path = "shared/output.rs"]
-mod output;
-#[path = "shared/values.rs"]
-mod values;
-#[path = "shared/work.rs"]
-mod work;
-
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use clap::Parser;
 use gguf_codec::model::{Edit, EditChange, EditPlan, Edited};
 use gguf_codec::{ByteOrder, Gguf, Inputs, ShardPaths, Value, ValueKind, ValueType, check_in_place};
-use numbers::{counted, grouped};
 use serde_json::json;
-use values::Retyped;
-use work::Work;
+
+use crate::numbers::{counted, grouped};
+use crate::values::Retyped;
+use crate::work::Work;
+use crate::{cli, output, values};
 
 /// Sets, adds, removes and renames keys of a GGUF model, and removes and renames tensors.
 ///
@@ -34,9 +23,8 @@ use work::Work;
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
 /// an interruption (Ctrl-C, SIGTERM) what was there is as it was. Of a model in shards each is edited alone, in place or under a name of the same number: the first has the model's keys.
-#[derive(Parser)]
-#[command(name = "edit", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The model to read
     #[arg(value_name = "IN")]
     input: PathBuf,
@@ -89,10 +77,6 @@ struct Args {
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
-}
-
-fn main() -> ExitCode {
-    cli::main(edit)
 }
 
 /// Refuses to make a shard one that no set is whole with.
@@ -212,7 +196,7 @@ fn lines(plan: &EditPlan, notes: &[String]) -> String {
     lines
 }
 
-fn edit(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<String> {
     // What is wrong with the file is said when it is edited. A pipe is not waited for.
     let is_file = std::fs::metadata(&args.input).is_ok_and(|metadata| metadata.is_file());
     let model = || Gguf::options().foreign_tensors(true).read_header(File::open(&args.input).ok()?).ok();

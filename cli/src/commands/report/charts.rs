@@ -6,10 +6,10 @@ use gguf_codec::GgmlType;
 use gguf_codec::model::Size;
 use maud::{Markup, html};
 
-use crate::gather::Gathered;
+use super::gather::Gathered;
+use super::page::{Picture, data_table, figure};
+use super::words;
 use crate::numbers::{counted, grouped};
-use crate::page::{Picture, data_table, figure};
-use crate::words;
 
 /// The drawing's width. Pages scale it.
 pub(crate) const WIDTH: f64 = 1000.0;

@@ -3,11 +3,11 @@
 use gguf_codec::model::Distribution;
 use maud::{Markup, html};
 
-use crate::charts::at;
-use crate::gather::{Gathered, Kind};
+use super::charts::at;
+use super::gather::{Gathered, Kind};
+use super::page::{Picture, data_table, figure};
+use super::words;
 use crate::numbers::{counted, grouped};
-use crate::page::{Picture, data_table, figure};
-use crate::words;
 
 /// Kinds that are drawn.
 const MOST: usize = 24;

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use gguf_codec::QuantError;
 use maud::{Markup, html};
 
-use crate::charts::{WIDTH, at};
-use crate::gather::{Against, Entry, Gathered};
+use super::charts::{WIDTH, at};
+use super::gather::{Against, Entry, Gathered};
+use super::page::{Picture, data_table, figure};
+use super::words;
 use crate::numbers::counted;
-use crate::page::{Picture, data_table, figure};
-use crate::words;
 
 /// Decibels from which on a cell has the next shade.
 const SHADES: [f64; 6] = [10.0, 15.0, 20.0, 25.0, 30.0, 40.0];

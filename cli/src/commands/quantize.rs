@@ -1,41 +1,29 @@
 //! Quantizes a model by one of llama.cpp's recipes, to the bytes that llama.cpp's own `quantize` writes.
 
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/names.rs"]
-mod names;
-#[path = "shared/numbers.rs"]
-mod numbers;
-#[path = "shared/output.rs"]
-mod output;
-#[path = "shared/work.rs"]
-mod work;
-
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Parser;
 use gguf_codec::model::{
     Convert, Imatrix, Input, Job, Part, QUANTIZATION_VERSION, Recipe, TypeChoice, TypePlan, by_layer,
 };
 use gguf_codec::{GgmlType, Inputs, ShardedGguf, Sink, TensorInfo, Value, Writer};
-use names::Names;
-use numbers::{counted, grouped};
 use regex_lite::Regex;
 use serde_json::json;
-use work::Work;
+
+use crate::names::Names;
+use crate::numbers::{counted, grouped};
+use crate::work::Work;
+use crate::{cli, output, work};
 
 /// Quantizes a GGUF model by a recipe: the types and bytes are those of llama.cpp's `quantize`.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
 /// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded: give the
 /// first of its files.
-#[derive(Parser)]
-#[command(name = "quantize", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The model to read, in F32, F16 or BF16
     #[arg(value_name = "IN")]
     input: PathBuf,
@@ -85,10 +73,6 @@ fn by_pattern(argument: &str) -> Result<(Regex, GgmlType)> {
     Ok((Regex::new(pattern)?, ty.parse()?))
 }
 
-fn main() -> ExitCode {
-    cli::main(quantize)
-}
-
 /// A tensor, and what becomes of it.
 struct Task<'a> {
     tensor: TensorInfo<'a>,
@@ -103,7 +87,7 @@ impl Task<'_> {
     }
 }
 
-fn quantize(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<String> {
     let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
     let work = Work::begin(&output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;

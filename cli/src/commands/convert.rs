@@ -1,40 +1,24 @@
 //! Converts a model's tensors to one type. Reading, converting and writing overlap, on all cores.
 
-#[path = "shared/cli.rs"]
-mod cli;
-#[path = "shared/errors.rs"]
-mod errors;
-#[path = "shared/names.rs"]
-mod names;
-#[path = "shared/numbers.rs"]
-mod numbers;
-#[path = "shared/output.rs"]
-mod output;
-#[path = "shared/types.rs"]
-mod types;
-#[path = "shared/work.rs"]
-mod work;
-
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 use gguf_codec::model::{Convert, FileType, Input, Job, Outcome, QUANTIZATION_VERSION};
 use gguf_codec::{GgmlType, Inputs, TensorInfo, Writer};
-use names::Names;
-use numbers::{counted, grouped};
-use work::Work;
+
+use crate::names::Names;
+use crate::numbers::{counted, grouped};
+use crate::work::Work;
+use crate::{cli, errors, output, types, work};
 
 /// Converts every matrix of a GGUF model whose rows are whole blocks to one type.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
 /// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded: give the
 /// first of its files.
-#[derive(Parser)]
-#[command(name = "convert", version)]
-struct Args {
+#[derive(clap::Args)]
+pub(crate) struct Args {
     /// The model to read
     #[arg(value_name = "IN")]
     input: PathBuf,
@@ -49,10 +33,6 @@ struct Args {
     report: bool,
     #[command(flatten)]
     force: output::Force,
-}
-
-fn main() -> ExitCode {
-    cli::main(convert)
 }
 
 /// Why a tensor stays as it is, or `None` where it becomes `ty`.
@@ -71,7 +51,7 @@ fn reason_to_stay(tensor: &TensorInfo<'_>, ty: GgmlType) -> Option<String> {
     }
 }
 
-fn convert(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<String> {
     let ty = args.ty;
     let work = Work::begin(&args.output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;

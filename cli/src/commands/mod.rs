@@ -1,0 +1,15 @@
+//! The commands, each a module with its arguments and what it does with them.
+
+pub(crate) mod convert;
+pub(crate) mod diff;
+pub(crate) mod edit;
+pub(crate) mod formats;
+pub(crate) mod from_safetensors;
+pub(crate) mod imatrix;
+pub(crate) mod inspect;
+pub(crate) mod merge;
+pub(crate) mod quantize;
+pub(crate) mod remote;
+pub(crate) mod report;
+pub(crate) mod split;
+pub(crate) mod to_safetensors;

@@ -1,0 +1,99 @@
+//! The program `gguf`: looks into models in the GGUF format, changes them and makes them.
+
+mod alternatives;
+mod cli;
+mod commands;
+mod copy;
+mod details;
+mod errors;
+mod json;
+mod names;
+mod numbers;
+mod output;
+mod size;
+mod statistics;
+mod summary;
+mod types;
+mod values;
+mod work;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::cli::Answer;
+use crate::commands::*;
+
+/// Looks into models in the GGUF format, changes them and makes them.
+///
+/// A model in shards is given by the first of them. No command writes over a file that it reads, and over another that exists only
+/// with --force. A command ends with 0, with 1 where it failed, or with 2 where its arguments make no sense.
+#[derive(Parser)]
+#[command(name = "gguf", version, propagate_version = true)]
+struct Gguf {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Inspect(inspect::Args),
+    Convert(convert::Args),
+    Quantize(quantize::Args),
+    Edit(edit::Args),
+    Diff(diff::Args),
+    Split(split::Args),
+    Merge(merge::Args),
+    Imatrix(imatrix::Args),
+    Report(report::Args),
+    Formats(formats::Args),
+    FromSafetensors(from_safetensors::Args),
+    ToSafetensors(to_safetensors::Args),
+    Remote(remote::Args),
+    /// Prints what makes a shell complete the commands and options
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Prints the manual page, for `man -l -`
+    Man,
+}
+
+fn main() -> ExitCode {
+    cli::main(|gguf: Gguf| match gguf.command {
+        Command::Inspect(args) => inspect::run(args),
+        Command::Convert(args) => convert::run(args).map(Answer::from),
+        Command::Quantize(args) => quantize::run(args).map(Answer::from),
+        Command::Edit(args) => edit::run(args).map(Answer::from),
+        Command::Diff(args) => diff::run(args),
+        Command::Split(args) => split::run(args).map(Answer::from),
+        Command::Merge(args) => merge::run(args).map(Answer::from),
+        Command::Imatrix(args) => imatrix::run(args).map(Answer::from),
+        Command::Report(args) => report::run(args).map(Answer::from),
+        Command::Formats(args) => formats::run(args).map(Answer::from),
+        Command::FromSafetensors(args) => from_safetensors::run(args).map(Answer::from),
+        Command::ToSafetensors(args) => to_safetensors::run(args).map(Answer::from),
+        Command::Remote(args) => remote::run(args).map(Answer::from),
+        Command::Completions { shell } => Ok(completions(shell)),
+        Command::Man => man(),
+    })
+}
+
+fn completions(shell: Shell) -> Answer {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Gguf::command(), "gguf", &mut script);
+    Answer(script, 0)
+}
+
+/// One page for all commands.
+fn man() -> Result<Answer> {
+    let mut page = Vec::new();
+    let command = Gguf::command();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    for sub in command.get_subcommands() {
+        clap_mangen::Man::new(sub.clone()).title(format!("gguf-{}", sub.get_name())).render(&mut page)?;
+    }
+    Ok(Answer(page, 0))
+}

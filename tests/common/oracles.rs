@@ -1,0 +1,20 @@
+//! Programs and files to compare with, which may not be there.
+
+#![allow(dead_code, reason = "each test uses its own part")]
+
+use std::io::Write;
+
+/// Prints a line past the test harness, which keeps what a passing test prints to itself.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// The environment variable's value; where it is not set, says that `test` was not run. `.ci/run` sets every
+/// variable and fails when it sees such a line.
+pub(crate) fn needs(variable: &str, test: &str) -> Option<String> {
+    let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
+    if value.is_none() {
+        say(&format!("NOT RUN: set {variable} to run {test}; .ci/fetch-oracles prints what to set"));
+    }
+    value
+}
