@@ -90,21 +90,24 @@ pub use codec::{
 };
 #[cfg(feature = "rayon")]
 pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_measured};
-#[cfg(feature = "mmap")]
-pub use container::Mapped;
 pub use container::{
     Array, ArrayElement, ArrayIter, ArrayIterAs, ArrayRef, ForeignTensor, FromValue, Gguf, GgufOptions,
     HeaderParser, HeaderProgress, Metadata, MetadataIter, ShardPlan, TensorInfo, TensorIter, Value,
     ValueKind, ValueRef, ValueType,
 };
 #[cfg(feature = "std")]
-pub use container::{
-    AtomicFile, DataWriter, OutputFolder, ReadAt, ShardPaths, ShardedGguf, ShardedTensorIter, Sink,
-    StagedFile, TensorWriter, Writer,
-};
+pub use container::{DataWriter, ShardPaths, ShardedGguf, ShardedTensorIter, TensorWriter, Writer};
 #[cfg(feature = "std")]
 pub use error::OutputProblem;
 pub use error::{Error, Place, Problem, Result, ShardProblem};
+#[cfg(feature = "std")]
+pub use file::atomic::{AtomicFile, OutputFolder, StagedFile};
+#[cfg(feature = "mmap")]
+pub use file::map::Mapped;
+#[cfg(feature = "std")]
+pub use file::read_at::ReadAt;
+#[cfg(feature = "std")]
+pub use file::sink::Sink;
 #[cfg(feature = "std")]
 pub use file::{Existing, Inputs, Unfinished, check_in_place, remove_unfinished};
 pub use ggml_type::GgmlType;

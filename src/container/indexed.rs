@@ -6,9 +6,10 @@ use std::path::Path;
 
 use super::gguf::Gguf;
 use super::layout::{FinalPadding, MAX_NAME_BYTES, align_up, to_u64};
-use super::opening::{READ_HEADER, expect_regular};
-use super::read_at::ReadAt;
+
 use crate::error::{Error, Result};
+use crate::file::read_at::ReadAt;
+use crate::file::regular::{READ_HEADER, expect_regular};
 
 /// A file that is not mapped, so that it may change, and be changed, where nobody relies on it.
 pub(crate) struct Indexed {

@@ -1,9 +1,17 @@
 //! Files: how they are read, written and changed, whatever their format.
 
+pub(crate) mod atomic;
+mod copy;
 pub(crate) mod identity;
 #[cfg(any(unix, windows))]
 pub(crate) mod journal;
+#[cfg(feature = "mmap")]
+#[allow(unsafe_code, reason = "the call that maps a file")]
+pub(crate) mod map;
 mod output;
+pub(crate) mod read_at;
+pub(crate) mod regular;
+pub(crate) mod sink;
 mod unfinished;
 
 #[cfg(any(unix, windows))]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::codec::quantize;
-use crate::container::ReadAt;
+use crate::file::read_at::ReadAt;
 use crate::{ByteOrder, Error, GgmlType, Result, Shape, TensorInfo};
 
 /// Where the values of a tensor are read from, and how they are stored there.

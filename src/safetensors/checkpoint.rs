@@ -10,10 +10,10 @@ use super::json;
 use super::set::OneOf;
 #[cfg(any(unix, windows))]
 use crate::Limits;
-use crate::container::ReadAt;
-#[cfg(any(unix, windows))]
-use crate::container::expect_regular;
 use crate::error::{Error, Result, Shown};
+use crate::file::read_at::ReadAt;
+#[cfg(any(unix, windows))]
+use crate::file::regular::expect_regular;
 use crate::model::Origin;
 #[cfg(any(unix, windows))]
 use crate::model::hf::exists;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::dtype::Dtype;
 use super::json::{self, Entry};
-use crate::container::ReadAt;
 use crate::error::{Error, Result, Shown};
+use crate::file::read_at::ReadAt;
 use crate::model::Origin;
 use crate::{ByteOrder, Limits, Shape};
 

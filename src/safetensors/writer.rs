@@ -8,9 +8,10 @@ use std::path::Path;
 use super::dtype::Dtype;
 use super::index::{Extents, byte_len, folded};
 use super::json::METADATA;
-use crate::container::{AtomicFile, Sink};
 use crate::error::{Error, Result, Shown};
 use crate::file::Existing;
+use crate::file::atomic::AtomicFile;
+use crate::file::sink::Sink;
 use crate::{GgmlType, Shape};
 
 /// Data begins at a multiple of this, so that whoever maps the file finds values aligned.

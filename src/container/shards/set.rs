@@ -12,13 +12,13 @@ use super::names::ShardPaths;
 use crate::container::foreign::ForeignTensor;
 use crate::container::gguf::Gguf;
 use crate::container::layout::{ALIGNMENT_KEY, to_u64};
-#[cfg(feature = "mmap")]
-use crate::container::mapped::Mapped;
 use crate::container::metadata::Metadata;
 use crate::container::name_index::{Duplicate, NameIndex};
 use crate::container::tensor_info::{TensorInfo, TensorIter};
 use crate::error::{Error, Result, ShardProblem};
 use crate::file::identity::FileId;
+#[cfg(feature = "mmap")]
+use crate::file::map::Mapped;
 use crate::model::scaled::{check as check_scale, name_of_scale};
 use crate::{GgmlType, Tensor};
 

@@ -1,11 +1,11 @@
 //! Tensors' bytes out of a [`ReadAt`], left to the kernel where both sides are files.
 
 use super::data::DataWriter;
-use super::sink::Sink;
 use super::tensor::TensorWriter;
 use crate::container::layout::align_up;
-use crate::container::read_at::ReadAt;
 use crate::error::{Error, Result};
+use crate::file::read_at::ReadAt;
+use crate::file::sink::Sink;
 
 /// Bytes that are left to the kernel at a time: a second's work for a slow disk, so that progress is seen and an
 /// interruption heard.

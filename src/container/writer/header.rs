@@ -5,7 +5,6 @@ use std::io::{self, Write};
 
 use byteorder::{BigEndian, ByteOrder as Order, LittleEndian, WriteBytesExt};
 
-use super::sink::Counter;
 use crate::byte_order::ByteOrder;
 use crate::container::encode::{self, Stored};
 use crate::container::layout::{
@@ -13,6 +12,7 @@ use crate::container::layout::{
 };
 use crate::container::value::{MAX_DEPTH, Value, ValueType};
 use crate::error::{Error, Result};
+use crate::file::sink::Counter;
 use crate::{GgmlType, Limits, Shape};
 
 /// An [`Error::Write`].

@@ -6,7 +6,6 @@ mod data;
 mod from_source;
 mod header;
 mod shard;
-mod sink;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -18,24 +17,22 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 pub use data::DataWriter;
-pub use sink::Sink;
-pub(super) use sink::{Sealed, put_through_memory};
 pub use tensor::TensorWriter;
 
-use super::atomic::AtomicFile;
 use super::encode::Stored;
 use super::layout::{ALIGNMENT_KEY, FinalPadding};
-#[cfg(any(unix, windows))]
-use super::read_at::ReadAt;
 use super::value::{Value, ValueRef};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
 use crate::file::Existing;
+use crate::file::atomic::AtomicFile;
+#[cfg(any(unix, windows))]
+use crate::file::read_at::ReadAt;
+use crate::file::sink::{AsWrite, Sink, put, put_zeros};
 use crate::{GgmlType, Limits, Shape};
 #[cfg(any(unix, windows))]
 pub(crate) use header::Layout;
 use header::{Header, wrong};
-use sink::{AsWrite, put_zeros};
 
 /// The first stage of writing a GGUF: metadata and the tensors to come.
 ///
@@ -278,7 +275,7 @@ pub(crate) fn write_around(
 ) -> Result<u64> {
     const STEP: u64 = 64 << 20;
     let mut sink = AtomicFile::create(output, existing)?;
-    sink::put(&mut sink, header)?;
+    put(&mut sink, header)?;
     put_zeros(&mut sink, padding)?;
     let mut at = part.start;
     while at < part.end {

@@ -4,7 +4,6 @@ use std::fmt;
 
 use super::data::DataWriter;
 use super::header::{Declared, wrong};
-use super::sink::{Sink, put, put_zeros};
 use crate::byte_order::ByteOrder;
 #[cfg(feature = "rayon")]
 use crate::codec::par_quantize as quantize;
@@ -13,6 +12,7 @@ use crate::codec::quantize;
 use crate::codec::{BlockFormat, swap_byte_order};
 use crate::container::layout::align_up;
 use crate::error::{Error, Result};
+use crate::file::sink::{Sink, put, put_zeros};
 
 /// Blocks are turned into the other byte order this many bytes at a time, or one block where that is more.
 const SWAP_BYTES: usize = 64 * 1024;

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 use super::input::Input;
 use super::job::Origin;
-use crate::container::ReadAt;
+use crate::file::read_at::ReadAt;
 use crate::{Gguf, Metadata, QuantError, Result, ValueRef};
 
 /// One of two models: what it says of itself, and where its tensors are.

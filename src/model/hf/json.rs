@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::container::read_regular;
 use crate::error::{Error, Result, Shown};
+use crate::file::regular::read_regular;
 
 /// The longest file that is read: more than the largest tokenizer has.
 const MAX_BYTES: u64 = 64_000_000;

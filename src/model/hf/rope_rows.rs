@@ -5,7 +5,7 @@
 
 use std::io;
 
-use crate::container::ReadAt;
+use crate::file::read_at::ReadAt;
 
 /// Rows shorter than this are read a head at a time, since a read for each would be slow,
 const SHORT_ROW_BYTES: u64 = 512;

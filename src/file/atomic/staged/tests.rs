@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::AtomicFile;
-use crate::container::writer::Sink;
+use crate::file::sink::Sink;
 
 #[test]
 #[cfg(unix)]

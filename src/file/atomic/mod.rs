@@ -15,9 +15,9 @@ pub use self::staged::StagedFile;
 #[cfg(any(unix, windows))]
 pub(crate) use self::staged::sync_folder;
 use self::temporary::Temporary;
-use super::kernel_copy;
+use super::copy;
 use super::read_at::ReadAt;
-use super::writer::{Sealed, Sink, put_through_memory};
+use super::sink::{Sealed, Sink, put_through_memory};
 use crate::error::{Error, Result};
 use crate::file::identity::FileId;
 use crate::file::{Existing, FileTarget};
@@ -91,7 +91,7 @@ impl AtomicFile {
     }
 
     /// Syncs before any rename: the other way round, a crash can leave the name pointing at an empty file.
-    pub(super) fn stage(self) -> Result<StagedFile> {
+    pub(crate) fn stage(self) -> Result<StagedFile> {
         let AtomicFile { file, temporary, target, existing, shown } = self;
         let failed = |what: &str, error| Error::io(format!("{what} '{}'", shown.display()), error);
         let file = file.into_inner().map_err(|error| failed("write", error.into_error()))?;
@@ -112,17 +112,17 @@ impl Sink for AtomicFile {
     }
 
     fn put_from(&mut self, source: &dyn ReadAt, offset: u64, len: u64) -> io::Result<()> {
-        match source.as_file().and_then(kernel_copy::reopen) {
+        match source.as_file().and_then(copy::reopen) {
             Some(source) => {
                 self.file.flush()?;
-                kernel_copy::copy(source, offset, self.file.get_mut(), len)
+                copy::copy(source, offset, self.file.get_mut(), len)
             }
             None => put_through_memory(self, source, offset, len),
         }
     }
 
     fn leaves_files_to_the_kernel(&self) -> bool {
-        kernel_copy::IS_THERE
+        copy::IS_THERE
     }
 
     fn action(&self) -> String {

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use crate::container::read_at::ReadAt;
 use crate::error::{Error, Result};
+use crate::file::read_at::ReadAt;
 
 /// Keeps [`Sink`] closed: its methods may change.
 pub trait Sealed {}
@@ -60,7 +60,7 @@ impl<W: Write> Sink for W {
 }
 
 /// Reads a part after the other and puts it.
-pub(in crate::container) fn put_through_memory<S: Sink + ?Sized>(
+pub(crate) fn put_through_memory<S: Sink + ?Sized>(
     sink: &mut S,
     source: &dyn ReadAt,
     offset: u64,
@@ -79,7 +79,7 @@ pub(in crate::container) fn put_through_memory<S: Sink + ?Sized>(
 }
 
 /// Writes `count` zero bytes.
-pub(super) fn put_zeros(sink: &mut impl Sink, mut count: u64) -> Result<()> {
+pub(crate) fn put_zeros(sink: &mut impl Sink, mut count: u64) -> Result<()> {
     const ZEROS: [u8; 4096] = [0; 4096];
     while count > 0 {
         let now = count.min(ZEROS.len() as u64);
@@ -89,12 +89,12 @@ pub(super) fn put_zeros(sink: &mut impl Sink, mut count: u64) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn put(sink: &mut impl Sink, bytes: &[u8]) -> Result<()> {
+pub(crate) fn put(sink: &mut impl Sink, bytes: &[u8]) -> Result<()> {
     sink.put(bytes).map_err(|error| Error::io(sink.action(), error))
 }
 
 /// A [`Sink`] as a `Write`, for what encodes into one.
-pub(super) struct AsWrite<'a, S>(pub(super) &'a mut S);
+pub(crate) struct AsWrite<'a, S>(pub(crate) &'a mut S);
 
 impl<S: Sink> Write for AsWrite<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -109,7 +109,7 @@ impl<S: Sink> Write for AsWrite<'_, S> {
 
 /// Counts bytes and keeps none.
 #[derive(Default)]
-pub(super) struct Counter(pub(super) u64);
+pub(crate) struct Counter(pub(crate) u64);
 
 impl Write for Counter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
