@@ -9,16 +9,14 @@ use crate::{Float, GgmlType};
 /// Declares the formats: re-exports each row's names and finds what a type's codec has.
 macro_rules! formats {
     ($($module:ident: $format:ident $(as $block:ident)?;)*) => {
-        /// Every format's marker and block.
-        pub(crate) mod formats {
-            $(pub use super::$module::{$format $(, $block)?};)*
-        }
+        // Every format's marker and block.
+        $(pub use $module::{$format $(, $block)?};)*
 
         /// What `L` takes from the codec of `ty`. A type without its row does not compile.
         #[inline(always)]
-        fn look_up<L: table::Lookup>(ty: $crate::GgmlType) -> L::Output {
+        pub(in crate::codec) fn look_up<L: table::Lookup>(ty: $crate::GgmlType) -> L::Output {
             match ty {
-                $(<formats::$format as BlockFormat>::TYPE => L::of::<formats::$format>(),)*
+                $(<$format as crate::codec::BlockFormat>::TYPE => L::of::<$format>(),)*
             }
         }
     };
@@ -52,7 +50,7 @@ pub(crate) trait Lookup {
 /// Dequantizes blocks of `ty` to `f32`.
 #[inline(never)]
 pub(super) fn dequantize_f32(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [f32]) {
-    write(isa, stores, ty, Way::Direct(super::look_up::<ToSingles>(ty).0), blocks, out);
+    write(isa, stores, ty, Way::Direct(super::formats::look_up::<ToSingles>(ty).0), blocks, out);
 }
 
 /// Dequantizes blocks of `ty` to `f16`.
@@ -92,7 +90,7 @@ impl<T: Float> Lookup for ToHalves<T> {
 /// Quantizes to `ty`. `None` where values cannot become blocks.
 #[inline(never)]
 pub(super) fn quantizer(ty: GgmlType) -> Option<Quantizer> {
-    super::look_up::<Quantizers>(ty)
+    super::formats::look_up::<Quantizers>(ty)
 }
 
 struct Quantizers;
@@ -115,7 +113,7 @@ pub(super) struct Properties {
 /// The properties of the format of `ty`.
 #[inline(never)]
 pub(super) fn properties(ty: GgmlType) -> Properties {
-    super::look_up::<Properties>(ty)
+    super::formats::look_up::<Properties>(ty)
 }
 
 impl Lookup for Properties {
@@ -164,11 +162,11 @@ enum Way<'a, T> {
 }
 
 fn dequantize_halves<T: Float>(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [T]) {
-    let direct = if isa.has(T::DIRECT) { super::look_up::<ToHalves<T>>(ty) } else { None };
+    let direct = if isa.has(T::DIRECT) { super::formats::look_up::<ToHalves<T>>(ty) } else { None };
     match direct {
         Some(direct) => write(isa, stores, ty, Way::Direct(direct), blocks, out),
         None => {
-            let (to_f32, any) = super::look_up::<ToSingles>(ty);
+            let (to_f32, any) = super::formats::look_up::<ToSingles>(ty);
             let buffer = &mut Buffer([0.0; BUFFERED]);
             write(isa, stores, ty, Way::Buffered { to_f32, any, buffer }, blocks, out);
         }

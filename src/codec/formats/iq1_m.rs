@@ -1,0 +1,123 @@
+//! IQ1_M: super-blocks of 256 values in 56 bytes, with a grid index for each 8 values.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::Float;
+use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::grid::{self, Fit, Weighting};
+use crate::simd::Simd;
+
+/// A super-block of [`IQ1_M`]: `value[i] = d * (2 * scale[i / 16] + 1) * (grid[index[i / 8]][i % 8] ± 1/8)`,
+/// 1.75 bits per weight.
+///
+/// ```text
+/// byte  0                32                                     48                        56
+///       | qs: low 8b ×32 | qh: (high 3b of an index, sign) ×32  | (scale 3b ×4, d 4b) ×4  |
+///         of an index      two to a byte, the sign at its         numbers of 16 bits
+///                          nibble's top: 1 is -1/8
+/// ```
+///
+/// The grid has 2048 points of -1, 0 and 1. The scale of the scales, `d`, is an f16 in the top nibbles of the four
+/// numbers that hold the scales, its lowest bits in the first.
+#[allow(non_camel_case_types, reason = "the field's name")]
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
+pub struct BlockIQ1_M {
+    /// The lower eight bits of the grid indices.
+    pub qs: [u8; 32],
+    /// The upper three bits of the grid indices and the sign of each eight values, two to a byte.
+    pub qh: [u8; 16],
+    /// The scales of each 16 values and `d`, 16-bit numbers in little-endian bytes.
+    pub scales: [[u8; 2]; 4],
+}
+
+block_format! {
+    /// The format of [`BlockIQ1_M`].
+    IQ1_M, BlockIQ1_M
+}
+
+const LEN: usize = 256;
+/// Values in a sub-block, which have their bytes together.
+const SUB: usize = 32;
+/// A sub-block of magnitudes below counts as zeros.
+const LEAST: f32 = 1e-7;
+const WEIGHTING: Weighting = Weighting { spread: 2.0, alone: 0.0 };
+
+impl Codec for IQ1_M {
+    const QUANTIZES_FASTER_IN_AVX512: bool = false;
+    const NUMBERS: &'static [Number] = &[
+        Number { at: 48, width: 2 },
+        Number { at: 50, width: 2 },
+        Number { at: 52, width: 2 },
+        Number { at: 54, width: 2 },
+    ];
+
+    #[inline(always)]
+    fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ1_M], out: &mut [T]) {
+        for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
+            let numbers = block.scales.map(u16::from_le_bytes);
+            let d = (0..4).fold(0, |d, k| d | numbers[k] >> 12 << (4 * k));
+            let d = s.widen_f16(d.to_le_bytes());
+            let indices = block.qs.as_chunks::<4>().0.iter().zip(block.qh.as_chunks::<2>().0);
+            for (sub, ((qs, qh), out)) in indices.zip(out.as_chunks_mut::<SUB>().0).enumerate() {
+                let scales = numbers[sub / 2] >> (6 * (sub % 2));
+                let scales = [scales & 7, scales >> 3 & 7].map(|scale| d * f32::from(2 * scale + 1));
+                let qh = u16::from_le_bytes(*qh);
+                let row = |k: usize| &grid::IQ1[usize::from(qs[k]) | usize::from(qh >> (4 * k) & 7) << 8];
+                // The top bit of each nibble, eight times.
+                let signs = u32::from(qh >> 3) & 0x1111;
+                let signs = (signs | signs << 8) & 0x0011_0011;
+                let negative = ((signs | signs << 4) & 0x0101_0101) * 0xff;
+                grid::put_shifted(s, row, negative, scales, out);
+            }
+        }
+    }
+
+    /// A search for each 16 values, through all ways to give them levels of -1, 0 and 1. ggml goes astray, and may end
+    /// the process, where errors are too large to be compared, beyond magnitudes of about 1e12; here such groups
+    /// get the grid's point nearest to their levels.
+    #[inline(always)]
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ1_M]) {
+        let map = grid::iq1();
+        for ((x, importance), block) in rows.blocks().zip(out) {
+            let weights = grid::weights(s, x, importance, WEIGHTING);
+            let subs = || x.as_chunks::<16>().0.iter().zip(weights.as_chunks::<16>().0).enumerate();
+            let mut fits = [Fit::ZEROS; 16];
+            for (sub, (x, weights)) in subs() {
+                if !x.iter().all(|x| x.abs() < LEAST) {
+                    fits[sub] = grid::apart(s, map, x, weights);
+                }
+            }
+            *block = Zeroable::zeroed();
+            for (sub, fit) in fits.iter().enumerate() {
+                block.qs[2 * sub] = fit.indices[0] as u8;
+                block.qs[2 * sub + 1] = fit.indices[1] as u8;
+                block.qh[sub] = (fit.indices[0] >> 8 | fit.indices[1] >> 8 << 4) as u8;
+            }
+            let Some((mut d, scales)) = grid::scale_of_scales::<16, 7>(&fits.map(|fit| fit.scale)) else {
+                continue;
+            };
+            let (mut sum_xq, mut sum_qq) = (0.0, 0.0);
+            let mut numbers = [0u16; 4];
+            for (sub, (x, weights)) in subs() {
+                let fit = &fits[sub];
+                numbers[sub / 4] |= u16::from(scales[sub]) << (3 * (sub % 4));
+                block.qh[sub] |= u8::from(fit.down[0]) << 3 | u8::from(fit.down[1]) << 7;
+                for (i, (x, weight)) in x.iter().zip(weights).enumerate() {
+                    let level = grid::IQ1[usize::from(fit.indices[i / 8])][i % 8];
+                    let q = grid::stands_for(level, fit.down[i / 8]) * f32::from(2 * scales[sub] + 1);
+                    sum_xq += weight * q * x;
+                    sum_qq += weight * q * q;
+                }
+            }
+            if sum_qq > 0.0 {
+                d = sum_xq / sum_qq;
+            }
+            let d = u16::from_le_bytes(s.narrow_f16(d * 1.1125));
+            for (k, (to, number)) in block.scales.iter_mut().zip(numbers).enumerate() {
+                *to = (number | (d >> (4 * k) & 15) << 12).to_le_bytes();
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! IQ2_XXS: super-blocks of 256 values in 66 bytes, with a grid index and seven signs for each 8 values.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::Float;
+use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::grid::{self, Prepared, Refit, Search, Trials, Weighting};
+use crate::codec::search::{self, LEAST_MAGNITUDE};
+use crate::simd::{MAX_LANES, Simd};
+
+/// A super-block of [`IQ2_XXS`]: `value[i] = d * (scale[i / 32] + 1/2) / 4 * ±grid[index[i / 8]][i % 8]`,
+/// 2.0625 bits per weight.
+///
+/// ```text
+/// byte  0    2                                  66
+///       | d  | qs: eight bytes for each 32      |
+///       f16
+/// for each 32 values:
+/// byte  0                 4                                  8
+///       | i0 | i1 | i2 | i3 | signs 4×7b, scale 4b at the top |
+///         grid indices        one number of 32 bits; 1 is minus
+/// ```
+///
+/// The grid has 256 points of the magnitudes 8, 25 and 43. Seven signs of eight are stored: the number of minus signs
+/// is even.
+#[allow(non_camel_case_types, reason = "the field's name")]
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
+pub struct BlockIQ2_XXS {
+    /// The scale of the scales, an f16 in little-endian bytes.
+    pub d: [u8; 2],
+    /// Grid indices, signs and scales. To ggml, and in big-endian files, these are numbers of 16 bits.
+    pub qs: [[u8; 2]; 32],
+}
+
+block_format! {
+    /// The format of [`BlockIQ2_XXS`].
+    IQ2_XXS, BlockIQ2_XXS
+}
+
+const LEN: usize = 256;
+/// Values in a sub-block, which have their bytes together.
+const SUB: usize = 32;
+const SUBS: usize = LEN / SUB;
+
+impl Codec for IQ2_XXS {
+    const QUANTIZES_FASTER_IN_AVX512: bool = false;
+    const NUMBERS: &'static [Number] = &Number::scale_and_shorts::<33>(2);
+    const NEEDS_IMPORTANCE: bool = true;
+
+    #[inline(always)]
+    fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ2_XXS], out: &mut [T]) {
+        for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
+            let d = s.widen_f16(block.d);
+            let subs: &[[[u8; 4]; 2]; SUBS] = bytemuck::cast_ref(&block.qs);
+            for ([indices, rest], out) in subs.iter().zip(out.as_chunks_mut::<SUB>().0) {
+                let rest = u32::from_le_bytes(*rest);
+                let scale = d * (0.5 + (rest >> 28) as f32) * 0.25;
+                let row = |k: usize| &grid::IQ2_XXS[usize::from(indices[k])];
+                grid::put_signed(s, row, grid::whole_signs(grid::sevens(rest)), [scale; 2], out);
+            }
+        }
+    }
+
+    /// A search for each 32 values, over inverse scales around the one that maps the greatest level of a fit without
+    /// the grid to the grid's. ggml ends the process where errors are too large to be compared, beyond magnitudes of about
+    /// 1e12; here such groups get the grid's point nearest to their rounded values.
+    #[inline(always)]
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ2_XXS]) {
+        let search = Search {
+            map: grid::iq2_xxs(),
+            least: LEAST_MAGNITUDE,
+            trials: Trials { levels: 5.0, by: 0.1, last: 6 },
+            refit: Refit::All,
+        };
+        let weighting = Weighting { spread: 1.0, alone: 0.0 };
+        let mut blocks = rows.blocks();
+        for out in out.chunks_mut(GROUP) {
+            let mut prepared = [const { None }; GROUP];
+            for (prepared, (x, importance)) in prepared.iter_mut().zip(blocks.by_ref()) {
+                *prepared = Some(grid::prepare(s, x, importance, weighting, true));
+            }
+            let fitted = fit(s.wide(), &prepared);
+            for ((prepared, fitted), block) in prepared.iter().flatten().zip(&fitted).zip(out) {
+                let found = search.run::<S, SUB>(s, prepared, Some(fitted));
+                let Some((d, scales)) = grid::scale_of_scales::<8, 15>(&found.scales) else {
+                    *block = Zeroable::zeroed();
+                    continue;
+                };
+                block.d = s.narrow_f16(d);
+                let subs: &mut [[[u8; 4]; 2]; SUBS] = bytemuck::cast_mut(&mut block.qs);
+                for (at, [indices, rest]) in subs.iter_mut().enumerate() {
+                    *indices = core::array::from_fn(|k| found.indices[4 * at + k] as u8);
+                    let signs = &found.signs.as_chunks().0[at];
+                    *rest = grid::sevens_and_scale(*signs, scales[at]).to_le_bytes();
+                }
+            }
+        }
+    }
+}
+
+/// Super-blocks that are fitted together: as many as fill the widest vector with a sub-block in each lane.
+const GROUP: usize = MAX_LANES / SUBS;
+
+/// A scale for each sub-block that is the best where any quants of up to four are allowed, a sub-block in each lane.
+#[inline(always)]
+fn fit<S: Simd>(s: S, prepared: &[Option<Prepared>; GROUP]) -> [[f32; SUBS]; GROUP] {
+    let mut scales = [[0.0; SUBS]; GROUP];
+    let count = SUBS * prepared.iter().flatten().count();
+    for first in (0..count).step_by(S::LANES) {
+        // Lanes beyond the last sub-block are zeros.
+        let sub = |lane: usize| prepared.get((first + lane) / SUBS).and_then(Option::as_ref);
+        let x: [&[f32; SUB]; MAX_LANES] = core::array::from_fn(|lane| {
+            sub(lane).map_or(&[0.0; SUB], |p| &p.magnitudes.as_chunks().0[(first + lane) % SUBS])
+        });
+        let weights: [&[f32; SUB]; MAX_LANES] = core::array::from_fn(|lane| {
+            sub(lane).map_or(&[0.0; SUB], |p| &p.weights.as_chunks().0[(first + lane) % SUBS])
+        });
+        let found = search::positive(s, 4, &s.columns(&x), &s.columns(&weights));
+        s.store(found.scale, &mut scales.as_flattened_mut()[first..]);
+    }
+    scales
+}

@@ -1,0 +1,137 @@
+//! IQ4_XS: super-blocks of 256 values in 136 bytes, 4-bit indices of sixteen uneven values with a 6-bit scale for each 32.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::Float;
+use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::search;
+use crate::codec::search::uneven;
+use crate::simd::{MAX_LANES, Simd, nearest};
+
+/// A super-block of [`IQ4_XS`]: `value[i] = d * (scale[i / 32] - 32) * v[q[i]]`, 4.25 bits per weight, where `v` are the
+/// sixteen values of [`BlockIQ4_NL`](crate::BlockIQ4_NL).
+///
+/// ```text
+/// byte  0    2          4            8                                136
+///       | d  | scales_h |  scales_l  |  qs: eight runs of 16 bytes    |
+///       f16    u16
+/// scales_h    bits 4..6 of scale[k] in bits 2k..2k + 2
+/// scales_l    bits 0..4 of scale[2k + 1] in the high nibble of byte k, of scale[2k] in the low one
+/// each run    of 32 values, the second half in the high nibbles and the first in the low ones
+/// ```
+#[allow(non_camel_case_types, reason = "the field's name")]
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
+pub struct BlockIQ4_XS {
+    /// The scale of the scales, an f16 in little-endian bytes.
+    pub d: [u8; 2],
+    /// The upper two bits of the sub-blocks' scales, a number in little-endian bytes.
+    pub scales_h: [u8; 2],
+    /// The lower four bits of the sub-blocks' scales, two to a byte.
+    pub scales_l: [u8; 4],
+    /// The indices, two to a byte.
+    pub qs: [u8; 128],
+}
+
+block_format! {
+    /// The format of [`BlockIQ4_XS`].
+    IQ4_XS, BlockIQ4_XS
+}
+
+const LEN: usize = 256;
+/// Values in a sub-block, which share a scale.
+const SUB: usize = 32;
+const SUBS: usize = LEN / SUB;
+/// Super-blocks that are searched together: as many as fill the widest vector with a sub-block in each lane.
+const GROUP: usize = MAX_LANES / SUBS;
+
+impl Codec for IQ4_XS {
+    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }, Number { at: 2, width: 2 }];
+
+    #[inline(always)]
+    fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ4_XS], out: &mut [T]) {
+        for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
+            let d = s.widen_f16(block.d);
+            let (mut low, mut high) =
+                (u32::from_le_bytes(block.scales_l), u16::from_le_bytes(block.scales_h));
+            let subs = block.qs.as_chunks::<{ SUB / 2 }>().0.iter().zip(out.as_chunks_mut::<SUB>().0);
+            for (nibbles, out) in subs {
+                let scale = (low & 15) as i32 | i32::from(high & 3) << 4;
+                uneven::dequantize(s, s.splat(d * (scale - 32) as f32), nibbles, out);
+                (low, high) = (low >> 4, high >> 2);
+            }
+        }
+    }
+
+    /// Searches a scale for each sub-block, a sub-block in each lane, quantizes these to 6 bits, and quantizes the
+    /// values with what came of it and the scale of scales before that is rounded.
+    #[inline(always)]
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ4_XS]) {
+        let x = rows.values.as_chunks::<LEN>().0;
+        let importance = rows.importance.map(|importance| importance.as_chunks::<LEN>().0);
+        for (group, (x, out)) in x.chunks(GROUP).zip(out.chunks_mut(GROUP)).enumerate() {
+            let scales = search(s.wide(), x, importance, group * GROUP);
+            for ((x, block), scales) in x.iter().zip(out).zip(&scales) {
+                quantize_block(s, x, scales, block);
+            }
+        }
+    }
+}
+
+/// The scale of each sub-block. `importance` is a row's, by super-block; `first_block` is where these blocks begin
+/// among all rows'.
+#[inline(always)]
+fn search<S: Simd>(
+    s: S,
+    blocks: &[[f32; LEN]],
+    importance: Option<&[[f32; LEN]]>,
+    first_block: usize,
+) -> [[f32; SUBS]; GROUP] {
+    let mut sums = [0.0; GROUP];
+    if importance.is_some() {
+        for (sum, block) in sums.iter_mut().zip(blocks) {
+            *sum = block.iter().fold(0.0, |sum, x| sum + x * x) * (2.0 / LEN as f32);
+        }
+    }
+    let mut scales = [[0.0; SUBS]; GROUP];
+    for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
+        let subs = search::in_lanes(first..blocks.len() * SUBS);
+        let x = s.columns(&subs.map(|sub| &blocks[sub / SUBS].as_chunks::<SUB>().0[sub % SUBS]));
+        let mut weights = x;
+        for weight in &mut weights {
+            *weight = s.mul(*weight, *weight);
+        }
+        if let Some(importance) = importance {
+            let sum = s.gather(|lane| sums[subs[lane] / SUBS]);
+            let importance =
+                s.columns(&subs.map(|sub| search::importance_of_sub::<SUB>(importance, first_block, sub)));
+            for (weight, importance) in weights.iter_mut().zip(importance) {
+                *weight = s.mul(importance, s.sqrt(s.add(sum, *weight)));
+            }
+        }
+        s.store(uneven::search(s, &x, &weights), &mut scales.as_flattened_mut()[first..]);
+    }
+    scales
+}
+
+/// Quantizes the scales that the search found, and the values with them.
+#[inline(always)]
+fn quantize_block<S: Simd>(s: S, x: &[f32; LEN], sub_scales: &[f32; SUBS], block: &mut BlockIQ4_XS) {
+    let greatest = search::greatest(sub_scales);
+    let d = -greatest / 32.0;
+    block.d = s.narrow_f16(d);
+    let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+    let (mut low, mut high) = (0u32, 0u16);
+    let subs = x.as_chunks::<SUB>().0.iter().zip(block.qs.as_chunks_mut::<{ SUB / 2 }>().0);
+    for (sub, ((x, nibbles), sub_scale)) in subs.zip(sub_scales).enumerate() {
+        let scale = nearest(inverse * sub_scale).clamp(-32, 31);
+        let scaled = d * scale as f32;
+        uneven::quantize(s, if scaled != 0.0 { 1.0 / scaled } else { 0.0 }, x, nibbles);
+        let scale = (scale + 32) as u32;
+        low |= (scale & 15) << (4 * sub);
+        high |= ((scale >> 4) as u16) << (2 * sub);
+    }
+    block.scales_l = low.to_le_bytes();
+    block.scales_h = high.to_le_bytes();
+}

@@ -1,0 +1,114 @@
+//! Q5_1: 32 values in 24 bytes, a scale, a min and 5-bit quants.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::Float;
+use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::pack::bits5;
+use crate::codec::search;
+use crate::codec::search::extremes::range;
+use crate::simd::Simd;
+
+/// A block of [`Q5_1`]: `value[i] = d * q[i] + m`, 6 bits per weight.
+///
+/// ```text
+/// byte  0    2    4       8                                   24
+///       | d  | m  |  qh   | q16 q0 | q17 q1 |   …   | q31 q15 |
+///       f16  f16    bit i of these 32 is the top bit of q[i]
+///                           high nibble: the rest of q in the second half of the block, low nibble: in the first
+/// ```
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
+pub struct BlockQ5_1 {
+    /// The scale, an f16 in little-endian bytes.
+    pub d: [u8; 2],
+    /// The min, an f16 in little-endian bytes.
+    pub m: [u8; 2],
+    /// The top bits of the quants, the first quant's in the lowest bit of the first byte.
+    pub qh: [u8; 4],
+    /// The lower four bits of the quants, two to a byte.
+    pub qs: [u8; 16],
+}
+
+block_format! {
+    /// The format of [`BlockQ5_1`].
+    Q5_1, BlockQ5_1
+}
+
+const LEN: usize = 32;
+const HALF: usize = LEN / 2;
+
+impl Codec for Q5_1 {
+    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }, Number { at: 2, width: 2 }];
+
+    #[inline(always)]
+    fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ5_1], out: &mut [T]) {
+        for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
+            let (d, m) = (s.splat_f16(block.d), s.splat_f16(block.m));
+            let fifth = u32::from_le_bytes(block.qh);
+            for at in (0..HALF).step_by(S::LANES) {
+                let (low, high) = bits5::unpack(s, &block.qs, fifth, at);
+                T::put(s, s.add(s.mul(s.to_float(low), d), m), &mut out[at..]);
+                T::put(s, s.add(s.mul(s.to_float(high), d), m), &mut out[HALF + at..]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ5_1]) {
+        match rows.importance {
+            None => round(s, rows.values, out),
+            Some(importance) => search(s, rows, importance, out),
+        }
+    }
+}
+
+/// Without importance: the least value becomes quant 0 and the greatest 31.
+#[inline(always)]
+fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ5_1]) {
+    let half = s.splat(0.5);
+    for (x, block) in values.as_chunks::<LEN>().0.iter().zip(out) {
+        let (min, max) = range(s, x);
+        let d = (max - min) / 31.0;
+        let inverse = if d != 0.0 { 1.0 / d } else { 0.0 };
+        block.d = s.narrow_f16(d);
+        block.m = s.narrow_f16(min);
+        let (min, inverse) = (s.splat(min), s.splat(inverse));
+        let mut fifth = 0;
+        for at in (0..HALF).step_by(S::LANES) {
+            // No product is above 31 by more than a rounding error, which cannot carry it to 32. Where the inverse is
+            // infinite, of a scale below 2^-128, or the range overflows, truncation gives i32::MIN, whose low byte
+            // is ggml's 0.
+            let low = s.mul(s.sub(s.load(&x[at..]), min), inverse);
+            let high = s.mul(s.sub(s.load(&x[HALF + at..]), min), inverse);
+            let (low, high) = (s.trunc(s.add(low, half)), s.trunc(s.add(high, half)));
+            fifth |= bits5::pack(s, low, high, &mut block.qs, at);
+        }
+        block.qh = fifth.to_le_bytes();
+    }
+}
+
+/// With importance: the scale and min that a search finds to have the least weighted error, a block in each lane.
+#[inline(always)]
+fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ5_1]) {
+    let x = rows.values.as_chunks::<LEN>().0;
+    let weights = search::RowWeights::new(rows, importance);
+    for (group, out) in out.chunks_mut(<S::Wide as Simd>::LANES).enumerate() {
+        let first = group * <S::Wide as Simd>::LANES;
+        let found = weights.asymmetric(s.wide(), 31, x, first..first + out.len());
+        for (lane, (x, block)) in x[first..].iter().zip(out).enumerate() {
+            block.d = s.narrow_f16(found.scales[lane]);
+            block.m = s.narrow_f16(found.mins[lane]);
+            let (inverse, base) = (s.splat(found.inverses[lane]), s.splat(found.bases[lane]));
+            let mut fifth = 0;
+            for at in (0..HALF).step_by(S::LANES) {
+                let low = s.mul(inverse, s.sub(s.load(&x[at..]), base));
+                let high = s.mul(inverse, s.sub(s.load(&x[HALF + at..]), base));
+                let (low, high) = (s.nearest_within(low, 0, 31), s.nearest_within(high, 0, 31));
+                fifth |= bits5::pack(s, low, high, &mut block.qs, at);
+            }
+            block.qh = fifth.to_le_bytes();
+        }
+    }
+}

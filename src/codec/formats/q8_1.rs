@@ -1,0 +1,69 @@
+//! Q8_1: 32 values in 36 bytes, a scale, signed bytes and their sum.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::Float;
+use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::search::extremes::greatest_magnitude;
+use crate::simd::Simd;
+
+/// A block of [`Q8_1`]: `value[i] = d * qs[i]`, 9 bits per weight. Activations are kept so while ggml multiplies matrices;
+/// models are not.
+///
+/// ```text
+/// byte  0    2    4                                  36
+///       | d  | s  | q0 | q1 | q2 |   …    | q30 | q31 |
+///       f16  f16    i8 each, in the order of the values
+/// ```
+///
+/// `s` is the sum of the quants times the scale before that is rounded. Values do not depend on it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
+pub struct BlockQ8_1 {
+    /// The scale, an f16 in little-endian bytes.
+    pub d: [u8; 2],
+    /// The sum of the values, an f16 in little-endian bytes.
+    pub s: [u8; 2],
+    /// The quants.
+    pub qs: [i8; 32],
+}
+
+block_format! {
+    /// The format of [`BlockQ8_1`].
+    Q8_1, BlockQ8_1
+}
+
+const LEN: usize = 32;
+
+impl Codec for Q8_1 {
+    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }, Number { at: 2, width: 2 }];
+
+    #[inline(always)]
+    fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ8_1], out: &mut [T]) {
+        for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
+            let d = s.splat_f16(block.d);
+            for at in (0..LEN).step_by(S::LANES) {
+                let q = s.to_float(s.load_i8(&block.qs[at..]));
+                T::put(s, s.mul(q, d), &mut out[at..]);
+            }
+        }
+    }
+
+    /// The scale is the greatest magnitude over 127. Importance is not used, as in ggml.
+    #[inline(always)]
+    fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ8_1]) {
+        for (x, block) in rows.values.as_chunks::<LEN>().0.iter().zip(out) {
+            let d = greatest_magnitude(s, x) / 127.0;
+            let inverse = s.splat(if d != 0.0 { 1.0 / d } else { 0.0 });
+            for at in (0..LEN).step_by(S::LANES) {
+                // An infinite inverse, of a scale below 2^-128, gives i32::MIN, whose low byte is ggml's 0.
+                let q = s.round_half_away(s.mul(s.load(&x[at..]), inverse));
+                s.store_u8(q, bytemuck::cast_slice_mut(&mut block.qs[at..]));
+            }
+            let sum: i32 = block.qs.iter().map(|&q| i32::from(q)).sum();
+            block.d = s.narrow_f16(d);
+            block.s = s.narrow_f16(sum as f32 * d);
+        }
+    }
+}

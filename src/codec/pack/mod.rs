@@ -1,0 +1,8 @@
+//! Bits that formats pack alike.
+
+pub(in crate::codec) mod bits2;
+pub(in crate::codec) mod bits4;
+pub(in crate::codec) mod bits5;
+pub(in crate::codec) mod fp4;
+pub(in crate::codec) mod k_scales;
+pub(in crate::codec) mod ternary;

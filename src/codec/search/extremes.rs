@@ -1,0 +1,59 @@
+//! The extremes of a block's values, by which formats without a search choose their scale.
+
+use crate::simd::Simd;
+
+/// The greatest magnitude.
+#[inline(always)]
+pub(in crate::codec) fn greatest_magnitude<S: Simd, const N: usize>(s: S, x: &[f32; N]) -> f32 {
+    let mut greatest = s.splat(0.0);
+    for at in (0..N).step_by(S::LANES) {
+        greatest = s.max(s.abs(s.load(&x[at..])), greatest);
+    }
+    s.reduce_max(greatest)
+}
+
+/// The first value whose magnitude no other exceeds; 0 where all are zeros.
+#[inline(always)]
+pub(in crate::codec) fn first_of_greatest_magnitude<S: Simd, const N: usize>(s: S, x: &[f32; N]) -> f32 {
+    let mut least = s.load(x);
+    let mut greatest = least;
+    for at in (S::LANES..N).step_by(S::LANES) {
+        let v = s.load(&x[at..]);
+        least = s.min(v, least);
+        greatest = s.max(v, greatest);
+    }
+    let (least, greatest) = (s.reduce_min(least), s.reduce_max(greatest));
+    if greatest == -least {
+        // Whatever the signs of the zeros, ggml begins with +0 and finds nothing greater.
+        return if greatest == 0.0 { 0.0 } else { first_of_magnitude(x, greatest) };
+    }
+    // The sign is as good as random: a branch would be foretold wrongly for every second block.
+    core::hint::select_unpredictable(greatest > -least, greatest, least)
+}
+
+/// Rare, and so not a part of the loops around it.
+#[cold]
+#[inline(never)]
+fn first_of_magnitude(x: &[f32], magnitude: f32) -> f32 {
+    x.iter().copied().find(|v| v.abs() == magnitude).unwrap_or(magnitude)
+}
+
+/// The least and the greatest value. A least value of zero has the sign of the first zero, which ggml stores.
+#[inline(always)]
+pub(in crate::codec) fn range<S: Simd, const N: usize>(s: S, x: &[f32; N]) -> (f32, f32) {
+    let mut least = s.load(x);
+    let mut greatest = least;
+    for at in (S::LANES..N).step_by(S::LANES) {
+        let v = s.load(&x[at..]);
+        least = s.min(v, least);
+        greatest = s.max(v, greatest);
+    }
+    let (mut least, mut greatest) = (s.reduce_min(least), s.reduce_max(greatest));
+    if least == 0.0 {
+        least = x.iter().copied().find(|&v| v == 0.0).unwrap_or(least);
+        if greatest == 0.0 {
+            greatest = least;
+        }
+    }
+    (least, greatest)
+}

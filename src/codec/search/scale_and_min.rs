@@ -1,0 +1,276 @@
+//! What Q2_K, Q4_K and Q5_K have in common: super-blocks of 256 values whose sub-blocks have a scale and a min each.
+//! These are small integers, for which the super-block has two scales of its own:
+//! `value = d * scale * q - dmin * min`.
+
+use crate::codec::format::{Codec, Rows};
+use crate::codec::search::{self, Steps};
+use crate::simd::{MAX_LANES, Simd, nearest};
+
+/// Values in a super-block.
+pub(in crate::codec) const LEN: usize = 256;
+
+/// The scales and mins of a super-block's `SUBS` sub-blocks, and the scales of these.
+pub(in crate::codec) struct Scales<const SUBS: usize> {
+    /// f16 in little-endian bytes.
+    pub(in crate::codec) d: [u8; 2],
+    /// f16 in little-endian bytes.
+    pub(in crate::codec) dmin: [u8; 2],
+    pub(in crate::codec) scales: [u8; SUBS],
+    pub(in crate::codec) mins: [u8; SUBS],
+}
+
+impl<const SUBS: usize> Scales<SUBS> {
+    /// `d * scale` and `dmin * min` of each sub-block.
+    #[inline(always)]
+    pub(in crate::codec) fn products<S: Simd>(&self, s: S) -> ([f32; SUBS], [f32; SUBS]) {
+        const { assert!(SUBS <= MAX_LANES / 2) };
+        // Side by side, so that the widest vector is filled; where it has more lanes than there are scales, each
+        // product is taken of both, and half of them is used.
+        let mut both = [0u8; MAX_LANES];
+        both[..SUBS].copy_from_slice(&self.scales);
+        both[SUBS..2 * SUBS].copy_from_slice(&self.mins);
+        let (d, dmin) = (s.splat_f16(self.d), s.splat_f16(self.dmin));
+        let [mut by_d, mut by_dmin] = [[0.0; MAX_LANES]; 2];
+        for at in (0..2 * SUBS).step_by(S::LANES) {
+            let factor = s.to_float(s.load_u8(&both[at..]));
+            if at < SUBS {
+                s.store(s.mul(d, factor), &mut by_d[at..]);
+            }
+            if at + S::LANES > SUBS {
+                s.store(s.mul(dmin, factor), &mut by_dmin[at..]);
+            }
+        }
+        (core::array::from_fn(|sub| by_d[sub]), core::array::from_fn(|sub| by_dmin[SUBS + sub]))
+    }
+}
+
+/// A format with a scale and a min for each of its `SUBS` sub-blocks of `SUB` values.
+pub(in crate::codec) trait ScaleAndMin<const SUB: usize, const SUBS: usize>: Codec {
+    /// The greatest quant of a value.
+    const LEVELS: i32;
+    /// The greatest quant of a scale or min.
+    const SCALE_LEVELS: i32;
+    /// What the quants of scales and mins are cut to, without importance and with it. ggml leaves this out here and
+    /// there, and where sums overflow, or a scale is negative, the searches give others than those asked for.
+    const CUT: [u8; 2];
+    /// The search without importance.
+    const STEPS: Steps;
+    /// How many times the super-block's mean square is added to the square of each value in what this weighs with
+    /// importance.
+    const MEAN_SQUARES: f32;
+
+    /// What a sub-block's values weigh without importance.
+    fn weights<S: Simd>(s: S, x: &[S::F; SUB]) -> [S::F; SUB];
+    /// Stores the scales.
+    fn put_scales(block: &mut Self::Block, scales: &Scales<SUBS>);
+    /// The scales as a reader sees them, which differ from those stored where one did not fit.
+    fn scales(block: &Self::Block) -> Scales<SUBS>;
+    /// Stores the quants, `0..=LEVELS`.
+    fn put_quants<S: Simd>(s: S, block: &mut Self::Block, quants: &[u8; LEN]);
+}
+
+/// What values weigh in Q4_K and Q5_K: their magnitude, and the root of the sub-block's mean square.
+#[inline(always)]
+pub(in crate::codec) fn magnitudes_above_mean<S: Simd, const SUB: usize>(
+    s: S,
+    x: &[S::F; SUB],
+) -> [S::F; SUB] {
+    let mut sum = s.splat(0.0);
+    for &x in x {
+        sum = s.add(sum, s.mul(x, x));
+    }
+    let root_mean_square = s.sqrt(s.div(sum, s.splat(SUB as f32)));
+    let mut weights = *x;
+    for weight in &mut weights {
+        *weight = s.add(root_mean_square, s.abs(*weight));
+    }
+    weights
+}
+
+/// Super-blocks that are quantized together: as many as fill the widest vector with one in each lane.
+const GROUP: usize = MAX_LANES;
+
+/// Searches a scale and a min for each sub-block, quantizes these, and quantizes the values with what came of it. A
+/// sub-block whose quantized scale is 0 keeps the search's quants, as in ggml.
+#[inline(always)]
+pub(in crate::codec) fn quantize<S: Simd, C: ScaleAndMin<SUB, SUBS>, const SUB: usize, const SUBS: usize>(
+    s: S,
+    rows: Rows<'_>,
+    out: &mut [C::Block],
+) {
+    let x = rows.values.as_chunks::<LEN>().0;
+    let importance = rows.importance.map(|importance| importance.as_chunks::<LEN>().0);
+    let cut = C::CUT[usize::from(importance.is_some())];
+    for (group, (x, out)) in x.chunks(GROUP).zip(out.chunks_mut(GROUP)).enumerate() {
+        let found = Found::search::<S::Wide, C, SUB>(s.wide(), x, importance, group * GROUP);
+        let fitted = match importance {
+            None => Fitted::against_greatest(&found, C::SCALE_LEVELS),
+            Some(_) => Fitted::search(s, &found, C::SCALE_LEVELS, x.len()),
+        };
+        for (i, (x, block)) in x.iter().zip(out).enumerate() {
+            let scales = Scales {
+                d: s.narrow_f16(fitted.d[i]),
+                dmin: s.narrow_f16(fitted.dmin[i]),
+                scales: fitted.scales[i].map(|scale| scale.min(cut)),
+                mins: fitted.mins[i].map(|min| min.min(cut)),
+            };
+            C::put_scales(block, &scales);
+            let quants = quants::<S, SUB, SUBS>(s, C::LEVELS, x, &C::scales(block), &found, i);
+            C::put_quants(s, block, &quants);
+        }
+    }
+}
+
+/// The quants that a super-block's scales give, the `at`-th in `found`.
+#[inline(always)]
+fn quants<S: Simd, const SUB: usize, const SUBS: usize>(
+    s: S,
+    levels: i32,
+    x: &[f32; LEN],
+    scales: &Scales<SUBS>,
+    found: &Found<SUBS>,
+    at: usize,
+) -> [u8; LEN] {
+    let (d, dmin) = (s.widen_f16(scales.d), s.widen_f16(scales.dmin));
+    let mut quants = [0u8; LEN];
+    let subs = x.as_chunks::<SUB>().0.iter().zip(quants.as_chunks_mut::<SUB>().0);
+    for (sub, (x, quants)) in subs.enumerate() {
+        let scale = d * f32::from(scales.scales[sub]);
+        let min = dmin * f32::from(scales.mins[sub]);
+        let (inverse, base) = (found.inverse[at][sub], found.base[at][sub]);
+        for at in (0..SUB).step_by(S::LANES) {
+            let x = s.load(&x[at..]);
+            let scaled = if scale != 0.0 {
+                s.div(s.add(x, s.splat(min)), s.splat(scale))
+            } else {
+                s.mul(s.splat(inverse), s.sub(x, s.splat(base)))
+            };
+            s.store_u8(s.nearest_within(scaled, 0, levels), &mut quants[at..]);
+        }
+    }
+    quants
+}
+
+/// What the search found for the sub-blocks of a group of super-blocks.
+struct Found<const SUBS: usize> {
+    scale: [[f32; SUBS]; GROUP],
+    /// Negated, so not below 0.
+    min: [[f32; SUBS]; GROUP],
+    inverse: [[f32; SUBS]; GROUP],
+    base: [[f32; SUBS]; GROUP],
+    sum_of_weights: [[f32; SUBS]; GROUP],
+}
+
+impl<const SUBS: usize> Found<SUBS> {
+    /// A sub-block in each lane. `importance` is a row's, by super-block; `first_block` is where the group begins
+    /// among all rows' super-blocks.
+    #[inline(always)]
+    fn search<S: Simd, C: ScaleAndMin<SUB, SUBS>, const SUB: usize>(
+        s: S,
+        blocks: &[[f32; LEN]],
+        importance: Option<&[[f32; LEN]]>,
+        first_block: usize,
+    ) -> Self {
+        let [scale, min, inverse, base, sum_of_weights] = [[[0.0; SUBS]; GROUP]; 5];
+        let mut found = Found { scale, min, inverse, base, sum_of_weights };
+        let mut mean_squares = [0.0; GROUP];
+        if importance.is_some() {
+            for (mean, block) in mean_squares.iter_mut().zip(blocks) {
+                *mean = C::MEAN_SQUARES * block.iter().fold(0.0, |sum, x| sum + x * x) / LEN as f32;
+            }
+        }
+        for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
+            let subs = search::in_lanes(first..blocks.len() * SUBS);
+            let x = s.columns(&subs.map(|sub| &blocks[sub / SUBS].as_chunks::<SUB>().0[sub % SUBS]));
+            let (weights, steps) = match importance {
+                None => (C::weights(s, &x), C::STEPS),
+                Some(importance) => {
+                    let mean_square = s.gather(|lane| mean_squares[subs[lane] / SUBS]);
+                    let mut weights = s.columns(
+                        &subs.map(|sub| search::importance_of_sub::<SUB>(importance, first_block, sub)),
+                    );
+                    for (weight, &x) in weights.iter_mut().zip(&x) {
+                        *weight = s.mul(*weight, s.sqrt(s.add(mean_square, s.mul(x, x))));
+                    }
+                    (weights, Steps::WITH_IMPORTANCE)
+                }
+            };
+            let mut sum_of_weights = s.splat(0.0);
+            for &weight in &weights {
+                sum_of_weights = s.add(sum_of_weights, weight);
+            }
+            let sub = search::asymmetric(s, C::LEVELS, steps, &x, &weights);
+            s.store(sub.scale, &mut found.scale.as_flattened_mut()[first..]);
+            s.store(s.mul(sub.min, s.splat(-1.0)), &mut found.min.as_flattened_mut()[first..]);
+            s.store(sub.inverse, &mut found.inverse.as_flattened_mut()[first..]);
+            s.store(sub.base, &mut found.base.as_flattened_mut()[first..]);
+            s.store(sum_of_weights, &mut found.sum_of_weights.as_flattened_mut()[first..]);
+        }
+        found
+    }
+}
+
+/// The super-blocks' scales and mins as integers, and the scales of these.
+struct Fitted<const SUBS: usize> {
+    d: [f32; GROUP],
+    dmin: [f32; GROUP],
+    scales: [[u8; SUBS]; GROUP],
+    mins: [[u8; SUBS]; GROUP],
+}
+
+impl<const SUBS: usize> Fitted<SUBS> {
+    const NONE: Self =
+        Fitted { d: [0.0; GROUP], dmin: [0.0; GROUP], scales: [[0; SUBS]; GROUP], mins: [[0; SUBS]; GROUP] };
+
+    /// Without importance: a super-block's greatest becomes the greatest quant. ggml keeps the low bytes.
+    #[inline(always)]
+    fn against_greatest(found: &Found<SUBS>, levels: i32) -> Self {
+        let levels = levels as f32;
+        let fit = |values: &[f32; SUBS], quants: &mut [u8; SUBS]| {
+            let greatest = values.iter().fold(0.0, |max, &value| if value > max { value } else { max });
+            let inverse = if greatest > 0.0 { levels / greatest } else { 0.0 };
+            for (quant, value) in quants.iter_mut().zip(values) {
+                *quant = nearest(inverse * value) as u8;
+            }
+            greatest / levels
+        };
+        let mut fitted = Self::NONE;
+        for i in 0..GROUP {
+            fitted.d[i] = fit(&found.scale[i], &mut fitted.scales[i]);
+            fitted.dmin[i] = fit(&found.min[i], &mut fitted.mins[i]);
+        }
+        fitted
+    }
+
+    /// With importance: a search of its own, weighted with the sub-blocks' sums of weights, for the first `count`
+    /// super-blocks, one in each lane.
+    #[inline(always)]
+    fn search<S: Simd>(s: S, found: &Found<SUBS>, levels: i32, count: usize) -> Self {
+        let mut fitted = Self::NONE;
+        for first in (0..count).step_by(S::LANES) {
+            let mut weights = [s.splat(0.0); SUBS];
+            for (sub, weight) in weights.iter_mut().enumerate() {
+                *weight = s.gather(|lane| found.sum_of_weights[first + lane][sub]);
+            }
+            for (values, d, quants) in [
+                (&found.scale, &mut fitted.d, &mut fitted.scales),
+                (&found.min, &mut fitted.dmin, &mut fitted.mins),
+            ] {
+                let mut x = weights;
+                for (sub, x) in x.iter_mut().enumerate() {
+                    *x = s.gather(|lane| values[first + lane][sub]);
+                }
+                let positive = search::positive(s, levels, &x, &weights);
+                s.store(positive.scale, &mut d[first..]);
+                for (sub, q) in positive.quants.into_iter().enumerate() {
+                    let mut lanes = [0; MAX_LANES];
+                    s.store_u8(q, &mut lanes);
+                    for lane in 0..S::LANES {
+                        quants[first + lane][sub] = lanes[lane];
+                    }
+                }
+            }
+        }
+        fitted
+    }
+}
