@@ -68,11 +68,11 @@ extern crate alloc;
 mod arithmetic;
 mod byte_order;
 mod codec;
-mod container;
 mod error;
 #[cfg(feature = "std")]
 mod file;
 mod ggml_type;
+mod gguf;
 mod limits;
 mod math;
 pub mod model;
@@ -81,6 +81,8 @@ pub mod safetensors;
 #[allow(unsafe_code, reason = "intrinsics, each block with its proof")]
 mod simd;
 mod tensor;
+#[cfg(feature = "std")]
+mod write;
 
 pub use byte_order::ByteOrder;
 pub use codec::formats::*;
@@ -90,13 +92,6 @@ pub use codec::{
 };
 #[cfg(feature = "rayon")]
 pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_measured};
-pub use container::{
-    Array, ArrayElement, ArrayIter, ArrayIterAs, ArrayRef, ForeignTensor, FromValue, Gguf, GgufOptions,
-    HeaderParser, HeaderProgress, Metadata, MetadataIter, ShardPlan, TensorInfo, TensorIter, Value,
-    ValueKind, ValueRef, ValueType,
-};
-#[cfg(feature = "std")]
-pub use container::{DataWriter, ShardPaths, ShardedGguf, ShardedTensorIter, TensorWriter, Writer};
 #[cfg(feature = "std")]
 pub use error::OutputProblem;
 pub use error::{Error, Place, Problem, Result, ShardProblem};
@@ -111,11 +106,21 @@ pub use file::sink::Sink;
 #[cfg(feature = "std")]
 pub use file::{Existing, Inputs, Unfinished, check_in_place, remove_unfinished};
 pub use ggml_type::GgmlType;
+pub use gguf::{
+    Array, ArrayElement, ArrayIter, ArrayIterAs, ArrayRef, ForeignTensor, FromValue, Gguf, GgufOptions,
+    HeaderParser, HeaderProgress, Metadata, MetadataIter, ShardPlan, TensorInfo, TensorIter, Value,
+    ValueKind, ValueRef, ValueType,
+};
+#[cfg(feature = "std")]
+pub use gguf::{ShardPaths, ShardedGguf, ShardedTensorIter};
 /// The halves that tensors are read as, of the crate `half`.
 pub use half::{bf16, f16};
 pub use limits::Limits;
 pub use simd::Isa;
 pub use tensor::{Plain, Shape, Tensor, TypedTensor};
+
+#[cfg(feature = "std")]
+pub use write::{DataWriter, TensorWriter, Writer};
 
 /// The README's code compiles.
 #[cfg(all(doctest, feature = "mmap"))]

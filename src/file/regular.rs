@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::container::layout::to_u64;
+use crate::gguf::layout::to_u64;
 
 /// What to do with a pipe or a device that may hold a GGUF.
 pub(crate) const READ_HEADER: &str = "; open it and give it to Gguf::read_header";

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use super::convert::Convert;
 use super::job::{Job, Origin};
-use crate::container::{Indexed, Layout, write_around};
 use crate::file::{Existing, Inputs, journal};
+use crate::gguf::Indexed;
+use crate::write::{Layout, write_around};
 use crate::{ByteOrder, Error, Gguf, Result, Value, ValueKind, Writer};
 use plan::Resolved;
 pub use plan::{EditChange, EditPlan};

@@ -31,7 +31,7 @@ fn block_docs(source: &str) -> String {
 fn every_format_is_shown_as_its_source_shows_it() {
     let shown = read("docs/codecs.md");
     for ty in GgmlType::ALL.iter().filter(|ty| ty.is_quantized()) {
-        let docs = block_docs(&read(&format!("src/codec/{}.rs", ty.name().to_lowercase())));
+        let docs = block_docs(&read(&format!("src/codec/formats/{}.rs", ty.name().to_lowercase())));
         assert!(docs.contains("bits per weight") && docs.contains("```text"), "{ty}: {docs}");
         let section = format!("### {ty}\n\n{docs}\n");
         assert!(shown.contains(&section), "docs/codecs.md does not show {ty} as follows:\n{section}");

@@ -5,11 +5,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::{Number, Record};
-use crate::container::edit_marker;
 use crate::error::{Error, Result};
 use crate::file::atomic::sync_folder;
 use crate::file::follow_links;
 use crate::file::regular::{READ_HEADER, expect_regular, read_regular};
+use crate::gguf::edit_marker;
 
 /// A file may be replaced while it is opened, but not as often as this.
 const MOST_TRIES: u32 = 100;

@@ -33,9 +33,9 @@ use disk::Disk;
 pub(crate) use disk::Files;
 use record::{MARKER, Number, Record, State, max_span};
 
-use crate::container::edit_marker;
-use crate::container::layout::to_u64;
 use crate::error::{Error, Result};
+use crate::gguf::edit_marker;
+use crate::gguf::layout::to_u64;
 
 /// Puts back what an edit of the file at `path` overwrote that did not end, and says whether there was one.
 ///

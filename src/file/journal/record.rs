@@ -4,9 +4,9 @@ use byteorder::{ByteOrder, LittleEndian};
 
 use super::disk::Disk;
 use crate::Limits;
-use crate::container::edit_marker;
-use crate::container::layout::to_u64;
 use crate::error::Result;
+use crate::gguf::edit_marker;
+use crate::gguf::layout::to_u64;
 
 const MAGIC: &[u8; 8] = b"GGUFUNDO";
 const VERSION: u64 = 2;

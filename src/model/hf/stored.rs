@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use crate::container::ALIGNMENT_KEY;
-use crate::container::SHARD_KEYS;
 use crate::error::{Error, Result, Shown};
+use crate::gguf::ALIGNMENT_KEY;
+use crate::gguf::SHARD_KEYS;
 use crate::safetensors::Checkpoint;
 use crate::{Array, Limits, Value, ValueRef};
 

@@ -11,7 +11,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::container::edit_marker::is_marked;
+use crate::gguf::edit_marker::is_marked;
 use crate::{Error, Result};
 
 /// Tokens in a chunk where a file does not say: what `imatrix` takes without `--ctx-size`.

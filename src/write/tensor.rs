@@ -10,9 +10,9 @@ use crate::codec::par_quantize as quantize;
 #[cfg(not(feature = "rayon"))]
 use crate::codec::quantize;
 use crate::codec::{BlockFormat, swap_byte_order};
-use crate::container::layout::align_up;
 use crate::error::{Error, Result};
 use crate::file::sink::{Sink, put, put_zeros};
+use crate::gguf::layout::align_up;
 
 /// Blocks are turned into the other byte order this many bytes at a time, or one block where that is more.
 const SWAP_BYTES: usize = 64 * 1024;

@@ -6,10 +6,10 @@ use super::Shape;
 use super::header::{Declared, Header, wrong};
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
-use crate::container::layout::FinalPadding;
 use crate::error::Result;
 use crate::file::atomic::{AtomicFile, StagedFile};
 use crate::file::sink::Sink;
+use crate::gguf::layout::FinalPadding;
 use crate::{GgmlType, Tensor};
 
 /// The second stage of writing a GGUF: the header is written, and the tensors' data follows, in the order in

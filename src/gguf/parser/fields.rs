@@ -1,9 +1,9 @@
 //! What every step of [`HeaderParser`] is made of: a field read, a count or a limit checked, an error placed.
 
 use super::{HeaderParser, State, Stop};
-use crate::container::cursor::Cursor;
-use crate::container::layout::to_u64;
 use crate::error::{Error, Place, Problem, Result};
+use crate::gguf::cursor::Cursor;
+use crate::gguf::layout::to_u64;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;

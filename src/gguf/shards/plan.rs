@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::container::layout::align_up;
 use crate::error::{Error, Result};
+use crate::gguf::layout::align_up;
 
 /// Which tensors of a model go into which of its shards: a run of tensors for each, so that the shards one after the other
 /// are the model.

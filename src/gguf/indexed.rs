@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::gguf::Gguf;
+use super::index::Gguf;
 use super::layout::{FinalPadding, MAX_NAME_BYTES, align_up, to_u64};
 
 use crate::error::{Error, Result};

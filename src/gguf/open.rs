@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::gguf::Gguf;
-use super::incremental::{HeaderParser, HeaderProgress};
+use super::index::Gguf;
 use super::layout::to_u64;
 use super::options::GgufOptions;
+use super::parser::{HeaderParser, HeaderProgress};
 use crate::error::{Error, Result};
 #[cfg(feature = "mmap")]
 use crate::file::map::Mapped;

@@ -1,15 +1,15 @@
 //! [`ShardKeys`]: what a file says about the set of shards that it is one of.
 
 use crate::ValueRef;
-use crate::container::gguf::Gguf;
 use crate::error::ShardProblem;
+use crate::gguf::index::Gguf;
 
 /// u16: the file's number, from 0.
-pub(in crate::container) const NO: &str = "split.no";
+pub(crate) const NO: &str = "split.no";
 /// u16: how many files there are.
-pub(in crate::container) const COUNT: &str = "split.count";
+pub(crate) const COUNT: &str = "split.count";
 /// i32: how many tensors are in all files together.
-pub(in crate::container) const TENSORS: &str = "split.tensors.count";
+pub(crate) const TENSORS: &str = "split.tensors.count";
 
 /// What only one of several files says of itself.
 pub(crate) const SHARD_KEYS: [&str; 3] = [NO, COUNT, TENSORS];

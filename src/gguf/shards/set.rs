@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use super::keys::SHARD_KEYS;
 use super::keys::{COUNT, NO, ShardKeys, TENSORS};
 use super::names::ShardPaths;
-use crate::container::foreign::ForeignTensor;
-use crate::container::gguf::Gguf;
-use crate::container::layout::{ALIGNMENT_KEY, to_u64};
-use crate::container::metadata::Metadata;
-use crate::container::name_index::{Duplicate, NameIndex};
-use crate::container::tensor_info::{TensorInfo, TensorIter};
 use crate::error::{Error, Result, ShardProblem};
 use crate::file::identity::FileId;
 #[cfg(feature = "mmap")]
 use crate::file::map::Mapped;
+use crate::gguf::foreign::ForeignTensor;
+use crate::gguf::index::Gguf;
+use crate::gguf::layout::{ALIGNMENT_KEY, to_u64};
+use crate::gguf::metadata::Metadata;
+use crate::gguf::name_index::{Duplicate, NameIndex};
+use crate::gguf::tensor_info::{TensorInfo, TensorIter};
 use crate::model::scaled::{check as check_scale, name_of_scale};
 use crate::{GgmlType, Tensor};
 
@@ -236,7 +236,7 @@ impl<B> ShardedGguf<B> {
         if self.shards.len() > 1 { &SHARD_KEYS } else { &[] }
     }
 
-    pub(in crate::container) fn last(&self) -> &Gguf<B> {
+    pub(crate) fn last(&self) -> &Gguf<B> {
         &self.shards[self.shards.len() - 1]
     }
 

@@ -4,33 +4,30 @@ mod array;
 mod cursor;
 pub(crate) mod edit_marker;
 #[cfg(feature = "std")]
-mod encode;
+pub(crate) mod encode;
 mod foreign;
 mod from_value;
-mod gguf;
 mod header;
-mod incremental;
+pub(crate) mod index;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod indexed;
 mod kind;
 pub(crate) mod layout;
-mod metadata;
+pub(crate) mod metadata;
 mod name_index;
 #[cfg(feature = "std")]
-pub(crate) mod opening;
+pub(crate) mod open;
 mod options;
-mod shards;
+mod parser;
+pub(crate) mod shards;
 mod shown;
 mod tensor_info;
-mod value;
-#[cfg(feature = "std")]
-mod writer;
+pub(crate) mod value;
 
 pub use array::{ArrayElement, ArrayIter, ArrayIterAs, ArrayRef};
 pub use foreign::ForeignTensor;
 pub use from_value::FromValue;
-pub use gguf::Gguf;
-pub use incremental::{HeaderParser, HeaderProgress};
+pub use index::Gguf;
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub(crate) use indexed::Indexed;
 pub use kind::ValueKind;
@@ -38,6 +35,7 @@ pub use kind::ValueKind;
 pub(crate) use layout::ALIGNMENT_KEY;
 pub use metadata::{Metadata, MetadataIter};
 pub use options::GgufOptions;
+pub use parser::{HeaderParser, HeaderProgress};
 #[cfg(any(all(feature = "std", any(unix, windows)), feature = "safetensors"))]
 pub(crate) use shards::SHARD_KEYS;
 pub use shards::ShardPlan;
@@ -45,7 +43,3 @@ pub use shards::ShardPlan;
 pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};
 pub use tensor_info::{TensorInfo, TensorIter};
 pub use value::{Array, Value, ValueRef, ValueType};
-#[cfg(feature = "std")]
-pub use writer::{DataWriter, TensorWriter, Writer};
-#[cfg(all(feature = "std", any(unix, windows)))]
-pub(crate) use writer::{Layout, write_around};

@@ -204,7 +204,8 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     }
 
     /// How much of the final padding is there: the zeros that follow the data, up to the alignment.
-    pub(super) fn final_padding(&self) -> FinalPadding {
+    #[cfg_attr(not(feature = "std"), allow(dead_code))]
+    pub(crate) fn final_padding(&self) -> FinalPadding {
         if !self.whole {
             return FinalPadding::Whole;
         }

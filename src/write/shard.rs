@@ -2,10 +2,10 @@
 
 use super::header::wrong;
 use super::{Sink, Writer};
-use crate::container::layout::DEFAULT_ALIGNMENT;
-use crate::container::shards::{COUNT, NO, SHARD_KEYS, ShardedGguf, TENSORS};
-use crate::container::value::Value;
 use crate::error::Result;
+use crate::gguf::layout::DEFAULT_ALIGNMENT;
+use crate::gguf::shards::{COUNT, NO, SHARD_KEYS, ShardedGguf, TENSORS};
+use crate::gguf::value::Value;
 
 impl<S: Sink> Writer<S> {
     /// Makes the file one of a sharded model: number `no`, from 0, of `count` files with `tensors` tensors together.

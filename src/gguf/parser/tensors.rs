@@ -2,10 +2,10 @@
 
 use super::fields::{Count, Field, out_of_memory, push, shorten};
 use super::{HeaderParser, State, Stop};
-use crate::container::header::{ForeignEntry, TensorEntry};
-use crate::container::layout::{MAX_FOREIGN_NAME_BYTES, MAX_NAME_BYTES, align_up, place, to_u64};
-use crate::container::name_index::{Duplicate, NameIndex};
 use crate::error::{Error, Place, Problem};
+use crate::gguf::header::{ForeignEntry, TensorEntry};
+use crate::gguf::layout::{MAX_FOREIGN_NAME_BYTES, MAX_NAME_BYTES, align_up, place, to_u64};
+use crate::gguf::name_index::{Duplicate, NameIndex};
 use crate::{GgmlType, Shape};
 use alloc::vec;
 

@@ -11,7 +11,7 @@ mod set;
 #[cfg(feature = "std")]
 pub(crate) use keys::SHARD_KEYS;
 #[cfg(feature = "std")]
-pub(super) use keys::{COUNT, NO, TENSORS};
+pub(crate) use keys::{COUNT, NO, TENSORS};
 #[cfg(feature = "std")]
 pub use names::ShardPaths;
 pub use plan::ShardPlan;

@@ -6,13 +6,11 @@ use std::io::{self, Write};
 use byteorder::{BigEndian, ByteOrder as Order, LittleEndian, WriteBytesExt};
 
 use crate::byte_order::ByteOrder;
-use crate::container::encode::{self, Stored};
-use crate::container::layout::{
-    ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up, place,
-};
-use crate::container::value::{MAX_DEPTH, Value, ValueType};
 use crate::error::{Error, Result};
 use crate::file::sink::Counter;
+use crate::gguf::encode::{self, Stored};
+use crate::gguf::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up, place};
+use crate::gguf::value::{MAX_DEPTH, Value, ValueType};
 use crate::{GgmlType, Limits, Shape};
 
 /// An [`Error::Write`].

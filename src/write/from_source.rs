@@ -2,10 +2,10 @@
 
 use super::data::DataWriter;
 use super::tensor::TensorWriter;
-use crate::container::layout::align_up;
 use crate::error::{Error, Result};
 use crate::file::read_at::ReadAt;
 use crate::file::sink::Sink;
+use crate::gguf::layout::align_up;
 
 /// Bytes that are left to the kernel at a time: a second's work for a slow disk, so that progress is seen and an
 /// interruption heard.

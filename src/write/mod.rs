@@ -19,9 +19,6 @@ use std::path::Path;
 pub use data::DataWriter;
 pub use tensor::TensorWriter;
 
-use super::encode::Stored;
-use super::layout::{ALIGNMENT_KEY, FinalPadding};
-use super::value::{Value, ValueRef};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
 use crate::file::Existing;
@@ -29,6 +26,9 @@ use crate::file::atomic::AtomicFile;
 #[cfg(any(unix, windows))]
 use crate::file::read_at::ReadAt;
 use crate::file::sink::{AsWrite, Sink, put, put_zeros};
+use crate::gguf::encode::Stored;
+use crate::gguf::layout::{ALIGNMENT_KEY, FinalPadding};
+use crate::gguf::value::{Value, ValueRef};
 use crate::{GgmlType, Limits, Shape};
 #[cfg(any(unix, windows))]
 pub(crate) use header::Layout;

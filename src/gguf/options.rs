@@ -2,9 +2,9 @@
 
 use alloc::format;
 
-use super::gguf::Gguf;
-use super::incremental::HeaderParser;
+use super::index::Gguf;
 use super::layout::to_u64;
+use super::parser::HeaderParser;
 use crate::Limits;
 use crate::error::{Error, Result};
 

@@ -1,12 +1,12 @@
 //! [`Writer::copy_header_from`] and [`Writer::copy_metadata_from`]: what another file says about itself.
 
 use super::{Sink, Writer};
-use crate::container::encode::Stored;
-use crate::container::gguf::Gguf;
-use crate::container::layout::FinalPadding;
-use crate::container::metadata::Metadata;
-use crate::container::value::ValueRef;
 use crate::error::Result;
+use crate::gguf::encode::Stored;
+use crate::gguf::index::Gguf;
+use crate::gguf::layout::FinalPadding;
+use crate::gguf::metadata::Metadata;
+use crate::gguf::value::ValueRef;
 
 /// What the versions that can be written begin with: version 1 becomes the newest.
 const OLDEST_WRITTEN: u32 = 2;
