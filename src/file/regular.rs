@@ -1,9 +1,12 @@
 //! Regular files alone: what has no end that can be known is refused before it is opened.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
+#[cfg(any(unix, windows, feature = "safetensors"))]
+use std::io::Read;
 use std::path::Path;
 
+#[cfg(any(unix, windows, feature = "safetensors"))]
 use crate::gguf::layout::to_u64;
 
 /// What to do with a pipe or a device that may hold a GGUF.

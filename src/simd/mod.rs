@@ -5,33 +5,14 @@ mod scalar;
 mod streaming;
 mod wide;
 
-// Without std nothing can be detected, and a build has the instruction sets that it takes for granted.
-#[cfg(all(
-    target_arch = "x86_64",
-    any(feature = "std", all(target_feature = "avx2", target_feature = "f16c"))
-))]
-mod avx2;
-#[cfg(all(
-    target_arch = "x86_64",
-    any(
-        feature = "std",
-        all(
-            target_feature = "avx2",
-            target_feature = "f16c",
-            target_feature = "avx512f",
-            target_feature = "avx512bw",
-            target_feature = "avx512vl",
-            target_feature = "avx512dq"
-        )
-    )
-))]
-mod avx512;
 #[cfg(all(target_arch = "aarch64", target_endian = "little", any(feature = "std", target_feature = "neon")))]
 mod neon;
+#[cfg(test)]
+mod tests;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
-#[cfg(test)]
-mod words;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -112,7 +93,7 @@ pub struct Isa(Kind);
 /// Declares the vector instruction sets, the widest last: where a build can have one, its name, its module, and how it is
 /// detected.
 macro_rules! instruction_sets {
-    ($(#[$may_be:meta] $kind:ident $name:literal in $module:ident if $detected:expr;)*) => {
+    ($(#[$may_be:meta] $kind:ident $name:literal in $($module:ident)::+ if $detected:expr;)*) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         enum Kind {
             Scalar,
@@ -139,7 +120,7 @@ macro_rules! instruction_sets {
             fn rounds_to_bf16(self) -> bool {
                 match self {
                     Kind::Scalar => false,
-                    $(#[$may_be] Kind::$kind => $module::rounds_to_bf16(),)*
+                    $(#[$may_be] Kind::$kind => $($module)::+::rounds_to_bf16(),)*
                 }
             }
 
@@ -161,7 +142,7 @@ macro_rules! instruction_sets {
                     #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
                     // SAFETY: only `available` and `widest` make this kind, after detecting all that the module's `run`
                     // asks for; without std, where the whole build takes it for granted.
-                    Kind::$kind => unsafe { $module::run(kernel) },)*
+                    Kind::$kind => unsafe { $($module)::+::run(kernel) },)*
                 }
             }
         }
@@ -170,7 +151,7 @@ macro_rules! instruction_sets {
 
 instruction_sets! {
     #[cfg(all(target_arch = "x86_64", any(feature = "std", all(target_feature = "avx2", target_feature = "f16c"))))]
-    Avx2 "avx2" in avx2 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
+    Avx2 "avx2" in x86::avx2 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
     #[cfg(all(
         target_arch = "x86_64",
         any(
@@ -185,7 +166,7 @@ instruction_sets! {
             )
         )
     ))]
-    Avx512 "avx512" in avx512 if Kind::Avx2.is_here()
+    Avx512 "avx512" in x86::avx512 if Kind::Avx2.is_here()
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")

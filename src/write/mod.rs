@@ -25,7 +25,9 @@ use crate::file::Existing;
 use crate::file::atomic::AtomicFile;
 #[cfg(any(unix, windows))]
 use crate::file::read_at::ReadAt;
-use crate::file::sink::{AsWrite, Sink, put, put_zeros};
+#[cfg(any(unix, windows))]
+use crate::file::sink::put;
+use crate::file::sink::{AsWrite, Sink, put_zeros};
 use crate::gguf::encode::Stored;
 use crate::gguf::layout::{ALIGNMENT_KEY, FinalPadding};
 use crate::gguf::value::{Value, ValueRef};

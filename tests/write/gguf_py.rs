@@ -6,6 +6,7 @@
 
 #![cfg(feature = "std")]
 
+#[cfg(not(target_family = "wasm"))]
 use crate::common;
 use std::path::{Path, PathBuf};
 

@@ -4,10 +4,10 @@ use core::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use super::Kernel;
 use super::avx2::{ProvesAvx, fence, stream, transpose};
-use super::lanes::Simd;
-use super::wide::Wide;
+use crate::simd::Kernel;
+use crate::simd::lanes::Simd;
+use crate::simd::wide::Wide;
 
 /// Proof that AVX-512 F, BW, VL and DQ are there, and BF16 where the constant says so: only [`with_bf16`] and
 /// [`without_bf16`] make one.
@@ -20,7 +20,7 @@ impl<const BF16: bool> ProvesAvx for Avx512<BF16> {}
 ///
 /// # Safety
 /// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be there.
-pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+pub(in crate::simd) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     if K::STORES_BF16 && rounds_to_bf16() {
         // SAFETY: BF16 has just been found, and the caller vouches for the rest.
         unsafe { with_bf16(kernel) }
@@ -39,7 +39,7 @@ pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
 }
 
 /// Whether BF16 is there.
-pub(super) fn rounds_to_bf16() -> bool {
+pub(in crate::simd) fn rounds_to_bf16() -> bool {
     #[cfg(feature = "std")]
     {
         is_x86_feature_detected!("avx512bf16")

@@ -4,9 +4,9 @@ use core::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use super::Kernel;
-use super::lanes::Simd;
-use super::wide::Wide;
+use crate::simd::Kernel;
+use crate::simd::lanes::Simd;
+use crate::simd::wide::Wide;
 
 /// Proof that AVX2 and F16C are there: only [`run`] makes one.
 #[derive(Clone, Copy)]
@@ -14,7 +14,7 @@ pub(crate) struct Avx2(());
 
 /// Runs a kernel with AVX2 and F16C.
 #[target_feature(enable = "avx2,f16c")]
-pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
+pub(in crate::simd) fn run<K: Kernel>(kernel: K) -> K::Output {
     if const { !K::COMPILED_FOR.any_vectors() } {
         unreachable!("a kernel that is not compiled for AVX2")
     } else if K::WRITES_LINES {
@@ -25,12 +25,12 @@ pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
 }
 
 /// No instruction here rounds to `bf16`.
-pub(super) fn rounds_to_bf16() -> bool {
+pub(in crate::simd) fn rounds_to_bf16() -> bool {
     false
 }
 
 /// What proves AVX, for the functions below that instruction sets with more than that share.
-pub(super) trait ProvesAvx: Simd {}
+pub(in crate::simd) trait ProvesAvx: Simd {}
 
 impl ProvesAvx for Avx2 {}
 
@@ -63,7 +63,7 @@ fn store_half_vector<T: bytemuck::Pod>(to: &mut [T; 8], value: __m128i) {
 
 /// [`Simd::stream`]. The token proves AVX.
 #[inline(always)]
-pub(super) fn stream<Proof: ProvesAvx>(_: Proof, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
+pub(in crate::simd) fn stream<Proof: ProvesAvx>(_: Proof, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
     if !to.as_ptr().addr().is_multiple_of(32) {
         return to.copy_from_slice(from);
     }
@@ -83,14 +83,14 @@ pub(super) fn stream<Proof: ProvesAvx>(_: Proof, from: &[[u8; 64]], to: &mut [[u
 
 /// [`Simd::fence`].
 #[inline(always)]
-pub(super) fn fence() {
+pub(in crate::simd) fn fence() {
     // SAFETY: SSE is part of x86-64.
     unsafe { _mm_sfence() }
 }
 
 /// Eight rows of eight become eight columns. The token proves AVX.
 #[inline(always)]
-pub(super) fn transpose<Proof: ProvesAvx>(_: Proof, r: [__m256; 8]) -> [__m256; 8] {
+pub(in crate::simd) fn transpose<Proof: ProvesAvx>(_: Proof, r: [__m256; 8]) -> [__m256; 8] {
     registers!({
         // Pairs of rows interleaved, then fours, in each half of a register; then the halves joined.
         let (ab, cd) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpacklo_ps(r[2], r[3]));
