@@ -3,7 +3,6 @@
 mod alternatives;
 mod cli;
 mod commands;
-mod copy;
 mod details;
 mod errors;
 mod json;

@@ -54,6 +54,13 @@ impl Work {
         if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// So many bytes of so many are done. Breaks where the work should stop.
+    pub(crate) fn reached(&self, done: u64, total: u64) -> ControlFlow<()> {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
     /// Nothing more is to come.
     pub(crate) fn done(&self) {
         self.bar.finish_and_clear();

@@ -3,6 +3,7 @@
 //! | to | there are |
 //! |---|---|
 //! | convert and quantize | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
+//! | divide into shards, put together | `Split` and `Merge` (on Unix and Windows) |
 //! | do it on many machines | [`Part`] says which jobs are whose |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
@@ -28,6 +29,8 @@ mod input;
 #[cfg(feature = "std")]
 mod job;
 mod layer;
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+mod merge;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod nearest;
 #[cfg(feature = "std")]
@@ -38,6 +41,8 @@ mod runs;
 #[cfg(feature = "std")]
 pub(crate) mod scaled;
 mod size;
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+mod split;
 #[cfg(feature = "std")]
 mod survey;
 #[cfg(feature = "std")]
@@ -58,10 +63,14 @@ pub use input::Input;
 #[cfg(feature = "std")]
 pub use job::{Job, Origin};
 pub use layer::Layer;
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+pub use merge::Merge;
 #[cfg(feature = "std")]
 pub use part::Part;
 pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+pub use split::{Split, SplitShard};
 #[cfg(feature = "std")]
 pub use survey::{Profile, Subject, Survey};
 #[cfg(feature = "std")]

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use gguf_codec::model::Input;
-use gguf_codec::{Inputs, Writer};
+use gguf_codec::model::{Input, Merge};
 use serde_json::json;
 
 use crate::numbers::{counted, grouped};
 use crate::work::Work;
-use crate::{cli, copy, output};
+use crate::{cli, output};
 
 /// Puts the shards of a GGUF model together into one file.
 ///
@@ -33,19 +32,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let input = Input::open(&args.first).map_err(|error| cli::about(&args.first, error))?;
-    let (model, all) = (input.model(), input.tensors().collect::<Vec<_>>());
-    Inputs::new().add_all(model.paths()).check(&args.output, args.force.existing())?;
-    let mut writer = Writer::create_with(&args.output, args.force.existing())?;
-    writer.copy_sharded_metadata_from(model)?;
-    for tensor in &all {
-        writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
-        work.expect(tensor.byte_len());
-    }
-    let bytes = writer.file_len()?;
-    let mut data = writer.write_header()?;
-    copy::tensors(&input, &all, 0..all.len(), &mut data, &work)?;
-    data.finish()?;
+    let model = input.model();
+    let merge = Merge::new().existing(args.force.existing());
+    let merged = merge.run(&input, &args.output, |done, total| work.reached(done, total));
     work.done();
+    let bytes = merged.map_err(|error| work.explained(error))?;
 
     let (path, shards, tensors) =
         (args.output.display().to_string(), model.shards().len(), model.tensor_count());

@@ -3,14 +3,13 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use gguf_codec::model::Input;
-use gguf_codec::{Inputs, ShardPaths, ShardPlan, StagedFile, Writer};
+use anyhow::{Result, bail};
+use gguf_codec::model::{Input, Split, SplitShard};
 use serde_json::json;
 
 use crate::numbers::{counted, grouped};
 use crate::work::Work;
-use crate::{cli, copy, output, size};
+use crate::{cli, output, size};
 
 /// Splits a GGUF model into shards: PREFIX-00001-of-00003.gguf and so on.
 ///
@@ -57,50 +56,29 @@ pub(crate) fn run(args: Args) -> Result<String> {
     }
     let work = Work::begin(&args.prefix)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let (model, tensors) = (input.model(), input.tensors().collect::<Vec<_>>());
-    let bytes = tensors.iter().map(|tensor| tensor.byte_len());
-    let mut plan = match (args.limit.max_size, args.limit.max_tensors) {
-        (Some(most), _) => ShardPlan::by_bytes(bytes.clone(), model.first().alignment(), most)?,
+    let split = match (args.limit.max_size, args.limit.max_tensors) {
+        (Some(most), _) => Split::by_bytes(most),
         (_, most) => {
-            let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-            ShardPlan::by_tensors(tensors.len(), most)?
+            let most = most.and_then(|most| usize::try_from(most).ok());
+            Split::by_tensors(most.unwrap_or(usize::MAX))
         }
     };
-    if args.no_tensor_first_split {
-        plan = plan.with_empty_first()?;
-    }
-    work.expect(bytes.sum());
-
-    let paths = ShardPaths::new(prefix, plan.count());
-    let existing = args.force.existing();
-    let all = (0..plan.count()).map(|no| paths.path(no));
-    Inputs::new().add_all(model.paths()).check_all(all, existing)?;
-    let mut done: Vec<StagedFile> = Vec::new();
-    let (mut text, mut shards) = (String::new(), Vec::new());
-    for (no, range) in (0..).zip(plan.shards()) {
-        let path = paths.path(no);
-        let mut writer = Writer::create_with(&path, existing)?;
-        writer.copy_sharded_metadata_from(model)?.shard(no, plan.count(), tensors.len())?;
-        // What the model has behind its last tensor, the last shard has.
-        if no + 1 < plan.count() {
-            writer.final_padding(true);
-        }
-        for tensor in &tensors[range.clone()] {
-            writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
-        }
-        let bytes = writer.file_len()?;
-        let mut data = writer.write_header()?;
-        copy::tensors(&input, &tensors, range.clone(), &mut data, &work)?;
-        done.push(data.stage()?);
-        let shown = path.to_string_lossy();
-        shards.push(json!({ "path": shown, "tensors": range.len(), "bytes": bytes }));
-        let counted = counted(range.len() as u64, "tensor");
-        writeln!(text, "{}: {counted}, {} bytes", cli::printable(&shown), grouped(bytes))?;
-    }
-    StagedFile::commit_all(done).context("the shards are not in their places")?;
+    let split = if args.no_tensor_first_split { split.empty_first() } else { split };
+    let split = split.existing(args.force.existing());
+    let shards = split.run(&input, prefix, |done, total| work.reached(done, total));
     work.done();
+    let shards = shards.map_err(|error| work.explained(error))?;
+
+    let mut text = String::new();
+    for shard in &shards {
+        let (path, tensors) = (shard.path.to_string_lossy(), counted(shard.tensors as u64, "tensor"));
+        writeln!(text, "{}: {tensors}, {} bytes", cli::printable(&path), grouped(shard.bytes))?;
+    }
     Ok(if args.json {
-        format!("{:#}\n", json!({ "tensors": tensors.len(), "shards": shards }))
+        let tensors = input.model().tensor_count();
+        let shard = |shard: &SplitShard| json!({ "path": shard.path.to_string_lossy(), "tensors": shard.tensors, "bytes": shard.bytes });
+        let shards: Vec<_> = shards.iter().map(shard).collect();
+        format!("{:#}\n", json!({ "tensors": tensors, "shards": shards }))
     } else {
         text
     })

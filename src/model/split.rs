@@ -1,0 +1,149 @@
+//! [`Split`]: a model becomes shards.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::convert::Convert;
+use super::input::Input;
+use super::job::Job;
+use crate::error::Result;
+use crate::file::atomic::StagedFile;
+use crate::file::{Existing, Inputs};
+use crate::gguf::{ShardPaths, ShardPlan, TensorInfo};
+use crate::write::Writer;
+
+/// Divides a model into shards, which llama.cpp and [`Input`] open as one model.
+///
+/// All shards are written beside their places and moved there when all are complete, so that a set is whole or cannot be opened.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use gguf_codec::model::{Input, Split};
+///
+/// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-split-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// let model = Input::open("examples/sample.gguf")?;
+/// let shards = Split::by_bytes(50_000).run(&model, folder.join("m"), |_done, _total| ControlFlow::Continue(()))?;
+/// assert_eq!(shards.len(), 3);
+/// assert!(shards[0].path.ends_with("m-00001-of-00003.gguf"));
+/// assert_eq!(shards.iter().map(|shard| shard.tensors).sum::<usize>(), 20);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[must_use = "nothing is split before `run`"]
+pub struct Split {
+    most: Most,
+    empty_first: bool,
+    existing: Existing,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Most {
+    Bytes(u64),
+    Tensors(usize),
+}
+
+/// A shard that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SplitShard {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How many tensors it has.
+    pub tensors: usize,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Split {
+    /// Shards of at most so many bytes of tensors with their padding, or of one tensor where that is larger.
+    pub fn by_bytes(most: u64) -> Self {
+        Split { most: Most::Bytes(most), empty_first: false, existing: Existing::default() }
+    }
+
+    /// Shards of at most so many tensors.
+    pub fn by_tensors(most: usize) -> Self {
+        Split { most: Most::Tensors(most), ..Self::by_bytes(0) }
+    }
+
+    /// Puts metadata alone into the first shard.
+    pub fn empty_first(self) -> Self {
+        Split { empty_first: true, ..self }
+    }
+
+    /// Says what happens to shards that exist. Without it, they stay and splitting is an error.
+    pub fn existing(self, existing: Existing) -> Self {
+        Split { existing, ..self }
+    }
+
+    /// Which tensors each shard would have.
+    ///
+    /// # Errors
+    /// As [`ShardPlan::by_bytes`] and its like.
+    pub fn plan(&self, input: &Input) -> Result<ShardPlan> {
+        let bytes = input.tensors().map(|tensor| tensor.byte_len());
+        let plan = match self.most {
+            Most::Bytes(most) => ShardPlan::by_bytes(bytes, input.model().first().alignment(), most)?,
+            Most::Tensors(most) => ShardPlan::by_tensors(input.model().tensor_count(), most)?,
+        };
+        if self.empty_first { plan.with_empty_first() } else { Ok(plan) }
+    }
+
+    /// Writes the shards, `PREFIX-00001-of-00003.gguf` and so on. `progress` hears how many bytes of the tensors are copied and how
+    /// many there are, and decides whether to go on.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan); [`Error::Output`](crate::Error::Output) where a shard would be a file that is read, or exists;
+    /// [`Error::Io`](crate::Error::Io); [`Error::Interrupted`](crate::Error::Interrupted) where `progress` breaks. As long as no
+    /// shard was moved to its place, which the message says, everything is as it was.
+    pub fn run(
+        self,
+        input: &Input,
+        prefix: impl AsRef<Path>,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Vec<SplitShard>> {
+        let plan = self.plan(input)?;
+        let paths = ShardPaths::new(prefix.as_ref().as_os_str(), plan.count());
+        let all = (0..plan.count()).map(|no| paths.path(no));
+        Inputs::new().add_all(input.paths()).check_all(all, self.existing)?;
+        let tensors: Vec<_> = input.tensors().collect();
+        let mut progress = told(&tensors, progress);
+        let (mut staged, mut shards) = (Vec::new(), Vec::new());
+        for (no, range) in (0..).zip(plan.shards()) {
+            let (path, own) = (paths.path(no), &tensors[range.clone()]);
+            let mut writer = Writer::create_with(&path, self.existing)?;
+            writer.copy_sharded_metadata_from(input.model())?.shard(no, plan.count(), tensors.len())?;
+            // What the model has behind its last tensor, the last shard has.
+            if no + 1 < plan.count() {
+                writer.final_padding(true);
+            }
+            for tensor in own {
+                writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+            }
+            let bytes = writer.file_len()?;
+            let jobs = own.iter().map(|tensor| Ok(Job::copy(tensor.name(), input.origin(tensor)?)));
+            let jobs = jobs.collect::<Result<Vec<_>>>()?;
+            let mut data = writer.write_header()?;
+            Convert::new().run(&jobs, &mut data, &mut progress)?;
+            staged.push(data.stage()?);
+            shards.push(SplitShard { path, tensors: own.len(), bytes });
+        }
+        StagedFile::commit_all(staged)?;
+        Ok(shards)
+    }
+}
+
+/// Of bytes one after the other, how many there are so far of all that the tensors have.
+pub(super) fn told(
+    tensors: &[TensorInfo<'_>],
+    mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+) -> impl FnMut(u64) -> ControlFlow<()> {
+    let total = tensors.iter().map(TensorInfo::byte_len).fold(0, u64::saturating_add);
+    let mut done = 0u64;
+    move |bytes| {
+        // Padding is copied along with small tensors.
+        done = done.saturating_add(bytes).min(total);
+        progress(done, total)
+    }
+}
