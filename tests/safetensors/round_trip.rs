@@ -350,7 +350,11 @@ fn nvfp4_is_exported_times_the_factors_beside_it() {
 
         let model = Gguf::parse(&gguf).unwrap();
         let plan = Export::new(&model, &gguf).ggml_type(GgmlType::F32).plan().unwrap();
-        assert!(plan.notes().iter().any(|note| note.contains("1 NVFP4 tensors")), "{:?}", plan.notes());
+        assert!(
+            plan.notes().iter().any(|note| note.contains("1 NVFP4 tensor is multiplied")),
+            "{:?}",
+            plan.notes()
+        );
         let file = exported_shard(&plan, &plan.shards(None)[0]).unwrap();
         let header = SafeTensors::parse(&file).unwrap();
         assert_eq!(header.tensors().len(), 1);
@@ -371,7 +375,7 @@ fn five_dimensions_become_four_and_five_again() {
     let none = Description::default();
     let plan = Import::new(&model, &none).plan().unwrap();
     assert!(
-        plan.notes().iter().any(|note| note.contains("1 tensors have more than 4 dimensions")),
+        plan.notes().iter().any(|note| note.contains("1 tensor has more than 4 dimensions")),
         "{:?}",
         plan.notes()
     );

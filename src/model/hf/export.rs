@@ -143,8 +143,8 @@ impl<'a> Export<'a> {
         };
         if multiplied > 0 {
             notes.push(format!(
-                "{multiplied} NVFP4 tensors are multiplied by the factors that were beside them, which are left out, as are those \
-                 of activations"
+                "{multiplied} NVFP4 {} multiplied by the factors beside, which are left out, as are those of activations",
+                if multiplied == 1 { "tensor is" } else { "tensors are" }
             ));
         }
         let dequantized = most(&tensors).filter(|_| any_dequantized);

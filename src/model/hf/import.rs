@@ -148,16 +148,17 @@ impl<'a> Import<'a> {
         }
         if any_folded > 0 {
             notes.push(format!(
-                "{any_folded} tensors have more than 4 dimensions: the outermost are one now, and their shapes are kept as ComfyUI-GGUF \
-                 keeps them, in {ORIGINAL_SHAPE}NAME"
+                "{} more than 4 dimensions: the outermost are one now, and their shapes are kept as ComfyUI-GGUF \
+                 keeps them, in {ORIGINAL_SHAPE}NAME",
+                have(any_folded)
             ));
         }
         let too_long = tensors.iter().filter(|tensor| tensor.name.len() > GGML_MAX_NAME_BYTES);
         if let Some(first) = too_long.clone().next() {
             notes.push(format!(
-                "{} tensors have names of more than {GGML_MAX_NAME_BYTES} bytes, which ggml does not read, such as '{}': a file of names \
+                "{} names of more than {GGML_MAX_NAME_BYTES} bytes, which ggml does not read, such as '{}': a file of names \
                  can give them others",
-                too_long.count(),
+                have(too_long.count()),
                 Shown(&first.name)
             ));
         }
@@ -484,6 +485,11 @@ impl fmt::Debug for ImportPlan<'_> {
             .field("notes", &self.notes)
             .finish()
     }
+}
+
+/// The start of a sentence about so many tensors.
+fn have(tensors: usize) -> String {
+    if tensors == 1 { "1 tensor has".to_owned() } else { format!("{tensors} tensors have") }
 }
 
 #[cfg(test)]
