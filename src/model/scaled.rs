@@ -1,8 +1,8 @@
-//! [`Scaled`]: values of an NVFP4 tensor times the factors that stand beside it.
+//! [`Scaled`]: values of a tensor times the factors that stand beside it.
 //!
 //! NVFP4 checkpoints have a factor for a whole tensor on top of those of its blocks, which the format has no place for. So
-//! llama.cpp's converter writes it as a tensor of its own, `X.scale` beside `X.weight`, one number or one for each expert;
-//! `X.input_scale` concerns activations alone.
+//! llama.cpp's converter writes it as a tensor of its own, `X.scale` beside `X.weight`, one number or one for each expert, and
+//! llama.cpp multiplies by it whatever the weight's type is; `X.input_scale` concerns activations alone.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,16 +21,26 @@ pub(super) fn scales<'a>(
     tensors: impl Iterator<Item = (&'a str, Origin<'a>)> + Clone,
 ) -> Result<HashMap<&'a str, Vec<f32>>> {
     let mut scales = HashMap::new();
-    if !tensors.clone().any(|(_, origin)| origin.ty == GgmlType::NVFP4) {
-        return Ok(scales);
-    }
     let by_name: HashMap<&str, Origin<'_>> = tensors.clone().collect();
-    for (name, origin) in tensors.filter(|(_, origin)| origin.ty == GgmlType::NVFP4) {
+    for (name, origin) in tensors {
         let Some(beside) = name_of_scale(name) else { continue };
         let Some(factors) = by_name.get(beside.as_str()) else { continue };
-        scales.insert(name, read(&beside, factors, name, &origin)?);
+        let fits = check(&beside, factors.ty, factors.shape.element_count(), name, origin.shape.dims());
+        if is_scaled(origin.ty, fits)? {
+            scales.insert(name, read(&beside, factors)?);
+        }
     }
     Ok(scales)
+}
+
+/// Whether a tensor of this type has factors, given whether those beside it can be its own. NVFP4 comes with them, and keeps them
+/// beside it when it becomes another type; other tensors may have something else of that name there.
+pub(crate) fn is_scaled(ty: GgmlType, fits: Result<()>) -> Result<bool> {
+    match fits {
+        Ok(()) => Ok(!ty.is_integer()),
+        Err(error) if ty == GgmlType::NVFP4 => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Whether a tensor's factors can be these.
@@ -47,8 +57,7 @@ pub(crate) fn check(beside: &str, ty: GgmlType, found: u64, name: &str, dims: &[
     Err(Error::Scale { message })
 }
 
-fn read(beside: &str, factors: &Origin<'_>, name: &str, of: &Origin<'_>) -> Result<Vec<f32>> {
-    check(beside, factors.ty, factors.shape.element_count(), name, of.shape.dims())?;
+fn read(beside: &str, factors: &Origin<'_>) -> Result<Vec<f32>> {
     let mut bytes = vec![0; in_memory(factors.byte_len())?];
     let reading = |error| Error::io(format!("read tensor '{}'", beside.escape_debug()), error);
     factors.source.fill_at(&mut bytes, factors.offset).map_err(reading)?;

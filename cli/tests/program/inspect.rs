@@ -318,6 +318,13 @@ fn values_of_nvfp4_are_times_the_factor_beside_them() {
         assert_eq!(diff["tensors"]["different"][0]["name"], "w.weight");
         assert!(diff["tensors"]["different"][0]["values"]["differing"].as_u64().unwrap() > 100);
     }
+    // As another type they have it beside them still.
+    let (input, q8) = (folder.file("nvfp4.gguf", file(&[0.3])), folder.path("q8.gguf"));
+    works("convert", &[&input, &q8, "--type", "Q8_0"]);
+    let diff: serde_json::Value = serde_json::from_str(&works("diff", &[&input, &q8, "--json"])).unwrap();
+    assert_eq!(diff["tensors"]["different"][0]["name"], "w.weight");
+    assert!(diff["tensors"]["different"][0]["values"]["snr_db"].as_f64().unwrap() > 30.0, "{diff}");
+
     let odd = folder.file("odd.gguf", file(&[1.0, 2.0, 3.0]));
     let line = fails("inspect", &[&odd, "--tensor", "w.weight"]);
     assert!(

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::keys::SHARD_KEYS;
 use super::keys::{COUNT, NO, ShardKeys, TENSORS};
 use super::names::ShardPaths;
+use crate::Tensor;
 use crate::error::{Error, Result, ShardProblem};
 use crate::file::identity::FileId;
 #[cfg(feature = "mmap")]
@@ -19,8 +20,7 @@ use crate::gguf::layout::{ALIGNMENT_KEY, to_u64};
 use crate::gguf::metadata::Metadata;
 use crate::gguf::name_index::{Duplicate, NameIndex};
 use crate::gguf::tensor_info::{TensorInfo, TensorIter};
-use crate::model::scaled::{check as check_scale, name_of_scale};
-use crate::{GgmlType, Tensor};
+use crate::model::scaled::{check as check_scale, is_scaled, name_of_scale};
 
 /// Where one shard is missing, this many more are looked for, so that the error can name those that are missing too.
 const LOOKED_FOR: u16 = 1000;
@@ -179,8 +179,8 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
         self.shards[self.shard_of(name)?].tensor_info(name)
     }
 
-    /// The factors of an NVFP4 tensor `X.weight`, which llama.cpp has as `X.scale` beside it: one for all of its values, or one for
-    /// each of the matrices that it stacks. None where there are none.
+    /// The factors of a tensor `X.weight`, which llama.cpp has as `X.scale` beside it where the model was NVFP4: one for all of its
+    /// values, or one for each of the matrices that it stacks. None where there are none.
     ///
     /// The values are those of [`Tensor::dequantize`] times these.
     ///
@@ -188,18 +188,13 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     /// As [`tensor`](Self::tensor), and [`Error::Scale`] where that tensor does not hold factors.
     pub fn scales(&self, name: &str) -> Result<Option<Vec<f32>>> {
         let tensor = self.tensor_info(name)?;
-        if tensor.ggml_type() != GgmlType::NVFP4 {
-            return Ok(None);
-        }
         let Some(beside) = name_of_scale(name) else { return Ok(None) };
         let Ok(factors) = self.tensor(&beside) else { return Ok(None) };
-        check_scale(
-            &beside,
-            factors.ggml_type(),
-            factors.shape().element_count(),
-            name,
-            tensor.shape().dims(),
-        )?;
+        let elements = factors.shape().element_count();
+        let fits = check_scale(&beside, factors.ggml_type(), elements, name, tensor.shape().dims());
+        if !is_scaled(tensor.ggml_type(), fits)? {
+            return Ok(None);
+        }
         factors.dequantize().map(Some)
     }
 

@@ -110,6 +110,9 @@ impl<'a> Export<'a> {
         let built_in = family.map(Family::names).unwrap_or_default();
         let mut tensors = Vec::with_capacity(self.tensors.len());
         let mut scales = scales(self.tensors.iter().map(|(tensor, origin)| (tensor.name, *origin)))?;
+        // Plain values stay as they are, and so do the factors beside them.
+        let plain = self.tensors.iter().filter(|(_, origin)| !origin.ty.is_quantized());
+        plain.for_each(|(tensor, _)| drop(scales.remove(tensor.name())));
         let beside: HashSet<String> = scales
             .keys()
             .filter_map(|name| name.strip_suffix(".weight"))
@@ -143,7 +146,7 @@ impl<'a> Export<'a> {
         };
         if multiplied > 0 {
             notes.push(format!(
-                "{multiplied} NVFP4 {} multiplied by the factors beside, which are left out, as are those of activations",
+                "{multiplied} {} multiplied by the factors beside, which are left out, as are those of activations",
                 if multiplied == 1 { "tensor is" } else { "tensors are" }
             ));
         }
