@@ -221,6 +221,35 @@ pub enum Error {
         wanted: String,
     },
 
+    /// A type that weights are not multiplied in.
+    #[error("weights of type {ty} cannot be multiplied: it is for numbers that are not weights")]
+    NotMultipliable {
+        /// The type.
+        ty: GgmlType,
+    },
+
+    /// Weights are multiplied as they lie, and these are in the other byte order.
+    #[error(
+        "tensor '{tensor}' is in big-endian byte order, and weights are multiplied as little-endian blocks: convert the file first"
+    )]
+    BigEndian {
+        /// The tensor's name.
+        tensor: String,
+    },
+
+    /// Activations were quantized for weights of another granularity.
+    #[error(
+        "weights of type {ty} are multiplied with activations that have {wanted}, and these have {found}: make them for {ty}"
+    )]
+    WrongActivations {
+        /// The type of the weights.
+        ty: GgmlType,
+        /// What activations for it have.
+        wanted: &'static str,
+        /// What these have.
+        found: &'static str,
+    },
+
     /// A range ends before it begins.
     #[error("the range of {what} {start}..{end} is reversed: it ends before it begins")]
     Reversed {

@@ -68,6 +68,7 @@ extern crate alloc;
 mod arithmetic;
 mod byte_order;
 mod codec;
+pub mod compute;
 mod error;
 #[cfg(feature = "std")]
 mod file;

@@ -26,7 +26,7 @@ impl Ggml {
         Some(Ggml(unsafe { Library::new(path) }.expect("GGML_BASE_SO can be loaded")))
     }
 
-    fn symbol<T: Copy>(&self, name: &str) -> T {
+    pub(crate) fn symbol<T: Copy>(&self, name: &str) -> T {
         // SAFETY: the types above are those of ggml's headers; the library outlives the call.
         *unsafe { self.0.get::<T>(name) }.expect("ggml exports it")
     }

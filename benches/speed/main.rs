@@ -5,6 +5,7 @@
 //! (`eval "$(.ci/fetch-oracles)"` sets it); without it, its columns are left out and the first line says so. `--plot FILE.svg`
 //! draws the roofline of what was measured.
 
+mod compute;
 mod data;
 mod dequantize;
 mod ggml;
@@ -31,7 +32,7 @@ const ROW: usize = 4096;
 
 type Part = (&'static str, fn(Option<&Ggml>, &[GgmlType], &mut plot::Points));
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("cache", |ggml, formats, points| dequantize::run(ggml, points, formats, IN_CACHE)),
     ("memory", |ggml, formats, points| dequantize::run(ggml, points, formats, IN_MEMORY)),
     ("parallel", |_, formats, _| dequantize::parallel(formats)),
@@ -40,6 +41,7 @@ const PARTS: [Part; 8] = [
     ("threads", |_, _, _| quantize::threads()),
     ("open", |ggml, _, _| open::run(ggml)),
     ("whole", |_, _, _| whole::run()),
+    ("compute", |ggml, formats, _| compute::run(ggml, formats)),
 ];
 
 fn main() {

@@ -6,6 +6,7 @@ mod float;
 mod format;
 pub(crate) mod formats;
 mod grid;
+pub(crate) mod operand;
 mod pack;
 mod quant_error;
 mod search;

@@ -1,8 +1,11 @@
 //! Lanes, and nothing about formats: detect once, dispatch once for a whole slice.
 
+mod bytes;
 mod lanes;
+mod plain_bytes;
 mod scalar;
 mod streaming;
+mod tiles;
 mod wide;
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little", any(feature = "std", target_feature = "neon")))]
@@ -20,7 +23,11 @@ use core::fmt;
 use std::sync::OnceLock;
 
 pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Simd, nearest};
+use plain_bytes::PlainBytes;
 use wide::Wide;
+
+pub(crate) use bytes::{ByteKernel, Bytes, Floats, Integers, Range};
+pub(crate) use tiles::{TileKernel, Tiles};
 
 pub(crate) use scalar::{Scalar, f16_to_f32, f32_to_bf16, f32_to_f16};
 pub(crate) use streaming::{GATHERED, Streaming};
@@ -88,7 +95,11 @@ impl CompiledFor {
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Isa(Kind);
+pub struct Isa {
+    kind: Kind,
+    /// Whether instructions for dot products may be used where the machine has them.
+    dots: bool,
+}
 
 /// Declares the vector instruction sets, the widest last: where a build can have one, its name, its module, and how it is
 /// detected.
@@ -124,6 +135,15 @@ macro_rules! instruction_sets {
                 }
             }
 
+            /// Whether it has an instruction for dot products here, where those may be used.
+            #[allow(unused_variables, reason = "a build may have no instruction sets")]
+            fn has_dots(self, dots: bool) -> bool {
+                match self {
+                    Kind::Scalar => false,
+                    $(#[$may_be] Kind::$kind => $($module)::+::has_dots(dots),)*
+                }
+            }
+
             fn name(self) -> &'static str {
                 match self {
                     Kind::Scalar => "scalar",
@@ -135,7 +155,7 @@ macro_rules! instruction_sets {
         impl Isa {
             /// Runs a kernel in this instruction set's lanes.
             pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-                match self.0 {
+                match self.kind {
                     Kind::Scalar if const { K::COMPILED_FOR.scalar() } => kernel.run(Wide::<Scalar, 8>(Scalar)),
                     Kind::Scalar => unreachable!("a kernel that is not compiled for scalar lanes"),
                     $(#[$may_be]
@@ -143,6 +163,29 @@ macro_rules! instruction_sets {
                     // SAFETY: only `available` and `widest` make this kind, after detecting all that the module's `run`
                     // asks for; without std, where the whole build takes it for granted.
                     Kind::$kind => unsafe { $($module)::+::run(kernel) },)*
+                }
+            }
+
+            /// Runs a kernel in this instruction set's tiles, if it [has](Self::has_tiles) them.
+            #[allow(unused_variables, reason = "a build may have no instruction sets")]
+            pub(crate) fn run_tiles<K: TileKernel>(self, kernel: K) {
+                match self.kind {
+                    $(#[$may_be]
+                    #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
+                    // SAFETY: as in `run`.
+                    Kind::$kind => unsafe { $($module)::+::run_tiles(kernel, self.dots) },)*
+                    Kind::Scalar => unreachable!("an instruction set without tiles"),
+                }
+            }
+
+            /// Runs a kernel in this instruction set's bytes.
+            pub(crate) fn run_bytes<K: ByteKernel>(self, kernel: K) -> K::Output {
+                match self.kind {
+                    Kind::Scalar => kernel.run(PlainBytes(Wide::<Scalar, 8>(Scalar))),
+                    $(#[$may_be]
+                    #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
+                    // SAFETY: as in `run`.
+                    Kind::$kind => unsafe { $($module)::+::run_bytes(kernel, self.dots) },)*
                 }
             }
         }
@@ -180,7 +223,17 @@ instruction_sets! {
 impl Isa {
     /// Portable Rust without vector instructions of its own, which every machine has: eight lanes, computed one after
     /// the other.
-    pub const SCALAR: Isa = Isa(Kind::Scalar);
+    pub const SCALAR: Isa = Isa::of(Kind::Scalar);
+
+    const fn of(kind: Kind) -> Isa {
+        Isa { kind, dots: true }
+    }
+
+    /// The same without instructions for dot products (VNNI), which [`compute`](crate::compute) uses where they are. For tests
+    /// and measurements.
+    pub fn without_dot_products(self) -> Isa {
+        Isa { dots: false, ..self }
+    }
 
     /// The widest instruction set of this machine, or the one that `GGUF_CODEC_ISA` names. Without the `std` feature the
     /// widest that the build takes for granted (`-C target-feature`, `-C target-cpu`).
@@ -200,27 +253,37 @@ impl Isa {
     }
 
     fn widest() -> Isa {
-        Kind::ALL.iter().rfind(|kind| kind.is_here()).map_or(Isa::SCALAR, |&kind| Isa(kind))
+        Kind::ALL.iter().rfind(|kind| kind.is_here()).map_or(Isa::SCALAR, |&kind| Isa::of(kind))
     }
 
     /// Every instruction set of this machine that has kernels, the widest last. Without the `std` feature those that the
     /// build takes for granted.
     pub fn available() -> Vec<Isa> {
-        Kind::ALL.iter().filter(|kind| kind.is_here()).map(|&kind| Isa(kind)).collect()
+        Kind::ALL.iter().filter(|kind| kind.is_here()).map(|&kind| Isa::of(kind)).collect()
     }
 
     /// Whether kernels that are compiled for these sets can run in it.
     pub(crate) fn has(self, sets: CompiledFor) -> bool {
         match sets {
             CompiledFor::All => true,
-            CompiledFor::Vectors => self != Isa::SCALAR,
-            CompiledFor::Bf16Instructions => self.0.rounds_to_bf16(),
+            CompiledFor::Vectors => self.kind != Kind::Scalar,
+            CompiledFor::Bf16Instructions => self.kind.rounds_to_bf16(),
         }
+    }
+
+    /// Whether it has [`Tiles`].
+    pub(crate) fn has_tiles(self) -> bool {
+        cfg!(target_arch = "x86_64") && self.kind != Kind::Scalar
+    }
+
+    /// Whether it depends on the range of weights how its tiles are multiplied.
+    pub(crate) fn tiles_tell_ranges(self) -> bool {
+        !self.kind.has_dots(self.dots)
     }
 
     /// Its name, as `GGUF_CODEC_ISA` takes it.
     pub fn name(self) -> &'static str {
-        self.0.name()
+        self.kind.name()
     }
 }
 

@@ -21,6 +21,21 @@ pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
     }
 }
 
+/// Runs a kernel over bytes beside simd128's lanes.
+pub(super) fn run_bytes<K: super::ByteKernel>(kernel: K, _dots: bool) -> K::Output {
+    kernel.run(super::PlainBytes(Wide::<_, 2>(Simd128(()))))
+}
+
+/// There are no tiles here.
+pub(super) fn run_tiles<K: super::TileKernel>(_: K, _dots: bool) {
+    unreachable!("an instruction set without tiles")
+}
+
+/// No instruction for dot products is used here.
+pub(super) fn has_dots(_: bool) -> bool {
+    false
+}
+
 /// No instruction here rounds to `bf16`.
 pub(super) fn rounds_to_bf16() -> bool {
     false

@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Fit, Weighting};
-use crate::simd::Simd;
+use crate::codec::operand::{Quants, SuperBlocks, eight};
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`IQ1_M`]: `value[i] = d * (2 * scale[i / 16] + 1) * (grid[index[i / 8]][i % 8] ± 1/8)`,
 /// 1.75 bits per weight.
@@ -57,19 +58,14 @@ impl Codec for IQ1_M {
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ1_M], out: &mut [T]) {
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
             let numbers = block.scales.map(u16::from_le_bytes);
-            let d = (0..4).fold(0, |d, k| d | numbers[k] >> 12 << (4 * k));
-            let d = s.widen_f16(d.to_le_bytes());
+            let d = s.widen_f16(block.d());
             let indices = block.qs.as_chunks::<4>().0.iter().zip(block.qh.as_chunks::<2>().0);
             for (sub, ((qs, qh), out)) in indices.zip(out.as_chunks_mut::<SUB>().0).enumerate() {
                 let scales = numbers[sub / 2] >> (6 * (sub % 2));
                 let scales = [scales & 7, scales >> 3 & 7].map(|scale| d * f32::from(2 * scale + 1));
                 let qh = u16::from_le_bytes(*qh);
                 let row = |k: usize| &grid::IQ1[usize::from(qs[k]) | usize::from(qh >> (4 * k) & 7) << 8];
-                // The top bit of each nibble, eight times.
-                let signs = u32::from(qh >> 3) & 0x1111;
-                let signs = (signs | signs << 8) & 0x0011_0011;
-                let negative = ((signs | signs << 4) & 0x0101_0101) * 0xff;
-                grid::put_shifted(s, row, negative, scales, out);
+                grid::put_shifted(s, row, eight_times(qh), scales, out);
             }
         }
     }
@@ -120,4 +116,54 @@ impl Codec for IQ1_M {
             }
         }
     }
+}
+
+impl Quants for IQ1_M {
+    const RANGE: Range = Range::Seven;
+    const BIAS: i32 = grid::IQ1_BIAS;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockIQ1_M, unit: usize) -> D::B {
+        let qs = block.qs.as_chunks::<4>().0[unit];
+        let qh = u16::from_le_bytes(block.qh.as_chunks().0[unit]);
+        let row = |k: usize| &grid::IQ1[usize::from(qs[k]) | usize::from(qh >> (4 * k) & 7) << 8];
+        grid::bytes_of_iq1(d, row, eight_times(qh))
+    }
+}
+
+impl SuperBlocks for IQ1_M {
+    const GROUP: usize = 16;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockIQ1_M) -> f32 {
+        s.widen_f16(block.d()) * 0.125
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockIQ1_M) -> [u64; 2] {
+        [0, 2].map(|first| {
+            // Four numbers of three bits to four bytes, twice.
+            let four = |at: usize| {
+                let packed = u64::from(u16::from_le_bytes(block.scales[at]));
+                packed & 7 | packed << 5 & 0x700 | packed << 10 & 0x7_0000 | packed << 15 & 0x700_0000
+            };
+            2 * (four(first) | four(first + 1) << 32) + eight(1)
+        })
+    }
+}
+
+impl BlockIQ1_M {
+    /// The scale of the scales.
+    #[inline(always)]
+    fn d(&self) -> [u8; 2] {
+        let d = (0..4).fold(0, |d, k| d | u16::from_le_bytes(self.scales[k]) >> 12 << (4 * k));
+        d.to_le_bytes()
+    }
+}
+
+/// The top bit of each nibble, eight times.
+#[inline(always)]
+fn eight_times(qh: u16) -> u32 {
+    let signs = u32::from(qh >> 3) & 0x1111;
+    let signs = (signs | signs << 8) & 0x0011_0011;
+    ((signs | signs << 4) & 0x0101_0101) * 0xff
 }

@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Weighting};
-use crate::simd::Simd;
+use crate::codec::operand::{Quants, SuperBlocks, eight};
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`IQ1_S`]: `value[i] = d * (2 * scale[i / 32] + 1) * (grid[index[i / 8]][i % 8] ± 1/8)`,
 /// 1.5625 bits per weight.
@@ -96,5 +97,31 @@ impl Codec for IQ1_S {
                 }
             }
         }
+    }
+}
+
+impl Quants for IQ1_S {
+    const RANGE: Range = Range::Seven;
+    const BIAS: i32 = grid::IQ1_BIAS;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockIQ1_S, unit: usize) -> D::B {
+        let (qs, qh) = (block.qs.as_chunks::<4>().0[unit], u16::from_le_bytes(block.qh[unit]));
+        let row = |k: usize| &grid::IQ1[usize::from(qs[k]) | usize::from(qh >> (3 * k) & 7) << 8];
+        grid::bytes_of_iq1(d, row, if qh >> 15 == 1 { u32::MAX } else { 0 })
+    }
+}
+
+impl SuperBlocks for IQ1_S {
+    const GROUP: usize = 32;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockIQ1_S) -> f32 {
+        s.widen_f16(block.d) * 0.125
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockIQ1_S) -> [u64; 2] {
+        let all = block.qh.iter().rev().fold(0, |all, qh| all << 8 | u64::from(qh[1] >> 4 & 7));
+        [2 * all + eight(1), 0]
     }
 }

@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Refit, Search, Trials, Weighting};
-use crate::simd::Simd;
+use crate::codec::operand::{Quants, SuperBlocks, eight, spread_nibbles};
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`IQ2_S`]: `value[i] = d * (scale[i / 16] + 1/2) / 4 * ±grid[index[i / 8]][i % 8]`,
 /// 2.5625 bits per weight.
@@ -90,5 +91,32 @@ impl Codec for IQ2_S {
                 }
             }
         }
+    }
+}
+
+impl Quants for IQ2_S {
+    const RANGE: Range = Range::Seven;
+    const BIAS: i32 = grid::BIAS;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockIQ2_S, unit: usize) -> D::B {
+        let (qs, qh) = (block.qs.as_chunks::<4>().0[unit], usize::from(block.qh[unit]));
+        let row = |k: usize| &grid::IQ2_S[usize::from(qs[k]) | (qh << (8 - 2 * k) & 0x300)];
+        grid::bytes(d, row, u32::from_le_bytes(block.signs.as_chunks().0[unit]))
+    }
+}
+
+impl SuperBlocks for IQ2_S {
+    const GROUP: usize = 16;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockIQ2_S) -> f32 {
+        s.widen_f16(block.d) * 0.125
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockIQ2_S) -> [u64; 2] {
+        let odd = |four| 2 * spread_nibbles(four) + eight(1);
+        let fours = block.scales.as_chunks::<4>().0;
+        [odd(fours[0]), odd(fours[1])]
     }
 }

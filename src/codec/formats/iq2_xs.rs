@@ -5,8 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Refit, Search, Trials, Weighting};
+use crate::codec::operand::{Quants, SuperBlocks, eight, spread_nibbles};
 use crate::codec::search::LEAST_MAGNITUDE;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`IQ2_XS`]: `value[i] = d * (scale[i / 16] + 1/2) / 4 * ±grid[index[i / 8]][i % 8]`,
 /// 2.3125 bits per weight.
@@ -87,5 +88,32 @@ impl Codec for IQ2_XS {
                 *q = (index | u16::from(signs) << 9).to_le_bytes();
             }
         }
+    }
+}
+
+impl Quants for IQ2_XS {
+    const RANGE: Range = Range::Seven;
+    const BIAS: i32 = grid::BIAS;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockIQ2_XS, unit: usize) -> D::B {
+        let qs = block.qs.as_chunks::<4>().0[unit].map(u16::from_le_bytes);
+        let row = |k: usize| &grid::IQ2_XS[usize::from(qs[k] & 511)];
+        grid::bytes(d, row, grid::whole_signs(qs.map(|q| (q >> 9) as u8)))
+    }
+}
+
+impl SuperBlocks for IQ2_XS {
+    const GROUP: usize = 16;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockIQ2_XS) -> f32 {
+        s.widen_f16(block.d) * 0.125
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockIQ2_XS) -> [u64; 2] {
+        let odd = |four| 2 * spread_nibbles(four) + eight(1);
+        let fours = block.scales.as_chunks::<4>().0;
+        [odd(fours[0]), odd(fours[1])]
     }
 }

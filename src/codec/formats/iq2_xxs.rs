@@ -5,8 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Prepared, Refit, Search, Trials, Weighting};
+use crate::codec::operand::{Quants, SuperBlocks, eight};
 use crate::codec::search::{self, LEAST_MAGNITUDE};
-use crate::simd::{MAX_LANES, Simd};
+use crate::simd::{Bytes, MAX_LANES, Range, Simd};
 
 /// A super-block of [`IQ2_XXS`]: `value[i] = d * (scale[i / 32] + 1/2) / 4 * ±grid[index[i / 8]][i % 8]`,
 /// 2.0625 bits per weight.
@@ -53,8 +54,7 @@ impl Codec for IQ2_XXS {
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ2_XXS], out: &mut [T]) {
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
             let d = s.widen_f16(block.d);
-            let subs: &[[[u8; 4]; 2]; SUBS] = bytemuck::cast_ref(&block.qs);
-            for ([indices, rest], out) in subs.iter().zip(out.as_chunks_mut::<SUB>().0) {
+            for ([indices, rest], out) in block.subs().iter().zip(out.as_chunks_mut::<SUB>().0) {
                 let rest = u32::from_le_bytes(*rest);
                 let scale = d * (0.5 + (rest >> 28) as f32) * 0.25;
                 let row = |k: usize| &grid::IQ2_XXS[usize::from(indices[k])];
@@ -121,4 +121,38 @@ fn fit<S: Simd>(s: S, prepared: &[Option<Prepared>; GROUP]) -> [[f32; SUBS]; GRO
         s.store(found.scale, &mut scales.as_flattened_mut()[first..]);
     }
     scales
+}
+
+impl Quants for IQ2_XXS {
+    const RANGE: Range = Range::Seven;
+    const BIAS: i32 = grid::BIAS;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockIQ2_XXS, unit: usize) -> D::B {
+        let [indices, rest] = block.subs()[unit];
+        let row = |k: usize| &grid::IQ2_XXS[usize::from(indices[k])];
+        grid::bytes(d, row, grid::whole_signs(grid::sevens(u32::from_le_bytes(rest))))
+    }
+}
+
+impl SuperBlocks for IQ2_XXS {
+    const GROUP: usize = 32;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockIQ2_XXS) -> f32 {
+        s.widen_f16(block.d) * 0.125
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockIQ2_XXS) -> [u64; 2] {
+        let scales = block.subs().iter().rev().fold(0, |all, [_, rest]| all << 8 | u64::from(rest[3] >> 4));
+        [2 * scales + eight(1), 0]
+    }
+}
+
+impl BlockIQ2_XXS {
+    /// Of each 32 values, four indices, and their signs and scale.
+    #[inline(always)]
+    fn subs(&self) -> &[[[u8; 4]; 2]; SUBS] {
+        bytemuck::cast_ref(&self.qs)
+    }
 }

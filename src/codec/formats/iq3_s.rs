@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Refit, Search, Trials, Weighting};
-use crate::simd::Simd;
+use crate::codec::operand::{Quants, SuperBlocks, eight, spread_nibbles};
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`IQ3_S`]: `value[i] = d * (2 * scale[i / 32] + 1) * ±grid[index[i / 4]][i % 4]`,
 /// 3.4375 bits per weight.
@@ -99,5 +100,30 @@ impl Codec for IQ3_S {
                 }
             }
         }
+    }
+}
+
+impl Quants for IQ3_S {
+    const RANGE: Range = Range::Seven;
+    const BIAS: i32 = grid::BIAS;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockIQ3_S, unit: usize) -> D::B {
+        let (qs, qh) = (block.qs.as_chunks::<8>().0[unit], usize::from(block.qh[unit]));
+        let row = |k: usize| &grid::IQ3_S[usize::from(qs[k]) | (qh << (8 - k) & 256)];
+        grid::bytes(d, row, u32::from_le_bytes(block.signs.as_chunks().0[unit]))
+    }
+}
+
+impl SuperBlocks for IQ3_S {
+    const GROUP: usize = 32;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockIQ3_S) -> f32 {
+        s.widen_f16(block.d)
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockIQ3_S) -> [u64; 2] {
+        [2 * spread_nibbles(block.scales) + eight(1), 0]
     }
 }

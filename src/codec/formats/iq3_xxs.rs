@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Refit, Search, Trials, Weighting};
-use crate::simd::Simd;
+use crate::codec::operand::{Quants, SuperBlocks, eight};
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`IQ3_XXS`]: `value[i] = d * (scale[i / 32] + 1/2) / 2 * ±grid[index[i / 4]][i % 4]`,
 /// 3.0625 bits per weight.
@@ -84,5 +85,31 @@ impl Codec for IQ3_XXS {
                 *rest = grid::sevens_and_scale(*signs, scale).to_le_bytes();
             }
         }
+    }
+}
+
+impl Quants for IQ3_XXS {
+    const RANGE: Range = Range::Seven;
+    const BIAS: i32 = grid::BIAS;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockIQ3_XXS, unit: usize) -> D::B {
+        let qs = block.qs.as_chunks::<8>().0[unit];
+        let row = |k: usize| &grid::IQ3_XXS[usize::from(qs[k])];
+        grid::bytes(d, row, grid::whole_signs(grid::sevens(u32::from_le_bytes(block.scales_and_signs[unit]))))
+    }
+}
+
+impl SuperBlocks for IQ3_XXS {
+    const GROUP: usize = 32;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockIQ3_XXS) -> f32 {
+        s.widen_f16(block.d) * 0.25
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockIQ3_XXS) -> [u64; 2] {
+        let all = block.scales_and_signs.iter().rev().fold(0, |all, rest| all << 8 | u64::from(rest[3] >> 4));
+        [2 * all + eight(1), 0]
     }
 }

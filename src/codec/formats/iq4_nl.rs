@@ -4,9 +4,10 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::search;
 use crate::codec::search::uneven;
-use crate::simd::{MAX_LANES, Simd};
+use crate::simd::{Bytes, Floats, MAX_LANES, Range, Simd};
 
 /// A block of [`IQ4_NL`]: `value[i] = d * v[q[i]]`, 4.5 bits per weight, where `v` is -127, -104, -83, -65, -49, -35, -22,
 /// -10, 1, 13, 25, 38, 53, 69, 89, 113.
@@ -89,4 +90,20 @@ fn weights<S: Simd>(
         *weight = s.mul(*weight, s.sqrt(s.add(sum, square)));
     }
     weights
+}
+
+impl Quants for IQ4_NL {
+    const RANGE: Range = Range::Signed;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockIQ4_NL, _: usize) -> D::B {
+        uneven::bytes(d, &block.qs)
+    }
+}
+
+impl SmallBlocks for IQ4_NL {
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockIQ4_NL, usize)) -> [Floats<D>; 2] {
+        [d.gather_f16(|j| unit(j).0.d), d.lanes().splat(0.0)]
+    }
 }

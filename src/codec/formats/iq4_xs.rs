@@ -4,9 +4,10 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SuperBlocks, spread_nibbles};
 use crate::codec::search;
 use crate::codec::search::uneven;
-use crate::simd::{MAX_LANES, Simd, nearest};
+use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
 
 /// A super-block of [`IQ4_XS`]: `value[i] = d * (scale[i / 32] - 32) * v[q[i]]`, 4.25 bits per weight, where `v` are the
 /// sixteen values of [`BlockIQ4_NL`](crate::BlockIQ4_NL).
@@ -134,4 +135,32 @@ fn quantize_block<S: Simd>(s: S, x: &[f32; LEN], sub_scales: &[f32; SUBS], block
     }
     block.scales_l = low.to_le_bytes();
     block.scales_h = high.to_le_bytes();
+}
+
+impl Quants for IQ4_XS {
+    const RANGE: Range = Range::Signed;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockIQ4_XS, unit: usize) -> D::B {
+        uneven::bytes(d, &block.qs.as_chunks().0[unit])
+    }
+}
+
+impl SuperBlocks for IQ4_XS {
+    const GROUP: usize = 32;
+    const SCALE_BIAS: i32 = 32;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockIQ4_XS) -> f32 {
+        s.widen_f16(block.d)
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockIQ4_XS) -> [u64; 2] {
+        // Two bits of each scale, to the lowest of eight bytes.
+        let high = u64::from(u16::from_le_bytes(block.scales_h));
+        let high = (high | high << 24) & 0x0000_00ff_0000_00ff;
+        let high = (high | high << 12) & 0x000f_000f_000f_000f;
+        let high = (high | high << 6) & 0x0303_0303_0303_0303;
+        [spread_nibbles(block.scales_l) | high << 4, 0]
+    }
 }

@@ -4,10 +4,11 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::pack::bits4;
 use crate::codec::pack::fp4;
 use crate::codec::search::extremes::greatest_magnitude;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Floats, Range, Simd};
 
 /// A block of [`MXFP4`]: `value[i] = 2^(e - 127) * v[q[i]]`, 4.25 bits per weight, where `v` is 0, 0.5, 1, 1.5, 2, 3, 4, 6,
 /// and the same with a minus sign for the codes from 8 on.
@@ -100,6 +101,29 @@ fn floor_log2(x: f32) -> i32 {
     let next = (exponent + 1) as f32;
     let rounds_up = next - missing as f32 * (core::f32::consts::LOG2_E / 16_777_216.0) == next;
     exponent + i32::from(rounds_up)
+}
+
+impl Quants for MXFP4 {
+    const RANGE: Range = Range::Seven;
+    const BIAS: i32 = fp4::BIAS;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockMXFP4, _: usize) -> D::B {
+        fp4::bytes(d, d.nibbles(&block.qs))
+    }
+}
+
+impl SmallBlocks for MXFP4 {
+    /// [`HALF_SCALES`], by integers.
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockMXFP4, usize)) -> [Floats<D>; 2] {
+        let s = d.lanes();
+        let e = d.widen_eight((0..8).fold(0, |all, j| all | u64::from(unit(j).0.e) << (8 * j)));
+        let normal = s.shl::<23>(s.sub_i(e, s.splat_i(1)));
+        let subnormal = s.shl::<21>(s.add_i(e, s.splat_i(1)));
+        let is_subnormal = s.lt(s.to_float(e), s.splat(2.0));
+        [s.as_floats(s.select_i(is_subnormal, subnormal, normal)), s.splat(0.0)]
+    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks, Terms};
 use crate::codec::pack::fp4;
 use crate::codec::search::extremes::greatest_magnitude;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Floats, Range, Simd};
 
 /// A block of [`NVFP4`]: `value[i] = scale(d[i / 16]) * v[q[i]]`, 4.5 bits per weight, where `v` is 0, 0.5, 1, 1.5, 2, 3, 4,
 /// 6, and the same with a minus sign for the codes from 8 on.
@@ -105,4 +106,29 @@ fn scale_code(scale: f32) -> u8 {
     // Half of the last place that stays is added at the bit below it, and the exponent's bias changes from 127 to 7.
     let code = ((scale.to_bits() + (1 << 19)) >> 20) - ((127 - 7) << 3);
     if code >= 15 << 3 { 0x7e } else { code as u8 }
+}
+
+impl Quants for NVFP4 {
+    const RANGE: Range = Range::Seven;
+    const BIAS: i32 = fp4::BIAS;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockNVFP4, unit: usize) -> D::B {
+        fp4::bytes(d, d.swap_middle(d.nibbles(&block.qs.as_chunks().0[unit])))
+    }
+}
+
+impl SmallBlocks for NVFP4 {
+    const TERMS: Terms = Terms::TwoScales;
+
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockNVFP4, usize)) -> [Floats<D>; 2] {
+        let (s, mut first, mut second) = (d.lanes(), [0.0; 8], [0.0; 8]);
+        for j in 0..8 {
+            let (block, unit) = unit(j);
+            first[j] = HALF_SCALES[usize::from(block.d[2 * unit])];
+            second[j] = HALF_SCALES[usize::from(block.d[2 * unit + 1])];
+        }
+        [s.load(&first), s.load(&second)]
+    }
 }

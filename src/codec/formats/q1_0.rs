@@ -4,8 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::search::in_lanes;
-use crate::simd::{MAX_LANES, Simd};
+use crate::simd::{Bytes, Floats, MAX_LANES, Range, Simd};
 
 /// A block of [`Q1_0`]: `value[i]` is `d` where bit `i` is 1 and `-d` where it is 0, 1.125 bits per weight.
 ///
@@ -83,4 +84,22 @@ fn mean_magnitudes<S: Simd>(s: S, blocks: &[[f32; LEN]]) -> S::F {
         }
     }
     s.div(sum, s.splat(LEN as f32))
+}
+
+impl Quants for Q1_0 {
+    const RANGE: Range = Range::Four;
+    const BIAS: i32 = 1;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ1_0, unit: usize) -> D::B {
+        let bits = u32::from_le_bytes(block.qs.as_chunks().0[unit]);
+        d.and_b(d.bits_b(bits), d.splat_b(2))
+    }
+}
+
+impl SmallBlocks for Q1_0 {
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockQ1_0, usize)) -> [Floats<D>; 2] {
+        [d.gather_f16(|j| unit(j).0.d), d.lanes().splat(0.0)]
+    }
 }

@@ -4,9 +4,10 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::pack::ternary;
 use crate::codec::search::extremes::greatest_magnitude;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Floats, Range, Simd};
 
 /// A block of [`Q2_0`]: `value[i] = d * (q[i] - 1)`, 2.25 bits per weight. Quantizing makes quants 0, 1 and 2.
 ///
@@ -67,5 +68,26 @@ impl Codec for Q2_0 {
                 *byte = a | b << 2 | c << 4 | d << 6;
             }
         }
+    }
+}
+
+impl Quants for Q2_0 {
+    const RANGE: Range = Range::Four;
+    const BIAS: i32 = 1;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ2_0, unit: usize) -> D::B {
+        let s = d.lanes();
+        // Four quants of each byte in the four bytes of a lane.
+        let all = d.widen_eight(u64::from_le_bytes(block.qs.as_chunks().0[unit]));
+        let twice = s.or(all, s.shl::<6>(all));
+        d.and_b(d.bytes_of(s.or(twice, s.shl::<12>(twice))), d.splat_b(3))
+    }
+}
+
+impl SmallBlocks for Q2_0 {
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockQ2_0, usize)) -> [Floats<D>; 2] {
+        [d.gather_f16(|j| unit(j).0.d), d.lanes().splat(0.0)]
     }
 }

@@ -4,10 +4,11 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SuperBlocks, chunk, eight, halves, two_bits};
 use crate::codec::pack::bits2;
 use crate::codec::search::scale_and_min::{self, LEN, ScaleAndMin, Scales};
 use crate::codec::search::{Deviation, Steps};
-use crate::simd::Simd;
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`Q2_K`]: `value[i] = d * scale[i / 16] * q[i] - dmin * min[i / 16]`, 2.625 bits per weight.
 ///
@@ -106,5 +107,36 @@ impl ScaleAndMin<SUB, SUBS> for Q2_K {
     #[inline(always)]
     fn put_quants<S: Simd>(s: S, block: &mut BlockQ2_K, quants: &[u8; LEN]) {
         bits2::pack(s, quants, &mut block.qs);
+    }
+}
+
+impl Quants for Q2_K {
+    const RANGE: Range = Range::Four;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ2_K, unit: usize) -> D::B {
+        two_bits(d, chunk(d, &block.qs, unit / 4), unit % 4)
+    }
+}
+
+impl SuperBlocks for Q2_K {
+    const GROUP: usize = 16;
+    const HAS_MINS: bool = true;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockQ2_K) -> f32 {
+        s.widen_f16(block.d)
+    }
+    #[inline(always)]
+    fn dmin<S: Simd>(s: S, block: &BlockQ2_K) -> f32 {
+        s.widen_f16(block.dmin)
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockQ2_K) -> [u64; 2] {
+        halves(&block.scales).map(|both| both & eight(15))
+    }
+    #[inline(always)]
+    fn group_mins(block: &BlockQ2_K) -> [u64; 2] {
+        halves(&block.scales).map(|both| both >> 4 & eight(15))
     }
 }

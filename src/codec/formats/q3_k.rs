@@ -4,9 +4,10 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SuperBlocks, bit, chunk, halves, two_bits};
 use crate::codec::pack::bits2;
 use crate::codec::search;
-use crate::simd::{MAX_LANES, Simd, nearest};
+use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
 
 /// A super-block of [`Q3_K`]: `value[i] = d * (scale[i / 16] - 32) * (q[i] - 4)`, 3.4375 bits per weight.
 ///
@@ -311,6 +312,31 @@ impl Fitted {
             }
         }
         fitted
+    }
+}
+
+impl Quants for Q3_K {
+    const RANGE: Range = Range::Four;
+    const BIAS: i32 = 4;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ3_K, unit: usize) -> D::B {
+        let low = two_bits(d, chunk(d, &block.qs, unit / 4), unit % 4);
+        d.or_b(low, bit::<D, 2>(d, d.load_b(&block.hmask), unit))
+    }
+}
+
+impl SuperBlocks for Q3_K {
+    const GROUP: usize = 16;
+    const SCALE_BIAS: i32 = 32;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockQ3_K) -> f32 {
+        s.widen_f16(block.d)
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockQ3_K) -> [u64; 2] {
+        halves(&unpack_scales(&block.scales))
     }
 }
 

@@ -4,10 +4,11 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::pack::bits4;
 use crate::codec::search;
 use crate::codec::search::extremes::first_of_greatest_magnitude;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Floats, Range, Simd};
 
 /// A block of [`Q4_0`]: `value[i] = d * (q[i] - 8)`, 4.5 bits per weight.
 ///
@@ -100,5 +101,22 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
                 bits4::pack(s, s.add_i(low, eight), s.add_i(high, eight), &mut block.qs[at..]);
             }
         }
+    }
+}
+
+impl Quants for Q4_0 {
+    const RANGE: Range = Range::Four;
+    const BIAS: i32 = 8;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ4_0, _: usize) -> D::B {
+        d.nibbles(&block.qs)
+    }
+}
+
+impl SmallBlocks for Q4_0 {
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockQ4_0, usize)) -> [Floats<D>; 2] {
+        [d.gather_f16(|j| unit(j).0.d), d.lanes().splat(0.0)]
     }
 }

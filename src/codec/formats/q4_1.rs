@@ -4,10 +4,11 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks, Terms};
 use crate::codec::pack::bits4;
 use crate::codec::search;
 use crate::codec::search::extremes::range;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Floats, Range, Simd};
 
 /// A block of [`Q4_1`]: `value[i] = d * q[i] + m`, 5 bits per weight.
 ///
@@ -104,5 +105,23 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_
                 bits4::pack(s, low, high, &mut block.qs[at..]);
             }
         }
+    }
+}
+
+impl Quants for Q4_1 {
+    const RANGE: Range = Range::Four;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ4_1, _: usize) -> D::B {
+        d.nibbles(&block.qs)
+    }
+}
+
+impl SmallBlocks for Q4_1 {
+    const TERMS: Terms = Terms::ScaleAndMin;
+
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockQ4_1, usize)) -> [Floats<D>; 2] {
+        [d.gather_f16(|j| unit(j).0.d), d.gather_f16(|j| unit(j).0.m)]
     }
 }

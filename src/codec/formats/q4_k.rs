@@ -4,11 +4,12 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SuperBlocks, chunk, nibble};
 use crate::codec::pack::bits4;
 use crate::codec::pack::k_scales;
 use crate::codec::search::scale_and_min::{self, LEN, ScaleAndMin, Scales};
 use crate::codec::search::{Deviation, Steps};
-use crate::simd::Simd;
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`Q4_K`]: `value[i] = d * scale[i / 32] * q[i] - dmin * min[i / 32]`, 4.5 bits per weight.
 ///
@@ -108,5 +109,36 @@ impl ScaleAndMin<SUB, SUBS> for Q4_K {
                 bits4::pack(s, s.load_u8(&q[at..]), s.load_u8(&q[SUB + at..]), &mut qs[at..]);
             }
         }
+    }
+}
+
+impl Quants for Q4_K {
+    const RANGE: Range = Range::Four;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ4_K, unit: usize) -> D::B {
+        nibble(d, chunk(d, &block.qs, unit / 2), unit % 2 == 1)
+    }
+}
+
+impl SuperBlocks for Q4_K {
+    const GROUP: usize = 32;
+    const HAS_MINS: bool = true;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockQ4_K) -> f32 {
+        s.widen_f16(block.d)
+    }
+    #[inline(always)]
+    fn dmin<S: Simd>(s: S, block: &BlockQ4_K) -> f32 {
+        s.widen_f16(block.dmin)
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockQ4_K) -> [u64; 2] {
+        [u64::from_le_bytes(k_scales::unpack(&block.scales).0), 0]
+    }
+    #[inline(always)]
+    fn group_mins(block: &BlockQ4_K) -> [u64; 2] {
+        [u64::from_le_bytes(k_scales::unpack(&block.scales).1), 0]
     }
 }

@@ -4,10 +4,11 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::pack::bits5;
 use crate::codec::search;
 use crate::codec::search::extremes::first_of_greatest_magnitude;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Floats, Range, Simd};
 
 /// A block of [`Q5_0`]: `value[i] = d * (q[i] - 16)`, 5.5 bits per weight.
 ///
@@ -108,5 +109,22 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ5_
             }
             block.qh = fifth.to_le_bytes();
         }
+    }
+}
+
+impl Quants for Q5_0 {
+    const RANGE: Range = Range::Seven;
+    const BIAS: i32 = 16;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ5_0, _: usize) -> D::B {
+        bits5::bytes(d, &block.qs, block.qh)
+    }
+}
+
+impl SmallBlocks for Q5_0 {
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockQ5_0, usize)) -> [Floats<D>; 2] {
+        [d.gather_f16(|j| unit(j).0.d), d.lanes().splat(0.0)]
     }
 }

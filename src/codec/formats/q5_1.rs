@@ -4,10 +4,11 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks, Terms};
 use crate::codec::pack::bits5;
 use crate::codec::search;
 use crate::codec::search::extremes::range;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Floats, Range, Simd};
 
 /// A block of [`Q5_1`]: `value[i] = d * q[i] + m`, 6 bits per weight.
 ///
@@ -110,5 +111,23 @@ fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ5_
             }
             block.qh = fifth.to_le_bytes();
         }
+    }
+}
+
+impl Quants for Q5_1 {
+    const RANGE: Range = Range::Seven;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ5_1, _: usize) -> D::B {
+        bits5::bytes(d, &block.qs, block.qh)
+    }
+}
+
+impl SmallBlocks for Q5_1 {
+    const TERMS: Terms = Terms::ScaleAndMin;
+
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockQ5_1, usize)) -> [Floats<D>; 2] {
+        [d.gather_f16(|j| unit(j).0.d), d.gather_f16(|j| unit(j).0.m)]
     }
 }

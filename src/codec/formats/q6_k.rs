@@ -4,8 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SuperBlocks, chunk, eight, halves, nibble, two_bits};
 use crate::codec::search::{self, LEAST_MAGNITUDE};
-use crate::simd::{MAX_LANES, Simd, nearest};
+use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
 
 /// A super-block of [`Q6_K`]: `value[i] = d * scales[i / 16] * (q[i] - 32)`, 6.5625 bits per weight.
 ///
@@ -179,5 +180,31 @@ fn pack(quants: &[u8; LEN], block: &mut BlockQ6_K) {
             ql[l + 32] = (b & 15) | (d << 4);
             qh[l] = (a >> 4) | (b >> 4) << 2 | (c >> 4) << 4 | (d >> 4) << 6;
         }
+    }
+}
+
+impl Quants for Q6_K {
+    const RANGE: Range = Range::Six;
+    const BIAS: i32 = 32;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ6_K, unit: usize) -> D::B {
+        let (half, quarter) = (unit / 4, unit % 4);
+        let low = nibble(d, chunk(d, &block.ql, 2 * half + quarter % 2), quarter >= 2);
+        d.or_b(low, d.shl_b::<4>(two_bits(d, chunk(d, &block.qh, half), quarter)))
+    }
+}
+
+impl SuperBlocks for Q6_K {
+    const GROUP: usize = 16;
+    const SCALE_BIAS: i32 = 128;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockQ6_K) -> f32 {
+        s.widen_f16(block.d)
+    }
+    #[inline(always)]
+    fn group_scales(block: &BlockQ6_K) -> [u64; 2] {
+        halves(bytemuck::cast_ref(&block.scales)).map(|scales| scales ^ eight(128))
     }
 }

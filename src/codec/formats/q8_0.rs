@@ -4,8 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::search::extremes::greatest_magnitude;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Floats, Range, Simd};
 
 /// A block of [`Q8_0`]: `value[i] = d * qs[i]`, 8.5 bits per weight.
 ///
@@ -60,5 +61,21 @@ impl Codec for Q8_0 {
                 s.store_u8(q, bytemuck::cast_slice_mut(&mut block.qs[at..]));
             }
         }
+    }
+}
+
+impl Quants for Q8_0 {
+    const RANGE: Range = Range::Signed;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ8_0, _: usize) -> D::B {
+        d.load_b(bytemuck::cast_ref(&block.qs))
+    }
+}
+
+impl SmallBlocks for Q8_0 {
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockQ8_0, usize)) -> [Floats<D>; 2] {
+        [d.gather_f16(|j| unit(j).0.d), d.lanes().splat(0.0)]
     }
 }

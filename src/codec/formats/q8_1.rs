@@ -4,8 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::search::extremes::greatest_magnitude;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Floats, Range, Simd};
 
 /// A block of [`Q8_1`]: `value[i] = d * qs[i]`, 9 bits per weight. Activations are kept so while ggml multiplies matrices;
 /// models are not.
@@ -65,5 +66,21 @@ impl Codec for Q8_1 {
             block.d = s.narrow_f16(d);
             block.s = s.narrow_f16(sum as f32 * d);
         }
+    }
+}
+
+impl Quants for Q8_1 {
+    const RANGE: Range = Range::Signed;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ8_1, _: usize) -> D::B {
+        d.load_b(bytemuck::cast_ref(&block.qs))
+    }
+}
+
+impl SmallBlocks for Q8_1 {
+    #[inline(always)]
+    fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockQ8_1, usize)) -> [Floats<D>; 2] {
+        [d.gather_f16(|j| unit(j).0.d), d.lanes().splat(0.0)]
     }
 }

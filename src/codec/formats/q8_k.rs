@@ -4,8 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{self, Quants, SuperBlocks};
 use crate::codec::search::extremes::first_of_greatest_magnitude;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`Q8_K`]: `value[i] = d * q[i]`, 9.125 bits per weight.
 ///
@@ -87,5 +88,27 @@ impl Codec for Q8_K {
                 *sum = quants.iter().fold(0, |sum, &q| sum + i16::from(q)).to_le_bytes();
             }
         }
+    }
+}
+
+impl Quants for Q8_K {
+    const RANGE: Range = Range::Signed;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockQ8_K, unit: usize) -> D::B {
+        operand::chunk(d, bytemuck::cast_slice(&block.qs), unit)
+    }
+}
+
+impl SuperBlocks for Q8_K {
+    const GROUP: usize = 32;
+
+    #[inline(always)]
+    fn d<S: Simd>(_: S, block: &BlockQ8_K) -> f32 {
+        f32::from_le_bytes(block.d)
+    }
+    #[inline(always)]
+    fn group_scales(_: &BlockQ8_K) -> [u64; 2] {
+        [operand::eight(1), 0]
     }
 }

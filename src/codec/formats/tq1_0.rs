@@ -4,8 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SuperBlocks, eight};
 use crate::codec::pack::ternary;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`TQ1_0`]: `value[i] = d * (q[i] - 1)`, 1.6875 bits per weight.
 ///
@@ -123,4 +124,45 @@ fn last_digits(bytes: [u8; 4]) -> [u8; LEN - LAST.0] {
 #[inline(always)]
 fn fraction(number: u8) -> u8 {
     (u16::from(number) * 256).div_ceil(243) as u8
+}
+
+impl Quants for TQ1_0 {
+    const RANGE: Range = Range::Four;
+    const BIAS: i32 = 1;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockTQ1_0, unit: usize) -> D::B {
+        let tripled = |digits: D::B| d.add_b(digits, d.add_b(digits, digits));
+        let mut digits = if unit < DIGITS {
+            d.load_b(block.qs.first_chunk().expect("48 bytes"))
+        } else {
+            // Sixteen bytes twice, the second time one digit on.
+            let run = d.twice(block.qs.last_chunk().expect("48 bytes"));
+            let second = d.bits_b(0xffff_0000);
+            d.add_b(run, d.and_b(second, d.add_b(run, run)))
+        };
+        let done = if unit < DIGITS { unit } else { 2 * (unit - DIGITS) };
+        for _ in 0..done {
+            digits = tripled(digits);
+        }
+        if unit == 7 {
+            let second = d.bits_b(0xffff_0000);
+            let last = d.twice(&last_digits(block.qh));
+            digits = d.xor_b(digits, d.and_b(second, d.xor_b(digits, last)));
+        }
+        d.times_3_high(digits)
+    }
+}
+
+impl SuperBlocks for TQ1_0 {
+    const GROUP: usize = 32;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockTQ1_0) -> f32 {
+        s.widen_f16(block.d)
+    }
+    #[inline(always)]
+    fn group_scales(_: &BlockTQ1_0) -> [u64; 2] {
+        [eight(1), 0]
+    }
 }

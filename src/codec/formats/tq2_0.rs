@@ -4,8 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::operand::{Quants, SuperBlocks, chunk, eight, two_bits};
 use crate::codec::pack::ternary;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`TQ2_0`]: `value[i] = d * (q[i] - 1)`, 2.0625 bits per weight. Quantizing makes quants 0, 1 and 2.
 ///
@@ -74,5 +75,28 @@ impl Codec for TQ2_0 {
                 }
             }
         }
+    }
+}
+
+impl Quants for TQ2_0 {
+    const RANGE: Range = Range::Four;
+    const BIAS: i32 = 1;
+
+    #[inline(always)]
+    fn unit<D: Bytes>(d: D, block: &BlockTQ2_0, unit: usize) -> D::B {
+        two_bits(d, chunk(d, &block.qs, unit / 4), unit % 4)
+    }
+}
+
+impl SuperBlocks for TQ2_0 {
+    const GROUP: usize = 32;
+
+    #[inline(always)]
+    fn d<S: Simd>(s: S, block: &BlockTQ2_0) -> f32 {
+        s.widen_f16(block.d)
+    }
+    #[inline(always)]
+    fn group_scales(_: &BlockTQ2_0) -> [u64; 2] {
+        [eight(1), 0]
     }
 }

@@ -13,7 +13,7 @@ mod search;
 mod splits;
 
 use crate::Float;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Simd};
 
 pub(super) use map::{iq1, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
 pub(super) use search::{Prepared, Refit, Search, Trials, Weighting, prepare, scale_of_scales, weights};
@@ -90,6 +90,36 @@ pub(super) fn sevens(packed: u32) -> [u8; 4] {
 pub(super) fn sevens_and_scale(signs: [u8; 4], scale: u8) -> u32 {
     let sevens = (0..4).fold(0, |packed, k| packed | u32::from(signs[k] & 127) << (7 * k));
     sevens | u32::from(scale) << 28
+}
+
+/// What is added to signed coordinates in [`bytes`].
+pub(super) const BIAS: i32 = 64;
+
+/// 32 values as bytes, before scaling: rows of a grid laid end to end, negative where a bit of `signs` is 1, and [`BIAS`]
+/// more. The greatest magnitude is 62.
+#[inline(always)]
+pub(super) fn bytes<'a, D: Bytes, const N: usize>(
+    d: D,
+    row: impl Fn(usize) -> &'a [u8; N],
+    signs: u32,
+) -> D::B {
+    let negative = d.bits_b(signs);
+    // Minus one is where all bits are 1: what those complement is one less than the negative.
+    let magnitude = d.xor_b(d.rows_b(row), negative);
+    d.add_b(d.sub_b(magnitude, negative), d.splat_b(BIAS as u8))
+}
+
+/// What is added to eight times IQ1's values in [`bytes_of_iq1`].
+pub(super) const IQ1_BIAS: i32 = 16;
+
+/// 32 values of IQ1 as bytes, before scaling: eight times a point's coordinate and 1, or less 1 where a bit of `negative`
+/// is 1, and [`IQ1_BIAS`] more.
+#[inline(always)]
+pub(super) fn bytes_of_iq1<'a, D: Bytes>(d: D, row: impl Fn(usize) -> &'a [u8; 8], negative: u32) -> D::B {
+    // The coordinates are stored one too large.
+    let shift = d.and_b(d.bits_b(negative), d.splat_b(2));
+    let bias = d.splat_b(IQ1_BIAS as u8 - 8 + 1);
+    d.add_b(d.shl_b::<3>(d.rows_b(row)), d.sub_b(bias, shift))
 }
 
 /// Writes 32 values: `scales[i / 16] * magnitude[i]`, negative where bit `i` of `signs` is 1. The magnitudes are rows of

@@ -1,7 +1,7 @@
 //! Thirty-two 5-bit quants, as Q5_0 and Q5_1 store them: nibbles, and the fifth bits of all in one number.
 
 use crate::codec::pack::bits4;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Simd};
 
 /// The quants `at..at + LANES` of a block, and those half a block later. Bit `j` of `fifth` belongs to quant `j`.
 #[inline(always)]
@@ -11,6 +11,13 @@ pub(in crate::codec) fn unpack<S: Simd>(s: S, nibbles: &[u8; 16], fifth: u32, at
     let low_fifth = s.select_i(s.mask(fifth >> at), sixteen, zero);
     let high_fifth = s.select_i(s.mask(fifth >> (16 + at)), sixteen, zero);
     (s.or(low, low_fifth), s.or(high, high_fifth))
+}
+
+/// The quants as bytes.
+#[inline(always)]
+pub(in crate::codec) fn bytes<D: Bytes>(d: D, nibbles: &[u8; 16], fifth: [u8; 4]) -> D::B {
+    let fifth = d.and_b(d.bits_b(u32::from_le_bytes(fifth)), d.splat_b(16));
+    d.or_b(d.nibbles(nibbles), fifth)
 }
 
 /// Writes the nibbles of the quants `at..at + LANES` and of those half a block later, and gives their fifth bits. A

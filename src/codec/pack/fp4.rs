@@ -1,7 +1,7 @@
 //! What MXFP4 and NVFP4 share: floats of four bits (E2M1), with a scale for a few values.
 
 use crate::Float;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Simd};
 
 /// Twice the number that each code stands for, which makes them whole: a sign, two bits of exponent and one of mantissa.
 /// There is no negative zero; code 8 is a second 0.
@@ -17,6 +17,24 @@ const VALUES: [f32; 16] = {
     }
     values
 };
+
+/// What is added to [`VALUES`] in [`bytes`].
+pub(in crate::codec) const BIAS: i32 = 16;
+
+/// Twice the number that each code stands for, and [`BIAS`] more, which is not negative.
+#[inline(always)]
+pub(in crate::codec) fn bytes<D: Bytes>(d: D, codes: D::B) -> D::B {
+    const BIASED: [u8; 16] = {
+        let mut biased = [0; 16];
+        let mut code = 0;
+        while code < 16 {
+            biased[code] = (VALUES[code] as i32 + BIAS) as u8;
+            code += 1;
+        }
+        biased
+    };
+    d.lookup_b(&BIASED, codes)
+}
 
 /// What each code stands for, with half the scale.
 #[inline(always)]

@@ -4,7 +4,7 @@ use crate::simd::Simd;
 
 /// The greatest magnitude.
 #[inline(always)]
-pub(in crate::codec) fn greatest_magnitude<S: Simd, const N: usize>(s: S, x: &[f32; N]) -> f32 {
+pub(crate) fn greatest_magnitude<S: Simd, const N: usize>(s: S, x: &[f32; N]) -> f32 {
     let mut greatest = s.splat(0.0);
     for at in (0..N).step_by(S::LANES) {
         greatest = s.max(s.abs(s.load(&x[at..])), greatest);

@@ -2,12 +2,29 @@
 
 use crate::Float;
 use crate::codec::search::LEAST_MAGNITUDE;
-use crate::simd::Simd;
+use crate::simd::{Bytes, Simd};
 
 /// What a quant stands for: closer around 0, where most values of a model lie.
 pub(in crate::codec) const VALUES: [f32; 16] = [
     -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0,
 ];
+
+/// [`VALUES`] as bytes.
+const BYTES: [u8; 16] = {
+    let mut bytes = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        bytes[i] = VALUES[i] as i8 as u8;
+        i += 1;
+    }
+    bytes
+};
+
+/// What 32 values stand for, before scaling, as signed bytes.
+#[inline(always)]
+pub(in crate::codec) fn bytes<D: Bytes>(d: D, nibbles: &[u8; HALF]) -> D::B {
+    d.lookup_b(&BYTES, d.nibbles(nibbles))
+}
 
 /// Values of one scale, with half as many bytes.
 const LEN: usize = 32;

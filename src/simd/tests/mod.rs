@@ -9,6 +9,7 @@ use super::lanes::{MAX_LANES, Simd};
 use super::{Isa, Kernel, Scalar};
 
 mod alone;
+mod bytes;
 
 /// Floats at which instruction sets could part, then random bits: a whole number of the longest vectors.
 fn floats() -> Vec<f32> {

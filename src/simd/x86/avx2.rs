@@ -4,8 +4,11 @@ use core::arch::x86_64::*;
 
 use half::{bf16, f16};
 
+use super::avx2_bytes;
 use crate::simd::Kernel;
+use crate::simd::bytes::ByteKernel;
 use crate::simd::lanes::Simd;
+use crate::simd::tiles::TileKernel;
 use crate::simd::wide::Wide;
 
 /// Proof that AVX2 and F16C are there: only [`run`] makes one.
@@ -22,6 +25,53 @@ pub(in crate::simd) fn run<K: Kernel>(kernel: K) -> K::Output {
     } else {
         kernel.run(Avx2(()))
     }
+}
+
+impl Avx2 {
+    /// The proof, for `avx2_bytes`, which has it otherwise.
+    ///
+    /// # Safety
+    /// AVX2 and F16C must be there.
+    pub(super) unsafe fn proven() -> Self {
+        Avx2(())
+    }
+}
+
+/// Runs a kernel over bytes, with AVX-VNNI where that is here, the kernel multiplies and `dots` allows it.
+///
+/// # Safety
+/// AVX2 and F16C must be there.
+pub(in crate::simd) unsafe fn run_bytes<K: ByteKernel>(kernel: K, dots: bool) -> K::Output {
+    if K::MULTIPLIES && has_dots(dots) {
+        // SAFETY: AVX-VNNI has just been found, and the caller vouches for the rest.
+        unsafe { avx2_bytes::run_with_avx_vnni(kernel) }
+    } else {
+        // SAFETY: the caller vouches for it.
+        unsafe { avx2_bytes::run(kernel) }
+    }
+}
+
+/// Runs a kernel over tiles, with AVX-VNNI where that is here and `dots` allows it.
+///
+/// # Safety
+/// AVX2 and F16C must be there.
+pub(in crate::simd) unsafe fn run_tiles<K: TileKernel>(kernel: K, dots: bool) {
+    if has_dots(dots) {
+        if const { !K::NEEDS_NO_DOTS } {
+            // SAFETY: AVX-VNNI has just been found, and the caller vouches for the rest.
+            unsafe { avx2_bytes::run_tiles_with_avx_vnni(kernel) }
+        } else {
+            unreachable!("a kernel for a range that is not told from others");
+        }
+    } else {
+        // SAFETY: the caller vouches for it.
+        unsafe { avx2_bytes::run_tiles(kernel) }
+    }
+}
+
+/// Whether there is an instruction for dot products that may be used.
+pub(in crate::simd) fn has_dots(dots: bool) -> bool {
+    dots && here!("avxvnni")
 }
 
 /// No instruction here rounds to `bf16`.

@@ -5,8 +5,11 @@ use core::arch::x86_64::*;
 use half::{bf16, f16};
 
 use super::avx2::{ProvesAvx, fence, stream, transpose};
+use super::{avx2_bytes, avx512_tiles};
 use crate::simd::Kernel;
+use crate::simd::bytes::ByteKernel;
 use crate::simd::lanes::Simd;
+use crate::simd::tiles::TileKernel;
 use crate::simd::wide::Wide;
 
 /// Proof that AVX-512 F, BW, VL and DQ are there, and BF16 where the constant says so: only [`with_bf16`] and
@@ -40,13 +43,53 @@ pub(in crate::simd) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
 
 /// Whether BF16 is there.
 pub(in crate::simd) fn rounds_to_bf16() -> bool {
-    #[cfg(feature = "std")]
-    {
-        is_x86_feature_detected!("avx512bf16")
+    here!("avx512bf16")
+}
+
+impl Avx512<false> {
+    /// The proof, for `avx512_tiles`, which has it otherwise.
+    ///
+    /// # Safety
+    /// AVX-512 F, BW, VL and DQ must be there.
+    pub(super) unsafe fn proven() -> Self {
+        Avx512(())
     }
-    #[cfg(not(feature = "std"))]
-    {
-        cfg!(target_feature = "avx512bf16")
+}
+
+/// Runs a kernel over tiles, with VNNI where that is here and `dots` allows it.
+///
+/// # Safety
+/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be there.
+pub(in crate::simd) unsafe fn run_tiles<K: TileKernel>(kernel: K, dots: bool) {
+    if has_dots(dots) {
+        if const { !K::NEEDS_NO_DOTS } {
+            // SAFETY: VNNI has just been found, and the caller vouches for the rest.
+            unsafe { avx512_tiles::run(kernel) }
+        } else {
+            unreachable!("a kernel for a range that is not told from others");
+        }
+    } else {
+        // SAFETY: the caller vouches for it.
+        unsafe { avx2_bytes::run_tiles(kernel) }
+    }
+}
+
+/// Whether there is an instruction for dot products that may be used.
+pub(in crate::simd) fn has_dots(dots: bool) -> bool {
+    dots && here!("avx512vnni")
+}
+
+/// Runs a kernel over bytes, with VNNI where that is here, the kernel multiplies and `dots` allows it.
+///
+/// # Safety
+/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be there.
+pub(in crate::simd) unsafe fn run_bytes<K: ByteKernel>(kernel: K, dots: bool) -> K::Output {
+    if K::MULTIPLIES && has_dots(dots) {
+        // SAFETY: VNNI has just been found, and the caller vouches for the rest.
+        unsafe { avx2_bytes::run_with_avx512_vnni(kernel) }
+    } else {
+        // SAFETY: the caller vouches for it.
+        unsafe { avx2_bytes::run(kernel) }
     }
 }
 

@@ -1,0 +1,193 @@
+//! Rows as integers in memory: what [`matmul`](super::matmul) makes its panels of, and what is multiplied where fusing
+//! unpacking with multiplying does not pay.
+
+use bytemuck::Zeroable;
+
+use super::activations::Chunk;
+use super::dot::{eight_units, group_mins, group_scales};
+use super::table::Shape;
+use crate::codec::operand::{SmallBlocks, SuperBlocks, Terms};
+use crate::simd::{ByteKernel, Bytes, Isa, Range, Simd};
+
+/// 256 weights of one row.
+#[repr(C, align(64))]
+#[derive(Debug, Clone, Copy, Zeroable)]
+pub(super) struct Decoded {
+    /// Biased as the format says, or signed, with what was asked for added.
+    pub(super) quants: [[u8; 32]; 8],
+    /// The scale of each unit; of a super-block the first alone.
+    pub(super) first: [f32; 8],
+    /// The min or second scale of each unit; of a super-block the first alone, its scale of mins.
+    pub(super) second: [f32; 8],
+    /// The scale of each group of a super-block.
+    pub(super) scales: [i32; 16],
+    /// The mins of a super-block's groups, of the first halves of all units before those of the others; or their scales times
+    /// the bias: what is to be multiplied with sums of activations and subtracted.
+    pub(super) mins: [i16; 16],
+}
+
+/// Decodes a row of small blocks. `added` is added to signed bytes.
+pub(super) struct DecodeSmall<'a, F: SmallBlocks> {
+    pub(super) row: &'a [F::Block],
+    pub(super) to: &'a mut [Decoded],
+    pub(super) added: u8,
+}
+
+impl<F: SmallBlocks> ByteKernel for DecodeSmall<'_, F> {
+    type Output = ();
+    const MULTIPLIES: bool = false;
+    #[inline(always)]
+    fn run<D: Bytes>(self, d: D) {
+        let units_of_block = F::TYPE.block_len() / 32;
+        let at_once = 8 / units_of_block;
+        let whole = self.row.chunks_exact(at_once);
+        let (last, mut to) = (whole.remainder(), self.to.iter_mut());
+        for (blocks, to) in whole.zip(&mut to) {
+            small::<D, F>(d, blocks, self.added, to);
+        }
+        if let (false, Some(to)) = (last.is_empty(), to.next()) {
+            let mut padded = [F::Block::zeroed(); 8];
+            padded[..last.len()].copy_from_slice(last);
+            small::<D, F>(d, &padded[..at_once], self.added, to);
+            // Blocks of zeros may have scales that are not.
+            let units = last.len() * units_of_block;
+            to.first[units..].fill(0.0);
+            to.second[units..].fill(0.0);
+        }
+    }
+}
+
+/// Decodes eight units.
+#[inline(always)]
+fn small<D: Bytes, F: SmallBlocks>(d: D, blocks: &[F::Block], added: u8, to: &mut Decoded) {
+    let s = d.lanes();
+    let units_of_block = F::TYPE.block_len() / 32;
+    let unit = |u: usize| (&blocks[u / units_of_block], u % units_of_block);
+    let units = eight_units!(u => F::unit(d, unit(u).0, unit(u).1));
+    for (unit, to) in units.into_iter().zip(&mut to.quants) {
+        d.store_b(with_added::<D>(d, F::RANGE, unit, added), to);
+    }
+    let [first, second] = F::scales(d, unit);
+    s.store(first, &mut to.first);
+    s.store(second, &mut to.second);
+}
+
+/// Decodes a row of super-blocks. `added` is added to signed bytes.
+pub(super) struct DecodeSuper<'a, F: SuperBlocks> {
+    pub(super) row: &'a [F::Block],
+    pub(super) to: &'a mut [Decoded],
+    pub(super) added: u8,
+}
+
+impl<F: SuperBlocks> ByteKernel for DecodeSuper<'_, F> {
+    type Output = ();
+    const MULTIPLIES: bool = false;
+    #[inline(always)]
+    fn run<D: Bytes>(self, d: D) {
+        let s = d.lanes();
+        for (block, to) in self.row.iter().zip(self.to) {
+            let units = eight_units!(u => F::unit(d, block, u));
+            for (unit, to) in units.into_iter().zip(&mut to.quants) {
+                d.store_b(with_added::<D>(d, F::RANGE, unit, self.added), to);
+            }
+            (to.first[0], to.second[0]) = (F::d(s, block), F::dmin(s, block));
+            let bias = if F::RANGE == Range::Signed { i16::from(self.added) } else { F::BIAS as i16 };
+            let [first, second] = F::group_scales(block);
+            let scale_bias = s.splat_i(F::SCALE_BIAS);
+            store(s, s.sub_i(d.widen_eight(first), scale_bias), &mut to.scales, 0);
+            if F::GROUP == 16 {
+                store(s, s.sub_i(d.widen_eight(second), scale_bias), &mut to.scales, 8);
+            }
+            let mins = if F::HAS_MINS {
+                group_mins::<D, F>(d, block)
+            } else {
+                d.mul_shorts(group_scales::<D, F>(d, block), d.splat_short(bias))
+            };
+            d.store_b(mins, bytemuck::cast_mut(&mut to.mins));
+        }
+    }
+}
+
+/// Eight integers to memory.
+#[inline(always)]
+fn store<S: Simd>(s: S, value: S::I, to: &mut [i32], at: usize) {
+    s.store(s.as_floats(value), &mut bytemuck::cast_slice_mut(to)[at..]);
+}
+
+#[inline(always)]
+fn with_added<D: Bytes>(d: D, range: Range, unit: D::B, added: u8) -> D::B {
+    if range == Range::Signed { d.add_b(unit, d.splat_b(added)) } else { unit }
+}
+
+/// The product of a decoded row with a column, by the contract: what every other way equals.
+pub(super) fn dot(shape: Shape, row: &[Decoded], chunks: &[Chunk], stride: usize) -> f32 {
+    let mut accumulators = [0.0f32; 8];
+    for (i, w) in row.iter().enumerate() {
+        let x = &chunks[i * stride];
+        match shape {
+            Shape::Small { range, bias, terms } => {
+                for (u, accumulator) in accumulators.iter_mut().enumerate() {
+                    let e = x.scales[u];
+                    let [low, high] = halves(range, &w.quants[u], &x.quants[u]);
+                    let [sum_low, sum_high] = [x.sums[0][u], x.sums[1][u]];
+                    let (low, high) = (low - bias * sum_low, high - bias * sum_high);
+                    *accumulator += match terms {
+                        Terms::Scale => (w.first[u] * e) * (low + high) as f32,
+                        Terms::ScaleAndMin => {
+                            (w.first[u] * e) * (low + high) as f32
+                                + (w.second[u] * e) * (sum_low + sum_high) as f32
+                        }
+                        Terms::TwoScales => (w.first[u] * e) * low as f32 + (w.second[u] * e) * high as f32,
+                    };
+                }
+            }
+            Shape::Super { range, group, has_mins, .. } => {
+                let (mut products, mut mins) = (0i32, 0i32);
+                for u in 0..8 {
+                    let [low, high] = halves(range, &w.quants[u], &x.quants[u]);
+                    let (g, h) = if group == 16 { (2 * u, 2 * u + 1) } else { (u, u) };
+                    products += w.scales[g] * low + w.scales[h] * high;
+                    mins += i32::from(w.mins[u]) * x.sums[0][u] + i32::from(w.mins[8 + u]) * x.sums[1][u];
+                }
+                let e = x.scales[0];
+                accumulators[i % 8] += if has_mins {
+                    (w.first[0] * e) * products as f32 - (w.second[0] * e) * mins as f32
+                } else {
+                    (w.first[0] * e) * (products - mins) as f32
+                };
+            }
+        }
+    }
+    tree(accumulators)
+}
+
+/// The sums of products of the first sixteen bytes, and of the others.
+#[inline(always)]
+fn halves(range: Range, w: &[u8; 32], x: &[u8; 32]) -> [i32; 2] {
+    let mut sums = [0; 2];
+    for ((w, x), sum) in w.as_chunks::<16>().0.iter().zip(x.as_chunks::<16>().0).zip(&mut sums) {
+        for (&w, &x) in w.iter().zip(x) {
+            // The range is the same for a whole matrix.
+            let w = if range == Range::Signed { i16::from(w as i8) } else { i16::from(w) };
+            *sum += i32::from(w * i16::from(x as i8));
+        }
+    }
+    sums
+}
+
+/// The end of a sum.
+#[inline(always)]
+pub(super) fn tree([a0, a1, a2, a3, a4, a5, a6, a7]: [f32; 8]) -> f32 {
+    ((a0 + a4) + (a2 + a6)) + ((a1 + a5) + (a3 + a7))
+}
+
+/// A function that decodes a row.
+pub(super) type Decode = fn(Isa, &[u8], &mut [Decoded], u8);
+
+pub(super) fn decode_small<F: SmallBlocks>(isa: Isa, row: &[u8], to: &mut [Decoded], added: u8) {
+    isa.run_bytes(DecodeSmall::<F> { row: bytemuck::cast_slice(row), to, added });
+}
+
+pub(super) fn decode_super<F: SuperBlocks>(isa: Isa, row: &[u8], to: &mut [Decoded], added: u8) {
+    isa.run_bytes(DecodeSuper::<F> { row: bytemuck::cast_slice(row), to, added });
+}

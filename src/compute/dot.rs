@@ -1,0 +1,299 @@
+//! Products of rows with few columns: a row's bytes are unpacked into registers and multiplied there, one row after the
+//! other, so that weights are read once and in the order of memory.
+
+use core::marker::PhantomData;
+
+use bytemuck::Zeroable;
+
+use super::activations::{Chunk, Column};
+use super::decode::{self, Decoded, tree};
+use super::table::Shape;
+use crate::codec::operand::{SmallBlocks, SuperBlocks, Terms};
+use crate::simd::{ByteKernel, Bytes, Floats, Integers, Isa, Range, Simd};
+
+/// How far ahead of their use bytes are asked for. Processors' own prefetching stops at a page's end; this goes on into
+/// the next rows.
+const AHEAD: usize = 8 * 1024;
+
+/// Rows to be multiplied with columns.
+pub(super) struct Rows<'a> {
+    /// Whole rows.
+    pub(super) bytes: &'a [u8],
+    pub(super) row_bytes: usize,
+    pub(super) chunks: &'a [Chunk],
+    pub(super) columns: &'a [Column],
+    /// `out[column * stride + row]`.
+    pub(super) out: &'a mut [f32],
+    pub(super) stride: usize,
+    /// Room for a decoded row.
+    pub(super) decoded: &'a mut [Decoded],
+}
+
+/// A function that multiplies rows.
+pub(super) type Dot = fn(Isa, Rows<'_>);
+
+pub(super) fn dot_small<F: SmallBlocks>(isa: Isa, rows: Rows<'_>) {
+    isa.run_bytes(Small::<F>(rows, PhantomData));
+}
+
+pub(super) fn dot_super<F: SuperBlocks>(isa: Isa, rows: Rows<'_>) {
+    isa.run_bytes(Super::<F>(rows, PhantomData));
+}
+
+struct Small<'a, F>(Rows<'a>, PhantomData<F>);
+struct Super<'a, F>(Rows<'a>, PhantomData<F>);
+
+impl<F: SmallBlocks> ByteKernel for Small<'_, F> {
+    type Output = ();
+    const MULTIPLIES: bool = true;
+    #[inline(always)]
+    fn run<D: Bytes>(self, d: D) {
+        let Rows { bytes, row_bytes, chunks, columns, out, stride, decoded } = self.0;
+        for (r, row) in bytes.chunks_exact(row_bytes.max(1)).enumerate() {
+            let ahead = bytes.get((r * row_bytes + AHEAD).min(bytes.len())..).unwrap_or_default();
+            let blocks: &[F::Block] = bytemuck::cast_slice(row);
+            if D::FUSED {
+                for (c, &Column { first, stride: width }) in columns.iter().enumerate() {
+                    let x = &chunks[first..];
+                    let ahead = if c == 0 { ahead } else { &[] };
+                    out[c * stride + r] = small::<D, F>(d, blocks, x, width, ahead);
+                }
+            } else {
+                decode::DecodeSmall::<F> { row: blocks, to: decoded, added: 0 }.run(d);
+                for (c, &Column { first, stride: width }) in columns.iter().enumerate() {
+                    out[c * stride + r] = decode::dot(Shape::small::<F>(), decoded, &chunks[first..], width);
+                }
+            }
+        }
+    }
+}
+
+impl<F: SuperBlocks> ByteKernel for Super<'_, F> {
+    type Output = ();
+    const MULTIPLIES: bool = true;
+    #[inline(always)]
+    fn run<D: Bytes>(self, d: D) {
+        let Rows { bytes, row_bytes, chunks, columns, out, stride, decoded } = self.0;
+        for (r, row) in bytes.chunks_exact(row_bytes.max(1)).enumerate() {
+            let ahead = bytes.get((r * row_bytes + AHEAD).min(bytes.len())..).unwrap_or_default();
+            let blocks: &[F::Block] = bytemuck::cast_slice(row);
+            if D::FUSED {
+                for (c, &Column { first, stride: width }) in columns.iter().enumerate() {
+                    let x = &chunks[first..];
+                    let ahead = if c == 0 { ahead } else { &[] };
+                    out[c * stride + r] = super_blocks::<D, F>(d, blocks, x, width, ahead);
+                }
+            } else {
+                decode::DecodeSuper::<F> { row: blocks, to: decoded, added: 0 }.run(d);
+                for (c, &Column { first, stride: width }) in columns.iter().enumerate() {
+                    out[c * stride + r] = decode::dot(Shape::super_::<F>(), decoded, &chunks[first..], width);
+                }
+            }
+        }
+    }
+}
+
+/// Eight units. Written out, since what a unit is made of depends on its number: in a loop that is not unrolled at once it would
+/// be asked for again for each.
+macro_rules! eight_units {
+    ($u:ident => $unit:expr) => {
+        [
+            {
+                let $u = 0;
+                $unit
+            },
+            {
+                let $u = 1;
+                $unit
+            },
+            {
+                let $u = 2;
+                $unit
+            },
+            {
+                let $u = 3;
+                $unit
+            },
+            {
+                let $u = 4;
+                $unit
+            },
+            {
+                let $u = 5;
+                $unit
+            },
+            {
+                let $u = 6;
+                $unit
+            },
+            {
+                let $u = 7;
+                $unit
+            },
+        ]
+    };
+}
+pub(super) use eight_units;
+
+/// Asks for the bytes that will follow, `len` of them from byte `at` of what lies ahead.
+#[inline(always)]
+fn ask_for<S: Simd>(s: S, ahead: &[u8], at: usize, len: usize) {
+    if let Some(bytes) = ahead.get(at..at + len) {
+        s.prefetch(bytes);
+    }
+}
+
+/// The bytes of eight units, and what was added to them.
+#[inline(always)]
+fn biased<D: Bytes>(d: D, range: Range, bias: i32, mut units: [D::B; 8]) -> ([D::B; 8], i32) {
+    if range != Range::Signed || D::ADDED_TO_SIGNED == 0 {
+        return (units, bias);
+    }
+    for unit in &mut units {
+        *unit = d.xor_b(*unit, d.splat_b(D::ADDED_TO_SIGNED as u8));
+    }
+    (units, D::ADDED_TO_SIGNED)
+}
+
+/// `sums - bias * of`, where the bias is a power of two or 0.
+#[inline(always)]
+fn less_bias<D: Bytes>(d: D, sums: Integers<D>, bias: i32, of: Integers<D>) -> Integers<D> {
+    let s = d.lanes();
+    match bias {
+        0 => sums,
+        1 => s.sub_i(sums, of),
+        4 => s.sub_i(sums, s.shl::<2>(of)),
+        8 => s.sub_i(sums, s.shl::<3>(of)),
+        16 => s.sub_i(sums, s.shl::<4>(of)),
+        32 => s.sub_i(sums, s.shl::<5>(of)),
+        64 => s.sub_i(sums, s.shl::<6>(of)),
+        128 => s.sub_i(sums, s.shl::<7>(of)),
+        _ => unreachable!("biases are powers of two"),
+    }
+}
+
+/// Eight integers of a chunk.
+#[inline(always)]
+fn integers<D: Bytes>(d: D, from: &[i32; 8]) -> Integers<D> {
+    let s = d.lanes();
+    s.bits(s.load(bytemuck::cast_ref::<_, [f32; 8]>(from)))
+}
+
+#[inline(always)]
+fn small<D: Bytes, F: SmallBlocks>(d: D, row: &[F::Block], x: &[Chunk], width: usize, ahead: &[u8]) -> f32 {
+    let s = d.lanes();
+    let at_once = 8 / (F::TYPE.block_len() / 32);
+    let bytes_at_once = at_once * size_of::<F::Block>();
+    let mut sums = s.splat(0.0);
+    let blocks = row.chunks_exact(at_once);
+    let (last, mut x) = (blocks.remainder(), x.iter().step_by(width));
+    for (i, (blocks, x)) in blocks.zip(&mut x).enumerate() {
+        ask_for(s, ahead, i * bytes_at_once, bytes_at_once);
+        sums = s.add(sums, small_terms::<D, F>(d, blocks, x));
+    }
+    if let (false, Some(x)) = (last.is_empty(), x.next()) {
+        let mut padded = [F::Block::zeroed(); 8];
+        padded[..last.len()].copy_from_slice(last);
+        sums = s.add(sums, small_terms::<D, F>(d, &padded[..at_once], x));
+    }
+    let mut lanes = [0.0; 8];
+    s.store(sums, &mut lanes);
+    tree(lanes)
+}
+
+/// The terms of eight units.
+#[inline(always)]
+fn small_terms<D: Bytes, F: SmallBlocks>(d: D, blocks: &[F::Block], x: &Chunk) -> Floats<D> {
+    let s = d.lanes();
+    let units_of_block = F::TYPE.block_len() / 32;
+    let unit = |u: usize| (&blocks[u / units_of_block], u % units_of_block);
+    let units = eight_units!(u => F::unit(d, unit(u).0, unit(u).1));
+    let (units, bias) = biased(d, F::RANGE, F::BIAS, units);
+    let [first, second] = F::scales(d, unit);
+    let e = s.load(&x.scales);
+    let [sum_low, sum_high] = [integers(d, &x.sums[0]), integers(d, &x.sums[1])];
+    if F::TERMS == Terms::TwoScales {
+        let [low, high] = d.sums(F::RANGE, &units, &x.quants);
+        let low = s.to_float(less_bias(d, low, bias, sum_low));
+        let high = s.to_float(less_bias(d, high, bias, sum_high));
+        return s.add(s.mul(s.mul(first, e), low), s.mul(s.mul(second, e), high));
+    }
+    let sum = s.add_i(sum_low, sum_high);
+    let products = s.to_float(less_bias(d, d.sums_of_units(F::RANGE, &units, &x.quants), bias, sum));
+    let scaled = s.mul(s.mul(first, e), products);
+    if F::TERMS == Terms::Scale {
+        return scaled;
+    }
+    s.add(scaled, s.mul(s.mul(second, e), s.to_float(sum)))
+}
+
+#[inline(always)]
+fn super_blocks<D: Bytes, F: SuperBlocks>(
+    d: D,
+    row: &[F::Block],
+    x: &[Chunk],
+    width: usize,
+    ahead: &[u8],
+) -> f32 {
+    let s = d.lanes();
+    let block_bytes = size_of::<F::Block>();
+    let zero = s.splat_i(0);
+    let mut sums = s.splat(0.0);
+    let mut x = x.iter().step_by(width);
+    for (i, blocks) in row.chunks(8).enumerate() {
+        // Of each super-block its integers in lanes, to be summed eight at a time.
+        let (mut products, mut mins) = ([zero; 8], [zero; 8]);
+        let [mut first, mut second, mut scales] = [[0.0; 8]; 3];
+        for (b, (block, x)) in blocks.iter().zip(&mut x).enumerate() {
+            ask_for(s, ahead, (8 * i + b) * block_bytes, block_bytes);
+            (products[b], mins[b]) = integers_of::<D, F>(d, block, x);
+            (first[b], second[b], scales[b]) = (F::d(s, block), F::dmin(s, block), x.scales[0]);
+        }
+        let e = s.load(&scales);
+        let mut terms = s.mul(s.mul(s.load(&first), e), s.to_float(d.totals(&products)));
+        if F::HAS_MINS {
+            terms = s.sub(terms, s.mul(s.mul(s.load(&second), e), s.to_float(d.totals(&mins))));
+        }
+        sums = s.add(sums, terms);
+    }
+    let mut lanes = [0.0; 8];
+    s.store(sums, &mut lanes);
+    tree(lanes)
+}
+
+/// The products of a super-block and of its mins, to be summed over the lanes.
+#[inline(always)]
+fn integers_of<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block, x: &Chunk) -> (Integers<D>, Integers<D>) {
+    let s = d.lanes();
+    let units = eight_units!(u => F::unit(d, block, u));
+    let (units, bias) = biased(d, F::RANGE, F::BIAS, units);
+    let scales = group_scales::<D, F>(d, block);
+    let shorts = d.load_b(bytemuck::cast_ref(&x.shorts));
+    let products = d.scaled_sums(F::RANGE, &units, &x.quants, scales);
+    if F::HAS_MINS {
+        return (products, d.dot_shorts(group_mins::<D, F>(d, block), shorts));
+    }
+    if bias == 0 {
+        return (products, products);
+    }
+    let products = less_bias(d, products, bias, d.dot_shorts(scales, shorts));
+    (products, s.splat_i(0))
+}
+
+/// The scales of a super-block's groups: of the first halves of all units, and then of the others.
+#[inline(always)]
+pub(super) fn group_scales<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block) -> D::B {
+    let scales = halves_of_units::<D, F>(d, F::group_scales(block));
+    if F::SCALE_BIAS == 0 { scales } else { d.sub_shorts(scales, d.splat_short(F::SCALE_BIAS as i16)) }
+}
+
+/// The mins of a super-block's groups, as [`group_scales`].
+#[inline(always)]
+pub(super) fn group_mins<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block) -> D::B {
+    halves_of_units::<D, F>(d, F::group_mins(block))
+}
+
+#[inline(always)]
+fn halves_of_units<D: Bytes, F: SuperBlocks>(d: D, groups: [u64; 2]) -> D::B {
+    if F::GROUP == 16 { d.halves_of_units(groups) } else { d.both_of_units(groups[0]) }
+}

@@ -1,0 +1,104 @@
+//! Products of quantized weights with activations, without unpacking the weights to memory.
+//!
+//! Inference multiplies: a matrix of weights, a few bits each, with a column of activations (a *matvec*, for each token that
+//! is generated) or with many columns at once (a *matmul*, for a prompt or a batch). [`Activations`] rounds the columns to eight
+//! bits, [`Matrix`] is a view of blocks as they lie in a file, and the product is made of the integers of both.
+//!
+//! ```
+//! use gguf_codec::compute::{Activations, Matrix};
+//! use gguf_codec::{GgmlType, quantize_to_vec};
+//!
+//! // Weights: 3 rows of 512. Activations: 2 columns of 512.
+//! let weights: Vec<f32> = (0..3 * 512).map(|i| (i as f32 * 0.11).cos()).collect();
+//! let blocks = quantize_to_vec(GgmlType::Q4_K, &weights, 512, None)?;
+//! let values: Vec<f32> = (0..2 * 512).map(|i| (i as f32 * 0.37).sin()).collect();
+//!
+//! let w = Matrix::new(GgmlType::Q4_K, &blocks, 512)?;
+//! let x = Activations::new(GgmlType::Q4_K, &values, 512)?;
+//! let mut out = [0.0; 2 * 3]; // out[column][row]
+//! w.matmul(&x, &mut out)?;
+//! assert_eq!(out[2], w.dot(2, &x)?); // the same bits
+//! # Ok::<(), gguf_codec::Error>(())
+//! ```
+//!
+//! # The same bits everywhere
+//!
+//! An output depends on its row's bytes and its column's values alone: not on the instruction set, the number of threads, how
+//! many columns there are, or how the work is split. Sums of integers are exact, and floats are summed in one order:
+//!
+//! > An output has eight accumulators, zero at first. Block `b` of the activations, of 32 values or of 256, is added to
+//! > accumulator `b mod 8`, in order of `b`. What is added is `c = (d * e) * P` for weights without a min, and
+//! > `c = (d * e) * P + (m * e) * M` or `c = (d * e) * P - (m * e) * M` for those with one, as their values are `d * q + m` or
+//! > `d * q - m`. `P` is the sum of the products of integers, the scales of a super-block's groups among their factors,
+//! > `M` that of the groups' mins and sums of activations; both are exact. `d` and `m` are the weights' scale and min in single
+//! > precision, and `e` is the activations' scale. NVFP4, which has two scales in a block, adds
+//! > `c = (d0 * e) * P0 + (d1 * e) * P1`. Each operation is rounded to nearest even by itself, nothing is fused. The end is
+//! > `((a0 + a4) + (a2 + a6)) + ((a1 + a5) + (a3 + a7))`.
+//!
+//! [`Matrix::matmul_f32`] does not round the activations, for where that matters more than speed; its order is stated there.
+
+mod activations;
+mod decode;
+mod dot;
+mod experts;
+mod floats;
+mod matmul;
+mod matrix;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use alloc::format;
+
+pub use activations::Activations;
+pub use experts::Experts;
+#[cfg(feature = "rayon")]
+pub use matrix::par_matmul;
+pub use matrix::{Matrix, Scratch};
+pub(crate) use table::grain;
+
+use crate::{Error, GgmlType, Result};
+
+/// How activations are quantized for a type of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grain {
+    /// A scale for each 32 values.
+    Units,
+    /// A scale for each 256 values.
+    SuperBlocks,
+    /// Not at all.
+    Floats,
+}
+
+impl Grain {
+    /// What activations have, for messages.
+    fn of(self) -> &'static str {
+        match self {
+            Grain::Units => "a scale for each 32 values",
+            Grain::SuperBlocks => "a scale for each 256 values",
+            Grain::Floats => "values in single precision",
+        }
+    }
+}
+
+fn check_row(ty: GgmlType, row_len: usize) -> Result<()> {
+    if row_len.is_multiple_of(ty.block_len()) {
+        return Ok(());
+    }
+    Err(Error::Length {
+        what: "the row, in values,",
+        found: row_len as u64,
+        wanted: format!("a multiple of {}, the values in a block of {ty}", ty.block_len()),
+    })
+}
+
+/// How many columns of `row_len` values there are.
+fn whole_columns(what: &'static str, len: usize, row_len: usize) -> Result<usize> {
+    if row_len == 0 && len == 0 {
+        return Ok(0);
+    }
+    if row_len == 0 || !len.is_multiple_of(row_len) {
+        return Err(Error::Length { what, found: len as u64, wanted: format!("whole columns of {row_len}") });
+    }
+    Ok(len / row_len)
+}

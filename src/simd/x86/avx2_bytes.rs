@@ -1,0 +1,378 @@
+//! [`Bytes`] with AVX2, and with an instruction for sums of products where there is one.
+
+use core::arch::x86_64::*;
+
+use super::avx2::Avx2;
+use crate::simd::bytes::{ByteKernel, Bytes, Range};
+use crate::simd::tiles::TileKernel;
+
+/// No instruction multiplies and sums four bytes: three do.
+pub(in crate::simd) const WITHOUT_DOT: u8 = 0;
+/// AVX-VNNI has one.
+pub(in crate::simd) const AVX_VNNI: u8 = 1;
+/// AVX-512 VNNI and VL have one.
+pub(in crate::simd) const AVX512_VNNI: u8 = 2;
+
+/// Proof that AVX2 and F16C are there, and what the constant says: only [`run`] and its like make one.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2Bytes<const DOT: u8>(Avx2);
+
+/// Runs a kernel with AVX2 and F16C.
+#[target_feature(enable = "avx2,f16c")]
+pub(in crate::simd) fn run<K: ByteKernel>(kernel: K) -> K::Output {
+    // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
+    kernel.run(Avx2Bytes::<WITHOUT_DOT>(unsafe { Avx2::proven() }))
+}
+
+/// Runs a kernel with AVX2, F16C and AVX-VNNI.
+#[target_feature(enable = "avx2,f16c,avxvnni")]
+pub(in crate::simd) fn run_with_avx_vnni<K: ByteKernel>(kernel: K) -> K::Output {
+    // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
+    kernel.run(Avx2Bytes::<AVX_VNNI>(unsafe { Avx2::proven() }))
+}
+
+/// Runs a kernel with AVX2, F16C, AVX-512 F, VL and VNNI.
+#[target_feature(enable = "avx2,f16c,avx512f,avx512vl,avx512vnni")]
+pub(in crate::simd) fn run_with_avx512_vnni<K: ByteKernel>(kernel: K) -> K::Output {
+    // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
+    kernel.run(Avx2Bytes::<AVX512_VNNI>(unsafe { Avx2::proven() }))
+}
+
+/// Runs a kernel over tiles with AVX2 and F16C.
+#[target_feature(enable = "avx2,f16c")]
+pub(in crate::simd) fn run_tiles<K: TileKernel>(kernel: K) {
+    // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
+    kernel.run(Avx2Bytes::<WITHOUT_DOT>(unsafe { Avx2::proven() }))
+}
+
+/// Runs a kernel over tiles with AVX2, F16C and AVX-VNNI.
+#[target_feature(enable = "avx2,f16c,avxvnni")]
+pub(in crate::simd) fn run_tiles_with_avx_vnni<K: TileKernel>(kernel: K) {
+    // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
+    kernel.run(Avx2Bytes::<AVX_VNNI>(unsafe { Avx2::proven() }))
+}
+
+/// Intrinsics that touch registers only.
+macro_rules! registers {
+    ($body:expr) => {
+        // SAFETY: the instructions are there, since `self` is an `Avx2Bytes`, which only `run` and its like make; they
+        // touch no memory.
+        unsafe { $body }
+    };
+}
+
+/// The bits that each byte keeps when all are shifted as parts of wider numbers.
+const fn kept(bits: i32, left: bool) -> i8 {
+    (if left { 255u8 << bits } else { 255u8 >> bits }) as i8
+}
+
+/// The places of the two bytes of number `number`, as a number of two bytes.
+const fn two_bytes(number: usize) -> i16 {
+    ((2 * number) | ((2 * number + 1) << 8)) as i16
+}
+
+impl<const DOT: u8> Avx2Bytes<DOT> {
+    /// Adds to each lane the sum of four products.
+    #[inline(always)]
+    pub(super) fn dot(self, sums: __m256i, range: Range, x: __m256i, y: __m256i) -> __m256i {
+        registers!({
+            match DOT {
+                AVX_VNNI => _mm256_dpbusd_avx_epi32(sums, x, y),
+                AVX512_VNNI => _mm256_dpbusd_epi32(sums, x, y),
+                _ => {
+                    let pairs = self.pairs(range, x, y);
+                    _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+                }
+            }
+        })
+    }
+
+    /// Sums of two products in 16 bits each, which hold them: at most 2 * 128 * 127.
+    #[inline(always)]
+    pub(super) fn pairs(self, range: Range, x: __m256i, y: __m256i) -> __m256i {
+        registers!({
+            if range == Range::Signed {
+                _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(y, x))
+            } else {
+                _mm256_maddubs_epi16(x, y)
+            }
+        })
+    }
+
+    /// The same four bytes everywhere.
+    #[inline(always)]
+    pub(super) fn splat_four(self, value: [u8; 4]) -> __m256i {
+        registers!(_mm256_set1_epi32(i32::from_le_bytes(value)))
+    }
+
+    #[inline(always)]
+    fn load_32(self, from: &[u8; 32]) -> __m256i {
+        // SAFETY: the token proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn load_16(self, from: &[u8; 16]) -> __m128i {
+        // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes read, and the load asks for no alignment.
+        unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+    }
+
+    /// Two lanes of each half of `a` and of `b` summed, four vectors of which a tree of sums is made.
+    #[inline(always)]
+    fn neighbours(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b)))
+    }
+
+    /// Sums within halves of eight vectors: in each half of the first those of vectors 0 to 3, of the second of 4 to 7.
+    #[inline(always)]
+    fn sums_within_halves(self, of: &[__m256i; 8]) -> [__m256i; 2] {
+        registers!({
+            // a0+a2, b0+b2, a1+a3, b1+b3 in each half.
+            let (ab, cd) = (self.neighbours(of[0], of[1]), self.neighbours(of[2], of[3]));
+            let (ef, gh) = (self.neighbours(of[4], of[5]), self.neighbours(of[6], of[7]));
+            let fours =
+                |ab, cd| _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
+            [fours(ab, cd), fours(ef, gh)]
+        })
+    }
+
+    /// As [`sums_within_halves`](Self::sums_within_halves), of numbers of 16 bits whose sums fit 16 bits.
+    #[inline(always)]
+    fn short_sums_within_halves(self, of: &[__m256i; 8]) -> [__m256i; 2] {
+        registers!({
+            let twos = |a, b| _mm256_add_epi16(_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b));
+            let fours = |a, b| _mm256_add_epi16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let eights = |a, b| _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+            let all = eights(
+                fours(twos(of[0], of[1]), twos(of[2], of[3])),
+                fours(twos(of[4], of[5]), twos(of[6], of[7])),
+            );
+            [
+                _mm256_cvtepi16_epi32(_mm256_castsi256_si128(all)),
+                _mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(all)),
+            ]
+        })
+    }
+}
+
+impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
+    type S = Avx2;
+    type B = __m256i;
+    const ADDED_TO_SIGNED: i32 = if DOT == WITHOUT_DOT { 0 } else { 128 };
+
+    #[inline(always)]
+    fn lanes(self) -> Avx2 {
+        self.0
+    }
+    #[inline(always)]
+    fn load_b(self, from: &[u8; 32]) -> __m256i {
+        self.load_32(from)
+    }
+    #[inline(always)]
+    fn store_b(self, value: __m256i, to: &mut [u8; 32]) {
+        // SAFETY: the token proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), value) }
+    }
+    #[inline(always)]
+    fn splat_b(self, value: u8) -> __m256i {
+        registers!(_mm256_set1_epi8(value as i8))
+    }
+    #[inline(always)]
+    fn twice(self, from: &[u8; 16]) -> __m256i {
+        let from = self.load_16(from);
+        registers!(_mm256_broadcastsi128_si256(from))
+    }
+    #[inline(always)]
+    fn nibbles(self, from: &[u8; 16]) -> __m256i {
+        let low = self.load_16(from);
+        registers!({
+            let both = _mm256_set_m128i(_mm_srli_epi16::<4>(low), low);
+            _mm256_and_si256(both, _mm256_set1_epi8(15))
+        })
+    }
+    #[inline(always)]
+    fn rows_b<'a, const N: usize>(self, row: impl Fn(usize) -> &'a [u8; N]) -> __m256i {
+        const { assert!(N == 4 || N == 8) };
+        if N == 8 {
+            let eight = |k| i64::from_le_bytes(*row(k).first_chunk().expect("a row has eight bytes"));
+            let [a, b, c, d] = [eight(0), eight(1), eight(2), eight(3)];
+            registers!(_mm256_set_epi64x(d, c, b, a))
+        } else {
+            let four = |k| i32::from_le_bytes(*row(k).first_chunk().expect("a row has four bytes"));
+            let [a, b, c, d] = [four(0), four(1), four(2), four(3)];
+            let [e, f, g, h] = [four(4), four(5), four(6), four(7)];
+            registers!(_mm256_set_epi32(h, g, f, e, d, c, b, a))
+        }
+    }
+    #[inline(always)]
+    fn bits_b(self, bits: u32) -> __m256i {
+        registers!({
+            // Byte i looks at byte i / 8 of the bits, and there at bit i % 8.
+            #[rustfmt::skip]
+            let which = _mm256_setr_epi8(
+                0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,
+                2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3,
+            );
+            let its = _mm256_set1_epi64x(0x8040_2010_0804_0201u64 as i64);
+            let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), which);
+            _mm256_cmpeq_epi8(_mm256_and_si256(spread, its), its)
+        })
+    }
+    #[inline(always)]
+    fn and_b(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_and_si256(a, b))
+    }
+    #[inline(always)]
+    fn or_b(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_or_si256(a, b))
+    }
+    #[inline(always)]
+    fn xor_b(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_xor_si256(a, b))
+    }
+    #[inline(always)]
+    fn add_b(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_add_epi8(a, b))
+    }
+    #[inline(always)]
+    fn sub_b(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_sub_epi8(a, b))
+    }
+    #[inline(always)]
+    fn shr_b<const BITS: i32>(self, a: __m256i) -> __m256i {
+        registers!(_mm256_and_si256(_mm256_srli_epi16::<BITS>(a), _mm256_set1_epi8(kept(BITS, false))))
+    }
+    #[inline(always)]
+    fn shl_b<const BITS: i32>(self, a: __m256i) -> __m256i {
+        registers!(_mm256_and_si256(_mm256_slli_epi16::<BITS>(a), _mm256_set1_epi8(kept(BITS, true))))
+    }
+    #[inline(always)]
+    fn lookup_b(self, table: &[u8; 16], index: __m256i) -> __m256i {
+        let table = self.twice(table);
+        registers!(_mm256_shuffle_epi8(table, index))
+    }
+    #[inline(always)]
+    fn times_3_high(self, a: __m256i) -> __m256i {
+        registers!({
+            // 3 * 86 is the first product of 256 or more, and 3 * 171 the first of 512.
+            let reaches = |least| _mm256_cmpeq_epi8(_mm256_max_epu8(a, _mm256_set1_epi8(least)), a);
+            let sum = _mm256_add_epi8(reaches(86), reaches(171u8 as i8));
+            _mm256_sub_epi8(_mm256_setzero_si256(), sum)
+        })
+    }
+
+    #[inline(always)]
+    fn sums(self, range: Range, x: &[__m256i; 8], y: &[[u8; 32]; 8]) -> [__m256i; 2] {
+        registers!({
+            let mut dots = [_mm256_setzero_si256(); 8];
+            let [first, second] = if DOT == WITHOUT_DOT && range == Range::Four {
+                // Eight sums of two products are at most 16 * 15 * 127 in 16 bits.
+                for u in 0..8 {
+                    dots[u] = self.pairs(range, x[u], self.load_32(&y[u]));
+                }
+                let [low, high] = self.short_sums_within_halves(&dots);
+                return [low, high];
+            } else {
+                for u in 0..8 {
+                    dots[u] = self.dot(dots[u], range, x[u], self.load_32(&y[u]));
+                }
+                self.sums_within_halves(&dots)
+            };
+            [
+                _mm256_permute2x128_si256::<0x20>(first, second),
+                _mm256_permute2x128_si256::<0x31>(first, second),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn totals(self, of: &[__m256i; 8]) -> __m256i {
+        let [first, second] = self.sums_within_halves(of);
+        registers!(_mm256_add_epi32(
+            _mm256_permute2x128_si256::<0x20>(first, second),
+            _mm256_permute2x128_si256::<0x31>(first, second)
+        ))
+    }
+    #[inline(always)]
+    fn bytes_of(self, lanes: __m256i) -> __m256i {
+        lanes
+    }
+    #[inline(always)]
+    fn swap_middle(self, a: __m256i) -> __m256i {
+        registers!(_mm256_permute4x64_epi64::<0b11_01_10_00>(a))
+    }
+    #[inline(always)]
+    fn widen_eight(self, bytes: u64) -> __m256i {
+        registers!(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes as i64)))
+    }
+    #[inline(always)]
+    fn halves_of_units(self, bytes: [u64; 2]) -> __m256i {
+        registers!({
+            let both = _mm_set_epi64x(bytes[1] as i64, bytes[0] as i64);
+            let even = _mm_and_si128(both, _mm_set1_epi16(255));
+            _mm256_set_m128i(_mm_srli_epi16::<8>(both), even)
+        })
+    }
+    #[inline(always)]
+    fn both_of_units(self, bytes: u64) -> __m256i {
+        registers!(_mm256_cvtepu8_epi16(_mm_set1_epi64x(bytes as i64)))
+    }
+    #[inline(always)]
+    fn splat_short(self, value: i16) -> __m256i {
+        registers!(_mm256_set1_epi16(value))
+    }
+    #[inline(always)]
+    fn sub_shorts(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_sub_epi16(a, b))
+    }
+    #[inline(always)]
+    fn mul_shorts(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_mullo_epi16(a, b))
+    }
+    #[inline(always)]
+    fn dot_shorts(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_madd_epi16(a, b))
+    }
+    #[inline(always)]
+    fn scaled_sums(self, range: Range, x: &[__m256i; 8], y: &[[u8; 32]; 8], scales: __m256i) -> __m256i {
+        registers!({
+            let mut sums = _mm256_setzero_si256();
+            if DOT == WITHOUT_DOT {
+                for u in 0..8 {
+                    // In each half its scale of this unit, everywhere.
+                    let scale = _mm256_shuffle_epi8(scales, _mm256_set1_epi16(two_bytes(u)));
+                    let pairs = self.pairs(range, x[u], self.load_32(&y[u]));
+                    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, scale));
+                }
+                return sums;
+            }
+            let mut dots = [_mm256_setzero_si256(); 8];
+            for u in 0..8 {
+                dots[u] = self.dot(dots[u], range, x[u], self.load_32(&y[u]));
+            }
+            if let Range::Four | Range::Six = range {
+                // Sums of four products fit 16 bits: two units side by side in each half, and their scales.
+                for u in [0, 2, 4, 6] {
+                    let (first, second) = (i64::from(two_bytes(u)), i64::from(two_bytes(u + 1)));
+                    let [first, second] = [first * 0x0001_0001_0001_0001, second * 0x0001_0001_0001_0001];
+                    let scale = _mm256_shuffle_epi8(scales, _mm256_set_epi64x(second, first, second, first));
+                    let fours = _mm256_packs_epi32(dots[u], dots[u + 1]);
+                    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(fours, scale));
+                }
+                return sums;
+            }
+            let [first, second] = self.sums_within_halves(&dots);
+            let low = _mm256_permute2x128_si256::<0x20>(first, second);
+            let high = _mm256_permute2x128_si256::<0x31>(first, second);
+            let low_scales = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(scales));
+            let high_scales = _mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(scales));
+            _mm256_add_epi32(_mm256_mullo_epi32(low, low_scales), _mm256_mullo_epi32(high, high_scales))
+        })
+    }
+    #[inline(always)]
+    fn gather_f16(self, lane: impl Fn(usize) -> [u8; 2]) -> __m256 {
+        let half = |j| i16::from_le_bytes(lane(j));
+        let [a, b, c, d] = [half(0), half(1), half(2), half(3)];
+        let [e, f, g, h] = [half(4), half(5), half(6), half(7)];
+        registers!(_mm256_cvtph_ps(_mm_set_epi16(h, g, f, e, d, c, b, a)))
+    }
+}
