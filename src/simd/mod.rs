@@ -19,7 +19,7 @@ use core::fmt;
 #[cfg(feature = "std")]
 use std::sync::OnceLock;
 
-pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Simd, nearest};
+pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Shared, Simd, nearest};
 use wide::Wide;
 
 pub(crate) use scalar::{Scalar, f16_to_f32, f32_to_bf16, f32_to_f16};

@@ -3,7 +3,7 @@
 //! `value = d * scale * q - dmin * min`.
 
 use crate::codec::format::{Codec, Rows};
-use crate::codec::search::{self, Steps};
+use crate::codec::search::{self, Importance, Steps, columns, in_common};
 use crate::simd::{MAX_LANES, Simd, nearest};
 
 /// Values in a super-block.
@@ -99,13 +99,12 @@ pub(in crate::codec) fn quantize<S: Simd, C: ScaleAndMin<SUB, SUBS>, const SUB: 
     out: &mut [C::Block],
 ) {
     let x = rows.values.as_chunks::<LEN>().0;
-    let importance = rows.importance.map(|importance| importance.as_chunks::<LEN>().0);
-    let cut = C::CUT[usize::from(importance.is_some())];
+    let cut = C::CUT[usize::from(rows.importance.is_some())];
     for (group, (x, out)) in x.chunks(GROUP).zip(out.chunks_mut(GROUP)).enumerate() {
-        let found = Found::search::<S::Wide, C, SUB>(s.wide(), x, importance, group * GROUP);
-        let fitted = match importance {
+        let found = Found::search::<S::Wide, C, SUB>(s.wide(), x, rows.importance, group * GROUP);
+        let fitted = match rows.importance {
             None => Fitted::against_greatest(&found, C::SCALE_LEVELS),
-            Some(_) => Fitted::search(s, &found, C::SCALE_LEVELS, x.len()),
+            Some(_) => Fitted::search(s.wide(), &found, C::SCALE_LEVELS, x.len()),
         };
         for (i, (x, block)) in x.iter().zip(out).enumerate() {
             let scales = Scales {
@@ -162,13 +161,13 @@ struct Found<const SUBS: usize> {
 }
 
 impl<const SUBS: usize> Found<SUBS> {
-    /// A sub-block in each lane. `importance` is a row's, by super-block; `first_block` is where the group begins
+    /// A sub-block in each lane. `importance` is a row's; `first_block` is where the group begins
     /// among all rows' super-blocks.
     #[inline(always)]
     fn search<S: Simd, C: ScaleAndMin<SUB, SUBS>, const SUB: usize>(
         s: S,
         blocks: &[[f32; LEN]],
-        importance: Option<&[[f32; LEN]]>,
+        importance: Option<&[f32]>,
         first_block: usize,
     ) -> Self {
         let [scale, min, inverse, base, sum_of_weights] = [[[0.0; SUBS]; GROUP]; 5];
@@ -181,18 +180,13 @@ impl<const SUBS: usize> Found<SUBS> {
         }
         for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
             let subs = search::in_lanes(first..blocks.len() * SUBS);
-            let x = s.columns(&subs.map(|sub| &blocks[sub / SUBS].as_chunks::<SUB>().0[sub % SUBS]));
+            let x = columns(s, blocks.as_flattened().as_chunks::<SUB>().0, &subs);
             let (weights, steps) = match importance {
                 None => (C::weights(s, &x), C::STEPS),
                 Some(importance) => {
-                    let mean_square = s.gather(|lane| mean_squares[subs[lane] / SUBS]);
-                    let mut weights = s.columns(
-                        &subs.map(|sub| search::importance_of_sub::<SUB>(importance, first_block, sub)),
-                    );
-                    for (weight, &x) in weights.iter_mut().zip(&x) {
-                        *weight = s.mul(*weight, s.sqrt(s.add(mean_square, s.mul(x, x))));
-                    }
-                    (weights, Steps::WITH_IMPORTANCE)
+                    let importance = Importance::new(importance, first_block * SUBS);
+                    let mean_squares = in_common(s, &mean_squares, SUBS, &subs);
+                    (importance.weigh(s, &subs, mean_squares, &x), Steps::WITH_IMPORTANCE)
                 }
             };
             let mut sum_of_weights = s.splat(0.0);
@@ -248,21 +242,15 @@ impl<const SUBS: usize> Fitted<SUBS> {
     fn search<S: Simd>(s: S, found: &Found<SUBS>, levels: i32, count: usize) -> Self {
         let mut fitted = Self::NONE;
         for first in (0..count).step_by(S::LANES) {
-            let mut weights = [s.splat(0.0); SUBS];
-            for (sub, weight) in weights.iter_mut().enumerate() {
-                *weight = s.gather(|lane| found.sum_of_weights[first + lane][sub]);
-            }
+            let places = search::in_lanes(first..GROUP);
+            let weights = columns(s, &found.sum_of_weights, &places);
             for (values, d, quants) in [
                 (&found.scale, &mut fitted.d, &mut fitted.scales),
                 (&found.min, &mut fitted.dmin, &mut fitted.mins),
             ] {
-                let mut x = weights;
-                for (sub, x) in x.iter_mut().enumerate() {
-                    *x = s.gather(|lane| values[first + lane][sub]);
-                }
-                let positive = search::positive(s, levels, &x, &weights);
-                s.store(positive.scale, &mut d[first..]);
-                for (sub, q) in positive.quants.into_iter().enumerate() {
+                let (x, mut found) = (columns(s, values, &places), [s.splat_i(0); SUBS]);
+                s.store(search::positive(s, levels, &x, &weights, &mut found), &mut d[first..]);
+                for (sub, q) in found.into_iter().enumerate() {
                     let mut lanes = [0; MAX_LANES];
                     s.store_u8(q, &mut lanes);
                     for lane in 0..S::LANES {

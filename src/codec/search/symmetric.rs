@@ -1,7 +1,7 @@
 //! A scale only.
 
-use super::{LEAST_MAGNITUDE, extreme};
-use crate::simd::Simd;
+use super::{LEAST_MAGNITUDE, MOST, extreme};
+use crate::simd::{Shared, Simd};
 
 /// What [`symmetric`] finds, for each lane.
 pub(in crate::codec) struct Symmetric<S: Simd> {
@@ -15,49 +15,57 @@ pub(in crate::codec) struct Symmetric<S: Simd> {
 /// Finds the scale with the least weighted squared error for quants in `-levels..levels`, trying 19 scales
 /// around the one that maps the value of greatest magnitude to `-levels`. (ggml: `make_qx_quants`.)
 #[inline(always)]
-pub(in crate::codec) fn symmetric<S: Simd, const N: usize>(
-    s: S,
-    levels: i32,
-    x: &[S::F; N],
-    weights: &[S::F; N],
-) -> Symmetric<S> {
-    search_symmetric::<S, N, true>(s, levels, x, weights)
+pub(in crate::codec) fn symmetric<S: Simd>(s: S, levels: i32, x: &[S::F], weights: &[S::F]) -> Symmetric<S> {
+    s.shared(Search::<S, true> { levels, x, weights })
 }
 
 /// [`symmetric`] for values that are themselves results, and may be infinite or NaN.
 #[inline(always)]
-pub(in crate::codec) fn symmetric_of_any<S: Simd, const N: usize>(
+pub(in crate::codec) fn symmetric_of_any<S: Simd>(
     s: S,
     levels: i32,
-    x: &[S::F; N],
-    weights: &[S::F; N],
+    x: &[S::F],
+    weights: &[S::F],
 ) -> Symmetric<S> {
-    search_symmetric::<S, N, false>(s, levels, x, weights)
+    s.shared(Search::<S, false> { levels, x, weights })
+}
+
+/// `FINITE` says that all values are: few searches are of others, and would be in the way of the rest.
+struct Search<'a, S: Simd, const FINITE: bool> {
+    levels: i32,
+    x: &'a [S::F],
+    weights: &'a [S::F],
+}
+
+impl<S: Simd, const FINITE: bool> Shared<S> for Search<'_, S, FINITE> {
+    type Output = Symmetric<S>;
+
+    #[inline(always)]
+    fn run(self, s: S) -> Symmetric<S> {
+        search::<S, FINITE>(s, self.levels, self.x, self.weights)
+    }
 }
 
 #[inline(always)]
-fn search_symmetric<S: Simd, const N: usize, const FINITE: bool>(
-    s: S,
-    levels: i32,
-    x: &[S::F; N],
-    weights: &[S::F; N],
-) -> Symmetric<S> {
+fn search<S: Simd, const FINITE: bool>(s: S, levels: i32, x: &[S::F], weights: &[S::F]) -> Symmetric<S> {
     let zero = s.splat(0.0);
     let (greatest, extreme) = extreme(s, x);
     let is_zero = s.lt(greatest, s.splat(LEAST_MAGNITUDE));
 
-    let mut weighted = *weights;
-    for i in 0..N {
-        weighted[i] = s.mul(weights[i], x[i]);
+    let mut weighted = [zero; MOST];
+    let weighted = &mut weighted[..x.len()];
+    for (weighted, (&x, &weight)) in weighted.iter_mut().zip(x.iter().zip(weights)) {
+        *weighted = s.mul(weight, x);
     }
+    let values = Values { x, weights, weighted };
 
     let mut inverse = s.div(s.splat(-levels as f32), extreme);
-    let (sum_xq, sum_qq) = sums::<S, N, FINITE>(s, levels, x, weights, &weighted, inverse, 0);
+    let (sum_xq, sum_qq) = sums::<S, FINITE>(s, levels, &values, inverse, 0);
     let mut scale = s.select(s.ne(sum_qq, zero), s.div(sum_xq, sum_qq), zero);
     let mut best = s.mul(scale, sum_xq);
     for step in (-9..=9).filter(|&step| step != 0) {
         let candidate = s.div(s.splat(-(levels as f32 + 0.1 * step as f32)), extreme);
-        let (sum_xq, sum_qq) = sums::<S, N, FINITE>(s, levels, x, weights, &weighted, candidate, step);
+        let (sum_xq, sum_qq) = sums::<S, FINITE>(s, levels, &values, candidate, step);
         let wins = s.both(s.lt(zero, sum_qq), s.lt(s.mul(best, sum_qq), s.mul(sum_xq, sum_xq)));
         let better = s.div(sum_xq, sum_qq);
         scale = s.select(wins, better, scale);
@@ -80,14 +88,19 @@ enum Rounding {
     Wrapping,
 }
 
+/// A block's values, their weights, and the products of both.
+struct Values<'a, S: Simd> {
+    x: &'a [S::F],
+    weights: &'a [S::F],
+    weighted: &'a [S::F],
+}
+
 /// Σ w·x·q and Σ w·q·q over the quants that a step's inverse scale gives.
 #[inline(always)]
-fn sums<S: Simd, const N: usize, const FINITE: bool>(
+fn sums<S: Simd, const FINITE: bool>(
     s: S,
     levels: i32,
-    x: &[S::F; N],
-    weights: &[S::F; N],
-    weighted: &[S::F; N],
+    values: &Values<'_, S>,
     inverse: S::F,
     step: i32,
 ) -> (S::F, S::F) {
@@ -95,38 +108,37 @@ fn sums<S: Simd, const N: usize, const FINITE: bool>(
     // does with integers. What has half a level to spare is not clamped. (In a lane of zeros there is no such bound, and
     // what comes of it is dropped.) A loop of its own for each.
     if !FINITE {
-        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::Wrapping)
+        rounded_sums(s, levels, values, inverse, Rounding::Wrapping)
     } else if step < -5 {
-        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::InRange)
+        rounded_sums(s, levels, values, inverse, Rounding::InRange)
     } else if step < 5 {
-        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::ClampedAbove)
+        rounded_sums(s, levels, values, inverse, Rounding::ClampedAbove)
     } else {
-        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::Clamped)
+        rounded_sums(s, levels, values, inverse, Rounding::Clamped)
     }
 }
 
 #[inline(always)]
-fn rounded_sums<S: Simd, const N: usize>(
+fn rounded_sums<S: Simd>(
     s: S,
     levels: i32,
-    x: &[S::F; N],
-    weights: &[S::F; N],
-    weighted: &[S::F; N],
+    values: &Values<'_, S>,
     inverse: S::F,
     rounding: Rounding,
 ) -> (S::F, S::F) {
     let (lowest, highest) = (s.splat(-levels as f32), s.splat((levels - 1) as f32));
     let (mut sum_xq, mut sum_qq) = (s.splat(0.0), s.splat(0.0));
-    for i in 0..N {
-        let scaled = s.mul(inverse, x[i]);
+    let all = values.x.iter().zip(values.weights).zip(values.weighted);
+    for ((&x, &weight), &weighted) in all {
+        let scaled = s.mul(inverse, x);
         let q = match rounding {
             Rounding::InRange => s.round_even(scaled),
             Rounding::ClampedAbove => s.round_even(s.min(scaled, highest)),
             Rounding::Clamped => s.round_even(s.max(s.min(scaled, highest), lowest)),
             Rounding::Wrapping => s.to_float(s.nearest_within(scaled, -levels, levels - 1)),
         };
-        sum_xq = s.add(sum_xq, s.mul(weighted[i], q));
-        sum_qq = s.add(sum_qq, s.mul(s.mul(weights[i], q), q));
+        sum_xq = s.add(sum_xq, s.mul(weighted, q));
+        sum_qq = s.add(sum_qq, s.mul(s.mul(weight, q), q));
     }
     (sum_xq, sum_qq)
 }

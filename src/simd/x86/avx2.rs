@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 use half::{bf16, f16};
 
 use crate::simd::Kernel;
-use crate::simd::lanes::Simd;
+use crate::simd::lanes::{Shared, Simd};
 use crate::simd::wide::Wide;
 
 /// Proof that AVX2 and F16C are there: only [`run`] makes one.
@@ -22,6 +22,13 @@ pub(in crate::simd) fn run<K: Kernel>(kernel: K) -> K::Output {
     } else {
         kernel.run(Avx2(()))
     }
+}
+
+/// [`Simd::shared_in`].
+#[inline(never)]
+#[target_feature(enable = "avx2,f16c")]
+fn shared<S: Simd, W: Shared<S>>(s: S, work: W) -> W::Output {
+    work.run(s)
 }
 
 /// No instruction here rounds to `bf16`.
@@ -133,6 +140,14 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn wide(self) -> Self::Wide {
         Wide(self)
+    }
+    #[inline(always)]
+    fn shared_in<S: Simd, W: Shared<S>>(self, s: S, work: W) -> W::Output {
+        #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
+        // SAFETY: `self` proves AVX2 and F16C.
+        unsafe {
+            shared(s, work)
+        }
     }
 
     #[inline(always)]

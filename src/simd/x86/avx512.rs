@@ -6,7 +6,7 @@ use half::{bf16, f16};
 
 use super::avx2::{ProvesAvx, fence, stream, transpose};
 use crate::simd::Kernel;
-use crate::simd::lanes::Simd;
+use crate::simd::lanes::{Shared, Simd};
 use crate::simd::wide::Wide;
 
 /// Proof that AVX-512 F, BW, VL and DQ are there, and BF16 where the constant says so: only [`with_bf16`] and
@@ -58,6 +58,13 @@ fn without_bf16<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,f16c")]
 fn with_bf16<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512::<true>(()))
+}
+
+/// [`Simd::shared_in`].
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,f16c")]
+fn shared<S: Simd, W: Shared<S>>(s: S, work: W) -> W::Output {
+    work.run(s)
 }
 
 /// Intrinsics that touch registers only.
@@ -118,6 +125,14 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     fn wide(self) -> Self::Wide {
         Wide(self)
+    }
+    #[inline(always)]
+    fn shared_in<S: Simd, W: Shared<S>>(self, s: S, work: W) -> W::Output {
+        #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
+        // SAFETY: `self` proves AVX-512.
+        unsafe {
+            shared(s, work)
+        }
     }
     #[inline(always)]
     fn prefetch(self, bytes: &[u8]) {
