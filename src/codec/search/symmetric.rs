@@ -1,6 +1,6 @@
 //! A scale only.
 
-use super::{LEAST_MAGNITUDE, MOST, extreme};
+use super::{LEAST_MAGNITUDE, extreme};
 use crate::simd::{Shared, Simd};
 
 /// What [`symmetric`] finds, for each lane.
@@ -15,57 +15,66 @@ pub(in crate::codec) struct Symmetric<S: Simd> {
 /// Finds the scale with the least weighted squared error for quants in `-levels..levels`, trying 19 scales
 /// around the one that maps the value of greatest magnitude to `-levels`. (ggml: `make_qx_quants`.)
 #[inline(always)]
-pub(in crate::codec) fn symmetric<S: Simd>(s: S, levels: i32, x: &[S::F], weights: &[S::F]) -> Symmetric<S> {
-    s.shared(Search::<S, true> { levels, x, weights })
+pub(in crate::codec) fn symmetric<S: Simd, const N: usize>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+) -> Symmetric<S> {
+    s.shared(Search::<S, N, true> { levels, x, weights })
 }
 
 /// [`symmetric`] for values that are themselves results, and may be infinite or NaN.
 #[inline(always)]
-pub(in crate::codec) fn symmetric_of_any<S: Simd>(
+pub(in crate::codec) fn symmetric_of_any<S: Simd, const N: usize>(
     s: S,
     levels: i32,
-    x: &[S::F],
-    weights: &[S::F],
+    x: &[S::F; N],
+    weights: &[S::F; N],
 ) -> Symmetric<S> {
-    s.shared(Search::<S, false> { levels, x, weights })
+    s.shared(Search::<S, N, false> { levels, x, weights })
 }
 
 /// `FINITE` says that all values are: few searches are of others, and would be in the way of the rest.
-struct Search<'a, S: Simd, const FINITE: bool> {
+struct Search<'a, S: Simd, const N: usize, const FINITE: bool> {
     levels: i32,
-    x: &'a [S::F],
-    weights: &'a [S::F],
+    x: &'a [S::F; N],
+    weights: &'a [S::F; N],
 }
 
-impl<S: Simd, const FINITE: bool> Shared<S> for Search<'_, S, FINITE> {
+impl<S: Simd, const N: usize, const FINITE: bool> Shared<S> for Search<'_, S, N, FINITE> {
     type Output = Symmetric<S>;
 
     #[inline(always)]
     fn run(self, s: S) -> Symmetric<S> {
-        search::<S, FINITE>(s, self.levels, self.x, self.weights)
+        search::<S, N, FINITE>(s, self.levels, self.x, self.weights)
     }
 }
 
 #[inline(always)]
-fn search<S: Simd, const FINITE: bool>(s: S, levels: i32, x: &[S::F], weights: &[S::F]) -> Symmetric<S> {
+fn search<S: Simd, const N: usize, const FINITE: bool>(
+    s: S,
+    levels: i32,
+    x: &[S::F; N],
+    weights: &[S::F; N],
+) -> Symmetric<S> {
     let zero = s.splat(0.0);
     let (greatest, extreme) = extreme(s, x);
     let is_zero = s.lt(greatest, s.splat(LEAST_MAGNITUDE));
 
-    let mut weighted = [zero; MOST];
-    let weighted = &mut weighted[..x.len()];
+    let mut weighted = *weights;
     for (weighted, (&x, &weight)) in weighted.iter_mut().zip(x.iter().zip(weights)) {
         *weighted = s.mul(weight, x);
     }
-    let values = Values { x, weights, weighted };
+    let values = Values { x, weights, weighted: &weighted };
 
     let mut inverse = s.div(s.splat(-levels as f32), extreme);
-    let (sum_xq, sum_qq) = sums::<S, FINITE>(s, levels, &values, inverse, 0);
+    let (sum_xq, sum_qq) = sums::<S, N, FINITE>(s, levels, &values, inverse, 0);
     let mut scale = s.select(s.ne(sum_qq, zero), s.div(sum_xq, sum_qq), zero);
     let mut best = s.mul(scale, sum_xq);
     for step in (-9..=9).filter(|&step| step != 0) {
         let candidate = s.div(s.splat(-(levels as f32 + 0.1 * step as f32)), extreme);
-        let (sum_xq, sum_qq) = sums::<S, FINITE>(s, levels, &values, candidate, step);
+        let (sum_xq, sum_qq) = sums::<S, N, FINITE>(s, levels, &values, candidate, step);
         let wins = s.both(s.lt(zero, sum_qq), s.lt(s.mul(best, sum_qq), s.mul(sum_xq, sum_xq)));
         let better = s.div(sum_xq, sum_qq);
         scale = s.select(wins, better, scale);
@@ -89,18 +98,18 @@ enum Rounding {
 }
 
 /// A block's values, their weights, and the products of both.
-struct Values<'a, S: Simd> {
-    x: &'a [S::F],
-    weights: &'a [S::F],
-    weighted: &'a [S::F],
+struct Values<'a, S: Simd, const N: usize> {
+    x: &'a [S::F; N],
+    weights: &'a [S::F; N],
+    weighted: &'a [S::F; N],
 }
 
 /// Σ w·x·q and Σ w·q·q over the quants that a step's inverse scale gives.
 #[inline(always)]
-fn sums<S: Simd, const FINITE: bool>(
+fn sums<S: Simd, const N: usize, const FINITE: bool>(
     s: S,
     levels: i32,
-    values: &Values<'_, S>,
+    values: &Values<'_, S, N>,
     inverse: S::F,
     step: i32,
 ) -> (S::F, S::F) {
@@ -119,10 +128,10 @@ fn sums<S: Simd, const FINITE: bool>(
 }
 
 #[inline(always)]
-fn rounded_sums<S: Simd>(
+fn rounded_sums<S: Simd, const N: usize>(
     s: S,
     levels: i32,
-    values: &Values<'_, S>,
+    values: &Values<'_, S, N>,
     inverse: S::F,
     rounding: Rounding,
 ) -> (S::F, S::F) {
@@ -152,13 +161,29 @@ pub(in crate::codec) fn symmetric_quants<S: Simd, const N: usize>(
     x: &[S::F; N],
     inverse: S::F,
 ) -> [S::I; N] {
-    let (zero, bias) = (s.splat_i(0), s.splat_i(levels));
-    // Not by the inverse, which is 0 for an infinite value too.
-    let is_zero = s.lt(extreme(s, x).0, s.splat(LEAST_MAGNITUDE));
-    let mut quants = [zero; N];
-    for (quant, &x) in quants.iter_mut().zip(x) {
-        let q = s.add_i(s.nearest_within(s.mul(inverse, x), -levels, levels - 1), bias);
-        *quant = s.select_i(is_zero, zero, q);
+    s.shared(Quants::<S, N> { levels, x, inverse })
+}
+
+struct Quants<'a, S: Simd, const N: usize> {
+    levels: i32,
+    x: &'a [S::F; N],
+    inverse: S::F,
+}
+
+impl<S: Simd, const N: usize> Shared<S> for Quants<'_, S, N> {
+    type Output = [S::I; N];
+
+    #[inline(always)]
+    fn run(self, s: S) -> [S::I; N] {
+        let Quants { levels, x, inverse } = self;
+        let (zero, bias) = (s.splat_i(0), s.splat_i(levels));
+        // Not by the inverse, which is 0 for an infinite value too.
+        let is_zero = s.lt(extreme(s, x).0, s.splat(LEAST_MAGNITUDE));
+        let mut quants = [zero; N];
+        for (quant, &x) in quants.iter_mut().zip(x) {
+            let q = s.add_i(s.nearest_within(s.mul(inverse, x), -levels, levels - 1), bias);
+            *quant = s.select_i(is_zero, zero, q);
+        }
+        quants
     }
-    quants
 }
