@@ -50,14 +50,19 @@
 //! - `mmap` (on by default): `Gguf::open` maps files.
 //! - `rayon` (on by default): `par_quantize`, `par_dequantize` and their like are there, and the writer and
 //!   [`model::Convert`] use all cores.
+//! - `codecs` (on by default): values. [`quantize`], [`dequantize`] and all that calls them: a tensor's and a writer's values,
+//!   [`QuantError`], [`fake_quantize`], and of [`model`] [`Convert`](model::Convert), [`Diff`](model::Diff),
+//!   [`Survey`](model::Survey), [`Imatrix`](model::Imatrix) and `hf`. Without it no kernel is compiled, and files are read,
+//!   checked, written from blocks, copied, edited, split and merged.
 //! - `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
 //!
 //! With `default-features = false` the crate is `no_std` and asks for an allocator, and for pointers that can be compared and
 //! swapped. There are then [`Gguf::parse`] and [`HeaderParser`] with all that they give, [`Tensor`] and [`TypedTensor`],
-//! every codec, [`QuantError`] and [`fake_quantize`], [`ShardPlan`], and of [`model`] what decides and does not write:
-//! [`Recipe`](model::Recipe), [`TypePlan`](model::TypePlan), [`Imatrix::parse`](model::Imatrix::parse). Values and bytes are the same.
-//! Codecs run in the vector instructions that the build itself takes for granted (`-C target-feature=+avx2,+f16c`), and
-//! looking up a name takes logarithmic time where it is constant with `std`, whose random hashes are not there.
+//! [`ShardPlan`], and of [`model`] what decides and does not write: [`Recipe`](model::Recipe) and
+//! [`TypePlan`](model::TypePlan); with `codecs` alone, every codec, [`QuantError`], [`fake_quantize`] and
+//! [`Imatrix::parse`](model::Imatrix::parse). Values and bytes are the same. Codecs run in the vector instructions that the
+//! build itself takes for granted (`-C target-feature=+avx2,+f16c`), and looking up a name takes logarithmic time where it is
+//! constant with `std`, whose random hashes are not there.
 
 // Tests have std whatever is tested.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
@@ -67,7 +72,12 @@ extern crate alloc;
 
 mod arithmetic;
 mod byte_order;
+#[cfg_attr(
+    not(feature = "codecs"),
+    allow(dead_code, unused_imports, unreachable_pub, reason = "kernels are checked, and none is compiled")
+)]
 mod codec;
+#[cfg(feature = "codecs")]
 pub mod compute;
 mod error;
 #[cfg(feature = "std")]
@@ -75,11 +85,19 @@ mod file;
 mod ggml_type;
 mod gguf;
 mod limits;
+#[cfg_attr(
+    not(feature = "codecs"),
+    allow(dead_code, unused_imports, unreachable_pub, reason = "kernels are checked, and none is compiled")
+)]
 mod math;
 pub mod model;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;
 #[allow(unsafe_code, reason = "intrinsics, each block with its proof")]
+#[cfg_attr(
+    not(feature = "codecs"),
+    allow(dead_code, unused_imports, unreachable_pub, reason = "kernels are checked, and none is compiled")
+)]
 mod simd;
 mod tensor;
 #[cfg(feature = "std")]
@@ -87,12 +105,9 @@ mod write;
 
 pub use byte_order::ByteOrder;
 pub use codec::formats::*;
-pub use codec::{
-    BlockFormat, Float, QuantError, dequantize, dequantize_with, fake_quantize, quantize, quantize_measured,
-    quantize_to_vec, quantize_with,
-};
-#[cfg(feature = "rayon")]
-pub use codec::{par_dequantize, par_fake_quantize, par_quantize, par_quantize_measured};
+#[cfg(feature = "codecs")]
+pub use codec::values::*;
+pub use codec::{BlockFormat, Float};
 #[cfg(feature = "std")]
 pub use error::OutputProblem;
 pub use error::{Error, Place, Problem, Result, ShardProblem};
@@ -117,6 +132,7 @@ pub use gguf::{ShardPaths, ShardedGguf, ShardedTensorIter};
 /// The halves that tensors are read as, of the crate `half`.
 pub use half::{bf16, f16};
 pub use limits::Limits;
+#[cfg(feature = "codecs")]
 pub use simd::Isa;
 pub use tensor::{Plain, Shape, Tensor, TypedTensor};
 

@@ -1,5 +1,6 @@
 //! The bound on memory: opening takes less than ten times the header's bytes, whatever the header claims.
 
+#![cfg(feature = "codecs")]
 #![cfg(feature = "std")]
 
 mod common;

@@ -2,6 +2,7 @@
 //!
 //! The only test of its binary, since it asks the system what the whole process did.
 
+#![cfg(feature = "codecs")]
 #![cfg(feature = "std")]
 #![cfg(target_os = "linux")]
 

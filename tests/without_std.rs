@@ -1,5 +1,7 @@
 //! What is promised without `std` beside the codecs: decisions about models, and importance matrices in memory.
 
+#![cfg(feature = "codecs")]
+
 use gguf_codec::ShardPlan;
 use gguf_codec::model::Imatrix;
 

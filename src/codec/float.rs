@@ -2,13 +2,15 @@
 
 use half::{bf16, f16};
 
-use super::table::{self, Stores};
+#[cfg(feature = "codecs")]
+use super::values::kernels::{self, Stores};
 use crate::GgmlType;
 use crate::simd::{CompiledFor, Isa, Simd};
 
 pub(crate) mod sealed {
     use crate::GgmlType;
-    use crate::codec::table::Stores;
+    #[cfg(feature = "codecs")]
+    use crate::codec::values::kernels::Stores;
     use crate::simd::{CompiledFor, Isa, Simd};
 
     #[allow(private_interfaces, private_bounds, reason = "sealed: only this crate calls it")]
@@ -26,6 +28,7 @@ pub(crate) mod sealed {
         /// Where blocks of some formats become `Self` without a buffer between.
         const DIRECT: CompiledFor;
         /// Dequantizes whole blocks of `ty`.
+        #[cfg(feature = "codecs")]
         fn dequantize(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [Self]);
     }
 }
@@ -55,8 +58,9 @@ macro_rules! float {
             }
             $($($item)+)?
             const DIRECT: CompiledFor = CompiledFor::$direct;
+            #[cfg(feature = "codecs")]
             fn dequantize(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [Self]) {
-                table::$dequantize(isa, stores, ty, blocks, out);
+                kernels::$dequantize(isa, stores, ty, blocks, out);
             }
         }
     };

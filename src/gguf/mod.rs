@@ -31,13 +31,9 @@ pub use index::Gguf;
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub(crate) use indexed::Indexed;
 pub use kind::ValueKind;
-#[cfg(feature = "safetensors")]
-pub(crate) use layout::ALIGNMENT_KEY;
 pub use metadata::{Metadata, MetadataIter};
 pub use options::GgufOptions;
 pub use parser::{HeaderParser, HeaderProgress};
-#[cfg(any(all(feature = "std", any(unix, windows)), feature = "safetensors"))]
-pub(crate) use shards::SHARD_KEYS;
 pub use shards::ShardPlan;
 #[cfg(feature = "std")]
 pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};

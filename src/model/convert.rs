@@ -1,19 +1,14 @@
 //! [`Convert`]: tensors of files into the types of another, a few megabytes at a time and on all cores.
 
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
 
-use super::in_order::in_order;
-use super::job::{Job, Origin, in_memory};
-use super::runs::run_len;
-use super::target::{Target, TargetTensor};
-use crate::codec::{dequantize, quantize, swap_byte_order};
-use crate::{ByteOrder, Error, GgmlType, QuantError, Result};
+use super::job::{Job, in_memory};
+use super::pieces::{self, Piece, Remake};
+use super::target::Target;
+use crate::codec::{dequantize, quantize};
+use crate::{Error, GgmlType, QuantError, Result};
 
-/// Values that a thread converts at a time: whole blocks of every type, and enough that nobody waits for the work of
-/// handing them out.
-const PIECE_VALUES: u64 = 256 * 1024;
-/// Of these, values that are floats at a time, for the caches.
+/// Values of a piece that are floats at a time, for the caches.
 const CACHED_VALUES: usize = 16 * 1024;
 /// Below this magnitude no scale of any type overflows: f16 holds numbers up to 65504, and the sum of 32 values that
 /// Q8_1 keeps is the greatest of them.
@@ -104,59 +99,16 @@ impl Convert {
         writer: &mut T,
         mut progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>> {
-        for (ahead, job) in jobs.iter().enumerate() {
-            writer.expect_tensor(ahead, job.name, job.shape(), job.ty)?;
-            job.check()?;
-        }
-        let order = writer.order();
-        let memory = Mutex::new(Vec::new());
-        let work = |piece: Piece<'_>| {
-            let mut buffers: Buffers = lock(&memory).pop().unwrap_or_default();
-            let outcome = self.convert(piece, order, &mut buffers);
-            (outcome, buffers)
-        };
-        // What the kernel copies between files is nobody's work here.
-        let runs = writer.alignment_of_runs();
-        let by_kernel = |job: &Job<'_>| {
-            runs.is_some()
-                && job.copies()
-                && job.origin.order == order
-                && job.origin.source.as_file().is_some()
-        };
-        let pieces = jobs.iter().filter(|job| !by_kernel(job)).flat_map(Piece::of);
-        in_order(pieces, work, |next| {
-            let mut outcomes = Vec::with_capacity(jobs.len());
-            while let Some(job) = jobs.get(outcomes.len()) {
-                if let Some(alignment) = runs.filter(|_| by_kernel(job)) {
-                    let run = run_len(&jobs[outcomes.len()..], alignment, by_kernel);
-                    let Origin { source, offset, .. } = job.origin;
-                    writer.copy_run(job.name, run - 1, source, offset, &mut |bytes| {
-                        if progress(bytes).is_break() { Err(Error::Interrupted) } else { Ok(()) }
-                    })?;
-                    outcomes.resize(outcomes.len() + run, Outcome::default());
-                    continue;
-                }
-                let mut out = writer.begin_tensor(job.name)?;
-                let mut all = self.nothing_yet(job);
-                for piece in Piece::of(job) {
-                    let Some((outcome, buffers)) = next() else { break };
-                    let outcome = outcome?;
-                    out.write(if job.copies() { &buffers.source } else { &buffers.blocks })?;
-                    lock(&memory).push(buffers);
-                    all.overflowed += outcome.overflowed;
-                    all.error = all.error.zip(outcome.error).map(|(mut all, error)| {
-                        all += error;
-                        all
-                    });
-                    if progress(piece.bytes).is_break() {
-                        return Err(Error::Interrupted);
-                    }
-                }
-                out.end()?;
-                outcomes.push(all);
-            }
-            Ok(outcomes)
-        })
+        pieces::write(self, jobs, writer, &mut progress)
+    }
+}
+
+impl Remake for Convert {
+    type Found = Outcome;
+    type Scratch = Floats;
+
+    fn check(&self, job: &Job<'_>) -> Result<()> {
+        job.check()
     }
 
     fn nothing_yet(&self, job: &Job<'_>) -> Outcome {
@@ -164,35 +116,23 @@ impl Convert {
         Outcome { error: measure.then(QuantError::default), overflowed: 0 }
     }
 
-    /// Reads a piece and makes its bytes in the other file.
-    fn convert(&self, piece: Piece<'_>, order: ByteOrder, buffers: &mut Buffers) -> Result<Outcome> {
-        let Job { name, origin, ty, .. } = *piece.job;
-        buffers.source.resize(in_memory(piece.bytes)?, 0);
-        origin
-            .source
-            .fill_at(&mut buffers.source, origin.offset + piece.at)
-            .map_err(|error| Error::io(format!("read tensor '{}'", name.escape_debug()), error))?;
-        if piece.job.copies() {
-            if origin.order != order {
-                swap_byte_order(ty, &mut buffers.source);
-            }
-            return Ok(Outcome::default());
-        }
-        if origin.order == ByteOrder::Big {
-            swap_byte_order(origin.ty, &mut buffers.source);
-        }
-        let outcome = self.requantize(piece, buffers)?;
-        if order == ByteOrder::Big {
-            swap_byte_order(ty, &mut buffers.blocks);
-        }
-        Ok(outcome)
+    fn add(all: &mut Outcome, piece: Outcome) {
+        all.overflowed += piece.overflowed;
+        all.error = all.error.zip(piece.error).map(|(mut all, error)| {
+            all += error;
+            all
+        });
     }
 
-    /// Little-endian bytes of the one type into little-endian bytes of the other.
-    fn requantize(&self, piece: Piece<'_>, buffers: &mut Buffers) -> Result<Outcome> {
+    fn remake(
+        &self,
+        piece: Piece<'_>,
+        source: &[u8],
+        blocks: &mut Vec<u8>,
+        Floats { values, restored }: &mut Floats,
+    ) -> Result<Outcome> {
         let Job { origin, ty, .. } = *piece.job;
         let (from, importance) = (origin.ty, piece.importance());
-        let Buffers { source, values, restored, blocks } = buffers;
         blocks.resize(in_memory(ty.bytes_for(piece.values()).unwrap_or(0))?, 0);
         // Without importance each block is quantized on its own, so that it does not matter where rows begin.
         let row_len = match importance {
@@ -201,7 +141,7 @@ impl Convert {
         };
         let at_once = (CACHED_VALUES / row_len).max(1) * row_len;
         let mut outcome = self.nothing_yet(piece.job);
-        let mut first = piece.first;
+        let mut first = piece.first();
         let parts = source.chunks(at_once / from.block_len() * from.block_bytes());
         for (part, out) in parts.zip(blocks.chunks_mut(at_once / ty.block_len() * ty.block_bytes())) {
             values.resize(part.len() / from.block_bytes() * from.block_len(), 0.0);
@@ -226,65 +166,29 @@ impl Convert {
     }
 }
 
-/// Panics leave nothing half-done behind this lock: it guards spare memory.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A run of a tensor's blocks; with importance, of its rows.
-#[derive(Clone, Copy)]
-struct Piece<'a> {
-    job: &'a Job<'a>,
-    /// Its first value, counted from the tensor's first.
-    first: u64,
-    /// Where it begins in the tensor's data.
-    at: u64,
-    /// Its length there.
-    bytes: u64,
+/// Values on their way from one type to the other.
+#[derive(Default)]
+pub(super) struct Floats {
+    values: Vec<f32>,
+    /// What became of them.
+    restored: Vec<f32>,
 }
 
 impl<'a> Piece<'a> {
-    /// The pieces of a tensor. With importance none has rows of two matrices.
-    fn of(job: &'a Job<'a>) -> impl Iterator<Item = Piece<'a>> {
-        let (shape, from) = (job.origin.shape, job.origin.ty);
-        let (run, len) = match job.importance {
-            Some(_) if !job.copies() => {
-                let row_len = shape.row_len();
-                let rows = (PIECE_VALUES / row_len.max(1)).max(1);
-                (job.rows_alike().saturating_mul(row_len), rows.saturating_mul(row_len))
-            }
-            _ => (shape.element_count(), PIECE_VALUES),
-        };
-        let (run, len, elements) = (run.max(1), len.max(1), shape.element_count());
-        let in_run = run.div_ceil(len);
-        // Those of the whole tensor are known to be few enough to count.
-        let bytes = move |values: u64| values / from.block_len() as u64 * from.block_bytes() as u64;
-        (0..elements / run * in_run).map(move |index| {
-            let at = index % in_run * len;
-            let first = index / in_run * run + at;
-            Piece { job, first, at: bytes(first), bytes: bytes(len.min(run - at)) }
-        })
+    /// Its first value, counted from the tensor's first.
+    fn first(&self) -> u64 {
+        let from = self.job.origin.ty;
+        self.at / from.block_bytes() as u64 * from.block_len() as u64
     }
 
     fn importance(&self) -> Option<&'a [f32]> {
-        self.job.weights_of(self.first / self.job.shape().row_len().max(1))
+        self.job.weights_of(self.first() / self.job.shape().row_len().max(1))
     }
 
     fn values(&self) -> u64 {
         let from = self.job.origin.ty;
         self.bytes / from.block_bytes() as u64 * from.block_len() as u64
     }
-}
-
-/// Memory for a piece, which goes from one to the next.
-#[derive(Default)]
-struct Buffers {
-    /// As in the file read.
-    source: Vec<u8>,
-    values: Vec<f32>,
-    restored: Vec<f32>,
-    /// As in the file written.
-    blocks: Vec<u8>,
 }
 
 /// NaN where there is one.

@@ -6,8 +6,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::convert::Convert;
 use super::job::{Job, Origin};
+use super::pieces;
 use crate::file::{Existing, Inputs, journal};
 use crate::gguf::Indexed;
 use crate::write::{Layout, write_around};
@@ -382,7 +382,7 @@ impl Edit {
         source: &Indexed,
         output: &Path,
         existing: Existing,
-        progress: impl FnMut(u64) -> ControlFlow<()>,
+        mut progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
         if source.trailing > 0 && !self.drop_trailing {
             return Err(Error::Write {
@@ -412,7 +412,7 @@ impl Edit {
             .map(|(name, tensor)| Job::copy(name, Origin::of(&source.file, &tensor)))
             .collect();
         let mut data = writer.write_header()?;
-        Convert::new().run(&jobs, &mut data, progress)?;
+        pieces::copy(&jobs, &mut data, &mut progress)?;
         data.finish()?;
         Ok(Edited::Written { len })
     }

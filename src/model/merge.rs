@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::convert::Convert;
 use super::input::Input;
 use super::job::Job;
+use super::pieces;
 use super::split::told;
 use crate::error::Result;
 use crate::file::{Existing, Inputs};
@@ -71,7 +71,7 @@ impl Merge {
         let jobs = tensors.iter().map(|tensor| Ok(Job::copy(tensor.name(), input.origin(tensor)?)));
         let jobs = jobs.collect::<Result<Vec<_>>>()?;
         let mut data = writer.write_header()?;
-        Convert::new().run(&jobs, &mut data, told(&tensors, progress))?;
+        pieces::copy(&jobs, &mut data, &mut told(&tensors, progress))?;
         data.finish()?;
         Ok(bytes)
     }

@@ -10,19 +10,20 @@
 //! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "codecs", feature = "std"))]
 mod convert;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "codecs", feature = "std"))]
 mod diff;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "codecs", feature = "std"))]
 mod distribution;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod edit;
 mod file_type;
-#[cfg(feature = "safetensors")]
+#[cfg(all(feature = "codecs", feature = "safetensors"))]
 pub mod hf;
+#[cfg(feature = "codecs")]
 mod imatrix;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod in_order;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 mod input;
@@ -35,28 +36,31 @@ mod merge;
 mod nearest;
 #[cfg(feature = "std")]
 mod part;
+#[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
+mod pieces;
 mod recipe;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod runs;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "codecs", feature = "std"))]
 pub(crate) mod scaled;
 mod size;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 mod split;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "codecs", feature = "std"))]
 mod survey;
 #[cfg(feature = "std")]
 mod target;
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "codecs", feature = "std"))]
 pub use convert::{Convert, Outcome};
-#[cfg(feature = "std")]
+#[cfg(all(feature = "codecs", feature = "std"))]
 pub use diff::{ArrayDiff, Change, Diff, KeyDiff, Side, TensorDiff, ValueDiff};
-#[cfg(feature = "std")]
+#[cfg(all(feature = "codecs", feature = "std"))]
 pub use distribution::Distribution;
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use edit::{Edit, EditChange, EditPlan, Edited};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
+#[cfg(feature = "codecs")]
 pub use imatrix::{Imatrix, ImatrixEntry};
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 pub use input::Input;
@@ -71,7 +75,7 @@ pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 pub use split::{Split, SplitShard};
-#[cfg(feature = "std")]
+#[cfg(all(feature = "codecs", feature = "std"))]
 pub use survey::{Profile, Subject, Survey};
 #[cfg(feature = "std")]
 pub use target::Target;

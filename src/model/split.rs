@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::convert::Convert;
 use super::input::Input;
 use super::job::Job;
+use super::pieces;
 use crate::error::Result;
 use crate::file::atomic::StagedFile;
 use crate::file::{Existing, Inputs};
@@ -125,7 +125,7 @@ impl Split {
             let jobs = own.iter().map(|tensor| Ok(Job::copy(tensor.name(), input.origin(tensor)?)));
             let jobs = jobs.collect::<Result<Vec<_>>>()?;
             let mut data = writer.write_header()?;
-            Convert::new().run(&jobs, &mut data, &mut progress)?;
+            pieces::copy(&jobs, &mut data, &mut progress)?;
             staged.push(data.stage()?);
             shards.push(SplitShard { path, tensors: own.len(), bytes });
         }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use super::index::{SafeTensors, TensorInfo};
 use super::json;
 #[cfg(any(unix, windows))]
+use super::path::{exists, read_bounded};
+#[cfg(any(unix, windows))]
 use super::set::OneOf;
 #[cfg(any(unix, windows))]
 use crate::Limits;
@@ -15,8 +17,6 @@ use crate::file::read_at::ReadAt;
 #[cfg(any(unix, windows))]
 use crate::file::regular::expect_regular;
 use crate::model::Origin;
-#[cfg(any(unix, windows))]
-use crate::model::hf::exists;
 
 /// The file of a model that is not split.
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -334,7 +334,7 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
 #[cfg(any(unix, windows))]
 fn read_index(path: &Path) -> Result<HashMap<String, String>> {
     let name = path.display().to_string();
-    let bytes = crate::model::hf::read_bounded(path, MAX_INDEX_BYTES)?;
+    let bytes = read_bounded(path, MAX_INDEX_BYTES)?;
     let wrong = |offset, message| Error::Safetensors { file: Some(name.clone()), offset, message };
     let pairs = json::parse_weight_map(&bytes, Limits::default())
         .map_err(|error| wrong(Some(error.at), error.message))?;

@@ -8,12 +8,14 @@ mod checkpoint;
 mod dtype;
 mod index;
 mod json;
+pub(crate) mod path;
 #[cfg(any(unix, windows))]
 mod set;
 mod writer;
 
 pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use dtype::Dtype;
+#[cfg(feature = "codecs")]
 pub(crate) use index::{Extents, folded};
 pub use index::{SafeTensors, TensorInfo};
 pub use writer::{DataWriter, TensorWriter, Writer};

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::path::exists;
 use crate::error::{Error, Result, Shown};
-use crate::model::hf::exists;
 
 /// `model-00002-of-00004.safetensors`, as Hugging Face names the files of a split model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

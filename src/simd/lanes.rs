@@ -5,6 +5,15 @@ use half::{bf16, f16};
 /// The most lanes that any instruction set here has: the size of buffers that hold one vector.
 pub(crate) const MAX_LANES: usize = 32;
 
+/// Work that several kernels have in common. [`Simd::shared`] does it in a function of its own, which is compiled once for each
+/// kind of work and lanes and not once more inside of each kernel: slices and numbers tell what differs, and no type does.
+pub(crate) trait Shared<S: Simd> {
+    /// What the work gives back.
+    type Output;
+    /// Does it. `#[inline(always)]`, as a kernel is.
+    fn run(self, s: S) -> Self::Output;
+}
+
 /// Vectors of [`LANES`](Self::LANES) single-precision floats or 32-bit integers.
 ///
 /// Every word means the same on every instruction set, to the bit: IEEE single precision, rounded to nearest
@@ -30,6 +39,15 @@ pub(crate) trait Simd: Copy {
 
     /// The same instruction set with several vectors as one.
     fn wide(self) -> Self::Wide;
+
+    /// Does work that other kernels have too, in a function of its own with this instruction set. A call and lanes that pass
+    /// through memory are what it costs, so it is for work that takes far longer.
+    #[inline(always)]
+    fn shared<W: Shared<Self>>(self, work: W) -> W::Output {
+        self.shared_in(self, work)
+    }
+    /// [`shared`](Self::shared) in the lanes of `s`, which are made of these.
+    fn shared_in<S: Simd, W: Shared<S>>(self, s: S, work: W) -> W::Output;
 
     /// Asks for bytes to be brought near. Nothing depends on it.
     #[inline(always)]

@@ -22,7 +22,7 @@ use core::fmt;
 #[cfg(feature = "std")]
 use std::sync::OnceLock;
 
-pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Simd, nearest};
+pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Shared, Simd, nearest};
 use plain_bytes::PlainBytes;
 use wide::Wide;
 

@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use half::{bf16, f16};
 
-use super::lanes::Simd;
+use super::lanes::{Shared, Simd};
 use super::wide::Wide;
 
 /// Proof that NEON is there: only [`run`] makes one.
@@ -42,6 +42,13 @@ pub(super) fn run_tiles<K: super::TileKernel>(_: K, _dots: bool) {
 /// No instruction for dot products is used here.
 pub(super) fn has_dots(_: bool) -> bool {
     false
+}
+
+/// [`Simd::shared_in`].
+#[inline(never)]
+#[target_feature(enable = "neon")]
+fn shared<S: Simd, W: Shared<S>>(s: S, work: W) -> W::Output {
+    work.run(s)
 }
 
 /// No instruction here rounds to `bf16`.
@@ -97,6 +104,14 @@ impl Simd for Neon {
     #[inline(always)]
     fn wide(self) -> Self::Wide {
         Wide(self)
+    }
+    #[inline(always)]
+    fn shared_in<S: Simd, W: Shared<S>>(self, s: S, work: W) -> W::Output {
+        #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
+        // SAFETY: `self` proves NEON.
+        unsafe {
+            shared(s, work)
+        }
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::lanes::Simd;
+use super::lanes::{Shared, Simd};
 use super::wide::Wide;
 use crate::math;
 
@@ -19,6 +19,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn wide(self) -> Self::Wide {
         Wide(self)
+    }
+    #[inline(never)]
+    fn shared_in<S: Simd, W: Shared<S>>(self, s: S, work: W) -> W::Output {
+        work.run(s)
     }
 
     #[inline(always)]

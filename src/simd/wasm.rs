@@ -5,7 +5,7 @@ use core::arch::wasm32::*;
 
 use half::{bf16, f16};
 
-use super::lanes::Simd;
+use super::lanes::{Shared, Simd};
 use super::wide::Wide;
 
 /// The instructions are there wherever this is compiled, and all but loads and stores are safe to use.
@@ -85,6 +85,10 @@ impl Simd for Simd128 {
     #[inline(always)]
     fn wide(self) -> Self::Wide {
         Wide(self)
+    }
+    #[inline(never)]
+    fn shared_in<S: Simd, W: Shared<S>>(self, s: S, work: W) -> W::Output {
+        work.run(s)
     }
 
     #[inline(always)]

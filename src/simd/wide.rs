@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::lanes::Simd;
+use super::lanes::{Shared, Simd};
 
 /// `K` vectors of `S` as one of `K * S::LANES` lanes. A quantizer's search waits for the sum of its errors more than
 /// it computes; with two independent vectors in flight the processor has something to do meanwhile.
@@ -83,6 +83,10 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
     #[inline(always)]
     fn wide(self) -> Self {
         self
+    }
+    #[inline(always)]
+    fn shared_in<T: Simd, W: Shared<T>>(self, s: T, work: W) -> W::Output {
+        self.0.shared_in(s, work)
     }
     #[inline(always)]
     fn prefetch(self, bytes: &[u8]) {

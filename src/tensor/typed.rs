@@ -5,7 +5,7 @@ use core::ops::RangeBounds;
 
 use super::{Shape, Tensor};
 use crate::codec::BlockFormat;
-use crate::{ByteOrder, Error, Float, Result};
+use crate::{ByteOrder, Error, Result};
 
 /// A tensor in format `F`, over the file's own blocks: cheap to copy, nothing is decoded until asked for.
 ///
@@ -81,13 +81,5 @@ impl<'a, F: BlockFormat> TypedTensor<'a, F> {
     /// begins.
     pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Self> {
         Ok(TypedTensor { tensor: self.tensor.rows(range)?, ..*self })
-    }
-
-    /// The values as floats: `out` takes exactly as many as the tensor has.
-    ///
-    /// # Errors
-    /// [`Error::Length`] where `out` has another length.
-    pub fn dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
-        self.tensor.dequantize_into(out)
     }
 }

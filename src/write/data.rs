@@ -95,38 +95,6 @@ impl<S: Sink> DataWriter<S> {
         tensor.finish()
     }
 
-    /// Writes the next tensor from all of its values, row after row: quantized, or for plain types converted, as
-    /// [`TensorWriter::write_values`] does.
-    ///
-    /// ```
-    /// # use gguf_codec::{GgmlType, Writer};
-    /// # let mut writer = Writer::new(Vec::new());
-    /// writer.tensor("w", &[32, 2], GgmlType::Q8_0)?.tensor("b", &[3], GgmlType::F32)?;
-    /// let mut data = writer.write_header()?;
-    /// data.write_values("w", &[0.5; 64], None)?;
-    /// data.write_values("b", &[1.0, 2.0, 3.0], None)?;
-    /// # data.finish()?;
-    /// # Ok::<(), gguf_codec::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) where the number of values is not the
-    /// tensor's: these leave the file as it was. Those of [`TensorWriter::write_values`] give it up.
-    pub fn write_values(&mut self, name: &str, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
-        let Declared { shape, .. } = self.expect_next(name)?;
-        if shape.element_count() != values.len() as u64 {
-            return Err(wrong(format!(
-                "tensor '{}' was given {} values, and its shape {shape} has {}",
-                name.escape_debug(),
-                values.len(),
-                shape.element_count()
-            )));
-        }
-        let mut tensor = self.begin(name)?;
-        tensor.write_values(values, importance)?;
-        tensor.finish()
-    }
-
     /// Writes the next tensor as another file has it, under the same name, in this file's byte order.
     ///
     /// # Errors
@@ -216,7 +184,7 @@ impl<S: Sink> DataWriter<S> {
         self.begin(name)
     }
 
-    fn expect_next(&self, name: &str) -> Result<&Declared> {
+    pub(super) fn expect_next(&self, name: &str) -> Result<&Declared> {
         self.expect_name(0, name)
     }
 

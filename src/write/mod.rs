@@ -7,8 +7,10 @@ mod from_source;
 mod header;
 mod shard;
 mod tensor;
-#[cfg(test)]
+#[cfg(all(test, feature = "codecs"))]
 mod tests;
+#[cfg(feature = "codecs")]
+mod values;
 
 use std::fmt;
 use std::io::{BufWriter, Write};

@@ -5,10 +5,6 @@ use std::fmt;
 use super::data::DataWriter;
 use super::header::{Declared, wrong};
 use crate::byte_order::ByteOrder;
-#[cfg(feature = "rayon")]
-use crate::codec::par_quantize as quantize;
-#[cfg(not(feature = "rayon"))]
-use crate::codec::quantize;
 use crate::codec::{BlockFormat, swap_byte_order};
 use crate::error::{Error, Result};
 use crate::file::sink::{Sink, put, put_zeros};
@@ -16,10 +12,6 @@ use crate::gguf::layout::align_up;
 
 /// Blocks are turned into the other byte order this many bytes at a time, or one block where that is more.
 const SWAP_BYTES: usize = 64 * 1024;
-
-/// Values are quantized into this many bytes at a time, or one row where that is more: enough to keep all cores
-/// busy.
-const QUANTIZE_BYTES: usize = 1024 * 1024;
 
 /// One tensor, written in pieces that follow each other: bytes, blocks or values.
 ///
@@ -76,21 +68,6 @@ impl<S: Sink> TensorWriter<'_, S> {
         })
     }
 
-    /// Quantizes rows of values and writes them; for plain types, converts them. Bytes are those that
-    /// [`quantize`](crate::quantize) makes, in the file's byte order.
-    ///
-    /// `values` are whole rows, at most as many as remain. `importance` has a weight for each value of a row,
-    /// applied to every row; plain types do not use it. Memory: 1 MiB, or one row where that is more. With the
-    /// feature `rayon`, all cores quantize.
-    ///
-    /// # Errors
-    /// [`Error::Write`], naming the tensor, where `values` are not whole rows or more than remain, pieces before
-    /// ended within a row, `importance` is not as long as a row, or `quantize` refuses: the type, or a value that
-    /// is not finite. [`Error::Io`].
-    pub fn write_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
-        self.guarded(|tensor| tensor.put_values(values, importance))
-    }
-
     /// Ends the tensor and writes the padding after it.
     ///
     /// # Errors
@@ -122,7 +99,7 @@ impl<S: Sink> TensorWriter<'_, S> {
         &self.file.tensors[self.file.next]
     }
 
-    fn wrong(&self, problem: impl fmt::Display) -> Error {
+    pub(super) fn wrong(&self, problem: impl fmt::Display) -> Error {
         wrong(format!("tensor '{}' {problem}", self.declared().name.escape_debug()))
     }
 
@@ -145,7 +122,7 @@ impl<S: Sink> TensorWriter<'_, S> {
     }
 
     /// Refuses where the pieces before do not end at a whole number of `unit`s.
-    fn expect_boundary(&self, unit: &str, unit_bytes: u64) -> Result<()> {
+    pub(super) fn expect_boundary(&self, unit: &str, unit_bytes: u64) -> Result<()> {
         let over = self.file.written.checked_rem(unit_bytes).unwrap_or(0);
         if over == 0 {
             return Ok(());
@@ -154,7 +131,7 @@ impl<S: Sink> TensorWriter<'_, S> {
             .wrong(format!("stands {over} bytes within a {unit} of {unit_bytes}, and must be at its end")))
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
         put(&mut self.file.sink, bytes)?;
         self.file.written += bytes.len() as u64;
         Ok(())
@@ -177,54 +154,6 @@ impl<S: Sink> TensorWriter<'_, S> {
         }
         self.file.buffer = buffer;
         Ok(())
-    }
-
-    fn put_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
-        let Declared { ty, shape, .. } = *self.declared();
-        // A row beyond the address space is longer than any slice of whole rows.
-        let row_len = usize::try_from(shape.row_len()).unwrap_or(usize::MAX);
-        let row_bytes = ty.bytes_for(shape.row_len()).unwrap_or(0);
-        if let Some(weights) = importance.map(<[f32]>::len).filter(|&weights| weights != row_len) {
-            return Err(self.wrong(format!("has rows of {row_len} values, and was given {weights} weights")));
-        }
-        if !values.len().is_multiple_of(row_len) {
-            let given = values.len();
-            return Err(
-                self.wrong(format!("was given {given} values, which are not whole rows of {row_len}"))
-            );
-        }
-        self.expect_boundary("row", row_bytes)?;
-        let bytes_of = |values: usize| values / ty.block_len() * ty.block_bytes();
-        self.expect_room(bytes_of(values.len()) as u64)?;
-
-        // Plain types have no rows to keep together: any piece serves as one.
-        let (unit, importance) = if ty.is_quantized() { (row_len, importance) } else { (1, None) };
-        let at_once = (QUANTIZE_BYTES / bytes_of(unit).max(1)).max(1) * unit;
-        let mut buffer = std::mem::take(&mut self.file.buffer);
-        for (index, rows) in values.chunks(at_once.max(1)).enumerate() {
-            buffer.resize(bytes_of(rows.len()), 0);
-            let row_len = if ty.is_quantized() { row_len } else { rows.len() };
-            quantize(ty, rows, row_len, importance, &mut buffer).map_err(|error| {
-                self.wrong(format!("cannot be written: {}", counted_from(error, index * at_once)))
-            })?;
-            if self.file.order == ByteOrder::Big {
-                swap_byte_order(ty, &mut buffer);
-            }
-            self.put(&buffer)?;
-        }
-        self.file.buffer = buffer;
-        Ok(())
-    }
-}
-
-/// The same error with a value's index counted from the start of the caller's slice, which began `offset`
-/// values before the piece that was quantized.
-pub(super) fn counted_from(error: Error, offset: usize) -> Error {
-    match error {
-        Error::NonFinite { what: "value", index, value } => {
-            Error::NonFinite { what: "value", index: index + offset, value }
-        }
-        error => error,
     }
 }
 

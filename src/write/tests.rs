@@ -91,10 +91,10 @@ fn values_are_swapped_on_their_way_into_a_big_endian_file() {
 #[test]
 fn the_index_of_a_refused_value_counts_from_the_callers_first() {
     let error = |index| Error::NonFinite { what: "value", index, value: f32::NAN };
-    assert_eq!(tensor::counted_from(error(3), 4096).to_string(), error(4099).to_string());
+    assert_eq!(values::counted_from(error(3), 4096).to_string(), error(4099).to_string());
     // Weights are the same for every piece.
     let error = |index| Error::NonFinite { what: "importance weight", index, value: f32::NAN };
-    assert_eq!(tensor::counted_from(error(3), 4096).to_string(), error(3).to_string());
+    assert_eq!(values::counted_from(error(3), 4096).to_string(), error(3).to_string());
 }
 
 #[test]

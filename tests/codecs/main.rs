@@ -1,5 +1,7 @@
 //! Block formats: the same bits as ggml's, on every instruction set, in both directions.
 
+#![cfg(feature = "codecs")]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod docs;

@@ -5,6 +5,8 @@
 //!
 //! `GGUF_CODEC_WRITE_CORPUS=FOLDER` writes the files, for other readers.
 
+#![cfg(feature = "codecs")]
+
 #[cfg(not(target_family = "wasm"))]
 mod beside_ggml;
 mod cases;

@@ -1,6 +1,7 @@
 //! What fails around the crate: processes that are killed, disks that are full, streams that give and take little, files
 //! that are cut short while they are mapped. The target is wholly old or wholly new, and the next run leaves nothing beside it.
 
+#![cfg(feature = "codecs")]
 #![cfg(feature = "std")]
 #![cfg(unix)]
 

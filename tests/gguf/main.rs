@@ -1,5 +1,7 @@
 //! Reading GGUF: what the format's rules, limits and arithmetic promise, on any bytes.
 
+#![cfg(feature = "codecs")]
+
 mod arithmetic;
 #[path = "../common/mod.rs"]
 mod common;

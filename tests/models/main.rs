@@ -1,5 +1,7 @@
 //! Work on whole models: converting, editing, comparing, recipes, importance matrices, shards and parts.
 
+#![cfg(feature = "codecs")]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod convert;

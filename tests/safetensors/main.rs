@@ -1,4 +1,5 @@
 //! safetensors: headers from strangers, files that are written, and models between the formats.
+#![cfg(feature = "codecs")]
 #![cfg(not(target_family = "wasm"))]
 
 #[path = "../common/mod.rs"]

@@ -1,5 +1,7 @@
 //! Writing GGUF: stages, atomic files, copies without a change, and the same bytes as gguf-py.
 
+#![cfg(feature = "codecs")]
+
 mod atomic;
 #[path = "../common/mod.rs"]
 mod common;

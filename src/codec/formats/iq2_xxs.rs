@@ -110,15 +110,15 @@ fn fit<S: Simd>(s: S, prepared: &[Option<Prepared>; GROUP]) -> [[f32; SUBS]; GRO
     let count = SUBS * prepared.iter().flatten().count();
     for first in (0..count).step_by(S::LANES) {
         // Lanes beyond the last sub-block are zeros.
-        let sub = |lane: usize| prepared.get((first + lane) / SUBS).and_then(Option::as_ref);
-        let x: [&[f32; SUB]; MAX_LANES] = core::array::from_fn(|lane| {
-            sub(lane).map_or(&[0.0; SUB], |p| &p.magnitudes.as_chunks().0[(first + lane) % SUBS])
-        });
-        let weights: [&[f32; SUB]; MAX_LANES] = core::array::from_fn(|lane| {
-            sub(lane).map_or(&[0.0; SUB], |p| &p.weights.as_chunks().0[(first + lane) % SUBS])
-        });
-        let found = search::positive(s, 4, &s.columns(&x), &s.columns(&weights));
-        s.store(found.scale, &mut scales.as_flattened_mut()[first..]);
+        let [mut x, mut weights] = [[&[0.0; SUB]; MAX_LANES]; 2];
+        for lane in 0..S::LANES {
+            if let Some(Some(p)) = prepared.get((first + lane) / SUBS) {
+                x[lane] = &p.magnitudes.as_chunks().0[(first + lane) % SUBS];
+                weights[lane] = &p.weights.as_chunks().0[(first + lane) % SUBS];
+            }
+        }
+        let (x, weights, quants) = (s.columns(&x), s.columns(&weights), &mut [s.splat_i(0); SUB]);
+        s.store(search::positive(s, 4, &x, &weights, quants), &mut scales.as_flattened_mut()[first..]);
     }
     scales
 }

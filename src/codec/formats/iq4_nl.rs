@@ -5,8 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::operand::{Quants, SmallBlocks};
-use crate::codec::search;
-use crate::codec::search::uneven;
+use crate::codec::search::{self, Importance, columns, uneven};
 use crate::simd::{Bytes, Floats, MAX_LANES, Range, Simd};
 
 /// A block of [`IQ4_NL`]: `value[i] = d * v[q[i]]`, 4.5 bits per weight, where `v` is -127, -104, -83, -65, -49, -35, -22,
@@ -49,12 +48,12 @@ impl Codec for IQ4_NL {
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ4_NL]) {
         let x = rows.values.as_chunks::<LEN>().0;
-        let importance = rows.importance.map(|importance| importance.as_chunks::<LEN>().0);
+        let importance = rows.importance.map(|importance| Importance::new(importance, 0));
         let (wide, lanes) = (s.wide(), <S::Wide as Simd>::LANES);
         for (group, out) in out.chunks_mut(lanes).enumerate() {
             let first = group * lanes;
             let blocks = search::in_lanes(first..first + out.len());
-            let values = wide.columns(&blocks.map(|block| &x[block]));
+            let values = columns(wide, x, &blocks);
             let weights = weights(wide, &values, importance, &blocks);
             let mut scales = [0.0; MAX_LANES];
             wide.store(uneven::search(wide, &values, &weights), &mut scales);
@@ -72,24 +71,19 @@ impl Codec for IQ4_NL {
 fn weights<S: Simd>(
     s: S,
     x: &[S::F; LEN],
-    importance: Option<&[[f32; LEN]]>,
+    importance: Option<Importance<'_, LEN>>,
     blocks: &[usize; MAX_LANES],
 ) -> [S::F; LEN] {
     let mut squares = *x;
+    let mut sum = s.splat(0.0);
     for square in &mut squares {
         *square = s.mul(*square, *square);
+        sum = s.add(sum, *square);
     }
-    let Some(importance) = importance else { return squares };
-    let mut sum = s.splat(0.0);
-    for &square in &squares {
-        sum = s.add(sum, square);
+    match importance {
+        None => squares,
+        Some(importance) => importance.weigh(s, blocks, s.mul(sum, s.splat(2.0 / LEN as f32)), x),
     }
-    let sum = s.mul(sum, s.splat(2.0 / LEN as f32));
-    let mut weights = s.columns(&blocks.map(|block| &importance[block % importance.len()]));
-    for (weight, square) in weights.iter_mut().zip(squares) {
-        *weight = s.mul(*weight, s.sqrt(s.add(sum, square)));
-    }
-    weights
 }
 
 impl Quants for IQ4_NL {

@@ -5,8 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::operand::{Quants, SuperBlocks, spread_nibbles};
-use crate::codec::search;
-use crate::codec::search::uneven;
+use crate::codec::search::{self, Importance, columns, in_common, uneven};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
 
 /// A super-block of [`IQ4_XS`]: `value[i] = d * (scale[i / 32] - 32) * v[q[i]]`, 4.25 bits per weight, where `v` are the
@@ -70,9 +69,8 @@ impl Codec for IQ4_XS {
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ4_XS]) {
         let x = rows.values.as_chunks::<LEN>().0;
-        let importance = rows.importance.map(|importance| importance.as_chunks::<LEN>().0);
         for (group, (x, out)) in x.chunks(GROUP).zip(out.chunks_mut(GROUP)).enumerate() {
-            let scales = search(s.wide(), x, importance, group * GROUP);
+            let scales = search(s.wide(), x, rows.importance, group * GROUP);
             for ((x, block), scales) in x.iter().zip(out).zip(&scales) {
                 quantize_block(s, x, scales, block);
             }
@@ -80,13 +78,13 @@ impl Codec for IQ4_XS {
     }
 }
 
-/// The scale of each sub-block. `importance` is a row's, by super-block; `first_block` is where these blocks begin
+/// The scale of each sub-block. `importance` is a row's; `first_block` is where these blocks begin
 /// among all rows'.
 #[inline(always)]
 fn search<S: Simd>(
     s: S,
     blocks: &[[f32; LEN]],
-    importance: Option<&[[f32; LEN]]>,
+    importance: Option<&[f32]>,
     first_block: usize,
 ) -> [[f32; SUBS]; GROUP] {
     let mut sums = [0.0; GROUP];
@@ -98,22 +96,28 @@ fn search<S: Simd>(
     let mut scales = [[0.0; SUBS]; GROUP];
     for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
         let subs = search::in_lanes(first..blocks.len() * SUBS);
-        let x = s.columns(&subs.map(|sub| &blocks[sub / SUBS].as_chunks::<SUB>().0[sub % SUBS]));
-        let mut weights = x;
-        for weight in &mut weights {
-            *weight = s.mul(*weight, *weight);
-        }
-        if let Some(importance) = importance {
-            let sum = s.gather(|lane| sums[subs[lane] / SUBS]);
-            let importance =
-                s.columns(&subs.map(|sub| search::importance_of_sub::<SUB>(importance, first_block, sub)));
-            for (weight, importance) in weights.iter_mut().zip(importance) {
-                *weight = s.mul(importance, s.sqrt(s.add(sum, *weight)));
-            }
-        }
+        let x = columns(s, blocks.as_flattened().as_chunks::<SUB>().0, &subs);
+        let weights = match importance {
+            None => squares(s, &x),
+            Some(importance) => Importance::new(importance, first_block * SUBS).weigh(
+                s,
+                &subs,
+                in_common(s, &sums, SUBS, &subs),
+                &x,
+            ),
+        };
         s.store(uneven::search(s, &x, &weights), &mut scales.as_flattened_mut()[first..]);
     }
     scales
+}
+
+#[inline(always)]
+fn squares<S: Simd>(s: S, x: &[S::F; SUB]) -> [S::F; SUB] {
+    let mut squares = *x;
+    for square in &mut squares {
+        *square = s.mul(*square, *square);
+    }
+    squares
 }
 
 /// Quantizes the scales that the search found, and the values with them.

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::operand::{Quants, SmallBlocks};
-use crate::codec::search::in_lanes;
+use crate::codec::search::{columns, in_lanes};
 use crate::simd::{Bytes, Floats, MAX_LANES, Range, Simd};
 
 /// A block of [`Q1_0`]: `value[i]` is `d` where bit `i` is 1 and `-d` where it is 0, 1.125 bits per weight.
@@ -76,11 +76,18 @@ impl Codec for Q1_0 {
 /// Of each block's values in order, a block in each lane.
 #[inline(always)]
 fn mean_magnitudes<S: Simd>(s: S, blocks: &[[f32; LEN]]) -> S::F {
-    let lanes = in_lanes(0..blocks.len());
+    let mut places = in_lanes(0..blocks.len());
+    for place in &mut places {
+        *place *= LEN / RUN;
+    }
+    let runs = blocks.as_flattened().as_chunks::<RUN>().0;
     let mut sum = s.splat(0.0);
-    for run in 0..LEN / RUN {
-        for x in s.columns(&lanes.map(|block| &blocks[block].as_chunks::<RUN>().0[run])) {
+    for _ in 0..LEN / RUN {
+        for x in columns(s, runs, &places) {
             sum = s.add(sum, s.abs(x));
+        }
+        for place in &mut places {
+            *place += 1;
         }
     }
     s.div(sum, s.splat(LEN as f32))

@@ -6,7 +6,7 @@ use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::operand::{Quants, SuperBlocks, chunk, eight, halves, two_bits};
 use crate::codec::pack::bits2;
-use crate::codec::search::scale_and_min::{self, LEN, ScaleAndMin, Scales};
+use crate::codec::search::scale_and_min::{self, LEN, ScaleAndMin, Scales, Weights};
 use crate::codec::search::{Deviation, Steps};
 use crate::simd::{Bytes, Range, Simd};
 
@@ -79,15 +79,7 @@ impl ScaleAndMin<SUB, SUBS> for Q2_K {
     const CUT: [u8; 2] = [255, 255];
     const STEPS: Steps = Steps { from: -0.5, by: 0.1, last: 15, deviation: Deviation::Magnitude };
     const MEAN_SQUARES: f32 = 1.0;
-
-    #[inline(always)]
-    fn weights<S: Simd>(s: S, x: &[S::F; SUB]) -> [S::F; SUB] {
-        let mut weights = *x;
-        for weight in &mut weights {
-            *weight = s.abs(*weight);
-        }
-        weights
-    }
+    const WEIGHTS: Weights = Weights::Magnitudes;
 
     /// A scale above 15 runs into its min.
     #[inline(always)]

@@ -6,7 +6,7 @@ use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::operand::{Quants, SuperBlocks, bit, chunk, halves, two_bits};
 use crate::codec::pack::bits2;
-use crate::codec::search;
+use crate::codec::search::{self, Importance, columns, in_common};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
 
 /// A super-block of [`Q3_K`]: `value[i] = d * (scale[i / 16] - 32) * (q[i] - 4)`, 3.4375 bits per weight.
@@ -82,16 +82,15 @@ impl Codec for Q3_K {
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ3_K]) {
         let x = rows.values.as_chunks::<LEN>().0;
-        let importance = rows.importance.map(|importance| importance.as_chunks::<LEN>().0);
         for (group, (x, out)) in x.chunks(GROUP).zip(out.chunks_mut(GROUP)).enumerate() {
             let mut found = Found::NONE;
-            match importance {
+            match rows.importance {
                 None => found.search(s.wide(), x),
                 Some(importance) => found.search_weighted(s.wide(), x, importance, group * GROUP),
             }
-            let fitted = match importance {
+            let fitted = match rows.importance {
                 None => Fitted::against_greatest(&found),
-                Some(_) => Fitted::search(s, &found, x.len()),
+                Some(_) => Fitted::search(s.wide(), &found, x.len()),
             };
             for (i, (x, block)) in x.iter().zip(out).enumerate() {
                 block.d = s.narrow_f16(fitted.d[i]);
@@ -181,8 +180,9 @@ impl Found {
         let count = blocks.len() * SUBS;
         let mut undone = [0; GROUP * SUBS];
         let mut undone_count = 0;
+        let blocks = blocks.as_flattened().as_chunks::<SUB>().0;
         for first in (0..count).step_by(S::LANES) {
-            let x = columns(s, blocks, &search::in_lanes(first..blocks.len() * SUBS));
+            let x = columns(s, blocks, &search::in_lanes(first..count));
             let (found, may_change) = search::symmetric_before_rounds(s, 4, &x);
             s.store(found.scale, &mut self.scale[first..]);
             for (q, quants) in found.quants.into_iter().zip(&mut self.quants) {
@@ -197,7 +197,8 @@ impl Found {
         }
         for undone in undone[..undone_count].chunks(S::LANES) {
             // Lanes beyond the last sub-block repeat it.
-            let subs = core::array::from_fn(|lane| undone[lane.min(undone.len() - 1)]);
+            let mut subs = [undone[undone.len() - 1]; MAX_LANES];
+            subs[..undone.len()].copy_from_slice(undone);
             let found = search::symmetric_in_rounds(s, 4, &columns(s, blocks, &subs));
             let mut scales = [0.0; MAX_LANES];
             s.store(found.scale, &mut scales);
@@ -214,30 +215,28 @@ impl Found {
         }
     }
 
-    /// With a row's importance, by super-block; `first_block` is where the group begins among all rows'
+    /// With a row's importance; `first_block` is where the group begins among all rows'
     /// super-blocks.
     #[inline(always)]
     fn search_weighted<S: Simd>(
         &mut self,
         s: S,
         blocks: &[[f32; LEN]],
-        importance: &[[f32; LEN]],
+        importance: &[f32],
         first_block: usize,
     ) {
+        let importance = Importance::new(importance, first_block * SUBS);
         let mut mean_squares = [0.0; GROUP];
         for (mean, block) in mean_squares.iter_mut().zip(blocks) {
             *mean = 2.0 * block.iter().fold(0.0, |sum, x| sum + x * x) / LEN as f32;
         }
         for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
             let subs = search::in_lanes(first..blocks.len() * SUBS);
-            let x = columns(s, blocks, &subs);
-            let mean_square = s.gather(|lane| mean_squares[subs[lane] / SUBS]);
-            let mut weights =
-                s.columns(&subs.map(|sub| search::importance_of_sub::<SUB>(importance, first_block, sub)));
+            let x = columns(s, blocks.as_flattened().as_chunks::<SUB>().0, &subs);
+            let weights = importance.weigh(s, &subs, in_common(s, &mean_squares, SUBS, &subs), &x);
             let mut sum_of_weights = s.splat(0.0);
-            for (weight, &x) in weights.iter_mut().zip(&x) {
-                *weight = s.mul(*weight, s.sqrt(s.add(mean_square, s.mul(x, x))));
-                sum_of_weights = s.add(sum_of_weights, *weight);
+            for &weight in &weights {
+                sum_of_weights = s.add(sum_of_weights, weight);
             }
             let found = search::symmetric(s, 4, &x, &weights);
             s.store(found.scale, &mut self.scale[first..]);
@@ -248,17 +247,6 @@ impl Found {
             }
         }
     }
-}
-
-/// The values of sub-blocks, one in each lane.
-#[inline(always)]
-fn columns<S: Simd>(s: S, blocks: &[[f32; LEN]], subs: &[usize; MAX_LANES]) -> [S::F; SUB] {
-    let all = blocks.as_flattened().as_chunks::<SUB>().0;
-    let mut rows = [&all[0]; MAX_LANES];
-    for (row, &sub) in rows[..S::LANES].iter_mut().zip(subs) {
-        *row = &all[sub];
-    }
-    s.columns(&rows)
 }
 
 /// The super-blocks' scales as integers, biased by 32, and the scales of these.
@@ -295,11 +283,9 @@ impl Fitted {
     fn search<S: Simd>(s: S, found: &Found, count: usize) -> Fitted {
         let mut fitted = Fitted::NONE;
         for first in (0..count).step_by(S::LANES) {
-            let [mut x, mut weights] = [[s.splat(0.0); SUBS]; 2];
-            for sub in 0..SUBS {
-                x[sub] = s.gather(|lane| found.scale[(first + lane) * SUBS + sub]);
-                weights[sub] = s.gather(|lane| found.sum_of_weights[(first + lane) * SUBS + sub]);
-            }
+            let places = search::in_lanes(first..GROUP);
+            let x = columns(s, found.scale.as_chunks::<SUBS>().0, &places);
+            let weights = columns(s, found.sum_of_weights.as_chunks::<SUBS>().0, &places);
             let scale = search::symmetric_of_any(s, 32, &x, &weights);
             s.store(scale.scale, &mut fitted.d[first..]);
             let quants = search::symmetric_quants(s, 32, &x, scale.inverse);

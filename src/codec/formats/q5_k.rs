@@ -7,7 +7,7 @@ use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::operand::{Quants, SuperBlocks, bit, chunk, nibble};
 use crate::codec::pack::bits4;
 use crate::codec::pack::k_scales;
-use crate::codec::search::scale_and_min::{self, LEN, ScaleAndMin, Scales};
+use crate::codec::search::scale_and_min::{self, LEN, ScaleAndMin, Scales, Weights};
 use crate::codec::search::{Deviation, Steps};
 use crate::simd::{Bytes, Range, Simd};
 
@@ -85,11 +85,7 @@ impl ScaleAndMin<SUB, SUBS> for Q5_K {
     const CUT: [u8; 2] = [63, 63];
     const STEPS: Steps = Steps { from: -0.5, by: 0.1, last: 15, deviation: Deviation::Squared };
     const MEAN_SQUARES: f32 = 2.0;
-
-    #[inline(always)]
-    fn weights<S: Simd>(s: S, x: &[S::F; SUB]) -> [S::F; SUB] {
-        scale_and_min::magnitudes_above_mean(s, x)
-    }
+    const WEIGHTS: Weights = Weights::MagnitudesAboveMean;
 
     #[inline(always)]
     fn put_scales(block: &mut BlockQ5_K, scales: &Scales<SUBS>) {

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::operand::{Quants, SuperBlocks, chunk, eight, halves, nibble, two_bits};
-use crate::codec::search::{self, LEAST_MAGNITUDE};
+use crate::codec::search::{self, Importance, LEAST_MAGNITUDE, columns};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
 
 /// A super-block of [`Q6_K`]: `value[i] = d * scales[i / 16] * (q[i] - 32)`, 6.5625 bits per weight.
@@ -84,9 +84,8 @@ impl Codec for Q6_K {
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ6_K]) {
         let x = rows.values.as_chunks::<LEN>().0;
-        let importance = rows.importance.map(|importance| importance.as_chunks::<LEN>().0);
         for (group, (x, out)) in x.chunks(GROUP).zip(out.chunks_mut(GROUP)).enumerate() {
-            let (scales, inverses) = search(s.wide(), x, importance, group * GROUP);
+            let (scales, inverses) = search(s.wide(), x, rows.importance, group * GROUP);
             for (i, (x, block)) in x.iter().zip(out).enumerate() {
                 quantize_block(s, x, &scales[i], &inverses[i], block);
             }
@@ -138,35 +137,36 @@ fn quantize_block<S: Simd>(
 }
 
 /// The scale of each sub-block and the inverse that gives the search's quants, a sub-block in each lane.
-/// `importance` is a row's, by super-block; `first_block` is where these blocks begin among all rows'.
+/// `importance` is a row's; `first_block` is where these blocks begin among all rows'.
 #[inline(always)]
 fn search<S: Simd>(
     s: S,
     blocks: &[[f32; LEN]],
-    importance: Option<&[[f32; LEN]]>,
+    importance: Option<&[f32]>,
     first_block: usize,
 ) -> ([[f32; SUBS]; GROUP], [[f32; SUBS]; GROUP]) {
     let [mut scales, mut inverses] = [[[0.0; SUBS]; GROUP]; 2];
     for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
         let subs = search::in_lanes(first..blocks.len() * SUBS);
-        let x = s.columns(&subs.map(|sub| &blocks[sub / SUBS].as_chunks::<SUB>().0[sub % SUBS]));
-        let mut weights = x;
-        match importance {
-            Some(importance) => {
-                weights = s
-                    .columns(&subs.map(|sub| search::importance_of_sub::<SUB>(importance, first_block, sub)));
-            }
-            None => {
-                for weight in &mut weights {
-                    *weight = s.mul(*weight, *weight);
-                }
-            }
-        }
+        let x = columns(s, blocks.as_flattened().as_chunks::<SUB>().0, &subs);
+        let weights = match importance {
+            Some(importance) => Importance::new(importance, first_block * SUBS).of(s, &subs),
+            None => squares(s, &x),
+        };
         let found = search::symmetric(s, 32, &x, &weights);
         s.store(found.scale, &mut scales.as_flattened_mut()[first..]);
         s.store(found.inverse, &mut inverses.as_flattened_mut()[first..]);
     }
     (scales, inverses)
+}
+
+#[inline(always)]
+fn squares<S: Simd>(s: S, x: &[S::F; SUB]) -> [S::F; SUB] {
+    let mut squares = *x;
+    for square in &mut squares {
+        *square = s.mul(*square, *square);
+    }
+    squares
 }
 
 /// Quants of 6 bits into their places.

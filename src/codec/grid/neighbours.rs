@@ -2,7 +2,7 @@
 //! many scales with a scale in each lane ([`Table`]).
 
 use super::map::Near;
-use crate::simd::{MAX_LANES, Simd};
+use crate::simd::{MAX_LANES, Shared, Simd};
 
 /// Scales of a [`Table`].
 pub(super) const SCALES: usize = 32;
@@ -92,6 +92,11 @@ impl<const N: usize> Terms<N> {
     /// compared, which ends ggml.
     #[inline(always)]
     pub(super) fn best<S: Simd>(&self, s: S, near: Near<'_>, levels: &[f32; 32], scale: f32) -> u16 {
+        s.shared(Nearest { terms: self, near, levels, scale })
+    }
+
+    #[inline(always)]
+    fn nearest<S: Simd>(&self, s: S, near: Near<'_>, levels: &[f32; 32], scale: f32) -> u16 {
         // A coordinate adds one of as many terms as it has levels: each neighbour looks its own up.
         let mut terms = [0.0; 32];
         for at in (0..32).step_by(S::LANES) {
@@ -136,5 +141,21 @@ impl<const N: usize> Terms<N> {
         } else {
             s.lookup8(&terms.as_chunks().0[i], points)
         }
+    }
+}
+
+struct Nearest<'a, const N: usize> {
+    terms: &'a Terms<N>,
+    near: Near<'a>,
+    levels: &'a [f32; 32],
+    scale: f32,
+}
+
+impl<S: Simd, const N: usize> Shared<S> for Nearest<'_, N> {
+    type Output = u16;
+
+    #[inline(always)]
+    fn run(self, s: S) -> u16 {
+        self.terms.nearest(s, self.near, self.levels, self.scale)
     }
 }

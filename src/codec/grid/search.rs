@@ -6,7 +6,7 @@
 
 use super::map::{Map, Place};
 use super::neighbours::{SCALES, Table, Terms};
-use crate::simd::{MAX_LANES, Simd, nearest};
+use crate::simd::{MAX_LANES, Shared, Simd, nearest};
 
 /// Values in a super-block.
 const LEN: usize = 256;
@@ -45,21 +45,39 @@ pub(in crate::codec) fn weights<S: Simd>(
     importance: Option<&[f32; LEN]>,
     weighting: Weighting,
 ) -> [f32; LEN] {
-    let sum = x.iter().fold(0.0, |sum, x| sum + x * x);
-    let mean_square = weighting.spread * sum / LEN as f32;
-    // Of a factor of 0 nothing may come, even where the squares overflow.
-    let alone = if weighting.alone == 0.0 { 0.0 } else { weighting.alone * mean_square };
-    let mut weights = [0.0; LEN];
-    for at in (0..LEN).step_by(S::LANES) {
-        let x = s.load(&x[at..]);
-        let square = s.mul(x, x);
-        let weight = match importance {
-            Some(importance) => s.mul(s.load(&importance[at..]), s.sqrt(s.add(s.splat(mean_square), square))),
-            None => s.add(s.splat(alone), square),
-        };
-        s.store(weight, &mut weights[at..]);
+    s.shared(Weigh { x, importance, weighting })
+}
+
+struct Weigh<'a> {
+    x: &'a [f32; LEN],
+    importance: Option<&'a [f32; LEN]>,
+    weighting: Weighting,
+}
+
+impl<S: Simd> Shared<S> for Weigh<'_> {
+    type Output = [f32; LEN];
+
+    #[inline(always)]
+    fn run(self, s: S) -> [f32; LEN] {
+        let Weigh { x, importance, weighting } = self;
+        let sum = x.iter().fold(0.0, |sum, x| sum + x * x);
+        let mean_square = weighting.spread * sum / LEN as f32;
+        // Of a factor of 0 nothing may come, even where the squares overflow.
+        let alone = if weighting.alone == 0.0 { 0.0 } else { weighting.alone * mean_square };
+        let mut weights = [0.0; LEN];
+        for at in (0..LEN).step_by(S::LANES) {
+            let x = s.load(&x[at..]);
+            let square = s.mul(x, x);
+            let weight = match importance {
+                Some(importance) => {
+                    s.mul(s.load(&importance[at..]), s.sqrt(s.add(s.splat(mean_square), square)))
+                }
+                None => s.add(s.splat(alone), square),
+            };
+            s.store(weight, &mut weights[at..]);
+        }
+        weights
     }
-    weights
 }
 
 /// Weights and signs of a super-block. With `even`, in each eight values an odd number of minus signs is mended by the
@@ -72,30 +90,46 @@ pub(in crate::codec) fn prepare<S: Simd>(
     weighting: Weighting,
     even: bool,
 ) -> Prepared {
-    let weights = weights(s, x, importance, weighting);
-    let mut p = Prepared { magnitudes: [0.0; LEN], weights, roots: [0.0; LEN], signs: [0; LEN / 8] };
-    for at in (0..LEN).step_by(S::LANES) {
-        s.store(s.abs(s.load(&x[at..])), &mut p.magnitudes[at..]);
-        s.store(s.sqrt(s.load(&weights[at..])), &mut p.roots[at..]);
-    }
-    let groups = x.as_chunks::<8>().0.iter().zip(p.magnitudes.as_chunks_mut::<8>().0);
-    for (at, (x, magnitudes)) in groups.enumerate() {
-        let mut signs = (0..8).fold(0, |signs, i| signs | u8::from(x[i] < 0.0) << i);
-        if even && signs.count_ones() % 2 == 1 {
-            let weights = &p.weights[8 * at..];
-            let (mut least, mut place) = (weights[0] * x[0] * x[0], 0);
-            for i in 1..8 {
-                let counts = weights[i] * x[i] * x[i];
-                if counts < least {
-                    (least, place) = (counts, i);
-                }
-            }
-            magnitudes[place] = -magnitudes[place];
-            signs ^= 1 << place;
+    s.shared(Prepare { x, weights: &weights(s, x, importance, weighting), even })
+}
+
+struct Prepare<'a> {
+    x: &'a [f32; LEN],
+    weights: &'a [f32; LEN],
+    even: bool,
+}
+
+impl<S: Simd> Shared<S> for Prepare<'_> {
+    type Output = Prepared;
+
+    #[inline(always)]
+    fn run(self, s: S) -> Prepared {
+        let Prepare { x, weights, even } = self;
+        let mut p =
+            Prepared { magnitudes: [0.0; LEN], weights: *weights, roots: [0.0; LEN], signs: [0; LEN / 8] };
+        for at in (0..LEN).step_by(S::LANES) {
+            s.store(s.abs(s.load(&x[at..])), &mut p.magnitudes[at..]);
+            s.store(s.sqrt(s.load(&weights[at..])), &mut p.roots[at..]);
         }
-        p.signs[at] = signs;
+        let groups = x.as_chunks::<8>().0.iter().zip(p.magnitudes.as_chunks_mut::<8>().0);
+        for (at, (x, magnitudes)) in groups.enumerate() {
+            let mut signs = (0..8).fold(0, |signs, i| signs | u8::from(x[i] < 0.0) << i);
+            if even && signs.count_ones() % 2 == 1 {
+                let weights = &p.weights[8 * at..];
+                let (mut least, mut place) = (weights[0] * x[0] * x[0], 0);
+                for i in 1..8 {
+                    let counts = weights[i] * x[i] * x[i];
+                    if counts < least {
+                        (least, place) = (counts, i);
+                    }
+                }
+                magnitudes[place] = -magnitudes[place];
+                signs ^= 1 << place;
+            }
+            p.signs[at] = signs;
+        }
+        p
     }
-    p
 }
 
 /// The scales that are tried: `(levels + by * step) / greatest` for the steps from `-last` to `last`, inverse.
@@ -145,6 +179,22 @@ struct Sub<'a, const SUB: usize> {
     roots: &'a [f32; SUB],
 }
 
+struct Run<'a, const N: usize, const SUB: usize> {
+    search: Search<N>,
+    prepared: &'a Prepared,
+    fitted: Option<&'a [f32; 8]>,
+}
+
+impl<S: Simd, const N: usize, const SUB: usize> Shared<S> for Run<'_, N, SUB> {
+    type Output = Found;
+
+    #[inline(always)]
+    fn run(self, s: S) -> Found {
+        let Run { search, prepared, fitted } = self;
+        search.run_all::<S, SUB>(s, prepared, fitted)
+    }
+}
+
 impl<const N: usize> Search<N> {
     /// Bits of a coordinate in a packed point.
     const BITS: usize = super::bits::<N>();
@@ -160,14 +210,21 @@ impl<const N: usize> Search<N> {
         prepared: &Prepared,
         fitted: Option<&[f32; 8]>,
     ) -> Found {
+        s.shared(Run::<N, SUB> { search: self, prepared, fitted })
+    }
+
+    #[inline(always)]
+    fn run_all<S: Simd, const SUB: usize>(
+        self,
+        s: S,
+        prepared: &Prepared,
+        fitted: Option<&[f32; 8]>,
+    ) -> Found {
         let mut table = Table::EMPTY;
         let mut found = Found { scales: [0.0; 16], indices: [0; 64], signs: [0; 32] };
-        for at in 0..LEN / SUB {
-            let sub = Sub {
-                x: &prepared.magnitudes.as_chunks::<SUB>().0[at],
-                weights: &prepared.weights.as_chunks::<SUB>().0[at],
-                roots: &prepared.roots.as_chunks::<SUB>().0[at],
-            };
+        let subs = prepared.magnitudes.as_chunks::<SUB>().0.iter().zip(prepared.weights.as_chunks::<SUB>().0);
+        for (at, ((x, weights), roots)) in subs.zip(prepared.roots.as_chunks::<SUB>().0).enumerate() {
+            let sub = Sub { x, weights, roots };
             let greatest = greatest(sub.x);
             if greatest < self.least {
                 continue;

@@ -1,6 +1,7 @@
 //! A scale and a min.
 
-use crate::simd::{NEAREST_LIMIT, Simd};
+use super::MOST;
+use crate::simd::{NEAREST_LIMIT, Shared, Simd};
 
 /// Which inverse scales [`asymmetric`] tries, `(from + by * step + levels) / (max - min)` for each step, and how it
 /// compares what comes of them.
@@ -41,22 +42,43 @@ pub(in crate::codec) struct Asymmetric<S: Simd> {
 /// quants, fits scale and min to them by least squares, and keeps the best fit. (ggml: `make_qkx2_quants` and
 /// `make_qkx3_quants`, which differ in nothing else than their callers' weights and steps.)
 #[inline(always)]
-pub(in crate::codec) fn asymmetric<S: Simd, const N: usize>(
+pub(in crate::codec) fn asymmetric<S: Simd>(
     s: S,
     levels: i32,
     steps: Steps,
-    x: &[S::F; N],
-    weights: &[S::F; N],
+    x: &[S::F],
+    weights: &[S::F],
 ) -> Asymmetric<S> {
+    s.shared(Search::<S> { levels, steps, x, weights })
+}
+
+struct Search<'a, S: Simd> {
+    levels: i32,
+    steps: Steps,
+    x: &'a [S::F],
+    weights: &'a [S::F],
+}
+
+impl<S: Simd> Shared<S> for Search<'_, S> {
+    type Output = Asymmetric<S>;
+
+    #[inline(always)]
+    fn run(self, s: S) -> Asymmetric<S> {
+        search(s, self.levels, self.steps, self.x, self.weights)
+    }
+}
+
+#[inline(always)]
+fn search<S: Simd>(s: S, levels: i32, steps: Steps, x: &[S::F], weights: &[S::F]) -> Asymmetric<S> {
     let zero = s.splat(0.0);
     let (mut min, mut max) = (x[0], x[0]);
     let mut sum_w = weights[0];
     let mut sum_x = s.mul(weights[0], x[0]);
-    for i in 1..N {
-        min = s.min(x[i], min);
-        max = s.max(x[i], max);
-        sum_w = s.add(sum_w, weights[i]);
-        sum_x = s.add(sum_x, s.mul(weights[i], x[i]));
+    for (&x, &weight) in x.iter().zip(weights).skip(1) {
+        min = s.min(x, min);
+        max = s.max(x, max);
+        sum_w = s.add(sum_w, weight);
+        sum_x = s.add(sum_x, s.mul(weight, x));
     }
     let lowest = min;
     min = s.select(s.lt(zero, min), zero, min);
@@ -67,15 +89,16 @@ pub(in crate::codec) fn asymmetric<S: Simd, const N: usize>(
     let mut base = min;
     let mut scale = s.div(s.splat(1.0), inverse);
     // One place for all candidates' quants: an array passed by value is copied, which costs as much as a pass over it.
-    let mut q = [zero; N];
+    let mut q = [zero; MOST];
+    let q = &mut q[..x.len()];
     let values = Values { x, weights, least: lowest, greatest: max };
-    values.quants(s, levels, s.select(varies, inverse, zero), base, &mut q);
-    let mut least_error = asymmetric_error(s, steps.deviation, x, weights, &q, [scale, min]);
+    values.quants(s, levels, s.select(varies, inverse, zero), base, q);
+    let mut least_error = asymmetric_error(s, steps.deviation, x, weights, q, [scale, min]);
     for step in 0..=steps.last {
         // `min` is the best candidate's so far, not the block's least value.
         let candidate = s.div(s.splat(steps.from + steps.by * step as f32 + levels as f32), s.sub(max, min));
         let candidate = s.select(varies, candidate, zero);
-        let Sums { q: sum_q, qq: sum_qq, xq: sum_xq } = values.quants(s, levels, candidate, min, &mut q);
+        let Sums { q: sum_q, qq: sum_qq, xq: sum_xq } = values.quants(s, levels, candidate, min, q);
         let determinant = s.sub(s.mul(sum_w, sum_qq), s.mul(sum_q, sum_q));
         let mut fit_scale = s.div(s.sub(s.mul(sum_w, sum_xq), s.mul(sum_x, sum_q)), determinant);
         let mut fit_min = s.div(s.sub(s.mul(sum_qq, sum_x), s.mul(sum_q, sum_xq)), determinant);
@@ -85,7 +108,7 @@ pub(in crate::codec) fn asymmetric<S: Simd, const N: usize>(
             fit_scale = s.select(too_high, s.div(sum_xq, sum_qq), fit_scale);
             fit_min = s.select(too_high, zero, fit_min);
         }
-        let error = asymmetric_error(s, steps.deviation, x, weights, &q, [fit_scale, fit_min]);
+        let error = asymmetric_error(s, steps.deviation, x, weights, q, [fit_scale, fit_min]);
         let wins = s.both(s.lt(zero, determinant), s.lt(error, least_error));
         inverse = s.select(wins, candidate, inverse);
         base = s.select(wins, min, base);
@@ -103,9 +126,9 @@ pub(in crate::codec) fn asymmetric<S: Simd, const N: usize>(
 }
 
 /// What quants are made of.
-struct Values<'a, S: Simd, const N: usize> {
-    x: &'a [S::F; N],
-    weights: &'a [S::F; N],
+struct Values<'a, S: Simd> {
+    x: &'a [S::F],
+    weights: &'a [S::F],
     least: S::F,
     greatest: S::F,
 }
@@ -128,10 +151,10 @@ enum Rounding {
     Wrapping,
 }
 
-impl<S: Simd, const N: usize> Values<'_, S, N> {
+impl<S: Simd> Values<'_, S> {
     /// The quants, as floats, that an inverse scale and a min give.
     #[inline(always)]
-    fn quants(&self, s: S, levels: i32, inverse: S::F, base: S::F, quants: &mut [S::F; N]) -> Sums<S> {
+    fn quants(&self, s: S, levels: i32, inverse: S::F, base: S::F, quants: &mut [S::F]) -> Sums<S> {
         // Subtraction and multiplication round monotonically, so no value between the two leaves the range either.
         let first = s.mul(inverse, s.sub(self.least, base));
         let last = s.mul(inverse, s.sub(self.greatest, base));
@@ -156,13 +179,12 @@ impl<S: Simd, const N: usize> Values<'_, S, N> {
         levels: i32,
         inverse: S::F,
         base: S::F,
-        quants: &mut [S::F; N],
+        quants: &mut [S::F],
         rounding: Rounding,
     ) -> Sums<S> {
         let (lowest, highest) = (s.splat(0.0), s.splat(levels as f32));
         let mut sums = Sums { q: s.splat(0.0), qq: s.splat(0.0), xq: s.splat(0.0) };
-        for (i, quant) in quants.iter_mut().enumerate() {
-            let (x, weight) = (self.x[i], self.weights[i]);
+        for (quant, (&x, &weight)) in quants.iter_mut().zip(self.x.iter().zip(self.weights)) {
             let scaled = s.mul(inverse, s.sub(x, base));
             let q = match rounding {
                 Rounding::InRange => s.round_even(scaled),
@@ -181,22 +203,22 @@ impl<S: Simd, const N: usize> Values<'_, S, N> {
 
 /// Σ w·(scale·q + min - x)², or of magnitudes in place of squares.
 #[inline(always)]
-fn asymmetric_error<S: Simd, const N: usize>(
+fn asymmetric_error<S: Simd>(
     s: S,
     deviation: Deviation,
-    x: &[S::F; N],
-    weights: &[S::F; N],
-    q: &[S::F; N],
+    x: &[S::F],
+    weights: &[S::F],
+    q: &[S::F],
     [scale, min]: [S::F; 2],
 ) -> S::F {
     let mut error = s.splat(0.0);
-    for i in 0..N {
-        let difference = s.sub(s.add(s.mul(scale, q[i]), min), x[i]);
+    for (&q, (&x, &weight)) in q.iter().zip(x.iter().zip(weights)) {
+        let difference = s.sub(s.add(s.mul(scale, q), min), x);
         let counts = match deviation {
             Deviation::Squared => s.mul(difference, difference),
             Deviation::Magnitude => s.abs(difference),
         };
-        error = s.add(error, s.mul(weights[i], counts));
+        error = s.add(error, s.mul(weight, counts));
     }
     error
 }

@@ -7,8 +7,12 @@
 //!
 //! Lanes pass through functions marked `#[inline(always)]` and never through closures: a closure is compiled without
 //! the instruction set of the kernel around it, and where it is not inlined each word in it becomes a call.
+//!
+//! A search is compiled once for each instruction set and not in each kernel again ([`Simd::shared`]), so it takes blocks of
+//! any length as slices, of up to [`MOST`] values.
 
 mod asymmetric;
+pub(in crate::codec) mod columns;
 pub(in crate::codec) mod extremes;
 mod in_rounds;
 mod positive;
@@ -20,10 +24,14 @@ pub(in crate::codec) mod uneven;
 use crate::simd::Simd;
 
 pub(in crate::codec) use asymmetric::{Deviation, Steps, asymmetric};
+pub(in crate::codec) use columns::{Importance, columns, in_common, in_lanes};
 pub(in crate::codec) use in_rounds::{symmetric_before_rounds, symmetric_in_rounds};
 pub(in crate::codec) use positive::positive;
-pub(in crate::codec) use row_weights::{RowWeights, importance_of_sub, in_lanes};
+pub(in crate::codec) use row_weights::RowWeights;
 pub(in crate::codec) use symmetric::{symmetric, symmetric_of_any, symmetric_quants};
+
+/// The most values of a block that is searched.
+const MOST: usize = 32;
 
 /// Below this magnitude a block counts as all zero.
 pub(in crate::codec) const LEAST_MAGNITUDE: f32 = 1e-15;
@@ -42,7 +50,7 @@ pub(in crate::codec) fn greatest(scales: &[f32]) -> f32 {
 
 /// The greatest magnitude, and the first value that has it.
 #[inline(always)]
-fn extreme<S: Simd, const N: usize>(s: S, x: &[S::F; N]) -> (S::F, S::F) {
+fn extreme<S: Simd>(s: S, x: &[S::F]) -> (S::F, S::F) {
     let (mut greatest, mut extreme) = (s.splat(0.0), s.splat(0.0));
     for &x in x {
         let magnitude = s.abs(x);

@@ -1,26 +1,42 @@
 //! A scale for scales or mins.
 
 use super::LEAST_MAGNITUDE;
-use crate::simd::Simd;
-
-/// What [`positive`] finds, for each lane.
-pub(in crate::codec) struct Positive<S: Simd, const N: usize> {
-    /// `x ≈ scale * q`
-    pub(in crate::codec) scale: S::F,
-    /// ggml keeps their low bytes.
-    pub(in crate::codec) quants: [S::I; N],
-}
+use crate::simd::{Shared, Simd};
 
 /// The scale for values that are themselves scales or mins (not negative), with quants in `0..=levels`, a few
 /// in number: eight steps of the inverse scale, then up to five rounds of changing single quants for the better.
-/// (ggml: `make_qp_quants`.)
+/// `x ≈ scale * q`, and of `quants` ggml keeps the low bytes. (ggml: `make_qp_quants`.)
 #[inline(always)]
-pub(in crate::codec) fn positive<S: Simd, const N: usize>(
+pub(in crate::codec) fn positive<S: Simd>(
     s: S,
     levels: i32,
-    x: &[S::F; N],
-    weights: &[S::F; N],
-) -> Positive<S, N> {
+    x: &[S::F],
+    weights: &[S::F],
+    quants: &mut [S::I],
+) -> S::F {
+    s.shared(Search::<S> { levels, x, weights, quants })
+}
+
+struct Search<'a, S: Simd> {
+    levels: i32,
+    x: &'a [S::F],
+    weights: &'a [S::F],
+    quants: &'a mut [S::I],
+}
+
+impl<S: Simd> Shared<S> for Search<'_, S> {
+    type Output = S::F;
+
+    #[inline(always)]
+    fn run(self, s: S) -> S::F {
+        search(s, self.levels, self.x, self.weights, self.quants)
+    }
+}
+
+#[inline(always)]
+fn search<S: Simd>(s: S, levels: i32, x: &[S::F], weights: &[S::F], quants: &mut [S::I]) -> S::F {
+    let count = x.len();
+    let (weights, quants) = (&weights[..count], &mut quants[..count]);
     let (zero, most, byte) = (s.splat(0.0), s.splat_i(levels), s.splat_i(255));
     let mut max = zero;
     for &x in x {
@@ -29,25 +45,24 @@ pub(in crate::codec) fn positive<S: Simd, const N: usize>(
     let is_zero = s.lt(max, s.splat(LEAST_MAGNITUDE));
 
     let mut inverse = s.div(s.splat(levels as f32), max);
-    let mut quants = [s.splat_i(0); N];
-    for i in 0..N {
+    for i in 0..count {
         // The first error is taken with quants cut to a byte and not clamped.
         quants[i] = s.and(s.nearest(s.mul(inverse, x[i])), byte);
     }
-    let mut least_error = positive_error(s, x, weights, &quants, s.div(s.splat(1.0), inverse));
+    let mut least_error = positive_error(s, x, weights, quants, s.div(s.splat(1.0), inverse));
     for step in (-4..=4).filter(|&step| step != 0) {
         let candidate = s.div(s.splat(0.1 * step as f32 + levels as f32), max);
-        for i in 0..N {
+        for i in 0..count {
             quants[i] = s.min_i(s.nearest(s.mul(candidate, x[i])), most);
         }
-        let error = positive_error(s, x, weights, &quants, s.div(s.splat(1.0), candidate));
+        let error = positive_error(s, x, weights, quants, s.div(s.splat(1.0), candidate));
         let wins = s.lt(error, least_error);
         least_error = s.select(wins, error, least_error);
         inverse = s.select(wins, candidate, inverse);
     }
 
     let (mut sum_xq, mut sum_qq) = (zero, zero);
-    for i in 0..N {
+    for i in 0..count {
         let quant = s.min_i(s.nearest(s.mul(inverse, x[i])), most);
         let q = s.to_float(quant);
         sum_xq = s.add(sum_xq, s.mul(s.mul(weights[i], x[i]), q));
@@ -56,7 +71,7 @@ pub(in crate::codec) fn positive<S: Simd, const N: usize>(
     }
     // A lane in which a round changes nothing finds nothing to change in the rounds after it either.
     for _ in 0..5 {
-        for i in 0..N {
+        for i in 0..count {
             let (weight, q) = (weights[i], s.to_float(quants[i]));
             let weighted = s.mul(weight, x[i]);
             let others_xq = s.sub(sum_xq, s.mul(weighted, q));
@@ -74,25 +89,19 @@ pub(in crate::codec) fn positive<S: Simd, const N: usize>(
         }
     }
     let scale = s.select(s.lt(zero, sum_qq), s.div(sum_xq, sum_qq), zero);
-    for quant in &mut quants {
+    for quant in quants {
         *quant = s.select_i(is_zero, s.splat_i(0), *quant);
     }
-    Positive { scale: s.select(is_zero, zero, scale), quants }
+    s.select(is_zero, zero, scale)
 }
 
 /// Σ w·(x - scale·q)²
 #[inline(always)]
-fn positive_error<S: Simd, const N: usize>(
-    s: S,
-    x: &[S::F; N],
-    weights: &[S::F; N],
-    quants: &[S::I; N],
-    scale: S::F,
-) -> S::F {
+fn positive_error<S: Simd>(s: S, x: &[S::F], weights: &[S::F], quants: &[S::I], scale: S::F) -> S::F {
     let mut error = s.splat(0.0);
-    for i in 0..N {
-        let difference = s.sub(x[i], s.mul(scale, s.to_float(quants[i])));
-        error = s.add(error, s.mul(s.mul(weights[i], difference), difference));
+    for (&quant, (&x, &weight)) in quants.iter().zip(x.iter().zip(weights)) {
+        let difference = s.sub(x, s.mul(scale, s.to_float(quant)));
+        error = s.add(error, s.mul(s.mul(weight, difference), difference));
     }
     error
 }

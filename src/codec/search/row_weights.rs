@@ -3,13 +3,14 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{Steps, asymmetric, symmetric};
+use super::{Importance, Steps, asymmetric, columns, in_common, in_lanes, symmetric};
 use crate::codec::format::Rows;
 use crate::simd::{MAX_LANES, Simd};
 
 /// The weights that the 32-value formats search with: `importance * sqrt(mean square of the row + x²)`.
 pub(in crate::codec) struct RowWeights<'a> {
-    importance: &'a [[f32; 32]],
+    importance: Importance<'a, 32>,
+    blocks_in_row: usize,
     mean_squares: Vec<f32>,
 }
 
@@ -18,7 +19,8 @@ impl<'a> RowWeights<'a> {
     pub(in crate::codec) fn new(rows: Rows<'_>, importance: &'a [f32]) -> Self {
         let mean_square = |row: &[f32]| row.iter().fold(0.0, |sum, x| sum + x * x) / row.len() as f32;
         RowWeights {
-            importance: importance.as_chunks().0,
+            importance: Importance::new(importance, 0),
+            blocks_in_row: importance.len() / 32,
             mean_squares: rows.values.chunks_exact(rows.row_len).map(mean_square).collect(),
         }
     }
@@ -26,13 +28,8 @@ impl<'a> RowWeights<'a> {
     /// Of the blocks, one to a lane, whose values are `x`; `blocks` are their places among all rows' blocks.
     #[inline(always)]
     fn of_blocks<S: Simd>(&self, s: S, x: &[S::F; 32], blocks: &[usize; MAX_LANES]) -> [S::F; 32] {
-        let in_row = blocks.map(|block| &self.importance[block % self.importance.len()]);
-        let mean_square = s.gather(|lane| self.mean_squares[blocks[lane] / self.importance.len()]);
-        let mut weights = s.columns(&in_row);
-        for (weight, &x) in weights.iter_mut().zip(x) {
-            *weight = s.mul(*weight, s.sqrt(s.add(mean_square, s.mul(x, x))));
-        }
-        weights
+        let mean_squares = in_common(s, &self.mean_squares, self.blocks_in_row, blocks);
+        self.importance.weigh(s, blocks, mean_squares, x)
     }
 
     /// [`symmetric`] for some blocks of all rows, as many as there are lanes at most.
@@ -45,7 +42,7 @@ impl<'a> RowWeights<'a> {
         blocks: Range<usize>,
     ) -> SymmetricBlocks {
         let blocks = in_lanes(blocks);
-        let values = s.columns(&blocks.map(|block| &x[block]));
+        let values = columns(s, x, &blocks);
         let found = symmetric(s, levels, &values, &self.of_blocks(s, &values, &blocks));
         let [mut scales, mut inverses] = [[0.0; MAX_LANES]; 2];
         s.store(found.scale, &mut scales);
@@ -63,7 +60,7 @@ impl<'a> RowWeights<'a> {
         blocks: Range<usize>,
     ) -> AsymmetricBlocks {
         let blocks = in_lanes(blocks);
-        let values = s.columns(&blocks.map(|block| &x[block]));
+        let values = columns(s, x, &blocks);
         let weights = self.of_blocks(s, &values, &blocks);
         let found = asymmetric(s, levels, Steps::WITH_IMPORTANCE, &values, &weights);
         let [mut scales, mut mins, mut inverses, mut bases] = [[0.0; MAX_LANES]; 4];
@@ -87,23 +84,4 @@ pub(in crate::codec) struct AsymmetricBlocks {
     pub(in crate::codec) mins: [f32; MAX_LANES],
     pub(in crate::codec) inverses: [f32; MAX_LANES],
     pub(in crate::codec) bases: [f32; MAX_LANES],
-}
-
-/// A row's importance for a sub-block of `SUB` values, by its place among those of the super-blocks from `first_block` on.
-/// The rows are laid end to end, and `importance` is one row's, by super-block.
-#[inline(always)]
-pub(in crate::codec) fn importance_of_sub<const SUB: usize>(
-    importance: &[[f32; 256]],
-    first_block: usize,
-    sub: usize,
-) -> &[f32; SUB] {
-    let subs = const { 256 / SUB };
-    let block = &importance[(first_block + sub / subs) % importance.len()];
-    &block.as_chunks().0[sub % subs]
-}
-
-/// The block of each lane. Lanes beyond the last block repeat it.
-#[inline(always)]
-pub(in crate::codec) fn in_lanes(blocks: Range<usize>) -> [usize; MAX_LANES] {
-    core::array::from_fn(|lane| (blocks.start + lane).min(blocks.end - 1))
 }

@@ -3,8 +3,8 @@
 //! `value = d * scale * q - dmin * min`.
 
 use crate::codec::format::{Codec, Rows};
-use crate::codec::search::{self, Steps};
-use crate::simd::{MAX_LANES, Simd, nearest};
+use crate::codec::search::{self, Importance, Steps, columns, in_common};
+use crate::simd::{MAX_LANES, Shared, Simd, nearest};
 
 /// Values in a super-block.
 pub(in crate::codec) const LEN: usize = 256;
@@ -60,7 +60,7 @@ pub(in crate::codec) trait ScaleAndMin<const SUB: usize, const SUBS: usize>: Cod
     const MEAN_SQUARES: f32;
 
     /// What a sub-block's values weigh without importance.
-    fn weights<S: Simd>(s: S, x: &[S::F; SUB]) -> [S::F; SUB];
+    const WEIGHTS: Weights;
     /// Stores the scales.
     fn put_scales(block: &mut Self::Block, scales: &Scales<SUBS>);
     /// The scales as a reader sees them, which differ from those stored where one did not fit.
@@ -69,22 +69,39 @@ pub(in crate::codec) trait ScaleAndMin<const SUB: usize, const SUBS: usize>: Cod
     fn put_quants<S: Simd>(s: S, block: &mut Self::Block, quants: &[u8; LEN]);
 }
 
-/// What values weigh in Q4_K and Q5_K: their magnitude, and the root of the sub-block's mean square.
-#[inline(always)]
-pub(in crate::codec) fn magnitudes_above_mean<S: Simd, const SUB: usize>(
-    s: S,
-    x: &[S::F; SUB],
-) -> [S::F; SUB] {
-    let mut sum = s.splat(0.0);
-    for &x in x {
-        sum = s.add(sum, s.mul(x, x));
+/// What values weigh without importance.
+#[derive(Clone, Copy)]
+pub(in crate::codec) enum Weights {
+    /// Their magnitude.
+    Magnitudes,
+    /// Their magnitude, and the root of the sub-block's mean square.
+    MagnitudesAboveMean,
+}
+
+impl Weights {
+    #[inline(always)]
+    fn of<S: Simd, const SUB: usize>(self, s: S, x: &[S::F; SUB]) -> [S::F; SUB] {
+        let root_mean_square = match self {
+            Weights::Magnitudes => None,
+            Weights::MagnitudesAboveMean => {
+                let mut sum = s.splat(0.0);
+                for &x in x {
+                    sum = s.add(sum, s.mul(x, x));
+                }
+                Some(s.sqrt(s.div(sum, s.splat(SUB as f32))))
+            }
+        };
+        let mut weights = *x;
+        for weight in &mut weights {
+            *weight = s.abs(*weight);
+        }
+        if let Some(root_mean_square) = root_mean_square {
+            for weight in &mut weights {
+                *weight = s.add(root_mean_square, *weight);
+            }
+        }
+        weights
     }
-    let root_mean_square = s.sqrt(s.div(sum, s.splat(SUB as f32)));
-    let mut weights = *x;
-    for weight in &mut weights {
-        *weight = s.add(root_mean_square, s.abs(*weight));
-    }
-    weights
 }
 
 /// Super-blocks that are quantized together: as many as fill the widest vector with one in each lane.
@@ -99,13 +116,21 @@ pub(in crate::codec) fn quantize<S: Simd, C: ScaleAndMin<SUB, SUBS>, const SUB: 
     out: &mut [C::Block],
 ) {
     let x = rows.values.as_chunks::<LEN>().0;
-    let importance = rows.importance.map(|importance| importance.as_chunks::<LEN>().0);
-    let cut = C::CUT[usize::from(importance.is_some())];
+    let cut = C::CUT[usize::from(rows.importance.is_some())];
     for (group, (x, out)) in x.chunks(GROUP).zip(out.chunks_mut(GROUP)).enumerate() {
-        let found = Found::search::<S::Wide, C, SUB>(s.wide(), x, importance, group * GROUP);
-        let fitted = match importance {
+        let search = Search::<SUB, SUBS> {
+            levels: C::LEVELS,
+            steps: C::STEPS,
+            weights: C::WEIGHTS,
+            mean_squares: C::MEAN_SQUARES,
+            blocks: x,
+            importance: rows.importance,
+            first_block: group * GROUP,
+        };
+        let found = s.wide().shared(search);
+        let fitted = match rows.importance {
             None => Fitted::against_greatest(&found, C::SCALE_LEVELS),
-            Some(_) => Fitted::search(s, &found, C::SCALE_LEVELS, x.len()),
+            Some(_) => s.wide().shared(Fit { found: &found, levels: C::SCALE_LEVELS, count: x.len() }),
         };
         for (i, (x, block)) in x.iter().zip(out).enumerate() {
             let scales = Scales {
@@ -115,40 +140,48 @@ pub(in crate::codec) fn quantize<S: Simd, C: ScaleAndMin<SUB, SUBS>, const SUB: 
                 mins: fitted.mins[i].map(|min| min.min(cut)),
             };
             C::put_scales(block, &scales);
-            let quants = quants::<S, SUB, SUBS>(s, C::LEVELS, x, &C::scales(block), &found, i);
+            let scales = C::scales(block);
+            let quants =
+                s.shared(Quants::<SUB, SUBS> { levels: C::LEVELS, x, scales: &scales, found: &found, at: i });
             C::put_quants(s, block, &quants);
         }
     }
 }
 
 /// The quants that a super-block's scales give, the `at`-th in `found`.
-#[inline(always)]
-fn quants<S: Simd, const SUB: usize, const SUBS: usize>(
-    s: S,
+struct Quants<'a, const SUB: usize, const SUBS: usize> {
     levels: i32,
-    x: &[f32; LEN],
-    scales: &Scales<SUBS>,
-    found: &Found<SUBS>,
+    x: &'a [f32; LEN],
+    scales: &'a Scales<SUBS>,
+    found: &'a Found<SUBS>,
     at: usize,
-) -> [u8; LEN] {
-    let (d, dmin) = (s.widen_f16(scales.d), s.widen_f16(scales.dmin));
-    let mut quants = [0u8; LEN];
-    let subs = x.as_chunks::<SUB>().0.iter().zip(quants.as_chunks_mut::<SUB>().0);
-    for (sub, (x, quants)) in subs.enumerate() {
-        let scale = d * f32::from(scales.scales[sub]);
-        let min = dmin * f32::from(scales.mins[sub]);
-        let (inverse, base) = (found.inverse[at][sub], found.base[at][sub]);
-        for at in (0..SUB).step_by(S::LANES) {
-            let x = s.load(&x[at..]);
-            let scaled = if scale != 0.0 {
-                s.div(s.add(x, s.splat(min)), s.splat(scale))
-            } else {
-                s.mul(s.splat(inverse), s.sub(x, s.splat(base)))
-            };
-            s.store_u8(s.nearest_within(scaled, 0, levels), &mut quants[at..]);
+}
+
+impl<S: Simd, const SUB: usize, const SUBS: usize> Shared<S> for Quants<'_, SUB, SUBS> {
+    type Output = [u8; LEN];
+
+    #[inline(always)]
+    fn run(self, s: S) -> [u8; LEN] {
+        let Quants { levels, x, scales, found, at } = self;
+        let (d, dmin) = (s.widen_f16(scales.d), s.widen_f16(scales.dmin));
+        let mut quants = [0u8; LEN];
+        let subs = x.as_chunks::<SUB>().0.iter().zip(quants.as_chunks_mut::<SUB>().0);
+        for (sub, (x, quants)) in subs.enumerate() {
+            let scale = d * f32::from(scales.scales[sub]);
+            let min = dmin * f32::from(scales.mins[sub]);
+            let (inverse, base) = (found.inverse[at][sub], found.base[at][sub]);
+            for at in (0..SUB).step_by(S::LANES) {
+                let x = s.load(&x[at..]);
+                let scaled = if scale != 0.0 {
+                    s.div(s.add(x, s.splat(min)), s.splat(scale))
+                } else {
+                    s.mul(s.splat(inverse), s.sub(x, s.splat(base)))
+                };
+                s.store_u8(s.nearest_within(scaled, 0, levels), &mut quants[at..]);
+            }
         }
+        quants
     }
-    quants
 }
 
 /// What the search found for the sub-blocks of a group of super-blocks.
@@ -161,45 +194,49 @@ struct Found<const SUBS: usize> {
     sum_of_weights: [[f32; SUBS]; GROUP],
 }
 
-impl<const SUBS: usize> Found<SUBS> {
-    /// A sub-block in each lane. `importance` is a row's, by super-block; `first_block` is where the group begins
-    /// among all rows' super-blocks.
+/// A search for the scales and mins of a group's sub-blocks, one in each lane.
+struct Search<'a, const SUB: usize, const SUBS: usize> {
+    levels: i32,
+    steps: Steps,
+    weights: Weights,
+    mean_squares: f32,
+    blocks: &'a [[f32; LEN]],
+    /// A row's.
+    importance: Option<&'a [f32]>,
+    /// Where the group begins among all rows' super-blocks.
+    first_block: usize,
+}
+
+impl<S: Simd, const SUB: usize, const SUBS: usize> Shared<S> for Search<'_, SUB, SUBS> {
+    type Output = Found<SUBS>;
+
     #[inline(always)]
-    fn search<S: Simd, C: ScaleAndMin<SUB, SUBS>, const SUB: usize>(
-        s: S,
-        blocks: &[[f32; LEN]],
-        importance: Option<&[[f32; LEN]]>,
-        first_block: usize,
-    ) -> Self {
+    fn run(self, s: S) -> Found<SUBS> {
+        let Search { blocks, importance, first_block, .. } = self;
         let [scale, min, inverse, base, sum_of_weights] = [[[0.0; SUBS]; GROUP]; 5];
         let mut found = Found { scale, min, inverse, base, sum_of_weights };
         let mut mean_squares = [0.0; GROUP];
         if importance.is_some() {
             for (mean, block) in mean_squares.iter_mut().zip(blocks) {
-                *mean = C::MEAN_SQUARES * block.iter().fold(0.0, |sum, x| sum + x * x) / LEN as f32;
+                *mean = self.mean_squares * block.iter().fold(0.0, |sum, x| sum + x * x) / LEN as f32;
             }
         }
         for first in (0..blocks.len() * SUBS).step_by(S::LANES) {
             let subs = search::in_lanes(first..blocks.len() * SUBS);
-            let x = s.columns(&subs.map(|sub| &blocks[sub / SUBS].as_chunks::<SUB>().0[sub % SUBS]));
+            let x = columns(s, blocks.as_flattened().as_chunks::<SUB>().0, &subs);
             let (weights, steps) = match importance {
-                None => (C::weights(s, &x), C::STEPS),
+                None => (self.weights.of(s, &x), self.steps),
                 Some(importance) => {
-                    let mean_square = s.gather(|lane| mean_squares[subs[lane] / SUBS]);
-                    let mut weights = s.columns(
-                        &subs.map(|sub| search::importance_of_sub::<SUB>(importance, first_block, sub)),
-                    );
-                    for (weight, &x) in weights.iter_mut().zip(&x) {
-                        *weight = s.mul(*weight, s.sqrt(s.add(mean_square, s.mul(x, x))));
-                    }
-                    (weights, Steps::WITH_IMPORTANCE)
+                    let importance = Importance::new(importance, first_block * SUBS);
+                    let mean_squares = in_common(s, &mean_squares, SUBS, &subs);
+                    (importance.weigh(s, &subs, mean_squares, &x), Steps::WITH_IMPORTANCE)
                 }
             };
             let mut sum_of_weights = s.splat(0.0);
             for &weight in &weights {
                 sum_of_weights = s.add(sum_of_weights, weight);
             }
-            let sub = search::asymmetric(s, C::LEVELS, steps, &x, &weights);
+            let sub = search::asymmetric(s, self.levels, steps, &x, &weights);
             s.store(sub.scale, &mut found.scale.as_flattened_mut()[first..]);
             s.store(s.mul(sub.min, s.splat(-1.0)), &mut found.min.as_flattened_mut()[first..]);
             s.store(sub.inverse, &mut found.inverse.as_flattened_mut()[first..]);
@@ -223,7 +260,6 @@ impl<const SUBS: usize> Fitted<SUBS> {
         Fitted { d: [0.0; GROUP], dmin: [0.0; GROUP], scales: [[0; SUBS]; GROUP], mins: [[0; SUBS]; GROUP] };
 
     /// Without importance: a super-block's greatest becomes the greatest quant. ggml keeps the low bytes.
-    #[inline(always)]
     fn against_greatest(found: &Found<SUBS>, levels: i32) -> Self {
         let levels = levels as f32;
         let fit = |values: &[f32; SUBS], quants: &mut [u8; SUBS]| {
@@ -241,28 +277,33 @@ impl<const SUBS: usize> Fitted<SUBS> {
         }
         fitted
     }
+}
 
-    /// With importance: a search of its own, weighted with the sub-blocks' sums of weights, for the first `count`
-    /// super-blocks, one in each lane.
+/// With importance: a search of its own, weighted with the sub-blocks' sums of weights, for the first `count` super-blocks, one
+/// in each lane.
+struct Fit<'a, const SUBS: usize> {
+    found: &'a Found<SUBS>,
+    levels: i32,
+    count: usize,
+}
+
+impl<S: Simd, const SUBS: usize> Shared<S> for Fit<'_, SUBS> {
+    type Output = Fitted<SUBS>;
+
     #[inline(always)]
-    fn search<S: Simd>(s: S, found: &Found<SUBS>, levels: i32, count: usize) -> Self {
-        let mut fitted = Self::NONE;
+    fn run(self, s: S) -> Fitted<SUBS> {
+        let Fit { found, levels, count } = self;
+        let mut fitted = Fitted::NONE;
         for first in (0..count).step_by(S::LANES) {
-            let mut weights = [s.splat(0.0); SUBS];
-            for (sub, weight) in weights.iter_mut().enumerate() {
-                *weight = s.gather(|lane| found.sum_of_weights[first + lane][sub]);
-            }
+            let places = search::in_lanes(first..GROUP);
+            let weights = columns(s, &found.sum_of_weights, &places);
             for (values, d, quants) in [
                 (&found.scale, &mut fitted.d, &mut fitted.scales),
                 (&found.min, &mut fitted.dmin, &mut fitted.mins),
             ] {
-                let mut x = weights;
-                for (sub, x) in x.iter_mut().enumerate() {
-                    *x = s.gather(|lane| values[first + lane][sub]);
-                }
-                let positive = search::positive(s, levels, &x, &weights);
-                s.store(positive.scale, &mut d[first..]);
-                for (sub, q) in positive.quants.into_iter().enumerate() {
+                let (x, mut found) = (columns(s, values, &places), [s.splat_i(0); SUBS]);
+                s.store(search::positive(s, levels, &x, &weights, &mut found), &mut d[first..]);
+                for (sub, q) in found.into_iter().enumerate() {
                     let mut lanes = [0; MAX_LANES];
                     s.store_u8(q, &mut lanes);
                     for lane in 0..S::LANES {

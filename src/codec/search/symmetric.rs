@@ -1,7 +1,7 @@
 //! A scale only.
 
 use super::{LEAST_MAGNITUDE, extreme};
-use crate::simd::Simd;
+use crate::simd::{Shared, Simd};
 
 /// What [`symmetric`] finds, for each lane.
 pub(in crate::codec) struct Symmetric<S: Simd> {
@@ -21,7 +21,7 @@ pub(in crate::codec) fn symmetric<S: Simd, const N: usize>(
     x: &[S::F; N],
     weights: &[S::F; N],
 ) -> Symmetric<S> {
-    search_symmetric::<S, N, true>(s, levels, x, weights)
+    s.shared(Search::<S, N, true> { levels, x, weights })
 }
 
 /// [`symmetric`] for values that are themselves results, and may be infinite or NaN.
@@ -32,11 +32,27 @@ pub(in crate::codec) fn symmetric_of_any<S: Simd, const N: usize>(
     x: &[S::F; N],
     weights: &[S::F; N],
 ) -> Symmetric<S> {
-    search_symmetric::<S, N, false>(s, levels, x, weights)
+    s.shared(Search::<S, N, false> { levels, x, weights })
+}
+
+/// `FINITE` says that all values are: few searches are of others, and would be in the way of the rest.
+struct Search<'a, S: Simd, const N: usize, const FINITE: bool> {
+    levels: i32,
+    x: &'a [S::F; N],
+    weights: &'a [S::F; N],
+}
+
+impl<S: Simd, const N: usize, const FINITE: bool> Shared<S> for Search<'_, S, N, FINITE> {
+    type Output = Symmetric<S>;
+
+    #[inline(always)]
+    fn run(self, s: S) -> Symmetric<S> {
+        search::<S, N, FINITE>(s, self.levels, self.x, self.weights)
+    }
 }
 
 #[inline(always)]
-fn search_symmetric<S: Simd, const N: usize, const FINITE: bool>(
+fn search<S: Simd, const N: usize, const FINITE: bool>(
     s: S,
     levels: i32,
     x: &[S::F; N],
@@ -47,17 +63,18 @@ fn search_symmetric<S: Simd, const N: usize, const FINITE: bool>(
     let is_zero = s.lt(greatest, s.splat(LEAST_MAGNITUDE));
 
     let mut weighted = *weights;
-    for i in 0..N {
-        weighted[i] = s.mul(weights[i], x[i]);
+    for (weighted, (&x, &weight)) in weighted.iter_mut().zip(x.iter().zip(weights)) {
+        *weighted = s.mul(weight, x);
     }
+    let values = Values { x, weights, weighted: &weighted };
 
     let mut inverse = s.div(s.splat(-levels as f32), extreme);
-    let (sum_xq, sum_qq) = sums::<S, N, FINITE>(s, levels, x, weights, &weighted, inverse, 0);
+    let (sum_xq, sum_qq) = sums::<S, N, FINITE>(s, levels, &values, inverse, 0);
     let mut scale = s.select(s.ne(sum_qq, zero), s.div(sum_xq, sum_qq), zero);
     let mut best = s.mul(scale, sum_xq);
     for step in (-9..=9).filter(|&step| step != 0) {
         let candidate = s.div(s.splat(-(levels as f32 + 0.1 * step as f32)), extreme);
-        let (sum_xq, sum_qq) = sums::<S, N, FINITE>(s, levels, x, weights, &weighted, candidate, step);
+        let (sum_xq, sum_qq) = sums::<S, N, FINITE>(s, levels, &values, candidate, step);
         let wins = s.both(s.lt(zero, sum_qq), s.lt(s.mul(best, sum_qq), s.mul(sum_xq, sum_xq)));
         let better = s.div(sum_xq, sum_qq);
         scale = s.select(wins, better, scale);
@@ -80,14 +97,19 @@ enum Rounding {
     Wrapping,
 }
 
+/// A block's values, their weights, and the products of both.
+struct Values<'a, S: Simd, const N: usize> {
+    x: &'a [S::F; N],
+    weights: &'a [S::F; N],
+    weighted: &'a [S::F; N],
+}
+
 /// Σ w·x·q and Σ w·q·q over the quants that a step's inverse scale gives.
 #[inline(always)]
 fn sums<S: Simd, const N: usize, const FINITE: bool>(
     s: S,
     levels: i32,
-    x: &[S::F; N],
-    weights: &[S::F; N],
-    weighted: &[S::F; N],
+    values: &Values<'_, S, N>,
     inverse: S::F,
     step: i32,
 ) -> (S::F, S::F) {
@@ -95,13 +117,13 @@ fn sums<S: Simd, const N: usize, const FINITE: bool>(
     // does with integers. What has half a level to spare is not clamped. (In a lane of zeros there is no such bound, and
     // what comes of it is dropped.) A loop of its own for each.
     if !FINITE {
-        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::Wrapping)
+        rounded_sums(s, levels, values, inverse, Rounding::Wrapping)
     } else if step < -5 {
-        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::InRange)
+        rounded_sums(s, levels, values, inverse, Rounding::InRange)
     } else if step < 5 {
-        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::ClampedAbove)
+        rounded_sums(s, levels, values, inverse, Rounding::ClampedAbove)
     } else {
-        rounded_sums(s, levels, x, weights, weighted, inverse, Rounding::Clamped)
+        rounded_sums(s, levels, values, inverse, Rounding::Clamped)
     }
 }
 
@@ -109,24 +131,23 @@ fn sums<S: Simd, const N: usize, const FINITE: bool>(
 fn rounded_sums<S: Simd, const N: usize>(
     s: S,
     levels: i32,
-    x: &[S::F; N],
-    weights: &[S::F; N],
-    weighted: &[S::F; N],
+    values: &Values<'_, S, N>,
     inverse: S::F,
     rounding: Rounding,
 ) -> (S::F, S::F) {
     let (lowest, highest) = (s.splat(-levels as f32), s.splat((levels - 1) as f32));
     let (mut sum_xq, mut sum_qq) = (s.splat(0.0), s.splat(0.0));
-    for i in 0..N {
-        let scaled = s.mul(inverse, x[i]);
+    let all = values.x.iter().zip(values.weights).zip(values.weighted);
+    for ((&x, &weight), &weighted) in all {
+        let scaled = s.mul(inverse, x);
         let q = match rounding {
             Rounding::InRange => s.round_even(scaled),
             Rounding::ClampedAbove => s.round_even(s.min(scaled, highest)),
             Rounding::Clamped => s.round_even(s.max(s.min(scaled, highest), lowest)),
             Rounding::Wrapping => s.to_float(s.nearest_within(scaled, -levels, levels - 1)),
         };
-        sum_xq = s.add(sum_xq, s.mul(weighted[i], q));
-        sum_qq = s.add(sum_qq, s.mul(s.mul(weights[i], q), q));
+        sum_xq = s.add(sum_xq, s.mul(weighted, q));
+        sum_qq = s.add(sum_qq, s.mul(s.mul(weight, q), q));
     }
     (sum_xq, sum_qq)
 }
@@ -140,13 +161,29 @@ pub(in crate::codec) fn symmetric_quants<S: Simd, const N: usize>(
     x: &[S::F; N],
     inverse: S::F,
 ) -> [S::I; N] {
-    let (zero, bias) = (s.splat_i(0), s.splat_i(levels));
-    // Not by the inverse, which is 0 for an infinite value too.
-    let is_zero = s.lt(extreme(s, x).0, s.splat(LEAST_MAGNITUDE));
-    let mut quants = [zero; N];
-    for (quant, &x) in quants.iter_mut().zip(x) {
-        let q = s.add_i(s.nearest_within(s.mul(inverse, x), -levels, levels - 1), bias);
-        *quant = s.select_i(is_zero, zero, q);
+    s.shared(Quants::<S, N> { levels, x, inverse })
+}
+
+struct Quants<'a, S: Simd, const N: usize> {
+    levels: i32,
+    x: &'a [S::F; N],
+    inverse: S::F,
+}
+
+impl<S: Simd, const N: usize> Shared<S> for Quants<'_, S, N> {
+    type Output = [S::I; N];
+
+    #[inline(always)]
+    fn run(self, s: S) -> [S::I; N] {
+        let Quants { levels, x, inverse } = self;
+        let (zero, bias) = (s.splat_i(0), s.splat_i(levels));
+        // Not by the inverse, which is 0 for an infinite value too.
+        let is_zero = s.lt(extreme(s, x).0, s.splat(LEAST_MAGNITUDE));
+        let mut quants = [zero; N];
+        for (quant, &x) in quants.iter_mut().zip(x) {
+            let q = s.add_i(s.nearest_within(s.mul(inverse, x), -levels, levels - 1), bias);
+            *quant = s.select_i(is_zero, zero, q);
+        }
+        quants
     }
-    quants
 }

@@ -2,7 +2,7 @@
 
 use crate::Float;
 use crate::codec::search::LEAST_MAGNITUDE;
-use crate::simd::{Bytes, Simd};
+use crate::simd::{Bytes, Shared, Simd};
 
 /// What a quant stands for: closer around 0, where most values of a model lie.
 pub(in crate::codec) const VALUES: [f32; 16] = [
@@ -68,14 +68,27 @@ const TRIES: i32 = 7;
 /// `quantize_row_iq4_nl_impl`.)
 #[inline(always)]
 pub(in crate::codec) fn search<S: Simd>(s: S, x: &[S::F; LEN], weights: &[S::F; LEN]) -> S::F {
-    let zero = s.splat(0.0);
-    let (mut greatest, mut extreme) = (zero, zero);
-    for &x in x {
-        let magnitude = s.abs(x);
-        let wins = s.lt(greatest, magnitude);
-        greatest = s.select(wins, magnitude, greatest);
-        extreme = s.select(wins, x, extreme);
+    s.shared(Search::<S> { x, weights })
+}
+
+struct Search<'a, S: Simd> {
+    x: &'a [S::F; LEN],
+    weights: &'a [S::F; LEN],
+}
+
+impl<S: Simd> Shared<S> for Search<'_, S> {
+    type Output = S::F;
+
+    #[inline(always)]
+    fn run(self, s: S) -> S::F {
+        find(s, self.x, self.weights)
     }
+}
+
+#[inline(always)]
+fn find<S: Simd>(s: S, x: &[S::F; LEN], weights: &[S::F; LEN]) -> S::F {
+    let zero = s.splat(0.0);
+    let (greatest, extreme) = super::extreme(s, x);
     let is_zero = s.lt(greatest, s.splat(LEAST_MAGNITUDE));
 
     let first = s.div(extreme, s.splat(-VALUES[0]));

@@ -5,6 +5,8 @@ mod keys;
 #[cfg(feature = "std")]
 mod names;
 mod plan;
+#[cfg(all(feature = "codecs", feature = "std"))]
+mod scales;
 #[cfg(feature = "std")]
 mod set;
 

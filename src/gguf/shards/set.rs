@@ -5,8 +5,6 @@ use std::io;
 use std::iter::FusedIterator;
 use std::path::{Path, PathBuf};
 
-#[cfg(any(all(feature = "mmap", any(unix, windows)), feature = "safetensors"))]
-use super::keys::SHARD_KEYS;
 use super::keys::{COUNT, NO, ShardKeys, TENSORS};
 use super::names::ShardPaths;
 use crate::Tensor;
@@ -20,7 +18,6 @@ use crate::gguf::layout::{ALIGNMENT_KEY, to_u64};
 use crate::gguf::metadata::Metadata;
 use crate::gguf::name_index::{Duplicate, NameIndex};
 use crate::gguf::tensor_info::{TensorInfo, TensorIter};
-use crate::model::scaled::{check as check_scale, is_scaled, name_of_scale};
 
 /// Where one shard is missing, this many more are looked for, so that the error can name those that are missing too.
 const LOOKED_FOR: u16 = 1000;
@@ -179,25 +176,6 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
         self.shards[self.shard_of(name)?].tensor_info(name)
     }
 
-    /// The factors of a tensor `X.weight`, which llama.cpp has as `X.scale` beside it where the model was NVFP4: one for all of its
-    /// values, or one for each of the matrices that it stacks. None where there are none.
-    ///
-    /// The values are those of [`Tensor::dequantize`] times these.
-    ///
-    /// # Errors
-    /// As [`tensor`](Self::tensor), and [`Error::Scale`] where that tensor does not hold factors.
-    pub fn scales(&self, name: &str) -> Result<Option<Vec<f32>>> {
-        let tensor = self.tensor_info(name)?;
-        let Some(beside) = name_of_scale(name) else { return Ok(None) };
-        let Ok(factors) = self.tensor(&beside) else { return Ok(None) };
-        let elements = factors.shape().element_count();
-        let fits = check_scale(&beside, factors.ggml_type(), elements, name, tensor.shape().dims());
-        if !is_scaled(tensor.ggml_type(), fits)? {
-            return Ok(None);
-        }
-        factors.dequantize().map(Some)
-    }
-
     /// A tensor with its data, found in constant time.
     ///
     /// # Errors
@@ -226,9 +204,9 @@ impl<B> ShardedGguf<B> {
     }
 
     /// The keys that only its files have, and it as a whole does not: none where it is one file.
-    #[cfg(any(all(feature = "mmap", any(unix, windows)), feature = "safetensors"))]
+    #[cfg(all(feature = "codecs", any(all(feature = "mmap", any(unix, windows)), feature = "safetensors")))]
     pub(crate) fn keys_of_shards(&self) -> &'static [&'static str] {
-        if self.shards.len() > 1 { &SHARD_KEYS } else { &[] }
+        if self.shards.len() > 1 { &super::keys::SHARD_KEYS } else { &[] }
     }
 
     pub(crate) fn last(&self) -> &Gguf<B> {

@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
 
 use super::{Edit, Given, Put};
+use crate::gguf::Indexed;
 use crate::gguf::layout::GGML_MAX_NAME_BYTES;
-use crate::gguf::{Indexed, SHARD_KEYS};
+use crate::gguf::shards::SHARD_KEYS;
 use crate::model::nearest::nearest;
 use crate::{
     ByteOrder, Error, Limits, Metadata, Result, Sink, TensorInfo, Value, ValueKind, ValueRef, Writer,

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::json::{Document, exists, read_bounded};
+use super::json::Document;
 use crate::error::Result;
+use crate::safetensors::path::{exists, read_bounded};
 
 /// The longest chat template that is read.
 const MAX_TEMPLATE_BYTES: u64 = 16_000_000;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Error, Result, Shown};
-use crate::file::regular::read_regular;
+use crate::safetensors::path::{exists, read_bounded};
 
 /// The longest file that is read: more than the largest tokenizer has.
 const MAX_BYTES: u64 = 64_000_000;
@@ -71,32 +71,6 @@ fn without_infinities(json: &[u8]) -> Option<Vec<u8>> {
         at += 1;
     }
     found.then_some(out)
-}
-
-/// Whether there is something at the path. A link that leads nowhere, and what cannot be looked at, is an error: it is there, and a
-/// model without it is another.
-pub(crate) fn exists(path: &Path) -> Result<bool> {
-    let looking = |error| Error::io(format!("look at '{}'", path.display()), error);
-    match std::fs::symlink_metadata(path) {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(looking(error)),
-    }
-    // Where the link leads.
-    std::fs::metadata(path).map_err(looking).map(|_| true)
-}
-
-/// A regular file's bytes, where there are no more than `most`.
-pub(crate) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let reading = |error| Error::io(format!("read '{}'", path.display()), error);
-    read_regular(path, most).map_err(|error| match error.kind() {
-        std::io::ErrorKind::FileTooLarge => Error::Safetensors {
-            file: Some(path.display().to_string()),
-            offset: None,
-            message: error.to_string(),
-        },
-        _ => reading(error),
-    })
 }
 
 /// A value of a file, and where it is there.

@@ -27,6 +27,4 @@ mod tokenizer;
 pub use description::Description;
 pub use export::{Export, ExportPlan, Shard};
 pub use import::{Import, ImportPlan};
-#[cfg(any(unix, windows))]
-pub(crate) use json::{exists, read_bounded};
 pub use names::{NameMap, Renamed};

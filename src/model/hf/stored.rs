@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use crate::error::{Error, Result, Shown};
-use crate::gguf::ALIGNMENT_KEY;
-use crate::gguf::SHARD_KEYS;
+use crate::gguf::layout::ALIGNMENT_KEY;
+use crate::gguf::shards::SHARD_KEYS;
 use crate::safetensors::Checkpoint;
 use crate::{Array, Limits, Value, ValueRef};
 

@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use super::avx2_bytes;
 use crate::simd::Kernel;
 use crate::simd::bytes::ByteKernel;
-use crate::simd::lanes::Simd;
+use crate::simd::lanes::{Shared, Simd};
 use crate::simd::tiles::TileKernel;
 use crate::simd::wide::Wide;
 
@@ -72,6 +72,13 @@ pub(in crate::simd) unsafe fn run_tiles<K: TileKernel>(kernel: K, dots: bool) {
 /// Whether there is an instruction for dot products that may be used.
 pub(in crate::simd) fn has_dots(dots: bool) -> bool {
     dots && here!("avxvnni")
+}
+
+/// [`Simd::shared_in`].
+#[inline(never)]
+#[target_feature(enable = "avx2,f16c")]
+fn shared<S: Simd, W: Shared<S>>(s: S, work: W) -> W::Output {
+    work.run(s)
 }
 
 /// No instruction here rounds to `bf16`.
@@ -183,6 +190,14 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn wide(self) -> Self::Wide {
         Wide(self)
+    }
+    #[inline(always)]
+    fn shared_in<S: Simd, W: Shared<S>>(self, s: S, work: W) -> W::Output {
+        #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
+        // SAFETY: `self` proves AVX2 and F16C.
+        unsafe {
+            shared(s, work)
+        }
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use super::avx2::{ProvesAvx, fence, stream, transpose};
 use super::{avx2_bytes, avx512_tiles};
 use crate::simd::Kernel;
 use crate::simd::bytes::ByteKernel;
-use crate::simd::lanes::Simd;
+use crate::simd::lanes::{Shared, Simd};
 use crate::simd::tiles::TileKernel;
 use crate::simd::wide::Wide;
 
@@ -103,6 +103,13 @@ fn with_bf16<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512::<true>(()))
 }
 
+/// [`Simd::shared_in`].
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,f16c")]
+fn shared<S: Simd, W: Shared<S>>(s: S, work: W) -> W::Output {
+    work.run(s)
+}
+
 /// Intrinsics that touch registers only.
 macro_rules! registers {
     ($body:expr) => {
@@ -161,6 +168,14 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     fn wide(self) -> Self::Wide {
         Wide(self)
+    }
+    #[inline(always)]
+    fn shared_in<S: Simd, W: Shared<S>>(self, s: S, work: W) -> W::Output {
+        #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
+        // SAFETY: `self` proves AVX-512.
+        unsafe {
+            shared(s, work)
+        }
     }
     #[inline(always)]
     fn prefetch(self, bytes: &[u8]) {

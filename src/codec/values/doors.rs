@@ -3,28 +3,14 @@
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
-use super::float::Float;
-use super::format::Rows;
-use super::table::{self, Quantizer, Stores};
+use super::kernels::{Quantizer, Stores, quantizer};
+use crate::codec::float::Float;
+use crate::codec::format::Rows;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, GgmlType, Result};
 
 /// Values that are checked and quantized together, so that the check finds them in cache for the kernel.
 const CHUNK_VALUES: usize = 16 * 1024;
-
-impl GgmlType {
-    /// Whether [`quantize`] can make this type. Integers have no scale, so floats cannot become integers.
-    pub fn can_quantize(self) -> bool {
-        table::properties(self).quantizes
-    }
-
-    /// Whether [`quantize`] to this type needs importance weights: true of IQ2_XXS, IQ2_XS and IQ1_S, which have too
-    /// few bits to treat all values alike.
-    #[doc(alias = "ggml_quantize_requires_imatrix")]
-    pub fn needs_importance(self) -> bool {
-        table::properties(self).needs_importance
-    }
-}
 
 /// Turns whole blocks of `ty`, in the bytes of a little-endian file, into floats.
 ///
@@ -186,7 +172,7 @@ impl<'a> Plan<'a> {
         row_len: usize,
         importance: Option<&'a [f32]>,
     ) -> Result<Self> {
-        let quantize = table::quantizer(ty).ok_or(Error::NotQuantizable { ty })?;
+        let quantize = quantizer(ty).ok_or(Error::NotQuantizable { ty })?;
         if ty.needs_importance() && importance.is_none() {
             return Err(Error::NeedsImportance { ty });
         }

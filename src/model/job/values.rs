@@ -1,0 +1,76 @@
+//! Jobs whose values become another type.
+
+use super::{Job, Origin, in_memory};
+use crate::codec::quantize;
+use crate::{Error, GgmlType, Result};
+
+impl<'a> Job<'a> {
+    /// The values become `ty`. Where that is the type they have, their bytes are copied.
+    pub fn new(name: &'a str, origin: Origin<'a>, ty: GgmlType) -> Self {
+        Job { name, origin, ty, importance: None }
+    }
+
+    /// Weighs the errors of the values: a weight for each value of a row, as in [`quantize`](crate::quantize), for all
+    /// rows alike or for each of the matrices that the tensor stacks (experts, as the third dimension counts them).
+    #[must_use]
+    pub fn importance(self, weights: Option<&'a [f32]>) -> Self {
+        Job { importance: weights, ..self }
+    }
+
+    /// Refuses what cannot be done whatever the values are. After that no row takes memory because a header says so: it
+    /// is as long as the importance, or not kept whole.
+    ///
+    /// # Errors
+    /// [`Error::Write`], naming the tensor: see [`Convert::run`](crate::model::Convert::run).
+    pub fn check(&self) -> Result<()> {
+        if self.copies() {
+            return Ok(());
+        }
+        // Of no rows everything is checked but their values.
+        let checked = match self.importance {
+            None => quantize(self.ty, &[], self.ty.block_len(), None, &mut []),
+            Some(weights) => self.row_len_of(weights).and_then(|row_len| {
+                let mut matrices = weights.chunks(row_len.max(1));
+                let first = matrices.next().unwrap_or_default();
+                let check = |weights| quantize(self.ty, &[], row_len, Some(weights), &mut []);
+                check(first).and_then(|()| matrices.try_for_each(check))
+            }),
+        };
+        checked.map_err(|error| Error::Write {
+            message: format!("tensor '{}': {error}", self.name.escape_debug()),
+        })
+    }
+
+    /// The length of a row, of which there are weights for all rows or for those of each matrix.
+    fn row_len_of(&self, weights: &[f32]) -> Result<usize> {
+        let row_len = in_memory(self.shape().row_len())?;
+        let matrices = self.matrices();
+        if weights.len() == row_len || row_len.checked_mul(matrices) == Some(weights.len()) {
+            return Ok(row_len);
+        }
+        let each = if matrices > 1 {
+            format!(", or {matrices} times as many, for each matrix")
+        } else {
+            String::new()
+        };
+        Err(Error::Length {
+            what: "the importance, in weights,",
+            found: weights.len() as u64,
+            wanted: format!("{row_len}, a weight for each value of a row{each}"),
+        })
+    }
+
+    /// How many matrices the tensor stacks.
+    fn matrices(&self) -> usize {
+        let matrices = self.shape().dims().get(2).copied().unwrap_or(1);
+        usize::try_from(matrices).unwrap_or(usize::MAX)
+    }
+
+    /// The weights of a row.
+    pub(in crate::model) fn weights_of(&self, row: u64) -> Option<&'a [f32]> {
+        let weights = self.importance?;
+        let row_len = usize::try_from(self.shape().row_len()).ok().filter(|&row_len| row_len > 0)?;
+        let matrix = (row / self.rows_alike().max(1)) as usize % (weights.len() / row_len).max(1);
+        weights.get(matrix * row_len..(matrix + 1) * row_len)
+    }
+}

@@ -1,0 +1,116 @@
+//! Values that are quantized on their way into the file, which the feature `codecs` adds.
+
+use super::data::DataWriter;
+use super::header::{Declared, wrong};
+use super::tensor::TensorWriter;
+use crate::byte_order::ByteOrder;
+#[cfg(feature = "rayon")]
+use crate::codec::par_quantize as quantize;
+#[cfg(not(feature = "rayon"))]
+use crate::codec::quantize;
+use crate::codec::swap_byte_order;
+use crate::error::{Error, Result};
+use crate::file::sink::Sink;
+
+/// Values are quantized into this many bytes at a time, or one row where that is more: enough to keep all cores
+/// busy.
+const QUANTIZE_BYTES: usize = 1024 * 1024;
+
+impl<S: Sink> DataWriter<S> {
+    /// Writes the next tensor from all of its values, row after row: quantized, or for plain types converted, as
+    /// [`TensorWriter::write_values`] does.
+    ///
+    /// ```
+    /// # use gguf_codec::{GgmlType, Writer};
+    /// # let mut writer = Writer::new(Vec::new());
+    /// writer.tensor("w", &[32, 2], GgmlType::Q8_0)?.tensor("b", &[3], GgmlType::F32)?;
+    /// let mut data = writer.write_header()?;
+    /// data.write_values("w", &[0.5; 64], None)?;
+    /// data.write_values("b", &[1.0, 2.0, 3.0], None)?;
+    /// # data.finish()?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) where the number of values is not the
+    /// tensor's: these leave the file as it was. Those of [`TensorWriter::write_values`] give it up.
+    pub fn write_values(&mut self, name: &str, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
+        let Declared { shape, .. } = self.expect_next(name)?;
+        if shape.element_count() != values.len() as u64 {
+            return Err(wrong(format!(
+                "tensor '{}' was given {} values, and its shape {shape} has {}",
+                name.escape_debug(),
+                values.len(),
+                shape.element_count()
+            )));
+        }
+        let mut tensor = self.begin(name)?;
+        tensor.write_values(values, importance)?;
+        tensor.finish()
+    }
+}
+
+impl<S: Sink> TensorWriter<'_, S> {
+    /// Quantizes rows of values and writes them; for plain types, converts them. Bytes are those that
+    /// [`quantize`](crate::quantize) makes, in the file's byte order.
+    ///
+    /// `values` are whole rows, at most as many as remain. `importance` has a weight for each value of a row,
+    /// applied to every row; plain types do not use it. Memory: 1 MiB, or one row where that is more. With the
+    /// feature `rayon`, all cores quantize.
+    ///
+    /// # Errors
+    /// [`Error::Write`], naming the tensor, where `values` are not whole rows or more than remain, pieces before
+    /// ended within a row, `importance` is not as long as a row, or `quantize` refuses: the type, or a value that
+    /// is not finite. [`Error::Io`].
+    pub fn write_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
+        self.guarded(|tensor| tensor.put_values(values, importance))
+    }
+
+    fn put_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
+        let Declared { ty, shape, .. } = *self.declared();
+        // A row beyond the address space is longer than any slice of whole rows.
+        let row_len = usize::try_from(shape.row_len()).unwrap_or(usize::MAX);
+        let row_bytes = ty.bytes_for(shape.row_len()).unwrap_or(0);
+        if let Some(weights) = importance.map(<[f32]>::len).filter(|&weights| weights != row_len) {
+            return Err(self.wrong(format!("has rows of {row_len} values, and was given {weights} weights")));
+        }
+        if !values.len().is_multiple_of(row_len) {
+            let given = values.len();
+            return Err(
+                self.wrong(format!("was given {given} values, which are not whole rows of {row_len}"))
+            );
+        }
+        self.expect_boundary("row", row_bytes)?;
+        let bytes_of = |values: usize| values / ty.block_len() * ty.block_bytes();
+        self.expect_room(bytes_of(values.len()) as u64)?;
+
+        // Plain types have no rows to keep together: any piece serves as one.
+        let (unit, importance) = if ty.is_quantized() { (row_len, importance) } else { (1, None) };
+        let at_once = (QUANTIZE_BYTES / bytes_of(unit).max(1)).max(1) * unit;
+        let mut buffer = std::mem::take(&mut self.file.buffer);
+        for (index, rows) in values.chunks(at_once.max(1)).enumerate() {
+            buffer.resize(bytes_of(rows.len()), 0);
+            let row_len = if ty.is_quantized() { row_len } else { rows.len() };
+            quantize(ty, rows, row_len, importance, &mut buffer).map_err(|error| {
+                self.wrong(format!("cannot be written: {}", counted_from(error, index * at_once)))
+            })?;
+            if self.file.order == ByteOrder::Big {
+                swap_byte_order(ty, &mut buffer);
+            }
+            self.put(&buffer)?;
+        }
+        self.file.buffer = buffer;
+        Ok(())
+    }
+}
+
+/// The same error with a value's index counted from the start of the caller's slice, which began `offset`
+/// values before the piece that was quantized.
+pub(super) fn counted_from(error: Error, offset: usize) -> Error {
+    match error {
+        Error::NonFinite { what: "value", index, value } => {
+            Error::NonFinite { what: "value", index: index + offset, value }
+        }
+        error => error,
+    }
+}
