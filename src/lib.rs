@@ -85,6 +85,7 @@ mod tensor;
 mod write;
 
 pub use byte_order::ByteOrder;
+pub use codec::affine;
 pub use codec::formats::*;
 pub use codec::{
     BlockFormat, Float, QuantError, dequantize, dequantize_with, fake_quantize, quantize, quantize_measured,

@@ -1,5 +1,6 @@
 //! The block formats, one file each, and the one table that finds them by [`GgmlType`](crate::GgmlType).
 
+pub mod affine;
 mod doors;
 mod fake_quantize;
 mod float;
@@ -9,6 +10,8 @@ mod grid;
 mod pack;
 mod quant_error;
 mod search;
+#[cfg(feature = "safetensors")]
+pub(crate) mod small_floats;
 mod table;
 mod validate;
 
