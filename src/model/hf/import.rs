@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::carried::{CarriedWeight, Fidelity};
 use super::description::Description;
 use super::family::{Family, file_type_of, layer};
 use super::json::Node;
 use super::names::{NameMap, Renamed};
 use super::per_layer::of_layer;
 use super::planned::{Planned, Source, most};
-use super::quantized::{Quantized, Weight, weights};
+use super::quantized::{Kept, Quantized, Weight, weights};
 use super::required::{Listed, Present};
 use super::stored::{ORIGINAL_SHAPE, carried, carried_in_order, original_shape};
 use super::tokenizer::tokenizer;
 use crate::error::{Error, Result, Shown};
 use crate::gguf::layout::GGML_MAX_NAME_BYTES;
+use crate::model::scaled::name_of_scale;
 use crate::model::{Job, QUANTIZATION_VERSION};
 use crate::safetensors::{Checkpoint, folded};
 use crate::{GgmlType, Shape, Sink, Value, Writer};
@@ -100,7 +102,7 @@ impl<'a> Import<'a> {
         let heads = Heads { carried: &carried, config: config.as_ref(), family };
 
         let mut left_out = beside;
-        let mut tensors = Vec::new();
+        let (mut tensors, mut carried_weights) = (Vec::new(), Vec::new());
         let factors = match config.as_ref().zip(family) {
             Some((config, family)) if carried.is_empty() => family.rope_factors(config)?,
             _ => None,
@@ -137,7 +139,9 @@ impl<'a> Import<'a> {
                         original_shapes
                             .push((format!("{ORIGINAL_SHAPE}{name}"), original_shape(&weight.shape)));
                     }
-                    tensors.push(self.planned(weight, name, family, &heads, !carried.is_empty())?)
+                    let (planned, fate) = self.planned(weight, name, family, &heads, !carried.is_empty())?;
+                    carried_weights.extend(fate);
+                    tensors.extend(planned);
                 }
             }
         }
@@ -165,7 +169,7 @@ impl<'a> Import<'a> {
                 Shown(&first.name)
             ));
         }
-        Ok(ImportPlan { metadata, tensors, left_out, notes })
+        Ok(ImportPlan { metadata, tensors, left_out, notes, carried_weights })
     }
 
     /// What the family's tables are held against.
@@ -231,19 +235,37 @@ impl<'a> Import<'a> {
         family: Option<Family>,
         heads: &Heads<'_>,
         carried: bool,
-    ) -> Result<Planned<'a>> {
+    ) -> Result<(Vec<Planned<'a>>, Option<CarriedWeight>)> {
         let is_renamed = name != weight.name;
+        let (mut method, mut fidelity, mut factor) = (None, None, None);
         let (source, own) = match weight.quantized {
             None => {
                 let origin = weight.tensor.origin()?;
                 (Source::File(origin), origin.ggml_type())
             }
-            Some(Quantized { matrix, .. }) => {
+            Some(quantized) => {
                 let shape = folded(&weight.shape).ok_or_else(|| Error::Write {
                     message: format!("tensor '{}' has more elements than GGUF counts", Shown(&weight.name)),
                 })?;
-                let own = weight.dtype.ggml_type().unwrap_or(GgmlType::BF16);
-                (Source::Computed { bytes: Box::new(matrix), shape, ty: GgmlType::F32 }, own)
+                method = Some(quantized.method.clone());
+                let may_keep = self.ty.is_none()
+                    && !family.is_some_and(|family| family.wants_f32(&name, shape.dims().len()))
+                    && name.ends_with(".weight");
+                let kept = if may_keep { quantized.kept(shape)? } else { Err(quantized) };
+                match kept {
+                    Ok(Kept { blocks, ty, factor: of_all, rounded }) => {
+                        factor = of_all.filter(|&factor| factor != 1.0);
+                        fidelity = Some(match rounded {
+                            0.0 => Fidelity::Exact,
+                            largest => Fidelity::ScalesRounded { largest },
+                        });
+                        (Source::Computed { bytes: Box::new(blocks), shape, ty }, ty)
+                    }
+                    Err(Quantized { matrix, .. }) => {
+                        let own = weight.dtype.ggml_type().unwrap_or(GgmlType::BF16);
+                        (Source::Computed { bytes: Box::new(matrix), shape, ty: GgmlType::F32 }, own)
+                    }
+                }
             }
         };
         let source = match heads.of(&name)?.filter(|_| is_renamed) {
@@ -262,7 +284,23 @@ impl<'a> Import<'a> {
             None if own == GgmlType::F64 && family.is_some() => GgmlType::F32,
             None => own,
         };
-        Ok(Planned { name, source, ty, original: None })
+        let fate = method.map(|method| CarriedWeight {
+            name: name.clone(),
+            method,
+            ggml_type: ty,
+            fidelity: fidelity.unwrap_or(match ty {
+                GgmlType::F32 => Fidelity::Exact,
+                _ => Fidelity::Requantized,
+            }),
+        });
+        let beside =
+            factor.zip(name_of_scale(&name)).zip(Shape::new(&[1])).map(|((factor, name), shape)| Planned {
+                name,
+                source: Source::Made(factor.to_le_bytes().to_vec(), shape),
+                ty: GgmlType::F32,
+                original: None,
+            });
+        Ok(([Planned { name, source, ty, original: None }].into_iter().chain(beside).collect(), fate))
     }
 
     fn metadata(
@@ -451,6 +489,7 @@ pub struct ImportPlan<'a> {
     tensors: Vec<Planned<'a>>,
     left_out: Vec<&'a str>,
     notes: Vec<String>,
+    carried_weights: Vec<CarriedWeight>,
 }
 
 impl<'a> ImportPlan<'a> {
@@ -467,6 +506,11 @@ impl<'a> ImportPlan<'a> {
     /// What could not be carried over, a sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What becomes of the weights that another program quantized, in the order of tensors.
+    pub fn carried_weights(&self) -> &[CarriedWeight] {
+        &self.carried_weights
     }
 
     /// Declares metadata and tensors.

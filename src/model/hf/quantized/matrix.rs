@@ -42,10 +42,15 @@ impl Factors<'_> {
         }
     }
 
-    fn cols(&self) -> usize {
+    /// The codes or numbers that are stored.
+    pub(super) fn grid(&self) -> &Grid<'_> {
         match self {
-            Factors::Stored(grid) | Factors::Nested { codes: grid, .. } => grid.cols as usize,
+            Factors::Stored(grid) | Factors::Nested { codes: grid, .. } => grid,
         }
+    }
+
+    pub(super) fn cols(&self) -> usize {
+        self.grid().cols as usize
     }
 }
 
@@ -80,7 +85,7 @@ impl Groups {
         }
     }
 
-    fn factor_row(&self, row: u64) -> u64 {
+    pub(super) fn factor_row(&self, row: u64) -> u64 {
         match self {
             Groups::Flat(_) => 0,
             Groups::Grid { matrix_rows, matrix_factors, block, .. } => {
@@ -147,16 +152,7 @@ impl<'a> Matrix<'a> {
                     let last = first + (out.len() / cols) as u64 - 1;
                     let (start, end) = self.factor_rows(first, last);
                     let of_row = scales.cols();
-                    let mut factors = vec![0.0; (end - start) as usize * of_row];
-                    scales.rows(start, &mut factors)?;
-                    finite(&factors, start, of_row)?;
-                    apply(self.of_scales, &mut factors);
-                    let mut zeros = vec![0.0; if self.zeros.is_some() { factors.len() } else { 0 }];
-                    if let Some(stored) = &self.zeros {
-                        stored.rows(start, &mut zeros)?;
-                        finite(&zeros, start, of_row)?;
-                        zeros.iter_mut().for_each(|zero| *zero += self.zero_offset);
-                    }
+                    let (factors, zeros) = self.factors(start, end)?;
                     for (row, out) in (first..).zip(out.chunks_mut(cols)) {
                         let at = (self.groups.factor_row(row) - start) as usize * of_row;
                         let factors = &factors[at..at + of_row];
@@ -175,8 +171,34 @@ impl<'a> Matrix<'a> {
         Ok(())
     }
 
+    /// Rows of scales and, where there are any, zero points.
+    pub(super) fn factors(&self, start: u64, end: u64) -> io::Result<(Vec<f32>, Vec<f32>)> {
+        let Some(scales) = &self.scales else { return Ok((Vec::new(), Vec::new())) };
+        let of_row = scales.cols();
+        let mut factors = vec![0.0; (end - start) as usize * of_row];
+        scales.rows(start, &mut factors)?;
+        finite(&factors, start, of_row)?;
+        apply(self.of_scales, &mut factors);
+        let mut zeros = vec![0.0; if self.zeros.is_some() { factors.len() } else { 0 }];
+        if let Some(stored) = &self.zeros {
+            stored.rows(start, &mut zeros)?;
+            finite(&zeros, start, of_row)?;
+            zeros.iter_mut().for_each(|zero| *zero += self.zero_offset);
+        }
+        Ok((factors, zeros))
+    }
+
+    /// The scale of every value, where there is one for all.
+    pub(super) fn factor_for_all(&self) -> f32 {
+        match self.last {
+            Some(Last::Multiply(factor)) => factor,
+            Some(Last::Divide(divisor)) => 1.0 / divisor,
+            None => 1.0,
+        }
+    }
+
     /// The rows of factors of these rows, of which the last is one of them.
-    fn factor_rows(&self, first: u64, last: u64) -> (u64, u64) {
+    pub(super) fn factor_rows(&self, first: u64, last: u64) -> (u64, u64) {
         (self.groups.factor_row(first), self.groups.factor_row(last) + 1)
     }
 

@@ -11,6 +11,7 @@ mod fp4;
 mod gptq;
 mod grid;
 mod hqq;
+mod kept;
 mod matrix;
 mod parts;
 mod quanto;
@@ -21,6 +22,7 @@ mod torchao;
 use std::collections::HashMap;
 
 use self::config::Config;
+pub(super) use self::kept::Kept;
 use self::matrix::Matrix;
 use self::parts::{Parts, count};
 use super::description::Description;
