@@ -155,7 +155,7 @@ fn columns_in_another_order_are_kept_where_blocks_have_one_scale() {
         assert_eq!(kept("{}", file, "w.weight").0, ty, "{scale}");
     }
     // Three values in two bits, and one scale.
-    let q = codes(4 * 256, 4).iter().map(|code| (code % 3 | code % 2 << 2 | 1 << 4) as u8).collect();
+    let q = codes(4 * 256, 4).iter().map(|code| ((code % 3) | (code % 2) << 2 | 1 << 4) as u8).collect();
     let file = tensors(&[
         ("w.weight", &[4, 256], Dtype::U8, q),
         ("w.weight_scale", &[1], Dtype::F32, floats([4.0])),
