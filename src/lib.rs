@@ -104,6 +104,8 @@ mod tensor;
 mod write;
 
 pub use byte_order::ByteOrder;
+#[cfg(feature = "codecs")]
+pub use codec::affine;
 pub use codec::formats::*;
 #[cfg(feature = "codecs")]
 pub use codec::values::*;

@@ -1,5 +1,7 @@
 //! The block formats, one file each, and the one table that finds them by [`GgmlType`](crate::GgmlType).
 
+#[cfg(feature = "codecs")]
+pub mod affine;
 mod float;
 mod format;
 pub(crate) mod formats;
@@ -7,6 +9,8 @@ mod grid;
 pub(crate) mod operand;
 mod pack;
 mod search;
+#[cfg(feature = "safetensors")]
+pub(crate) mod small_floats;
 mod table;
 mod validate;
 #[cfg(feature = "codecs")]

@@ -211,6 +211,28 @@ impl<'a> CheckpointTensor<'a> {
         self.info
     }
 
+    /// Fills `buffer` with bytes of its data, from byte `offset` of it: of any type, those that GGUF has no name for too.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where its data ends before that, and [`Error::Io`].
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        let (end, len) = (offset.checked_add(buffer.len() as u64), self.info.byte_len());
+        if end.is_none_or(|end| end > len) {
+            return Err(Error::Length {
+                what: "the end of what is read of a tensor, in bytes,",
+                found: end.unwrap_or(u64::MAX),
+                wanted: format!("at most {len}, which tensor '{}' has", Shown(self.info.name())),
+            });
+        }
+        let reading = |error| Error::io(format!("read tensor '{}'", Shown(self.info.name())), error);
+        self.of.source.fill_at(buffer, self.info.file_offset() + offset).map_err(reading)
+    }
+
+    /// The file that it is in.
+    pub(crate) fn source(&self) -> &'a dyn ReadAt {
+        &*self.of.source
+    }
+
     /// Its values, in its file, as [`Convert`](crate::model::Convert) takes them.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod import;
 mod quantized;
 mod required;
 mod round_trip;
+mod schemes;
 mod split;
 mod tokenizer;
 mod writer;

@@ -1,11 +1,13 @@
 //! Makes a GGUF of a model in safetensors files. Reading, converting and writing overlap, on all cores.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use gguf_codec::model::Convert;
-use gguf_codec::model::hf::{Description, Import, NameMap};
+use gguf_codec::QuantError;
+use gguf_codec::model::hf::{CarriedWeight, Description, Fidelity, Import, NameMap};
+use gguf_codec::model::{Convert, Job, Outcome};
 use gguf_codec::safetensors::Checkpoint;
 use gguf_codec::{GgmlType, Inputs, Writer};
 use serde_json::json;
@@ -38,6 +40,9 @@ pub(crate) struct Args {
     /// tensor out; in both, {} is a number and * at the end is the rest
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
+    /// List what became of each weight that another program had quantized
+    #[arg(long)]
+    report: bool,
     #[command(flatten)]
     force: output::Force,
     /// Print JSON
@@ -69,7 +74,8 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let bytes = writer.file_len()?;
     let mut data = writer.write_header()?;
     let jobs = plan.jobs()?;
-    let outcomes = work.run(Convert::new(), &jobs, &mut data)?;
+    let measures = plan.carried_weights().iter().any(|weight| weight.fidelity == Fidelity::Requantized);
+    let outcomes = work.run(Convert::new().measure(measures), &jobs, &mut data)?;
     let has_wider = args.ty == Some(GgmlType::F16);
     work::refuse_infinite(
         &jobs,
@@ -78,13 +84,21 @@ pub(crate) fn run(args: Args) -> Result<String> {
     )?;
     data.finish()?;
 
+    let carried = carried(plan.carried_weights(), &jobs, &outcomes);
     if args.json {
+        let quantized: Vec<_> = carried.iter().map(Carried::json).collect();
         let path = args.output.display().to_string();
         let report = json!({ "path": path, "tensors": jobs.len(), "bytes": bytes, "left_out": plan.left_out(),
-            "notes": plan.notes() });
+            "notes": plan.notes(), "quantized": quantized });
         return Ok(format!("{report:#}\n"));
     }
     let mut summary = format!("{}: {}\n", args.output.display(), counted(jobs.len() as u64, "tensor"));
+    summary += &summarized(&carried);
+    if args.report {
+        for weight in &carried {
+            writeln!(summary, "  {}: {}, {}", weight.weight.name, weight.weight.ggml_type, weight.fate())?;
+        }
+    }
     let mut names = Names::default();
     plan.left_out().iter().for_each(|name| names.add(name));
     if !plan.left_out().is_empty() {
@@ -95,4 +109,71 @@ pub(crate) fn run(args: Args) -> Result<String> {
     }
     writeln!(summary, "{} bytes", grouped(bytes))?;
     Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
+}
+
+/// What became of a quantized weight, with what it lost where that was measured.
+struct Carried<'a> {
+    weight: &'a CarriedWeight,
+    error: Option<QuantError>,
+}
+
+fn carried<'a>(weights: &'a [CarriedWeight], jobs: &[Job<'_>], outcomes: &[Outcome]) -> Vec<Carried<'a>> {
+    let errors: HashMap<_, _> =
+        jobs.iter().map(Job::name).zip(outcomes.iter().map(|outcome| outcome.error)).collect();
+    let carried = |weight: &'a CarriedWeight| Carried {
+        weight,
+        error: errors.get(weight.name.as_str()).copied().flatten(),
+    };
+    weights.iter().map(carried).collect()
+}
+
+impl Carried<'_> {
+    fn rmse(&self) -> f64 {
+        self.error.map_or(0.0, |error| error.rmse())
+    }
+
+    fn fate(&self) -> String {
+        match self.weight.fidelity {
+            Fidelity::Exact => "exact".to_owned(),
+            Fidelity::ScalesRounded { largest } => {
+                format!("codes exact, scales rounded (largest relative error {largest:.1e})")
+            }
+            _ => format!("requantized (RMSE {:.2e})", self.rmse()),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let (fidelity, largest) = match self.weight.fidelity {
+            Fidelity::Exact => ("exact", None),
+            Fidelity::ScalesRounded { largest } => ("scales_rounded", Some(largest)),
+            _ => ("requantized", None),
+        };
+        json!({ "name": self.weight.name, "method": self.weight.method, "type": self.weight.ggml_type.name(),
+            "fidelity": fidelity, "largest_relative_error": largest, "rmse": self.error.map(|error| error.rmse()) })
+    }
+}
+
+/// A line for each method, type and fate, with how many weights it is that of and the worst of them.
+fn summarized(carried: &[Carried<'_>]) -> String {
+    let mut kinds: BTreeMap<(&str, &str, u8), (u64, &Carried<'_>)> = BTreeMap::new();
+    for weight in carried {
+        let (rank, badness): (u8, fn(&Carried<'_>) -> f64) = match weight.weight.fidelity {
+            Fidelity::Exact => (0, |_| 0.0),
+            Fidelity::ScalesRounded { .. } => (1, |carried| match carried.weight.fidelity {
+                Fidelity::ScalesRounded { largest } => largest.into(),
+                _ => 0.0,
+            }),
+            _ => (2, |carried| carried.rmse()),
+        };
+        let key = (weight.weight.method.as_str(), weight.weight.ggml_type.name(), rank);
+        let (count, worst) = kinds.entry(key).or_insert((0, weight));
+        *count += 1;
+        if badness(weight) > badness(worst) {
+            *worst = weight;
+        }
+    }
+    let line = |((method, ty, _), (count, worst)): ((&str, &str, u8), (u64, &Carried<'_>))| {
+        format!("  {method}: {} to {ty}, {}\n", counted(count, "weight"), worst.fate())
+    };
+    kinds.into_iter().map(line).collect()
 }

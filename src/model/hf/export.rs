@@ -125,7 +125,7 @@ impl<'a> Export<'a> {
                 self.names.as_ref().and_then(|names| names(gguf_name)).or_else(|| built_in.to_hf(gguf_name));
             let name = name.unwrap_or_else(|| gguf_name.to_owned());
             let source = match heads(family, metadata, gguf_name)?.filter(|_| name != gguf_name) {
-                Some(heads) => Source::in_heads(*origin, gguf_name, heads, false)?,
+                Some(heads) => Source::File(*origin).in_heads(gguf_name, heads, false)?,
                 None => Source::File(*origin),
             };
             let source = match scales.remove(gguf_name) {

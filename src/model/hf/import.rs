@@ -3,20 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::carried::{CarriedWeight, Fidelity};
 use super::description::Description;
 use super::family::{Family, file_type_of, layer};
 use super::json::Node;
 use super::names::{NameMap, Renamed};
 use super::per_layer::of_layer;
 use super::planned::{Planned, Source, most};
-use super::quantized::refuse_others;
-use super::required::Present;
+use super::quantized::{Kept, Quantized, Weight, weights};
+use super::required::{Listed, Present};
 use super::stored::{ORIGINAL_SHAPE, carried, carried_in_order, original_shape};
 use super::tokenizer::tokenizer;
 use crate::error::{Error, Result, Shown};
 use crate::gguf::layout::GGML_MAX_NAME_BYTES;
+use crate::model::scaled::name_of_scale;
 use crate::model::{Job, QUANTIZATION_VERSION};
-use crate::safetensors::{Checkpoint, CheckpointTensor};
+use crate::safetensors::{Checkpoint, folded};
 use crate::{GgmlType, Shape, Sink, Value, Writer};
 
 /// Keys and values, in the order in which they are written.
@@ -89,15 +91,18 @@ impl<'a> Import<'a> {
             }
             _ => class.and_then(Family::of_class),
         };
-        if carried.is_empty() {
-            let is_taken = |name: &str| self.names.as_ref().is_some_and(|names| names(name).is_some());
-            refuse_others(self.checkpoint, self.description, is_taken)?;
-        }
+        let (found, beside) = if carried.is_empty() {
+            let named = |name: &str| self.names.as_ref().and_then(|names| names(name));
+            let is_left_out = |name: &str| named(name) == Some(Renamed::LeftOut);
+            weights(self.checkpoint, self.description, is_left_out, |name| named(name).is_some())?
+        } else {
+            (self.checkpoint.tensors().map(Weight::plain).collect(), Vec::new())
+        };
         let built_in = family.map(Family::names).unwrap_or_default();
         let heads = Heads { carried: &carried, config: config.as_ref(), family };
 
-        let mut left_out = Vec::new();
-        let mut tensors = Vec::new();
+        let mut left_out = beside;
+        let (mut tensors, mut carried_weights) = (Vec::new(), Vec::new());
         let factors = match config.as_ref().zip(family) {
             Some((config, family)) if carried.is_empty() => family.rope_factors(config)?,
             _ => None,
@@ -115,9 +120,9 @@ impl<'a> Import<'a> {
             });
         }
         let mut renamed = Vec::new();
-        for tensor in self.checkpoint.tensors() {
-            renamed
-                .push((tensor, self.renamed(tensor.info().name(), family, &built_in, !carried.is_empty())?));
+        for weight in found {
+            let name = self.renamed(&weight.name, family, &built_in, !carried.is_empty())?;
+            renamed.push((weight, name));
         }
         let mut rows = None;
         if let Some((config, family)) = config.as_ref().zip(family).filter(|_| carried.is_empty()) {
@@ -125,22 +130,24 @@ impl<'a> Import<'a> {
             family.check(config, class, &built_in, &present)?;
             rows = present.vocabulary().map(|(rows, name)| (rows, name.to_owned()));
         }
-        let (mut folded, mut any_folded) = (Vec::new(), 0);
-        for (tensor, renamed) in renamed {
+        let (mut original_shapes, mut any_folded) = (Vec::new(), 0);
+        for (weight, renamed) in renamed {
             match renamed {
-                Renamed::LeftOut => left_out.push(tensor.info().name()),
+                Renamed::LeftOut => left_out.push(weight.tensor.info().name()),
                 Renamed::To(name) => {
-                    let shape = tensor.info().shape();
-                    if shape.len() > Shape::MAX_DIMS {
-                        folded.push((format!("{ORIGINAL_SHAPE}{name}"), original_shape(shape)));
+                    if weight.shape.len() > Shape::MAX_DIMS {
+                        original_shapes
+                            .push((format!("{ORIGINAL_SHAPE}{name}"), original_shape(&weight.shape)));
                     }
-                    tensors.push(self.planned(tensor, name, family, &heads, !carried.is_empty())?)
+                    let (planned, fate) = self.planned(weight, name, family, &heads, !carried.is_empty())?;
+                    carried_weights.extend(fate);
+                    tensors.extend(planned);
                 }
             }
         }
         let rows = rows.as_ref().map(|(rows, name)| (*rows, name.as_str()));
         let (mut metadata, mut notes) = self.metadata(carried, family, class, &tensors, rows)?;
-        for (key, shape) in folded {
+        for (key, shape) in original_shapes {
             if metadata.iter().all(|(known, _)| *known != key) {
                 metadata.push((key, shape));
             }
@@ -162,26 +169,27 @@ impl<'a> Import<'a> {
                 Shown(&first.name)
             ));
         }
-        Ok(ImportPlan { metadata, tensors, left_out, notes })
+        Ok(ImportPlan { metadata, tensors, left_out, notes, carried_weights })
     }
 
     /// What the family's tables are held against.
     fn present<'t>(
         &self,
-        renamed: &[(CheckpointTensor<'t>, Renamed)],
+        renamed: &'t [(Weight<'a>, Renamed)],
         family: Family,
         built_in: &NameMap,
     ) -> Present<'t> {
         let mut present = Present { tensors: BTreeMap::new(), taken: BTreeSet::new() };
-        for (tensor, renamed) in renamed {
-            let name = tensor.info().name();
+        for (weight, renamed) in renamed {
+            let name = weight.name.as_str();
             if self.names.as_ref().is_some_and(|names| names(name).is_some())
                 && let Some(Renamed::To(usual)) = built_in.to_gguf(&family.usual_name(name))
             {
                 present.taken.insert(usual);
             }
             if let Renamed::To(name) = renamed {
-                present.tensors.insert(name.clone(), tensor.info());
+                let listed = Listed { name: &weight.name, dtype: weight.dtype, shape: &weight.shape };
+                present.tensors.insert(name.clone(), listed);
             }
         }
         present
@@ -222,19 +230,49 @@ impl<'a> Import<'a> {
 
     fn planned(
         &self,
-        tensor: CheckpointTensor<'a>,
+        weight: Weight<'a>,
         name: String,
         family: Option<Family>,
         heads: &Heads<'_>,
         carried: bool,
-    ) -> Result<Planned<'a>> {
-        let origin = tensor.origin()?;
-        let is_renamed = name != tensor.info().name();
-        let source = match heads.of(&name)?.filter(|_| is_renamed) {
-            Some(heads) => Source::in_heads(origin, tensor.info().name(), heads, true)?,
-            None => Source::File(origin),
+    ) -> Result<(Vec<Planned<'a>>, Option<CarriedWeight>)> {
+        let is_renamed = name != weight.name;
+        let (mut method, mut fidelity, mut factor) = (None, None, None);
+        let (source, own) = match weight.quantized {
+            None => {
+                let origin = weight.tensor.origin()?;
+                (Source::File(origin), origin.ggml_type())
+            }
+            Some(quantized) => {
+                let shape = folded(&weight.shape).ok_or_else(|| Error::Write {
+                    message: format!("tensor '{}' has more elements than GGUF counts", Shown(&weight.name)),
+                })?;
+                method = Some(quantized.method.clone());
+                let may_keep = self.ty.is_none()
+                    && !family.is_some_and(|family| family.wants_f32(&name, shape.dims().len()))
+                    && name.ends_with(".weight");
+                let kept = if may_keep { quantized.kept(shape)? } else { Err(quantized) };
+                match kept {
+                    Ok(Kept { blocks, ty, factor: of_all, rounded }) => {
+                        factor = of_all.filter(|&factor| factor != 1.0);
+                        fidelity = Some(match rounded {
+                            0.0 => Fidelity::Exact,
+                            largest => Fidelity::ScalesRounded { largest },
+                        });
+                        (Source::Computed { bytes: Box::new(blocks), shape, ty }, ty)
+                    }
+                    Err(Quantized { matrix, .. }) => {
+                        let own = weight.dtype.ggml_type().unwrap_or(GgmlType::BF16);
+                        (Source::Computed { bytes: Box::new(matrix), shape, ty: GgmlType::F32 }, own)
+                    }
+                }
+            }
         };
-        let (own, shape) = (origin.ggml_type(), origin.shape());
+        let source = match heads.of(&name)?.filter(|_| is_renamed) {
+            Some(heads) => source.in_heads(&weight.name, heads, true)?,
+            None => source,
+        };
+        let shape = source.shape();
         let ty = match self.ty {
             _ if own.is_integer() => own,
             None if carried => own,
@@ -246,7 +284,23 @@ impl<'a> Import<'a> {
             None if own == GgmlType::F64 && family.is_some() => GgmlType::F32,
             None => own,
         };
-        Ok(Planned { name, source, ty, original: None })
+        let fate = method.map(|method| CarriedWeight {
+            name: name.clone(),
+            method,
+            ggml_type: ty,
+            fidelity: fidelity.unwrap_or(match ty {
+                GgmlType::F32 => Fidelity::Exact,
+                _ => Fidelity::Requantized,
+            }),
+        });
+        let beside =
+            factor.zip(name_of_scale(&name)).zip(Shape::new(&[1])).map(|((factor, name), shape)| Planned {
+                name,
+                source: Source::Made(factor.to_le_bytes().to_vec(), shape),
+                ty: GgmlType::F32,
+                original: None,
+            });
+        Ok(([Planned { name, source, ty, original: None }].into_iter().chain(beside).collect(), fate))
     }
 
     fn metadata(
@@ -435,6 +489,7 @@ pub struct ImportPlan<'a> {
     tensors: Vec<Planned<'a>>,
     left_out: Vec<&'a str>,
     notes: Vec<String>,
+    carried_weights: Vec<CarriedWeight>,
 }
 
 impl<'a> ImportPlan<'a> {
@@ -451,6 +506,11 @@ impl<'a> ImportPlan<'a> {
     /// What could not be carried over, a sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What becomes of the weights that another program quantized, in the order of tensors.
+    pub fn carried_weights(&self) -> &[CarriedWeight] {
+        &self.carried_weights
     }
 
     /// Declares metadata and tensors.

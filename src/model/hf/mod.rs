@@ -6,6 +6,7 @@
 //! out by [`Convert`](super::Convert). A [`NameMap`], or any function, adds names to those of the families that are known: Llama
 //! (with Mistral), Qwen2 and BERT.
 
+mod carried;
 mod config;
 mod description;
 mod export;
@@ -24,6 +25,7 @@ mod special_tokens;
 mod stored;
 mod tokenizer;
 
+pub use carried::{CarriedWeight, Fidelity};
 pub use description::Description;
 pub use export::{Export, ExportPlan, Shard};
 pub use import::{Import, ImportPlan};

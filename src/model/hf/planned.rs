@@ -6,7 +6,7 @@ use super::rope_rows::RopeRows;
 use crate::error::{Error, Result, Shown};
 use crate::model::scaled::{Blocks, Scaled};
 use crate::model::{Job, Origin};
-use crate::{ByteOrder, GgmlType, Shape};
+use crate::{ByteOrder, GgmlType, ReadAt, Shape};
 
 pub(super) struct Planned<'a> {
     pub(super) name: String,
@@ -19,8 +19,10 @@ pub(super) struct Planned<'a> {
 pub(super) enum Source<'a> {
     /// As it is in its file.
     File(Origin<'a>),
+    /// Made of several tensors when it is read.
+    Computed { bytes: Box<dyn ReadAt + 'a>, shape: Shape, ty: GgmlType },
     /// With its rows in another order.
-    Rows(RopeRows<'a>, Origin<'a>),
+    Rows { rows: RopeRows<'a>, shape: Shape, ty: GgmlType, order: ByteOrder },
     /// Single-precision values that no file has.
     Made(Vec<u8>, Shape),
     /// Times the factors beside it.
@@ -29,8 +31,8 @@ pub(super) enum Source<'a> {
 
 impl<'a> Source<'a> {
     /// The tensor with the rows of its `heads` in the order that llama.cpp wants, or back.
-    pub(super) fn in_heads(origin: Origin<'a>, name: &str, heads: u32, interleave: bool) -> Result<Self> {
-        let shape = origin.shape();
+    pub(super) fn in_heads(self, name: &str, heads: u32, interleave: bool) -> Result<Self> {
+        let (shape, ty) = (self.shape(), self.ggml_type());
         // A vector has a row for each value.
         let (rows, row_len) = match shape.dims() {
             [len] => (*len, 1),
@@ -38,38 +40,45 @@ impl<'a> Source<'a> {
         };
         let head_rows = rows.checked_div(heads.into()).unwrap_or(0);
         let row_bytes = match shape.dims() {
-            [_] if origin.ty.is_quantized() => None,
-            _ => origin.ty.bytes_for(row_len),
+            [_] if ty.is_quantized() => None,
+            _ => ty.bytes_for(row_len),
         };
         if shape.element_count() == 0 {
-            return Ok(Source::File(origin));
+            return Ok(self);
         }
-        match row_bytes {
-            Some(row_bytes)
-                if head_rows > 0 && head_rows.is_multiple_of(2) && rows.is_multiple_of(heads.into()) =>
-            {
-                let rows = RopeRows {
-                    source: origin.source,
-                    offset: origin.offset,
-                    row_bytes,
-                    head_rows,
-                    interleave,
-                };
-                Ok(Source::Rows(rows, origin))
-            }
-            _ => Err(Error::Write {
+        let fits = head_rows > 0 && head_rows.is_multiple_of(2) && rows.is_multiple_of(heads.into());
+        let Some(row_bytes) = row_bytes.filter(|_| fits) else {
+            return Err(Error::Write {
                 message: format!(
                     "tensor '{}' has {rows} rows, which are not {heads} heads of an even number of rows each",
                     Shown(name)
                 ),
-            }),
+            });
+        };
+        let in_rows = |source, offset, order| {
+            let rows = RopeRows { source, offset, row_bytes, head_rows, interleave };
+            Source::Rows { rows, shape, ty, order }
+        };
+        Ok(match self {
+            Source::File(origin) => in_rows(Box::new(origin.source), origin.offset, origin.order),
+            Source::Computed { bytes, .. } => in_rows(bytes, 0, ByteOrder::Little),
+            Source::Made(bytes, _) => in_rows(Box::new(bytes), 0, ByteOrder::Little),
+            Source::Rows { .. } | Source::Scaled(_) => self,
+        })
+    }
+
+    pub(super) fn ggml_type(&self) -> GgmlType {
+        match self {
+            Source::File(origin) => origin.ggml_type(),
+            Source::Computed { ty, .. } | Source::Rows { ty, .. } => *ty,
+            Source::Made(..) | Source::Scaled(_) => GgmlType::F32,
         }
     }
 
     pub(super) fn shape(&self) -> Shape {
         match self {
-            Source::File(origin) | Source::Rows(_, origin) => origin.shape(),
-            Source::Made(_, shape) => *shape,
+            Source::File(origin) => origin.shape(),
+            Source::Computed { shape, .. } | Source::Rows { shape, .. } | Source::Made(_, shape) => *shape,
             Source::Scaled(scaled) => scaled.blocks.shape(),
         }
     }
@@ -79,7 +88,8 @@ impl Blocks for Source<'_> {
     fn origin(&self) -> Result<Origin<'_>> {
         match self {
             Source::File(origin) => Ok(*origin),
-            Source::Rows(rows, origin) => Origin::new(rows, 0, origin.shape, origin.ty, origin.order),
+            Source::Computed { bytes, shape, ty } => Origin::new(&**bytes, 0, *shape, *ty, ByteOrder::Little),
+            Source::Rows { rows, shape, ty, order } => Origin::new(rows, 0, *shape, *ty, *order),
             Source::Made(bytes, shape) => Origin::new(bytes, 0, *shape, GgmlType::F32, ByteOrder::Little),
             Source::Scaled(scaled) => scaled.origin(),
         }

@@ -11,7 +11,7 @@ use super::family::{Family, layer};
 use super::json::Node;
 use super::names::NameMap;
 use crate::error::{Error, Result, Shown};
-use crate::safetensors::{Dtype, Extents, TensorInfo};
+use crate::safetensors::{Dtype, Extents};
 
 /// How long one dimension of a tensor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,10 +112,19 @@ const BERT: &[Rule] = &[
 
 const TOKENS: &str = "token_embd.weight";
 
+/// A tensor of the model, as tables see it.
+#[derive(Clone, Copy)]
+pub(super) struct Listed<'a> {
+    pub(super) name: &'a str,
+    pub(super) dtype: Dtype,
+    /// Outermost extent first.
+    pub(super) shape: &'a [u64],
+}
+
 /// The tensors that a checkpoint gives a GGUF.
 pub(super) struct Present<'a> {
     /// By their names in the GGUF.
-    pub(super) tensors: BTreeMap<String, TensorInfo<'a>>,
+    pub(super) tensors: BTreeMap<String, Listed<'a>>,
     /// Names that the family's table gives to tensors for which the user has another or none: they are not missed.
     pub(super) taken: BTreeSet<String>,
 }
@@ -124,7 +133,7 @@ impl Present<'_> {
     /// The rows of the token embedding, and what it is called in the checkpoint.
     pub(super) fn vocabulary(&self) -> Option<(u64, &str)> {
         let tokens = self.tensors.get(TOKENS)?;
-        Some((*tokens.shape().first()?, tokens.name()))
+        Some((*tokens.shape.first()?, tokens.name))
     }
 }
 
@@ -280,7 +289,7 @@ impl Sizes {
             let last = found.last().copied().unwrap_or_default();
             return Err(node.wrong(&format!(
                 "is {count}, and tensor '{}' is of layer {}: the tensors are of {} layers",
-                Shown(tensor.name()),
+                Shown(tensor.name),
                 layer(name).unwrap_or_default(),
                 u64::from(last) + 1
             )));
@@ -305,8 +314,8 @@ impl Sizes {
         })
     }
 
-    fn check(&self, config: &Node<'_>, tensor: &TensorInfo<'_>, extents: &[Extent]) -> Result<()> {
-        let (name, dtype, shape) = (Shown(tensor.name()), tensor.dtype(), tensor.shape());
+    fn check(&self, config: &Node<'_>, tensor: &Listed<'_>, extents: &[Extent]) -> Result<()> {
+        let (name, dtype, shape) = (Shown(tensor.name), tensor.dtype, tensor.shape);
         if !matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
             return Err(Error::Write {
                 message: format!(

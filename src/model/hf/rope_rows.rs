@@ -14,7 +14,7 @@ const MAX_HEAD_BYTES: u64 = 1 << 20;
 
 /// A tensor's bytes, read from its file with the rows of each head in another order. Byte 0 is the tensor's first.
 pub(super) struct RopeRows<'a> {
-    pub(super) source: &'a dyn ReadAt,
+    pub(super) source: Box<dyn ReadAt + 'a>,
     /// Where the tensor begins in the source.
     pub(super) offset: u64,
     /// Not 0.
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn turned(bytes: &Vec<u8>, row_bytes: u64, head_rows: u64, interleave: bool) -> Vec<u8> {
-        let rows = RopeRows { source: bytes, offset: 3, row_bytes, head_rows, interleave };
+        let rows = RopeRows { source: Box::new(bytes), offset: 3, row_bytes, head_rows, interleave };
         let mut whole = vec![0; bytes.len() - 3];
         rows.fill_at(&mut whole, 0).unwrap();
         // Pieces that are cut anywhere give the same.

@@ -3,9 +3,10 @@
 //! Both are told from `config.json` and the files beside it, and from what tensors are called and stored as, since either may be
 //! without the other.
 
-use super::description::Description;
-use super::json::Node;
+use super::config::Config;
 use crate::error::{Error, Result, Shown};
+use crate::model::hf::description::Description;
+use crate::model::hf::json::Node;
 use crate::safetensors::{Checkpoint, CheckpointTensor, Dtype};
 
 /// Keys of `config.json`, at any level, under which a quantization is described. The last is MLX's.
@@ -89,18 +90,23 @@ const OF_ADAPTERS: [&str; 12] = [
     ".vera_lambda_",
 ];
 
-/// Refuses a model whose tensors are quantized in another way than GGUF's, or are those of an adapter. `is_taken` is what the
-/// user has a name for, or leaves out.
+/// What is read, for messages.
+const READ: &str = "bitsandbytes, GPTQ, AWQ, compressed-tensors, FP8, MXFP4, NVFP4, ModelOpt, BitNet, torchao, HQQ and quanto";
+
+/// Refuses a model some of whose tensors are quantized in a way that is not read, or are those of an adapter. `is_taken` is what
+/// the user has a name for, or leaves out, or belongs to a weight; `any` is whether there is such a weight.
 pub(super) fn refuse_others(
     checkpoint: &Checkpoint,
     description: &Description,
     is_taken: impl Fn(&str) -> bool,
+    any: bool,
 ) -> Result<()> {
     let tensors = || checkpoint.tensors().filter(|tensor| !is_taken(tensor.info().name()));
     adapter(tensors(), description)?;
     foreign_names(tensors())?;
     let sign = tensors().find_map(|tensor| Some((tensor.info().name(), of_tensor(checkpoint, &tensor)?)));
-    let sign = sign.or_else(|| of_metadata(checkpoint));
+    let sign = sign.or_else(|| of_metadata(checkpoint).filter(|_| !any));
+    let is_read = Config::of(description).may_be_read();
     let (file, method) = match of_files(description) {
         Some((node, method)) => (Some(node), method),
         None => match &sign {
@@ -108,18 +114,27 @@ pub(super) fn refuse_others(
             None => return Ok(()),
         },
     };
-    let first = match sign {
-        Some((name, _)) => format!("; tensor '{}' is the first of it", Shown(name)),
-        None => {
-            "; no tensor looks like it, and where the weights are floating point, remove the key or the file"
-                .to_owned()
+    let message = match &sign {
+        // Of what is read, something is missing.
+        Some((name, of_sign)) if is_read && any => format!(
+            "tensor '{}' looks like a part of a weight that is quantized by {}, and the part with the codes is missing or in a form \
+             that is not read. Read are {READ}",
+            Shown(name),
+            Shown(of_sign)
+        ),
+        None if any => return Ok(()),
+        sign => {
+            let first = match sign {
+                Some((name, _)) => format!("; tensor '{}' is the first of it", Shown(name)),
+                None => "; no tensor looks like it, and where the weights are floating point, remove the key or the file".to_owned(),
+            };
+            format!(
+                "the weights are quantized by {}, which is not read in this form{first}. Read are {READ}. Dequantize the model and save \
+                 it in BF16 (model.dequantize() and save_pretrained() of the transformers library), or take the model that was quantized",
+                Shown(&method)
+            )
         }
     };
-    let message = format!(
-        "the weights are quantized by {}, which is not read{first}. Dequantize the model and save it in BF16 (model.dequantize() and \
-         save_pretrained() of the transformers library), or take the model that was quantized",
-        Shown(&method)
-    );
     Err(match file {
         Some(node) => node.about(&message),
         None => Error::Safetensors { file: None, offset: None, message },
@@ -127,7 +142,7 @@ pub(super) fn refuse_others(
 }
 
 /// What the files that describe the model say of a quantization.
-fn of_files(description: &Description) -> Option<(Node<'_>, String)> {
+pub(super) fn of_files(description: &Description) -> Option<(Node<'_>, String)> {
     let config = description.config.as_ref().map(|config| config.root());
     if let Some(node) = config.and_then(|config| nested(config, LEVELS)) {
         let method = method(&node).unwrap_or_else(|| "an unknown method".to_owned());

@@ -1,0 +1,154 @@
+//! [`Config`]: what `quantization_config` and the files like it say.
+
+use super::refused::of_files;
+use crate::model::hf::description::Description;
+use crate::model::hf::json::Node;
+use crate::safetensors::Dtype;
+
+pub(super) struct Config<'a> {
+    node: Option<Node<'a>>,
+    /// The root of `config.json`.
+    model: Option<Node<'a>>,
+    /// In small letters; empty where nothing names one.
+    method: String,
+    /// The type that the model is used in.
+    pub(super) dtype: Dtype,
+}
+
+/// Methods whose checkpoints are read, by the beginnings of their names.
+const READ: &[&str] = &[
+    "gptq",
+    "awq",
+    "auto-round",
+    "intel/auto-round",
+    "autoround",
+    "bitsandbytes",
+    "compressed",
+    "fp8",
+    "fbgemm",
+    "mxfp4",
+    "modelopt",
+    "bitnet",
+    "torchao",
+    "hqq",
+    "quanto",
+    "awq or hqq",
+    "fine_grained_fp8",
+    "finegrained",
+];
+
+impl<'a> Config<'a> {
+    pub(super) fn of(description: &'a Description) -> Self {
+        let model = description.config.as_ref().map(|config| config.root());
+        let text =
+            |key: &str| model.as_ref().and_then(|model| model.get(key)?.value.as_str().map(str::to_owned));
+        let in_text =
+            model.as_ref().and_then(|model| model.get("text_config")?.any(&["dtype", "torch_dtype"]));
+        let dtype = text("dtype")
+            .or(text("torch_dtype"))
+            .or(in_text.and_then(|node| node.value.as_str().map(str::to_owned)));
+        let dtype = match dtype.as_deref() {
+            Some("float16" | "torch.float16" | "half") => Dtype::F16,
+            _ => Dtype::BF16,
+        };
+        let (node, method) = match of_files(description) {
+            Some((node, method)) => (Some(node), method.to_ascii_lowercase()),
+            None => (None, String::new()),
+        };
+        Config { node, model, method, dtype }
+    }
+
+    /// Whether nothing speaks of a method that is not read.
+    pub(super) fn may_be_read(&self) -> bool {
+        self.method.is_empty() || READ.iter().any(|method| self.method.starts_with(method))
+    }
+
+    pub(super) fn is_method(&self, start: &str) -> bool {
+        self.method.starts_with(start)
+    }
+
+    /// Whether floats of 8 bits are those of a quantization, whatever is beside them.
+    pub(super) fn has_fp8(&self) -> bool {
+        ["fp8", "fbgemm", "compressed", "modelopt", "fine"]
+            .iter()
+            .any(|method| self.method.starts_with(method))
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<Node<'a>> {
+        self.node.as_ref()?.get(key)
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        self.get(key)?.value.as_str()
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Option<bool> {
+        self.get(key)?.value.as_bool()
+    }
+
+    /// A number of `config.json` itself, or of its `text_config`.
+    pub(super) fn of_model(&self, key: &str) -> Option<u64> {
+        let model = self.model.as_ref()?;
+        let number = |node: &Node<'_>| node.get(key).and_then(|number| number.value.as_u64());
+        number(model).or_else(|| number(&model.get("text_config")?))
+    }
+
+    /// An integer, which may be −1.
+    pub(super) fn integer(&self, key: &str) -> Option<i64> {
+        self.get(key)?.value.as_i64()
+    }
+
+    /// Bits that a group of the configuration can have, and the widths of groups and blocks: of compressed-tensors the groups'
+    /// own, of others those of all.
+    pub(super) fn groups(&self) -> Vec<Group> {
+        let groups = self.get("config_groups");
+        let of_groups = groups.as_ref().and_then(|groups| groups.value.as_object());
+        let nodes = of_groups
+            .into_iter()
+            .flat_map(|object| object.keys())
+            .filter_map(|key| groups.as_ref()?.get(key));
+        nodes
+            .filter_map(|group| {
+                let weights = group.get("weights")?;
+                let number = |key: &str| weights.get(key).and_then(|number| number.value.as_u64());
+                let block = weights.any(&["block_structure", "block_size"]).and_then(|block| pair(&block));
+                Some(Group {
+                    bits: number("num_bits"),
+                    is_float: weights.get("type").and_then(|kind| kind.value.as_str()) == Some("float"),
+                    symmetric: weights.get("symmetric").and_then(|flag| flag.value.as_bool()).unwrap_or(true),
+                    width: number("group_size"),
+                    block,
+                    by_group: weights.get("actorder").is_some_and(|order| {
+                        order.value.as_str() == Some("group") || order.value.as_bool() == Some(true)
+                    }),
+                })
+            })
+            .collect()
+    }
+
+    /// Rows and columns of a block.
+    pub(super) fn block(&self) -> Option<(u64, u64)> {
+        self.get("weight_block_size")
+            .and_then(|block| pair(&block))
+            .or_else(|| self.groups().into_iter().find_map(|group| group.block))
+    }
+}
+
+fn pair(node: &Node<'_>) -> Option<(u64, u64)> {
+    match node.value.as_array()?.as_slice() {
+        [rows, cols] => Some((rows.as_u64()?, cols.as_u64()?)),
+        _ => None,
+    }
+}
+
+/// What a group of modules is quantized to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Group {
+    pub(super) bits: Option<u64>,
+    pub(super) is_float: bool,
+    pub(super) symmetric: bool,
+    pub(super) width: Option<u64>,
+    pub(super) block: Option<(u64, u64)>,
+    /// Whether columns are sorted, so that an index of groups is needed.
+    pub(super) by_group: bool,
+}
