@@ -25,13 +25,31 @@ pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
     }
 }
 
-/// Runs a kernel over bytes beside NEON's lanes.
+impl Neon {
+    /// The proof, for `neon_bytes`, which has it otherwise.
+    ///
+    /// # Safety
+    /// NEON must be there.
+    pub(super) unsafe fn proven() -> Self {
+        Neon(())
+    }
+}
+
+/// Runs a kernel over bytes, with dot products where those are here, the kernel multiplies and `dots` allows it.
 ///
 /// # Safety
-/// The machine must have it.
-#[target_feature(enable = "neon")]
-pub(super) fn run_bytes<K: super::ByteKernel>(kernel: K, _dots: bool) -> K::Output {
-    kernel.run(super::PlainBytes(Wide::<_, 2>(Neon(()))))
+/// The machine must have NEON.
+pub(super) unsafe fn run_bytes<K: super::ByteKernel>(kernel: K, dots: bool) -> K::Output {
+    if K::MULTIPLIES && has_dots(dots) {
+        // SAFETY: dot products have just been found, and the caller vouches for NEON.
+        unsafe { super::neon_bytes::run_with_dots(kernel) }
+    } else {
+        #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
+        // SAFETY: the caller vouches for it.
+        unsafe {
+            super::neon_bytes::run(kernel)
+        }
+    }
 }
 
 /// There are no tiles here.
@@ -39,9 +57,16 @@ pub(super) fn run_tiles<K: super::TileKernel>(_: K, _dots: bool) {
     unreachable!("an instruction set without tiles")
 }
 
-/// No instruction for dot products is used here.
-pub(super) fn has_dots(_: bool) -> bool {
-    false
+/// Whether there is an instruction for dot products that may be used.
+pub(super) fn has_dots(dots: bool) -> bool {
+    #[cfg(feature = "std")]
+    {
+        dots && std::arch::is_aarch64_feature_detected!("dotprod")
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        dots && cfg!(target_feature = "dotprod")
+    }
 }
 
 /// [`Simd::shared_in`].

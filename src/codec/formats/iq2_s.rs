@@ -102,7 +102,7 @@ impl Quants for IQ2_S {
     fn unit<D: Bytes>(d: D, block: &BlockIQ2_S, unit: usize) -> D::B {
         let (qs, qh) = (block.qs.as_chunks::<4>().0[unit], usize::from(block.qh[unit]));
         let row = |k: usize| &grid::IQ2_S[usize::from(qs[k]) | (qh << (8 - 2 * k) & 0x300)];
-        grid::bytes(d, row, u32::from_le_bytes(block.signs.as_chunks().0[unit]))
+        grid::bytes(d, row, d.bits_b(u32::from_le_bytes(block.signs.as_chunks().0[unit])))
     }
 }
 

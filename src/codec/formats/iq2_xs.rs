@@ -99,7 +99,7 @@ impl Quants for IQ2_XS {
     fn unit<D: Bytes>(d: D, block: &BlockIQ2_XS, unit: usize) -> D::B {
         let qs = block.qs.as_chunks::<4>().0[unit].map(u16::from_le_bytes);
         let row = |k: usize| &grid::IQ2_XS[usize::from(qs[k] & 511)];
-        grid::bytes(d, row, grid::whole_signs(qs.map(|q| (q >> 9) as u8)))
+        grid::bytes(d, row, grid::sign_masks(d, qs.map(|q| (q >> 9) as u8)))
     }
 }
 

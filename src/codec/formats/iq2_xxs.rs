@@ -131,7 +131,7 @@ impl Quants for IQ2_XXS {
     fn unit<D: Bytes>(d: D, block: &BlockIQ2_XXS, unit: usize) -> D::B {
         let [indices, rest] = block.subs()[unit];
         let row = |k: usize| &grid::IQ2_XXS[usize::from(indices[k])];
-        grid::bytes(d, row, grid::whole_signs(grid::sevens(u32::from_le_bytes(rest))))
+        grid::bytes(d, row, grid::sign_masks(d, grid::sevens(u32::from_le_bytes(rest))))
     }
 }
 

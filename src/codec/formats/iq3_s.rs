@@ -111,7 +111,7 @@ impl Quants for IQ3_S {
     fn unit<D: Bytes>(d: D, block: &BlockIQ3_S, unit: usize) -> D::B {
         let (qs, qh) = (block.qs.as_chunks::<8>().0[unit], usize::from(block.qh[unit]));
         let row = |k: usize| &grid::IQ3_S[usize::from(qs[k]) | (qh << (8 - k) & 256)];
-        grid::bytes(d, row, u32::from_le_bytes(block.signs.as_chunks().0[unit]))
+        grid::bytes(d, row, d.bits_b(u32::from_le_bytes(block.signs.as_chunks().0[unit])))
     }
 }
 

@@ -95,15 +95,35 @@ pub(super) fn sevens_and_scale(signs: [u8; 4], scale: u8) -> u32 {
 /// What is added to signed coordinates in [`bytes`].
 pub(super) const BIAS: i32 = 64;
 
-/// 32 values as bytes, before scaling: rows of a grid laid end to end, negative where a bit of `signs` is 1, and [`BIAS`]
-/// more. The greatest magnitude is 62.
+/// [`WHOLE_SIGNS`], with 255 for each minus sign: for vectors of bytes.
+static SIGN_MASKS: [[u8; 8]; 128] = {
+    let mut masks = [[0; 8]; 128];
+    let mut stored = 0;
+    while stored < 128 {
+        let mut i = 0;
+        while i < 8 {
+            masks[stored][i] = if WHOLE_SIGNS[stored] >> i & 1 == 1 { 255 } else { 0 };
+            i += 1;
+        }
+        stored += 1;
+    }
+    masks
+};
+
+/// 255 for each minus sign of 32 values, from the seven bits that are stored for each eight.
+#[inline(always)]
+pub(super) fn sign_masks<D: Bytes>(d: D, stored: [u8; 4]) -> D::B {
+    d.rows_b(|k| &SIGN_MASKS[usize::from(stored[k] & 127)])
+}
+
+/// 32 values as bytes, before scaling: rows of a grid laid end to end, negative where a byte of `negative` is 255, and not
+/// where it is 0, and [`BIAS`] more. The greatest magnitude is 62.
 #[inline(always)]
 pub(super) fn bytes<'a, D: Bytes, const N: usize>(
     d: D,
     row: impl Fn(usize) -> &'a [u8; N],
-    signs: u32,
+    negative: D::B,
 ) -> D::B {
-    let negative = d.bits_b(signs);
     // Minus one is where all bits are 1: what those complement is one less than the negative.
     let magnitude = d.xor_b(d.rows_b(row), negative);
     d.add_b(d.sub_b(magnitude, negative), d.splat_b(BIAS as u8))
