@@ -13,7 +13,7 @@ use libloading::Library;
 
 use super::ROW;
 use super::ggml::Ggml;
-use super::timing::{Table, measure_processor, rate};
+use super::timing::{Table, measure, measure_processor, rate};
 
 type VecDot = unsafe extern "C" fn(c_int, *mut f32, usize, *const u8, usize, *const u8, usize, c_int);
 type FromFloat = unsafe extern "C" fn(*const f32, *mut u8, i64);
@@ -178,6 +178,55 @@ pub(crate) fn run(ggml: Option<&Ggml>, formats: &[GgmlType]) {
         one_column(cpu.as_ref(), formats, isa, name, "from memory", 14336, 1);
         many_columns(cpu.as_ref(), formats, isa, name);
     }
+    all_cores(formats);
+}
+
+/// Products on all cores, beside reading on all cores and one core's product.
+fn all_cores(formats: &[GgmlType]) {
+    use rayon::prelude::*;
+
+    const ROWS: usize = 28672;
+    let threads = rayon::current_num_threads();
+    let title = format!("{ROWS} rows of {ROW} on {threads} threads");
+    let mut table = Table::new(
+        &title,
+        &["", "1 column, GB/s", "of reading", "× one thread", "64 columns, GOPS", "× one thread"],
+    );
+    for &ty in formats {
+        let Ok(one) = Activations::new(ty, &activations(ROW), ROW) else { continue };
+        let many = Activations::new(ty, &activations(64 * ROW), ROW).expect("whole columns");
+        let bytes = blocks(ty, ROWS * ROW / ty.block_len());
+        // In turn, so that none is left in the cache from the last time.
+        let copies = [bytes.clone(), bytes.clone(), bytes];
+        let matrices = copies.each_ref().map(|bytes| Matrix::new(ty, bytes, ROW).expect("whole rows"));
+        let mut seconds = Vec::new();
+        for x in [&one, &many] {
+            let turns: [std::cell::Cell<usize>; 3] = Default::default();
+            let next = |job: usize| {
+                turns[job].set((turns[job].get() + 1) % 3);
+                turns[job].get()
+            };
+            let [mut a, mut b] = [vec![0.0; x.columns() * ROWS], vec![0.0; x.columns() * ROWS]];
+            let mut jobs: Vec<Box<dyn FnMut() + '_>> = vec![
+                Box::new(|| matrices[next(0)].par_matmul(x, &mut a).expect("lengths fit")),
+                Box::new(|| matrices[next(1)].matmul(x, &mut b).expect("lengths fit")),
+                Box::new(|| {
+                    let bytes = &copies[next(2)];
+                    black_box(bytes.par_chunks(1 << 18).map(read_all).reduce(|| 0, |a, b| a ^ b));
+                }),
+            ];
+            seconds.push(measure(&mut jobs, 1));
+        }
+        table.row(&[
+            ty.to_string(),
+            format!("{:.0}", rate(copies[0].len(), seconds[0][0])),
+            format!("{:.2}", seconds[0][2] / seconds[0][0]),
+            format!("{:.1}", seconds[0][1] / seconds[0][0]),
+            format!("{:.0}", rate(2 * 64 * ROWS * ROW, seconds[1][0])),
+            format!("{:.1}", seconds[1][1] / seconds[1][0]),
+        ]);
+    }
+    table.print();
 }
 
 fn one_column(

@@ -141,10 +141,7 @@ impl<const DOTS: bool> Bytes for NeonBytes<DOTS> {
             };
         }
         let [a, b, c, d] = eights;
-        registers!([
-            vcombine_u8(vcreate_u8(a), vcreate_u8(b)),
-            vcombine_u8(vcreate_u8(c), vcreate_u8(d))
-        ])
+        registers!([vcombine_u8(vcreate_u8(a), vcreate_u8(b)), vcombine_u8(vcreate_u8(c), vcreate_u8(d))])
     }
     #[inline(always)]
     fn bits_b(self, bits: u32) -> [uint8x16_t; 2] {
@@ -286,11 +283,7 @@ impl<const DOTS: bool> Bytes for NeonBytes<DOTS> {
                 high[0],
                 vmovl_s16(vget_low_s16(high_scales))
             ),
-            vmlaq_s32(
-                vmulq_s32(low[1], vmovl_high_s16(low_scales)),
-                high[1],
-                vmovl_high_s16(high_scales)
-            ),
+            vmlaq_s32(vmulq_s32(low[1], vmovl_high_s16(low_scales)), high[1], vmovl_high_s16(high_scales)),
         ])
     }
     #[inline(always)]

@@ -96,7 +96,11 @@ impl Quants for IQ3_XXS {
     fn unit<D: Bytes>(d: D, block: &BlockIQ3_XXS, unit: usize) -> D::B {
         let qs = block.qs.as_chunks::<8>().0[unit];
         let row = |k: usize| &grid::IQ3_XXS[usize::from(qs[k])];
-        grid::bytes(d, row, grid::sign_masks(d, grid::sevens(u32::from_le_bytes(block.scales_and_signs[unit]))))
+        grid::bytes(
+            d,
+            row,
+            grid::sign_masks(d, grid::sevens(u32::from_le_bytes(block.scales_and_signs[unit]))),
+        )
     }
 }
 
