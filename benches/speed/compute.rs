@@ -158,31 +158,31 @@ fn activations(len: usize) -> Vec<f32> {
     (0..len).map(|i| (i as f32 * 0.7).sin() * (1.0 + (i % 13) as f32)).collect()
 }
 
-/// Instruction sets to measure, with the variable that names ggml's kernels for each.
-fn sets() -> Vec<(Isa, &'static str, &'static str)> {
-    let find = |name: &str| Isa::available().into_iter().find(|isa| isa.name() == name);
-    let mut sets = vec![(Isa::detect(), "best", "GGML_CPU_SO")];
-    if let Some(avx2) = find("avx2") {
-        sets.push((avx2.without_dot_products(), "avx2", "GGML_CPU_AVX2_SO"));
-    }
-    sets
+/// In the best instruction set of this machine, beside ggml's kernels for it.
+pub(crate) fn run(ggml: Option<&Ggml>, formats: &[GgmlType]) {
+    one_set(ggml, formats, Isa::detect(), "best", "GGML_CPU_SO");
 }
 
-pub(crate) fn run(ggml: Option<&Ggml>, formats: &[GgmlType]) {
-    for (isa, name, variable) in sets() {
-        let cpu = ggml.and_then(|ggml| Cpu::load(ggml, variable));
-        if cpu.is_none() {
-            println!("\n{variable} is not set: {name} is not compared with ggml");
-        }
-        one_column(cpu.as_ref(), formats, isa, name, "in cache", 128, 20);
-        one_column(cpu.as_ref(), formats, isa, name, "from memory", 14336, 1);
-        many_columns(cpu.as_ref(), formats, isa, name);
+/// In AVX2 without instructions for dot products. A process of its own, since ggml does not stand two libraries in one.
+pub(crate) fn run_avx2(ggml: Option<&Ggml>, formats: &[GgmlType]) {
+    match Isa::available().into_iter().find(|isa| isa.name() == "avx2") {
+        Some(avx2) => one_set(ggml, formats, avx2.without_dot_products(), "avx2", "GGML_CPU_AVX2_SO"),
+        None => println!("\nthis machine has no AVX2"),
     }
-    all_cores(formats);
+}
+
+fn one_set(ggml: Option<&Ggml>, formats: &[GgmlType], isa: Isa, name: &str, variable: &str) {
+    let cpu = ggml.and_then(|ggml| Cpu::load(ggml, variable));
+    if cpu.is_none() {
+        println!("\n{variable} is not set: {name} is not compared with ggml");
+    }
+    one_column(cpu.as_ref(), formats, isa, name, "in cache", 128, 20);
+    one_column(cpu.as_ref(), formats, isa, name, "from memory", 14336, 1);
+    many_columns(cpu.as_ref(), formats, isa, name);
 }
 
 /// Products on all cores, beside reading on all cores and one core's product.
-fn all_cores(formats: &[GgmlType]) {
+pub(crate) fn all_cores(formats: &[GgmlType]) {
     use rayon::prelude::*;
 
     const ROWS: usize = 28672;

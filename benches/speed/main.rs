@@ -32,7 +32,7 @@ const ROW: usize = 4096;
 
 type Part = (&'static str, fn(Option<&Ggml>, &[GgmlType], &mut plot::Points));
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 11] = [
     ("cache", |ggml, formats, points| dequantize::run(ggml, points, formats, IN_CACHE)),
     ("memory", |ggml, formats, points| dequantize::run(ggml, points, formats, IN_MEMORY)),
     ("parallel", |_, formats, _| dequantize::parallel(formats)),
@@ -42,6 +42,8 @@ const PARTS: [Part; 9] = [
     ("open", |ggml, _, _| open::run(ggml)),
     ("whole", |_, _, _| whole::run()),
     ("compute", |ggml, formats, _| compute::run(ggml, formats)),
+    ("compute-avx2", |ggml, formats, _| compute::run_avx2(ggml, formats)),
+    ("compute-threads", |_, formats, _| compute::all_cores(formats)),
 ];
 
 fn main() {
@@ -76,7 +78,7 @@ fn main() {
 
     let mut points = plot::Points::default();
     for (name, run) in PARTS {
-        if args.is_empty() || args.iter().any(|arg| arg == name) {
+        if args.is_empty() && name != "compute-avx2" || args.iter().any(|arg| arg == name) {
             run(ggml.as_ref(), &formats, &mut points);
         }
     }
