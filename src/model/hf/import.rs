@@ -14,12 +14,13 @@ use super::quantized::{Kept, Quantized, Weight, weights};
 use super::required::{Listed, Present};
 use super::stored::{ORIGINAL_SHAPE, carried, carried_in_order, original_shape};
 use super::tokenizer::tokenizer;
+use crate::codec::swap_byte_order;
 use crate::error::{Error, Result, Shown};
 use crate::gguf::layout::GGML_MAX_NAME_BYTES;
 use crate::model::scaled::name_of_scale;
-use crate::model::{Job, QUANTIZATION_VERSION};
+use crate::model::{Job, Origin, QUANTIZATION_VERSION};
 use crate::safetensors::{Checkpoint, folded};
-use crate::{GgmlType, Shape, Sink, Value, Writer};
+use crate::{ByteOrder, GgmlType, Gguf, Shape, Sink, Value, Writer};
 
 /// Keys and values, in the order in which they are written.
 type Pairs = Vec<(String, Value)>;
@@ -525,6 +526,85 @@ impl<'a> ImportPlan<'a> {
             writer.tensor(name, source.shape().dims(), *ty)?;
         }
         Ok(())
+    }
+
+    /// Returns the header that the GGUF would have. With [`origin`](Self::origin) it stands for the converted model, so that
+    /// quantizing needs no file between:
+    ///
+    /// ```no_run
+    /// use std::ops::ControlFlow;
+    /// use gguf_codec::model::{Convert, Job, Recipe, TypePlan, hf};
+    /// use gguf_codec::safetensors::Checkpoint;
+    /// use gguf_codec::Writer;
+    ///
+    /// let checkpoint = Checkpoint::open("SmolLM2-135M")?;
+    /// let description = hf::Description::read("SmolLM2-135M")?;
+    /// let plan = hf::Import::new(&checkpoint, &description).plan()?;
+    /// let header = plan.header()?;
+    /// let tensors: Vec<_> = header.tensors().collect();
+    /// let choices = TypePlan::new("Q4_K_M".parse::<Recipe>()?).choose(header.metadata(), &tensors)?;
+    ///
+    /// let mut writer = Writer::create("smollm2-Q4_K_M.gguf")?;
+    /// writer.copy_metadata_from(&header)?;
+    /// let jobs = tensors.iter().zip(&choices);
+    /// let jobs = jobs.map(|(tensor, choice)| Ok(Job::new(tensor.name(), plan.origin(tensor.name())?, choice.ggml_type)));
+    /// let jobs = jobs.collect::<Result<Vec<_>, gguf_codec::Error>>()?;
+    /// for job in &jobs {
+    ///     writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+    /// }
+    /// let mut data = writer.write_header()?;
+    /// Convert::new().run(&jobs, &mut data, |_| ControlFlow::Continue(()))?;
+    /// data.finish()?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`declare`](Self::declare).
+    pub fn header(&self) -> Result<Gguf<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        self.declare(&mut writer)?;
+        drop(writer.write_header()?);
+        Gguf::read_header(bytes.as_slice())
+    }
+
+    /// Reads a tensor of the GGUF and checks that its values and scales are finite.
+    ///
+    /// # Errors
+    /// As [`origin`](Self::origin), [`Error::Io`], and [`Error::InvalidBlock`] for a block of which a reader can make no numbers.
+    pub fn validate(&self, name: &str) -> Result<()> {
+        /// Blocks at a time.
+        const BLOCKS: u64 = 16 * 1024;
+        let origin = self.origin(name)?;
+        let block_bytes = origin.ggml_type().block_bytes() as u64;
+        let blocks = origin.byte_len() / block_bytes;
+        let mut bytes = Vec::new();
+        for first in (0..blocks).step_by(BLOCKS as usize) {
+            bytes.resize((BLOCKS.min(blocks - first) * block_bytes) as usize, 0);
+            let reading = |error| Error::io(format!("read tensor '{}'", Shown(name)), error);
+            origin.source.fill_at(&mut bytes, origin.offset + first * block_bytes).map_err(reading)?;
+            if origin.order == ByteOrder::Big {
+                swap_byte_order(origin.ty, &mut bytes);
+            }
+            origin.ggml_type().validate(&bytes).map_err(|error| match error {
+                Error::InvalidBlock { ty, block, what } => {
+                    Error::InvalidBlock { ty, block: block + first, what }
+                }
+                error => error,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Returns where the values of a tensor of the GGUF are read from, as it would store them.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`] where none of its tensors has that name.
+    pub fn origin(&self, name: &str) -> Result<Origin<'_>> {
+        match self.tensors.iter().find(|tensor| tensor.name == name) {
+            Some(tensor) => tensor.stored(),
+            None => Err(Error::MissingTensor { name: name.to_owned() }),
+        }
     }
 
     /// The tensors for [`Convert`](crate::model::Convert), in the order in which they are declared.
