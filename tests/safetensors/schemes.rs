@@ -1,14 +1,16 @@
 //! Quantized checkpoints: what the real libraries wrote, and every scheme in every variant against its formula.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use gguf_codec::model::hf::{Description, Fidelity, Import, Renamed};
-use gguf_codec::safetensors::Dtype;
+use gguf_codec::model::hf::{Description, Export, Fidelity, Import, Renamed};
+use gguf_codec::model::{Convert, Job};
+use gguf_codec::safetensors::{Dtype, SafeTensors};
 use gguf_codec::{GgmlType, Gguf, Result};
 
 use super::common::compare;
-use super::{checkpoint, floats, imported, tensors};
+use super::{checkpoint, exported_shard, floats, imported, tensors};
 
 /// Slices of checkpoints that bitsandbytes, compressed-tensors, AutoRound, torchao and transformers wrote; the hashes are those
 /// of the values that their formulas give.
@@ -124,6 +126,96 @@ fn codes_that_a_format_has_are_kept() {
             }
             _ => assert!(!ty.is_quantized(), "{slice}"),
         }
+    }
+}
+
+#[test]
+fn kept_codes_become_a_compressed_checkpoint_and_the_same_model_again() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(SLICES);
+    for slice in ["ct-w4a16-g32", "awq-4bit-g128", "gptq-8bit-g128", "ct-mxfp4", "ct-nvfp4", "bnb-int8"] {
+        let path = folder.join(slice);
+        let config = fs::read_to_string(path.with_extension("json")).unwrap();
+        let file = fs::read(path.with_extension("safetensors")).unwrap();
+        let (files, description) = (checkpoint([file]).unwrap(), Description::from_config(&config).unwrap());
+        let gguf = imported(Import::new(&files, &description)).unwrap();
+        let model = Gguf::parse(&gguf).unwrap();
+        let plan = Export::new(&model, &gguf).compressed_tensors(true).plan().unwrap();
+        let shards = plan.shards(None);
+        let back = exported_shard(&plan, &shards[0]).unwrap();
+        let header = SafeTensors::parse(&back).unwrap();
+        let names: Vec<_> = header.tensors().map(|tensor| tensor.name().to_owned()).collect();
+        assert!(names.iter().any(|name| name.ends_with(".weight_packed")), "{slice}: {names:?}");
+        let compressed = r#"{"quantization_config": {"quant_method": "compressed-tensors"}}"#;
+        let (files, description) =
+            (checkpoint([back]).unwrap(), Description::from_config(compressed).unwrap());
+        let again = imported(Import::new(&files, &description)).unwrap();
+        let (again, first) = (Gguf::parse(&again).unwrap(), Gguf::parse(&gguf).unwrap());
+        assert_eq!(again.tensor_count(), first.tensor_count(), "{slice}");
+        for tensor in first.tensors() {
+            let (one, other) = (first.tensor(tensor.name()).unwrap(), again.tensor(tensor.name()).unwrap());
+            assert_eq!(one.ggml_type(), other.ggml_type(), "{slice}");
+            assert!(one.bytes() == other.bytes(), "{slice}: {}", tensor.name());
+        }
+    }
+}
+
+#[test]
+fn minima_that_are_no_zero_points_become_floats() {
+    let mut values: Vec<f32> = (0..256).map(|at| (at as f32 * 0.71).sin() + 0.3).collect();
+    values[3] = 2.0;
+    let mut writer = gguf_codec::Writer::new(Vec::new());
+    writer.tensor("blk.0.w.weight", &[64, 4], GgmlType::Q4_1).unwrap();
+    let mut data = writer.write_header().unwrap();
+    let mut tensor = data.begin("blk.0.w.weight").unwrap();
+    tensor.write_values(&values, None).unwrap();
+    tensor.finish().unwrap();
+    let gguf = data.finish().unwrap();
+    let model = Gguf::parse(&gguf).unwrap();
+    let plan = Export::new(&model, &gguf).compressed_tensors(true).plan().unwrap();
+    assert!(plan.notes().iter().any(|note| note.contains("blocks became F16")), "{:?}", plan.notes());
+    let back = exported_shard(&plan, &plan.shards(None)[0]).unwrap();
+    assert_eq!(SafeTensors::parse(&back).unwrap().tensor("blk.0.w.weight").unwrap().dtype(), Dtype::F16);
+}
+
+#[test]
+fn a_plan_stands_for_the_model_that_it_would_write() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(SLICES);
+    for (slice, ty) in [
+        ("fp8-block", None),
+        ("bnb-fp4", None),
+        ("ct-w4a16-g32", None),
+        ("awq-4bit-g128", Some(GgmlType::Q5_1)),
+    ] {
+        let path = folder.join(slice);
+        let config = fs::read_to_string(path.with_extension("json")).unwrap();
+        let file = fs::read(path.with_extension("safetensors")).unwrap();
+        let (files, description) = (checkpoint([file]).unwrap(), Description::from_config(&config).unwrap());
+        let import = || match ty {
+            Some(ty) => Import::new(&files, &description).ggml_type(ty),
+            None => Import::new(&files, &description),
+        };
+        let (plan, written) = (import().plan().unwrap(), imported(import()).unwrap());
+        let (header, written) = (plan.header().unwrap(), Gguf::parse(&written).unwrap());
+        assert!(header.metadata().iter().eq(written.metadata().iter()));
+        for tensor in written.tensors() {
+            let origin = plan.origin(tensor.name()).unwrap();
+            assert_eq!((origin.ggml_type(), origin.shape()), (tensor.ggml_type(), tensor.shape()));
+            assert_eq!(header.tensor_info(tensor.name()).unwrap().file_offset(), tensor.file_offset());
+            plan.validate(tensor.name()).unwrap();
+            // The same bytes as in the file, in any pieces.
+            let mut writer = gguf_codec::Writer::new(Vec::new());
+            writer.tensor("w", tensor.shape().dims(), tensor.ggml_type()).unwrap();
+            let mut data = writer.write_header().unwrap();
+            let jobs = [Job::copy("w", origin)];
+            Convert::new().run(&jobs, &mut data, |_| ControlFlow::Continue(())).unwrap();
+            let copied = data.finish().unwrap();
+            let copied = Gguf::parse(&copied).unwrap();
+            assert!(
+                copied.tensor("w").unwrap().bytes() == written.tensor(tensor.name()).unwrap().bytes(),
+                "{slice}"
+            );
+        }
+        assert!(plan.origin("none").is_err());
     }
 }
 

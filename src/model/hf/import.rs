@@ -10,7 +10,7 @@ use super::json::Node;
 use super::names::{NameMap, Renamed};
 use super::per_layer::of_layer;
 use super::planned::{Planned, Source, most};
-use super::quantized::{Kept, Quantized, Weight, weights};
+use super::quantized::{Kept, Quantized, Weight, is_quantized, weights};
 use super::required::{Listed, Present};
 use super::stored::{ORIGINAL_SHAPE, carried, carried_in_order, original_shape};
 use super::tokenizer::tokenizer;
@@ -92,7 +92,8 @@ impl<'a> Import<'a> {
             }
             _ => class.and_then(Family::of_class),
         };
-        let (found, beside) = if carried.is_empty() {
+        // What `Export` made of a GGUF may be quantized as well.
+        let (found, beside) = if carried.is_empty() || is_quantized(self.description) {
             let named = |name: &str| self.names.as_ref().and_then(|names| names(name));
             let is_left_out = |name: &str| named(name) == Some(Renamed::LeftOut);
             weights(self.checkpoint, self.description, is_left_out, |name| named(name).is_some())?
@@ -118,6 +119,7 @@ impl<'a> Import<'a> {
                 source: Source::Made(bytes, shape),
                 ty: GgmlType::F32,
                 original: None,
+                dtype: None,
             });
         }
         let mut renamed = Vec::new();
@@ -300,8 +302,12 @@ impl<'a> Import<'a> {
                 source: Source::Made(factor.to_le_bytes().to_vec(), shape),
                 ty: GgmlType::F32,
                 original: None,
+                dtype: None,
             });
-        Ok(([Planned { name, source, ty, original: None }].into_iter().chain(beside).collect(), fate))
+        Ok((
+            [Planned { name, source, ty, original: None, dtype: None }].into_iter().chain(beside).collect(),
+            fate,
+        ))
     }
 
     fn metadata(

@@ -8,6 +8,7 @@ use crate::codec::{dequantize, quantize, swap_byte_order};
 use crate::error::{Error, Result, Shown};
 use crate::model::scaled::{Blocks, Scaled};
 use crate::model::{Job, Origin};
+use crate::safetensors::Dtype;
 use crate::{ByteOrder, GgmlType, ReadAt, Shape};
 
 pub(super) struct Planned<'a> {
@@ -16,6 +17,8 @@ pub(super) struct Planned<'a> {
     pub(super) ty: GgmlType,
     /// The shape in safetensors, outermost extent first, where it is not that of the source.
     pub(super) original: Option<Vec<u64>>,
+    /// The type in safetensors, where it is not that of `ty`: of bytes, for which `ty` is `I8`.
+    pub(super) dtype: Option<Dtype>,
 }
 
 pub(super) enum Source<'a> {
@@ -160,7 +163,9 @@ impl ReadAt for Planned<'_> {
 /// The type that most bytes of matrices are in.
 pub(super) fn most(tensors: &[Planned<'_>]) -> Option<GgmlType> {
     let mut bytes: BTreeMap<GgmlType, u128> = BTreeMap::new();
-    for tensor in tensors.iter().filter(|tensor| tensor.source.shape().dims().len() >= 2) {
+    let matrices =
+        tensors.iter().filter(|tensor| tensor.source.shape().dims().len() >= 2 && tensor.dtype.is_none());
+    for tensor in matrices {
         *bytes.entry(tensor.ty).or_default() +=
             u128::from(tensor.ty.bytes_for(tensor.element_count()).unwrap_or(u64::MAX));
     }
