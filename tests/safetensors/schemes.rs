@@ -901,3 +901,119 @@ fn names_are_given_to_weights_and_not_to_their_parts() {
     let names: Vec<_> = model.tensors().map(|tensor| tensor.name()).collect();
     assert_eq!(names, ["blk.0.weight"]);
 }
+
+/// What a model of a file and a configuration becomes, kept and computed: only whether that panics is looked at.
+fn become_anything(config: &str, file: &[u8]) {
+    let Ok(files) = checkpoint([file.to_vec()]) else { return };
+    let Ok(description) = Description::from_config(config) else { return };
+    for ty in [None, Some(GgmlType::F32)] {
+        let import = || match ty {
+            Some(ty) => Import::new(&files, &description).ggml_type(ty),
+            None => Import::new(&files, &description),
+        };
+        if let Ok(written) = imported(import()) {
+            Gguf::parse(&written).unwrap();
+        }
+    }
+}
+
+#[test]
+fn any_change_of_a_checkpoint_is_an_error_or_a_model() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(SLICES);
+    let mut seed = 1u64;
+    let mut next = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let config = fs::read_to_string(&path).unwrap();
+        let file = fs::read(path.with_extension("safetensors")).unwrap();
+        let header = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        let shown = path.file_stem().unwrap().to_string_lossy().into_owned();
+        for round in 0..60 {
+            eprintln!("{shown}, round {round}");
+            // Digits and letters of the header, so that it stays one; bytes of data; numbers and words of the configuration.
+            let (mut file, mut config) = (file.clone(), config.clone().into_bytes());
+            for _ in 0..1 + next(3) {
+                let at = 8 + next(header);
+                if file[at].is_ascii_digit() {
+                    file[at] = b'0' + next(10) as u8;
+                } else if file[at].is_ascii_lowercase() && next(4) == 0 {
+                    file[at] = b'a' + next(26) as u8;
+                }
+                let at = 8 + header + next(file.len() - 8 - header);
+                file[at] = next(256) as u8;
+                let at = next(config.len());
+                if config[at].is_ascii_digit() {
+                    config[at] = b'0' + next(10) as u8;
+                } else if config[at].is_ascii_lowercase() && next(4) == 0 {
+                    config[at] = b'a' + next(26) as u8;
+                }
+            }
+            become_anything(&String::from_utf8(config).unwrap(), &file);
+        }
+    }
+}
+
+#[test]
+fn absurd_sizes_take_neither_memory_nor_time() {
+    // Shapes that a header of no data can have, and parts that say more than there is.
+    let config = |text: &str| format!(r#"{{"quantization_config": {text}}}"#);
+    let empty = |name, shape: &[u64], dtype| (name, shape.to_vec(), dtype, Vec::new());
+    for (config, parts) in [
+        (
+            config(r#"{"quant_method": "gptq", "bits": 4, "group_size": 9223372036854775807}"#),
+            vec![
+                empty("w.qweight", &[0, 1 << 40], Dtype::I32),
+                empty("w.scales", &[0, 1 << 40], Dtype::F16),
+                empty("w.qzeros", &[0, 1 << 37], Dtype::I32),
+            ],
+        ),
+        (
+            config(r#"{"quant_method": "fp8", "weight_block_size": [0, 18446744073709551615]}"#),
+            vec![
+                ("w.weight", vec![2, 2], Dtype::F8_E4M3, vec![0; 4]),
+                ("w.weight_scale_inv", vec![1, 2], Dtype::F32, vec![0; 8]),
+            ],
+        ),
+        (
+            compressed(
+                r#"{"a": {"weights": {"num_bits": 8, "type": "int", "group_size": 0, "block_structure": [18446744073709551615, 0]}}}"#,
+            ),
+            vec![
+                ("w.weight", vec![2, 2], Dtype::I8, vec![0; 4]),
+                ("w.weight_scale", vec![1, 2], Dtype::F32, vec![0; 8]),
+            ],
+        ),
+        (
+            config(r#"{"quant_method": "mxfp4"}"#),
+            vec![
+                empty("w_blocks", &[1 << 40, 0, 16], Dtype::U8),
+                empty("w_scales", &[1 << 40, 0], Dtype::U8),
+            ],
+        ),
+        (
+            config(r#"{"quant_method": "hqq"}"#),
+            vec![
+                ("w.W_q", vec![1], Dtype::U8, vec![0]),
+                ("w.scale", vec![1], Dtype::F32, vec![0; 4]),
+                ("w.zero", vec![1], Dtype::F32, vec![0; 4]),
+                ("w.nbits", vec![], Dtype::I32, vec![4, 0, 0, 0]),
+                (
+                    "w.shape",
+                    vec![2],
+                    Dtype::I64,
+                    [1u64 << 40, 1 << 22].iter().flat_map(|e| e.to_le_bytes()).collect(),
+                ),
+                ("w.group_size", vec![], Dtype::I32, vec![1, 0, 0, 0]),
+            ],
+        ),
+    ] {
+        let error = values(&config, &parts, "w.weight").unwrap_err().to_string();
+        assert!(error.contains("the weight 'w"), "{error}");
+    }
+}
