@@ -24,6 +24,9 @@ use crate::{cli, output, size, types, work};
 /// the files asks for; the tokenizer comes from tokenizer.json. Other models keep their names. What to_safetensors wrote
 /// becomes the model again that it was.
 ///
+/// Weights that bitsandbytes, GPTQ, AWQ, compressed-tensors, torchao, HQQ, quanto, ModelOpt or BitNet quantized, and FP8, MXFP4 and
+/// NVFP4, keep their codes where a type of GGUF has the same; others become BF16 or F16. With --type all are computed.
+///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or an
 /// interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
 #[derive(clap::Args)]
