@@ -251,23 +251,31 @@ impl<'a> Import<'a> {
                     message: format!("tensor '{}' has more elements than GGUF counts", Shown(&weight.name)),
                 })?;
                 method = Some(quantized.method.clone());
-                let may_keep = self.ty.is_none()
+                // What is computed is kept instead where it was to become the type that has the same codes.
+                let may_keep = self.ty.is_none_or(GgmlType::is_quantized)
                     && !family.is_some_and(|family| family.wants_f32(&name, shape.dims().len()))
-                    && name.ends_with(".weight");
+                    && (name_of_scale(&name).is_some() || !quantized.has_factor());
                 let kept = if may_keep { quantized.kept(shape)? } else { Err(quantized) };
-                match kept {
-                    Ok(Kept { blocks, ty, factor: of_all, rounded }) => {
+                let matrix = match kept {
+                    Ok(Kept { blocks, ty, factor: of_all, rounded })
+                        if self.ty.is_none_or(|asked| asked == ty) =>
+                    {
                         factor = of_all.filter(|&factor| factor != 1.0);
                         fidelity = Some(match rounded {
                             0.0 => Fidelity::Exact,
                             largest => Fidelity::ScalesRounded { largest },
                         });
-                        (Source::Computed { bytes: Box::new(blocks), shape, ty }, ty)
+                        Err((blocks, ty))
                     }
-                    Err(Quantized { matrix, .. }) => {
+                    Ok(Kept { blocks, .. }) => Ok(blocks.into_matrix()),
+                    Err(Quantized { matrix, .. }) => Ok(matrix),
+                };
+                match matrix {
+                    Ok(matrix) => {
                         let own = weight.dtype.ggml_type().unwrap_or(GgmlType::BF16);
                         (Source::Computed { bytes: Box::new(matrix), shape, ty: GgmlType::F32 }, own)
                     }
+                    Err((blocks, ty)) => (Source::Computed { bytes: Box::new(blocks), shape, ty }, ty),
                 }
             }
         };
