@@ -2,7 +2,7 @@
 
 use gguf_codec::Existing;
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Force {
     /// Replace what is already at OUT. Of a symbolic link, the link is replaced, and the file that it leads to stays
     #[arg(long)]

@@ -122,7 +122,12 @@ fn become_gguf(file: &[u8], description: &Description) {
         return;
     }
     let Ok(mut data) = writer.write_header() else { return };
-    Convert::new().run(&plan.jobs().unwrap(), &mut data, |_| ControlFlow::Continue(())).unwrap();
+    let converted = Convert::new().run(&plan.jobs().unwrap(), &mut data, |_| ControlFlow::Continue(()));
+    // The scales of quantized weights are looked at when they are read.
+    if converted.is_err() && !plan.carried_weights().is_empty() {
+        return;
+    }
+    converted.unwrap();
     let gguf = data.finish().unwrap();
     assert_eq!(Gguf::parse(&gguf).unwrap().tensor_count(), plan.jobs().unwrap().len());
 }

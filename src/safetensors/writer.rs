@@ -205,7 +205,10 @@ impl<S: Sink> DataWriter<S> {
         let declared = self.expect_name(ahead, name)?;
         let is_folded = declared.shape.len() > Shape::MAX_DIMS && folded(&declared.shape) == Some(shape);
         let same = declared.shape.iter().rev().eq(shape.dims()) || is_folded;
-        if declared.dtype.ggml_type() == Some(ty) && same {
+        // GGUF has no other bytes than these for types of safetensors that it lacks.
+        let is_bytes =
+            ty == GgmlType::I8 && declared.dtype.ggml_type().is_none() && declared.dtype.bits() == 8;
+        if (declared.dtype.ggml_type() == Some(ty) || is_bytes) && same {
             return Ok(());
         }
         Err(wrong(format!(

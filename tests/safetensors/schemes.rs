@@ -1,14 +1,16 @@
 //! Quantized checkpoints: what the real libraries wrote, and every scheme in every variant against its formula.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use gguf_codec::model::hf::{Description, Fidelity, Import, Renamed};
-use gguf_codec::safetensors::Dtype;
+use gguf_codec::model::hf::{Description, Export, Fidelity, Import, Renamed};
+use gguf_codec::model::{Convert, Job};
+use gguf_codec::safetensors::{Dtype, SafeTensors};
 use gguf_codec::{GgmlType, Gguf, Result};
 
 use super::common::compare;
-use super::{checkpoint, floats, imported, tensors};
+use super::{checkpoint, exported_shard, floats, imported, tensors};
 
 /// Slices of checkpoints that bitsandbytes, compressed-tensors, AutoRound, torchao and transformers wrote; the hashes are those
 /// of the values that their formulas give.
@@ -75,7 +77,9 @@ fn kept(config: &str, file: Vec<u8>, name: &str) -> (GgmlType, Fidelity, f32) {
     assert_eq!(tensor.ggml_type(), of_weight.ggml_type);
     let mut found = vec![0.0; wanted.len()];
     tensor.dequantize_into(&mut found).unwrap();
-    if let Ok(scale) = model.tensor(&name.replace(".weight", ".scale")) {
+    if let Some(stem) = name.strip_suffix(".weight")
+        && let Ok(scale) = model.tensor(&format!("{stem}.scale"))
+    {
         let mut factor = [0.0];
         scale.dequantize_into(&mut factor).unwrap();
         found.iter_mut().for_each(|value| *value *= factor[0]);
@@ -128,6 +132,96 @@ fn codes_that_a_format_has_are_kept() {
 }
 
 #[test]
+fn kept_codes_become_a_compressed_checkpoint_and_the_same_model_again() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(SLICES);
+    for slice in ["ct-w4a16-g32", "awq-4bit-g128", "gptq-8bit-g128", "ct-mxfp4", "ct-nvfp4", "bnb-int8"] {
+        let path = folder.join(slice);
+        let config = fs::read_to_string(path.with_extension("json")).unwrap();
+        let file = fs::read(path.with_extension("safetensors")).unwrap();
+        let (files, description) = (checkpoint([file]).unwrap(), Description::from_config(&config).unwrap());
+        let gguf = imported(Import::new(&files, &description)).unwrap();
+        let model = Gguf::parse(&gguf).unwrap();
+        let plan = Export::new(&model, &gguf).compressed_tensors(true).plan().unwrap();
+        let shards = plan.shards(None);
+        let back = exported_shard(&plan, &shards[0]).unwrap();
+        let header = SafeTensors::parse(&back).unwrap();
+        let names: Vec<_> = header.tensors().map(|tensor| tensor.name().to_owned()).collect();
+        assert!(names.iter().any(|name| name.ends_with(".weight_packed")), "{slice}: {names:?}");
+        let compressed = r#"{"quantization_config": {"quant_method": "compressed-tensors"}}"#;
+        let (files, description) =
+            (checkpoint([back]).unwrap(), Description::from_config(compressed).unwrap());
+        let again = imported(Import::new(&files, &description)).unwrap();
+        let (again, first) = (Gguf::parse(&again).unwrap(), Gguf::parse(&gguf).unwrap());
+        assert_eq!(again.tensor_count(), first.tensor_count(), "{slice}");
+        for tensor in first.tensors() {
+            let (one, other) = (first.tensor(tensor.name()).unwrap(), again.tensor(tensor.name()).unwrap());
+            assert_eq!(one.ggml_type(), other.ggml_type(), "{slice}");
+            assert!(one.bytes() == other.bytes(), "{slice}: {}", tensor.name());
+        }
+    }
+}
+
+#[test]
+fn minima_that_are_no_zero_points_become_floats() {
+    let mut values: Vec<f32> = (0..256).map(|at| (at as f32 * 0.71).sin() + 0.3).collect();
+    values[3] = 2.0;
+    let mut writer = gguf_codec::Writer::new(Vec::new());
+    writer.tensor("blk.0.w.weight", &[64, 4], GgmlType::Q4_1).unwrap();
+    let mut data = writer.write_header().unwrap();
+    let mut tensor = data.begin("blk.0.w.weight").unwrap();
+    tensor.write_values(&values, None).unwrap();
+    tensor.finish().unwrap();
+    let gguf = data.finish().unwrap();
+    let model = Gguf::parse(&gguf).unwrap();
+    let plan = Export::new(&model, &gguf).compressed_tensors(true).plan().unwrap();
+    assert!(plan.notes().iter().any(|note| note.contains("blocks became F16")), "{:?}", plan.notes());
+    let back = exported_shard(&plan, &plan.shards(None)[0]).unwrap();
+    assert_eq!(SafeTensors::parse(&back).unwrap().tensor("blk.0.w.weight").unwrap().dtype(), Dtype::F16);
+}
+
+#[test]
+fn a_plan_stands_for_the_model_that_it_would_write() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(SLICES);
+    for (slice, ty) in [
+        ("fp8-block", None),
+        ("bnb-fp4", None),
+        ("ct-w4a16-g32", None),
+        ("awq-4bit-g128", Some(GgmlType::Q5_1)),
+    ] {
+        let path = folder.join(slice);
+        let config = fs::read_to_string(path.with_extension("json")).unwrap();
+        let file = fs::read(path.with_extension("safetensors")).unwrap();
+        let (files, description) = (checkpoint([file]).unwrap(), Description::from_config(&config).unwrap());
+        let import = || match ty {
+            Some(ty) => Import::new(&files, &description).ggml_type(ty),
+            None => Import::new(&files, &description),
+        };
+        let (plan, written) = (import().plan().unwrap(), imported(import()).unwrap());
+        let (header, written) = (plan.header().unwrap(), Gguf::parse(&written).unwrap());
+        assert!(header.metadata().iter().eq(written.metadata().iter()));
+        for tensor in written.tensors() {
+            let origin = plan.origin(tensor.name()).unwrap();
+            assert_eq!((origin.ggml_type(), origin.shape()), (tensor.ggml_type(), tensor.shape()));
+            assert_eq!(header.tensor_info(tensor.name()).unwrap().file_offset(), tensor.file_offset());
+            plan.validate(tensor.name()).unwrap();
+            // The same bytes as in the file, in any pieces.
+            let mut writer = gguf_codec::Writer::new(Vec::new());
+            writer.tensor("w", tensor.shape().dims(), tensor.ggml_type()).unwrap();
+            let mut data = writer.write_header().unwrap();
+            let jobs = [Job::copy("w", origin)];
+            Convert::new().run(&jobs, &mut data, |_| ControlFlow::Continue(())).unwrap();
+            let copied = data.finish().unwrap();
+            let copied = Gguf::parse(&copied).unwrap();
+            assert!(
+                copied.tensor("w").unwrap().bytes() == written.tensor(tensor.name()).unwrap().bytes(),
+                "{slice}"
+            );
+        }
+        assert!(plan.origin("none").is_err());
+    }
+}
+
+#[test]
 fn columns_in_another_order_are_kept_where_blocks_have_one_scale() {
     let config =
         r#"{"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": true}}"#;
@@ -144,6 +238,27 @@ fn columns_in_another_order_are_kept_where_blocks_have_one_scale() {
         let (found, _, error) = kept(config, file, "w.weight");
         assert_eq!(found, ty);
         assert!(error < 4e-3, "{error}");
+    }
+    // gpt-oss's names have no end of their own. A type that has the same codes keeps them, and another is computed.
+    let file = || {
+        let q = codes(2 * 4 * 32, 4);
+        let powers = codes(2 * 4, 3).iter().map(|code| *code as u8 + 120).collect();
+        tensors(&[
+            ("e.gate_up_proj_blocks", &[2, 4, 1, 16], Dtype::U8, nibbles(&q)),
+            ("e.gate_up_proj_scales", &[2, 4, 1], Dtype::U8, powers),
+        ])
+    };
+    let config = r#"{"quantization_config": {"quant_method": "mxfp4"}}"#;
+    assert_eq!(kept(config, file(), "e.gate_up_proj"), (GgmlType::MXFP4, Fidelity::Exact, 0.0));
+    let (files, description) = (checkpoint([file()]).unwrap(), Description::from_config(config).unwrap());
+    for (ty, fidelity) in [
+        (GgmlType::MXFP4, Fidelity::Exact),
+        (GgmlType::Q8_0, Fidelity::Requantized),
+        (GgmlType::F32, Fidelity::Exact),
+    ] {
+        let plan = Import::new(&files, &description).ggml_type(ty).plan().unwrap();
+        let weight = &plan.carried_weights()[0];
+        assert_eq!((weight.ggml_type, weight.fidelity), (ty, fidelity));
     }
     // Scales that an f16 cannot hold: values are computed.
     for (scale, ty) in [(1e-3, GgmlType::Q8_0), (1e9, GgmlType::BF16), (1e-9, GgmlType::BF16)] {
@@ -808,4 +923,120 @@ fn names_are_given_to_weights_and_not_to_their_parts() {
     let model = Gguf::parse(&model).unwrap();
     let names: Vec<_> = model.tensors().map(|tensor| tensor.name()).collect();
     assert_eq!(names, ["blk.0.weight"]);
+}
+
+/// What a model of a file and a configuration becomes, kept and computed: only whether that panics is looked at.
+fn become_anything(config: &str, file: &[u8]) {
+    let Ok(files) = checkpoint([file.to_vec()]) else { return };
+    let Ok(description) = Description::from_config(config) else { return };
+    for ty in [None, Some(GgmlType::F32)] {
+        let import = || match ty {
+            Some(ty) => Import::new(&files, &description).ggml_type(ty),
+            None => Import::new(&files, &description),
+        };
+        if let Ok(written) = imported(import()) {
+            Gguf::parse(&written).unwrap();
+        }
+    }
+}
+
+#[test]
+fn any_change_of_a_checkpoint_is_an_error_or_a_model() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(SLICES);
+    let mut seed = 1u64;
+    let mut next = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let config = fs::read_to_string(&path).unwrap();
+        let file = fs::read(path.with_extension("safetensors")).unwrap();
+        let header = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        let shown = path.file_stem().unwrap().to_string_lossy().into_owned();
+        for round in 0..60 {
+            eprintln!("{shown}, round {round}");
+            // Digits and letters of the header, so that it stays one; bytes of data; numbers and words of the configuration.
+            let (mut file, mut config) = (file.clone(), config.clone().into_bytes());
+            for _ in 0..1 + next(3) {
+                let at = 8 + next(header);
+                if file[at].is_ascii_digit() {
+                    file[at] = b'0' + next(10) as u8;
+                } else if file[at].is_ascii_lowercase() && next(4) == 0 {
+                    file[at] = b'a' + next(26) as u8;
+                }
+                let at = 8 + header + next(file.len() - 8 - header);
+                file[at] = next(256) as u8;
+                let at = next(config.len());
+                if config[at].is_ascii_digit() {
+                    config[at] = b'0' + next(10) as u8;
+                } else if config[at].is_ascii_lowercase() && next(4) == 0 {
+                    config[at] = b'a' + next(26) as u8;
+                }
+            }
+            become_anything(&String::from_utf8(config).unwrap(), &file);
+        }
+    }
+}
+
+#[test]
+fn absurd_sizes_take_neither_memory_nor_time() {
+    // Shapes that a header of no data can have, and parts that say more than there is.
+    let config = |text: &str| format!(r#"{{"quantization_config": {text}}}"#);
+    let empty = |name, shape: &[u64], dtype| (name, shape.to_vec(), dtype, Vec::new());
+    for (config, parts) in [
+        (
+            config(r#"{"quant_method": "gptq", "bits": 4, "group_size": 9223372036854775807}"#),
+            vec![
+                empty("w.qweight", &[0, 1 << 40], Dtype::I32),
+                empty("w.scales", &[0, 1 << 40], Dtype::F16),
+                empty("w.qzeros", &[0, 1 << 37], Dtype::I32),
+            ],
+        ),
+        (
+            config(r#"{"quant_method": "fp8", "weight_block_size": [0, 18446744073709551615]}"#),
+            vec![
+                ("w.weight", vec![2, 2], Dtype::F8_E4M3, vec![0; 4]),
+                ("w.weight_scale_inv", vec![1, 2], Dtype::F32, vec![0; 8]),
+            ],
+        ),
+        (
+            compressed(
+                r#"{"a": {"weights": {"num_bits": 8, "type": "int", "group_size": 0, "block_structure": [18446744073709551615, 0]}}}"#,
+            ),
+            vec![
+                ("w.weight", vec![2, 2], Dtype::I8, vec![0; 4]),
+                ("w.weight_scale", vec![1, 2], Dtype::F32, vec![0; 8]),
+            ],
+        ),
+        (
+            config(r#"{"quant_method": "mxfp4"}"#),
+            vec![
+                empty("w_blocks", &[1 << 40, 0, 16], Dtype::U8),
+                empty("w_scales", &[1 << 40, 0], Dtype::U8),
+            ],
+        ),
+        (
+            config(r#"{"quant_method": "hqq"}"#),
+            vec![
+                ("w.W_q", vec![1], Dtype::U8, vec![0]),
+                ("w.scale", vec![1], Dtype::F32, vec![0; 4]),
+                ("w.zero", vec![1], Dtype::F32, vec![0; 4]),
+                ("w.nbits", vec![], Dtype::I32, vec![4, 0, 0, 0]),
+                (
+                    "w.shape",
+                    vec![2],
+                    Dtype::I64,
+                    [1u64 << 40, 1 << 22].iter().flat_map(|e| e.to_le_bytes()).collect(),
+                ),
+                ("w.group_size", vec![], Dtype::I32, vec![1, 0, 0, 0]),
+            ],
+        ),
+    ] {
+        let error = values(&config, &parts, "w.weight").unwrap_err().to_string();
+        assert!(error.contains("the weight 'w"), "{error}");
+    }
 }

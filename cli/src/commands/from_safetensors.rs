@@ -6,22 +6,26 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use gguf_codec::QuantError;
-use gguf_codec::model::hf::{CarriedWeight, Description, Fidelity, Import, NameMap};
-use gguf_codec::model::{Convert, Job, Outcome};
+use gguf_codec::model::hf::{CarriedWeight, Description, Fidelity, Import, ImportPlan, NameMap};
+use gguf_codec::model::{Convert, Job, Outcome, Part, Recipe};
 use gguf_codec::safetensors::Checkpoint;
-use gguf_codec::{GgmlType, Inputs, Writer};
+use gguf_codec::{GgmlType, Inputs, ShardPlan, ShardedGguf, StagedFile, Writer};
 use serde_json::json;
 
+use crate::commands::quantize;
 use crate::names::Names;
 use crate::numbers::{counted, grouped};
 use crate::work::Work;
-use crate::{cli, output, types, work};
+use crate::{cli, output, size, types, work};
 
 /// Makes a GGUF of a model in safetensors files.
 ///
 /// Of Llama, Mistral, Qwen2 and BERT, names, parameters and order of rows become those of llama.cpp, as config.json beside
 /// the files asks for; the tokenizer comes from tokenizer.json. Other models keep their names. What to_safetensors wrote
 /// becomes the model again that it was.
+///
+/// Weights that bitsandbytes, GPTQ, AWQ, compressed-tensors, torchao, HQQ, quanto, ModelOpt or BitNet quantized, and FP8, MXFP4 and
+/// NVFP4, keep their codes where a type of GGUF has the same; others become BF16 or F16. With --type all are computed.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or an
 /// interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
@@ -36,6 +40,17 @@ pub(crate) struct Args {
     /// What the matrices become; without it, they stay what they are
     #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = types::target())]
     ty: Option<GgmlType>,
+    /// Quantize on the way, by one of llama.cpp's recipes, such as Q4_K_M: the bytes are those of converting without it and then
+    /// quantizing, and no file is written between
+    #[arg(long, value_name = "NAME", ignore_case = true, conflicts_with = "ty")]
+    recipe: Option<Recipe>,
+    /// An importance matrix for --recipe, in either form that llama.cpp's `imatrix` writes
+    #[arg(long, value_name = "FILE", requires = "recipe")]
+    imatrix: Option<PathBuf>,
+    /// Write shards of at most so many bytes of tensors, OUT-00001-of-00003.gguf and so on, where they are more: a number, or one
+    /// with K, M or G for thousands, millions or billions
+    #[arg(long, value_name = "SIZE", value_parser = size::size)]
+    max_size: Option<u64>,
     /// Names that come before the built-in ones. A line holds a name in safetensors and one in GGUF, or - to leave the
     /// tensor out; in both, {} is a number and * at the end is the rest
     #[arg(long, value_name = "FILE")]
@@ -56,7 +71,10 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let description = Description::read(checkpoint.folder().unwrap_or(&args.input))?;
     let mut inputs = Inputs::new();
     inputs.add_all(checkpoint.paths()).add_all(description.paths()).add_all(&args.names);
-    inputs.check(&args.output, args.force.existing())?;
+    inputs.add_all(&args.imatrix);
+    if args.max_size.is_none() {
+        inputs.check(&args.output, args.force.existing())?;
+    }
     let mut import = Import::new(&checkpoint, &description);
     if let Some(ty) = args.ty {
         import = import.ggml_type(ty);
@@ -69,30 +87,22 @@ pub(crate) fn run(args: Args) -> Result<String> {
     }
     let plan = import.plan()?;
 
-    let mut writer = Writer::create_with(&args.output, args.force.existing())?;
-    plan.declare(&mut writer)?;
-    let bytes = writer.file_len()?;
-    let mut data = writer.write_header()?;
+    if let Some(recipe) = args.recipe {
+        return quantized(&args, recipe, &work, &plan, inputs);
+    }
     let jobs = plan.jobs()?;
-    let measures = plan.carried_weights().iter().any(|weight| weight.fidelity == Fidelity::Requantized);
-    let outcomes = work.run(Convert::new().measure(measures), &jobs, &mut data)?;
-    let has_wider = args.ty == Some(GgmlType::F16);
-    work::refuse_infinite(
-        &jobs,
-        &outcomes,
-        if has_wider { "--type BF16 or F32 has a wider one" } else { "" },
-    )?;
-    data.finish()?;
-
+    let (bytes, outcomes, paths) = convert(&args, &work, &plan, &jobs, &inputs)?;
     let carried = carried(plan.carried_weights(), &jobs, &outcomes);
     if args.json {
         let quantized: Vec<_> = carried.iter().map(Carried::json).collect();
-        let path = args.output.display().to_string();
+        let path = paths[0].display().to_string();
         let report = json!({ "path": path, "tensors": jobs.len(), "bytes": bytes, "left_out": plan.left_out(),
             "notes": plan.notes(), "quantized": quantized });
         return Ok(format!("{report:#}\n"));
     }
-    let mut summary = format!("{}: {}\n", args.output.display(), counted(jobs.len() as u64, "tensor"));
+    let more =
+        if paths.len() > 1 { format!(" to {}", paths[paths.len() - 1].display()) } else { String::new() };
+    let mut summary = format!("{}{more}: {}\n", paths[0].display(), counted(jobs.len() as u64, "tensor"));
     summary += &summarized(&carried);
     if args.report {
         for weight in &carried {
@@ -109,6 +119,98 @@ pub(crate) fn run(args: Args) -> Result<String> {
     }
     writeln!(summary, "{} bytes", grouped(bytes))?;
     Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
+}
+
+/// Writes what is planned, into shards where it is more than one may have. Gives the bytes written, and the paths.
+fn convert(
+    args: &Args,
+    work: &Work,
+    plan: &ImportPlan<'_>,
+    jobs: &[Job<'_>],
+    inputs: &Inputs,
+) -> Result<(u64, Vec<Outcome>, Vec<PathBuf>)> {
+    let header = plan.header()?;
+    let bytes = header.tensors().map(|tensor| tensor.byte_len());
+    let shards = match args.max_size {
+        Some(most) => {
+            Some(ShardPlan::by_bytes(bytes, header.alignment(), most)?).filter(|plan| plan.count() > 1)
+        }
+        None => None,
+    };
+    let model = ShardedGguf::from(header);
+    let paths: Vec<PathBuf> = match &shards {
+        Some(shards) => {
+            let path = |no| Ok(Part::new(no, shards.count())?.path(&args.output));
+            (0..shards.count()).map(path).collect::<Result<_>>()?
+        }
+        None => vec![args.output.clone()],
+    };
+    inputs.check_all(&paths, args.force.existing())?;
+    let measures = plan.carried_weights().iter().any(|weight| weight.fidelity == Fidelity::Requantized);
+    let (mut bytes, mut outcomes, mut staged) = (0, Vec::new(), Vec::new());
+    for (no, path) in (0..).zip(&paths) {
+        let mut writer = Writer::create_with(path, args.force.existing())?;
+        let own = match &shards {
+            Some(shards) => {
+                let own = &jobs[shards.shards()[usize::from(no)].clone()];
+                writer.copy_sharded_metadata_from(&model)?.shard(no, shards.count(), jobs.len())?;
+                for job in own {
+                    writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+                }
+                own
+            }
+            None => {
+                plan.declare(&mut writer)?;
+                jobs
+            }
+        };
+        bytes += writer.file_len()?;
+        let mut data = writer.write_header()?;
+        let of_shard = work.run(Convert::new().measure(measures), own, &mut data)?;
+        let hint = if args.ty == Some(GgmlType::F16) { "--type BF16 or F32 has a wider one" } else { "" };
+        work::refuse_infinite(own, &of_shard, hint)?;
+        outcomes.extend(of_shard);
+        staged.push(data.stage()?);
+    }
+    StagedFile::commit_all(staged)?;
+    Ok((bytes, outcomes, paths))
+}
+
+/// Quantizes by a recipe what the plan would write.
+fn quantized(
+    args: &Args,
+    recipe: Recipe,
+    work: &Work,
+    plan: &ImportPlan<'_>,
+    inputs: Inputs,
+) -> Result<String> {
+    let (model, max_size) = (ShardedGguf::from(plan.header()?), args.max_size);
+    let args = quantize::Args {
+        input: args.input.clone(),
+        output: args.output.clone(),
+        recipe,
+        imatrix: args.imatrix.clone(),
+        tensor_type: Vec::new(),
+        output_tensor_type: None,
+        token_embedding_type: None,
+        leave_output_tensor: false,
+        pure: false,
+        // Codes that were kept are the checkpoint's own values.
+        allow_requantize: true,
+        part: None,
+        force: args.force,
+        dry_run: false,
+        json: args.json,
+    };
+    let source = quantize::Source {
+        model: &model,
+        origin: &|tensor| plan.origin(tensor.name()),
+        validate: &|tensor| {
+            plan.validate(tensor.name()).with_context(|| format!("tensor '{}'", tensor.name()))
+        },
+        inputs,
+    };
+    quantize::write(&args, work, &source, max_size)
 }
 
 /// What became of a quantized weight, with what it lost where that was measured.

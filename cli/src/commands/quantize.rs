@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use gguf_codec::model::{
-    Convert, Imatrix, Input, Job, Part, QUANTIZATION_VERSION, Recipe, TypeChoice, TypePlan, by_layer,
+    Convert, Imatrix, Input, Job, Origin, Part, QUANTIZATION_VERSION, Recipe, TypeChoice, TypePlan, by_layer,
 };
-use gguf_codec::{GgmlType, Inputs, ShardedGguf, Sink, TensorInfo, Value, Writer};
+use gguf_codec::{GgmlType, Inputs, ShardPlan, ShardedGguf, Sink, StagedFile, TensorInfo, Value, Writer};
 use regex_lite::Regex;
 use serde_json::json;
 
@@ -26,46 +27,46 @@ use crate::{cli, output, work};
 pub(crate) struct Args {
     /// The model to read, in F32, F16 or BF16
     #[arg(value_name = "IN")]
-    input: PathBuf,
+    pub(crate) input: PathBuf,
     /// The file to write
     #[arg(value_name = "OUT")]
-    output: PathBuf,
+    pub(crate) output: PathBuf,
     /// What to make of it, such as Q4_K_M
     #[arg(long, value_name = "NAME", ignore_case = true)]
-    recipe: Recipe,
+    pub(crate) recipe: Recipe,
     /// An importance matrix, in either form that llama.cpp's `imatrix` writes
     #[arg(long, value_name = "FILE")]
-    imatrix: Option<PathBuf>,
+    pub(crate) imatrix: Option<PathBuf>,
     /// The type for tensors whose names match a regular expression; of several that match, the first counts
     #[arg(long, value_name = "PATTERN=TYPE", value_parser = by_pattern)]
-    tensor_type: Vec<(Regex, GgmlType)>,
+    pub(crate) tensor_type: Vec<(Regex, GgmlType)>,
     /// The type for output.weight, and for the token embedding where it is the output as well
     #[arg(long, value_name = "TYPE")]
-    output_tensor_type: Option<GgmlType>,
+    pub(crate) output_tensor_type: Option<GgmlType>,
     /// The type for the token embedding
     #[arg(long, value_name = "TYPE")]
-    token_embedding_type: Option<GgmlType>,
+    pub(crate) token_embedding_type: Option<GgmlType>,
     /// Leave output.weight as it is
     #[arg(long)]
-    leave_output_tensor: bool,
+    pub(crate) leave_output_tensor: bool,
     /// Give every matrix the recipe's base type
     #[arg(long)]
-    pure: bool,
+    pub(crate) pure: bool,
     /// Quantize again what is quantized already, which loses more than quantizing the original
     #[arg(long)]
-    allow_requantize: bool,
+    pub(crate) allow_requantize: bool,
     /// Make one of N parts, as one of N machines: shard k of N, named after OUT. `merge` makes of the shards what one
     /// machine would have made
     #[arg(long, value_name = "k/N")]
-    part: Option<Part>,
+    pub(crate) part: Option<Part>,
     #[command(flatten)]
-    force: output::Force,
+    pub(crate) force: output::Force,
     /// Only show what would become of each tensor
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Print the result as JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 fn by_pattern(argument: &str) -> Result<(Regex, GgmlType)> {
@@ -87,22 +88,53 @@ impl Task<'_> {
     }
 }
 
+/// What is quantized: a header, and where its tensors' values are.
+pub(crate) struct Source<'a, B> {
+    pub(crate) model: &'a ShardedGguf<B>,
+    pub(crate) origin: &'a dyn Fn(&TensorInfo<'_>) -> gguf_codec::Result<Origin<'a>>,
+    /// Looks at the values of a tensor that stays as it is.
+    pub(crate) validate: &'a dyn Fn(&TensorInfo<'_>) -> Result<()>,
+    /// Files that are read.
+    pub(crate) inputs: Inputs,
+}
+
 pub(crate) fn run(args: Args) -> Result<String> {
     let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
     let work = Work::begin(&output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    if !args.dry_run {
-        let mut inputs = Inputs::new();
-        inputs.add_all(input.paths()).add_all(&args.imatrix).check(&output, args.force.existing())?;
-    }
+    let mut inputs = Inputs::new();
+    inputs.add_all(input.paths()).add_all(&args.imatrix);
     let model = input.model();
+    let source = Source {
+        model,
+        origin: &|tensor| input.origin(tensor),
+        validate: &|tensor| {
+            model.tensor(tensor.name())?.validate().with_context(|| format!("tensor '{}'", tensor.name()))
+        },
+        inputs,
+    };
+    write(&args, &work, &source, None)
+}
+
+/// Quantizes into a file or, where there is a greatest size for their tensors, shards.
+pub(crate) fn write<B: AsRef<[u8]>>(
+    args: &Args,
+    work: &Work,
+    source: &Source<'_, B>,
+    max_size: Option<u64>,
+) -> Result<String> {
+    let model = source.model;
+    if !args.dry_run && max_size.is_none() {
+        let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
+        source.inputs.check(&output, args.force.existing())?;
+    }
     let imatrix = args.imatrix.as_ref().map(|path| {
         Imatrix::read(path).map_err(|error| cli::about(path, error)).map(|imatrix| (path, imatrix))
     });
     let imatrix = imatrix.transpose()?;
-    let tasks = plan(&args, model, imatrix.as_ref().map(|(_, imatrix)| imatrix))?;
+    let tasks = plan(args, model, imatrix.as_ref().map(|(_, imatrix)| imatrix))?;
     let jobs = tasks.iter().map(|task| {
-        let job = Job::new(task.tensor.name(), input.origin(&task.tensor)?, task.choice.ggml_type);
+        let job = Job::new(task.tensor.name(), (source.origin)(&task.tensor)?, task.choice.ggml_type);
         if !task.importance {
             job.check()?;
         }
@@ -110,50 +142,88 @@ pub(crate) fn run(args: Args) -> Result<String> {
     });
     let jobs = jobs.collect::<Result<Vec<_>>>()?;
     let total = jobs.len();
-    let range = args.part.map_or(0..total, |part| part.jobs(&jobs));
-    let tasks = &tasks[range.clone()];
-    // Of this part alone: those of all tensors together are large.
-    let weights = tasks.iter().map(|task| {
-        let imatrix = imatrix.as_ref().filter(|_| task.importance);
-        imatrix.and_then(|(_, imatrix)| imatrix.weights(task.tensor.name()))
-    });
-    let weights: Vec<_> = weights.collect();
-    let weighed = jobs[range].iter().zip(&weights).map(|(job, weights)| job.importance(weights.as_deref()));
-    let jobs = &weighed.collect::<Vec<_>>();
-    for job in jobs {
-        job.check()?;
+    let files = files(args, model, &jobs, max_size)?;
+    if !args.dry_run {
+        source.inputs.check_all(files.iter().map(|file| &file.path), args.force.existing())?;
     }
-    // What is copied is looked at too, as llama.cpp does.
-    for task in tasks.iter().filter(|task| !args.dry_run && !task.changes()) {
-        let name = task.tensor.name();
-        model.tensor(name)?.validate().with_context(|| format!("tensor '{name}'"))?;
-    }
-    let output_bytes = if args.dry_run {
-        declare(Writer::new(std::io::sink()), &args, model, imatrix.as_ref(), jobs, total)?.file_len()?
-    } else {
-        let writer = declare(
-            Writer::create_with(&output, args.force.existing())?,
-            &args,
-            model,
-            imatrix.as_ref(),
-            jobs,
-            total,
-        )?;
-        let output_bytes = writer.file_len()?;
+    let (mut staged, mut output_bytes) = (Vec::new(), 0);
+    for file in &files {
+        let tasks = &tasks[file.tensors.clone()];
+        // Of this file alone: those of all tensors together are large.
+        let weights = tasks.iter().map(|task| {
+            let imatrix = imatrix.as_ref().filter(|_| task.importance);
+            imatrix.and_then(|(_, imatrix)| imatrix.weights(task.tensor.name()))
+        });
+        let weights: Vec<_> = weights.collect();
+        let of_file = jobs[file.tensors.clone()].iter().zip(&weights);
+        let jobs = &of_file.map(|(job, weights)| job.importance(weights.as_deref())).collect::<Vec<_>>();
+        for job in jobs {
+            job.check()?;
+        }
+        // What is copied is looked at too, as llama.cpp does.
+        for task in tasks.iter().filter(|task| !args.dry_run && !task.changes()) {
+            (source.validate)(&task.tensor)?;
+        }
+        if args.dry_run {
+            output_bytes +=
+                declare(Writer::new(std::io::sink()), args, model, imatrix.as_ref(), jobs, file, total)?
+                    .file_len()?;
+            continue;
+        }
+        let writer = Writer::create_with(&file.path, args.force.existing())?;
+        let writer = declare(writer, args, model, imatrix.as_ref(), jobs, file, total)?;
+        output_bytes += writer.file_len()?;
         let mut writer = writer.write_header()?;
         let outcomes = work.run(Convert::new(), jobs, &mut writer)?;
         let hint =
             if args.imatrix.is_some() { "the sums of the importance matrix may be too great" } else { "" };
         work::refuse_infinite(jobs, &outcomes, hint)?;
-        writer.finish()?;
-        output_bytes
+        staged.push(writer.stage()?);
+    }
+    StagedFile::commit_all(staged)?;
+    let tasks = match files.as_slice() {
+        [only] => &tasks[only.tensors.clone()],
+        _ => &tasks,
     };
-    let idle = Idle::new(&args, model, imatrix.as_ref().map(|(_, imatrix)| imatrix));
+    let idle = Idle::new(args, model, imatrix.as_ref().map(|(_, imatrix)| imatrix));
     Ok(if args.json {
-        report(&args, &idle, tasks, output_bytes)
+        report(args, &idle, tasks, output_bytes)
     } else {
-        summary(&args, &output, &idle, tasks, output_bytes)?
+        summary(args, &files, &idle, tasks, output_bytes)?
     })
+}
+
+/// A file that is written, which may be one of several.
+struct OutputFile {
+    path: PathBuf,
+    tensors: Range<usize>,
+    /// Which one of how many.
+    shard: Option<(u16, u16)>,
+}
+
+fn files<B: AsRef<[u8]>>(
+    args: &Args,
+    model: &ShardedGguf<B>,
+    jobs: &[Job<'_>],
+    max_size: Option<u64>,
+) -> Result<Vec<OutputFile>> {
+    if let Some(part) = args.part {
+        let shard = Some((part.no(), part.count()));
+        return Ok(vec![OutputFile { path: part.path(&args.output), tensors: part.jobs(jobs), shard }]);
+    }
+    let whole = || OutputFile { path: args.output.clone(), tensors: 0..jobs.len(), shard: None };
+    let Some(most) = max_size else { return Ok(vec![whole()]) };
+    let bytes =
+        jobs.iter().map(|job| job.ggml_type().bytes_for(job.shape().element_count()).unwrap_or(u64::MAX));
+    let plan = ShardPlan::by_bytes(bytes, model.first().alignment(), most)?;
+    if plan.count() == 1 {
+        return Ok(vec![whole()]);
+    }
+    let of_shard = |(no, tensors): (u16, &Range<usize>)| {
+        let path = Part::new(no, plan.count())?.path(&args.output);
+        Ok(OutputFile { path, tensors: tensors.clone(), shard: Some((no, plan.count())) })
+    };
+    (0..).zip(plan.shards()).map(of_shard).collect()
 }
 
 /// Says what will be in the file: this model's keys, with those that the recipe changes, and the jobs' tensors.
@@ -163,6 +233,7 @@ fn declare<S: Sink, B: AsRef<[u8]>>(
     model: &ShardedGguf<B>,
     imatrix: Option<&(&PathBuf, Imatrix)>,
     jobs: &[Job<'_>],
+    file: &OutputFile,
     total: usize,
 ) -> Result<Writer<S>> {
     writer.copy_sharded_metadata_from(model)?;
@@ -182,8 +253,8 @@ fn declare<S: Sink, B: AsRef<[u8]>>(
         writer.remove(key);
         writer.metadata(key, value)?;
     }
-    if let Some(part) = args.part {
-        writer.shard(part.no(), part.count(), total)?;
+    if let Some((no, count)) = file.shard {
+        writer.shard(no, count, total)?;
     }
     for job in jobs {
         writer.tensor(job.name(), job.shape().counted_by_ggml().dims(), job.ggml_type())?;
@@ -289,7 +360,7 @@ fn bits_per_weight(tasks: &[Task<'_>]) -> f64 {
 
 fn summary(
     args: &Args,
-    output: &Path,
+    files: &[OutputFile],
     idle: &Idle<'_>,
     tasks: &[Task<'_>],
     output_bytes: u64,
@@ -306,7 +377,11 @@ fn summary(
         }
     }
     let verb = if args.dry_run { "would be" } else { "is" };
-    let mut text = cli::printable(&format!("{} {verb} {}", output.display(), args.recipe));
+    let (path, more) = match files {
+        [first, .., last] => (&first.path, format!(" to {}", last.path.display())),
+        _ => (files.first().map_or(&args.output, |file| &file.path), String::new()),
+    };
+    let mut text = cli::printable(&format!("{}{more} {verb} {}", path.display(), args.recipe));
     writeln!(text, ": {:.2} bits per weight", bits_per_weight(tasks))?;
     for (ty, (count, bytes)) in by_type {
         writeln!(text, "  {ty}: {}, {} bytes", counted(count, "tensor"), grouped(bytes))?;

@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// What blocks become
     #[arg(long = "type", value_name = "TYPE", ignore_case = true, default_value = "F16", value_parser = floats())]
     ty: GgmlType,
+    /// Keep the codes of Q4_0, Q4_1, Q8_0, MXFP4 and NVFP4, as a checkpoint of this kind; other blocks become --type
+    #[arg(long, value_name = "KIND", value_parser = ["compressed-tensors"])]
+    quantized: Option<String>,
     /// Cut the tensors into files of at most so many bytes of data, such as 5G or 50M; OUT is a folder then
     #[arg(long, value_name = "SIZE", value_parser = size::size)]
     max_size: Option<u64>,
@@ -65,7 +68,9 @@ pub(crate) fn run(args: Args) -> Result<String> {
         inputs.check_folder(&args.output, existing)?;
     }
     let model = input.model();
-    let mut export = Export::sharded(model, |tensor| input.origin(tensor))?.ggml_type(args.ty);
+    let mut export = Export::sharded(model, |tensor| input.origin(tensor))?
+        .ggml_type(args.ty)
+        .compressed_tensors(args.quantized.is_some());
     if let Some(path) = &args.names {
         let shown = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;

@@ -293,3 +293,104 @@ fn bad_input_is_one_line_and_leaves_everything() {
     let line = to(&[&input, &junk.replace("junk.safetensors", "out")]);
     assert!(line.ends_with("out' is not a folder (the name of a file ends with .safetensors)"), "{line}");
 }
+
+/// A Llama of one layer, whose up projection is FP8 with a scale for each row and whose gate is of packed 4-bit integers.
+fn quantized(folder: &Folder) -> String {
+    use gguf_codec::safetensors::Dtype;
+    let hf = folder.path("hf");
+    fs::create_dir(&hf).unwrap();
+    let config = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256, "intermediate_size": 512,
+        "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "vocab_size": 64, "tie_word_embeddings": true, "dtype": "bfloat16",
+        "quantization_config": {"quant_method": "compressed-tensors"}}"#;
+    fs::write(format!("{hf}/config.json"), config).unwrap();
+    let at = "model.layers.0";
+    let halves = |count: usize| {
+        wave(count).iter().flat_map(|value| ((value.to_bits() >> 16) as u16).to_le_bytes()).collect()
+    };
+    let bytes = |count: usize| (0..count).map(|at| (at * 37 % 119) as u8).collect::<Vec<u8>>();
+    let extents = [512u64, 256].iter().flat_map(|extent| extent.to_le_bytes()).collect();
+    let mut tensors: Vec<(String, Vec<u64>, Dtype, Vec<u8>)> = vec![
+        (format!("{at}.mlp.up_proj.weight"), vec![512, 256], Dtype::F8_E4M3, bytes(512 * 256)),
+        (format!("{at}.mlp.up_proj.weight_scale"), vec![512, 1], Dtype::BF16, [0x00, 0x3c].repeat(512)),
+        (format!("{at}.mlp.gate_proj.weight_packed"), vec![512, 32], Dtype::I32, bytes(512 * 128)),
+        (format!("{at}.mlp.gate_proj.weight_scale"), vec![512, 8], Dtype::BF16, [0x00, 0x3c].repeat(512 * 8)),
+        (format!("{at}.mlp.gate_proj.weight_shape"), vec![2], Dtype::I64, extents),
+    ];
+    let plain: [(&str, &[u64]); 9] = [
+        ("model.embed_tokens.weight", &[64, 256]),
+        ("model.norm.weight", &[256]),
+        ("model.layers.0.input_layernorm.weight", &[256]),
+        ("model.layers.0.post_attention_layernorm.weight", &[256]),
+        ("model.layers.0.self_attn.q_proj.weight", &[256, 256]),
+        ("model.layers.0.self_attn.k_proj.weight", &[128, 256]),
+        ("model.layers.0.self_attn.v_proj.weight", &[128, 256]),
+        ("model.layers.0.self_attn.o_proj.weight", &[256, 256]),
+        ("model.layers.0.mlp.down_proj.weight", &[256, 512]),
+    ];
+    for (name, shape) in plain {
+        let values = halves(shape.iter().product::<u64>() as usize);
+        tensors.push((name.to_owned(), shape.to_vec(), Dtype::BF16, values));
+    }
+    let mut writer = gguf_codec::safetensors::Writer::new(Vec::new());
+    for (name, shape, dtype, _) in &tensors {
+        writer.tensor(name, shape, *dtype).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for (name, .., bytes) in &tensors {
+        data.write_tensor(name, bytes).unwrap();
+    }
+    fs::write(format!("{hf}/model.safetensors"), data.finish().unwrap()).unwrap();
+    hf
+}
+
+#[test]
+fn one_pass_makes_the_bytes_of_two_and_of_three() {
+    let folder = Folder::new();
+    let hf = quantized(&folder);
+    let [stored, two, one] = ["stored.gguf", "two.gguf", "one.gguf"].map(|name| folder.path(name));
+    let summary = works("from-safetensors", &[&hf, &stored, "--report"]);
+    for line in [
+        "1 weight to Q4_0, exact",
+        "1 weight to BF16, requantized (RMSE",
+        "blk.0.ffn_gate.weight: Q4_0, exact",
+    ] {
+        assert!(summary.contains(line), "{line}: {summary}");
+    }
+    works("quantize", &[&stored, &two, "--recipe", "Q4_K_M", "--allow-requantize"]);
+    works("from-safetensors", &[&hf, &one, "--recipe", "q4_k_m"]);
+    assert_eq!(fs::read(&one).unwrap(), fs::read(&two).unwrap());
+    works("split", &[&two, &folder.path("two"), "--max-size", "200K"]);
+    let summary = works("from-safetensors", &[&hf, &one, "--recipe", "Q4_K_M", "--max-size", "200K"]);
+    assert!(summary.contains("one-00001-of-"), "{summary}");
+    let mut shards = 0;
+    for entry in fs::read_dir(folder.path("")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(rest) = name.strip_prefix("two-") {
+            assert_eq!(
+                fs::read(folder.path(&name)).unwrap(),
+                fs::read(folder.path(&format!("one-{rest}"))).unwrap(),
+                "{name}"
+            );
+            shards += 1;
+        }
+    }
+    assert!(shards > 1);
+    // Without a recipe too.
+    let whole = folder.path("whole.gguf");
+    works("from-safetensors", &[&hf, &folder.path("cut.gguf"), "--max-size", "200K"]);
+    let first = fs::read_dir(folder.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with("cut-00001-of-"));
+    works("merge", &[first.unwrap().to_str().unwrap(), &whole]);
+    assert_eq!(fs::read(&whole).unwrap(), fs::read(&stored).unwrap());
+    // And out again, with the codes as they are.
+    works("to-safetensors", &[&stored, &folder.path("out"), "--quantized", "compressed-tensors"]);
+    let config = fs::read_to_string(folder.path("out/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let group = &config["quantization_config"]["config_groups"]["group_0"];
+    assert_eq!(group["targets"], serde_json::json!(["model.layers.0.mlp.gate_proj"]));
+    works("from-safetensors", &[&folder.path("out"), &folder.path("again.gguf")]);
+    assert_eq!(fs::read(folder.path("again.gguf")).unwrap(), fs::read(&stored).unwrap());
+}

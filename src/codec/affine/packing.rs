@@ -120,6 +120,16 @@ impl Packing {
             }
             return;
         }
+        if self == Packing::Awq && first.is_multiple_of(8) {
+            for (word, codes) in packed[first / 2..].as_chunks::<4>().0.iter().zip(codes.chunks_mut(8)) {
+                let word = u32::from_le_bytes(*word);
+                codes
+                    .iter_mut()
+                    .zip(AWQ_POSITIONS)
+                    .for_each(|(code, at)| *code = (word >> (4 * at)) as u8 & 15);
+            }
+            return;
+        }
         for (index, code) in (first..).zip(codes) {
             let (byte, shift) = self.place(bits, index);
             let next = || u16::from(packed.get(byte + 1).copied().unwrap_or(0));

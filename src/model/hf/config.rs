@@ -37,15 +37,19 @@ impl<'a> Parameters<'a> {
 }
 
 /// The file, where the metadata has what it must have, and notes of what it lacks. `rope_freqs` are the factors of the tensor
-/// of that name.
+/// of that name, `quantization` what is said of weights that are quantized.
 pub(super) fn config(
     family: Family,
     metadata: Metadata<'_>,
     tensors: &[Planned<'_>],
     rope_freqs: Option<&[f32]>,
+    quantization: Option<Json>,
 ) -> (Option<String>, Vec<String>) {
     let mut notes = Vec::new();
-    let config = object(family, metadata, tensors, rope_freqs, &mut notes);
+    let mut config = object(family, metadata, tensors, rope_freqs, &mut notes);
+    if let Some((config, quantization)) = config.as_mut().zip(quantization) {
+        config["quantization_config"] = quantization;
+    }
     (config.and_then(|config| serde_json::to_string_pretty(&config).ok()), notes)
 }
 

@@ -1,10 +1,11 @@
 //! [`Export`]: what a GGUF becomes as safetensors.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde_json::json;
 
+use super::compressed;
 use super::config::config;
 use super::family::{Family, layer};
 use super::per_layer::number;
@@ -51,6 +52,7 @@ pub struct Export<'a> {
     left_out: &'static [&'static str],
     tensors: Vec<(TensorInfo<'a>, Origin<'a>)>,
     ty: GgmlType,
+    compressed: bool,
     names: Option<Names<'a>>,
 }
 
@@ -58,7 +60,14 @@ impl<'a> Export<'a> {
     /// Of this model, whose tensors are read from `source`, which begins where the GGUF begins.
     pub fn new<B: AsRef<[u8]>>(model: &'a Gguf<B>, source: &'a dyn ReadAt) -> Self {
         let tensors = model.tensors().map(|tensor| (tensor, Origin::of(source, &tensor))).collect();
-        Export { metadata: model.metadata(), left_out: &[], tensors, ty: GgmlType::F16, names: None }
+        Export {
+            metadata: model.metadata(),
+            left_out: &[],
+            tensors,
+            ty: GgmlType::F16,
+            compressed: false,
+            names: None,
+        }
     }
 
     /// Of this model in one file or several, each of whose tensors `origin` finds. What the metadata of several says of
@@ -79,12 +88,27 @@ impl<'a> Export<'a> {
     ) -> Result<Self> {
         let tensors = model.tensors().map(|tensor| Ok((tensor, origin(&tensor)?))).collect::<Result<_>>()?;
         let left_out = model.keys_of_shards();
-        Ok(Export { metadata: model.metadata(), left_out, tensors, ty: GgmlType::F16, names: None })
+        Ok(Export {
+            metadata: model.metadata(),
+            left_out,
+            tensors,
+            ty: GgmlType::F16,
+            compressed: false,
+            names: None,
+        })
     }
 
     /// What blocks become: F16 if this is not called, F32 or BF16.
     pub fn ggml_type(mut self, ty: GgmlType) -> Self {
         self.ty = ty;
+        self
+    }
+
+    /// Whether the matrices of layers in Q4_0, Q4_1, Q8_0, MXFP4 and NVFP4 keep their codes, as a compressed-tensors checkpoint that
+    /// vLLM and the transformers library read. Q4_1 does so where each minimum is a whole multiple of its scale, as in what was
+    /// imported. Other blocks become floats.
+    pub fn compressed_tensors(mut self, compressed: bool) -> Self {
+        self.compressed = compressed;
         self
     }
 
@@ -118,7 +142,8 @@ impl<'a> Export<'a> {
             .filter_map(|name| name.strip_suffix(".weight"))
             .flat_map(|stem| [format!("{stem}.scale"), format!("{stem}.input_scale")])
             .collect();
-        let multiplied = scales.len();
+        let (mut modules, mut dequantized_instead) = (BTreeMap::new(), 0);
+        let mut multiplied = scales.len();
         for (tensor, origin) in self.tensors.iter().filter(|(tensor, _)| !beside.contains(tensor.name())) {
             let gguf_name = tensor.name();
             let name =
@@ -128,6 +153,29 @@ impl<'a> Export<'a> {
                 Some(heads) => Source::File(*origin).in_heads(gguf_name, heads, false)?,
                 None => Source::File(*origin),
             };
+            let mut source = source;
+            if self.compressed {
+                let factor = match scales.get(gguf_name).map(Vec::as_slice) {
+                    None => Some(None),
+                    Some([factor]) => Some(Some(*factor)),
+                    // Each matrix has its own.
+                    Some(_) => None,
+                };
+                if let Some(factor) = factor {
+                    match compressed::parts(&name, source, factor)? {
+                        Ok(parts) => {
+                            let module = name.strip_suffix(".weight").unwrap_or(&name).to_owned();
+                            let own = tensor.ggml_type();
+                            modules.entry(own.name()).or_insert_with(|| (own, Vec::new())).1.push(module);
+                            scales.remove(gguf_name);
+                            tensors.extend(parts);
+                            continue;
+                        }
+                        Err(same) => source = same,
+                    }
+                }
+                dequantized_instead += usize::from(tensor.ggml_type().is_quantized());
+            }
             let source = match scales.remove(gguf_name) {
                 Some(scales) => Source::Scaled(Box::new(Scaled { blocks: source, scales })),
                 None => source,
@@ -137,20 +185,36 @@ impl<'a> Export<'a> {
                 metadata.get_opt::<Vec<u64>>(&format!("{ORIGINAL_SHAPE}{gguf_name}")).ok().flatten();
             let original = original.filter(|shape| folded(shape) == Some(tensor.shape()));
             let ty = if own.is_quantized() { self.ty } else { own };
-            tensors.push(Planned { name, source, ty, original });
+            tensors.push(Planned { name, source, ty, original, dtype: None });
         }
         let any_dequantized = self.tensors.iter().any(|(tensor, _)| tensor.ggml_type().is_quantized());
+        multiplied -= modules
+            .values()
+            .filter(|(ty, _)| *ty == GgmlType::NVFP4)
+            .map(|(_, own)| own.len())
+            .sum::<usize>()
+            .min(multiplied);
         let (config, mut notes) = match family {
-            Some(family) => config(family, metadata, &tensors, self.rope_freqs()?.as_deref()),
+            Some(family) => {
+                let quantization = (!modules.is_empty()).then(|| compressed::config(&modules));
+                config(family, metadata, &tensors, self.rope_freqs()?.as_deref(), quantization)
+            }
             None => (None, Vec::new()),
         };
+        if self.compressed && dequantized_instead > 0 {
+            notes.push(format!(
+                "{dequantized_instead} {} not the codes of a compressed-tensors checkpoint, or not in a layer: blocks became {}",
+                if dequantized_instead == 1 { "tensor has" } else { "tensors have" },
+                self.ty
+            ));
+        }
         if multiplied > 0 {
             notes.push(format!(
                 "{multiplied} {} multiplied by the factors beside, which are left out, as are those of activations",
                 if multiplied == 1 { "tensor is" } else { "tensors are" }
             ));
         }
-        let dequantized = most(&tensors).filter(|_| any_dequantized);
+        let dequantized = most(&tensors).filter(|_| any_dequantized && modules.is_empty());
         Ok(ExportPlan { metadata: text(metadata, self.left_out, dequantized), config, notes, tensors })
     }
 
@@ -296,12 +360,12 @@ impl ExportPlan<'_> {
             writer.metadata(key, value);
         }
         for &index in &shard.tensors {
-            let Planned { name, source, ty, original } = &self.tensors[index];
+            let Planned { name, source, ty, original, dtype } = &self.tensors[index];
             let shape: Vec<u64> = match original {
                 Some(shape) => shape.clone(),
                 None => source.shape().dims().iter().rev().copied().collect(),
             };
-            let dtype = Dtype::from_ggml_type(*ty).ok_or_else(|| Error::Write {
+            let dtype = dtype.or_else(|| Dtype::from_ggml_type(*ty)).ok_or_else(|| Error::Write {
                 message: format!("tensor '{}' would be {ty}, which safetensors does not have", Shown(name)),
             })?;
             writer.tensor(name, &shape, dtype)?;

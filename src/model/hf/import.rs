@@ -10,16 +10,17 @@ use super::json::Node;
 use super::names::{NameMap, Renamed};
 use super::per_layer::of_layer;
 use super::planned::{Planned, Source, most};
-use super::quantized::{Kept, Quantized, Weight, weights};
+use super::quantized::{Kept, Quantized, Weight, is_quantized, weights};
 use super::required::{Listed, Present};
 use super::stored::{ORIGINAL_SHAPE, carried, carried_in_order, original_shape};
 use super::tokenizer::tokenizer;
+use crate::codec::swap_byte_order;
 use crate::error::{Error, Result, Shown};
 use crate::gguf::layout::GGML_MAX_NAME_BYTES;
 use crate::model::scaled::name_of_scale;
-use crate::model::{Job, QUANTIZATION_VERSION};
+use crate::model::{Job, Origin, QUANTIZATION_VERSION};
 use crate::safetensors::{Checkpoint, folded};
-use crate::{GgmlType, Shape, Sink, Value, Writer};
+use crate::{ByteOrder, GgmlType, Gguf, Shape, Sink, Value, Writer};
 
 /// Keys and values, in the order in which they are written.
 type Pairs = Vec<(String, Value)>;
@@ -91,7 +92,8 @@ impl<'a> Import<'a> {
             }
             _ => class.and_then(Family::of_class),
         };
-        let (found, beside) = if carried.is_empty() {
+        // What `Export` made of a GGUF may be quantized as well.
+        let (found, beside) = if carried.is_empty() || is_quantized(self.description) {
             let named = |name: &str| self.names.as_ref().and_then(|names| names(name));
             let is_left_out = |name: &str| named(name) == Some(Renamed::LeftOut);
             weights(self.checkpoint, self.description, is_left_out, |name| named(name).is_some())?
@@ -117,6 +119,7 @@ impl<'a> Import<'a> {
                 source: Source::Made(bytes, shape),
                 ty: GgmlType::F32,
                 original: None,
+                dtype: None,
             });
         }
         let mut renamed = Vec::new();
@@ -248,23 +251,31 @@ impl<'a> Import<'a> {
                     message: format!("tensor '{}' has more elements than GGUF counts", Shown(&weight.name)),
                 })?;
                 method = Some(quantized.method.clone());
-                let may_keep = self.ty.is_none()
+                // What is computed is kept instead where it was to become the type that has the same codes.
+                let may_keep = self.ty.is_none_or(GgmlType::is_quantized)
                     && !family.is_some_and(|family| family.wants_f32(&name, shape.dims().len()))
-                    && name.ends_with(".weight");
+                    && (name_of_scale(&name).is_some() || !quantized.has_factor());
                 let kept = if may_keep { quantized.kept(shape)? } else { Err(quantized) };
-                match kept {
-                    Ok(Kept { blocks, ty, factor: of_all, rounded }) => {
+                let matrix = match kept {
+                    Ok(Kept { blocks, ty, factor: of_all, rounded })
+                        if self.ty.is_none_or(|asked| asked == ty) =>
+                    {
                         factor = of_all.filter(|&factor| factor != 1.0);
                         fidelity = Some(match rounded {
                             0.0 => Fidelity::Exact,
                             largest => Fidelity::ScalesRounded { largest },
                         });
-                        (Source::Computed { bytes: Box::new(blocks), shape, ty }, ty)
+                        Err((blocks, ty))
                     }
-                    Err(Quantized { matrix, .. }) => {
+                    Ok(Kept { blocks, .. }) => Ok(blocks.into_matrix()),
+                    Err(Quantized { matrix, .. }) => Ok(matrix),
+                };
+                match matrix {
+                    Ok(matrix) => {
                         let own = weight.dtype.ggml_type().unwrap_or(GgmlType::BF16);
                         (Source::Computed { bytes: Box::new(matrix), shape, ty: GgmlType::F32 }, own)
                     }
+                    Err((blocks, ty)) => (Source::Computed { bytes: Box::new(blocks), shape, ty }, ty),
                 }
             }
         };
@@ -299,8 +310,12 @@ impl<'a> Import<'a> {
                 source: Source::Made(factor.to_le_bytes().to_vec(), shape),
                 ty: GgmlType::F32,
                 original: None,
+                dtype: None,
             });
-        Ok(([Planned { name, source, ty, original: None }].into_iter().chain(beside).collect(), fate))
+        Ok((
+            [Planned { name, source, ty, original: None, dtype: None }].into_iter().chain(beside).collect(),
+            fate,
+        ))
     }
 
     fn metadata(
@@ -525,6 +540,85 @@ impl<'a> ImportPlan<'a> {
             writer.tensor(name, source.shape().dims(), *ty)?;
         }
         Ok(())
+    }
+
+    /// Returns the header that the GGUF would have. With [`origin`](Self::origin) it stands for the converted model, so that
+    /// quantizing needs no file between:
+    ///
+    /// ```no_run
+    /// use std::ops::ControlFlow;
+    /// use gguf_codec::model::{Convert, Job, Recipe, TypePlan, hf};
+    /// use gguf_codec::safetensors::Checkpoint;
+    /// use gguf_codec::Writer;
+    ///
+    /// let checkpoint = Checkpoint::open("SmolLM2-135M")?;
+    /// let description = hf::Description::read("SmolLM2-135M")?;
+    /// let plan = hf::Import::new(&checkpoint, &description).plan()?;
+    /// let header = plan.header()?;
+    /// let tensors: Vec<_> = header.tensors().collect();
+    /// let choices = TypePlan::new("Q4_K_M".parse::<Recipe>()?).choose(header.metadata(), &tensors)?;
+    ///
+    /// let mut writer = Writer::create("smollm2-Q4_K_M.gguf")?;
+    /// writer.copy_metadata_from(&header)?;
+    /// let jobs = tensors.iter().zip(&choices);
+    /// let jobs = jobs.map(|(tensor, choice)| Ok(Job::new(tensor.name(), plan.origin(tensor.name())?, choice.ggml_type)));
+    /// let jobs = jobs.collect::<Result<Vec<_>, gguf_codec::Error>>()?;
+    /// for job in &jobs {
+    ///     writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+    /// }
+    /// let mut data = writer.write_header()?;
+    /// Convert::new().run(&jobs, &mut data, |_| ControlFlow::Continue(()))?;
+    /// data.finish()?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`declare`](Self::declare).
+    pub fn header(&self) -> Result<Gguf<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        self.declare(&mut writer)?;
+        drop(writer.write_header()?);
+        Gguf::read_header(bytes.as_slice())
+    }
+
+    /// Reads a tensor of the GGUF and checks that its values and scales are finite.
+    ///
+    /// # Errors
+    /// As [`origin`](Self::origin), [`Error::Io`], and [`Error::InvalidBlock`] for a block of which a reader can make no numbers.
+    pub fn validate(&self, name: &str) -> Result<()> {
+        /// Blocks at a time.
+        const BLOCKS: u64 = 16 * 1024;
+        let origin = self.origin(name)?;
+        let block_bytes = origin.ggml_type().block_bytes() as u64;
+        let blocks = origin.byte_len() / block_bytes;
+        let mut bytes = Vec::new();
+        for first in (0..blocks).step_by(BLOCKS as usize) {
+            bytes.resize((BLOCKS.min(blocks - first) * block_bytes) as usize, 0);
+            let reading = |error| Error::io(format!("read tensor '{}'", Shown(name)), error);
+            origin.source.fill_at(&mut bytes, origin.offset + first * block_bytes).map_err(reading)?;
+            if origin.order == ByteOrder::Big {
+                swap_byte_order(origin.ty, &mut bytes);
+            }
+            origin.ggml_type().validate(&bytes).map_err(|error| match error {
+                Error::InvalidBlock { ty, block, what } => {
+                    Error::InvalidBlock { ty, block: block + first, what }
+                }
+                error => error,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Returns where the values of a tensor of the GGUF are read from, as it would store them.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`] where none of its tensors has that name.
+    pub fn origin(&self, name: &str) -> Result<Origin<'_>> {
+        match self.tensors.iter().find(|tensor| tensor.name == name) {
+            Some(tensor) => tensor.stored(),
+            None => Err(Error::MissingTensor { name: name.to_owned() }),
+        }
     }
 
     /// The tensors for [`Convert`](crate::model::Convert), in the order in which they are declared.

@@ -7,6 +7,7 @@
 //! (with Mistral), Qwen2 and BERT.
 
 mod carried;
+mod compressed;
 mod config;
 mod description;
 mod export;

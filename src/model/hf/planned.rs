@@ -1,11 +1,14 @@
 //! [`Planned`]: a tensor to be written, with what its values are read from.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use super::rope_rows::RopeRows;
+use crate::codec::{dequantize, quantize, swap_byte_order};
 use crate::error::{Error, Result, Shown};
 use crate::model::scaled::{Blocks, Scaled};
 use crate::model::{Job, Origin};
+use crate::safetensors::Dtype;
 use crate::{ByteOrder, GgmlType, ReadAt, Shape};
 
 pub(super) struct Planned<'a> {
@@ -14,6 +17,8 @@ pub(super) struct Planned<'a> {
     pub(super) ty: GgmlType,
     /// The shape in safetensors, outermost extent first, where it is not that of the source.
     pub(super) original: Option<Vec<u64>>,
+    /// The type in safetensors, where it is not that of `ty`: of bytes, for which `ty` is `I8`.
+    pub(super) dtype: Option<Dtype>,
 }
 
 pub(super) enum Source<'a> {
@@ -97,6 +102,15 @@ impl Blocks for Source<'_> {
 }
 
 impl Planned<'_> {
+    /// The tensor as it is stored in the file that is planned.
+    pub(super) fn stored(&self) -> Result<Origin<'_>> {
+        let origin = self.source.origin()?;
+        if origin.ty == self.ty {
+            return Ok(origin);
+        }
+        Origin::new(self, 0, origin.shape, self.ty, ByteOrder::Little)
+    }
+
     pub(super) fn job(&self) -> Result<Job<'_>> {
         Ok(Job::new(&self.name, self.source.origin()?, self.ty))
     }
@@ -107,10 +121,51 @@ impl Planned<'_> {
     }
 }
 
+/// The bytes that the tensor is stored as, made when they are read.
+impl ReadAt for Planned<'_> {
+    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        /// Values at a time, whole blocks of every type, for the caches.
+        const PART: u64 = 16 * 1024;
+        let origin = self.source.origin().map_err(io::Error::other)?;
+        if origin.ty == self.ty {
+            return origin.source.fill_at(buffer, origin.offset + offset);
+        }
+        let (block_len, block_bytes) = (self.ty.block_len() as u64, self.ty.block_bytes() as u64);
+        let (from_len, from_bytes) = (origin.ty.block_len() as u64, origin.ty.block_bytes() as u64);
+        let (mut stored, mut values, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
+        while !buffer.is_empty() {
+            let first = offset / block_bytes * block_len;
+            let within = offset % block_bytes;
+            let needed = (within + buffer.len() as u64).div_ceil(block_bytes) * block_len;
+            let count = needed.min(PART).min(origin.shape.element_count().saturating_sub(first));
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            stored.resize((count / from_len * from_bytes) as usize, 0);
+            values.resize(count as usize, 0.0f32);
+            blocks.resize((count / block_len * block_bytes) as usize, 0);
+            origin.source.fill_at(&mut stored, origin.offset + first / from_len * from_bytes)?;
+            if origin.order == ByteOrder::Big {
+                swap_byte_order(origin.ty, &mut stored);
+            }
+            dequantize(origin.ty, &stored, &mut values).map_err(io::Error::other)?;
+            quantize(self.ty, &values, values.len(), None, &mut blocks).map_err(io::Error::other)?;
+            let len = (blocks.len() as u64 - within).min(buffer.len() as u64) as usize;
+            let (filled, rest) = std::mem::take(&mut buffer).split_at_mut(len);
+            filled.copy_from_slice(&blocks[within as usize..within as usize + len]);
+            buffer = rest;
+            offset += len as u64;
+        }
+        Ok(())
+    }
+}
+
 /// The type that most bytes of matrices are in.
 pub(super) fn most(tensors: &[Planned<'_>]) -> Option<GgmlType> {
     let mut bytes: BTreeMap<GgmlType, u128> = BTreeMap::new();
-    for tensor in tensors.iter().filter(|tensor| tensor.source.shape().dims().len() >= 2) {
+    let matrices =
+        tensors.iter().filter(|tensor| tensor.source.shape().dims().len() >= 2 && tensor.dtype.is_none());
+    for tensor in matrices {
         *bytes.entry(tensor.ty).or_default() +=
             u128::from(tensor.ty.bytes_for(tensor.element_count()).unwrap_or(u64::MAX));
     }

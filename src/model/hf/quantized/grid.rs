@@ -114,6 +114,8 @@ type Slot = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
 #[derive(Default)]
 pub(super) struct Bands(Mutex<VecDeque<(Key, Slot)>>);
 
+/// Columns that are turned into rows together.
+const TILE: usize = 64;
 /// Two of codes, zero points and scales each, while one band ends and the next begins, and two more.
 const MOST_BANDS: usize = 8;
 /// Values of a band, as far as its rows may be as few,
@@ -295,15 +297,23 @@ impl Grid<'_> {
                 let (values, bytes) = self.chunk();
                 let start = first / values * bytes;
                 let mut stored = vec![0; ((end.div_ceil(values) * bytes).min(width) - start) as usize];
-                let mut column = vec![0; rows * unit];
-                for col in 0..cols {
-                    self.source.fill_at(&mut stored, self.offset + col as u64 * width + start)?;
-                    match self.number {
-                        Number::Codes(_) => self.packing.unpack_from(self.bits, &stored, 0, &mut column),
-                        _ => column.copy_from_slice(&stored[..rows * unit]),
+                // Some columns at a time, so that their values go to a row together.
+                let mut tile = vec![0; TILE * rows * unit];
+                for first_col in (0..cols).step_by(TILE) {
+                    let across = TILE.min(cols - first_col);
+                    for (col, column) in tile.chunks_mut(rows * unit).enumerate().take(across) {
+                        let at = (first_col + col) as u64 * width + start;
+                        self.source.fill_at(&mut stored, self.offset + at)?;
+                        match self.number {
+                            Number::Codes(_) => self.packing.unpack_from(self.bits, &stored, 0, column),
+                            _ => column.copy_from_slice(&stored[..rows * unit]),
+                        }
                     }
-                    for (row, value) in band.chunks_mut(cols * unit).zip(column.chunks(unit)) {
-                        row[col * unit..][..unit].copy_from_slice(value);
+                    for (row, out) in band.chunks_mut(cols * unit).enumerate() {
+                        let out = &mut out[first_col * unit..][..across * unit];
+                        for (col, value) in out.chunks_mut(unit).enumerate() {
+                            value.copy_from_slice(&tile[(col * rows + row) * unit..][..unit]);
+                        }
                     }
                 }
             }

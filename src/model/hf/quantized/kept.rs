@@ -23,6 +23,11 @@ pub(in crate::model::hf) struct Kept<'a> {
 }
 
 impl<'a> Quantized<'a> {
+    /// Whether a format that has the codes needs a factor beside them.
+    pub(in crate::model::hf) fn has_factor(&self) -> bool {
+        self.codes == Codes::Nvfp4
+    }
+
     /// The weight in a format that has its codes, where there is one; otherwise as it was. Reads scales and zero points.
     pub(in crate::model::hf) fn kept(self, shape: Shape) -> Result<std::result::Result<Kept<'a>, Self>> {
         let Some((ty, factor, of_factor)) = self.format(shape) else { return Ok(Err(self)) };
@@ -145,7 +150,12 @@ pub(in crate::model::hf) struct Blocks<'a> {
     ty: GgmlType,
 }
 
-impl Blocks<'_> {
+impl<'a> Blocks<'a> {
+    /// What the values are computed from.
+    pub(in crate::model::hf) fn into_matrix(self) -> Matrix<'a> {
+        self.matrix
+    }
+
     /// The blocks of whole rows from `first` on.
     fn rows(&self, first: u64, out: &mut [u8]) -> io::Result<()> {
         let (len, bytes) = (self.ty.block_len(), self.ty.block_bytes());

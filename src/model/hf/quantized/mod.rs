@@ -108,6 +108,11 @@ impl<'a> Weight<'a> {
     }
 }
 
+/// Whether the files that describe a model speak of a quantization.
+pub(super) fn is_quantized(description: &Description) -> bool {
+    refused::of_files(description).is_some()
+}
+
 /// The tensors of a model, those that are quantized as what they were. `is_left_out` is what the user leaves out, and `is_taken`
 /// what there is a name for.
 pub(super) fn weights<'a>(
