@@ -22,14 +22,24 @@ macro_rules! blank {
     };
 }
 
+/// Does the block for each vector. A `while`, since there is one in every word of every kernel: the calls that a `for` is made
+/// of, and takes the compiler time to inline, are most of the code that there is before it is optimized.
+macro_rules! each_vector {
+    ($k:ident => $body:block) => {
+        let mut $k = 0;
+        while $k < K {
+            $body
+            $k += 1;
+        }
+    };
+}
+
 macro_rules! loads {
     ($($word:ident: $from:ty => $out:ident;)*) => {$(
         #[inline(always)]
         fn $word(self, from: &$from) -> [S::$out; K] {
             let mut out = blank!(self, $out);
-            for (k, out) in out.iter_mut().enumerate() {
-                *out = self.0.$word(&from[k * S::LANES..]);
-            }
+            each_vector!(k => { out[k] = self.0.$word(&from[k * S::LANES..]); });
             out
         }
     )*};
@@ -39,9 +49,7 @@ macro_rules! stores {
     ($($word:ident: $value:ident => $to:ty;)*) => {$(
         #[inline(always)]
         fn $word(self, value: [S::$value; K], to: &mut $to) {
-            for (k, value) in value.into_iter().enumerate() {
-                self.0.$word(value, &mut to[k * S::LANES..]);
-            }
+            each_vector!(k => { self.0.$word(value[k], &mut to[k * S::LANES..]); });
         }
     )*};
 }
@@ -51,9 +59,7 @@ macro_rules! unary {
         #[inline(always)]
         fn $word(self, a: [S::$a; K]) -> [S::$out; K] {
             let mut out = blank!(self, $out);
-            for k in 0..K {
-                out[k] = self.0.$word(a[k]);
-            }
+            each_vector!(k => { out[k] = self.0.$word(a[k]); });
             out
         }
     )*};
@@ -64,9 +70,7 @@ macro_rules! binary {
         #[inline(always)]
         fn $word(self, a: [S::$a; K], b: [S::$b; K]) -> [S::$out; K] {
             let mut out = blank!(self, $out);
-            for k in 0..K {
-                out[k] = self.0.$word(a[k], b[k]);
-            }
+            each_vector!(k => { out[k] = self.0.$word(a[k], b[k]); });
             out
         }
     )*};
@@ -121,17 +125,13 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
     #[inline(always)]
     fn load_rows<'a, const N: usize>(self, first: usize, row: impl Fn(usize) -> &'a [u8; N]) -> [S::I; K] {
         let mut out = blank!(self, I);
-        for (k, out) in out.iter_mut().enumerate() {
-            *out = self.0.load_rows(first + k * S::LANES, &row);
-        }
+        each_vector!(k => { out[k] = self.0.load_rows(first + k * S::LANES, &row); });
         out
     }
     #[inline(always)]
     fn negate_by_bits(self, a: [S::F; K], bits: u32, first: usize) -> [S::F; K] {
         let mut out = a;
-        for (k, out) in out.iter_mut().enumerate() {
-            *out = self.0.negate_by_bits(*out, bits, first + k * S::LANES);
-        }
+        each_vector!(k => { out[k] = self.0.negate_by_bits(out[k], bits, first + k * S::LANES); });
         out
     }
     #[inline(always)]
@@ -191,81 +191,61 @@ impl<S: Simd, const K: usize> Simd for Wide<S, K> {
     #[inline(always)]
     fn select(self, mask: [S::M; K], yes: [S::F; K], no: [S::F; K]) -> [S::F; K] {
         let mut out = no;
-        for k in 0..K {
-            out[k] = self.0.select(mask[k], yes[k], no[k]);
-        }
+        each_vector!(k => { out[k] = self.0.select(mask[k], yes[k], no[k]); });
         out
     }
     #[inline(always)]
     fn select_i(self, mask: [S::M; K], yes: [S::I; K], no: [S::I; K]) -> [S::I; K] {
         let mut out = no;
-        for k in 0..K {
-            out[k] = self.0.select_i(mask[k], yes[k], no[k]);
-        }
+        each_vector!(k => { out[k] = self.0.select_i(mask[k], yes[k], no[k]); });
         out
     }
     #[inline(always)]
     fn shl<const BITS: i32>(self, a: [S::I; K]) -> [S::I; K] {
         let mut out = a;
-        for k in 0..K {
-            out[k] = self.0.shl::<BITS>(a[k]);
-        }
+        each_vector!(k => { out[k] = self.0.shl::<BITS>(a[k]); });
         out
     }
     #[inline(always)]
     fn shr<const BITS: i32>(self, a: [S::I; K]) -> [S::I; K] {
         let mut out = a;
-        for k in 0..K {
-            out[k] = self.0.shr::<BITS>(a[k]);
-        }
+        each_vector!(k => { out[k] = self.0.shr::<BITS>(a[k]); });
         out
     }
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: [S::I; K]) -> [S::F; K] {
         let mut out = blank!(self, F);
-        for k in 0..K {
-            out[k] = self.0.lookup(table, index[k]);
-        }
+        each_vector!(k => { out[k] = self.0.lookup(table, index[k]); });
         out
     }
     #[inline(always)]
     fn lookup4(self, table: &[f32; 4], index: [S::I; K]) -> [S::F; K] {
         let mut out = blank!(self, F);
-        for k in 0..K {
-            out[k] = self.0.lookup4(table, index[k]);
-        }
+        each_vector!(k => { out[k] = self.0.lookup4(table, index[k]); });
         out
     }
     #[inline(always)]
     fn lookup8(self, table: &[f32; 8], index: [S::I; K]) -> [S::F; K] {
         let mut out = blank!(self, F);
-        for k in 0..K {
-            out[k] = self.0.lookup8(table, index[k]);
-        }
+        each_vector!(k => { out[k] = self.0.lookup8(table, index[k]); });
         out
     }
     #[inline(always)]
     fn mask(self, bits: u32) -> [S::M; K] {
         let mut out = blank!(self, M);
-        for (k, out) in out.iter_mut().enumerate() {
-            *out = self.0.mask(bits >> (k * S::LANES));
-        }
+        each_vector!(k => { out[k] = self.0.mask(bits >> (k * S::LANES)); });
         out
     }
     #[inline(always)]
     fn mask_bits(self, mask: [S::M; K]) -> u32 {
         let mut bits = 0;
-        for (k, mask) in mask.into_iter().enumerate() {
-            bits |= self.0.mask_bits(mask) << (k * S::LANES);
-        }
+        each_vector!(k => { bits |= self.0.mask_bits(mask[k]) << (k * S::LANES); });
         bits
     }
     #[inline(always)]
     fn two_bits(self, bits: u64) -> [S::I; K] {
         let mut out = blank!(self, I);
-        for (k, out) in out.iter_mut().enumerate() {
-            *out = self.0.two_bits(bits >> (2 * k * S::LANES));
-        }
+        each_vector!(k => { out[k] = self.0.two_bits(bits >> (2 * k * S::LANES)); });
         out
     }
 }

@@ -183,9 +183,10 @@ impl Found {
         let blocks = blocks.as_flattened().as_chunks::<SUB>().0;
         for first in (0..count).step_by(S::LANES) {
             let x = columns(s, blocks, &search::in_lanes(first..count));
-            let (found, may_change) = search::symmetric_before_rounds(s, 4, &x);
-            s.store(found.scale, &mut self.scale[first..]);
-            for (q, quants) in found.quants.into_iter().zip(&mut self.quants) {
+            let mut found = [s.splat_i(0); SUB];
+            let (scale, may_change) = search::symmetric_before_rounds(s, 4, &x, &mut found);
+            s.store(scale, &mut self.scale[first..]);
+            for (q, quants) in found.into_iter().zip(&mut self.quants) {
                 s.store_u8(q, &mut quants[first..]);
             }
             let mut lanes = [0.0; MAX_LANES];
@@ -199,13 +200,14 @@ impl Found {
             // Lanes beyond the last sub-block repeat it.
             let mut subs = [undone[undone.len() - 1]; MAX_LANES];
             subs[..undone.len()].copy_from_slice(undone);
-            let found = search::symmetric_in_rounds(s, 4, &columns(s, blocks, &subs));
+            let mut found = [s.splat_i(0); SUB];
+            let scale = search::symmetric_in_rounds(s, 4, &columns(s, blocks, &subs), &mut found);
             let mut scales = [0.0; MAX_LANES];
-            s.store(found.scale, &mut scales);
+            s.store(scale, &mut scales);
             for (&sub, scale) in undone.iter().zip(scales) {
                 self.scale[sub] = scale;
             }
-            for (q, quants) in found.quants.into_iter().zip(&mut self.quants) {
+            for (q, quants) in found.into_iter().zip(&mut self.quants) {
                 let mut lanes = [0; MAX_LANES];
                 s.store_u8(q, &mut lanes);
                 for (&sub, q) in undone.iter().zip(lanes) {

@@ -1,34 +1,51 @@
 //! A scale only, by changing single quants.
 
-use super::{LEAST_MAGNITUDE, extreme};
-use crate::simd::Simd;
-
-/// What [`symmetric_in_rounds`] finds, for each lane.
-pub(in crate::codec) struct InRounds<S: Simd, const N: usize> {
-    /// `x ≈ scale * (q - levels)`; 0 for a block of zeros.
-    pub(in crate::codec) scale: S::F,
-    /// `0..2 * levels`; those of a block of zeros are 0 and not `levels`, as ggml leaves them.
-    pub(in crate::codec) quants: [S::I; N],
-}
+use super::{LEAST_MAGNITUDE, MOST, extreme};
+use crate::simd::{Shared, Simd};
 
 /// Finds a scale for quants in `-levels..levels` that has little squared error, each value weighed with its square:
 /// begins with the scale that maps the value of greatest magnitude to `-levels`, and changes single quants for the
 /// better in up to five rounds. (ggml: `make_q3_quants`.)
+///
+/// `x ≈ scale * (q - levels)`, and the scale of a block of zeros is 0. `found` are the quants, `0..2 * levels`; those of a
+/// block of zeros are 0 and not `levels`, as ggml leaves them.
 #[inline(always)]
-pub(in crate::codec) fn symmetric_in_rounds<S: Simd, const N: usize>(
+pub(in crate::codec) fn symmetric_in_rounds<S: Simd>(
     s: S,
     levels: i32,
-    x: &[S::F; N],
-) -> InRounds<S, N> {
+    x: &[S::F],
+    found: &mut [S::I],
+) -> S::F {
+    s.shared(InRounds::<S> { levels, x, found })
+}
+
+struct InRounds<'a, S: Simd> {
+    levels: i32,
+    x: &'a [S::F],
+    found: &'a mut [S::I],
+}
+
+impl<S: Simd> Shared<S> for InRounds<'_, S> {
+    type Output = S::F;
+
+    #[inline(always)]
+    fn run(self, s: S) -> S::F {
+        in_rounds(s, self.levels, self.x, self.found)
+    }
+}
+
+#[inline(always)]
+fn in_rounds<S: Simd>(s: S, levels: i32, x: &[S::F], found: &mut [S::I]) -> S::F {
     let (zero, one) = (s.splat(0.0), s.splat(1.0));
     // Not in place: compilers make a masked store of it, which some processors take long for. Places by reference, since
     // an array passed by value is copied.
-    let [mut quants, mut next] = [&mut [zero; N], &mut [zero; N]];
+    let count = x.len();
+    let [first, second] = [&mut [zero; MOST], &mut [zero; MOST]];
+    let (mut quants, mut next) = (&mut first[..count], &mut second[..count]);
     let Rounds { is_zero, mut sum_xq, mut sum_qq } = Rounds::begin(s, levels, x, quants);
     for _ in 0..5 {
         let mut changed = zero;
-        for i in 0..N {
-            let (x, q) = (x[i], quants[i]);
+        for ((&x, &q), next) in x.iter().zip(quants.iter()).zip(next.iter_mut()) {
             let weight = s.mul(x, x);
             let weighted = s.mul(weight, x);
             let ([others_xq, others_qq], new, possible) = proposal(s, levels, [sum_xq, sum_qq], x, q);
@@ -38,7 +55,7 @@ pub(in crate::codec) fn symmetric_in_rounds<S: Simd, const N: usize>(
             let changes = s.both(possible, s.both(s.lt(zero, new_qq), better));
             sum_xq = s.select(changes, new_xq, sum_xq);
             sum_qq = s.select(changes, new_qq, sum_qq);
-            next[i] = s.select(changes, new, q);
+            *next = s.select(changes, new, q);
             changed = s.select(changes, one, changed);
         }
         core::mem::swap(&mut quants, &mut next);
@@ -47,26 +64,44 @@ pub(in crate::codec) fn symmetric_in_rounds<S: Simd, const N: usize>(
             break;
         }
     }
-    Rounds { is_zero, sum_xq, sum_qq }.end(s, levels, quants)
+    Rounds { is_zero, sum_xq, sum_qq }.end(s, levels, quants, found)
 }
 
 /// What [`symmetric_in_rounds`] finds where its first round changes nothing, as with four of five blocks of a model,
 /// and in which lanes it may change something: 1 there, else 0. As no value waits for those before it, this takes a
 /// fraction of the time.
 #[inline(always)]
-pub(in crate::codec) fn symmetric_before_rounds<S: Simd, const N: usize>(
+pub(in crate::codec) fn symmetric_before_rounds<S: Simd>(
     s: S,
     levels: i32,
-    x: &[S::F; N],
-) -> (InRounds<S, N>, S::F) {
-    let mut quants = [s.splat(0.0); N];
-    let state = Rounds::begin(s, levels, x, &mut quants);
-    let mut may_change = s.splat(0.0);
-    for (&x, &q) in x.iter().zip(&quants) {
-        let (_, _, possible) = proposal(s, levels, [state.sum_xq, state.sum_qq], x, q);
-        may_change = s.select(possible, s.splat(1.0), may_change);
+    x: &[S::F],
+    found: &mut [S::I],
+) -> (S::F, S::F) {
+    s.shared(BeforeRounds::<S> { levels, x, found })
+}
+
+struct BeforeRounds<'a, S: Simd> {
+    levels: i32,
+    x: &'a [S::F],
+    found: &'a mut [S::I],
+}
+
+impl<S: Simd> Shared<S> for BeforeRounds<'_, S> {
+    type Output = (S::F, S::F);
+
+    #[inline(always)]
+    fn run(self, s: S) -> (S::F, S::F) {
+        let BeforeRounds { levels, x, found } = self;
+        let mut quants = [s.splat(0.0); MOST];
+        let quants = &mut quants[..x.len()];
+        let state = Rounds::begin(s, levels, x, quants);
+        let mut may_change = s.splat(0.0);
+        for (&x, &q) in x.iter().zip(quants.iter()) {
+            let (_, _, possible) = proposal(s, levels, [state.sum_xq, state.sum_qq], x, q);
+            may_change = s.select(possible, s.splat(1.0), may_change);
+        }
+        (state.end(s, levels, quants, found), may_change)
     }
-    (state.end(s, levels, &quants), may_change)
 }
 
 /// What the rounds change.
@@ -81,7 +116,7 @@ struct Rounds<S: Simd> {
 impl<S: Simd> Rounds<S> {
     /// The first quants, as floats, and what holds of them.
     #[inline(always)]
-    fn begin<const N: usize>(s: S, levels: i32, x: &[S::F; N], quants: &mut [S::F; N]) -> Self {
+    fn begin(s: S, levels: i32, x: &[S::F], quants: &mut [S::F]) -> Self {
         let (greatest, extreme) = extreme(s, x);
         let inverse = s.div(s.splat(-levels as f32), extreme);
         let highest = s.splat((levels - 1) as f32);
@@ -99,15 +134,14 @@ impl<S: Simd> Rounds<S> {
     }
 
     #[inline(always)]
-    fn end<const N: usize>(&self, s: S, levels: i32, found: &[S::F; N]) -> InRounds<S, N> {
+    fn end(&self, s: S, levels: i32, quants: &[S::F], found: &mut [S::I]) -> S::F {
         let zero = s.splat(0.0);
-        let scale = s.select(s.lt(zero, self.sum_qq), s.div(self.sum_xq, self.sum_qq), zero);
-        let mut quants = [s.splat_i(0); N];
-        for (quant, q) in quants.iter_mut().zip(found) {
-            let q = s.add_i(s.trunc(*q), s.splat_i(levels));
-            *quant = s.select_i(self.is_zero, *quant, q);
+        for (found, &q) in found.iter_mut().zip(quants) {
+            let q = s.add_i(s.trunc(q), s.splat_i(levels));
+            *found = s.select_i(self.is_zero, s.splat_i(0), q);
         }
-        InRounds { scale: s.select(self.is_zero, zero, scale), quants }
+        let scale = s.select(s.lt(zero, self.sum_qq), s.div(self.sum_xq, self.sum_qq), zero);
+        s.select(self.is_zero, zero, scale)
     }
 }
 
