@@ -41,6 +41,8 @@ pub(crate) trait SuperBlocks: Quants {
     const GROUP: usize;
     /// What is to be subtracted from [`group_scales`](Self::group_scales).
     const SCALE_BIAS: i32 = 0;
+    /// Whether groups have scales: where not, all are 1.
+    const HAS_SCALES: bool = true;
     /// Whether there are mins, which are subtracted.
     const HAS_MINS: bool = false;
     /// The scale of the scales.

@@ -269,7 +269,11 @@ fn integers_of<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block, x: &Chunk) -> (
     let (units, bias) = biased(d, F::RANGE, F::BIAS, units);
     let scales = group_scales::<D, F>(d, block);
     let shorts = d.load_b(bytemuck::cast_ref(&x.shorts));
-    let products = d.scaled_sums(F::RANGE, &units, &x.quants, scales);
+    let products = if F::HAS_SCALES {
+        d.scaled_sums(F::RANGE, &units, &x.quants, scales)
+    } else {
+        d.sums_of_all(F::RANGE, &units, &x.quants)
+    };
     if F::HAS_MINS {
         return (products, d.dot_shorts(group_mins::<D, F>(d, block), shorts));
     }

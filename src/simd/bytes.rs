@@ -107,6 +107,11 @@ pub(crate) trait Bytes: Copy {
         y: &[[u8; 32]; 8],
         scales: Self::B,
     ) -> Integers<Self>;
+    /// Sums of products of eight units, in any lanes.
+    #[inline(always)]
+    fn sums_of_all(self, range: Range, x: &[Self::B; 8], y: &[[u8; 32]; 8]) -> Integers<Self> {
+        self.sums_of_units(range, x, y)
+    }
     /// Eight half floats, widened: lane `j` is `lane(j)`.
     fn gather_f16(self, lane: impl Fn(usize) -> [u8; 2]) -> Floats<Self>;
 }

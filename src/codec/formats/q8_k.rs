@@ -102,6 +102,7 @@ impl Quants for Q8_K {
 
 impl SuperBlocks for Q8_K {
     const GROUP: usize = 32;
+    const HAS_SCALES: bool = false;
 
     #[inline(always)]
     fn d<S: Simd>(_: S, block: &BlockQ8_K) -> f32 {

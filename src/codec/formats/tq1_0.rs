@@ -156,6 +156,7 @@ impl Quants for TQ1_0 {
 
 impl SuperBlocks for TQ1_0 {
     const GROUP: usize = 32;
+    const HAS_SCALES: bool = false;
 
     #[inline(always)]
     fn d<S: Simd>(s: S, block: &BlockTQ1_0) -> f32 {

@@ -90,6 +90,7 @@ impl Quants for TQ2_0 {
 
 impl SuperBlocks for TQ2_0 {
     const GROUP: usize = 32;
+    const HAS_SCALES: bool = false;
 
     #[inline(always)]
     fn d<S: Simd>(s: S, block: &BlockTQ2_0) -> f32 {

@@ -130,9 +130,13 @@ fn words<D: Bytes>(d: D, seed: u64, multiplies: bool) -> Vec<u8> {
             let ones_of_units = d.sums_of_units(Range::Four, &[ones; 8], &y);
             let scaled = d.scaled_sums(range, &x, &y, shorts);
             let ones_scaled = d.scaled_sums(Range::Four, &[ones; 8], &y, shorts);
-            // Lanes of scaled sums may be any: their total counts.
-            let total = less(scaled, ones_scaled).iter().fold(0, |all: i32, lane| all.wrapping_add(*lane));
-            for result in [less(low, ones_low), less(high, ones_high), less(units, ones_of_units), [total; 8]]
+            let all = d.sums_of_all(range, &x, &y);
+            let ones_of_all = d.sums_of_all(Range::Four, &[ones; 8], &y);
+            // Lanes of these may be any: their total counts.
+            let total = |lanes: [i32; 8]| [lanes.iter().fold(0, |all: i32, lane| all.wrapping_add(*lane)); 8];
+            let (scaled, all) = (total(less(scaled, ones_scaled)), total(less(all, ones_of_all)));
+            for result in
+                [less(low, ones_low), less(high, ones_high), less(units, ones_of_units), scaled, all]
             {
                 out.extend(result.iter().flat_map(|lane| lane.to_le_bytes()));
             }

@@ -369,6 +369,24 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
         })
     }
     #[inline(always)]
+    fn sums_of_all(self, range: Range, x: &[__m256i; 8], y: &[[u8; 32]; 8]) -> __m256i {
+        registers!({
+            if DOT == WITHOUT_DOT && range == Range::Four {
+                // Eight sums of two products fit 16 bits.
+                let mut shorts = _mm256_setzero_si256();
+                for u in 0..8 {
+                    shorts = _mm256_add_epi16(shorts, self.pairs(range, x[u], self.load_32(&y[u])));
+                }
+                return _mm256_madd_epi16(shorts, _mm256_set1_epi16(1));
+            }
+            let mut sums = [_mm256_setzero_si256(); 2];
+            for u in 0..8 {
+                sums[u % 2] = self.dot(sums[u % 2], range, x[u], self.load_32(&y[u]));
+            }
+            _mm256_add_epi32(sums[0], sums[1])
+        })
+    }
+    #[inline(always)]
     fn gather_f16(self, lane: impl Fn(usize) -> [u8; 2]) -> __m256 {
         let half = |j| i16::from_le_bytes(lane(j));
         let [a, b, c, d] = [half(0), half(1), half(2), half(3)];
