@@ -311,6 +311,13 @@ impl Grid<'_> {
                     }
                     for (row, out) in band.chunks_mut(cols * unit).enumerate() {
                         let out = &mut out[first_col * unit..][..across * unit];
+                        // Codes are most of what there is, and a byte is no call to copy.
+                        if unit == 1 {
+                            for (col, code) in out.iter_mut().enumerate() {
+                                *code = tile[col * rows + row];
+                            }
+                            continue;
+                        }
                         for (col, value) in out.chunks_mut(unit).enumerate() {
                             value.copy_from_slice(&tile[(col * rows + row) * unit..][..unit]);
                         }
