@@ -229,6 +229,7 @@ impl<'a> CheckpointTensor<'a> {
     }
 
     /// The file that it is in.
+    #[cfg(feature = "codecs")]
     pub(crate) fn source(&self) -> &'a dyn ReadAt {
         &*self.of.source
     }
