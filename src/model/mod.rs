@@ -61,7 +61,7 @@ pub use distribution::Distribution;
 pub use edit::{Edit, EditChange, EditPlan, Edited};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 #[cfg(feature = "codecs")]
-pub use imatrix::{Imatrix, ImatrixEntry};
+pub use imatrix::{Imatrix, ImatrixCollector, ImatrixEntry};
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 pub use input::Input;
 #[cfg(feature = "std")]

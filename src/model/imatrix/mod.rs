@@ -1,6 +1,7 @@
 //! [`Imatrix`]: how much each column of each matrix matters, as llama.cpp's `imatrix` measures it.
 
 mod binary;
+mod collect;
 #[cfg(feature = "std")]
 mod files;
 mod gguf;
@@ -10,6 +11,8 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+pub use collect::ImatrixCollector;
 
 use crate::gguf::edit_marker::is_marked;
 use crate::{Error, Result};
