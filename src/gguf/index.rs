@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::foreign::ForeignTensor;
+use super::from_value::FromValue;
 use super::header::Header;
 use super::layout::{FinalPadding, align_up, to_u64};
 use super::metadata::Metadata;
@@ -77,6 +78,19 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     /// The key-value pairs.
     pub fn metadata(&self) -> Metadata<'_> {
         Metadata { header: &self.header, bytes: self.gguf() }
+    }
+
+    /// Returns the model's architecture: see [`Metadata::architecture`].
+    pub fn architecture(&self) -> Option<&str> {
+        self.metadata().architecture()
+    }
+
+    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::arch_key`].
+    ///
+    /// # Errors
+    /// Those of [`Metadata::arch_key`].
+    pub fn arch_key<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
+        self.metadata().arch_key(key)
     }
 
     /// The tensors in the order of the file.

@@ -7,7 +7,7 @@
 //! | do it on many machines | [`Part`] says which jobs are whose |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
-//! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors |
+//! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
 #[cfg(all(feature = "codecs", feature = "std"))]
@@ -46,6 +46,7 @@ pub(crate) mod scaled;
 mod size;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 mod split;
+mod summary;
 #[cfg(all(feature = "codecs", feature = "std"))]
 mod survey;
 #[cfg(feature = "std")]
@@ -75,6 +76,7 @@ pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 pub use split::{Split, SplitShard};
+pub use summary::Summary;
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub use survey::{Profile, Subject, Survey};
 #[cfg(feature = "std")]

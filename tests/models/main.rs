@@ -11,3 +11,4 @@ mod imatrix;
 mod parts;
 mod recipes;
 mod shards;
+mod summary;

@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::numbers::{counted, grouped};
+use crate::screen::Screen;
+use crate::summary::View;
 use crate::{details, json, summary};
 use server::{Answer, Server};
 
@@ -56,7 +58,7 @@ fn remote(args: &Args) -> Result<String> {
     if args.json {
         let mut json = match &tensor {
             Some(tensor) => details::json(tensor, tensor)?,
-            None => summary::json(&model, &args.url),
+            None => summary::json(&model, &args.url, false),
         };
         json["bytes_read"] = json!(server.bytes_read());
         json["requests"] = json!(server.requests());
@@ -64,7 +66,10 @@ fn remote(args: &Args) -> Result<String> {
     }
     let text = match &tensor {
         Some(tensor) => details::text(tensor, tensor)?,
-        None => summary::text(&model, &args.url)?,
+        None => {
+            let view = View { title: &args.url, screen: Screen::new(None), all: false, cut_at: None };
+            summary::text(&model, &view)
+        }
     };
     let shard = match model.metadata().get_opt::<u16>("split.count") {
         Ok(Some(count @ 2..)) => format!("One of {count} shards: the others have other tensors\n"),
