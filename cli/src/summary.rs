@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 
 use console::truncate_str;
-use gguf_codec::model::{FileType, Layer, Size, Summary};
+use gguf_codec::model::{FileType, Layer, Memory, MemoryEstimate, Size, Summary};
 use gguf_codec::{ArrayRef, ByteOrder, GgmlType, ShardedGguf, ValueKind, ValueRef, ValueType};
 use serde_json::{Value as Json, json};
 
@@ -93,7 +93,7 @@ fn size_json(size: Size) -> Json {
 }
 
 /// All that the header says. Arrays of more than 8 elements are told by their length and first elements unless `all` asks for more.
-pub(crate) fn json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, all: bool) -> Json {
+pub(crate) fn json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, all: bool, run: Run) -> Json {
     let most = if all { usize::MAX } else { 8 };
     let metadata: serde_json::Map<_, _> =
         model.metadata().iter().map(|(key, value)| (key.to_owned(), self::value(value, most))).collect();
@@ -119,6 +119,14 @@ pub(crate) fn json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, all: boo
     let by_type: serde_json::Map<_, _> =
         by_type.into_iter().map(|((_, ty), total)| (ty, size_json(total))).collect();
     let first = model.first();
+    let memory = match run.memory(model) {
+        Some((context, Ok(memory))) => {
+            json!({ "context": context, "kv_type": run.kv_type().name(), "weights": memory.weights,
+                "kv_cache": memory.kv_cache, "state": memory.state, "total": memory.total() })
+        }
+        Some((_, Err(error))) => json!({ "unknown": error.to_string() }),
+        None => Json::Null,
+    };
     let span =
         |range: &Option<RangeInclusive<u64>>| range.as_ref().map(|range| [*range.start(), *range.end()]);
     let summary = json!({ "name": summary.name, "architecture": summary.architecture, "kind": summary.kind,
@@ -127,7 +135,7 @@ pub(crate) fn json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, all: boo
         "kv_heads": span(&summary.kv_heads), "experts": summary.experts, "experts_used": summary.experts_used,
         "context": summary.context, "vocabulary": summary.vocabulary, "tokenizer": summary.tokenizer,
         "pre_tokenizer": summary.pre_tokenizer });
-    json!({ "file": title, "summary": summary, "shards": model.shards().len(), "version": first.version(),
+    json!({ "file": title, "summary": summary, "memory": memory, "shards": model.shards().len(), "version": first.version(),
         "byte_order": format!("{:?}", first.byte_order()).to_lowercase(), "alignment": first.alignment(),
         "header_bytes": first.header_len(), "data_offset": first.data_offset(), "metadata": metadata, "types": types,
         "tensors": tensors, "totals": size_json(all), "by_type": by_type })
@@ -142,6 +150,39 @@ pub(crate) struct View<'a> {
     pub(crate) all: bool,
     /// Bytes of the file, where tensors' data may end beyond them.
     pub(crate) cut_at: Option<u64>,
+    pub(crate) run: Run,
+}
+
+/// How the model would be run, as far as its memory depends on it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Run {
+    /// Tokens; those that the model was trained for if there is none.
+    pub(crate) context: Option<u64>,
+    /// The type of keys and values, F16 if there is none.
+    pub(crate) kv_type: Option<GgmlType>,
+}
+
+impl Run {
+    /// Whether it was asked what memory that takes.
+    pub(crate) fn is_asked(self) -> bool {
+        self.context.is_some() || self.kv_type.is_some()
+    }
+
+    pub(crate) fn kv_type(self) -> GgmlType {
+        self.kv_type.unwrap_or(GgmlType::F16)
+    }
+
+    /// The memory that the model takes in a context of so many tokens, or why that is not known; `None` where no context is known
+    /// either.
+    pub(crate) fn memory<B: AsRef<[u8]>>(
+        self,
+        model: &ShardedGguf<B>,
+    ) -> Option<(u64, gguf_codec::Result<MemoryEstimate>)> {
+        let context =
+            self.context.or_else(|| model.arch_key::<u64>("context_length").ok().filter(|&n| n > 0))?;
+        let memory = Memory::at(context).kv_type(self.kv_type());
+        Some((context, memory.estimate(model.metadata(), model.tensors())))
+    }
 }
 
 impl View<'_> {
@@ -227,6 +268,13 @@ fn head<B: AsRef<[u8]>>(model: &ShardedGguf<B>, rows: &[Row<'_>], view: &View<'_
         items.push(format!("vocabulary {}{tokenizer}", grouped(vocabulary)));
     }
     text += &view.screen.flow(items);
+    match view.run.memory(model) {
+        Some((context, Ok(memory))) => text += &view.screen.line(&memory_line(context, memory, view.run)),
+        Some((_, Err(error))) if view.run.is_asked() => {
+            text += &view.screen.line(&format!("memory: unknown ({})", cli::printable(&error.to_string())));
+        }
+        _ => {}
+    }
     if let Some(len) = view.cut_at {
         let whole = rows.iter().filter(|row| !row.is_cut(len)).count() as u64;
         let line = format!(
@@ -238,6 +286,21 @@ fn head<B: AsRef<[u8]>>(model: &ShardedGguf<B>, rows: &[Row<'_>], view: &View<'_
         text += &view.screen.line(&line);
     }
     text
+}
+
+fn memory_line(context: u64, memory: MemoryEstimate, run: Run) -> String {
+    let mut parts = vec![format!("{} weights", size::shown(memory.weights))];
+    if memory.kv_cache > 0 {
+        parts.push(format!(
+            "{} KV cache ({})",
+            size::shown(memory.kv_cache),
+            run.kv_type().name().to_lowercase()
+        ));
+    }
+    if memory.state > 0 {
+        parts.push(format!("{} state", size::shown(memory.state)));
+    }
+    format!("memory at {}: {}", counted(context, "token"), parts.join(" + "))
 }
 
 /// One number or two with a dash.

@@ -7,7 +7,7 @@
 //! | do it on many machines | [`Part`] says which jobs are whose |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
-//! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is |
+//! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is, [`Memory`] what it takes to run |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
 #[cfg(all(feature = "codecs", feature = "std"))]
@@ -30,6 +30,7 @@ mod input;
 #[cfg(feature = "std")]
 mod job;
 mod layer;
+mod memory;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 mod merge;
 #[cfg(all(feature = "std", any(unix, windows)))]
@@ -68,6 +69,7 @@ pub use input::Input;
 #[cfg(feature = "std")]
 pub use job::{Job, Origin};
 pub use layer::Layer;
+pub use memory::{Memory, MemoryEstimate};
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 pub use merge::Merge;
 #[cfg(feature = "std")]

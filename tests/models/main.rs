@@ -8,6 +8,7 @@ mod convert;
 mod diff;
 mod edit;
 mod imatrix;
+mod memory;
 mod parts;
 mod recipes;
 mod shards;

@@ -15,7 +15,7 @@ use crate::cli::Answer;
 use crate::json::pretty;
 use crate::numbers::counted;
 use crate::screen::{Screen, natural};
-use crate::summary::View;
+use crate::summary::{Run, View};
 use crate::{cli, details, glob, json, statistics, summary};
 
 /// A miniature model, so that there is something to see without a file.
@@ -39,6 +39,12 @@ pub(crate) struct Args {
     /// Cut lines to so many columns instead of the terminal's, or not at all: 0
     #[arg(long, value_name = "COLUMNS")]
     width: Option<usize>,
+    /// Tell the memory that a context of so many tokens takes, instead of that of the longest that the model was trained for
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
+    context: Option<u64>,
+    /// The type of the keys and values that are kept of the context: F16, Q8_0, Q4_0 and so on
+    #[arg(long, value_name = "TYPE")]
+    kv_type: Option<GgmlType>,
     /// Also look at every tensor's scales and plain values, and fail if one is NaN or infinite
     #[arg(long)]
     check: bool,
@@ -257,11 +263,12 @@ fn overview<B: AsRef<[u8]>>(
     if let Some(pattern) = &args.key {
         return keys(model, pattern, args);
     }
+    let run = Run { context: args.context, kv_type: args.kv_type };
     let trailing: Vec<_> =
         model.shards().iter().map(Gguf::trailing).filter(|bytes| !bytes.is_empty()).collect();
     let trailing_bytes: u64 = trailing.iter().map(|bytes| bytes.len() as u64).sum();
     if args.json {
-        let mut json = summary::json(model, title, args.all);
+        let mut json = summary::json(model, title, args.all, run);
         if trailing_bytes > 0 {
             json["trailing_bytes"] = json!(trailing_bytes);
         }
@@ -274,7 +281,7 @@ fn overview<B: AsRef<[u8]>>(
         return Ok(Shown::Json(json));
     }
     let screen = Screen::new(args.width);
-    let mut text = summary::text(model, &View { title, screen, all: args.all, cut_at });
+    let mut text = summary::text(model, &View { title, screen, all: args.all, cut_at, run });
     if trailing_bytes > 0 {
         let bytes = counted(trailing_bytes, "byte");
         writeln!(text, "\n{bytes} behind the data belong to no tensor")?;

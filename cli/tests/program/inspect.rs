@@ -475,3 +475,41 @@ fn keys_and_tensors_are_asked_for_by_patterns() {
     let whole: serde_json::Value = serde_json::from_str(&works("inspect", &["--json", "--all"])).unwrap();
     assert_eq!(whole["metadata"]["tokenizer.ggml.tokens"].as_array().unwrap().len(), 64);
 }
+
+#[test]
+fn the_memory_of_a_context_is_told() {
+    let memory = |args: &[&str]| -> serde_json::Value {
+        let json: serde_json::Value =
+            serde_json::from_str(&works("inspect", &[&[SAMPLE, "--json"], args].concat())).unwrap();
+        json["memory"].clone()
+    };
+    let found = memory(&[]);
+    assert_eq!((&found["context"], &found["kv_cache"]), (&2048.into(), &(2048 * 2 * 2 * 64).into()));
+    let found = memory(&["--context", "1000", "--kv-type", "q8_0"]);
+    assert_eq!((&found["kv_type"], &found["kv_cache"]), (&"Q8_0".into(), &(1024 * 2 * 2 * 34).into()));
+    let text = works("inspect", &[SAMPLE, "--kv-type", "q4_0", "--context", "4096"]);
+    assert!(text.contains("\nmemory at 4,096 tokens: 107 kB weights + 295 kB KV cache (q4_0)\n"), "{text}");
+    let text = works("inspect", &[SAMPLE, "--kv-type", "q4_k"]);
+    assert!(text.contains("\nmemory: unknown (a key of a layer is 32 long"), "{text}");
+    let folder = Folder::new();
+    let unknown = folder.path("unknown.gguf");
+    works(
+        "edit",
+        &[
+            SAMPLE,
+            &unknown,
+            "--set",
+            "general.architecture=other",
+            "--rename-key",
+            "llama.context_length=other.context_length",
+        ],
+    );
+    assert!(!works("inspect", &[&unknown]).contains("memory"));
+    let text = works("inspect", &[&unknown, "--context", "512"]);
+    assert!(
+        text.contains(
+            "\nmemory: unknown (how much memory a context of architecture 'other' takes is not known)\n"
+        ),
+        "{text}"
+    );
+}

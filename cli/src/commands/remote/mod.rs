@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::numbers::{counted, grouped};
 use crate::screen::Screen;
-use crate::summary::View;
+use crate::summary::{Run, View};
 use crate::{details, json, summary};
 use server::{Answer, Server};
 
@@ -58,7 +58,7 @@ fn remote(args: &Args) -> Result<String> {
     if args.json {
         let mut json = match &tensor {
             Some(tensor) => details::json(tensor, tensor)?,
-            None => summary::json(&model, &args.url, false),
+            None => summary::json(&model, &args.url, false, Run::default()),
         };
         json["bytes_read"] = json!(server.bytes_read());
         json["requests"] = json!(server.requests());
@@ -67,7 +67,13 @@ fn remote(args: &Args) -> Result<String> {
     let text = match &tensor {
         Some(tensor) => details::text(tensor, tensor)?,
         None => {
-            let view = View { title: &args.url, screen: Screen::new(None), all: false, cut_at: None };
+            let view = View {
+                title: &args.url,
+                screen: Screen::new(None),
+                all: false,
+                cut_at: None,
+                run: Run::default(),
+            };
             summary::text(&model, &view)
         }
     };
