@@ -5,6 +5,7 @@ pub(crate) mod diff;
 pub(crate) mod edit;
 pub(crate) mod formats;
 pub(crate) mod from_safetensors;
+pub(crate) mod hash;
 pub(crate) mod imatrix;
 pub(crate) mod inspect;
 pub(crate) mod merge;

@@ -13,6 +13,7 @@ mod common {
 mod convert;
 mod diff;
 mod edit;
+mod hash;
 mod inspect;
 mod outputs;
 mod parts;
