@@ -360,6 +360,16 @@ fn has_state(metadata: Metadata<'_>, index: usize, count: usize) -> Result<bool>
     Ok(widths.is_none_or(|widths| widths[index] == 0))
 }
 
+/// Which of so many layers attend to a window, for an architecture where some do.
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub(super) fn layers_with_windows(metadata: Metadata<'_>, count: usize) -> Result<Option<Vec<bool>>> {
+    let windows =
+        metadata.architecture().and_then(Architecture::of).and_then(|architecture| architecture.windows);
+    let Some(windows) = windows else { return Ok(None) };
+    let windows = window_of_layers(metadata, windows, count)?;
+    Ok(windows.iter().any(Option::is_some).then(|| windows.iter().map(Option::is_some).collect()))
+}
+
 /// The window of each layer, where it has one.
 fn window_of_layers(metadata: Metadata<'_>, windows: Windows, count: usize) -> Result<Vec<Option<u64>>> {
     const PATTERN: &str = "attention.sliding_window_pattern";

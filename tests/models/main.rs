@@ -6,6 +6,7 @@
 mod common;
 mod convert;
 mod diff;
+mod drop_layers;
 mod edit;
 mod imatrix;
 mod memory;
