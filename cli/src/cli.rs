@@ -53,7 +53,9 @@ fn described(error: &anyhow::Error) -> String {
     // The library speaks of functions.
     let said = format!("{error:#}")
         .replace("`Edit::recover`", "`gguf edit FILE --in-place`, with or without changes,")
-        .replace("`Edit::drop_trailing`", "--drop-trailing");
+        .replace("`Edit::drop_trailing`", "--drop-trailing")
+        .replace("`Quantize::allow_requantize`", "--allow-requantize")
+        .replace("there is no importance matrix", "there is no --imatrix");
     format!("{said}{}", hint(error))
 }
 

@@ -12,6 +12,7 @@ mod numbers;
 mod output;
 mod screen;
 mod size;
+mod sizes;
 mod statistics;
 mod summary;
 mod types;

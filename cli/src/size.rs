@@ -53,6 +53,14 @@ pub(crate) fn shown(bytes: u64) -> String {
     scaled(bytes, &UNITS).unwrap_or_else(|| format!("{bytes} B"))
 }
 
+/// Shows a number of bytes in the unit that the greatest of several has: `0.5 MB` beside `269.0 MB`.
+pub(crate) fn in_unit_of(bytes: u64, most: u64) -> String {
+    match UNITS.iter().rev().find(|(_, unit)| most >= *unit) {
+        Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
 /// Shows a number of parameters: `135 M`, `7.24 B`.
 pub(crate) fn parameters(count: u64) -> String {
     let units = [("k", UNITS[0].1), ("M", UNITS[1].1), ("B", UNITS[2].1), ("T", UNITS[3].1)];

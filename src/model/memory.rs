@@ -315,7 +315,8 @@ fn layers(metadata: Metadata<'_>, architecture: &Architecture) -> Result<Vec<Lay
         number("attention.value_length_swa")?.unwrap_or(value),
     );
     // Values are compressed together with keys, and read from there.
-    let is_latent = number("attention.key_length_mla")?.is_some_and(|length| length > 0)
+    let is_latent = metadata.architecture() != Some("deepseek2-ocr")
+        && number("attention.key_length_mla")?.is_some_and(|length| length > 0)
         && number("attention.value_length_mla")?.is_some_and(|length| length > 0);
     let windows = match architecture.windows {
         Some(windows) => window_of_layers(metadata, windows, count)?,

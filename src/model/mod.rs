@@ -2,7 +2,8 @@
 //!
 //! | to | there are |
 //! |---|---|
-//! | convert and quantize | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
+//! | quantize | `Quantize` does it in one call (on Unix and Windows) |
+//! | convert tensor by tensor | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
 //! | divide into shards, put together | `Split` and `Merge` (on Unix and Windows) |
 //! | do it on many machines | [`Part`] says which jobs are whose |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
@@ -39,6 +40,8 @@ mod nearest;
 mod part;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod pieces;
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+mod quantize;
 mod recipe;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod runs;
@@ -74,6 +77,8 @@ pub use memory::{Memory, MemoryEstimate};
 pub use merge::Merge;
 #[cfg(feature = "std")]
 pub use part::Part;
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+pub use quantize::{Quantize, QuantizeReport, QuantizedTensor};
 pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
 #[cfg(all(feature = "mmap", any(unix, windows)))]

@@ -11,6 +11,7 @@ mod edit;
 mod imatrix;
 mod memory;
 mod parts;
+mod quantize;
 mod recipes;
 mod shards;
 mod summary;
