@@ -161,6 +161,12 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         self.tensor_info(name)?.tensor()
     }
 
+    /// The position of a tensor that can be read.
+    #[cfg(feature = "std")]
+    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
+        self.header.find_tensor(self.gguf(), name).filter(|&index| index < self.header.tensors.len())
+    }
+
     /// Whether the table has such a tensor, which can be read or not.
     #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn has_tensor(&self, name: &str) -> bool {

@@ -8,6 +8,7 @@
 //! | do it on many machines | [`Part`] says which jobs are whose |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
+//! | hold weights | `Weight` is a tensor that keeps its model alive |
 //! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is, [`Memory`] what it takes to run |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
@@ -55,6 +56,8 @@ mod summary;
 mod survey;
 #[cfg(feature = "std")]
 mod target;
+#[cfg(feature = "std")]
+mod weight;
 
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub use convert::{Convert, Outcome};
@@ -88,3 +91,5 @@ pub use summary::Summary;
 pub use survey::{Profile, Subject, Survey};
 #[cfg(feature = "std")]
 pub use target::Target;
+#[cfg(feature = "std")]
+pub use weight::Weight;

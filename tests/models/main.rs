@@ -15,3 +15,4 @@ mod quantize;
 mod recipes;
 mod shards;
 mod summary;
+mod weight;
