@@ -14,6 +14,7 @@ mod screen;
 mod size;
 mod sizes;
 mod statistics;
+mod stores;
 mod summary;
 mod types;
 mod values;

@@ -12,11 +12,12 @@ use gguf_codec::{
 use serde_json::{Value as Json, json};
 
 use crate::cli::Answer;
+use crate::commands::remote;
 use crate::json::pretty;
 use crate::numbers::counted;
 use crate::screen::{Screen, natural};
 use crate::summary::{Run, View};
-use crate::{cli, details, glob, json, statistics, summary};
+use crate::{cli, details, glob, json, statistics, stores, summary};
 
 /// A miniature model, so that there is something to see without a file.
 const SAMPLE: &[u8] = include_bytes!("../../../examples/sample.gguf");
@@ -27,7 +28,8 @@ const SAMPLE: &[u8] = include_bytes!("../../../examples/sample.gguf");
 /// a model stands for all of it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The files; a small sample model if there is none
+    /// The files; a small sample model if there is none. Also ollama:MODEL:TAG from Ollama's store, hf:ORG/REPO/FILE from the cache of
+    /// Hugging Face's programs, and http://… from a server that serves ranges
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print JSON: an object, or an array of them for several files
@@ -135,6 +137,16 @@ fn answer(shown: Shown) -> Answer {
 /// What is shown of a file, and what is wrong with it though it can be shown.
 fn file(path: &Path, args: &Args) -> Result<(Shown, Option<anyhow::Error>)> {
     let title = path.display().to_string();
+    if title.starts_with("http://") || title.starts_with("https://") {
+        ensure!(args.key.is_none() && !args.check, "'{title}': --key and --check need a file");
+        let (tensor, json) = (args.tensor.clone(), args.json);
+        let shown = remote::run(remote::Args { url: title, tensor, json })?;
+        return Ok((
+            if json { Shown::Json(serde_json::from_str(&shown)?) } else { Shown::Text(shown.into_bytes()) },
+            None,
+        ));
+    }
+    let path = &stores::resolved(path)?;
     match open(path) {
         Ok(model) => {
             let shown = inspect(&model, &title, args).with_context(|| format!("'{title}'"))?;

@@ -513,3 +513,48 @@ fn the_memory_of_a_context_is_told() {
         "{text}"
     );
 }
+
+#[test]
+fn models_in_other_programs_stores_have_their_names() {
+    let folder = Folder::new();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = std::path::PathBuf::from(folder.path(name));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    let sample = std::fs::read(SAMPLE).unwrap();
+    let manifest = |digest: &str| {
+        format!(
+            r#"{{"layers": [{{"mediaType": "x", "digest": "sha256:00"}}, {{"mediaType": "application/vnd.ollama.image.model", "digest": "{digest}"}}]}}"#
+        )
+    };
+    write("ollama/blobs/sha256-ab12", &sample);
+    write("ollama/manifests/registry.ollama.ai/library/tiny/latest", manifest("sha256:ab12").as_bytes());
+    write("ollama/manifests/registry.ollama.ai/me/tiny/7b", manifest("sha256:ab12").as_bytes());
+    write("ollama/manifests/registry.ollama.ai/library/bad/latest", manifest("sha256:../../etc").as_bytes());
+    write("hub/models--org--repo/refs/main", b"c0ffee\n");
+    write("hub/models--org--repo/snapshots/c0ffee/sub/m.gguf", &sample);
+    let run = |name: &str| {
+        let mut command = gguf("inspect");
+        command.arg(name).env("OLLAMA_MODELS", folder.path("ollama")).env("HF_HUB_CACHE", folder.path("hub"));
+        let output = finish(command);
+        let (text, errors) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        if output.status.success() { Ok(text) } else { Err(errors) }
+    };
+    for name in ["ollama:tiny", "ollama:tiny:latest", "ollama:me/tiny:7b", "hf:org/repo/sub/m.gguf"] {
+        assert!(run(name).unwrap().starts_with(&format!("{name}   Sample Llama 2 layers\n")));
+    }
+    for (name, message) in [
+        ("ollama:none", "Ollama's store has no such model"),
+        ("ollama:a/b/c/d", "is called [HOST/][NAMESPACE/]MODEL[:TAG]"),
+        ("ollama:../x", "a part of the name is none"),
+        ("ollama:bad", "has a digest that is none"),
+        ("hf:org/repo/other.gguf", "hf download org/repo other.gguf fetches it"),
+        ("hf:org/repo/../../x", "a part of the name is none"),
+        ("hf:org", "a file is called hf:ORG/REPO/FILE"),
+    ] {
+        let line = run(name).unwrap_err();
+        assert!(line.starts_with(&format!("gguf inspect: '{name}': ")) && line.contains(message), "{line}");
+    }
+}

@@ -261,6 +261,8 @@ fn json_is_that_of_inspect() {
 fn a_file_shorter_than_what_is_read_ahead() {
     let server = Server::new(small(), Manner::Ranges);
     assert!(works("remote", &[&server.url]).contains("GGUF 3, big-endian"));
+    assert!(works("inspect", &[&server.url]).contains("GGUF 3, big-endian"));
+    assert!(fails("inspect", &[&server.url, "--key", "k"]).contains("--key and --check need a file"));
     assert!(works("remote", &[&server.url, "--tensor", "w"]).contains("all values are 0"));
 }
 

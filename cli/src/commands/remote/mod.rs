@@ -22,13 +22,13 @@ const AHEAD: u64 = 64 * 1024;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where the file is: http://… (without TLS, which is C and assembly)
-    url: String,
+    pub(crate) url: String,
     /// Show one tensor's statistics, histogram and first values, and what quantizing it to each type would cost
     #[arg(long, value_name = "NAME")]
-    tensor: Option<String>,
+    pub(crate) tensor: Option<String>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: Args) -> Result<String> {
