@@ -41,6 +41,7 @@ mod nearest;
 mod part;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod pieces;
+#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 mod quantize;
 mod recipe;
@@ -80,7 +81,7 @@ pub use memory::{Memory, MemoryEstimate};
 pub use merge::Merge;
 #[cfg(feature = "std")]
 pub use part::Part;
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
 pub use quantize::{Quantize, QuantizeReport, QuantizedTensor};
 pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;

@@ -1,6 +1,8 @@
 //! The promises of `model::Memory`: llama.cpp's figures, and no guess. tests/memory_estimate.py compares with llama.cpp itself, for
 //! every architecture; the figures here are those that it reported.
 
+#![cfg(feature = "std")]
+
 use gguf_codec::model::{Memory, MemoryEstimate};
 use gguf_codec::{Error, GgmlType, Gguf, Result, Value, Writer};
 

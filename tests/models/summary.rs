@@ -1,5 +1,7 @@
 //! The promises of `model::Summary`: what the header says, and nothing where it says nothing or nonsense.
 
+#![cfg(feature = "std")]
+
 use gguf_codec::model::Summary;
 use gguf_codec::{GgmlType, Gguf, Value, Writer};
 

@@ -1,5 +1,7 @@
 //! The promises of `model::Weight`: the model's own bytes, for as long as anybody has one.
 
+#![cfg(feature = "std")]
+
 use std::sync::Arc;
 
 use gguf_codec::model::Weight;
