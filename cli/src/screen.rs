@@ -17,7 +17,7 @@ impl Screen {
     pub(crate) fn new(asked: Option<usize>) -> Self {
         let terminal = || Term::stdout().size_checked().map(|(_rows, columns)| usize::from(columns));
         let width = asked.or_else(terminal).filter(|&width| width > 0);
-        Screen { width: width.map(|width| width.max(20)) }
+        Screen { width: width.map(|width| width.clamp(20, 10_000)) }
     }
 
     pub(crate) fn width(self) -> Option<usize> {

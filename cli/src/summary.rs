@@ -415,7 +415,7 @@ fn folded<'a, 'r>(rows: &'r [Row<'a>], view: &View<'_>) -> Vec<Line<'a, 'r>> {
         }
     }
     for (its, layers) in kinds {
-        let bytes = its.iter().filter_map(|(_, row)| row.bytes).sum();
+        let bytes = its.iter().filter_map(|(_, row)| row.bytes).fold(0, u64::saturating_add);
         let part = if layers[0].part().is_empty() { String::new() } else { format!("{}.", layers[0].part()) };
         let indices: Vec<_> = layers.iter().map(|layer| layer.index()).collect();
         let alike = match layers.len() {

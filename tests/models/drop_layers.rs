@@ -94,6 +94,10 @@ fn what_would_be_another_model_is_refused() {
     let plain = file("llama", 4, &[]);
     assert_eq!(refused(&plain, &[4]), "there is no layer 4: the model has 4, numbered from 0");
     assert_eq!(refused(&plain, &[0, 1, 2, 3]), "no layer would be left");
+    let mut many = file("llama", 1, &[("x", 1u32.into())]);
+    let at = many.windows(11).position(|bytes| bytes == b"block_count").unwrap() + 11 + 4;
+    many[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(refused(&many, &[0]).contains("4294967295 layers, and 65536 at most"));
     let hybrid = file("qwen3next", 8, &[("full_attention_interval", 4u32.into())]);
     let line = refused(&hybrid, &[2]);
     assert!(

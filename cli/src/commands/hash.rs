@@ -79,7 +79,9 @@ fn hashes(model: &ShardedGguf<Mapped>, each: bool) -> Result<Hashes> {
     let tensors = model.tensors().map(|info| info.tensor()).collect::<Result<Vec<_>, Error>>()?;
     let bytes: u64 = tensors.iter().map(|tensor| tensor.bytes().len() as u64).sum();
     let bar = ProgressBar::new(if each { 2 * bytes } else { bytes });
-    bar.set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
+    )?);
     let update = |hash: &mut Sha256, tensor: &Tensor<'_>| {
         for chunk in tensor.bytes().chunks(CHUNK) {
             hash.update(chunk);

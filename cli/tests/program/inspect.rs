@@ -167,6 +167,11 @@ fn statistics_are_readable_at_every_magnitude() {
     assert!(text.contains("not finite 1") && text.contains("all finite values are 0.5\n"), "{text}");
     assert!(shown(&[f32::NAN; 3]).contains("not finite 3: all values"));
     assert!(shown(&[]).ends_with("no values\n"));
+    // A few values far out do not push all others into two bars.
+    let mut values = wave(25_700);
+    (values[0], values[1]) = (500.0, -500.0);
+    let text = shown(&values);
+    assert!(text.contains("2 values farther out\n") && text.matches('█').count() > 16 * 16, "{text}");
     let text = shown(&wave(257));
     assert!(text.contains("min -1.28  max 1.28  mean 0") && text.matches('█').count() > 16, "{text}");
 }

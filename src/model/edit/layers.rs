@@ -8,6 +8,8 @@ use crate::gguf::{FromValue, Gguf, Value, ValueRef};
 use crate::model::layer::Layer;
 use crate::model::memory::layers_with_windows;
 
+/// More than any model has: a header that counts more does not get memory for each.
+const MOST_LAYERS: u32 = 1 << 16;
 /// Keys that say which of so many layers is of another kind, by counting.
 const INTERVALS: [&str; 3] = ["full_attention_interval", "interleave_moe_layer_step", "moe_every_n_layers"];
 /// Keys that count layers from the first on.
@@ -50,6 +52,11 @@ impl Edit {
         let dropped: BTreeSet<u32> = layers.into_iter().collect();
         let refused = |message: String| Err(Error::Write { message });
         let Some(&last) = dropped.last() else { return Ok(self) };
+        if count > MOST_LAYERS {
+            return refused(format!(
+                "the metadata counts {count} layers, and {MOST_LAYERS} at most can be renumbered"
+            ));
+        }
         if last >= count {
             return refused(format!("there is no layer {last}: the model has {count}, numbered from 0"));
         }

@@ -108,8 +108,9 @@ fn header(server: &mut Server) -> Result<Gguf<Vec<u8>>> {
 /// The bytes of a tensor. Memory grows as they come, whatever the header says.
 fn data(server: &mut Server, offset: u64, len: u64) -> Result<Vec<u8>> {
     let progress = ProgressBar::new(len);
-    progress
-        .set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")?);
+    progress.set_style(ProgressStyle::with_template(
+        "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
+    )?);
     let mut received = Vec::new();
     while (received.len() as u64) < len {
         let at = received.len() as u64;
