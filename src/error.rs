@@ -172,6 +172,13 @@ pub enum Error {
         wanted: GgmlType,
     },
 
+    /// What models of this architecture keep of their context is not known here, and is not guessed.
+    #[error("how much memory a context of architecture '{}' takes is not known", architecture.escape_debug())]
+    UnknownArchitecture {
+        /// `general.architecture`, or nothing where the file has none.
+        architecture: String,
+    },
+
     /// The tensor's bytes were asked for, and only the header is there.
     #[error("tensor '{tensor}' has no data here: only the header was read")]
     HeaderOnly {

@@ -44,14 +44,30 @@ pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<Answer>) -> 
     let answered = run(args).and_then(|Answer(output, code)| print(&output).map(|()| code));
     match answered {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            // The library speaks of functions.
-            let said = format!("{error:#}")
-                .replace("`Edit::recover`", "`gguf edit FILE --in-place`, with or without changes,")
-                .replace("`Edit::drop_trailing`", "--drop-trailing");
-            fail(&format!("{said}{}", hint(&error)))
-        }
+        Err(error) => fail(&described(&error)),
     }
+}
+
+/// The error in one line, in terms of the program.
+fn described(error: &anyhow::Error) -> String {
+    // The library speaks of functions.
+    let said = format!("{error:#}")
+        .replace("`Edit::recover`", "`gguf edit FILE --in-place`, with or without changes,")
+        .replace("`Edit::drop_trailing`", "--drop-trailing")
+        .replace("`Quantize::allow_requantize`", "--allow-requantize")
+        .replace("there is no importance matrix", "there is no --imatrix");
+    format!("{said}{}", hint(error))
+}
+
+/// Says what is wrong with one of several things, in a line of its own; the command goes on.
+pub(crate) fn warn(error: &anyhow::Error) {
+    say(&described(error));
+}
+
+fn say(message: &str) {
+    let name = NAME.get().map_or("", String::as_str);
+    // Not eprintln, which panics where standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{name}: {}", printable(message));
 }
 
 /// What the program's user can do about an error that asks for permission, behind its text.
@@ -83,11 +99,7 @@ fn print(output: &[u8]) -> anyhow::Result<()> {
 pub(crate) fn fail(message: &str) -> ExitCode {
     // One line, though work that is interrupted may fail on two threads.
     static SAID: Once = Once::new();
-    let name = NAME.get().map_or("", String::as_str);
-    // Not eprintln, which panics where standard error is closed.
-    SAID.call_once(|| {
-        let _ = writeln!(std::io::stderr(), "{name}: {}", printable(message));
-    });
+    SAID.call_once(|| say(message));
     ExitCode::FAILURE
 }
 

@@ -5,12 +5,16 @@ mod cli;
 mod commands;
 mod details;
 mod errors;
+mod glob;
 mod json;
 mod names;
 mod numbers;
 mod output;
+mod screen;
 mod size;
+mod sizes;
 mod statistics;
+mod stores;
 mod summary;
 mod types;
 mod values;
@@ -45,6 +49,7 @@ enum Command {
     Diff(diff::Args),
     Split(split::Args),
     Merge(merge::Args),
+    Hash(hash::Args),
     Imatrix(imatrix::Args),
     Report(report::Args),
     Formats(formats::Args),
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         Command::Diff(args) => diff::run(args),
         Command::Split(args) => split::run(args).map(Answer::from),
         Command::Merge(args) => merge::run(args).map(Answer::from),
+        Command::Hash(args) => hash::run(args),
         Command::Imatrix(args) => imatrix::run(args).map(Answer::from),
         Command::Report(args) => report::run(args).map(Answer::from),
         Command::Formats(args) => formats::run(args).map(Answer::from),

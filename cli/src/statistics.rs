@@ -1,5 +1,6 @@
 //! What one tensor's values look like.
 
+use gguf_codec::model::Distribution;
 use gguf_codec::{Shape, Tensor};
 use serde_json::{Value as Json, json};
 
@@ -18,6 +19,7 @@ pub(crate) struct Statistics {
     finite: u64,
     not_finite: u64,
     histogram: [u64; 16],
+    distribution: Distribution,
     first: Vec<f32>,
 }
 
@@ -26,7 +28,9 @@ impl Statistics {
         let mut first = Vec::new();
         let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
         let (mut finite, mut not_finite, mut sum) = (0u64, 0, 0.0f64);
+        let mut distribution = Distribution::default();
         for_each_chunk(tensor, |values| {
+            distribution.add(values);
             first.extend(values.iter().take(8 - first.len().min(8)));
             for &value in values {
                 if value.is_finite() {
@@ -54,7 +58,7 @@ impl Statistics {
         if finite == 0 {
             (min, max) = (0.0, 0.0);
         }
-        Ok(Statistics { min, max, mean, deviation, finite, not_finite, histogram, first })
+        Ok(Statistics { min, max, mean, deviation, finite, not_finite, histogram, distribution, first })
     }
 
     fn text(&self) -> String {
@@ -81,17 +85,30 @@ impl Statistics {
         text + &format!("\nfirst values: {}\n", first.join(", "))
     }
 
+    /// Bars of where all but a thousandth of the values lie, and how many lie farther out.
     fn histogram(&self) -> String {
-        let most = self.histogram.iter().copied().max().unwrap_or(0).max(1);
-        let width = (f64::from(self.max) - f64::from(self.min)) / self.histogram.len() as f64;
+        const BARS: usize = 16;
+        const SHOWN: f64 = 0.999;
+        let (least, greatest) = (f64::from(self.min), f64::from(self.max));
+        let reach = self.distribution.quantile(SHOWN);
+        let (from, to) = (least.max(-reach), greatest.min(reach));
+        let (from, to) = if from < to { (from, to) } else { (least, greatest) };
+        let bars = self.distribution.histogram(from..to, BARS);
+        let most = bars.iter().copied().max().unwrap_or(0).max(1);
+        let width = (to - from) / BARS as f64;
         let bar = |(bin, count): (usize, &u64)| {
-            let from = f64::from(self.min) + width * bin as f64;
+            let edge = from + width * bin as f64;
             // Rounding leaves crumbs where the range is on both sides of zero.
-            let from = if from.abs() < width * 1e-9 { 0.0 } else { from };
+            let edge = if edge.abs() < width * 1e-9 { 0.0 } else { edge };
             let bar = "█".repeat(((*count as u128 * 50).div_ceil(most.into())) as usize);
-            format!("{:>12}  {bar} {}\n", shown(from), grouped(*count))
+            format!("{:>12}  {bar} {}\n", shown(edge), grouped(*count))
         };
-        self.histogram.iter().enumerate().map(bar).collect()
+        let mut text: String = bars.iter().enumerate().map(bar).collect();
+        let outside = self.finite.saturating_sub(bars.iter().sum());
+        if outside > 0 {
+            text += &format!("{:>12}  {} farther out\n", "", crate::numbers::counted(outside, "value"));
+        }
+        text
     }
 }
 

@@ -1,17 +1,18 @@
 //! What a header says, in words and in JSON.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 
-use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
-use gguf_codec::model::{FileType, Size};
-use gguf_codec::{ArrayRef, GgmlType, ShardedGguf, ValueKind, ValueRef, ValueType};
+use console::truncate_str;
+use gguf_codec::model::{FileType, Layer, Memory, MemoryEstimate, Size, Summary};
+use gguf_codec::{ArrayRef, ByteOrder, GgmlType, ShardedGguf, ValueKind, ValueRef, ValueType};
 use serde_json::{Value as Json, json};
 
-use crate::cli;
 use crate::json::value;
 use crate::numbers::{counted, grouped, short};
+use crate::screen::{Screen, columns, natural, padded, right};
+use crate::{cli, size};
 
 /// A row of the table of tensors, whether this crate can read the tensor or not.
 struct Row<'a> {
@@ -21,6 +22,29 @@ struct Row<'a> {
     file_offset: u64,
     bytes: Option<u64>,
     is_foreign: bool,
+}
+
+impl Row<'_> {
+    fn shape(&self) -> String {
+        match self.extents.as_slice() {
+            [] => "1".to_owned(),
+            extents => extents.iter().map(|&extent| grouped(extent)).collect::<Vec<_>>().join(" × "),
+        }
+    }
+
+    /// Whether a file of so many bytes ends before the data does.
+    fn is_cut(&self, len: u64) -> bool {
+        self.file_offset.saturating_add(self.bytes.unwrap_or(1)) > len
+    }
+
+    fn shown_bytes(&self, cut_at: Option<u64>) -> String {
+        match (cut_at, self.bytes) {
+            (Some(len), _) if self.file_offset >= len => "missing".to_owned(),
+            (Some(len), _) if self.is_cut(len) => "cut off".to_owned(),
+            (_, None) => "to the end".to_owned(),
+            (_, Some(bytes)) => size::shown(bytes),
+        }
+    }
 }
 
 /// All tensors in the order of the files.
@@ -68,9 +92,12 @@ fn size_json(size: Size) -> Json {
         "bits_per_weight": size.bits_per_weight() })
 }
 
-pub(crate) fn json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str) -> Json {
+/// All that the header says. Arrays of more than 8 elements are told by their length and first elements unless `all` asks for more.
+pub(crate) fn json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, all: bool, run: Run) -> Json {
+    let most = if all { usize::MAX } else { 8 };
     let metadata: serde_json::Map<_, _> =
-        model.metadata().iter().map(|(key, value)| (key.to_owned(), self::value(value, 8))).collect();
+        model.metadata().iter().map(|(key, value)| (key.to_owned(), self::value(value, most))).collect();
+    let summary = Summary::new(model.metadata(), model.tensors());
     let rows = rows(model);
     let types: serde_json::Map<_, _> =
         model.metadata().iter().map(|(key, value)| (key.to_owned(), json!(kind(value)))).collect();
@@ -92,88 +119,369 @@ pub(crate) fn json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str) -> Json 
     let by_type: serde_json::Map<_, _> =
         by_type.into_iter().map(|((_, ty), total)| (ty, size_json(total))).collect();
     let first = model.first();
-    json!({ "file": title, "shards": model.shards().len(), "version": first.version(),
+    let memory = match run.memory(model) {
+        Some((context, Ok(memory))) => {
+            json!({ "context": context, "kv_type": run.kv_type().name(), "weights": memory.weights,
+                "kv_cache": memory.kv_cache, "state": memory.state, "total": memory.total() })
+        }
+        Some((_, Err(error))) => json!({ "unknown": error.to_string() }),
+        None => Json::Null,
+    };
+    let span =
+        |range: &Option<RangeInclusive<u64>>| range.as_ref().map(|range| [*range.start(), *range.end()]);
+    let summary = json!({ "name": summary.name, "architecture": summary.architecture, "kind": summary.kind,
+        "dominant_type": summary.dominant_type.map(GgmlType::name), "file_type": summary.file_type.and_then(FileType::name),
+        "layers": summary.layers, "embedding": summary.embedding, "heads": span(&summary.heads),
+        "kv_heads": span(&summary.kv_heads), "experts": summary.experts, "experts_used": summary.experts_used,
+        "context": summary.context, "vocabulary": summary.vocabulary, "tokenizer": summary.tokenizer,
+        "pre_tokenizer": summary.pre_tokenizer });
+    json!({ "file": title, "summary": summary, "memory": memory, "shards": model.shards().len(), "version": first.version(),
         "byte_order": format!("{:?}", first.byte_order()).to_lowercase(), "alignment": first.alignment(),
         "header_bytes": first.header_len(), "data_offset": first.data_offset(), "metadata": metadata, "types": types,
         "tensors": tensors, "totals": size_json(all), "by_type": by_type })
 }
 
-pub(crate) fn text<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str) -> Result<String> {
-    let first = model.first();
-    let mut text = format!(
-        "{}: GGUF version {}, {:?}-endian, alignment {}, header of {} bytes\n",
-        cli::printable(title),
-        first.version(),
-        first.byte_order(),
-        first.alignment(),
-        grouped(first.header_len())
-    );
-    if let shards @ 2.. = model.shards().len() {
-        writeln!(text, "The first of {} shards, opened as one model", grouped(shards as u64))?;
+/// What is shown of a header, and how.
+pub(crate) struct View<'a> {
+    /// The file's name, or what stands for it.
+    pub(crate) title: &'a str,
+    pub(crate) screen: Screen,
+    /// Shows each layer by itself, and arrays in full.
+    pub(crate) all: bool,
+    /// Bytes of the file, where tensors' data may end beyond them.
+    pub(crate) cut_at: Option<u64>,
+    pub(crate) run: Run,
+}
+
+/// How the model would be run, as far as its memory depends on it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Run {
+    /// Tokens; those that the model was trained for if there is none.
+    pub(crate) context: Option<u64>,
+    /// The type of keys and values, F16 if there is none.
+    pub(crate) kv_type: Option<GgmlType>,
+}
+
+impl Run {
+    /// Whether it was asked what memory that takes.
+    pub(crate) fn is_asked(self) -> bool {
+        self.context.is_some() || self.kv_type.is_some()
     }
 
-    let mut table = new_table(&["key", "type", "value"]);
-    for (key, value) in model.metadata() {
-        let mut shown = match value {
-            ValueRef::Array(array) => shown_array(array),
-            value => value.to_string(),
-        };
-        if let ("general.file_type", Ok(id)) = (key, model.metadata().get::<u32>(key)) {
-            write!(shown, " ({})", FileType::from_id(id))?;
-        }
-        table.add_row([short(key), shown_type(value), shown]);
+    pub(crate) fn kv_type(self) -> GgmlType {
+        self.kv_type.unwrap_or(GgmlType::F16)
     }
-    writeln!(text, "\nMetadata: {}\n{table}", counted(model.metadata().len() as u64, "key"))?;
 
-    let mut table = new_table(&["tensor", "type", "shape", "bytes"]);
+    /// The memory that the model takes in a context of so many tokens, or why that is not known; `None` where no context is known
+    /// either.
+    pub(crate) fn memory<B: AsRef<[u8]>>(
+        self,
+        model: &ShardedGguf<B>,
+    ) -> Option<(u64, gguf_codec::Result<MemoryEstimate>)> {
+        let context =
+            self.context.or_else(|| model.arch_key::<u64>("context_length").ok().filter(|&n| n > 0))?;
+        let memory = Memory::at(context).kv_type(self.kv_type());
+        Some((context, memory.estimate(model.metadata(), model.tensors())))
+    }
+}
+
+impl View<'_> {
+    /// Layers that are alike are told together where lines are cut, too.
+    fn folds(&self) -> bool {
+        !self.all && self.screen.width().is_some()
+    }
+
+    /// The width of the column of names.
+    fn names<'n>(&self, names: impl Iterator<Item = &'n str>) -> usize {
+        let longest = names.map(columns).max().unwrap_or(0);
+        self.screen.width().map_or(longest, |width| longest.min(width / 2))
+    }
+}
+
+pub(crate) fn text<B: AsRef<[u8]>>(model: &ShardedGguf<B>, view: &View<'_>) -> String {
     let rows = rows(model);
-    for row in &rows {
-        table.add_row([
-            short(row.name),
-            row.ty.clone(),
-            format!("{:?}", row.extents),
-            row.bytes.map_or_else(|| "to the end".to_owned(), grouped),
-        ]);
-    }
-    align_right(&mut table, &[3]);
-    let count = counted(rows.len() as u64, "tensor");
-    writeln!(text, "\n{count}, shapes with the row length first\n{table}")?;
-
-    let (all, by_type) = totals(&rows);
-    let mut table = new_table(&["type", "tensors", "parameters", "bytes", "bits per weight"]);
-    let mut row = |name: &str, total: Size| {
-        let [tensors, parameters, bytes] = [total.tensors, total.parameters, total.bytes].map(grouped);
-        table.add_row([name, &tensors, &parameters, &bytes, &format!("{:.4}", total.bits_per_weight())]);
-    };
-    for ((_, ty), total) in &by_type {
-        row(ty, *total);
-    }
-    row("all", all);
-    align_right(&mut table, &[1, 2, 3, 4]);
-    writeln!(text, "\nTotals\n{table}")?;
+    let mut text = head(model, &rows, view);
+    text += &metadata(model, view);
+    text += &tensors(&rows, view);
+    text += &types(&rows, view);
     let mut foreign = model.foreign_tensors();
     if let Some(tensor) = foreign.next() {
         let others = foreign.count() as u64;
         let name = short(tensor.name());
         let others =
             if others > 0 { format!(", and so {}", counted(others, "other")) } else { String::new() };
-        writeln!(text, "\nTensor '{name}' cannot be read here{others}: {}", tensor.problem())?;
+        text += &format!("\nTensor '{name}' cannot be read here{others}: {}\n", tensor.problem());
     }
-    Ok(text)
+    text
 }
 
-fn new_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.iter().copied());
-    table
+/// The first lines: what the model is.
+fn head<B: AsRef<[u8]>>(model: &ShardedGguf<B>, rows: &[Row<'_>], view: &View<'_>) -> String {
+    let summary = Summary::new(model.metadata(), model.tensors());
+    let first = model.first();
+    let (all, _) = totals(rows);
+    let (title, name) = (cli::printable(view.title), summary.name.as_deref().map(cli::printable));
+    let joined = name.as_ref().map_or_else(|| title.clone(), |name| format!("{title}   {name}"));
+    let mut text = match name {
+        Some(name) if view.screen.width().is_some_and(|width| columns(&joined) > width) => {
+            view.screen.line(&title) + &view.screen.line(&name)
+        }
+        _ => view.screen.line(&joined),
+    };
+
+    let mut items = Vec::new();
+    items.extend(summary.kind.as_deref().filter(|kind| *kind != "model").map(cli::printable));
+    items.extend(summary.architecture.as_deref().map(cli::printable));
+    items.push(format!("{} parameters", size::parameters(all.parameters)));
+    if let Some(ty) = summary.dominant_type {
+        let recipe = summary.file_type.and_then(FileType::name).filter(|name| *name != ty.name());
+        let ty = recipe.map_or_else(|| ty.name().to_owned(), |recipe| format!("{recipe}, mostly {ty}"));
+        items.push(format!("{ty} ({:.2} bits/weight)", all.bits_per_weight()));
+    }
+    items.push(size::shown(all.bytes));
+    let order = if first.byte_order() == ByteOrder::Big { ", big-endian" } else { "" };
+    items.push(format!("GGUF {}{order}", first.version()));
+    if first.alignment() != 32 {
+        items.push(format!("alignment {}", first.alignment()));
+    }
+    if let shards @ 2.. = model.shards().len() {
+        items.push(counted(shards as u64, "shard"));
+    }
+    text += &view.screen.flow(items);
+
+    let mut items = Vec::new();
+    items.extend(summary.layers.map(|layers| counted(layers, "layer")));
+    items.extend(summary.embedding.map(|embedding| format!("embedding {}", grouped(embedding))));
+    if let (Some(heads), Some(kv)) = (&summary.heads, &summary.kv_heads) {
+        let noun = if *heads == (1..=1) { "head" } else { "heads" };
+        items.push(format!("{} {noun}, {} KV", span(heads), span(kv)));
+    }
+    if let Some(experts) = summary.experts {
+        let used = summary.experts_used.map_or_else(String::new, |used| format!(", {} used", grouped(used)));
+        items.push(format!("{}{used}", counted(experts, "expert")));
+    }
+    items.extend(summary.context.map(|context| format!("context {}", grouped(context))));
+    if let Some(vocabulary) = summary.vocabulary {
+        let tokenizer: Vec<_> = [&summary.tokenizer, &summary.pre_tokenizer].into_iter().flatten().collect();
+        let tokenizer = tokenizer.iter().map(|name| cli::printable(name)).collect::<Vec<_>>().join(", ");
+        let tokenizer = if tokenizer.is_empty() { tokenizer } else { format!(" ({tokenizer})") };
+        items.push(format!("vocabulary {}{tokenizer}", grouped(vocabulary)));
+    }
+    text += &view.screen.flow(items);
+    match view.run.memory(model) {
+        Some((context, Ok(memory))) => text += &view.screen.line(&memory_line(context, memory, view.run)),
+        Some((_, Err(error))) if view.run.is_asked() => {
+            text += &view.screen.line(&format!("memory: unknown ({})", cli::printable(&error.to_string())));
+        }
+        _ => {}
+    }
+    if let Some(len) = view.cut_at {
+        let whole = rows.iter().filter(|row| !row.is_cut(len)).count() as u64;
+        let line = format!(
+            "incomplete: the file ends after {}, with {} of {} whole",
+            size::shown(len),
+            grouped(whole),
+            counted(rows.len() as u64, "tensor")
+        );
+        text += &view.screen.line(&line);
+    }
+    text
 }
 
-fn align_right(table: &mut Table, columns: &[usize]) {
-    for &column in columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
+fn memory_line(context: u64, memory: MemoryEstimate, run: Run) -> String {
+    let mut parts = vec![format!("{} weights", size::shown(memory.weights))];
+    if memory.kv_cache > 0 {
+        parts.push(format!(
+            "{} KV cache ({})",
+            size::shown(memory.kv_cache),
+            run.kv_type().name().to_lowercase()
+        ));
+    }
+    if memory.state > 0 {
+        parts.push(format!("{} state", size::shown(memory.state)));
+    }
+    format!("memory at {}: {}", counted(context, "token"), parts.join(" + "))
+}
+
+/// One number or two with a dash.
+fn span(range: &RangeInclusive<u64>) -> String {
+    if range.start() == range.end() {
+        grouped(*range.start())
+    } else {
+        format!("{}–{}", grouped(*range.start()), grouped(*range.end()))
+    }
+}
+
+fn metadata<B: AsRef<[u8]>>(model: &ShardedGguf<B>, view: &View<'_>) -> String {
+    let pairs: Vec<_> = model.metadata().iter().map(|(key, value)| (short(key), key, value)).collect();
+    let names = view.names(pairs.iter().map(|(key, ..)| key.as_str()));
+    let kinds: Vec<_> = pairs.iter().map(|&(.., value)| shown_type(value)).collect();
+    let width = kinds.iter().map(|kind| columns(kind)).max().unwrap_or(0).max(4);
+    let heading = format!("metadata ({})", grouped(pairs.len() as u64));
+    let mut text = view.screen.line("");
+    text += &view.screen.line(&(padded(&heading, names) + &padded("type", width) + "value"));
+    let tokens = model.metadata().get::<ArrayRef<'_>>("tokenizer.ggml.tokens").ok();
+    for ((shown, key, value), kind) in pairs.iter().zip(&kinds) {
+        let start = padded(shown, names) + &padded(kind, width);
+        let left = view.screen.width().map(|width| width.saturating_sub(columns(&start)));
+        let mut value_text = shown_value(*value, left, view.all);
+        if let ("general.file_type", Ok(id)) = (*key, model.metadata().get::<u32>(key)) {
+            value_text += &format!("  ({})", FileType::from_id(id));
+        }
+        let index = key.strip_suffix("_token_id").and_then(|_| model.metadata().get::<usize>(key).ok());
+        if let Some(token) = index.and_then(|index| tokens?.get(index)) {
+            value_text += &format!("  {}", quoted(token));
+        }
+        text += &view.screen.line(&(start + &value_text));
+    }
+    text
+}
+
+fn tensors(rows: &[Row<'_>], view: &View<'_>) -> String {
+    let lines = folded(rows, view);
+    let names = view.names(lines.iter().map(|line| line.name.as_str()));
+    let cells: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.row)
+        .map(|row| (row.ty.as_str(), row.shape(), row.shown_bytes(view.cut_at)))
+        .collect();
+    let widest = |cell: &dyn Fn(&(&str, String, String)) -> usize| cells.iter().map(cell).max().unwrap_or(0);
+    let types = widest(&|(ty, ..)| columns(ty));
+    let shapes = widest(&|(_, shape, _)| columns(shape));
+    let sizes = widest(&|(.., size)| columns(size));
+    let mut text = view.screen.line("");
+    text += &view.screen.line(&format!("tensors ({})", grouped(rows.len() as u64)));
+    let mut cells = cells.iter();
+    for line in &lines {
+        let Some((ty, shape, size)) = line.row.and_then(|_| cells.next()) else {
+            text += &view.screen.line(&line.name);
+            continue;
+        };
+        let name = truncate(&line.name, view.screen.width().map(|_| names));
+        let line = padded(&name, names) + &padded(ty, types) + &padded(shape, shapes) + &right(size, sizes);
+        text += &view.screen.line(&line);
+    }
+    text
+}
+
+/// A line of the table of tensors: the heading of some layers, or a tensor.
+struct Line<'a, 'r> {
+    name: String,
+    row: Option<&'r Row<'a>>,
+}
+
+/// The tensors of the first of some layers, and all layers that are like it.
+type Alike<'a, 'r> = (Vec<(&'a str, &'r Row<'a>)>, Vec<Layer<'a>>);
+
+/// The tensors by name, with the embedding first, then the layers, then all others. Layers with the same tensors of the same types
+/// and shapes are one where the view folds them.
+fn folded<'a, 'r>(rows: &'r [Row<'a>], view: &View<'_>) -> Vec<Line<'a, 'r>> {
+    let is_first = |name: &str| {
+        ["token_embd", "position_embd", "token_types", "per_layer_"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    let (mut first, mut last) = (Vec::new(), Vec::new());
+    let mut layers = BTreeMap::<Layer<'a>, Vec<(&'a str, &'r Row<'a>)>>::new();
+    for row in rows {
+        match Layer::split(row.name) {
+            (Some(layer), kind) => layers.entry(layer).or_default().push((kind, row)),
+            (None, name) if is_first(name) => first.push(row),
+            _ => last.push(row),
         }
     }
+    for alone in [&mut first, &mut last] {
+        alone.sort_by(|a, b| natural(a.name, b.name));
+    }
+    let line = |row: &'r Row<'a>| Line { name: short(row.name), row: Some(row) };
+    let mut lines: Vec<_> = first.into_iter().map(line).collect();
+    // Of each kind of layer the tensors of the first, and all that are like it.
+    let mut kinds: Vec<Alike<'_, '_>> = Vec::new();
+    let mut by_tensors = HashMap::new();
+    for (layer, mut its) in layers {
+        its.sort_by(|a, b| natural(a.0, b.0));
+        if !view.folds() {
+            lines.extend(its.into_iter().map(|(_, row)| line(row)));
+            continue;
+        }
+        let alike: Vec<_> = its
+            .iter()
+            .map(|(kind, row)| (*kind, row.ty.as_str(), row.extents.as_slice(), row.shown_bytes(view.cut_at)))
+            .collect();
+        let at = *by_tensors.entry((layer.part(), alike)).or_insert(kinds.len());
+        match kinds.get_mut(at) {
+            Some((_, layers)) => layers.push(layer),
+            None => kinds.push((its, vec![layer])),
+        }
+    }
+    for (its, layers) in kinds {
+        let bytes = its.iter().filter_map(|(_, row)| row.bytes).fold(0, u64::saturating_add);
+        let part = if layers[0].part().is_empty() { String::new() } else { format!("{}.", layers[0].part()) };
+        let indices: Vec<_> = layers.iter().map(|layer| layer.index()).collect();
+        let alike = match layers.len() {
+            1 => size::shown(bytes),
+            count => format!("{count} alike, {} each", size::shown(bytes)),
+        };
+        let name = format!("{}blk.{} ({alike})", cli::printable(&part), spans(&indices));
+        lines.push(Line { name, row: None });
+        lines.extend(
+            its.into_iter().map(|(kind, row)| Line { name: format!("  {}", short(kind)), row: Some(row) }),
+        );
+    }
+    lines.extend(last.into_iter().map(line));
+    lines
+}
+
+/// Numbers that rise, as `0–3, 7, 9–10`.
+fn spans(numbers: &[u32]) -> String {
+    let mut spans: Vec<(u32, u32)> = Vec::new();
+    for &number in numbers {
+        match spans.last_mut() {
+            Some((_, end)) if end.checked_add(1) == Some(number) => *end = number,
+            _ => spans.push((number, number)),
+        }
+    }
+    let shown = |&(start, end): &(u32, u32)| match end - start {
+        0 => start.to_string(),
+        1 => format!("{start}, {end}"),
+        _ => format!("{start}–{end}"),
+    };
+    spans.iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
+fn types(rows: &[Row<'_>], view: &View<'_>) -> String {
+    let (all, by_type) = totals(rows);
+    let cells = |name: &str, size: Size| {
+        let bits = format!("{:.2}", size.bits_per_weight());
+        [
+            name.to_owned(),
+            grouped(size.tensors),
+            size::parameters(size.parameters),
+            size::shown(size.bytes),
+            bits,
+        ]
+    };
+    let head = ["types", "tensors", "parameters", "size", "bits/weight"].map(str::to_owned);
+    let types = by_type.iter().map(|((_, ty), size)| cells(ty, *size));
+    let total = (by_type.len() > 1).then(|| cells("all", all));
+    let table: Vec<_> = [head].into_iter().chain(types).chain(total).collect();
+    let width = |column: usize| table.iter().map(|row| columns(&row[column])).max().unwrap_or(0);
+    let widths = [0, 1, 2, 3, 4].map(width);
+    let mut text = view.screen.line("");
+    for [name, numbers @ ..] in &table {
+        let mut line = padded(name, widths[0]);
+        line.truncate(line.trim_end().len());
+        line += &" ".repeat(widths[0] - columns(name));
+        for (number, width) in numbers.iter().zip(&widths[1..]) {
+            line += &right(number, width + 2);
+        }
+        text += &view.screen.line(&line);
+    }
+    text
+}
+
+fn truncate(text: &str, width: Option<usize>) -> Cow<'_, str> {
+    width.map_or(Cow::Borrowed(text), |width| truncate_str(text, width, "…"))
 }
 
 /// The name of a value's type, as `edit` takes it.
@@ -196,12 +504,64 @@ fn shown_type(value: ValueRef<'_>) -> String {
     }
 }
 
-/// The first elements of an array.
-fn shown_array(array: ArrayRef<'_>) -> String {
-    const MOST: usize = 6;
-    let mut shown: Vec<_> = array.iter().take(MOST).map(|element| element.to_string()).collect();
-    if array.len() > MOST {
-        shown.push("…".into());
+/// A value in one line, in full or so much of it that it fills `left` columns: text as it is where that can be told from
+/// anything else.
+fn shown_value(value: ValueRef<'_>, left: Option<usize>, all: bool) -> String {
+    match value {
+        ValueRef::Array(array) => shown_array(array, left, all),
+        ValueRef::String(bytes) => {
+            let start = left.map_or(bytes, |left| &bytes[..bytes.len().min(4 * left + 8)]);
+            let text = printable_line(&String::from_utf8_lossy(start));
+            let is_plain = !bytes.is_empty() && text.trim() == text && !text.starts_with('"');
+            if is_plain { text } else { format!("\"{text}\"") }
+        }
+        value => value.to_string(),
     }
-    format!("[{}]", shown.join(", "))
+}
+
+/// Text without invisible characters and ends of lines.
+fn printable_line(text: &str) -> String {
+    cli::printable(text)
+}
+
+/// Text within other text.
+fn quoted(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::String(bytes) => format!("\"{}\"", printable_line(&String::from_utf8_lossy(bytes))),
+        value => value.to_string(),
+    }
+}
+
+/// The first elements of an array, or all of them.
+fn shown_array(array: ArrayRef<'_>, left: Option<usize>, all: bool) -> String {
+    const MOST: usize = 8;
+    let most = match left {
+        Some(left) => left / 2 + 1,
+        None if all => usize::MAX,
+        None => MOST,
+    };
+    let mut text = String::new();
+    for (index, element) in array.iter().take(most).enumerate() {
+        let element = match element {
+            ValueRef::Array(inner) => format!("[…] ({} {})", inner.len(), inner.element_type()),
+            ValueRef::String(bytes) => {
+                let start = left.map_or(bytes, |left| &bytes[..bytes.len().min(4 * left + 8)]);
+                quoted(ValueRef::String(start))
+            }
+            element => element.to_string(),
+        };
+        let next = format!("{text}{}{element}", if index > 0 { ", " } else { "" });
+        // So that what is cut away is not half an element.
+        if left.is_some_and(|left| index > 0 && columns(&next) + 3 > left) && array.len() > index {
+            return format!("{text}, …");
+        }
+        text = next;
+    }
+    if array.len() > most {
+        text + ", …"
+    } else if array.is_empty() {
+        "[]".to_owned()
+    } else {
+        text
+    }
 }

@@ -80,3 +80,26 @@ pub(crate) fn typed(text: &str) -> Option<(ValueKind, &str)> {
     let (kind, rest) = text.split_once(':')?;
     Some((kind.parse().ok()?, rest))
 }
+
+/// Numbers of layers, from 0: `20-25`, `3` or `1,20-25`.
+pub(crate) fn layers(text: &str) -> Result<Layers, String> {
+    const MOST: u32 = 100_000;
+    let number = |text: &str| text.trim().parse::<u32>().ok().filter(|&number| number < MOST);
+    let mut layers = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => layers.extend(first..=last),
+            _ => {
+                return Err(
+                    "layers are numbers from 0 or ranges of them, such as 20-25 or 3,7,20-25".to_owned()
+                );
+            }
+        }
+    }
+    Ok(Layers(layers))
+}
+
+/// Numbers of layers.
+#[derive(Debug, Clone)]
+pub(crate) struct Layers(pub(crate) Vec<u32>);

@@ -38,7 +38,7 @@ impl Work {
         // Not without a length, which could not be added to.
         let bar = ProgressBar::new(0);
         bar.set_style(ProgressStyle::with_template(
-            "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}",
+            "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
         )?);
         Ok(Work { output: output.to_owned(), bar })
     }

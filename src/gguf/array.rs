@@ -94,6 +94,20 @@ impl<'a> ArrayRef<'a> {
         ArrayIterAs { values: self.iter(), index: 0, key: None, wanted: PhantomData }
     }
 
+    /// Returns the element at this index, from 0, or `None` past the end. Takes constant time for numbers; strings and arrays
+    /// before it are skipped one by one.
+    ///
+    /// ```
+    /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
+    /// let tokens: gguf_codec::ArrayRef = model.metadata().get("tokenizer.ggml.tokens")?;
+    /// assert_eq!(tokens.get(0), tokens.iter().next());
+    /// assert_eq!(tokens.get(tokens.len()), None);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    pub fn get(&self, index: usize) -> Option<ValueRef<'a>> {
+        self.iter().nth(index)
+    }
+
     /// Its elements where they lie, without a copy: if they are of exactly this type, in the byte order of this
     /// machine, and aligned for it. Bytes always are; for others `None` is always possible, and
     /// [`iter_as`](Self::iter_as) the other way.

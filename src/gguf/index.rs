@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::foreign::ForeignTensor;
+use super::from_value::FromValue;
 use super::header::Header;
 use super::layout::{FinalPadding, align_up, to_u64};
 use super::metadata::Metadata;
@@ -79,6 +80,19 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         Metadata { header: &self.header, bytes: self.gguf() }
     }
 
+    /// Returns the model's architecture: see [`Metadata::architecture`].
+    pub fn architecture(&self) -> Option<&str> {
+        self.metadata().architecture()
+    }
+
+    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::arch_key`].
+    ///
+    /// # Errors
+    /// Those of [`Metadata::arch_key`].
+    pub fn arch_key<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
+        self.metadata().arch_key(key)
+    }
+
     /// The tensors in the order of the file.
     pub fn tensors(&self) -> TensorIter<'_> {
         let range = 0..self.tensor_count();
@@ -145,6 +159,12 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     /// [`Error::MissingTensor`], and [`Error::HeaderOnly`] where only the header was read.
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
         self.tensor_info(name)?.tensor()
+    }
+
+    /// The position of a tensor that can be read.
+    #[cfg(feature = "std")]
+    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
+        self.header.find_tensor(self.gguf(), name).filter(|&index| index < self.header.tensors.len())
     }
 
     /// Whether the table has such a tensor, which can be read or not.

@@ -264,6 +264,22 @@ impl Array {
         element!(U8 I8 U16 I16 U32 I32 F32 Bool String Array U64 I64 F64)
     }
 
+    /// The elements whose positions are asked for.
+    #[cfg(all(feature = "std", any(unix, windows)))]
+    pub(crate) fn filtered(self, is_kept: impl Fn(usize) -> bool) -> Self {
+        macro_rules! filtered {
+            ($($ty:ident)*) => {
+                match self {
+                    $(Array::$ty(elements) => {
+                        let kept = elements.into_iter().enumerate().filter(|(index, _)| is_kept(*index));
+                        Array::$ty(kept.map(|(_, element)| element).collect())
+                    })*
+                }
+            };
+        }
+        filtered!(U8 I8 U16 I16 U32 I32 F32 Bool String Array U64 I64 F64)
+    }
+
     /// Puts a value of the elements' type in the place of one; whether there is such a place and it is of the type.
     #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn replace_element(&mut self, index: usize, value: Value) -> bool {

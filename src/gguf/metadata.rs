@@ -1,6 +1,9 @@
 //! [`Metadata`]: the key-value pairs of a file, in its order, looked up in constant time.
 
 use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use alloc::{format, vec};
 use core::fmt;
 use core::iter::FusedIterator;
 use core::ops::Range;
@@ -10,6 +13,9 @@ use super::from_value::FromValue;
 use super::header::Header;
 use super::value::ValueRef;
 use crate::error::{Error, Result};
+
+/// The key that names a model's architecture.
+pub(crate) const ARCHITECTURE: &str = "general.architecture";
 
 /// The key-value pairs of a file, in the file's order. A cheap view: pass it by value.
 ///
@@ -105,6 +111,68 @@ impl<'a> Metadata<'a> {
         let mut elements = array.iter_as();
         elements.key = key;
         Ok(Some(elements))
+    }
+
+    /// Returns the model's architecture, the value of `general.architecture`: `llama`, `qwen3moe` and so on. `None` where the
+    /// key is absent or not text, as in importance matrices.
+    pub fn architecture(self) -> Option<&'a str> {
+        self.value(ARCHITECTURE).and_then(<&str>::from_value)
+    }
+
+    /// Returns the value of a key that begins with the architecture's name: `block_count` is `llama.block_count` in a model
+    /// of the Llama family and `qwen3.block_count` in one of Qwen 3.
+    ///
+    /// ```
+    /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
+    /// let metadata = model.metadata();
+    /// assert_eq!(metadata.architecture(), Some("llama"));
+    /// assert_eq!(metadata.arch_key::<u32>("block_count")?, metadata.get("llama.block_count")?);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get) for `general.architecture` and for the key.
+    pub fn arch_key<T: FromValue<'a>>(self, key: &str) -> Result<T> {
+        self.get(&self.full_key(key)?)
+    }
+
+    /// As [`arch_key`](Self::arch_key) for a key that may be absent.
+    ///
+    /// # Errors
+    /// Those of [`get_opt`](Self::get_opt); [`Error::MissingKey`] where there is no architecture.
+    pub fn arch_key_opt<T: FromValue<'a>>(self, key: &str) -> Result<Option<T>> {
+        self.get_opt(&self.full_key(key)?)
+    }
+
+    /// Returns what a key of the architecture says of each of `layers` layers: files have one value where all layers
+    /// are alike and an array where they are not (`feed_forward_length`, `attention.head_count_kv`). `None` where the key is
+    /// absent.
+    ///
+    /// ```
+    /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
+    /// let widths = model.metadata().per_layer::<u64>("feed_forward_length", 2)?;
+    /// assert_eq!(widths, Some(vec![256, 256]));
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`arch_key_opt`](Self::arch_key_opt); [`Error::WrongValue`] where there is an array of another length.
+    pub fn per_layer<T: FromValue<'a> + Clone>(self, key: &str, layers: usize) -> Result<Option<Vec<T>>> {
+        let key = self.full_key(key)?;
+        match self.value(&key) {
+            None => Ok(None),
+            Some(ValueRef::Array(array)) if array.len() == layers => self.get(&key).map(Some),
+            Some(value @ ValueRef::Array(_)) => Err(Error::WrongValue {
+                key,
+                found: value.describe(),
+                wanted: format!("{} or an array of {layers}", T::WANTED),
+            }),
+            Some(value) => Ok(Some(vec![T::from_value_of(value, &key)?; layers])),
+        }
+    }
+
+    fn full_key(self, key: &str) -> Result<String> {
+        Ok(format!("{}.{key}", self.get::<&str>(ARCHITECTURE)?))
     }
 
     /// The byte of a bool.

@@ -1,5 +1,6 @@
 //! [`Edit`]: other keys and other names; the tensors' data stays as it is.
 
+mod layers;
 mod plan;
 
 use std::io;

@@ -2,12 +2,14 @@
 //!
 //! | to | there are |
 //! |---|---|
-//! | convert and quantize | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
+//! | quantize | `Quantize` does it in one call (on Unix and Windows) |
+//! | convert tensor by tensor | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
 //! | divide into shards, put together | `Split` and `Merge` (on Unix and Windows) |
 //! | do it on many machines | [`Part`] says which jobs are whose |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
-//! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors |
+//! | hold weights | `Weight` is a tensor that keeps its model alive |
+//! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is, [`Memory`] what it takes to run |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
 #[cfg(all(feature = "codecs", feature = "std"))]
@@ -30,6 +32,7 @@ mod input;
 #[cfg(feature = "std")]
 mod job;
 mod layer;
+mod memory;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 mod merge;
 #[cfg(all(feature = "std", any(unix, windows)))]
@@ -38,6 +41,9 @@ mod nearest;
 mod part;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod pieces;
+#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+mod quantize;
 mod recipe;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod runs;
@@ -46,10 +52,13 @@ pub(crate) mod scaled;
 mod size;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 mod split;
+mod summary;
 #[cfg(all(feature = "codecs", feature = "std"))]
 mod survey;
 #[cfg(feature = "std")]
 mod target;
+#[cfg(feature = "std")]
+mod weight;
 
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub use convert::{Convert, Outcome};
@@ -67,15 +76,21 @@ pub use input::Input;
 #[cfg(feature = "std")]
 pub use job::{Job, Origin};
 pub use layer::Layer;
+pub use memory::{Memory, MemoryEstimate};
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 pub use merge::Merge;
 #[cfg(feature = "std")]
 pub use part::Part;
+#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+pub use quantize::{Quantize, QuantizeReport, QuantizedTensor};
 pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 pub use split::{Split, SplitShard};
+pub use summary::Summary;
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub use survey::{Profile, Subject, Survey};
 #[cfg(feature = "std")]
 pub use target::Target;
+#[cfg(feature = "std")]
+pub use weight::Weight;

@@ -136,6 +136,12 @@ impl<'a> Tensor<'a> {
     /// [`Error::OutOfRange`] where the range ends beyond the last row, [`Error::Reversed`] where it ends before it
     /// begins.
     pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Tensor<'a>> {
+        let (start, end) = self.bounds(range);
+        let bytes = self.row_bytes(start, end)?;
+        self.part(&[self.shape.row_len(), (end - start) as u64], bytes)
+    }
+
+    fn bounds(&self, range: impl RangeBounds<usize>) -> (usize, usize) {
         let start = match range.start_bound() {
             Bound::Included(&start) => start,
             Bound::Excluded(&start) => start.saturating_add(1),
@@ -146,8 +152,7 @@ impl<'a> Tensor<'a> {
             Bound::Excluded(&end) => end,
             Bound::Unbounded => self.row_count(),
         };
-        let bytes = self.row_bytes(start, end)?;
-        self.part(&[self.shape.row_len(), (end - start) as u64], bytes)
+        (start, end)
     }
 
     /// The whole tensor in ranges of rows, each of at most `values` values or of one row, for work that must not

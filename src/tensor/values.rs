@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use alloc::{format, vec};
+use core::ops::RangeBounds;
 
 use super::{Tensor, TypedTensor};
 use crate::codec::{self, BlockFormat};
@@ -25,6 +26,39 @@ impl Tensor<'_> {
             self.dequantize_turned(&mut buffer, blocks, out)?;
         }
         Ok(())
+    }
+
+    /// Returns the values of a range of rows as floats in `out`, which takes exactly these: what
+    /// [`rows`](Self::rows) and [`dequantize_into`](Self::dequantize_into) give, without a tensor in between.
+    ///
+    /// ```
+    /// # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"));
+    /// # let model = gguf_codec::Gguf::parse(file)?;
+    /// let tensor = model.tensor("blk.0.attn_q.weight")?;
+    /// let mut out = vec![0.0f32; 2 * tensor.row_len()];
+    /// tensor.rows_into(3..5, &mut out)?;
+    /// assert_eq!(out[64..], tensor.row(4)?.dequantize::<f32>()?);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`rows`](Self::rows), and [`Error::Length`] where `out` has another length.
+    pub fn rows_into<T: Float>(&self, range: impl RangeBounds<usize>, out: &mut [T]) -> Result<()> {
+        let (start, end) = self.bounds(range);
+        let bytes = self.row_bytes(start, end)?;
+        // Fewer than the tensor has.
+        let wanted = (end - start).saturating_mul(self.row_len());
+        if out.len() != wanted {
+            return Err(Error::Length {
+                what: "the output, in values,",
+                found: out.len() as u64,
+                wanted: format!("{wanted}: {} rows of {}", end - start, self.row_len()),
+            });
+        }
+        if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
+            return codec::dequantize(self.ty, bytes, out);
+        }
+        self.rows(start..end)?.dequantize_into(out)
     }
 
     /// Blocks in the other byte order that are turned together.

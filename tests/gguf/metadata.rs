@@ -358,3 +358,45 @@ fn owned_arrays_of_every_type_are_shown_as_borrowed_ones() {
         "element 0 of key 'bools' is an array of 1 bool, not an array whose elements convert"
     );
 }
+
+#[test]
+fn keys_of_the_architecture_and_values_of_each_layer() {
+    let file = Raw::new((3, false), 0, 5)
+        .key("general.architecture", STRING)
+        .string(b"some.arch")
+        .key("some.arch.block_count", U32)
+        .u32(3)
+        .key("some.arch.one", U32)
+        .u32(7)
+        .array("some.arch.each", U32, 3)
+        .u32(1)
+        .u32(2)
+        .u32(3)
+        .key("some.arch.text", STRING)
+        .string(b"x");
+    let gguf = file.ok();
+    let metadata = gguf.metadata();
+    assert_eq!((metadata.architecture(), gguf.architecture()), (Some("some.arch"), Some("some.arch")));
+    assert_eq!(gguf.arch_key::<usize>("block_count").unwrap(), 3);
+    assert_eq!(metadata.arch_key_opt::<u32>("none").unwrap(), None);
+    assert_eq!(metadata.per_layer::<u64>("one", 3).unwrap(), Some(vec![7, 7, 7]));
+    assert_eq!(metadata.per_layer::<u64>("each", 3).unwrap(), Some(vec![1, 2, 3]));
+    assert_eq!(metadata.per_layer::<u64>("none", 3).unwrap(), None);
+    let said = |error: Error| error.to_string();
+    let error = said(metadata.per_layer::<u64>("each", 4).unwrap_err());
+    assert_eq!(error, "key 'some.arch.each' is an array of 3 u32, not u64 or an array of 4");
+    assert!(
+        said(metadata.per_layer::<u64>("text", 3).unwrap_err())
+            .contains("'some.arch.text' is a string, not u64")
+    );
+    assert!(said(metadata.arch_key::<u32>("none").unwrap_err()).contains("no key 'some.arch.none'"));
+    let array: ArrayRef<'_> = metadata.arch_key("each").unwrap();
+    assert_eq!((array.get(2), array.get(3)), (Some(ValueRef::U32(3)), None));
+
+    let none = Raw::new((3, false), 0, 0);
+    let none = none.ok();
+    assert_eq!(none.architecture(), None);
+    assert!(
+        matches!(none.arch_key::<u32>("x"), Err(Error::MissingKey { key }) if key == "general.architecture")
+    );
+}

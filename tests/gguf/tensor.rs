@@ -175,3 +175,28 @@ fn a_tensor_is_as_long_as_its_shape_says() {
     assert!(empty.rows(..).unwrap().is_empty() && empty.row(7).unwrap().is_empty());
     assert_eq!(empty.row_chunks(100).count(), 0);
 }
+
+#[test]
+fn ranges_of_rows_into_a_slice() {
+    let sample = include_bytes!("../../examples/sample.gguf");
+    let gguf = gguf_codec::Gguf::parse(&sample[..]).unwrap();
+    for tensor in gguf.tensors().map(|info| info.tensor().unwrap()) {
+        let (rows, len) = (tensor.row_count(), tensor.row_len());
+        for range in [0..rows, 0..0, rows..rows, rows / 2..rows, 0..1] {
+            let mut out = vec![0.0f32; range.len() * len];
+            tensor.rows_into(range.clone(), &mut out).unwrap();
+            assert_eq!(out, tensor.rows(range).unwrap().dequantize::<f32>().unwrap(), "{}", tensor.name());
+        }
+        let mut out = vec![0.0f32; len];
+        let error = tensor.rows_into(rows..=rows, &mut out).unwrap_err();
+        assert_eq!(error.to_string(), format!("row {rows} is out of range: there are {rows}"));
+        #[allow(clippy::reversed_empty_ranges, reason = "what is refused")]
+        let error = tensor.rows_into(1..0, &mut out).unwrap_err();
+        assert!(error.to_string().contains("reversed"), "{error}");
+        let error = tensor.rows_into(0..1, &mut out[1..]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("the output, in values, is {} long, and must be {len}: 1 rows of {len}", len - 1)
+        );
+    }
+}

@@ -6,8 +6,13 @@
 mod common;
 mod convert;
 mod diff;
+mod drop_layers;
 mod edit;
 mod imatrix;
+mod memory;
 mod parts;
+mod quantize;
 mod recipes;
 mod shards;
+mod summary;
+mod weight;

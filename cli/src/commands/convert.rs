@@ -1,16 +1,18 @@
 //! Converts a model's tensors to one type. Reading, converting and writing overlap, on all cores.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Result;
-use gguf_codec::model::{Convert, FileType, Input, Job, Outcome, QUANTIZATION_VERSION};
-use gguf_codec::{GgmlType, Inputs, TensorInfo, Writer};
+use gguf_codec::model::{Convert, FileType, Input, Job, Outcome, QUANTIZATION_VERSION, Size};
+use gguf_codec::{GgmlType, Inputs, Sink, TensorInfo, Writer};
 
 use crate::names::Names;
-use crate::numbers::{counted, grouped};
+use crate::numbers::counted;
 use crate::work::Work;
-use crate::{cli, errors, output, types, work};
+use crate::{cli, errors, output, sizes, types, work};
 
 /// Converts every matrix of a GGUF model whose rows are whole blocks to one type.
 ///
@@ -33,6 +35,9 @@ pub(crate) struct Args {
     report: bool,
     #[command(flatten)]
     force: output::Force,
+    /// Only show what would become of the tensors
+    #[arg(long, conflicts_with = "report")]
+    dry_run: bool,
 }
 
 /// Why a tensor stays as it is, or `None` where it becomes `ty`.
@@ -52,10 +57,12 @@ fn reason_to_stay(tensor: &TensorInfo<'_>, ty: GgmlType) -> Option<String> {
 }
 
 pub(crate) fn run(args: Args) -> Result<String> {
-    let ty = args.ty;
+    let (ty, start) = (args.ty, Instant::now());
     let work = Work::begin(&args.output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    Inputs::new().add_all(input.paths()).check(&args.output, args.force.existing())?;
+    if !args.dry_run {
+        Inputs::new().add_all(input.paths()).check(&args.output, args.force.existing())?;
+    }
     let plan: Vec<_> = input.tensors().map(|tensor| (tensor, reason_to_stay(&tensor, ty))).collect();
     let jobs = plan.iter().map(|(tensor, reason)| {
         let (name, origin) = (tensor.name(), input.origin(tensor)?);
@@ -64,25 +71,25 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let jobs = jobs.collect::<Result<Vec<_>>>()?;
     let converted = plan.iter().filter(|(_, reason)| reason.is_none()).count() as u64;
 
-    let mut writer = Writer::create_with(&args.output, args.force.existing())?;
-    writer.copy_sharded_metadata_from(input.model())?;
-    if let Some(file_type) = FileType::mostly(ty).filter(|_| converted > 0) {
-        writer.metadata("general.file_type", file_type.id())?;
-        writer.metadata("general.quantization_version", QUANTIZATION_VERSION)?;
-    }
-    for job in &jobs {
-        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
-    }
-    let output_bytes = writer.file_len()?;
-    let mut writer = writer.write_header()?;
+    let is_any = converted > 0;
+    let (output_bytes, outcomes) = if args.dry_run {
+        let sink = declare(Writer::new(std::io::sink()), &input, &jobs, ty, is_any)?;
+        (sink.file_len()?, Vec::new())
+    } else {
+        let writer = Writer::create_with(&args.output, args.force.existing())?;
+        let writer = declare(writer, &input, &jobs, ty, is_any)?;
+        let output_bytes = writer.file_len()?;
+        let mut writer = writer.write_header()?;
+        let outcomes = work.run(Convert::new().measure(args.report), &jobs, &mut writer)?;
+        let has_wider = if ty == GgmlType::F16 { "--type BF16 or F32 has a wider one" } else { "" };
+        work::refuse_infinite(&jobs, &outcomes, has_wider)?;
+        writer.finish()?;
+        (output_bytes, outcomes)
+    };
 
-    let outcomes = work.run(Convert::new().measure(args.report), &jobs, &mut writer)?;
-    let has_wider = if ty == GgmlType::F16 { "--type BF16 or F32 has a wider one" } else { "" };
-    work::refuse_infinite(&jobs, &outcomes, has_wider)?;
-    writer.finish()?;
-
+    let verb = if args.dry_run { "would become" } else { "became" };
     let mut summary =
-        cli::printable(&format!("{}: {} became {ty}", args.output.display(), counted(converted, "tensor")));
+        cli::printable(&format!("{}: {} {verb} {ty}", args.output.display(), counted(converted, "tensor")));
     if converted == 0 {
         summary += "; general.file_type stays what it was";
     }
@@ -99,11 +106,51 @@ pub(crate) fn run(args: Args) -> Result<String> {
     for (reason, names) in kept {
         writeln!(summary, "  stayed as they were ({reason}): {names}")?;
     }
-    writeln!(summary, "{} bytes, from {}", grouped(output_bytes), grouped(input.file_len()))?;
+    let by_type = by_type(&jobs);
+    let of = |pick: fn(&(Size, Size)) -> Size| by_type.values().map(pick).sum::<Size>().bytes;
+    summary += &sizes::table(&by_type.iter().map(|(ty, sizes)| (ty.name(), *sizes)).collect::<Vec<_>>());
+    let time = (!args.dry_run).then(|| start.elapsed());
+    summary += &sizes::last_line(output_bytes, of(|sizes| sizes.0), of(|sizes| sizes.1), time);
     if args.report {
         write!(summary, "\n{}", report(&jobs, &outcomes))?;
     }
     Ok(summary)
+}
+
+/// Says what will be in the file.
+fn declare<S: Sink>(
+    mut writer: Writer<S>,
+    input: &Input,
+    jobs: &[Job<'_>],
+    ty: GgmlType,
+    is_any: bool,
+) -> Result<Writer<S>> {
+    writer.copy_sharded_metadata_from(input.model())?;
+    if let Some(file_type) = FileType::mostly(ty).filter(|_| is_any) {
+        writer.metadata("general.file_type", file_type.id())?;
+        writer.metadata("general.quantization_version", QUANTIZATION_VERSION)?;
+    }
+    for job in jobs {
+        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+    }
+    Ok(writer)
+}
+
+/// The sizes of the tensors of each type, before and after.
+fn by_type(jobs: &[Job<'_>]) -> BTreeMap<GgmlType, (Size, Size)> {
+    let size = |job: &Job<'_>, ty: GgmlType| {
+        let mut size = Size::default();
+        (size.tensors, size.parameters) = (1, job.shape().element_count());
+        size.bytes = ty.bytes_for(size.parameters).unwrap_or(0);
+        size
+    };
+    let mut types = BTreeMap::<GgmlType, (Size, Size)>::new();
+    for job in jobs {
+        let from = job.origin().ggml_type();
+        types.entry(from).or_default().0 += size(job, from);
+        types.entry(job.ggml_type()).or_default().1 += size(job, job.ggml_type());
+    }
+    types
 }
 
 /// How far each tensor that was converted is from what it was, and all together.

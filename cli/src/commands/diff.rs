@@ -41,7 +41,9 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let open = |path: &Path| Input::open(path).map_err(|error| cli::about(path, error));
     let (a, b) = (open(&args.a)?, open(&args.b)?);
     let bar = ProgressBar::no_length();
-    bar.set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
+    )?);
     let progress = |done, total| {
         bar.set_length(total);
         bar.set_position(done);

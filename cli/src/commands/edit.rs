@@ -10,7 +10,7 @@ use gguf_codec::{ByteOrder, Gguf, Inputs, ShardPaths, Value, ValueKind, ValueTyp
 use serde_json::json;
 
 use crate::numbers::{counted, grouped};
-use crate::values::Retyped;
+use crate::values::{Layers, Retyped};
 use crate::work::Work;
 use crate::{cli, output, values};
 
@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Rename a tensor
     #[arg(long, value_name = "A=B", value_parser = values::two_names)]
     rename_tensor: Vec<(String, String)>,
+    /// Leave out layers, numbered from 0: the others are renumbered, with the keys and arrays that have something for each layer
+    #[arg(long, value_name = "LAYERS", value_parser = values::layers)]
+    drop_layers: Vec<Layers>,
     /// Change IN: only the bytes of its header that differ where the data can stay where it is, and else by writing it
     /// anew. Nobody may have it mapped. After a crash the next edit of IN puts back what was there
     #[arg(long)]
@@ -151,6 +154,12 @@ fn changes(args: &Args, model: Option<&Gguf<Vec<u8>>>) -> Result<Edit> {
     for (from, to) in &args.rename_tensor {
         edit.rename_tensor(from, to);
     }
+    if !args.drop_layers.is_empty() {
+        let model = model
+            .with_context(|| format!("'{}' is not a GGUF file that can be read", args.input.display()))?;
+        let layers = args.drop_layers.iter().flat_map(|layers| layers.0.iter().copied());
+        edit.drop_layers(model, layers).map_err(|error| cli::about(&args.input, error))?;
+    }
     Ok(edit)
 }
 
@@ -183,12 +192,26 @@ fn notes(args: &Args) -> impl Iterator<Item = String> {
     })
 }
 
-/// Lines of changes and notes.
-fn lines(plan: &EditPlan, notes: &[String]) -> String {
+/// Lines of changes and notes. Tensors of layers that are left out or renumbered are counted.
+fn lines(args: &Args, plan: &EditPlan, notes: &[String]) -> String {
     let mut lines = String::new();
+    let (mut removed, mut renamed) = (0, 0);
     for change in &plan.changes {
+        if !args.drop_layers.is_empty() {
+            match change {
+                EditChange::TensorRemoved { .. } => removed += 1,
+                EditChange::TensorRenamed { .. } => renamed += 1,
+                _ => {}
+            }
+            if matches!(change, EditChange::TensorRemoved { .. } | EditChange::TensorRenamed { .. }) {
+                continue;
+            }
+        }
         lines += &cli::printable(&change.to_string());
         lines.push('\n');
+    }
+    if removed + renamed > 0 {
+        lines += &format!("{} removed, {} renamed\n", counted(removed, "tensor"), grouped(renamed));
     }
     for note in notes {
         lines += &format!("note: {}\n", cli::printable(note));
@@ -250,7 +273,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
         } else if changes.is_empty() {
             "nothing would change\n".to_owned()
         } else {
-            lines(&plan, &notes)
+            lines(&args, &plan, &notes)
         });
     }
     let metadata = std::fs::metadata(&args.input);
@@ -295,5 +318,5 @@ pub(crate) fn run(args: Args) -> Result<String> {
     };
     let undone = if recovered { "; an edit that had been cut off was undone first" } else { "" };
     let end = cli::printable(&format!("{}: {what}{undone}", output.display())) + "\n";
-    Ok(lines(&plan, &notes) + &end)
+    Ok(lines(&args, &plan, &notes) + &end)
 }

@@ -12,7 +12,7 @@ use gguf_codec::safetensors::Checkpoint;
 use gguf_codec::{GgmlType, Inputs, ShardPlan, ShardedGguf, StagedFile, Writer};
 use serde_json::json;
 
-use crate::commands::quantize;
+use crate::commands::quantize_import as quantize;
 use crate::names::Names;
 use crate::numbers::{counted, grouped};
 use crate::work::Work;

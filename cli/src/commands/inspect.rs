@@ -1,50 +1,177 @@
 //! Looks into a GGUF file: header, metadata, tensors, totals, and the values of one tensor.
 
 use std::fmt::Write;
+use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, Mapped, ShardProblem, ShardedGguf, Tensor, ValueRef};
-use serde_json::json;
+use anyhow::{Context, Result, bail, ensure};
+use gguf_codec::{
+    ByteOrder, Error, GgmlType, Gguf, Mapped, ShardPaths, ShardProblem, ShardedGguf, Tensor, ValueRef,
+};
+use serde_json::{Value as Json, json};
 
 use crate::cli::Answer;
+use crate::commands::remote;
 use crate::json::pretty;
 use crate::numbers::counted;
-use crate::{cli, details, json, statistics, summary};
+use crate::screen::{Screen, natural};
+use crate::summary::{Run, View};
+use crate::{cli, details, glob, json, statistics, stores, summary};
 
 /// A miniature model, so that there is something to see without a file.
 const SAMPLE: &[u8] = include_bytes!("../../../examples/sample.gguf");
 
-/// Looks into a GGUF file: header, metadata, tensors, totals. The first shard of a model stands for all of it.
+/// Looks into GGUF files: what the model is, its metadata, its tensors and their types.
+///
+/// On a terminal lines are cut to its width, and layers that are alike are told together; in a pipe nothing is. The first shard of
+/// a model stands for all of it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The file; a small sample model if there is none
-    file: Option<PathBuf>,
-    /// Print JSON
+    /// The files; a small sample model if there is none. Also ollama:MODEL:TAG from Ollama's store, hf:ORG/REPO/FILE from the cache of
+    /// Hugging Face's programs, and http://… from a server that serves ranges
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Print JSON: an object, or an array of them for several files
     #[arg(long)]
     json: bool,
+    /// Show each layer by itself, and in a pipe or as JSON arrays in full
+    #[arg(long)]
+    all: bool,
+    /// Cut lines to so many columns instead of the terminal's, or not at all: 0
+    #[arg(long, value_name = "COLUMNS")]
+    width: Option<usize>,
+    /// Tell the memory that a context of so many tokens takes, instead of that of the longest that the model was trained for
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
+    context: Option<u64>,
+    /// The type of the keys and values that are kept of the context: F16, Q8_0, Q4_0 and so on
+    #[arg(long, value_name = "TYPE")]
+    kv_type: Option<GgmlType>,
     /// Also look at every tensor's scales and plain values, and fail if one is NaN or infinite
     #[arg(long)]
     check: bool,
     /// Print the whole value of one key: a string as it is (with a line break behind it only on a terminal), an array in lines
-    /// of JSON. With --json it is a value that edit takes
+    /// of JSON. With --json it is a value that edit takes. Of keys that match a pattern, such as 'llama.*', print each in a line
     #[arg(long, value_name = "KEY", conflicts_with_all = ["tensor", "check"])]
     key: Option<String>,
-    /// Show one tensor's statistics, histogram and first values, and what quantizing it to each type would cost
+    /// Show one tensor's statistics, histogram and first values, and what quantizing it to each type would cost; or those of all
+    /// tensors that match a pattern, such as '*.attn_q.weight'
     #[arg(long, value_name = "NAME", conflicts_with = "check")]
     tensor: Option<String>,
 }
 
+/// What is shown of one file: text, or JSON where that is asked for.
+enum Shown {
+    Text(Vec<u8>),
+    Json(Json),
+}
+
 pub(crate) fn run(args: Args) -> Result<Answer> {
-    match &args.file {
-        Some(path) => {
-            let model = open(path).map_err(|error| cli::about(path, error))?;
-            inspect(&model, &path.display().to_string(), &args)
-                .with_context(|| format!("'{}'", path.display()))
+    let files = without_followers(&args.files);
+    match files.as_slice() {
+        [] => {
+            let model = Gguf::parse(SAMPLE)?.into();
+            return Ok(answer(inspect(&model, "the sample model", &args)?));
         }
-        None => inspect(&Gguf::parse(SAMPLE)?.into(), "the sample model", &args),
+        [path] => {
+            let (shown, error) = file(path, &args)?;
+            let Answer(bytes, _) = answer(shown);
+            return Ok(match error {
+                None => Answer(bytes, 0),
+                Some(error) => {
+                    cli::warn(&error);
+                    Answer(bytes, 1)
+                }
+            });
+        }
+        _ => {}
     }
+    let (mut texts, mut list, mut code) = (Vec::new(), Vec::new(), 0);
+    for path in files {
+        let error = match file(path, &args) {
+            Ok((shown, error)) => {
+                match shown {
+                    Shown::Json(json) => list.push(json),
+                    Shown::Text(text) if args.key.is_some() => {
+                        texts.extend(
+                            format!("{}: ", cli::printable(&path.display().to_string())).into_bytes(),
+                        );
+                        texts.extend(text.strip_suffix(b"\n").unwrap_or(&text));
+                        texts.push(b'\n');
+                    }
+                    Shown::Text(text) => {
+                        if !texts.is_empty() {
+                            texts.push(b'\n');
+                        }
+                        texts.extend(text);
+                    }
+                }
+                error
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
+            cli::warn(&error);
+            code = 1;
+        }
+    }
+    Ok(if args.json { Answer(pretty(&list.into()).into_bytes(), code) } else { Answer(texts, code) })
+}
+
+/// The files but shards of models whose first shard is there as well, which stands for them.
+fn without_followers(files: &[PathBuf]) -> Vec<&PathBuf> {
+    let is_follower = |path: &&PathBuf| {
+        ShardPaths::parse(path.as_path())
+            .is_some_and(|(paths, index)| index > 0 && files.contains(&paths.path(0)))
+    };
+    files.iter().filter(|path| !is_follower(path)).collect()
+}
+
+fn answer(shown: Shown) -> Answer {
+    match shown {
+        Shown::Text(text) => Answer(text, 0),
+        Shown::Json(json) => pretty(&json).into(),
+    }
+}
+
+/// What is shown of a file, and what is wrong with it though it can be shown.
+fn file(path: &Path, args: &Args) -> Result<(Shown, Option<anyhow::Error>)> {
+    let title = path.display().to_string();
+    if title.starts_with("http://") || title.starts_with("https://") {
+        ensure!(args.key.is_none() && !args.check, "'{title}': --key and --check need a file");
+        let (tensor, json) = (args.tensor.clone(), args.json);
+        let shown = remote::run(remote::Args { url: title, tensor, json })?;
+        return Ok((
+            if json { Shown::Json(serde_json::from_str(&shown)?) } else { Shown::Text(shown.into_bytes()) },
+            None,
+        ));
+    }
+    let path = &stores::resolved(path)?;
+    match open(path) {
+        Ok(model) => {
+            let shown = inspect(&model, &title, args).with_context(|| format!("'{title}'"))?;
+            Ok((shown, None))
+        }
+        Err(error) => {
+            let error = cli::about(path, error);
+            match incomplete(path).filter(|_| args.tensor.is_none() && !args.check) {
+                Some((model, len)) => {
+                    let shown =
+                        overview(&model, &title, args, Some(len)).with_context(|| format!("'{title}'"))?;
+                    Ok((shown, Some(error)))
+                }
+                None => Err(error),
+            }
+        }
+    }
+}
+
+/// The header of a file whose data is not all there, as while it is downloaded, and the file's length.
+fn incomplete(path: &Path) -> Option<(ShardedGguf<Vec<u8>>, u64)> {
+    let len = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?.len();
+    let model = Gguf::options().foreign_tensors(true).read_header(File::open(path).ok()?).ok()?;
+    let is_cut = model.tensors().any(|tensor| tensor.file_offset().saturating_add(tensor.byte_len()) > len);
+    is_cut.then(|| (model.into(), len))
 }
 
 /// The whole model by its first shard or only file; another shard alone.
@@ -56,56 +183,117 @@ fn open(path: &Path) -> Result<ShardedGguf<Mapped>, Error> {
     }
 }
 
-fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> Result<Answer> {
-    if let Some(key) = &args.key {
-        let value: ValueRef<'_> = model.metadata().get(key)?;
-        return Ok(if args.json {
-            pretty(&json::value(value, usize::MAX)).into()
-        } else {
-            whole_value(value)
-        });
-    }
-    if let Some(name) = &args.tensor {
-        let tensor = model.tensor(name)?;
-        let Some(scales) = model.scales(name)? else {
-            let shown = if args.json {
-                pretty(&details::json(&tensor, &tensor)?)
-            } else {
-                details::text(&tensor, &tensor)?
-            };
-            return Ok(shown.into());
-        };
-        let times = multiplied(&tensor, &scales)?;
-        let values = Tensor::new(tensor.name(), tensor.shape(), GgmlType::F32, ByteOrder::NATIVE, &times)?;
-        if args.json {
-            let mut json = details::json(&tensor, &values)?;
-            json["scales"] = json!(scales.iter().map(|&scale| json::number(scale)).collect::<Vec<_>>());
-            return Ok(pretty(&json).into());
-        }
-        let factors = match scales.as_slice() {
-            [one] => format!("the factor {one}"),
-            several => format!("the {} factors", several.len()),
-        };
-        let text = details::text(&tensor, &values)?;
-        return Ok(format!("{text}\nValues are those of the blocks times {factors} beside them\n").into());
+fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> Result<Shown> {
+    if let Some(pattern) = &args.tensor {
+        return tensors(model, pattern, args);
     }
     if args.check {
         check(model)?;
     }
+    overview(model, title, args, None)
+}
+
+/// The values of the tensors with this name or of this pattern.
+fn tensors<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -> Result<Shown> {
+    if !glob::is_pattern(pattern) || model.tensor_info(pattern).is_ok() {
+        return tensor(model, pattern, args);
+    }
+    let mut names: Vec<_> = model.tensors().map(|tensor| tensor.name()).collect();
+    names.retain(|name| glob::matches(pattern, name));
+    names.sort_by(|a, b| natural(a, b));
+    ensure!(!names.is_empty(), "no tensor matches '{pattern}'");
+    let (mut text, mut list) = (Vec::new(), Vec::new());
+    for name in names {
+        match tensor(model, name, args)? {
+            Shown::Json(json) => list.push(json),
+            Shown::Text(one) => {
+                if !text.is_empty() {
+                    text.push(b'\n');
+                }
+                text.extend(one);
+            }
+        }
+    }
+    Ok(if args.json { Shown::Json(list.into()) } else { Shown::Text(text) })
+}
+
+/// The values of one tensor.
+fn tensor<B: AsRef<[u8]>>(model: &ShardedGguf<B>, name: &str, args: &Args) -> Result<Shown> {
+    let tensor = model.tensor(name)?;
+    let Some(scales) = model.scales(name)? else {
+        return Ok(if args.json {
+            Shown::Json(details::json(&tensor, &tensor)?)
+        } else {
+            Shown::Text(details::text(&tensor, &tensor)?.into_bytes())
+        });
+    };
+    let times = multiplied(&tensor, &scales)?;
+    let values = Tensor::new(tensor.name(), tensor.shape(), GgmlType::F32, ByteOrder::NATIVE, &times)?;
+    if args.json {
+        let mut json = details::json(&tensor, &values)?;
+        json["scales"] = json!(scales.iter().map(|&scale| json::number(scale)).collect::<Vec<_>>());
+        return Ok(Shown::Json(json));
+    }
+    let factors = match scales.as_slice() {
+        [one] => format!("the factor {one}"),
+        several => format!("the {} factors", several.len()),
+    };
+    let text = details::text(&tensor, &values)?;
+    Ok(Shown::Text(
+        format!("{text}\nValues are those of the blocks times {factors} beside them\n").into_bytes(),
+    ))
+}
+
+/// The whole value of a key, or a line for each key that matches a pattern.
+fn keys<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -> Result<Shown> {
+    let metadata = model.metadata();
+    if !glob::is_pattern(pattern) || metadata.contains(pattern) {
+        let value: ValueRef<'_> = metadata.get(pattern)?;
+        return Ok(if args.json {
+            Shown::Json(json::value(value, usize::MAX))
+        } else {
+            Shown::Text(whole_value(value))
+        });
+    }
+    let found: Vec<_> = metadata.iter().filter(|(key, _)| glob::matches(pattern, key)).collect();
+    ensure!(!found.is_empty(), "no key matches '{pattern}'");
+    let values = found.iter().map(|(key, value)| ((*key).to_owned(), json::value(*value, usize::MAX)));
+    if args.json {
+        return Ok(Shown::Json(Json::Object(values.collect())));
+    }
+    let line = |(key, value): (String, Json)| format!("{} = {}\n", cli::printable(&key), json::line(&value));
+    Ok(Shown::Text(values.map(line).collect::<String>().into_bytes()))
+}
+
+/// What the header says; where the file ends before its data does, `cut_at` is its length.
+fn overview<B: AsRef<[u8]>>(
+    model: &ShardedGguf<B>,
+    title: &str,
+    args: &Args,
+    cut_at: Option<u64>,
+) -> Result<Shown> {
+    if let Some(pattern) = &args.key {
+        return keys(model, pattern, args);
+    }
+    let run = Run { context: args.context, kv_type: args.kv_type };
     let trailing: Vec<_> =
         model.shards().iter().map(Gguf::trailing).filter(|bytes| !bytes.is_empty()).collect();
     let trailing_bytes: u64 = trailing.iter().map(|bytes| bytes.len() as u64).sum();
     if args.json {
-        let mut json = summary::json(model, title);
+        let mut json = summary::json(model, title, args.all, run);
         if trailing_bytes > 0 {
             json["trailing_bytes"] = json!(trailing_bytes);
+        }
+        if let Some(len) = cut_at {
+            json["incomplete"] = json!({ "file_bytes": len });
         }
         if args.check {
             json["check"] = json!({ "tensors": model.tensor_count() });
         }
-        return Ok(pretty(&json).into());
+        return Ok(Shown::Json(json));
     }
-    let mut text = summary::text(model, title)?;
+    let screen = Screen::new(args.width);
+    let mut text = summary::text(model, &View { title, screen, all: args.all, cut_at, run });
     if trailing_bytes > 0 {
         let bytes = counted(trailing_bytes, "byte");
         writeln!(text, "\n{bytes} behind the data belong to no tensor")?;
@@ -121,7 +309,7 @@ fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> 
             foreign => writeln!(text, "; {} could not be read", counted(foreign, "tensor"))?,
         }
     }
-    Ok(text.into())
+    Ok(Shown::Text(text.into_bytes()))
 }
 
 /// The first value that is infinite as an f32, though its block is valid: these types reach beyond that.
@@ -154,17 +342,17 @@ fn multiplied(tensor: &Tensor<'_>, scales: &[f32]) -> Result<Vec<u8>> {
 }
 
 /// Strings as they are, so that `edit --set-file` takes them again; arrays an element to a line, in JSON.
-fn whole_value(value: ValueRef<'_>) -> Answer {
+fn whole_value(value: ValueRef<'_>) -> Vec<u8> {
     match value {
         ValueRef::String(bytes) => {
             let end: &[u8] = if std::io::stdout().is_terminal() { b"\n" } else { b"" };
-            Answer([bytes, end].concat(), 0)
+            [bytes, end].concat()
         }
         ValueRef::Array(array) => {
             let lines = array.iter().map(|element| json::line(&json::value(element, usize::MAX)) + "\n");
-            lines.collect::<String>().into()
+            lines.collect::<String>().into_bytes()
         }
-        scalar => format!("{scalar}\n").into(),
+        scalar => format!("{scalar}\n").into_bytes(),
     }
 }
 

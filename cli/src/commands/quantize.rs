@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
-use gguf_codec::model::{
-    Convert, Imatrix, Input, Job, Origin, Part, QUANTIZATION_VERSION, Recipe, TypeChoice, TypePlan, by_layer,
-};
-use gguf_codec::{GgmlType, Inputs, ShardPlan, ShardedGguf, Sink, StagedFile, TensorInfo, Value, Writer};
+use anyhow::{Context, Result};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use gguf_codec::model::{Imatrix, Input, Part, Quantize, QuantizeReport, Recipe};
+use gguf_codec::{GgmlType, Gguf, ShardedGguf};
 use regex_lite::Regex;
 use serde_json::json;
 
 use crate::names::Names;
-use crate::numbers::{counted, grouped};
+use crate::numbers::counted;
 use crate::work::Work;
-use crate::{cli, output, work};
+use crate::{cli, output, sizes};
 
 /// Quantizes a GGUF model by a recipe: the types and bytes are those of llama.cpp's `quantize`.
 ///
@@ -27,46 +26,58 @@ use crate::{cli, output, work};
 pub(crate) struct Args {
     /// The model to read, in F32, F16 or BF16
     #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    input: PathBuf,
     /// The file to write
     #[arg(value_name = "OUT")]
-    pub(crate) output: PathBuf,
-    /// What to make of it, such as Q4_K_M
-    #[arg(long, value_name = "NAME", ignore_case = true)]
-    pub(crate) recipe: Recipe,
+    output: PathBuf,
+    /// What to make of it
+    #[arg(long, value_name = "NAME", ignore_case = true, value_parser = recipe(), required_unless_present = "types_like")]
+    recipe: Option<Recipe>,
+    /// Instead of a recipe: give each tensor the type that it has in another model. Tensors that are not in that stay as they are
+    #[arg(long, value_name = "OTHER", conflicts_with_all = ["recipe", "pure", "output_tensor_type", "token_embedding_type", "leave_output_tensor"])]
+    types_like: Option<PathBuf>,
     /// An importance matrix, in either form that llama.cpp's `imatrix` writes
     #[arg(long, value_name = "FILE")]
-    pub(crate) imatrix: Option<PathBuf>,
+    imatrix: Option<PathBuf>,
     /// The type for tensors whose names match a regular expression; of several that match, the first counts
     #[arg(long, value_name = "PATTERN=TYPE", value_parser = by_pattern)]
-    pub(crate) tensor_type: Vec<(Regex, GgmlType)>,
+    tensor_type: Vec<(Regex, GgmlType)>,
     /// The type for output.weight, and for the token embedding where it is the output as well
     #[arg(long, value_name = "TYPE")]
-    pub(crate) output_tensor_type: Option<GgmlType>,
+    output_tensor_type: Option<GgmlType>,
     /// The type for the token embedding
     #[arg(long, value_name = "TYPE")]
-    pub(crate) token_embedding_type: Option<GgmlType>,
+    token_embedding_type: Option<GgmlType>,
     /// Leave output.weight as it is
     #[arg(long)]
-    pub(crate) leave_output_tensor: bool,
+    leave_output_tensor: bool,
     /// Give every matrix the recipe's base type
     #[arg(long)]
-    pub(crate) pure: bool,
+    pure: bool,
     /// Quantize again what is quantized already, which loses more than quantizing the original
     #[arg(long)]
-    pub(crate) allow_requantize: bool,
+    allow_requantize: bool,
     /// Make one of N parts, as one of N machines: shard k of N, named after OUT. `merge` makes of the shards what one
     /// machine would have made
     #[arg(long, value_name = "k/N")]
-    pub(crate) part: Option<Part>,
+    part: Option<Part>,
+    /// Make as many shards as IN has, named after OUT, with the same tensors in each
+    #[arg(long, conflicts_with = "part")]
+    keep_split: bool,
     #[command(flatten)]
-    pub(crate) force: output::Force,
+    force: output::Force,
     /// Only show what would become of each tensor
     #[arg(long)]
-    pub(crate) dry_run: bool,
+    dry_run: bool,
     /// Print the result as JSON
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
+}
+
+/// The recipes, by name.
+fn recipe() -> impl TypedValueParser<Value = Recipe> {
+    let names = Recipe::ALL.iter().map(|recipe| recipe.name());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Recipe>())
 }
 
 fn by_pattern(argument: &str) -> Result<(Regex, GgmlType)> {
@@ -74,261 +85,49 @@ fn by_pattern(argument: &str) -> Result<(Regex, GgmlType)> {
     Ok((Regex::new(pattern)?, ty.parse()?))
 }
 
-/// A tensor, and what becomes of it.
-struct Task<'a> {
-    tensor: TensorInfo<'a>,
-    choice: TypeChoice,
-    /// Whether the importance matrix weighs its values.
-    importance: bool,
-}
-
-impl Task<'_> {
-    fn changes(&self) -> bool {
-        self.choice.ggml_type != self.tensor.ggml_type()
-    }
-}
-
-/// What is quantized: a header, and where its tensors' values are.
-pub(crate) struct Source<'a, B> {
-    pub(crate) model: &'a ShardedGguf<B>,
-    pub(crate) origin: &'a dyn Fn(&TensorInfo<'_>) -> gguf_codec::Result<Origin<'a>>,
-    /// Looks at the values of a tensor that stays as it is.
-    pub(crate) validate: &'a dyn Fn(&TensorInfo<'_>) -> Result<()>,
-    /// Files that are read.
-    pub(crate) inputs: Inputs,
-}
-
 pub(crate) fn run(args: Args) -> Result<String> {
+    let start = Instant::now();
     let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
     let work = Work::begin(&output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let mut inputs = Inputs::new();
-    inputs.add_all(input.paths()).add_all(&args.imatrix);
-    let model = input.model();
-    let source = Source {
-        model,
-        origin: &|tensor| input.origin(tensor),
-        validate: &|tensor| {
-            model.tensor(tensor.name())?.validate().with_context(|| format!("tensor '{}'", tensor.name()))
-        },
-        inputs,
-    };
-    write(&args, &work, &source, None)
-}
-
-/// Quantizes into a file or, where there is a greatest size for their tensors, shards.
-pub(crate) fn write<B: AsRef<[u8]>>(
-    args: &Args,
-    work: &Work,
-    source: &Source<'_, B>,
-    max_size: Option<u64>,
-) -> Result<String> {
-    let model = source.model;
-    if !args.dry_run && max_size.is_none() {
-        let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
-        source.inputs.check(&output, args.force.existing())?;
-    }
-    let imatrix = args.imatrix.as_ref().map(|path| {
-        Imatrix::read(path).map_err(|error| cli::about(path, error)).map(|imatrix| (path, imatrix))
-    });
+    let imatrix =
+        args.imatrix.as_ref().map(|path| Imatrix::read(path).map_err(|error| cli::about(path, error)));
     let imatrix = imatrix.transpose()?;
-    let tasks = plan(args, model, imatrix.as_ref().map(|(_, imatrix)| imatrix))?;
-    let jobs = tasks.iter().map(|task| {
-        let job = Job::new(task.tensor.name(), (source.origin)(&task.tensor)?, task.choice.ggml_type);
-        if !task.importance {
-            job.check()?;
-        }
-        Ok(job)
-    });
-    let jobs = jobs.collect::<Result<Vec<_>>>()?;
-    let total = jobs.len();
-    let files = files(args, model, &jobs, max_size)?;
-    if !args.dry_run {
-        source.inputs.check_all(files.iter().map(|file| &file.path), args.force.existing())?;
-    }
-    let (mut staged, mut output_bytes) = (Vec::new(), 0);
-    for file in &files {
-        let tasks = &tasks[file.tensors.clone()];
-        // Of this file alone: those of all tensors together are large.
-        let weights = tasks.iter().map(|task| {
-            let imatrix = imatrix.as_ref().filter(|_| task.importance);
-            imatrix.and_then(|(_, imatrix)| imatrix.weights(task.tensor.name()))
-        });
-        let weights: Vec<_> = weights.collect();
-        let of_file = jobs[file.tensors.clone()].iter().zip(&weights);
-        let jobs = &of_file.map(|(job, weights)| job.importance(weights.as_deref())).collect::<Vec<_>>();
-        for job in jobs {
-            job.check()?;
-        }
-        // What is copied is looked at too, as llama.cpp does.
-        for task in tasks.iter().filter(|task| !args.dry_run && !task.changes()) {
-            (source.validate)(&task.tensor)?;
-        }
-        if args.dry_run {
-            output_bytes +=
-                declare(Writer::new(std::io::sink()), args, model, imatrix.as_ref(), jobs, file, total)?
-                    .file_len()?;
-            continue;
-        }
-        let writer = Writer::create_with(&file.path, args.force.existing())?;
-        let writer = declare(writer, args, model, imatrix.as_ref(), jobs, file, total)?;
-        output_bytes += writer.file_len()?;
-        let mut writer = writer.write_header()?;
-        let outcomes = work.run(Convert::new(), jobs, &mut writer)?;
-        let hint =
-            if args.imatrix.is_some() { "the sums of the importance matrix may be too great" } else { "" };
-        work::refuse_infinite(jobs, &outcomes, hint)?;
-        staged.push(writer.stage()?);
-    }
-    StagedFile::commit_all(staged)?;
-    let tasks = match files.as_slice() {
-        [only] => &tasks[only.tensors.clone()],
-        _ => &tasks,
-    };
-    let idle = Idle::new(args, model, imatrix.as_ref().map(|(_, imatrix)| imatrix));
-    Ok(if args.json {
-        report(args, &idle, tasks, output_bytes)
-    } else {
-        summary(args, &files, &idle, tasks, output_bytes)?
-    })
-}
-
-/// A file that is written, which may be one of several.
-struct OutputFile {
-    path: PathBuf,
-    tensors: Range<usize>,
-    /// Which one of how many.
-    shard: Option<(u16, u16)>,
-}
-
-fn files<B: AsRef<[u8]>>(
-    args: &Args,
-    model: &ShardedGguf<B>,
-    jobs: &[Job<'_>],
-    max_size: Option<u64>,
-) -> Result<Vec<OutputFile>> {
-    if let Some(part) = args.part {
-        let shard = Some((part.no(), part.count()));
-        return Ok(vec![OutputFile { path: part.path(&args.output), tensors: part.jobs(jobs), shard }]);
-    }
-    let whole = || OutputFile { path: args.output.clone(), tensors: 0..jobs.len(), shard: None };
-    let Some(most) = max_size else { return Ok(vec![whole()]) };
-    let bytes =
-        jobs.iter().map(|job| job.ggml_type().bytes_for(job.shape().element_count()).unwrap_or(u64::MAX));
-    let plan = ShardPlan::by_bytes(bytes, model.first().alignment(), most)?;
-    if plan.count() == 1 {
-        return Ok(vec![whole()]);
-    }
-    let of_shard = |(no, tensors): (u16, &Range<usize>)| {
-        let path = Part::new(no, plan.count())?.path(&args.output);
-        Ok(OutputFile { path, tensors: tensors.clone(), shard: Some((no, plan.count())) })
-    };
-    (0..).zip(plan.shards()).map(of_shard).collect()
-}
-
-/// Says what will be in the file: this model's keys, with those that the recipe changes, and the jobs' tensors.
-fn declare<S: Sink, B: AsRef<[u8]>>(
-    mut writer: Writer<S>,
-    args: &Args,
-    model: &ShardedGguf<B>,
-    imatrix: Option<&(&PathBuf, Imatrix)>,
-    jobs: &[Job<'_>],
-    file: &OutputFile,
-    total: usize,
-) -> Result<Writer<S>> {
-    writer.copy_sharded_metadata_from(model)?;
-    let mut keys = vec![
-        ("general.quantization_version", Value::from(QUANTIZATION_VERSION)),
-        ("general.file_type", Value::from(args.recipe.file_type().id())),
-    ];
-    if let Some((path, imatrix)) = imatrix {
-        keys.push(("quantize.imatrix.file", path.display().to_string().as_str().into()));
-        keys.extend(imatrix.datasets.first().map(|name| ("quantize.imatrix.dataset", name.as_str().into())));
-        keys.push(("quantize.imatrix.entries_count", Value::from(imatrix.entries().len() as u32)));
-        let chunks = Some(imatrix.chunk_count).filter(|&chunks| chunks > 0);
-        keys.extend(chunks.map(|chunks| ("quantize.imatrix.chunks_count", chunks.into())));
-    }
-    for (key, value) in keys {
-        // At the end, where llama.cpp has them.
-        writer.remove(key);
-        writer.metadata(key, value)?;
-    }
-    if let Some((no, count)) = file.shard {
-        writer.shard(no, count, total)?;
-    }
-    for job in jobs {
-        writer.tensor(job.name(), job.shape().counted_by_ggml().dims(), job.ggml_type())?;
-    }
-    Ok(writer)
-}
-
-/// What becomes of each tensor, in the order in which llama.cpp writes them.
-fn plan<'a, B: AsRef<[u8]>>(
-    args: &Args,
-    model: &'a ShardedGguf<B>,
-    imatrix: Option<&Imatrix>,
-) -> Result<Vec<Task<'a>>> {
-    let mut tensors: Vec<_> = model.tensors().collect();
-    tensors.sort_by(|a, b| by_layer(a.name(), b.name()));
     let by_name =
         |name: &str| args.tensor_type.iter().find(|(pattern, _)| pattern.is_match(name)).map(|(_, ty)| *ty);
-    let choices = TypePlan::new(args.recipe)
-        .importance(imatrix.is_some())
-        .pure(args.pure)
-        .leave_output(args.leave_output_tensor)
+    let mut quantize = match (&args.types_like, args.recipe) {
+        (Some(path), _) => {
+            let open = |path: &std::path::Path| Gguf::open(path);
+            let other = ShardedGguf::open_with(path, open).map_err(|error| cli::about(path, error))?;
+            Quantize::like(other.metadata(), other.tensors())
+        }
+        (None, recipe) => Quantize::recipe(recipe.context("--recipe says what to make of it")?),
+    };
+    quantize = quantize
         .output_type(args.output_tensor_type)
         .token_embedding_type(args.token_embedding_type)
+        .leave_output(args.leave_output_tensor)
+        .pure(args.pure)
         .types_by_name(&by_name)
-        .choose(model.metadata(), &tensors)
-        .map_err(|error| cli::about(&args.input, error))?;
-    let mut tasks = Vec::with_capacity(tensors.len());
-    for (tensor, choice) in tensors.into_iter().zip(choices) {
-        let mut task = Task { tensor, choice, importance: false };
-        let (name, from, ty) = (tensor.name(), tensor.ggml_type(), choice.ggml_type);
-        if task.changes() {
-            if from.is_quantized() && !args.allow_requantize {
-                bail!(
-                    "tensor '{name}' is {from} already, and quantizing it again to {ty} loses more than quantizing the \
-                     original; with --allow-requantize it is done"
-                );
-            }
-            task.importance = imatrix.map_or(Ok(false), |imatrix| knows(imatrix, &tensor))?;
-            if choice.needs_importance && !task.importance {
-                let missing = if imatrix.is_some() {
-                    "the importance matrix lacks it"
-                } else {
-                    "there is no --imatrix"
-                };
-                bail!("tensor '{name}' becomes {ty}, which needs importance, and {missing}");
-            }
+        .allow_requantize(args.allow_requantize)
+        .part(args.part)
+        .keep_split(args.keep_split)
+        .existing(args.force.existing());
+    if let (Some(imatrix), Some(path)) = (&imatrix, &args.imatrix) {
+        quantize = quantize.imatrix(imatrix).imatrix_name(path.display().to_string());
+        if !args.dry_run && !args.keep_split {
+            gguf_codec::Inputs::new().add_all(&args.imatrix).check(&output, args.force.existing())?;
         }
-        tasks.push(task);
     }
-    let mut quantized = tasks.iter().filter(|task| task.changes() && task.choice.ggml_type.is_quantized());
-    if let Some(path) = args.imatrix.as_ref().filter(|_| quantized.next().is_some()) {
-        let any = tasks.iter().any(|task| task.importance);
-        ensure!(
-            any,
-            "'{}' knows none of the tensors that are quantized: it is another model's",
-            path.display()
-        );
-    }
-    Ok(tasks)
-}
-
-/// Whether the matrix has a tensor's importance.
-fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> {
-    let (name, shape) = (tensor.name(), tensor.shape());
-    let Some(entry) = imatrix.entry(name) else { return Ok(false) };
-    let wanted = shape.row_len().saturating_mul(shape.dims().get(2).copied().unwrap_or(1));
-    if entry.sums.len() as u64 == wanted {
-        return Ok(true);
-    }
-    // Looked up, not multiplied: what was measured there is something else.
-    if matches!(name, "token_embd.weight" | "per_layer_token_embd.weight") {
-        return Ok(false);
-    }
-    bail!("tensor '{name}' has {wanted} columns, and the importance matrix has {} for it", entry.sums.len());
+    let report = if args.dry_run {
+        quantize.plan(&input, &args.output)
+    } else {
+        quantize.run(&input, &args.output, |done, total| work.reached(done, total))
+    };
+    work.done();
+    let report = report.map_err(|error| work.explained(error))?;
+    let idle = Idle::new(&args, input.model(), imatrix.as_ref());
+    Ok(if args.json { as_json(&args, &idle, &report) } else { summary(&args, &idle, &report, start)? })
 }
 
 /// What was given and fits no tensor.
@@ -351,92 +150,81 @@ impl<'a> Idle<'a> {
     }
 }
 
-fn bits_per_weight(tasks: &[Task<'_>]) -> f64 {
-    let values: u64 = tasks.iter().map(|task| task.tensor.shape().element_count()).sum();
-    let bytes =
-        tasks.iter().filter_map(|task| task.choice.ggml_type.bytes_for(task.tensor.shape().element_count()));
-    8.0 * bytes.sum::<u64>() as f64 / values.max(1) as f64
+/// What the model is made to.
+fn what(args: &Args) -> String {
+    let like = args.types_like.as_ref().map(|path| format!("of the types of '{}'", path.display()));
+    like.unwrap_or_else(|| args.recipe.map_or_else(String::new, |recipe| recipe.to_string()))
 }
 
-fn summary(
-    args: &Args,
-    files: &[OutputFile],
-    idle: &Idle<'_>,
-    tasks: &[Task<'_>],
-    output_bytes: u64,
-) -> Result<String> {
-    let mut by_type: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    let mut fallen: BTreeMap<String, Names> = BTreeMap::new();
-    for task in tasks {
-        let ty = task.choice.ggml_type;
-        let entry = by_type.entry(ty.name()).or_default();
-        entry.0 += 1;
-        entry.1 += ty.bytes_for(task.tensor.shape().element_count()).unwrap_or(0);
-        if let Some(wanted) = task.choice.instead_of {
-            fallen.entry(format!("{ty} instead of {wanted}")).or_default().add(task.tensor.name());
-        }
-    }
+fn summary(args: &Args, idle: &Idle<'_>, report: &QuantizeReport, start: Instant) -> Result<String> {
     let verb = if args.dry_run { "would be" } else { "is" };
-    let (path, more) = match files {
-        [first, .., last] => (&first.path, format!(" to {}", last.path.display())),
-        _ => (files.first().map_or(&args.output, |file| &file.path), String::new()),
+    let mut paths = Names::default();
+    report.paths.iter().for_each(|path| paths.add(&path.display().to_string()));
+    let name = match report.paths.as_slice() {
+        [path] => path.display().to_string(),
+        _ => paths.to_string(),
     };
-    let mut text = cli::printable(&format!("{}{more} {verb} {}", path.display(), args.recipe));
-    writeln!(text, ": {:.2} bits per weight", bits_per_weight(tasks))?;
-    for (ty, (count, bytes)) in by_type {
-        writeln!(text, "  {ty}: {}, {} bytes", counted(count, "tensor"), grouped(bytes))?;
-    }
+    let mut text = cli::printable(&format!("{name} {verb} {}", what(args)));
+    writeln!(text, ": {:.2} bits per weight", report.size_after().bits_per_weight())?;
+    text += &sizes::table(
+        &report.by_type().into_iter().map(|(ty, sizes)| (ty.name(), sizes)).collect::<Vec<_>>(),
+    );
     if args.imatrix.is_some() {
-        let weighed = tasks.iter().filter(|task| task.importance).count();
-        writeln!(text, "  with importance: {}", counted(weighed as u64, "tensor"))?;
+        let weighed = report.tensors.iter().filter(|tensor| tensor.importance).count();
+        writeln!(text, "with importance: {}", counted(weighed as u64, "tensor"))?;
         let mut without = Names::default();
-        let is_without =
-            |task: &&Task<'_>| task.changes() && task.choice.ggml_type.is_quantized() && !task.importance;
-        tasks.iter().filter(is_without).for_each(|task| without.add(task.tensor.name()));
+        let is_without = |tensor: &&gguf_codec::model::QuantizedTensor| {
+            tensor.changes() && tensor.ggml_type.is_quantized() && !tensor.importance
+        };
+        report.tensors.iter().filter(is_without).for_each(|tensor| without.add(&tensor.name));
         if !without.is_empty() {
-            writeln!(text, "  without importance, which the matrix lacks: {without}")?;
+            writeln!(text, "without importance, which the matrix lacks: {without}")?;
         }
         let mut strange = Names::default();
         idle.entries.iter().for_each(|name| strange.add(name));
         if !strange.is_empty() {
-            writeln!(text, "  in the importance matrix, and not in the model: {strange}")?;
+            writeln!(text, "in the importance matrix, and not in the model: {strange}")?;
         }
     }
     for pattern in &idle.patterns {
-        writeln!(text, "  --tensor-type '{}' matches no tensor", cli::printable(pattern))?;
+        writeln!(text, "--tensor-type '{}' matches no tensor", cli::printable(pattern))?;
+    }
+    let mut fallen: BTreeMap<String, Names> = BTreeMap::new();
+    for tensor in &report.tensors {
+        if let Some(wanted) = tensor.instead_of {
+            fallen.entry(format!("{} instead of {wanted}", tensor.ggml_type)).or_default().add(&tensor.name);
+        }
     }
     for (what, names) in fallen {
-        writeln!(text, "  {what}, since rows are not whole blocks of that: {names}")?;
+        writeln!(text, "{what}, since rows are not whole blocks of that: {names}")?;
     }
-    writeln!(
-        text,
-        "{} bytes, from {} of tensors",
-        grouped(output_bytes),
-        grouped(tasks.iter().map(|task| task.tensor.byte_len()).sum())
-    )?;
+    let time = (!args.dry_run).then(|| start.elapsed());
+    text += &sizes::last_line(report.bytes, report.size_before().bytes, report.size_after().bytes, time);
     Ok(text)
 }
 
-fn report(args: &Args, idle: &Idle<'_>, tasks: &[Task<'_>], output_bytes: u64) -> String {
-    let tensor = |task: &Task<'_>| {
+fn as_json(args: &Args, idle: &Idle<'_>, report: &QuantizeReport) -> String {
+    let tensor = |tensor: &gguf_codec::model::QuantizedTensor| {
         json!({
-            "name": task.tensor.name(),
-            "shape": task.tensor.shape().dims(),
-            "from": task.tensor.ggml_type().name(),
-            "type": task.choice.ggml_type.name(),
-            "instead_of": task.choice.instead_of.map(GgmlType::name),
-            "importance": task.importance,
+            "name": tensor.name,
+            "shape": tensor.shape.dims(),
+            "from": tensor.from.name(),
+            "type": tensor.ggml_type.name(),
+            "instead_of": tensor.instead_of.map(GgmlType::name),
+            "importance": tensor.importance,
         })
     };
     let report = json!({
-        "recipe": args.recipe.name(),
-        "file_type": args.recipe.file_type().id(),
-        "bytes": output_bytes,
-        "bits_per_weight": bits_per_weight(tasks),
+        "recipe": args.recipe.map(Recipe::name),
+        "types_like": args.types_like.as_ref().map(|path| path.display().to_string()),
+        "file_type": args.recipe.map(|recipe| recipe.file_type().id()),
+        "paths": report.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        "bytes": report.bytes,
+        "bits_per_weight": report.size_after().bits_per_weight(),
         "written": !args.dry_run,
         "unmatched": idle.patterns,
         "unmatched_importance": idle.entries,
-        "tensors": tasks.iter().map(tensor).collect::<Vec<_>>(),
+        "tensors": report.tensors.iter().map(tensor).collect::<Vec<_>>(),
     });
     format!("{report:#}\n")
 }

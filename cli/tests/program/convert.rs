@@ -162,3 +162,31 @@ fn memory_does_not_grow_with_a_rows_length() {
     assert!(seen > 10, "seen only {seen} times");
     assert!(most < 40 << 10, "{most} kB");
 }
+
+#[test]
+fn a_dry_run_says_what_would_become_of_the_tensors() {
+    let folder = Folder::new();
+    let out = folder.path("out.gguf");
+    let text = works("convert", &[SAMPLE, &out, "--type", "Q8_0", "--dry-run"]);
+    assert!(
+        text.contains("tensors would become Q8_0\n")
+            && !folder.names().iter().any(|name| name.ends_with("out.gguf")),
+        "{text}"
+    );
+    let done = works("convert", &[SAMPLE, &out, "--type", "Q8_0"]);
+    let table = |text: &str| {
+        text.lines().filter(|line| line.starts_with("  ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(table(&text), table(&done));
+    let bytes = fs::metadata(&out).unwrap().len();
+    let grouped = format!("({},{:03} bytes)", bytes / 1000, bytes % 1000);
+    assert!(text.contains(&grouped) && done.contains(&grouped), "{text}{done}");
+    let line = fails("convert", &[SAMPLE, &out, "--type", "q4_k_m"]);
+    assert!(
+        line.contains(
+            "Q4_K_M is a recipe, which chooses a type for each tensor: gguf quantize IN OUT --recipe Q4_K_M"
+        ),
+        "{line}"
+    );
+    assert!(fails("convert", &[SAMPLE, &out, "--type", "Q9"]).contains("possible values: F32, F16"));
+}

@@ -247,3 +247,24 @@ fn set_takes_the_type_from_the_file_and_says_what_changes() {
     }
     assert!(fs::read(&input).unwrap() == before);
 }
+
+#[test]
+fn layers_are_left_out() {
+    let folder = Folder::new();
+    let out = folder.path("out.gguf");
+    let text = works("edit", &[SAMPLE, &out, "--drop-layers", "0"]);
+    assert!(text.starts_with("llama.block_count: 2 → 1 (u32)\n9 tensors removed, 9 renamed\n"), "{text}");
+    let text = works("inspect", &[&out]);
+    assert!(
+        text.contains("\n1 layer · ") && text.contains("\nblk.0.ffn_down.weight ") && !text.contains("blk.1"),
+        "{text}"
+    );
+    assert!(
+        fails("edit", &[SAMPLE, &out, "--drop-layers", "1,2-3"])
+            .ends_with("there is no layer 3: the model has 2, numbered from 0")
+    );
+    for layers in ["", "a", "3-1", "1-", "-1", "1..2", "4294967296"] {
+        let line = fails("edit", &[SAMPLE, &out, &format!("--drop-layers={layers}")]);
+        assert!(line.contains("layers are numbers from 0 or ranges of them"), "{line}");
+    }
+}

@@ -167,6 +167,11 @@ fn statistics_are_readable_at_every_magnitude() {
     assert!(text.contains("not finite 1") && text.contains("all finite values are 0.5\n"), "{text}");
     assert!(shown(&[f32::NAN; 3]).contains("not finite 3: all values"));
     assert!(shown(&[]).ends_with("no values\n"));
+    // A few values far out do not push all others into two bars.
+    let mut values = wave(25_700);
+    (values[0], values[1]) = (500.0, -500.0);
+    let text = shown(&values);
+    assert!(text.contains("2 values farther out\n") && text.matches('█').count() > 16 * 16, "{text}");
     let text = shown(&wave(257));
     assert!(text.contains("min -1.28  max 1.28  mean 0") && text.matches('█').count() > 16, "{text}");
 }
@@ -176,7 +181,7 @@ fn one_of_anything_is_not_many() {
     let folder = Folder::new();
     let raw = Raw::new(LITTLE, 1, 1).key("k", U32).u32(1).tensor("t", &[8], 0, 0).pad(32).zeros(32);
     let text = works("inspect", &[&folder.file("one.gguf", raw.bytes), "--check"]);
-    for part in ["Metadata: 1 key\n", "\n1 tensor, shapes", "in 1 tensor\n"] {
+    for part in ["metadata (1)", "\ntensors (1)\n", "in 1 tensor\n"] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
@@ -234,9 +239,9 @@ fn a_file_of_a_fork_is_shown_and_its_keys_edited() {
     let input = folder.file("fork.gguf", file(1));
     let text = works("inspect", &[&input, "--check"]);
     for part in [
-        "3 tensors",
+        "tensors (3)",
         "type 139",
-        "[1, 2, 1, 2, 2]",
+        "1 × 2 × 1 × 2 × 2",
         "Tensor 'forked' cannot be read here, and so 1 other: tensor type 139 is unknown: ggml has 0 to 42, and ik_llama.cpp \
          others from 97 on",
         "no infinity in 1 tensor; 2 tensors could not be read",
@@ -268,7 +273,7 @@ fn the_byte_order_is_turned_and_turned_back() {
     assert!(text.starts_with("byte order: little-endian → big-endian\n"), "{text}");
     let text = works("diff", &[SAMPLE, &big]);
     assert!(
-        text.contains("0 tensors different") && works("inspect", &[&big]).contains("Big-endian"),
+        text.contains("0 tensors different") && works("inspect", &[&big]).contains(" · GGUF 3, big-endian"),
         "{text}"
     );
     works("edit", &[&big, &little, "--byte-order", "little"]);
@@ -351,5 +356,210 @@ fn values_beyond_f32_are_no_clean_bill() {
         let input = folder.file("t.gguf", model(ByteOrder::Little, &[("w", dims, ty, &bytes)]));
         let line = fails("inspect", &[&input, "--check"]);
         assert!(line.ends_with(&format!("tensor 'w': {place}, is beyond what f32 can hold")), "{line}");
+    }
+}
+
+/// The lines of a screen, which `GGUF_WRITE_SCREENS=1` writes anew.
+fn is_screen(name: &str, text: &str) {
+    let path = format!("{}/tests/program/screens/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("GGUF_WRITE_SCREENS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap();
+    assert!(text == wanted, "{path} is another screen now:\n{text}");
+}
+
+#[test]
+fn screens_are_as_wide_as_the_terminal() {
+    for columns in [40, 80, 120] {
+        let text = works("inspect", &["--width", &columns.to_string()]);
+        assert!(text.lines().all(|line| line.chars().count() <= columns), "{text}");
+        assert!(!text.lines().any(|line| line.ends_with(' ')), "{text}");
+        is_screen(&format!("inspect-{columns}"), &text);
+    }
+    let piped = works("inspect", &[]);
+    assert!(!piped.lines().any(|line| line.ends_with(' ')), "{piped}");
+    is_screen("inspect-piped", &piped);
+    // Whole values and every tensor by its name.
+    assert!(piped.contains("add_generation_prompt") && piped.contains("\nblk.1.ffn_up.weight "), "{piped}");
+}
+
+/// A model with four layers, of which one differs.
+fn four_layers() -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata("general.architecture", "llama").unwrap();
+    let names: Vec<_> = (0..4).flat_map(|i| [format!("blk.{i}.b"), format!("blk.{i}.a")]).collect();
+    for (i, name) in names.iter().enumerate() {
+        writer.tensor(name, &[32], if i == 5 { GgmlType::F16 } else { GgmlType::F32 }).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for (i, name) in names.iter().enumerate() {
+        data.write_tensor(name, &vec![0; if i == 5 { 64 } else { 128 }]).unwrap();
+    }
+    data.finish().unwrap()
+}
+
+#[test]
+fn layers_that_are_alike_are_told_together() {
+    let folder = Folder::new();
+    let file = four_layers();
+    let input = folder.file("m.gguf", &file);
+    let text = works("inspect", &[&input, "--width", "80"]);
+    let words: Vec<_> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let wanted = [
+        "blk.0, 1, 3 (3 alike, 256 B each)",
+        "a F32 32 128 B",
+        "b F32 32 128 B",
+        "blk.2 (192 B)",
+        "a F16 32 64 B",
+    ];
+    assert!(words.windows(wanted.len()).any(|lines| lines == wanted), "{text}");
+    for more in [&["--width", "80", "--all"][..], &[]] {
+        let text = works("inspect", &[&[input.as_str()], more].concat());
+        assert!(text.contains("\nblk.3.b ") && !text.contains("alike"), "{text}");
+    }
+    // Of a part of the file the layers that are there are told apart from those that are not.
+    let part = folder.file("part.gguf", &file[..file.len() - 200]);
+    let output = finish(forced("inspect", &[&part, "--width", "80"]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && text.contains("6 of 8 tensors whole"), "{text}");
+    assert!(
+        text.contains("blk.0, 1 (2 alike") && text.contains("missing") && text.contains("cut off"),
+        "{text}"
+    );
+}
+
+#[test]
+fn several_files_are_shown_one_after_the_other() {
+    let folder = Folder::new();
+    let one = folder.file("one.gguf", four_layers());
+    let junk = folder.file("junk.gguf", b"PK\x03\x04....");
+    let text = works("inspect", &[&one, SAMPLE]);
+    assert!(
+        text.starts_with(&format!("{one}\n")) && text.contains("\n\n/") && text.contains("Sample Llama"),
+        "{text}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&works("inspect", &[&one, SAMPLE, "--json"])).unwrap();
+    assert_eq!((&json[0]["summary"]["layers"], &json[1]["summary"]["layers"]), (&().into(), &2.into()));
+    assert_eq!(json[1]["summary"]["kv_heads"], serde_json::json!([2, 2]));
+    let output = finish(forced("inspect", &[&junk, &one, &folder.path("none.gguf")]));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), errors.lines().count()), (Some(1), 2), "{errors}");
+    assert!(errors.contains("zip archive") && String::from_utf8(output.stdout).unwrap().starts_with(&one));
+    let lines = works("inspect", &[&one, SAMPLE, "--key", "general.architecture"]);
+    assert_eq!(lines, format!("{one}: llama\n{SAMPLE}: llama\n"));
+
+    works("split", &[&one, &folder.path("m"), "--max-tensors", "3"]);
+    let shards = [1, 2, 3].map(|i| folder.path(&format!("m-0000{i}-of-00003.gguf")));
+    let shards: Vec<_> = shards.iter().rev().map(String::as_str).collect();
+    let text = works("inspect", &shards);
+    assert!(text.contains(" · 3 shards\n") && text.matches("\ntensors (").count() == 1, "{text}");
+}
+
+#[test]
+fn keys_and_tensors_are_asked_for_by_patterns() {
+    let text = works("inspect", &["--key", "llama.*_length"]);
+    assert_eq!(
+        text,
+        "llama.context_length = 2048\nllama.embedding_length = 64\nllama.feed_forward_length = 256\n"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&works("inspect", &["--key", "*.tokens", "--json"])).unwrap();
+    assert_eq!(json["tokenizer.ggml.tokens"].as_array().unwrap().len(), 64);
+    assert!(fails("inspect", &["--key", "nothing.*"]).ends_with("no key matches 'nothing.*'"));
+    let text = works("inspect", &["--tensor", "blk.*.attn_q.*"]);
+    assert!(
+        text.starts_with("blk.0.attn_q.weight: Q8_0") && text.contains("\n\nblk.1.attn_q.weight: Q4_0"),
+        "{text}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&works("inspect", &["--tensor", "*norm*", "--json"])).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 5);
+    assert!(fails("inspect", &["--tensor", "x*"]).ends_with("no tensor matches 'x*'"));
+    let whole: serde_json::Value = serde_json::from_str(&works("inspect", &["--json", "--all"])).unwrap();
+    assert_eq!(whole["metadata"]["tokenizer.ggml.tokens"].as_array().unwrap().len(), 64);
+}
+
+#[test]
+fn the_memory_of_a_context_is_told() {
+    let memory = |args: &[&str]| -> serde_json::Value {
+        let json: serde_json::Value =
+            serde_json::from_str(&works("inspect", &[&[SAMPLE, "--json"], args].concat())).unwrap();
+        json["memory"].clone()
+    };
+    let found = memory(&[]);
+    assert_eq!((&found["context"], &found["kv_cache"]), (&2048.into(), &(2048 * 2 * 2 * 64).into()));
+    let found = memory(&["--context", "1000", "--kv-type", "q8_0"]);
+    assert_eq!((&found["kv_type"], &found["kv_cache"]), (&"Q8_0".into(), &(1024 * 2 * 2 * 34).into()));
+    let text = works("inspect", &[SAMPLE, "--kv-type", "q4_0", "--context", "4096"]);
+    assert!(text.contains("\nmemory at 4,096 tokens: 107 kB weights + 295 kB KV cache (q4_0)\n"), "{text}");
+    let text = works("inspect", &[SAMPLE, "--kv-type", "q4_k"]);
+    assert!(text.contains("\nmemory: unknown (a key of a layer is 32 long"), "{text}");
+    let folder = Folder::new();
+    let unknown = folder.path("unknown.gguf");
+    works(
+        "edit",
+        &[
+            SAMPLE,
+            &unknown,
+            "--set",
+            "general.architecture=other",
+            "--rename-key",
+            "llama.context_length=other.context_length",
+        ],
+    );
+    assert!(!works("inspect", &[&unknown]).contains("memory"));
+    let text = works("inspect", &[&unknown, "--context", "512"]);
+    assert!(
+        text.contains(
+            "\nmemory: unknown (how much memory a context of architecture 'other' takes is not known)\n"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn models_in_other_programs_stores_have_their_names() {
+    let folder = Folder::new();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = std::path::PathBuf::from(folder.path(name));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    let sample = std::fs::read(SAMPLE).unwrap();
+    let manifest = |digest: &str| {
+        format!(
+            r#"{{"layers": [{{"mediaType": "x", "digest": "sha256:00"}}, {{"mediaType": "application/vnd.ollama.image.model", "digest": "{digest}"}}]}}"#
+        )
+    };
+    write("ollama/blobs/sha256-ab12", &sample);
+    write("ollama/manifests/registry.ollama.ai/library/tiny/latest", manifest("sha256:ab12").as_bytes());
+    write("ollama/manifests/registry.ollama.ai/me/tiny/7b", manifest("sha256:ab12").as_bytes());
+    write("ollama/manifests/registry.ollama.ai/library/bad/latest", manifest("sha256:../../etc").as_bytes());
+    write("hub/models--org--repo/refs/main", b"c0ffee\n");
+    write("hub/models--org--repo/snapshots/c0ffee/sub/m.gguf", &sample);
+    let run = |name: &str| {
+        let mut command = gguf("inspect");
+        command.arg(name).env("OLLAMA_MODELS", folder.path("ollama")).env("HF_HUB_CACHE", folder.path("hub"));
+        let output = finish(command);
+        let (text, errors) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        if output.status.success() { Ok(text) } else { Err(errors) }
+    };
+    for name in ["ollama:tiny", "ollama:tiny:latest", "ollama:me/tiny:7b", "hf:org/repo/sub/m.gguf"] {
+        assert!(run(name).unwrap().starts_with(&format!("{name}   Sample Llama 2 layers\n")));
+    }
+    for (name, message) in [
+        ("ollama:none", "Ollama's store has no such model"),
+        ("ollama:a/b/c/d", "is called [HOST/][NAMESPACE/]MODEL[:TAG]"),
+        ("ollama:../x", "a part of the name is none"),
+        ("ollama:bad", "has a digest that is none"),
+        ("hf:org/repo/other.gguf", "hf download org/repo other.gguf fetches it"),
+        ("hf:org/repo/../../x", "a part of the name is none"),
+        ("hf:org", "a file is called hf:ORG/REPO/FILE"),
+    ] {
+        let line = run(name).unwrap_err();
+        assert!(line.starts_with(&format!("gguf inspect: '{name}': ")) && line.contains(message), "{line}");
     }
 }

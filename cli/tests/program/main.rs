@@ -13,6 +13,7 @@ mod common {
 mod convert;
 mod diff;
 mod edit;
+mod hash;
 mod inspect;
 mod outputs;
 mod parts;
@@ -32,7 +33,10 @@ use support::*;
 #[test]
 fn the_sample_is_shown_without_an_argument() {
     let text = works("inspect", &[]);
-    assert!(text.contains("the sample model: GGUF version 3") && text.contains("20 tensors"), "{text}");
+    assert!(
+        text.starts_with("the sample model   Sample Llama") && text.contains("\ntensors (20)\n"),
+        "{text}"
+    );
     assert!(text.contains("str[64]"), "{text}");
     assert_eq!(works("inspect", &["--key", "llama.block_count"]), "2\n");
     assert!(works("inspect", &["--check"]).contains("Check: no NaN and no infinity in 20 tensors"));
@@ -110,7 +114,14 @@ fn headers_that_claim_too_much_fail_at_once() {
                 line.contains(name) && line.contains("in tensor 0 'w': the tensor's data ends at"),
                 "{line}"
             );
-            assert_eq!(line, fails("inspect", &[&input]));
+            let shown = finish(forced("inspect", &[&input]));
+            assert_eq!(String::from_utf8(shown.stderr).unwrap(), format!("gguf inspect: {line}\n"));
+            assert_eq!(shown.status.code(), Some(1));
+            let text = String::from_utf8(shown.stdout).unwrap();
+            assert!(
+                text.contains("\nincomplete: the file ends after ") && text.contains("0 of 1 tensor whole\n"),
+                "{text}"
+            );
         }
     }
     // No data at all, and as many rows as can be counted.

@@ -52,7 +52,10 @@ fn a_recipe_and_what_overrides_it() {
     let folder = Folder::new();
     let (input, out) = (llama(&folder, GgmlType::F16), folder.path("out.gguf"));
     let summary = works("quantize", &[&input, &out, "--recipe", "q4_k_m"]);
-    assert!(summary.contains("is Q4_K_M: ") && summary.contains("  F16: 1 tensor, 512 bytes\n"), "{summary}");
+    assert!(
+        summary.contains("is Q4_K_M: ") && summary.contains("\n  F16         3  6.7 kB        1  0.5 kB\n"),
+        "{summary}"
+    );
     let names = |types: [GgmlType; 3]| {
         let names = ["token_embd.weight", "blk.0.attn_norm.weight", "blk.0.ffn_down.weight"];
         names.map(str::to_owned).into_iter().zip(types).collect::<Vec<_>>()
@@ -91,7 +94,7 @@ fn importance_is_taken_where_it_fits() {
     let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
     let importance = imatrix(&folder, "blk.0.ffn_down.weight", 256);
     let summary = works("quantize", &[&input, &out, "--recipe", "IQ2_XS", "--imatrix", &importance]);
-    assert!(summary.contains("  with importance: 1 tensor\n"), "{summary}");
+    assert!(summary.contains("\nwith importance: 1 tensor\n"), "{summary}");
     let file = fs::read(&out).unwrap();
     let model = Gguf::parse(&file).unwrap();
     let metadata = model.metadata();
@@ -101,7 +104,7 @@ fn importance_is_taken_where_it_fits() {
     assert_eq!(model.tensor("blk.0.ffn_down.weight").unwrap().ggml_type(), GgmlType::IQ2_XS);
     let summary = works("quantize", &[&input, &out, "--recipe", "Q4_K_M", "--imatrix", &importance]);
     assert!(
-        summary.contains("  without importance, which the matrix lacks: token_embd.weight\n")
+        summary.contains("\nwithout importance, which the matrix lacks: token_embd.weight\n")
             && !summary.contains("not in the model"),
         "{summary}"
     );
@@ -111,7 +114,7 @@ fn importance_is_taken_where_it_fits() {
     let more = folder.file("more.gguf", more.write(Writer::new(Vec::new())).unwrap());
     let summary = works("quantize", &[&input, &out, "--recipe", "Q4_K_M", "--imatrix", &more]);
     assert!(
-        summary.contains("  in the importance matrix, and not in the model: blk.*.other.weight (3)\n"),
+        summary.contains("\nin the importance matrix, and not in the model: blk.*.other.weight (3)\n"),
         "{summary}"
     );
 
@@ -193,7 +196,10 @@ fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
     let out = folder.file("out.gguf", "what was there");
     let before = folder.names();
     for (arguments, message) in [
-        (&[&*input, &out, "--recipe", "Q9"][..], "no recipe is called 'Q9'; there are Q1_0, IQ1_S"),
+        (
+            &[&*input, &out, "--recipe", "Q9"][..],
+            "invalid value 'Q9' for '--recipe <NAME>' [possible values: Q1_0, IQ1_S",
+        ),
         (&[&input, &out], "--recipe <NAME>"),
         (&[&input, &out, "--recipe", "Q4_0", "--tensor-type", "x"], "write it as PATTERN=TYPE"),
         (&[&input, &out, "--recipe", "Q4_0", "--tensor-type", "(=Q4_0"], "found open group without closing"),
@@ -244,8 +250,39 @@ fn a_pattern_that_matches_nothing_is_told() {
         "ffn_dwon=Q8_0",
     ];
     let summary = works("quantize", &args);
-    assert!(summary.contains("  --tensor-type 'ffn_dwon' matches no tensor\n"), "{summary}");
+    assert!(summary.contains("\n--tensor-type 'ffn_dwon' matches no tensor\n"), "{summary}");
     assert!(!summary.contains("'ffn_down'"), "{summary}");
     let json: Json = serde_json::from_str(&works("quantize", &[&args[..], &["--json"]].concat())).unwrap();
     assert_eq!(json["unmatched"], serde_json::json!(["ffn_dwon"]));
+}
+
+#[test]
+fn shards_and_types_are_those_of_others() {
+    let folder = Folder::new();
+    let (input, out) = (llama(&folder, GgmlType::F16), folder.path("out.gguf"));
+    works("split", &[&input, &folder.path("in"), "--max-tensors", "2"]);
+    let first = folder.path("in-00001-of-00002.gguf");
+    let summary = works("quantize", &[&first, &out, "--recipe", "Q4_K_M", "--keep-split"]);
+    assert!(summary.contains("out-*-of-*.gguf (2) is Q4_K_M: "), "{summary}");
+    assert!(
+        summary.contains(" % of the tensors' bytes before, in ") && summary.ends_with(" s\n"),
+        "{summary}"
+    );
+    let made = folder.path("out-00001-of-00002.gguf");
+    assert!(works("inspect", &[&made]).contains(" · 2 shards\n"));
+    assert!(
+        is_refused("quantize", &[&first, &out, "--recipe", "Q4_K_M", "--keep-split"])
+            .contains("--force replaces it")
+    );
+
+    let like = folder.path("like.gguf");
+    let summary = works("quantize", &[&input, &like, "--types-like", &made]);
+    assert!(summary.contains(&format!("is of the types of '{made}': ")), "{summary}");
+    let whole = folder.path("whole.gguf");
+    works("quantize", &[&input, &whole, "--recipe", "Q4_K_M"]);
+    assert_eq!(fs::read(&like).unwrap(), fs::read(&whole).unwrap());
+    assert!(
+        fails("quantize", &[&input, &like, "--types-like", &made, "--recipe", "F16"])
+            .contains("cannot be used with")
+    );
 }

@@ -280,7 +280,7 @@ fn bad_input_is_one_line_and_leaves_everything() {
     assert!(to(&[&input, &out, "--type", "Q8_0"]).contains("[possible values: F16, F32, BF16]"));
     let line = to(&[&input, &out, "--max-size", "1K"]);
     assert!(line.contains("--max-size asks for 3 files, and") && line.contains("give a folder"), "{line}");
-    for size in ["0", "-1", "5T", "99999999999G"] {
+    for size in ["0", "-1", "5X", "99999999999G"] {
         let line = to(&[&input, &out, &format!("--max-size={size}")]);
         assert!(line.contains("a size is a number above 0"), "{line}");
     }

@@ -59,7 +59,7 @@ fn what_is_split_is_merged_again_byte_for_byte() {
         works("merge", &[&format!("{again}-00001-of-00004.gguf"), &out]);
         assert!(fs::read(&out).unwrap() == whole(), "{limit:?} divided anew");
         let text = works("inspect", &[&first]);
-        assert!(text.contains("10 tensors"), "{text}");
+        assert!(text.contains("\ntensors (10)\n"), "{text}");
     }
 }
 
@@ -127,8 +127,7 @@ fn arguments_of_split_are_checked() {
     assert!(line.contains("--max-size <SIZE>") && line.contains("--max-tensors <N>"), "{line}");
     let line = fails("split", &[&input, &prefix, "--max-size", "1M", "--max-tensors", "1"]);
     assert!(line.contains("cannot be used with"), "{line}");
-    for size in ["0", "0M", "M", "", "-1", "+1", "1.5M", "1T", "50MB", "99999999999999999999", "99999999999G"]
-    {
+    for size in ["0", "0M", "M", "", "-1", "+1", "1.M", "1XB", "99999999999999999999", "99999999999G"] {
         let line = fails("split", &[&input, &prefix, &format!("--max-size={size}")]);
         assert!(line.contains("a size is a number above 0"), "{size}: {line}");
     }
@@ -259,7 +258,7 @@ fn a_shard_is_edited_under_a_name_that_its_set_is_found_by() {
     assert!(line.contains("shard 1 of 3, which counts its set's tensors"), "{line}");
     let whole = folder.path("whole.gguf");
     works("edit", &[&input, &whole, "--remove-tensor", "blk.0.weight"]);
-    assert!(works("inspect", &[&whole]).contains("9 tensors"));
+    assert!(works("inspect", &[&whole]).contains("\ntensors (9)\n"));
     assert!(works("inspect", &[&first, "--key", "general.name"]).contains('x'));
     for change in [
         ["--remove", "split.count"],

@@ -13,6 +13,7 @@ use crate::file::identity::FileId;
 #[cfg(feature = "mmap")]
 use crate::file::map::Mapped;
 use crate::gguf::foreign::ForeignTensor;
+use crate::gguf::from_value::FromValue;
 use crate::gguf::index::Gguf;
 use crate::gguf::layout::{ALIGNMENT_KEY, to_u64};
 use crate::gguf::metadata::Metadata;
@@ -137,6 +138,19 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     /// The first file's key-value pairs, which are the model's.
     pub fn metadata(&self) -> Metadata<'_> {
         self.first().metadata()
+    }
+
+    /// Returns the model's architecture: see [`Metadata::architecture`].
+    pub fn architecture(&self) -> Option<&str> {
+        self.metadata().architecture()
+    }
+
+    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::arch_key`].
+    ///
+    /// # Errors
+    /// Those of [`Metadata::arch_key`].
+    pub fn arch_key<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
+        self.metadata().arch_key(key)
     }
 
     /// The tensors of all files, in their order.

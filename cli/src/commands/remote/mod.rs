@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::numbers::{counted, grouped};
+use crate::screen::Screen;
+use crate::summary::{Run, View};
 use crate::{details, json, summary};
 use server::{Answer, Server};
 
@@ -20,13 +22,13 @@ const AHEAD: u64 = 64 * 1024;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where the file is: http://… (without TLS, which is C and assembly)
-    url: String,
+    pub(crate) url: String,
     /// Show one tensor's statistics, histogram and first values, and what quantizing it to each type would cost
     #[arg(long, value_name = "NAME")]
-    tensor: Option<String>,
+    pub(crate) tensor: Option<String>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: Args) -> Result<String> {
@@ -56,7 +58,7 @@ fn remote(args: &Args) -> Result<String> {
     if args.json {
         let mut json = match &tensor {
             Some(tensor) => details::json(tensor, tensor)?,
-            None => summary::json(&model, &args.url),
+            None => summary::json(&model, &args.url, false, Run::default()),
         };
         json["bytes_read"] = json!(server.bytes_read());
         json["requests"] = json!(server.requests());
@@ -64,7 +66,16 @@ fn remote(args: &Args) -> Result<String> {
     }
     let text = match &tensor {
         Some(tensor) => details::text(tensor, tensor)?,
-        None => summary::text(&model, &args.url)?,
+        None => {
+            let view = View {
+                title: &args.url,
+                screen: Screen::new(None),
+                all: false,
+                cut_at: None,
+                run: Run::default(),
+            };
+            summary::text(&model, &view)
+        }
     };
     let shard = match model.metadata().get_opt::<u16>("split.count") {
         Ok(Some(count @ 2..)) => format!("One of {count} shards: the others have other tensors\n"),
@@ -97,8 +108,9 @@ fn header(server: &mut Server) -> Result<Gguf<Vec<u8>>> {
 /// The bytes of a tensor. Memory grows as they come, whatever the header says.
 fn data(server: &mut Server, offset: u64, len: u64) -> Result<Vec<u8>> {
     let progress = ProgressBar::new(len);
-    progress
-        .set_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}")?);
+    progress.set_style(ProgressStyle::with_template(
+        "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
+    )?);
     let mut received = Vec::new();
     while (received.len() as u64) < len {
         let at = received.len() as u64;

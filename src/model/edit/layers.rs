@@ -1,0 +1,168 @@
+//! Leaving out layers: what becomes of the tensors and keys of the others.
+
+use std::collections::BTreeSet;
+
+use super::Edit;
+use crate::error::{Error, Result};
+use crate::gguf::{FromValue, Gguf, Value, ValueRef};
+use crate::model::layer::Layer;
+use crate::model::memory::layers_with_windows;
+
+/// More than any model has: a header that counts more does not get memory for each.
+const MOST_LAYERS: u32 = 1 << 16;
+/// Keys that say which of so many layers is of another kind, by counting.
+const INTERVALS: [&str; 3] = ["full_attention_interval", "interleave_moe_layer_step", "moe_every_n_layers"];
+/// Keys that count layers from the first on.
+const LEADING: [&str; 2] = ["leading_dense_block_count", "n_layer_dense_lead"];
+/// Keys that count layers from the last on.
+const TRAILING: [&str; 2] = ["nextn_predict_layers", "attention.shared_kv_layers"];
+/// Arrays whose length is not the number of layers, though it may be as large.
+const OTHER_ARRAYS: [&str; 2] = ["rope.dimension_sections", "deepstack_mapping"];
+const PATTERN: &str = "attention.sliding_window_pattern";
+
+impl Edit {
+    /// Leaves out layers of a model, numbered from 0, as pruning does: their tensors are removed, those of the layers after them get
+    /// the numbers that are free, `block_count` is corrected, and so are keys and arrays that have something for each layer.
+    ///
+    /// `model` is the file that is to be edited.
+    ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    /// use gguf_codec::model::Edit;
+    ///
+    /// let model = Gguf::read("examples/sample.gguf")?;
+    /// let mut edit = Edit::new();
+    /// edit.drop_layers(&model, [0])?;
+    /// let plan = edit.plan("examples/sample.gguf")?;
+    /// assert_eq!(plan.changes[0].to_string(), "llama.block_count: 2 → 1 (u32)");
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Write`] where the model has no such layer, none would be left, or the layers that are left would be of other kinds than
+    /// they were: some models say by counting which layer has experts, full attention or a window. [`Error::MissingKey`] and
+    /// [`Error::WrongValue`] where the metadata lacks `block_count`.
+    pub fn drop_layers<B: AsRef<[u8]>>(
+        &mut self,
+        model: &Gguf<B>,
+        layers: impl IntoIterator<Item = u32>,
+    ) -> Result<&mut Self> {
+        let metadata = model.metadata();
+        let count = metadata.arch_key::<u32>("block_count")?;
+        let dropped: BTreeSet<u32> = layers.into_iter().collect();
+        let refused = |message: String| Err(Error::Write { message });
+        let Some(&last) = dropped.last() else { return Ok(self) };
+        if count > MOST_LAYERS {
+            return refused(format!(
+                "the metadata counts {count} layers, and {MOST_LAYERS} at most can be renumbered"
+            ));
+        }
+        if last >= count {
+            return refused(format!("there is no layer {last}: the model has {count}, numbered from 0"));
+        }
+        if dropped.len() as u32 == count {
+            return refused("no layer would be left".to_owned());
+        }
+        if model.has_tensor("per_layer_token_embd.weight") {
+            let why = "tensor 'per_layer_token_embd.weight' has values for each layer beside each other";
+            return refused(format!("layers cannot be left out: {why}"));
+        }
+        // Of a layer that stays, its number afterwards.
+        let moved = |layer: u32| layer - dropped.range(..layer).count() as u32;
+        let kept: Vec<u32> = (0..count).filter(|layer| !dropped.contains(layer)).collect();
+        for key in INTERVALS {
+            let Some(interval) = metadata.arch_key_opt::<u32>(key)?.filter(|&interval| interval > 1) else {
+                continue;
+            };
+            if let Some(layer) = kept.iter().find(|&&layer| !(layer - moved(layer)).is_multiple_of(interval))
+            {
+                return refused(format!(
+                    "layer {layer} would become {} and be of another kind, since '{key}' is {interval}: leave out {interval} layers \
+                     that follow each other, or a multiple of that",
+                    moved(*layer)
+                ));
+            }
+        }
+        let architecture = metadata.architecture().unwrap_or_default();
+        let full = |key: &str| format!("{architecture}.{key}");
+        self.set(full("block_count"), u64::from(count) - dropped.len() as u64);
+        let mut less = |keys: [&str; 2], is_counted: &dyn Fn(u32, u32) -> bool| -> Result<()> {
+            for key in keys {
+                let Some(number) = metadata.arch_key_opt::<u32>(key)? else { continue };
+                let gone = dropped.iter().filter(|&&layer| is_counted(layer, number)).count() as u32;
+                if gone > 0 {
+                    self.set(full(key), number - gone);
+                }
+            }
+            Ok(())
+        };
+        less(LEADING, &|layer, number| layer < number)?;
+        less(TRAILING, &|layer, number| layer >= count.saturating_sub(number))?;
+        self.drop_elements(model, architecture, count, &dropped);
+        self.keep_windows(model, count, &kept)?;
+        for (name, _) in model.table() {
+            let (Some(layer), kind) = Layer::split(name) else { continue };
+            if !layer.part().is_empty() || layer.index() >= count {
+                continue;
+            }
+            if dropped.contains(&layer.index()) {
+                self.remove_tensor(name);
+            } else if moved(layer.index()) != layer.index() {
+                self.rename_tensor(name, format!("blk.{}.{kind}", moved(layer.index())));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Takes elements out of arrays of the architecture that have one for each layer.
+    fn drop_elements<B: AsRef<[u8]>>(
+        &mut self,
+        model: &Gguf<B>,
+        architecture: &str,
+        count: u32,
+        dropped: &BTreeSet<u32>,
+    ) {
+        for (key, value) in model.metadata() {
+            let name = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.'));
+            let (Some(name), ValueRef::Array(array)) = (name, value) else { continue };
+            if array.len() as u64 == u64::from(count) && !OTHER_ARRAYS.contains(&name) {
+                let is_kept =
+                    |index: usize| u32::try_from(index).is_ok_and(|index| !dropped.contains(&index));
+                self.replace(key, Value::Array(array.to_owned().filtered(is_kept)));
+            }
+        }
+    }
+
+    /// Says layer by layer which have windows, where counting would give windows to other layers than before.
+    fn keep_windows<B: AsRef<[u8]>>(&mut self, model: &Gguf<B>, count: u32, kept: &[u32]) -> Result<()> {
+        let metadata = model.metadata();
+        let is_array = metadata
+            .arch_key_opt::<ValueRef<'_>>(PATTERN)?
+            .is_some_and(|value| crate::ArrayRef::from_value(value).is_some());
+        let Some(before) = layers_with_windows(metadata, count as usize)?.filter(|_| !is_array) else {
+            return Ok(());
+        };
+        let before: Vec<bool> = kept.iter().map(|&layer| before[layer as usize]).collect();
+        let after = layers_with_windows(metadata, kept.len())?.unwrap_or_default();
+        if before == after {
+            return Ok(());
+        }
+        let architecture = metadata.architecture().unwrap_or_default();
+        if !["gemma2", "gemma3", "cohere2", "olmo2", "plamo3", "gpt-oss", "exaone-moe"]
+            .contains(&architecture)
+        {
+            let message = format!(
+                "layers that attend to windows would be others than before, and models of architecture '{architecture}' cannot say which \
+                 they are"
+            );
+            return Err(Error::Write { message });
+        }
+        let key = format!("{architecture}.{PATTERN}");
+        if metadata.contains(&key) {
+            self.replace(key, before)
+        } else {
+            self.add(key, before)
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,436 @@
+//! [`Memory`] and [`MemoryEstimate`]: what a model takes when it runs.
+
+use alloc::borrow::ToOwned;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::size::Size;
+use crate::error::{Error, Result};
+use crate::ggml_type::GgmlType;
+use crate::gguf::{FromValue, Metadata, TensorInfo, ValueRef};
+
+/// How a model is run, as far as its memory depends on that.
+///
+/// ```
+/// use gguf_codec::model::Memory;
+/// use gguf_codec::{GgmlType, Gguf};
+///
+/// let model = Gguf::read("examples/sample.gguf")?;
+/// let estimate = Memory::at(2048).kv_type(GgmlType::Q8_0).estimate(model.metadata(), model.tensors())?;
+/// // 2 layers of 2 heads of 16 keys and as many values: 34 bytes for 32 numbers.
+/// assert_eq!(estimate.kv_cache, 2048 * 2 * 2 * 34);
+/// assert_eq!(estimate.total(), estimate.weights + estimate.kv_cache);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    context: u64,
+    key_type: GgmlType,
+    value_type: GgmlType,
+    batch: u64,
+    full_windows: bool,
+}
+
+/// What a model takes when it runs, in bytes.
+///
+/// These are the weights and what is kept of the context; the buffers that a runtime computes in come on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct MemoryEstimate {
+    /// All tensors.
+    pub weights: u64,
+    /// Keys and values of the tokens of the context.
+    pub kv_cache: u64,
+    /// What recurrent layers keep, however long the context is.
+    pub state: u64,
+    /// Tokens that there is room for: the context that was asked for, rounded up to a multiple of 256.
+    pub context: u64,
+}
+
+impl MemoryEstimate {
+    /// Returns all of it together.
+    pub fn total(&self) -> u64 {
+        self.weights.saturating_add(self.kv_cache).saturating_add(self.state)
+    }
+}
+
+/// llama.cpp rounds contexts up to this many tokens.
+const CELLS: u64 = 256;
+/// Layers that llama.cpp loads at most; also bounds what a header can make this allocate.
+const MOST_LAYERS: u64 = 512;
+
+impl Memory {
+    /// A context of so many tokens, with keys and values in F16, as llama.cpp has them for one sequence.
+    pub fn at(context: u64) -> Self {
+        Memory {
+            context,
+            key_type: GgmlType::F16,
+            value_type: GgmlType::F16,
+            batch: 512,
+            full_windows: false,
+        }
+    }
+
+    /// Sets the type of keys and values.
+    #[must_use]
+    pub fn kv_type(self, ty: GgmlType) -> Self {
+        Memory { key_type: ty, value_type: ty, ..self }
+    }
+
+    /// Sets the type of keys alone.
+    #[must_use]
+    pub fn key_type(self, ty: GgmlType) -> Self {
+        Memory { key_type: ty, ..self }
+    }
+
+    /// Sets the type of values alone.
+    #[must_use]
+    pub fn value_type(self, ty: GgmlType) -> Self {
+        Memory { value_type: ty, ..self }
+    }
+
+    /// Sets how many tokens are computed at a time (llama.cpp's `--ubatch-size`, 512 by default): layers that attend to a
+    /// window have room for so many more.
+    #[must_use]
+    pub fn batch(self, tokens: u64) -> Self {
+        Memory { batch: tokens, ..self }
+    }
+
+    /// Keeps the whole context in layers that attend to a window, too (llama.cpp's `--swa-full`).
+    #[must_use]
+    pub fn full_windows(self, full: bool) -> Self {
+        Memory { full_windows: full, ..self }
+    }
+
+    /// Estimates what the model takes: `model.metadata()` and `model.tensors()` of a [`Gguf`](crate::Gguf), a `ShardedGguf` or an
+    /// `Input`.
+    ///
+    /// The figures are those that llama.cpp reports for its weights, its KV cache and its recurrent state.
+    ///
+    /// # Errors
+    /// [`Error::UnknownArchitecture`] where it is not known what the architecture keeps; [`Error::MissingKey`] and
+    /// [`Error::WrongValue`] where the metadata lacks what is asked for; [`Error::Length`] where keys or values of a head are not
+    /// whole blocks of their type.
+    pub fn estimate<'a>(
+        self,
+        metadata: Metadata<'a>,
+        tensors: impl IntoIterator<Item = TensorInfo<'a>>,
+    ) -> Result<MemoryEstimate> {
+        let weights: Size = tensors.into_iter().map(|tensor| Size::of(&tensor)).sum();
+        let context = self.context.max(1).checked_next_multiple_of(CELLS).unwrap_or(u64::MAX);
+        let mut estimate = MemoryEstimate { weights: weights.bytes, context, ..MemoryEstimate::default() };
+        let name = metadata.architecture().unwrap_or_default();
+        let architecture = Architecture::of(name)
+            .ok_or_else(|| Error::UnknownArchitecture { architecture: name.to_owned() })?;
+        if architecture.keeps == Keeps::Nothing {
+            return Ok(estimate);
+        }
+        let layers = layers(metadata, &architecture)?;
+        for layer in layers {
+            let cells = match layer.window {
+                Some(window) if !self.full_windows => {
+                    let cells = window.saturating_add(self.batch).min(context);
+                    cells.checked_next_multiple_of(CELLS).unwrap_or(u64::MAX)
+                }
+                _ => context,
+            };
+            let keys = row(layer.keys, self.key_type, "a key of a layer")?;
+            let values = row(layer.values, self.value_type, "a value of a layer")?;
+            let cache = cells.saturating_mul(keys.saturating_add(values));
+            estimate.kv_cache = estimate.kv_cache.saturating_add(cache);
+            // State is F32 whatever the cache is.
+            estimate.state = estimate.state.saturating_add(layer.state.saturating_mul(4));
+        }
+        Ok(estimate)
+    }
+}
+
+/// Bytes of so many numbers, which must be whole blocks.
+fn row(numbers: u64, ty: GgmlType, what: &'static str) -> Result<u64> {
+    let is_whole = numbers.is_multiple_of(ty.block_len() as u64);
+    ty.bytes_for(numbers).filter(|_| is_whole).ok_or_else(|| Error::Length {
+        what,
+        found: numbers,
+        wanted: alloc::format!("a multiple of {}, for blocks of {ty}", ty.block_len()),
+    })
+}
+
+/// What a layer keeps, in numbers: keys and values of each token, and a state.
+#[derive(Debug, Clone, Copy, Default)]
+struct LayerMemory {
+    keys: u64,
+    values: u64,
+    state: u64,
+    /// Tokens that the layer attends to, where not to all.
+    window: Option<u64>,
+}
+
+/// What an architecture keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    /// Nothing: each token sees all others at once.
+    Nothing,
+    /// Keys and values, in every layer.
+    Attention,
+    /// The states of a state space model or of linear attention in every layer.
+    State(State),
+    /// Keys and values in the layers that have heads for them, states in the others.
+    Either(State),
+    /// Keys and values in each layer whose number is a multiple of `full_attention_interval`, states in the others.
+    Interval(State),
+    /// Both in every layer.
+    Both(State),
+}
+
+/// How large a state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Of a convolution and a state space: Mamba, and gated delta networks, which have keys of its form.
+    Mamba,
+    /// Of a short convolution alone.
+    ShortConvolution,
+    /// Of shifted tokens and a matrix for each head.
+    Rwkv,
+    /// Of three convolutions and a matrix for each head.
+    Kda,
+}
+
+/// Windows that some layers attend to.
+#[derive(Debug, Clone, Copy)]
+struct Windows {
+    /// Of so many layers the last attends to the whole context, or the first where `dense_first`.
+    pattern: u64,
+    dense_first: bool,
+    /// The window where the file has none; without it no layer has a window there.
+    default: Option<u64>,
+    /// The window whatever the file says, as long as that is not 0.
+    fixed: Option<u64>,
+    /// The fewest layers of a model that has windows.
+    least_layers: u64,
+}
+
+const EACH: Windows = Windows { pattern: 0, dense_first: false, default: None, fixed: None, least_layers: 0 };
+
+/// How models of an architecture keep their context.
+#[derive(Debug, Clone, Copy)]
+struct Architecture {
+    keeps: Keeps,
+    windows: Option<Windows>,
+    /// Layers that have keys and values of their own, where the later ones use those of others.
+    own_layers: Option<u64>,
+}
+
+impl Architecture {
+    /// What llama.cpp does with models of this name, or `None` where that is not known here.
+    fn of(name: &str) -> Option<Self> {
+        let plain = Architecture { keeps: Keeps::Attention, windows: None, own_layers: None };
+        let keeps = |keeps| Some(Architecture { keeps, ..plain });
+        let windows = |pattern| Some(Architecture { windows: Some(Windows { pattern, ..EACH }), ..plain });
+        match name {
+            "llama" | "llama-embed" | "arcee" | "baichuan" | "bailingmoe" | "bailingmoe2" | "bitnet"
+            | "bloom" | "chameleon" | "chatglm" | "codeshell" | "cogvlm" | "command-r" | "dbrx" | "deci"
+            | "deepseek" | "deepseek2" | "deepseek2-ocr" | "dots1" | "ernie4_5" | "ernie4_5-moe"
+            | "exaone" | "falcon" | "gemma" | "glm4" | "glm4moe" | "gpt2" | "gptneox" | "granite"
+            | "granitemoe" | "grok" | "grovemoe" | "hunyuan-dense" | "hunyuan-moe" | "hunyuan_vl"
+            | "internlm2" | "jais" | "jais2" | "maincoder" | "minicpm" | "minicpm3" | "minimax-m2"
+            | "mistral3" | "mistral4" | "mpt" | "nemotron" | "olmo" | "olmoe" | "openelm" | "orion"
+            | "paddleocr" | "pangu-embedded" | "phi2" | "phi3" | "phimoe" | "plamo" | "plm" | "qwen"
+            | "qwen2" | "qwen2moe" | "qwen2vl" | "qwen3" | "qwen3moe" | "qwen3vl" | "qwen3vlmoe"
+            | "refact" | "seed_oss" | "smollm3" | "stablelm" | "starcoder" | "starcoder2" | "xverse"
+            | "arctic" => Some(plain),
+            "bert" | "nomic-bert" | "nomic-bert-moe" | "jina-bert-v2" | "jina-bert-v3" | "modern-bert"
+            | "neo-bert" | "eurobert" | "gemma-embedding" | "llada" | "llada-moe" | "dream" => {
+                keeps(Keeps::Nothing)
+            }
+            "gemma2" => Some(Architecture {
+                windows: Some(Windows { pattern: 2, default: Some(4096), ..EACH }),
+                ..plain
+            }),
+            "gpt-oss" => windows(2),
+            "cohere2" | "olmo2" | "exaone-moe" | "afmoe" | "mellum" => windows(4),
+            "gemma3" => windows(6),
+            "plamo3" => windows(8),
+            "gemma3n" => Some(Architecture { own_layers: Some(20), ..windows(5)? }),
+            // The file says which layers have windows.
+            "gemma4" | "mimo2" | "step35" => windows(0),
+            "exaone4" => Some(Architecture {
+                windows: Some(Windows { pattern: 4, least_layers: 64, ..EACH }),
+                ..plain
+            }),
+            "llama4" => {
+                let windows = Windows { pattern: 4, default: Some(8192), fixed: Some(8192), ..EACH };
+                Some(Architecture { windows: Some(windows), ..plain })
+            }
+            "smallthinker" => {
+                let windows = Windows { pattern: 4, dense_first: true, fixed: Some(4096), ..EACH };
+                Some(Architecture { windows: Some(windows), ..plain })
+            }
+            "mamba" | "mamba2" => keeps(Keeps::State(State::Mamba)),
+            "jamba" | "granitehybrid" | "nemotron_h" | "nemotron_h_moe" => keeps(Keeps::Either(State::Mamba)),
+            "falcon-h1" => keeps(Keeps::Both(State::Mamba)),
+            "lfm2" | "lfm2moe" => keeps(Keeps::Either(State::ShortConvolution)),
+            "qwen3next" | "qwen35" | "qwen35moe" => keeps(Keeps::Interval(State::Mamba)),
+            "kimi-linear" => keeps(Keeps::Either(State::Kda)),
+            "rwkv6" | "rwkv7" | "rwkv6qwen2" | "arwkv7" => keeps(Keeps::State(State::Rwkv)),
+            _ => None,
+        }
+    }
+}
+
+/// What each layer keeps.
+fn layers(metadata: Metadata<'_>, architecture: &Architecture) -> Result<Vec<LayerMemory>> {
+    let number = |key: &str| metadata.arch_key_opt::<u64>(key);
+    let all = metadata.arch_key::<u64>("block_count")?;
+    let count = usize::try_from(all).ok().filter(|_| all <= MOST_LAYERS);
+    let count = count.ok_or_else(|| Error::Length {
+        what: "the list of layers",
+        found: all,
+        wanted: alloc::format!("{MOST_LAYERS} at most"),
+    })?;
+    // Those at the end foretell further tokens, for speculation, and keep nothing otherwise.
+    let used = count.saturating_sub(number("nextn_predict_layers")?.map_or(0, at_most));
+    let mut layers = vec![LayerMemory::default(); used];
+
+    let state = match architecture.keeps {
+        Keeps::Nothing | Keeps::Attention => 0,
+        Keeps::State(state) | Keeps::Either(state) | Keeps::Interval(state) | Keeps::Both(state) => {
+            state_size(metadata, state)?
+        }
+    };
+    if let Keeps::State(_) = architecture.keeps {
+        layers.iter_mut().for_each(|layer| layer.state = state);
+        return Ok(layers);
+    }
+
+    let width = metadata.arch_key::<u64>("embedding_length")?;
+    let heads = metadata.per_layer::<u64>("attention.head_count", count)?;
+    let heads = heads.unwrap_or_else(|| vec![0; count]);
+    let kv_heads =
+        metadata.per_layer::<u64>("attention.head_count_kv", count)?.unwrap_or_else(|| heads.clone());
+    let head = width.checked_div(heads.first().copied().unwrap_or(0));
+    let key = number("attention.key_length")?.or(head).unwrap_or(0);
+    let value = number("attention.value_length")?.or(head).unwrap_or(0);
+    let (window_key, window_value) = (
+        number("attention.key_length_swa")?.unwrap_or(key),
+        number("attention.value_length_swa")?.unwrap_or(value),
+    );
+    // Values are compressed together with keys, and read from there.
+    let is_latent = metadata.architecture() != Some("deepseek2-ocr")
+        && number("attention.key_length_mla")?.is_some_and(|length| length > 0)
+        && number("attention.value_length_mla")?.is_some_and(|length| length > 0);
+    let windows = match architecture.windows {
+        Some(windows) => window_of_layers(metadata, windows, count)?,
+        None => vec![None; count],
+    };
+    let interval = number("full_attention_interval")?.unwrap_or(4).max(1);
+    let own = match (architecture.own_layers, number("attention.shared_kv_layers")?) {
+        (Some(own), _) => at_most(own),
+        (None, Some(shared)) if architecture.windows.is_some() => used.saturating_sub(at_most(shared)),
+        _ => used,
+    };
+    for (index, layer) in layers.iter_mut().enumerate() {
+        let attends = match architecture.keeps {
+            Keeps::Either(_) => kv_heads[index] > 0,
+            Keeps::Interval(_) => (index as u64 + 1).is_multiple_of(interval),
+            _ => true,
+        };
+        if attends && index < own {
+            layer.window = windows[index];
+            let (key, value) = if layer.window.is_some() { (window_key, window_value) } else { (key, value) };
+            layer.keys = key.saturating_mul(kv_heads[index]);
+            layer.values = if is_latent { 0 } else { value.saturating_mul(kv_heads[index]) };
+        }
+        let is_recurrent = match architecture.keeps {
+            Keeps::Both(_) => true,
+            Keeps::Either(_) | Keeps::Interval(_) => !attends,
+            _ => false,
+        };
+        if is_recurrent && has_state(metadata, index, count)? {
+            layer.state = state;
+        }
+    }
+    Ok(layers)
+}
+
+/// Whether a layer without attention is recurrent: in Nemotron-H those with a feed-forward network are that alone.
+fn has_state(metadata: Metadata<'_>, index: usize, count: usize) -> Result<bool> {
+    if !matches!(metadata.architecture(), Some("nemotron_h" | "nemotron_h_moe")) {
+        return Ok(true);
+    }
+    let widths = metadata.per_layer::<u64>("feed_forward_length", count)?;
+    Ok(widths.is_none_or(|widths| widths[index] == 0))
+}
+
+/// Which of so many layers attend to a window, for an architecture where some do.
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub(super) fn layers_with_windows(metadata: Metadata<'_>, count: usize) -> Result<Option<Vec<bool>>> {
+    let windows =
+        metadata.architecture().and_then(Architecture::of).and_then(|architecture| architecture.windows);
+    let Some(windows) = windows else { return Ok(None) };
+    let windows = window_of_layers(metadata, windows, count)?;
+    Ok(windows.iter().any(Option::is_some).then(|| windows.iter().map(Option::is_some).collect()))
+}
+
+/// The window of each layer, where it has one.
+fn window_of_layers(metadata: Metadata<'_>, windows: Windows, count: usize) -> Result<Vec<Option<u64>>> {
+    const PATTERN: &str = "attention.sliding_window_pattern";
+    let window = metadata.arch_key_opt::<u64>("attention.sliding_window")?.or(windows.default).unwrap_or(0);
+    if window == 0 || (count as u64) < windows.least_layers {
+        return Ok(vec![None; count]);
+    }
+    let window = windows.fixed.unwrap_or(window);
+    let has_window: Vec<bool> = match metadata.arch_key_opt::<ValueRef<'_>>(PATTERN)? {
+        // True, or a number other than 0, for layers with a window.
+        Some(ValueRef::Array(array)) if array.len() == count => {
+            let is_windowed =
+                |value| bool::from_value(value).or_else(|| u64::from_value(value).map(|n| n != 0));
+            array.iter().map(|value| is_windowed(value).unwrap_or(false)).collect()
+        }
+        Some(ValueRef::Array(_)) => metadata.per_layer::<bool>(PATTERN, count)?.unwrap_or_default(),
+        other => {
+            let pattern = other.and_then(u64::from_value).unwrap_or(windows.pattern);
+            let is_windowed = |index: u64| match pattern {
+                0 => true,
+                pattern if windows.dense_first => !index.is_multiple_of(pattern),
+                pattern => index % pattern < pattern - 1,
+            };
+            (0..count as u64).map(is_windowed).collect()
+        }
+    };
+    Ok(has_window.into_iter().map(|has| has.then_some(window)).collect())
+}
+
+/// The numbers of a layer's state.
+fn state_size(metadata: Metadata<'_>, state: State) -> Result<u64> {
+    let number = |key: &str| metadata.arch_key::<u64>(key);
+    let width = number("embedding_length")?;
+    Ok(match state {
+        State::Mamba => {
+            let (inner, size) = (number("ssm.inner_size")?, number("ssm.state_size")?);
+            let groups = metadata.arch_key_opt::<u64>("ssm.group_count")?.unwrap_or(0);
+            let taps = number("ssm.conv_kernel")?.saturating_sub(1);
+            let channels = inner.saturating_add(groups.saturating_mul(size).saturating_mul(2));
+            taps.saturating_mul(channels).saturating_add(size.saturating_mul(inner))
+        }
+        State::ShortConvolution => width.saturating_mul(number("shortconv.l_cache")?.saturating_sub(1)),
+        State::Rwkv => {
+            let shifts = metadata.arch_key_opt("token_shift_count")?.unwrap_or(2);
+            width.saturating_mul(number("wkv.head_size")?.saturating_add(shifts))
+        }
+        State::Kda => {
+            let head = number("kda.head_dim")?;
+            let heads = match metadata.arch_key::<ValueRef<'_>>("attention.head_count")? {
+                ValueRef::Array(array) => array.get(0).and_then(u64::from_value).unwrap_or(0),
+                value => u64::from_value(value).unwrap_or(0),
+            };
+            let inner = heads.saturating_mul(head);
+            let taps = number("ssm.conv_kernel")?.saturating_sub(1);
+            inner.saturating_mul(taps.saturating_mul(3).saturating_add(head))
+        }
+    })
+}
+
+/// As a `usize`, where more is as good as the greatest.
+fn at_most(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

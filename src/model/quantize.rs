@@ -1,0 +1,537 @@
+//! [`Quantize`]: a model in other types, in one call.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::convert::{Convert, Outcome};
+use super::file_type::QUANTIZATION_VERSION;
+use super::imatrix::Imatrix;
+use super::input::Input;
+use super::job::Job;
+use super::part::Part;
+use super::recipe::{Recipe, TypeChoice, TypePlan, by_layer};
+use super::size::Size;
+use super::split::told;
+use crate::error::{Error, Result};
+use crate::file::atomic::StagedFile;
+use crate::file::sink::Sink;
+use crate::file::{Existing, Inputs};
+use crate::ggml_type::GgmlType;
+use crate::gguf::{Metadata, ShardPaths, TensorInfo, Value};
+use crate::tensor::Shape;
+use crate::write::Writer;
+
+/// Quantizes a model: by one of llama.cpp's recipes, to the bytes that its `llama_model_quantize` writes, or to the types of another
+/// model.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use gguf_codec::GgmlType;
+/// use gguf_codec::model::{Input, Quantize, Recipe};
+///
+/// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-quantize-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let output = folder.join("model-Q8_0.gguf");
+/// let input = Input::open("examples/sample.gguf")?;
+/// let report = Quantize::recipe(Recipe::Q8_0)
+///     .output_type(GgmlType::Q6_K)
+///     .allow_requantize(true) // some of the sample's tensors are quantized already
+///     .run(&input, &output, |_done, _total| ControlFlow::Continue(()))?;
+/// assert_eq!(report.bytes, std::fs::metadata(&output)?.len());
+/// println!("{:.2} bits per weight", report.size_after().bits_per_weight());
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing is quantized before `run`"]
+pub struct Quantize<'a> {
+    types: Types,
+    imatrix: Option<&'a Imatrix>,
+    imatrix_name: Option<String>,
+    output_type: Option<GgmlType>,
+    token_embedding_type: Option<GgmlType>,
+    leave_output: bool,
+    pure: bool,
+    by_name: Option<&'a ByName<'a>>,
+    requantize: bool,
+    part: Option<Part>,
+    keep_split: bool,
+    existing: Existing,
+}
+
+/// The type for a tensor's name, where it has one.
+type ByName<'a> = dyn Fn(&str) -> Option<GgmlType> + Sync + 'a;
+
+#[derive(Clone)]
+enum Types {
+    Recipe(Recipe),
+    /// Those of a model by the names of its tensors, and its `general.file_type`.
+    Like(HashMap<String, GgmlType>, Option<u32>),
+}
+
+/// What a tensor becomes.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct QuantizedTensor {
+    /// Its name.
+    pub name: String,
+    /// Its extents, innermost first.
+    pub shape: Shape,
+    /// Its type before.
+    pub from: GgmlType,
+    /// And after.
+    pub ggml_type: GgmlType,
+    /// The type that it would have got if its rows were whole blocks of that.
+    pub instead_of: Option<GgmlType>,
+    /// Whether the importance matrix weighs its values.
+    pub importance: bool,
+}
+
+impl QuantizedTensor {
+    /// Whether it has another type than before.
+    pub fn changes(&self) -> bool {
+        self.from != self.ggml_type
+    }
+
+    fn size(&self, ty: GgmlType) -> Size {
+        let parameters = self.shape.element_count();
+        Size { tensors: 1, parameters, bytes: ty.bytes_for(parameters).unwrap_or(0) }
+    }
+}
+
+/// What a model becomes.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct QuantizeReport {
+    /// The tensors in the order in which they are written; of one part, its own.
+    pub tensors: Vec<QuantizedTensor>,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// The files, in their order.
+    pub paths: Vec<PathBuf>,
+}
+
+impl QuantizeReport {
+    /// Returns the size of the tensors before.
+    pub fn size_before(&self) -> Size {
+        self.tensors.iter().map(|tensor| tensor.size(tensor.from)).sum()
+    }
+
+    /// Returns the size of the tensors after.
+    pub fn size_after(&self) -> Size {
+        self.tensors.iter().map(|tensor| tensor.size(tensor.ggml_type)).sum()
+    }
+
+    /// Returns the sizes of the tensors of each type: those that had it before, and those that have it after.
+    pub fn by_type(&self) -> BTreeMap<GgmlType, (Size, Size)> {
+        let mut types = BTreeMap::<GgmlType, (Size, Size)>::new();
+        for tensor in &self.tensors {
+            types.entry(tensor.from).or_default().0 += tensor.size(tensor.from);
+            types.entry(tensor.ggml_type).or_default().1 += tensor.size(tensor.ggml_type);
+        }
+        types
+    }
+}
+
+/// A tensor, and what becomes of it.
+struct Task<'a> {
+    tensor: TensorInfo<'a>,
+    shard: usize,
+    choice: TypeChoice,
+    importance: bool,
+}
+
+impl Task<'_> {
+    fn changes(&self) -> bool {
+        self.choice.ggml_type != self.tensor.ggml_type()
+    }
+
+    fn told(&self) -> QuantizedTensor {
+        QuantizedTensor {
+            name: self.tensor.name().to_owned(),
+            shape: self.tensor.shape(),
+            from: self.tensor.ggml_type(),
+            ggml_type: self.choice.ggml_type,
+            instead_of: self.choice.instead_of,
+            importance: self.importance,
+        }
+    }
+}
+
+impl<'a> Quantize<'a> {
+    /// By a recipe, such as [`Recipe::Q4_K_M`].
+    pub fn recipe(recipe: Recipe) -> Self {
+        Self::to(Types::Recipe(recipe))
+    }
+
+    /// To the types that the tensors of another model have: `metadata` and `tensors` of any of the readers. Tensors that are not in
+    /// it stay as they are, and so do those of its that have integers.
+    pub fn like<'m>(metadata: Metadata<'m>, tensors: impl IntoIterator<Item = TensorInfo<'m>>) -> Self {
+        let types = tensors.into_iter().map(|tensor| (tensor.name().to_owned(), tensor.ggml_type()));
+        let file_type = metadata.get::<u32>("general.file_type").ok();
+        Self::to(Types::Like(types.collect(), file_type))
+    }
+
+    fn to(types: Types) -> Self {
+        Quantize {
+            types,
+            imatrix: None,
+            imatrix_name: None,
+            output_type: None,
+            token_embedding_type: None,
+            leave_output: false,
+            pure: false,
+            by_name: None,
+            requantize: false,
+            part: None,
+            keep_split: false,
+            existing: Existing::default(),
+        }
+    }
+
+    /// Weighs values by an importance matrix.
+    pub fn imatrix(self, imatrix: &'a Imatrix) -> Self {
+        Quantize { imatrix: Some(imatrix), ..self }
+    }
+
+    /// Says where the importance matrix is from: `quantize.imatrix.file` of the files that are written.
+    pub fn imatrix_name(self, name: impl Into<String>) -> Self {
+        Quantize { imatrix_name: Some(name.into()), ..self }
+    }
+
+    /// Sets the type of `output.weight`, and of the token embedding where that serves as the output.
+    pub fn output_type(self, ty: impl Into<Option<GgmlType>>) -> Self {
+        Quantize { output_type: ty.into(), ..self }
+    }
+
+    /// Sets the type of the token embedding.
+    pub fn token_embedding_type(self, ty: impl Into<Option<GgmlType>>) -> Self {
+        Quantize { token_embedding_type: ty.into(), ..self }
+    }
+
+    /// Leaves `output.weight` as it is.
+    pub fn leave_output(self, leave: bool) -> Self {
+        Quantize { leave_output: leave, ..self }
+    }
+
+    /// Gives every matrix the recipe's base type.
+    pub fn pure(self, pure: bool) -> Self {
+        Quantize { pure, ..self }
+    }
+
+    /// Sets types by the names of tensors; `None` leaves the choice to the recipe.
+    pub fn types_by_name(self, by_name: &'a (dyn Fn(&str) -> Option<GgmlType> + Sync)) -> Self {
+        Quantize { by_name: Some(by_name), ..self }
+    }
+
+    /// Quantizes again what is quantized already, which loses more than quantizing the original. Without it that is an error.
+    pub fn allow_requantize(self, allow: bool) -> Self {
+        Quantize { requantize: allow, ..self }
+    }
+
+    /// Makes one part of several, as one machine of several: `output` is the name of the whole, and the file is the shard of that
+    /// number.
+    pub fn part(self, part: impl Into<Option<Part>>) -> Self {
+        Quantize { part: part.into(), ..self }
+    }
+
+    /// Makes as many files as the input has, with the same tensors in each: `output` is the name of the whole, and the files are its
+    /// shards.
+    pub fn keep_split(self, keep: bool) -> Self {
+        Quantize { keep_split: keep, ..self }
+    }
+
+    /// Says what happens to files that exist. Without it, they stay and quantizing is an error.
+    pub fn existing(self, existing: Existing) -> Self {
+        Quantize { existing, ..self }
+    }
+
+    /// Says what [`run`](Self::run) would make of a model, and writes nothing.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run) that do not concern values or the files that are written.
+    pub fn plan(&self, input: &Input, output: impl AsRef<Path>) -> Result<QuantizeReport> {
+        let tasks = self.tasks(input)?;
+        let mut report = QuantizeReport::default();
+        for file in self.files(input, &tasks, output.as_ref())? {
+            let weights = self.weights(file.tasks);
+            let jobs = jobs(input, file.tasks, &weights)?;
+            jobs.iter().try_for_each(Job::check)?;
+            let writer = self.declare(Writer::new(std::io::sink()), input, &file, &jobs, tasks.len())?;
+            report.bytes = report.bytes.saturating_add(writer.file_len()?);
+            report.paths.push(file.path);
+            report.tensors.extend(file.tasks.iter().map(Task::told));
+        }
+        Ok(report)
+    }
+
+    /// Quantizes the model into a file, or several, which appear when all are complete. `progress` is called with the number of bytes
+    /// of the input's tensors that are done and how many there are, and decides whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Output`] where `output` is one of the inputs or exists; [`Error::Write`] where a tensor is quantized already, needs
+    /// importance that is not there, has importance of another shape, or would be infinite in its new type;
+    /// [`Error::InvalidBlock`] where a tensor that stays is not valid; those of [`TypePlan::choose`] and [`Job::check`];
+    /// [`Error::Io`]; [`Error::Interrupted`] where `progress` breaks. After any of them what was at `output` is as it was.
+    pub fn run(
+        &self,
+        input: &Input,
+        output: impl AsRef<Path>,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<QuantizeReport> {
+        let output = output.as_ref();
+        let tasks = self.tasks(input)?;
+        let files = self.files(input, &tasks, output)?;
+        let paths = files.iter().map(|file| file.path.clone());
+        Inputs::new().add_all(input.paths()).check_all(paths, self.existing)?;
+        let tensors: Vec<_> = files.iter().flat_map(|file| file.tasks).map(|task| task.tensor).collect();
+        // What is copied is checked too, as llama.cpp does.
+        for task in files.iter().flat_map(|file| file.tasks).filter(|task| !task.changes()) {
+            let name = task.tensor.name();
+            input.model().tensor(name)?.validate().map_err(|error| in_tensor(name, error))?;
+        }
+        let mut progress = told(&tensors, progress);
+        let (mut report, mut staged) = (QuantizeReport::default(), Vec::new());
+        for file in files {
+            let weights = self.weights(file.tasks);
+            let jobs = jobs(input, file.tasks, &weights)?;
+            jobs.iter().try_for_each(Job::check)?;
+            let writer = Writer::create_with(&file.path, self.existing)?;
+            let writer = self.declare(writer, input, &file, &jobs, tasks.len())?;
+            report.bytes = report.bytes.saturating_add(writer.file_len()?);
+            let mut data = writer.write_header()?;
+            let outcomes = Convert::new().run(&jobs, &mut data, &mut progress)?;
+            refuse_infinite(&jobs, &outcomes, self.imatrix.is_some())?;
+            staged.push(data.stage()?);
+            report.paths.push(file.path);
+            report.tensors.extend(file.tasks.iter().map(Task::told));
+        }
+        StagedFile::commit_all(staged)?;
+        Ok(report)
+    }
+
+    /// What becomes of each tensor, in the order in which llama.cpp writes them.
+    fn tasks<'m>(&self, input: &'m Input) -> Result<Vec<Task<'m>>> {
+        let model = input.model();
+        let mut tensors: Vec<_> = model.tensors().collect();
+        tensors.sort_by(|a, b| by_layer(a.name(), b.name()));
+        let choices = self.choose(model.metadata(), &tensors)?;
+        let mut tasks = Vec::with_capacity(tensors.len());
+        for (tensor, choice) in tensors.into_iter().zip(choices) {
+            let shard = if self.keep_split { model.shard_of(tensor.name())? } else { 0 };
+            let mut task = Task { tensor, shard, choice, importance: false };
+            let (name, from, ty) = (tensor.name(), tensor.ggml_type(), choice.ggml_type);
+            if task.changes() {
+                if from.is_quantized() && !self.requantize {
+                    return refused(format!(
+                        "tensor '{name}' is {from} already, and quantizing it again to {ty} loses more than quantizing the original; \
+                         with `Quantize::allow_requantize` it is done"
+                    ));
+                }
+                task.importance = self.imatrix.map_or(Ok(false), |imatrix| knows(imatrix, &tensor))?;
+                if choice.needs_importance && !task.importance {
+                    let missing = match self.imatrix {
+                        Some(_) => "the importance matrix lacks it",
+                        None => "there is no importance matrix",
+                    };
+                    return refused(format!(
+                        "tensor '{name}' becomes {ty}, which needs importance, and {missing}"
+                    ));
+                }
+            }
+            if !task.importance {
+                Job::new(name, input.origin(&tensor)?, ty).check()?;
+            }
+            tasks.push(task);
+        }
+        let is_quantized = |task: &Task<'_>| task.changes() && task.choice.ggml_type.is_quantized();
+        if self.imatrix.is_some()
+            && tasks.iter().any(is_quantized)
+            && !tasks.iter().any(|task| task.importance)
+        {
+            let name = self
+                .imatrix_name
+                .as_ref()
+                .map_or_else(|| "the importance matrix".to_owned(), |name| format!("'{name}'"));
+            return refused(format!(
+                "{name} knows none of the tensors that are quantized: it is another model's"
+            ));
+        }
+        // Shards one after the other, each in llama.cpp's order.
+        tasks.sort_by_key(|task| task.shard);
+        Ok(tasks)
+    }
+
+    fn choose(&self, metadata: Metadata<'_>, tensors: &[TensorInfo<'_>]) -> Result<Vec<TypeChoice>> {
+        let recipe = match &self.types {
+            Types::Recipe(recipe) => *recipe,
+            Types::Like(types, _) => {
+                let choice = |tensor: &TensorInfo<'_>| {
+                    let name = tensor.name();
+                    let by_name = self.by_name.and_then(|by_name| by_name(name));
+                    let ty = by_name.or_else(|| types.get(name).copied());
+                    let ty = ty.filter(|ty| !ty.is_integer() && !tensor.ggml_type().is_integer());
+                    let ggml_type = ty.unwrap_or(tensor.ggml_type());
+                    TypeChoice { ggml_type, instead_of: None, needs_importance: ggml_type.needs_importance() }
+                };
+                return Ok(tensors.iter().map(choice).collect());
+            }
+        };
+        let mut plan = TypePlan::new(recipe)
+            .importance(self.imatrix.is_some())
+            .pure(self.pure)
+            .leave_output(self.leave_output)
+            .output_type(self.output_type)
+            .token_embedding_type(self.token_embedding_type);
+        if let Some(by_name) = self.by_name {
+            plan = plan.types_by_name(by_name);
+        }
+        plan.choose(metadata, tensors)
+    }
+
+    /// The files that are written, with what is in each.
+    fn files<'t, 'm>(
+        &self,
+        input: &Input,
+        tasks: &'t [Task<'m>],
+        output: &Path,
+    ) -> Result<Vec<File<'t, 'm>>> {
+        let count = input.model().shards().len();
+        if self.part.is_some() && self.keep_split {
+            return refused("a part is one file, and the shards of the input cannot be kept".to_owned());
+        }
+        if let Some(part) = self.part {
+            let none = vec![None; tasks.len()];
+            let range = part.jobs(&jobs(input, tasks, &none)?);
+            let shard = Some((part.no(), part.count()));
+            return Ok(vec![File { path: part.path(output), shard, tasks: &tasks[range] }]);
+        }
+        match u16::try_from(count) {
+            Ok(count @ 2..) if self.keep_split => {
+                let is_gguf = output.extension().is_some_and(|extension| extension == "gguf");
+                let prefix = if is_gguf { output.with_extension("") } else { output.to_owned() };
+                let paths = ShardPaths::new(prefix.as_os_str(), count);
+                let file = |no: u16| {
+                    let start = tasks.partition_point(|task| task.shard < usize::from(no));
+                    let end = tasks.partition_point(|task| task.shard <= usize::from(no));
+                    File { path: paths.path(no), shard: Some((no, count)), tasks: &tasks[start..end] }
+                };
+                Ok((0..count).map(file).collect())
+            }
+            _ => Ok(vec![File { path: output.to_owned(), shard: None, tasks }]),
+        }
+    }
+
+    /// The importance of each tensor that has any.
+    fn weights(&self, tasks: &[Task<'_>]) -> Vec<Option<Vec<f32>>> {
+        let weights = |task: &Task<'_>| {
+            let imatrix = self.imatrix.filter(|_| task.importance);
+            imatrix.and_then(|imatrix| imatrix.weights(task.tensor.name()))
+        };
+        tasks.iter().map(weights).collect()
+    }
+
+    /// Says what will be in a file: the model's keys, with those that quantizing changes, and the jobs' tensors.
+    fn declare<S: Sink>(
+        &self,
+        mut writer: Writer<S>,
+        input: &Input,
+        file: &File<'_, '_>,
+        jobs: &[Job<'_>],
+        total: usize,
+    ) -> Result<Writer<S>> {
+        writer.copy_sharded_metadata_from(input.model())?;
+        let file_type = match &self.types {
+            Types::Recipe(recipe) => Some(recipe.file_type().id()),
+            Types::Like(_, file_type) => *file_type,
+        };
+        let mut keys = vec![("general.quantization_version", Value::from(QUANTIZATION_VERSION))];
+        keys.extend(file_type.map(|id| ("general.file_type", Value::from(id))));
+        if let Some(imatrix) = self.imatrix {
+            keys.extend(self.imatrix_name.as_ref().map(|name| ("quantize.imatrix.file", name.into())));
+            keys.extend(imatrix.datasets.first().map(|name| ("quantize.imatrix.dataset", name.into())));
+            let entries = u32::try_from(imatrix.entries().len()).unwrap_or(u32::MAX);
+            keys.push(("quantize.imatrix.entries_count", entries.into()));
+            let chunks = Some(imatrix.chunk_count).filter(|&chunks| chunks > 0);
+            keys.extend(chunks.map(|chunks| ("quantize.imatrix.chunks_count", chunks.into())));
+        }
+        for (key, value) in keys {
+            // At the end, where llama.cpp has them.
+            writer.remove(key);
+            writer.metadata(key, value)?;
+        }
+        if let Some((no, count)) = file.shard {
+            writer.shard(no, count, total)?;
+        }
+        for job in jobs {
+            writer.tensor(job.name(), job.shape().counted_by_ggml().dims(), job.ggml_type())?;
+        }
+        Ok(writer)
+    }
+}
+
+/// A file that is written.
+struct File<'t, 'm> {
+    path: PathBuf,
+    shard: Option<(u16, u16)>,
+    tasks: &'t [Task<'m>],
+}
+
+fn jobs<'j>(
+    input: &'j Input,
+    tasks: &'j [Task<'_>],
+    weights: &'j [Option<Vec<f32>>],
+) -> Result<Vec<Job<'j>>> {
+    let job = |(task, weights): (&'j Task<'_>, &'j Option<Vec<f32>>)| {
+        let job = Job::new(task.tensor.name(), input.origin(&task.tensor)?, task.choice.ggml_type);
+        Ok(job.importance(weights.as_deref()))
+    };
+    tasks.iter().zip(weights).map(job).collect()
+}
+
+/// Whether the matrix has a tensor's importance.
+fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> {
+    let (name, shape) = (tensor.name(), tensor.shape());
+    let Some(entry) = imatrix.entry(name) else { return Ok(false) };
+    let wanted = shape.row_len().saturating_mul(shape.dims().get(2).copied().unwrap_or(1));
+    let found = entry.sums.len();
+    // Embeddings are looked up, not multiplied: what was measured there is something else.
+    let is_looked_up = matches!(name, "token_embd.weight" | "per_layer_token_embd.weight");
+    match found as u64 == wanted {
+        true => Ok(true),
+        false if is_looked_up => Ok(false),
+        false => refused(format!(
+            "tensor '{name}' has {wanted} columns, and the importance matrix has {found} for it"
+        )),
+    }
+}
+
+/// Fails where values of a tensor are infinite or NaN now and were not.
+fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], has_importance: bool) -> Result<()> {
+    let mut bad = jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
+    let Some((job, outcome)) = bad.next() else { return Ok(()) };
+    let others = match bad.count() {
+        0 => String::new(),
+        others => format!(", and so in {others} more"),
+    };
+    let (name, ty) = (job.name(), job.ggml_type());
+    let noun = if ty.is_quantized() { "block" } else { "value" };
+    let plural = if outcome.overflowed == 1 { "" } else { "s" };
+    let hint = if has_importance { " (the sums of the importance matrix may be too great)" } else { "" };
+    refused(format!(
+        "tensor '{name}': {} {noun}{plural} beyond the range of {ty}{others}{hint}",
+        outcome.overflowed
+    ))
+}
+
+fn in_tensor(name: &str, error: Error) -> Error {
+    match error {
+        Error::InvalidBlock { .. } => Error::Write { message: format!("tensor '{name}': {error}") },
+        other => other,
+    }
+}
+
+fn refused<T>(message: String) -> Result<T> {
+    Err(Error::Write { message })
+}

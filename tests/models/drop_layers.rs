@@ -1,0 +1,117 @@
+//! The promises of `Edit::drop_layers`: the layers that stay are what they were, under the numbers that are free.
+
+#![cfg(all(feature = "std", any(unix, windows)))]
+
+use std::ops::ControlFlow;
+
+use gguf_codec::model::Edit;
+use gguf_codec::{GgmlType, Gguf, Result, Value, Writer};
+
+/// A model whose tensors hold the numbers of their layers.
+fn file(architecture: &str, layers: u32, keys: &[(&str, Value)]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    writer.metadata("general.architecture", architecture).unwrap();
+    writer.metadata(&format!("{architecture}.block_count"), layers).unwrap();
+    for (key, value) in keys {
+        writer.metadata(&format!("{architecture}.{key}"), value.clone()).unwrap();
+    }
+    let names = |layer: u32| [format!("blk.{layer}.a"), format!("v.blk.{layer}.b")];
+    let names: Vec<_> = (0..layers).flat_map(|layer| names(layer).map(|name| (name, layer))).collect();
+    for (name, _) in &names {
+        writer.tensor(name, &[1], GgmlType::I32).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for (name, layer) in &names {
+        data.write_tensor(name, &layer.to_le_bytes()).unwrap();
+    }
+    data.finish().unwrap()
+}
+
+/// The edited file, or why there is none.
+fn without(file: &[u8], layers: &[u32]) -> Result<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.gguf"), folder.path().join("out.gguf"));
+    std::fs::write(&input, file).unwrap();
+    let mut edit = Edit::new();
+    edit.drop_layers(&Gguf::parse(file)?, layers.iter().copied())?;
+    edit.write(&input, &output, |_| ControlFlow::Continue(()))?;
+    Ok(std::fs::read(&output).unwrap())
+}
+
+fn refused(file: &[u8], layers: &[u32]) -> String {
+    without(file, layers).unwrap_err().to_string()
+}
+
+#[test]
+fn the_others_move_up_with_what_belongs_to_them() {
+    let keys = [
+        ("attention.head_count_kv", Value::from([8u32, 7, 6, 5, 4, 3])),
+        ("rope.dimension_sections", [1i32, 2, 3, 4, 5, 6].into()),
+        ("other", [1u8, 2, 3].into()),
+        ("leading_dense_block_count", 2u32.into()),
+        ("nextn_predict_layers", 1u32.into()),
+    ];
+    let file = file("llama", 6, &keys);
+    let edited = without(&file, &[3, 1, 5, 3]).unwrap();
+    let model = Gguf::parse(&edited).unwrap();
+    assert_eq!(model.arch_key::<u32>("block_count").unwrap(), 3);
+    assert_eq!(model.arch_key::<Vec<u32>>("attention.head_count_kv").unwrap(), [8, 6, 4]);
+    assert_eq!(model.arch_key::<Vec<u32>>("rope.dimension_sections").unwrap(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(model.arch_key::<Vec<u32>>("other").unwrap(), [1, 2, 3]);
+    assert_eq!(model.arch_key::<u32>("leading_dense_block_count").unwrap(), 1);
+    assert_eq!(model.arch_key::<u32>("nextn_predict_layers").unwrap(), 0);
+    let value = |name: &str| model.tensor(name).unwrap().bytes().to_vec();
+    assert_eq!([0, 1, 2].map(|layer| value(&format!("blk.{layer}.a"))[0]), [0, 2, 4]);
+    // The layers of a vision encoder are others.
+    assert_eq!(model.tensor_count(), 3 + 6);
+    assert_eq!(value("v.blk.5.b")[0], 5);
+    // None is none.
+    assert_eq!(without(&file, &[]).unwrap(), file);
+}
+
+#[test]
+fn windows_stay_where_they_were() {
+    let windows = |pattern: Option<u32>| {
+        let mut keys = vec![("attention.sliding_window", Value::from(512u32))];
+        keys.extend(pattern.map(|pattern| ("attention.sliding_window_pattern", pattern.into())));
+        file("gemma3", 12, &keys)
+    };
+    let pattern = |file: Vec<u8>| {
+        let model = Gguf::parse(file).unwrap();
+        model.metadata().arch_key_opt::<Vec<bool>>("attention.sliding_window_pattern").unwrap()
+    };
+    // Every sixth layer sees all of the context, 5 and 11.
+    let wanted = [true, true, true, false, true, true, true, true, true, false];
+    assert_eq!(pattern(without(&windows(None), &[0, 3]).unwrap()), Some(wanted.to_vec()));
+    assert_eq!(pattern(without(&windows(Some(6)), &[0, 3]).unwrap()), Some(wanted.to_vec()));
+    assert_eq!(pattern(without(&windows(None), &[0, 1, 2, 3, 4, 5]).unwrap()), None);
+    let line = refused(&file("exaone4", 64, &[("attention.sliding_window", 4096u32.into())]), &[0]);
+    assert!(line.contains("architecture 'exaone4' cannot say which they are"), "{line}");
+}
+
+#[test]
+fn what_would_be_another_model_is_refused() {
+    let plain = file("llama", 4, &[]);
+    assert_eq!(refused(&plain, &[4]), "there is no layer 4: the model has 4, numbered from 0");
+    assert_eq!(refused(&plain, &[0, 1, 2, 3]), "no layer would be left");
+    let mut many = file("llama", 1, &[("x", 1u32.into())]);
+    let at = many.windows(11).position(|bytes| bytes == b"block_count").unwrap() + 11 + 4;
+    many[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(refused(&many, &[0]).contains("4294967295 layers, and 65536 at most"));
+    let hybrid = file("qwen3next", 8, &[("full_attention_interval", 4u32.into())]);
+    let line = refused(&hybrid, &[2]);
+    assert!(
+        line.starts_with(
+            "layer 3 would become 2 and be of another kind, since 'full_attention_interval' is 4"
+        ),
+        "{line}"
+    );
+    without(&hybrid, &[0, 1, 2, 3]).unwrap();
+    // The last may always go.
+    without(&hybrid, &[7]).unwrap();
+    let line = without(
+        &Gguf::parse(&plain).map(|_| b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec()).unwrap(),
+        &[1],
+    );
+    assert!(line.unwrap_err().to_string().contains("general.architecture"));
+}
