@@ -42,7 +42,7 @@ mod part;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod pieces;
 #[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
 mod quantize;
 mod recipe;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
