@@ -40,6 +40,7 @@ const READERS: &[Reader] = &[
     |path| crate::Gguf::read(path)?.metadata().get("key"),
     |path| crate::Gguf::read_header(fs::File::open(path).unwrap())?.metadata().get("key"),
     |path| crate::Gguf::parse(fs::read(path).unwrap())?.metadata().get("key"),
+    #[cfg(feature = "codecs")]
     |path| crate::model::Imatrix::read(path).map(|_| 0),
     #[cfg(feature = "mmap")]
     |path| crate::Gguf::open(path)?.metadata().get("key"),
