@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use gguf_codec::Writer;
 use gguf_codec::model::ImatrixCollector;
+use gguf_codec::{Existing, Writer};
 
 use crate::math::log_softmax;
 use crate::model::Model;
@@ -69,7 +69,7 @@ pub fn imatrix(
     out: &Path,
 ) -> Result<()> {
     // Before the work: a file that exists is not overwritten.
-    let writer = Writer::create(out)?;
+    let writer = Writer::create_with(out, Existing::Refuse)?;
     let mut collector = ImatrixCollector::new();
     let mut session = Session::new(model, precision).collecting(&mut collector);
     for (i, window) in windows.iter().enumerate() {
