@@ -2,7 +2,7 @@
 
     eval "$(.ci/fetch-oracles)"
     cargo build --release -p gguf-cli
-    "$GGUF_PY_PYTHON" tests/memory_estimate.py --gguf target/release/gguf --work /var/tmp "$GGUF_CODEC_SMOLLM2"
+    "$GGUF_PY_PYTHON" tests/memory_estimate.py --gguf target/release/gguf --work "$(mktemp -d)" "$GGUF_CODEC_SMOLLM2"
 
 The models are those given and small ones of zeros, for every architecture of the table in src/model/memory.rs. Nobody has written
 down which tensors these have: llama.cpp says which one it misses, and then which shape it should have. Contexts are of several
