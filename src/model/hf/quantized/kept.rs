@@ -73,7 +73,8 @@ impl<'a> Quantized<'a> {
             (Codes::Nvfp4, Some(Last::Multiply(factor))) => Some((ty, Some(factor), 0.0)),
             (Codes::Nvfp4, Some(Last::Divide(divisor))) => {
                 let factor = 1.0 / divisor;
-                let error = (f64::from(factor) * f64::from(divisor) - 1.0).abs();
+                let exact = 1.0 / f64::from(divisor);
+                let error = ((f64::from(factor) - exact) / exact).abs();
                 factor.is_normal().then_some((ty, Some(factor), error as f32))
             }
             _ => Some((ty, None, 0.0)),
