@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::job::Origin;
+#[cfg(feature = "codecs")]
+use super::source::Source;
 use crate::{Error, Gguf, Mapped, Metadata, ReadAt, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
 
 /// A model in one file or several, and the files that its tensors are read from.
@@ -106,6 +108,27 @@ impl Input {
     /// Bytes of all its files, when they were opened.
     pub fn file_len(&self) -> u64 {
         self.len
+    }
+}
+
+#[cfg(feature = "codecs")]
+impl Source for Input {
+    type Bytes = Mapped;
+
+    fn model(&self) -> &ShardedGguf<Mapped> {
+        self.model()
+    }
+
+    fn origin(&self, tensor: &TensorInfo<'_>) -> Result<Origin<'_>> {
+        self.origin(tensor)
+    }
+
+    fn validate(&self, tensor: &TensorInfo<'_>) -> Result<()> {
+        self.model.tensor(tensor.name())?.validate()
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths()
     }
 }
 

@@ -42,7 +42,6 @@ mod part;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod pieces;
 #[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
-#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
 mod quantize;
 mod recipe;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
@@ -50,6 +49,8 @@ mod runs;
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub(crate) mod scaled;
 mod size;
+#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+mod source;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 mod split;
 mod summary;
@@ -85,6 +86,8 @@ pub use part::Part;
 pub use quantize::{Quantize, QuantizeReport, QuantizedTensor};
 pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
+#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+pub use source::Source;
 #[cfg(all(feature = "mmap", any(unix, windows)))]
 pub use split::{Split, SplitShard};
 pub use summary::Summary;

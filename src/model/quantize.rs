@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use super::convert::{Convert, Outcome};
 use super::file_type::QUANTIZATION_VERSION;
 use super::imatrix::Imatrix;
-use super::input::Input;
 use super::job::Job;
 use super::part::Part;
 use super::recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 use super::size::Size;
+use super::source::Source;
 use super::split::told;
 use crate::error::{Error, Result};
 use crate::file::atomic::StagedFile;
 use crate::file::sink::Sink;
 use crate::file::{Existing, Inputs};
 use crate::ggml_type::GgmlType;
-use crate::gguf::{Metadata, ShardPaths, TensorInfo, Value};
+use crate::gguf::{Metadata, ShardPlan, TensorInfo, Value};
 use crate::tensor::Shape;
 use crate::write::Writer;
 
@@ -57,7 +57,9 @@ pub struct Quantize<'a> {
     requantize: bool,
     part: Option<Part>,
     keep_split: bool,
+    max_shard_size: Option<u64>,
     existing: Existing,
+    inputs: Inputs,
 }
 
 /// The type for a tensor's name, where it has one.
@@ -94,6 +96,10 @@ impl QuantizedTensor {
         self.from != self.ggml_type
     }
 
+    fn size_after(&self) -> Size {
+        self.size(self.ggml_type)
+    }
+
     fn size(&self, ty: GgmlType) -> Size {
         let parameters = self.shape.element_count();
         Size { tensors: 1, parameters, bytes: ty.bytes_for(parameters).unwrap_or(0) }
@@ -120,7 +126,7 @@ impl QuantizeReport {
 
     /// Returns the size of the tensors after.
     pub fn size_after(&self) -> Size {
-        self.tensors.iter().map(|tensor| tensor.size(tensor.ggml_type)).sum()
+        self.tensors.iter().map(QuantizedTensor::size_after).sum()
     }
 
     /// Returns the sizes of the tensors of each type: those that had it before, and those that have it after.
@@ -128,7 +134,7 @@ impl QuantizeReport {
         let mut types = BTreeMap::<GgmlType, (Size, Size)>::new();
         for tensor in &self.tensors {
             types.entry(tensor.from).or_default().0 += tensor.size(tensor.from);
-            types.entry(tensor.ggml_type).or_default().1 += tensor.size(tensor.ggml_type);
+            types.entry(tensor.ggml_type).or_default().1 += tensor.size_after();
         }
         types
     }
@@ -186,7 +192,9 @@ impl<'a> Quantize<'a> {
             requantize: false,
             part: None,
             keep_split: false,
+            max_shard_size: None,
             existing: Existing::default(),
+            inputs: Inputs::new(),
         }
     }
 
@@ -242,6 +250,17 @@ impl<'a> Quantize<'a> {
         Quantize { keep_split: keep, ..self }
     }
 
+    /// Cuts the model into shards whose tensors have so many bytes at most, where it has more: `output` is then the name of the
+    /// whole. A tensor that is larger has a shard of its own.
+    pub fn max_shard_size(self, bytes: impl Into<Option<u64>>) -> Self {
+        Quantize { max_shard_size: bytes.into(), ..self }
+    }
+
+    /// Says which files are read besides those of the model, such as that of the importance matrix: none of them is written.
+    pub fn inputs(self, inputs: Inputs) -> Self {
+        Quantize { inputs, ..self }
+    }
+
     /// Says what happens to files that exist. Without it, they stay and quantizing is an error.
     pub fn existing(self, existing: Existing) -> Self {
         Quantize { existing, ..self }
@@ -251,7 +270,7 @@ impl<'a> Quantize<'a> {
     ///
     /// # Errors
     /// Those of [`run`](Self::run) that do not concern values or the files that are written.
-    pub fn plan(&self, input: &Input, output: impl AsRef<Path>) -> Result<QuantizeReport> {
+    pub fn plan<S: Source>(&self, input: &S, output: impl AsRef<Path>) -> Result<QuantizeReport> {
         let tasks = self.tasks(input)?;
         let mut report = QuantizeReport::default();
         for file in self.files(input, &tasks, output.as_ref())? {
@@ -274,9 +293,9 @@ impl<'a> Quantize<'a> {
     /// importance that is not there, has importance of another shape, or would be infinite in its new type;
     /// [`Error::InvalidBlock`] where a tensor that stays is not valid; those of [`TypePlan::choose`] and [`Job::check`];
     /// [`Error::Io`]; [`Error::Interrupted`] where `progress` breaks. After any of them what was at `output` is as it was.
-    pub fn run(
+    pub fn run<S: Source>(
         &self,
-        input: &Input,
+        input: &S,
         output: impl AsRef<Path>,
         progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<QuantizeReport> {
@@ -284,12 +303,11 @@ impl<'a> Quantize<'a> {
         let tasks = self.tasks(input)?;
         let files = self.files(input, &tasks, output)?;
         let paths = files.iter().map(|file| file.path.clone());
-        Inputs::new().add_all(input.paths()).check_all(paths, self.existing)?;
+        self.inputs.clone().add_all(input.paths()).check_all(paths, self.existing)?;
         let tensors: Vec<_> = files.iter().flat_map(|file| file.tasks).map(|task| task.tensor).collect();
         // What is copied is checked too, as llama.cpp does.
         for task in files.iter().flat_map(|file| file.tasks).filter(|task| !task.changes()) {
-            let name = task.tensor.name();
-            input.model().tensor(name)?.validate().map_err(|error| in_tensor(name, error))?;
+            input.validate(&task.tensor).map_err(|error| in_tensor(task.tensor.name(), error))?;
         }
         let mut progress = told(&tensors, progress);
         let (mut report, mut staged) = (QuantizeReport::default(), Vec::new());
@@ -312,7 +330,7 @@ impl<'a> Quantize<'a> {
     }
 
     /// What becomes of each tensor, in the order in which llama.cpp writes them.
-    fn tasks<'m>(&self, input: &'m Input) -> Result<Vec<Task<'m>>> {
+    fn tasks<'m, S: Source>(&self, input: &'m S) -> Result<Vec<Task<'m>>> {
         let model = input.model();
         let mut tensors: Vec<_> = model.tensors().collect();
         tensors.sort_by(|a, b| by_layer(a.name(), b.name()));
@@ -391,33 +409,42 @@ impl<'a> Quantize<'a> {
     }
 
     /// The files that are written, with what is in each.
-    fn files<'t, 'm>(
+    fn files<'t, 'm, S: Source>(
         &self,
-        input: &Input,
+        input: &S,
         tasks: &'t [Task<'m>],
         output: &Path,
     ) -> Result<Vec<File<'t, 'm>>> {
-        let count = input.model().shards().len();
-        if self.part.is_some() && self.keep_split {
-            return refused("a part is one file, and the shards of the input cannot be kept".to_owned());
+        let ways = [self.part.is_some(), self.keep_split, self.max_shard_size.is_some()];
+        if ways.into_iter().filter(|&is_asked| is_asked).count() > 1 {
+            return refused(
+                "one part, the shards of the input, and shards of a size are three ways to divide a model: one of them is possible"
+                    .to_owned(),
+            );
         }
+        let file = |part: Part, tasks| File {
+            path: part.path(output),
+            shard: Some((part.no(), part.count())),
+            tasks,
+        };
         if let Some(part) = self.part {
             let none = vec![None; tasks.len()];
             let range = part.jobs(&jobs(input, tasks, &none)?);
-            let shard = Some((part.no(), part.count()));
-            return Ok(vec![File { path: part.path(output), shard, tasks: &tasks[range] }]);
+            return Ok(vec![file(part, &tasks[range])]);
         }
-        match u16::try_from(count) {
-            Ok(count @ 2..) if self.keep_split => {
-                let is_gguf = output.extension().is_some_and(|extension| extension == "gguf");
-                let prefix = if is_gguf { output.with_extension("") } else { output.to_owned() };
-                let paths = ShardPaths::new(prefix.as_os_str(), count);
-                let file = |no: u16| {
-                    let start = tasks.partition_point(|task| task.shard < usize::from(no));
-                    let end = tasks.partition_point(|task| task.shard <= usize::from(no));
-                    File { path: paths.path(no), shard: Some((no, count)), tasks: &tasks[start..end] }
-                };
-                Ok((0..count).map(file).collect())
+        let of_shards = if let Some(most) = self.max_shard_size {
+            let bytes = tasks.iter().map(|task| task.told().size_after().bytes);
+            ShardPlan::by_bytes(bytes, input.model().first().alignment(), most)?.shards().to_vec()
+        } else if self.keep_split {
+            let start = |shard: usize| tasks.partition_point(|task| task.shard < shard);
+            (0..input.model().shards().len()).map(|shard| start(shard)..start(shard + 1)).collect()
+        } else {
+            Vec::new()
+        };
+        match u16::try_from(of_shards.len()) {
+            Ok(count @ 2..) => {
+                let files = (0..).zip(of_shards);
+                files.map(|(no, range)| Ok(file(Part::new(no, count)?, &tasks[range]))).collect()
             }
             _ => Ok(vec![File { path: output.to_owned(), shard: None, tasks }]),
         }
@@ -433,14 +460,14 @@ impl<'a> Quantize<'a> {
     }
 
     /// Says what will be in a file: the model's keys, with those that quantizing changes, and the jobs' tensors.
-    fn declare<S: Sink>(
+    fn declare<W: Sink, S: Source>(
         &self,
-        mut writer: Writer<S>,
-        input: &Input,
+        mut writer: Writer<W>,
+        input: &S,
         file: &File<'_, '_>,
         jobs: &[Job<'_>],
         total: usize,
-    ) -> Result<Writer<S>> {
+    ) -> Result<Writer<W>> {
         writer.copy_sharded_metadata_from(input.model())?;
         let file_type = match &self.types {
             Types::Recipe(recipe) => Some(recipe.file_type().id()),
@@ -478,8 +505,8 @@ struct File<'t, 'm> {
     tasks: &'t [Task<'m>],
 }
 
-fn jobs<'j>(
-    input: &'j Input,
+fn jobs<'j, S: Source>(
+    input: &'j S,
     tasks: &'j [Task<'_>],
     weights: &'j [Option<Vec<f32>>],
 ) -> Result<Vec<Job<'j>>> {
@@ -511,9 +538,11 @@ fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> {
 fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], has_importance: bool) -> Result<()> {
     let mut bad = jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
     let Some((job, outcome)) = bad.next() else { return Ok(()) };
-    let others = match bad.count() {
-        0 => String::new(),
-        others => format!(", and so in {others} more"),
+    let others: Vec<_> = bad.map(|(job, _)| job.name()).collect();
+    let others = match others.as_slice() {
+        [] => String::new(),
+        [name] => format!(", and so in '{name}'"),
+        [name, ..] => format!(", and so in {} others, such as '{name}'", others.len()),
     };
     let (name, ty) = (job.name(), job.ggml_type());
     let noun = if ty.is_quantized() { "block" } else { "value" };

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use gguf_codec::QuantError;
 use gguf_codec::model::hf::{CarriedWeight, Description, Fidelity, Import, ImportPlan, NameMap};
-use gguf_codec::model::{Convert, Job, Outcome, Part, Recipe};
+use gguf_codec::model::{Convert, Job, Outcome, Part, Quantize, Recipe, Source};
 use gguf_codec::safetensors::Checkpoint;
 use gguf_codec::{GgmlType, Inputs, ShardPlan, ShardedGguf, StagedFile, Writer};
 use serde_json::json;
 
-use crate::commands::quantize_import as quantize;
+use crate::commands::quantize::{Idle, Importance, remarks, report_as_json};
 use crate::names::Names;
 use crate::numbers::{counted, grouped};
 use crate::work::Work;
@@ -182,35 +182,41 @@ fn quantized(
     recipe: Recipe,
     work: &Work,
     plan: &ImportPlan<'_>,
-    inputs: Inputs,
+    mut inputs: Inputs,
 ) -> Result<String> {
-    let (model, max_size) = (ShardedGguf::from(plan.header()?), args.max_size);
-    let args = quantize::Args {
-        input: args.input.clone(),
-        output: args.output.clone(),
-        recipe,
-        imatrix: args.imatrix.clone(),
-        tensor_type: Vec::new(),
-        output_tensor_type: None,
-        token_embedding_type: None,
-        leave_output_tensor: false,
-        pure: false,
+    let model = plan.converted()?;
+    inputs.add_all(&args.imatrix);
+    let importance = Importance::read(args.imatrix.as_ref())?;
+    let quantize = importance
+        .weigh(Quantize::recipe(recipe))
         // Codes that were kept are the checkpoint's own values.
-        allow_requantize: true,
-        part: None,
-        force: args.force,
-        dry_run: false,
-        json: args.json,
+        .allow_requantize(true)
+        .max_shard_size(args.max_size)
+        .existing(args.force.existing())
+        .inputs(inputs);
+    let report = quantize.run(&model, &args.output, |done, total| work.reached(done, total));
+    work.done();
+    let report = report.map_err(|error| work.explained(error))?;
+    let idle = Idle::new(&[], model.model(), &importance);
+    if args.json {
+        return Ok(format!("{:#}\n", report_as_json(Some(recipe), &idle, &report, true)));
+    }
+    let (path, more) = match report.paths.as_slice() {
+        [first, .., last] => (first, format!(" to {}", last.display())),
+        paths => (paths.first().unwrap_or(&args.output), String::new()),
     };
-    let source = quantize::Source {
-        model: &model,
-        origin: &|tensor| plan.origin(tensor.name()),
-        validate: &|tensor| {
-            plan.validate(tensor.name()).with_context(|| format!("tensor '{}'", tensor.name()))
-        },
-        inputs,
-    };
-    quantize::write(&args, work, &source, max_size)
+    let mut text = cli::printable(&format!("{}{more} is {recipe}", path.display()));
+    writeln!(text, ": {:.2} bits per weight", report.size_after().bits_per_weight())?;
+    let sizes = report.by_type().into_iter().map(|(ty, (_, after))| (ty.name(), after));
+    for (ty, size) in sizes.filter(|(_, after)| after.tensors > 0).collect::<BTreeMap<_, _>>() {
+        writeln!(text, "  {ty}: {}, {} bytes", counted(size.tensors, "tensor"), grouped(size.bytes))?;
+    }
+    for line in remarks(&idle, &report)?.lines() {
+        writeln!(text, "  {line}")?;
+    }
+    let before = report.size_before().bytes;
+    writeln!(text, "{} bytes, from {} of tensors", grouped(report.bytes), grouped(before))?;
+    Ok(text)
 }
 
 /// What became of a quantized weight, with what it lost where that was measured.

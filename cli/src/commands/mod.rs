@@ -10,7 +10,6 @@ pub(crate) mod imatrix;
 pub(crate) mod inspect;
 pub(crate) mod merge;
 pub(crate) mod quantize;
-mod quantize_import;
 pub(crate) mod remote;
 pub(crate) mod report;
 pub(crate) mod split;

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gguf_codec::model::{Imatrix, Input, Part, Quantize, QuantizeReport, Recipe};
-use gguf_codec::{GgmlType, Gguf, ShardedGguf};
+use gguf_codec::model::{Imatrix, Input, Part, Quantize, QuantizeReport, QuantizedTensor, Recipe};
+use gguf_codec::{GgmlType, Gguf, Inputs, ShardedGguf};
 use regex_lite::Regex;
 use serde_json::json;
 
@@ -90,9 +90,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
     let work = Work::begin(&output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let imatrix =
-        args.imatrix.as_ref().map(|path| Imatrix::read(path).map_err(|error| cli::about(path, error)));
-    let imatrix = imatrix.transpose()?;
+    let importance = Importance::read(args.imatrix.as_ref())?;
     let by_name =
         |name: &str| args.tensor_type.iter().find(|(pattern, _)| pattern.is_match(name)).map(|(_, ty)| *ty);
     let mut quantize = match (&args.types_like, args.recipe) {
@@ -113,12 +111,9 @@ pub(crate) fn run(args: Args) -> Result<String> {
         .part(args.part)
         .keep_split(args.keep_split)
         .existing(args.force.existing());
-    if let (Some(imatrix), Some(path)) = (&imatrix, &args.imatrix) {
-        quantize = quantize.imatrix(imatrix).imatrix_name(path.display().to_string());
-        if !args.dry_run && !args.keep_split {
-            gguf_codec::Inputs::new().add_all(&args.imatrix).check(&output, args.force.existing())?;
-        }
-    }
+    let mut inputs = Inputs::new();
+    inputs.add_all(&args.imatrix).add_all(&args.types_like);
+    quantize = importance.weigh(quantize).inputs(inputs);
     let report = if args.dry_run {
         quantize.plan(&input, &args.output)
     } else {
@@ -126,28 +121,95 @@ pub(crate) fn run(args: Args) -> Result<String> {
     };
     work.done();
     let report = report.map_err(|error| work.explained(error))?;
-    let idle = Idle::new(&args, input.model(), imatrix.as_ref());
+    let idle = Idle::new(&args.tensor_type, input.model(), &importance);
     Ok(if args.json { as_json(&args, &idle, &report) } else { summary(&args, &idle, &report, start)? })
 }
 
+/// The importance matrix that was asked for, and its file.
+pub(crate) struct Importance(Option<(PathBuf, Imatrix)>);
+
+impl Importance {
+    pub(crate) fn read(path: Option<&PathBuf>) -> Result<Self> {
+        let read = |path: &PathBuf| {
+            Ok((path.clone(), Imatrix::read(path).map_err(|error| cli::about(path, error))?))
+        };
+        path.map(read).transpose().map(Importance)
+    }
+
+    /// Has a model's values weighed by it.
+    pub(crate) fn weigh<'a>(&'a self, quantize: Quantize<'a>) -> Quantize<'a> {
+        match &self.0 {
+            Some((path, imatrix)) => quantize.imatrix(imatrix).imatrix_name(path.display().to_string()),
+            None => quantize,
+        }
+    }
+}
+
 /// What was given and fits no tensor.
-struct Idle<'a> {
+pub(crate) struct Idle<'a> {
     /// Arguments of --tensor-type, which a slip of the pen makes so.
     patterns: Vec<&'a str>,
-    /// Entries of the importance matrix.
-    entries: Vec<&'a str>,
+    /// Entries of the importance matrix, where there is one.
+    entries: Option<Vec<&'a str>>,
 }
 
 impl<'a> Idle<'a> {
-    fn new<B: AsRef<[u8]>>(args: &'a Args, model: &ShardedGguf<B>, imatrix: Option<&'a Imatrix>) -> Self {
+    pub(crate) fn new<B: AsRef<[u8]>>(
+        patterns: &'a [(Regex, GgmlType)],
+        model: &ShardedGguf<B>,
+        importance: &'a Importance,
+    ) -> Self {
         let is_idle = |pattern: &&Regex| !model.tensors().any(|tensor| pattern.is_match(tensor.name()));
-        let patterns = args.tensor_type.iter().map(|(pattern, _)| pattern);
-        let entries = imatrix.into_iter().flat_map(Imatrix::entries).map(|entry| entry.name.as_str());
+        let idle_entries = |(_, imatrix): &'a (PathBuf, Imatrix)| {
+            let names = imatrix.entries().iter().map(|entry| entry.name.as_str());
+            names.filter(|name| model.tensor_info(name).is_err()).collect()
+        };
         Idle {
-            patterns: patterns.filter(is_idle).map(Regex::as_str).collect(),
-            entries: entries.filter(|name| model.tensor_info(name).is_err()).collect(),
+            patterns: patterns
+                .iter()
+                .map(|(pattern, _)| pattern)
+                .filter(is_idle)
+                .map(Regex::as_str)
+                .collect(),
+            entries: importance.0.as_ref().map(idle_entries),
         }
     }
+}
+
+/// What there is to say of single tensors: those with importance and without, those of another type than the recipe's, and what was
+/// given for none.
+pub(crate) fn remarks(idle: &Idle<'_>, report: &QuantizeReport) -> Result<String> {
+    let mut text = String::new();
+    if let Some(entries) = &idle.entries {
+        let weighed = report.tensors.iter().filter(|tensor| tensor.importance).count();
+        writeln!(text, "with importance: {}", counted(weighed as u64, "tensor"))?;
+        let mut without = Names::default();
+        let is_without = |tensor: &&QuantizedTensor| {
+            tensor.changes() && tensor.ggml_type.is_quantized() && !tensor.importance
+        };
+        report.tensors.iter().filter(is_without).for_each(|tensor| without.add(&tensor.name));
+        if !without.is_empty() {
+            writeln!(text, "without importance, which the matrix lacks: {without}")?;
+        }
+        let mut strange = Names::default();
+        entries.iter().for_each(|name| strange.add(name));
+        if !strange.is_empty() {
+            writeln!(text, "in the importance matrix, and not in the model: {strange}")?;
+        }
+    }
+    for pattern in &idle.patterns {
+        writeln!(text, "--tensor-type '{}' matches no tensor", cli::printable(pattern))?;
+    }
+    let mut fallen: BTreeMap<String, Names> = BTreeMap::new();
+    for tensor in &report.tensors {
+        if let Some(wanted) = tensor.instead_of {
+            fallen.entry(format!("{} instead of {wanted}", tensor.ggml_type)).or_default().add(&tensor.name);
+        }
+    }
+    for (what, names) in fallen {
+        writeln!(text, "{what}, since rows are not whole blocks of that: {names}")?;
+    }
+    Ok(text)
 }
 
 /// What the model is made to.
@@ -169,42 +231,27 @@ fn summary(args: &Args, idle: &Idle<'_>, report: &QuantizeReport, start: Instant
     text += &sizes::table(
         &report.by_type().into_iter().map(|(ty, sizes)| (ty.name(), sizes)).collect::<Vec<_>>(),
     );
-    if args.imatrix.is_some() {
-        let weighed = report.tensors.iter().filter(|tensor| tensor.importance).count();
-        writeln!(text, "with importance: {}", counted(weighed as u64, "tensor"))?;
-        let mut without = Names::default();
-        let is_without = |tensor: &&gguf_codec::model::QuantizedTensor| {
-            tensor.changes() && tensor.ggml_type.is_quantized() && !tensor.importance
-        };
-        report.tensors.iter().filter(is_without).for_each(|tensor| without.add(&tensor.name));
-        if !without.is_empty() {
-            writeln!(text, "without importance, which the matrix lacks: {without}")?;
-        }
-        let mut strange = Names::default();
-        idle.entries.iter().for_each(|name| strange.add(name));
-        if !strange.is_empty() {
-            writeln!(text, "in the importance matrix, and not in the model: {strange}")?;
-        }
-    }
-    for pattern in &idle.patterns {
-        writeln!(text, "--tensor-type '{}' matches no tensor", cli::printable(pattern))?;
-    }
-    let mut fallen: BTreeMap<String, Names> = BTreeMap::new();
-    for tensor in &report.tensors {
-        if let Some(wanted) = tensor.instead_of {
-            fallen.entry(format!("{} instead of {wanted}", tensor.ggml_type)).or_default().add(&tensor.name);
-        }
-    }
-    for (what, names) in fallen {
-        writeln!(text, "{what}, since rows are not whole blocks of that: {names}")?;
-    }
+    text += &remarks(idle, report)?;
     let time = (!args.dry_run).then(|| start.elapsed());
     text += &sizes::last_line(report.bytes, report.size_before().bytes, report.size_after().bytes, time);
     Ok(text)
 }
 
 fn as_json(args: &Args, idle: &Idle<'_>, report: &QuantizeReport) -> String {
-    let tensor = |tensor: &gguf_codec::model::QuantizedTensor| {
+    let mut json = report_as_json(args.recipe, idle, report, !args.dry_run);
+    json["types_like"] = json!(args.types_like.as_ref().map(|path| path.display().to_string()));
+    json["paths"] = json!(report.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>());
+    format!("{json:#}\n")
+}
+
+/// What a model became, or would become.
+pub(crate) fn report_as_json(
+    recipe: Option<Recipe>,
+    idle: &Idle<'_>,
+    report: &QuantizeReport,
+    is_written: bool,
+) -> serde_json::Value {
+    let tensor = |tensor: &QuantizedTensor| {
         json!({
             "name": tensor.name,
             "shape": tensor.shape.dims(),
@@ -214,17 +261,14 @@ fn as_json(args: &Args, idle: &Idle<'_>, report: &QuantizeReport) -> String {
             "importance": tensor.importance,
         })
     };
-    let report = json!({
-        "recipe": args.recipe.map(Recipe::name),
-        "types_like": args.types_like.as_ref().map(|path| path.display().to_string()),
-        "file_type": args.recipe.map(|recipe| recipe.file_type().id()),
-        "paths": report.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+    json!({
+        "recipe": recipe.map(Recipe::name),
+        "file_type": recipe.map(|recipe| recipe.file_type().id()),
         "bytes": report.bytes,
         "bits_per_weight": report.size_after().bits_per_weight(),
-        "written": !args.dry_run,
+        "written": is_written,
         "unmatched": idle.patterns,
-        "unmatched_importance": idle.entries,
+        "unmatched_importance": idle.entries.as_deref().unwrap_or_default(),
         "tensors": report.tensors.iter().map(tensor).collect::<Vec<_>>(),
-    });
-    format!("{report:#}\n")
+    })
 }

@@ -281,6 +281,14 @@ fn shards_and_types_are_those_of_others() {
     let whole = folder.path("whole.gguf");
     works("quantize", &[&input, &whole, "--recipe", "Q4_K_M"]);
     assert_eq!(fs::read(&like).unwrap(), fs::read(&whole).unwrap());
+    // The model whose types are taken is read too, whatever it is replaced by.
+    let before = fs::read(&made).unwrap();
+    for out in [&[made.as_str()][..], &[out.as_str(), "--keep-split"]] {
+        let args = [&[&first[..], out[0], "--types-like", &made], &out[1..]].concat();
+        let message = fails("quantize", &args);
+        assert!(message.contains("no input is overwritten"), "{message}");
+        assert_eq!(fs::read(&made).unwrap(), before);
+    }
     assert!(
         fails("quantize", &[&input, &like, "--types-like", &made, "--recipe", "F16"])
             .contains("cannot be used with")

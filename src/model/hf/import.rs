@@ -542,35 +542,8 @@ impl<'a> ImportPlan<'a> {
         Ok(())
     }
 
-    /// Returns the header that the GGUF would have. With [`origin`](Self::origin) it stands for the converted model, so that
-    /// quantizing needs no file between:
-    ///
-    /// ```no_run
-    /// use std::ops::ControlFlow;
-    /// use gguf_codec::model::{Convert, Job, Recipe, TypePlan, hf};
-    /// use gguf_codec::safetensors::Checkpoint;
-    /// use gguf_codec::Writer;
-    ///
-    /// let checkpoint = Checkpoint::open("SmolLM2-135M")?;
-    /// let description = hf::Description::read("SmolLM2-135M")?;
-    /// let plan = hf::Import::new(&checkpoint, &description).plan()?;
-    /// let header = plan.header()?;
-    /// let tensors: Vec<_> = header.tensors().collect();
-    /// let choices = TypePlan::new("Q4_K_M".parse::<Recipe>()?).choose(header.metadata(), &tensors)?;
-    ///
-    /// let mut writer = Writer::create("smollm2-Q4_K_M.gguf")?;
-    /// writer.copy_metadata_from(&header)?;
-    /// let jobs = tensors.iter().zip(&choices);
-    /// let jobs = jobs.map(|(tensor, choice)| Ok(Job::new(tensor.name(), plan.origin(tensor.name())?, choice.ggml_type)));
-    /// let jobs = jobs.collect::<Result<Vec<_>, gguf_codec::Error>>()?;
-    /// for job in &jobs {
-    ///     writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
-    /// }
-    /// let mut data = writer.write_header()?;
-    /// Convert::new().run(&jobs, &mut data, |_| ControlFlow::Continue(()))?;
-    /// data.finish()?;
-    /// # Ok::<(), gguf_codec::Error>(())
-    /// ```
+    /// Returns the header that the GGUF would have. With [`origin`](Self::origin) it stands for the converted model, and
+    /// `converted` gives both.
     ///
     /// # Errors
     /// As [`declare`](Self::declare).
@@ -580,6 +553,29 @@ impl<'a> ImportPlan<'a> {
         self.declare(&mut writer)?;
         drop(writer.write_header()?);
         Gguf::read_header(bytes.as_slice())
+    }
+
+    /// Returns the model that the GGUF would be, for a job that reads it without a file between, such as
+    /// [`Quantize`](crate::model::Quantize):
+    ///
+    /// ```no_run
+    /// use std::ops::ControlFlow;
+    /// use gguf_codec::model::{Quantize, Recipe, hf};
+    /// use gguf_codec::safetensors::Checkpoint;
+    ///
+    /// let checkpoint = Checkpoint::open("SmolLM2-135M")?;
+    /// let description = hf::Description::read("SmolLM2-135M")?;
+    /// let plan = hf::Import::new(&checkpoint, &description).plan()?;
+    /// let quantize = Quantize::recipe(Recipe::Q4_K_M);
+    /// quantize.run(&plan.converted()?, "smollm2-Q4_K_M.gguf", |_done, _total| ControlFlow::Continue(()))?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`declare`](Self::declare).
+    #[cfg(all(feature = "mmap", any(unix, windows)))]
+    pub fn converted(&self) -> Result<Converted<'_>> {
+        Ok(Converted { model: self.header()?.into(), plan: self })
     }
 
     /// Reads a tensor of the GGUF and checks that its values and scales are finite.
@@ -627,6 +623,36 @@ impl<'a> ImportPlan<'a> {
     /// [`Error::Length`] for a tensor whose end cannot be counted.
     pub fn jobs(&self) -> Result<Vec<Job<'_>>> {
         self.tensors.iter().map(Planned::job).collect()
+    }
+}
+
+/// The model that a GGUF of an [`ImportPlan`] would be. It is made where it is read.
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[derive(Debug)]
+pub struct Converted<'a> {
+    model: crate::ShardedGguf<Vec<u8>>,
+    plan: &'a ImportPlan<'a>,
+}
+
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+impl crate::model::Source for Converted<'_> {
+    type Bytes = Vec<u8>;
+
+    fn model(&self) -> &crate::ShardedGguf<Vec<u8>> {
+        &self.model
+    }
+
+    fn origin(&self, tensor: &crate::TensorInfo<'_>) -> Result<Origin<'_>> {
+        self.plan.origin(tensor.name())
+    }
+
+    fn validate(&self, tensor: &crate::TensorInfo<'_>) -> Result<()> {
+        self.plan.validate(tensor.name())
+    }
+
+    /// None: a checkpoint does not know them all.
+    fn paths(&self) -> impl Iterator<Item = &std::path::Path> {
+        std::iter::empty()
     }
 }
 
