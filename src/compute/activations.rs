@@ -179,20 +179,21 @@ impl Activations {
     }
 
     /// The columns' tiles, with zeros in columns that do not exist.
-    pub(super) fn tiles(&self) -> impl Iterator<Item = Tile> + use<> {
-        let (columns, chunks) = (self.columns, self.chunks_in_row());
-        (0..columns.div_ceil(TILE)).map(move |tile| {
-            let first_column = tile * TILE;
-            let here = (columns - first_column).min(TILE);
-            // Only the last is narrower, so that those before it are as wide as this says.
-            let width = if columns < LEAST_TILED { here } else { here.next_multiple_of(LEAST_TILED) };
-            Tile { first_column, columns: here, width, first_chunk: first_column * chunks }
-        })
+    pub(super) fn tiles(&self) -> impl Iterator<Item = Tile> {
+        (0..self.columns.div_ceil(TILE)).map(|number| self.tile(number))
+    }
+
+    fn tile(&self, number: usize) -> Tile {
+        let first_column = number * TILE;
+        let columns = (self.columns - first_column).min(TILE);
+        // Only the last is narrower, so that those before it are as wide as this says.
+        let width = if self.columns < LEAST_TILED { columns } else { columns.next_multiple_of(LEAST_TILED) };
+        Tile { first_column, columns, width, first_chunk: first_column * self.chunks_in_row() }
     }
 
     /// Where a column's chunks are.
     pub(super) fn column(&self, column: usize) -> Column {
-        let tile = self.tiles().nth(column / TILE).expect("the column exists");
+        let tile = self.tile(column / TILE);
         Column { first: tile.first_chunk + column % TILE, stride: tile.width }
     }
 

@@ -1,12 +1,15 @@
 //! Rows as integers in memory: what [`matmul`](super::matmul) makes its panels of, and what is multiplied where fusing
 //! unpacking with multiplying does not pay.
 
+use core::marker::PhantomData;
+
 use bytemuck::Zeroable;
 
 use super::activations::Chunk;
 use super::dot::{eight_units, group_mins, group_scales};
 use super::table::Shape;
-use crate::codec::operand::{SmallBlocks, SuperBlocks, Terms};
+use crate::codec::BlockFormat;
+use crate::codec::operand::{Quants, SmallBlocks, SuperBlocks, Terms};
 use crate::simd::{ByteKernel, Bytes, Isa, Range, Simd};
 
 /// 256 weights of one row.
@@ -26,29 +29,42 @@ pub(super) struct Decoded {
     pub(super) mins: [i16; 16],
 }
 
-/// Decodes a row of small blocks. `added` is added to signed bytes.
-pub(super) struct DecodeSmall<'a, F: SmallBlocks> {
-    pub(super) row: &'a [F::Block],
-    pub(super) to: &'a mut [Decoded],
-    pub(super) added: u8,
+/// A kind of blocks: how rows of them are decoded.
+pub(super) trait Blocks {
+    /// The format.
+    type Format: Quants;
+    /// What the kernels that know no formats are told of it.
+    const SHAPE: Shape;
+    /// Decodes a row. `added` is added to signed bytes.
+    fn decode<D: Bytes>(d: D, row: &[Block<Self>], added: u8, to: &mut [Decoded]);
 }
 
-impl<F: SmallBlocks> ByteKernel for DecodeSmall<'_, F> {
-    type Output = ();
-    const MULTIPLIES: bool = false;
+/// A block of a kind of blocks.
+pub(super) type Block<K> = <<K as Blocks>::Format as BlockFormat>::Block;
+
+/// Blocks of 32, 64 or 128 values.
+pub(super) struct Small<F>(PhantomData<F>);
+
+/// Super-blocks of 256 values.
+pub(super) struct Super<F>(PhantomData<F>);
+
+impl<F: SmallBlocks> Blocks for Small<F> {
+    type Format = F;
+    const SHAPE: Shape = Shape::Small { range: F::RANGE, bias: F::BIAS, terms: F::TERMS };
+
     #[inline(always)]
-    fn run<D: Bytes>(self, d: D) {
+    fn decode<D: Bytes>(d: D, row: &[F::Block], added: u8, to: &mut [Decoded]) {
         let units_of_block = F::TYPE.block_len() / 32;
         let at_once = 8 / units_of_block;
-        let whole = self.row.chunks_exact(at_once);
-        let (last, mut to) = (whole.remainder(), self.to.iter_mut());
+        let whole = row.chunks_exact(at_once);
+        let (last, mut to) = (whole.remainder(), to.iter_mut());
         for (blocks, to) in whole.zip(&mut to) {
-            small::<D, F>(d, blocks, self.added, to);
+            small::<D, F>(d, blocks, added, to);
         }
         if let (false, Some(to)) = (last.is_empty(), to.next()) {
             let mut padded = [F::Block::zeroed(); 8];
             padded[..last.len()].copy_from_slice(last);
-            small::<D, F>(d, &padded[..at_once], self.added, to);
+            small::<D, F>(d, &padded[..at_once], added, to);
             // Blocks of zeros may have scales that are not.
             let units = last.len() * units_of_block;
             to.first[units..].fill(0.0);
@@ -72,26 +88,20 @@ fn small<D: Bytes, F: SmallBlocks>(d: D, blocks: &[F::Block], added: u8, to: &mu
     s.store(second, &mut to.second);
 }
 
-/// Decodes a row of super-blocks. `added` is added to signed bytes.
-pub(super) struct DecodeSuper<'a, F: SuperBlocks> {
-    pub(super) row: &'a [F::Block],
-    pub(super) to: &'a mut [Decoded],
-    pub(super) added: u8,
-}
+impl<F: SuperBlocks> Blocks for Super<F> {
+    type Format = F;
+    const SHAPE: Shape = Shape::Super { range: F::RANGE, group: F::GROUP, has_mins: F::HAS_MINS };
 
-impl<F: SuperBlocks> ByteKernel for DecodeSuper<'_, F> {
-    type Output = ();
-    const MULTIPLIES: bool = false;
     #[inline(always)]
-    fn run<D: Bytes>(self, d: D) {
+    fn decode<D: Bytes>(d: D, row: &[F::Block], added: u8, to: &mut [Decoded]) {
         let s = d.lanes();
-        for (block, to) in self.row.iter().zip(self.to) {
+        for (block, to) in row.iter().zip(to) {
             let units = eight_units!(u => F::unit(d, block, u));
             for (unit, to) in units.into_iter().zip(&mut to.quants) {
-                d.store_b(with_added::<D>(d, F::RANGE, unit, self.added), to);
+                d.store_b(with_added::<D>(d, F::RANGE, unit, added), to);
             }
             (to.first[0], to.second[0]) = (F::d(s, block), F::dmin(s, block));
-            let bias = if F::RANGE == Range::Signed { i16::from(self.added) } else { F::BIAS as i16 };
+            let bias = if F::RANGE == Range::Signed { i16::from(added) } else { F::BIAS as i16 };
             let [first, second] = F::group_scales(block);
             let scale_bias = s.splat_i(F::SCALE_BIAS);
             store(s, s.sub_i(d.widen_eight(first), scale_bias), &mut to.scales, 0);
@@ -182,12 +192,23 @@ pub(super) fn tree([a0, a1, a2, a3, a4, a5, a6, a7]: [f32; 8]) -> f32 {
 }
 
 /// A function that decodes a row.
-pub(super) type Decode = fn(Isa, &[u8], &mut [Decoded], u8);
+pub(super) type Decode = fn(Isa, &[u8], u8, &mut [Decoded]);
 
-pub(super) fn decode_small<F: SmallBlocks>(isa: Isa, row: &[u8], to: &mut [Decoded], added: u8) {
-    isa.run_bytes(DecodeSmall::<F> { row: bytemuck::cast_slice(row), to, added });
+pub(super) fn decode<K: Blocks>(isa: Isa, row: &[u8], added: u8, to: &mut [Decoded]) {
+    isa.run_bytes(DecodeRow::<K> { row: bytemuck::cast_slice(row), added, to });
 }
 
-pub(super) fn decode_super<F: SuperBlocks>(isa: Isa, row: &[u8], to: &mut [Decoded], added: u8) {
-    isa.run_bytes(DecodeSuper::<F> { row: bytemuck::cast_slice(row), to, added });
+struct DecodeRow<'a, K: Blocks> {
+    row: &'a [Block<K>],
+    added: u8,
+    to: &'a mut [Decoded],
+}
+
+impl<K: Blocks> ByteKernel for DecodeRow<'_, K> {
+    type Output = ();
+    const MULTIPLIES: bool = false;
+    #[inline(always)]
+    fn run<D: Bytes>(self, d: D) {
+        K::decode(d, self.row, self.added, self.to);
+    }
 }

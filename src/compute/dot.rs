@@ -6,8 +6,7 @@ use core::marker::PhantomData;
 use bytemuck::Zeroable;
 
 use super::activations::{Chunk, Column};
-use super::decode::{self, Decoded, tree};
-use super::table::Shape;
+use super::decode::{self, Block, Blocks, Decoded, Small, Super, tree};
 use crate::codec::operand::{SmallBlocks, SuperBlocks, Terms};
 use crate::simd::{ByteKernel, Bytes, Floats, Integers, Isa, Range, Simd};
 
@@ -32,62 +31,38 @@ pub(super) struct Rows<'a> {
 /// A function that multiplies rows.
 pub(super) type Dot = fn(Isa, Rows<'_>);
 
-pub(super) fn dot_small<F: SmallBlocks>(isa: Isa, rows: Rows<'_>) {
-    isa.run_bytes(Small::<F>(rows, PhantomData));
+pub(super) fn dot<K: Dots>(isa: Isa, rows: Rows<'_>) {
+    isa.run_bytes(DotRows::<K>(rows, PhantomData));
 }
 
-pub(super) fn dot_super<F: SuperBlocks>(isa: Isa, rows: Rows<'_>) {
-    isa.run_bytes(Super::<F>(rows, PhantomData));
+/// How rows of a kind of blocks are multiplied without being decoded to memory.
+pub(super) trait Dots: Blocks {
+    /// The product of a row with a column, whose chunks are `width` apart. `ahead` is what is to be asked for meanwhile.
+    fn dot<D: Bytes>(d: D, row: &[Block<Self>], x: &[Chunk], width: usize, ahead: &[u8]) -> f32;
 }
 
-struct Small<'a, F>(Rows<'a>, PhantomData<F>);
-struct Super<'a, F>(Rows<'a>, PhantomData<F>);
+struct DotRows<'a, K>(Rows<'a>, PhantomData<K>);
 
-impl<F: SmallBlocks> ByteKernel for Small<'_, F> {
+impl<K: Dots> ByteKernel for DotRows<'_, K> {
     type Output = ();
     const MULTIPLIES: bool = true;
     #[inline(always)]
     fn run<D: Bytes>(self, d: D) {
         let Rows { bytes, row_bytes, chunks, columns, out, stride, decoded } = self.0;
         for (r, row) in bytes.chunks_exact(row_bytes.max(1)).enumerate() {
-            let ahead = bytes.get((r * row_bytes + AHEAD).min(bytes.len())..).unwrap_or_default();
-            let blocks: &[F::Block] = bytemuck::cast_slice(row);
-            if D::FUSED {
+            let row: &[Block<K>] = bytemuck::cast_slice(row);
+            if !D::FUSED {
+                K::decode(d, row, 0, decoded);
                 for (c, &Column { first, stride: width }) in columns.iter().enumerate() {
-                    let x = &chunks[first..];
-                    let ahead = if c == 0 { ahead } else { &[] };
-                    out[c * stride + r] = small::<D, F>(d, blocks, x, width, ahead);
+                    out[c * stride + r] = decode::dot(K::SHAPE, decoded, &chunks[first..], width);
                 }
-            } else {
-                decode::DecodeSmall::<F> { row: blocks, to: decoded, added: 0 }.run(d);
-                for (c, &Column { first, stride: width }) in columns.iter().enumerate() {
-                    out[c * stride + r] = decode::dot(Shape::small::<F>(), decoded, &chunks[first..], width);
-                }
+                continue;
             }
-        }
-    }
-}
-
-impl<F: SuperBlocks> ByteKernel for Super<'_, F> {
-    type Output = ();
-    const MULTIPLIES: bool = true;
-    #[inline(always)]
-    fn run<D: Bytes>(self, d: D) {
-        let Rows { bytes, row_bytes, chunks, columns, out, stride, decoded } = self.0;
-        for (r, row) in bytes.chunks_exact(row_bytes.max(1)).enumerate() {
-            let ahead = bytes.get((r * row_bytes + AHEAD).min(bytes.len())..).unwrap_or_default();
-            let blocks: &[F::Block] = bytemuck::cast_slice(row);
-            if D::FUSED {
-                for (c, &Column { first, stride: width }) in columns.iter().enumerate() {
-                    let x = &chunks[first..];
-                    let ahead = if c == 0 { ahead } else { &[] };
-                    out[c * stride + r] = super_blocks::<D, F>(d, blocks, x, width, ahead);
-                }
-            } else {
-                decode::DecodeSuper::<F> { row: blocks, to: decoded, added: 0 }.run(d);
-                for (c, &Column { first, stride: width }) in columns.iter().enumerate() {
-                    out[c * stride + r] = decode::dot(Shape::super_::<F>(), decoded, &chunks[first..], width);
-                }
+            let mut ahead = bytes.get(r * row_bytes + AHEAD..).unwrap_or_default();
+            for (c, &Column { first, stride: width }) in columns.iter().enumerate() {
+                out[c * stride + r] = K::dot(d, row, &chunks[first..], width, ahead);
+                // Once is enough.
+                ahead = &[];
             }
         }
     }
@@ -179,26 +154,28 @@ fn integers<D: Bytes>(d: D, from: &[i32; 8]) -> Integers<D> {
     s.bits(s.load(bytemuck::cast_ref::<_, [f32; 8]>(from)))
 }
 
-#[inline(always)]
-fn small<D: Bytes, F: SmallBlocks>(d: D, row: &[F::Block], x: &[Chunk], width: usize, ahead: &[u8]) -> f32 {
-    let s = d.lanes();
-    let at_once = 8 / (F::TYPE.block_len() / 32);
-    let bytes_at_once = at_once * size_of::<F::Block>();
-    let mut sums = s.splat(0.0);
-    let blocks = row.chunks_exact(at_once);
-    let (last, mut x) = (blocks.remainder(), x.iter().step_by(width));
-    for (i, (blocks, x)) in blocks.zip(&mut x).enumerate() {
-        ask_for(s, ahead, i * bytes_at_once, bytes_at_once);
-        sums = s.add(sums, small_terms::<D, F>(d, blocks, x));
+impl<F: SmallBlocks> Dots for Small<F> {
+    #[inline(always)]
+    fn dot<D: Bytes>(d: D, row: &[F::Block], x: &[Chunk], width: usize, ahead: &[u8]) -> f32 {
+        let s = d.lanes();
+        let at_once = 8 / (F::TYPE.block_len() / 32);
+        let bytes_at_once = at_once * size_of::<F::Block>();
+        let mut sums = s.splat(0.0);
+        let blocks = row.chunks_exact(at_once);
+        let (last, mut x) = (blocks.remainder(), x.iter().step_by(width));
+        for (i, (blocks, x)) in blocks.zip(&mut x).enumerate() {
+            ask_for(s, ahead, i * bytes_at_once, bytes_at_once);
+            sums = s.add(sums, small_terms::<D, F>(d, blocks, x));
+        }
+        if let (false, Some(x)) = (last.is_empty(), x.next()) {
+            let mut padded = [F::Block::zeroed(); 8];
+            padded[..last.len()].copy_from_slice(last);
+            sums = s.add(sums, small_terms::<D, F>(d, &padded[..at_once], x));
+        }
+        let mut lanes = [0.0; 8];
+        s.store(sums, &mut lanes);
+        tree(lanes)
     }
-    if let (false, Some(x)) = (last.is_empty(), x.next()) {
-        let mut padded = [F::Block::zeroed(); 8];
-        padded[..last.len()].copy_from_slice(last);
-        sums = s.add(sums, small_terms::<D, F>(d, &padded[..at_once], x));
-    }
-    let mut lanes = [0.0; 8];
-    s.store(sums, &mut lanes);
-    tree(lanes)
 }
 
 /// The terms of eight units.
@@ -227,38 +204,34 @@ fn small_terms<D: Bytes, F: SmallBlocks>(d: D, blocks: &[F::Block], x: &Chunk) -
     s.add(scaled, s.mul(s.mul(second, e), s.to_float(sum)))
 }
 
-#[inline(always)]
-fn super_blocks<D: Bytes, F: SuperBlocks>(
-    d: D,
-    row: &[F::Block],
-    x: &[Chunk],
-    width: usize,
-    ahead: &[u8],
-) -> f32 {
-    let s = d.lanes();
-    let block_bytes = size_of::<F::Block>();
-    let zero = s.splat_i(0);
-    let mut sums = s.splat(0.0);
-    let mut x = x.iter().step_by(width);
-    for (i, blocks) in row.chunks(8).enumerate() {
-        // Of each super-block its integers in lanes, to be summed eight at a time.
-        let (mut products, mut mins) = ([zero; 8], [zero; 8]);
-        let [mut first, mut second, mut scales] = [[0.0; 8]; 3];
-        for (b, (block, x)) in blocks.iter().zip(&mut x).enumerate() {
-            ask_for(s, ahead, (8 * i + b) * block_bytes, block_bytes);
-            (products[b], mins[b]) = integers_of::<D, F>(d, block, x);
-            (first[b], second[b], scales[b]) = (F::d(s, block), F::dmin(s, block), x.scales[0]);
+impl<F: SuperBlocks> Dots for Super<F> {
+    #[inline(always)]
+    fn dot<D: Bytes>(d: D, row: &[F::Block], x: &[Chunk], width: usize, ahead: &[u8]) -> f32 {
+        let s = d.lanes();
+        let block_bytes = size_of::<F::Block>();
+        let zero = s.splat_i(0);
+        let mut sums = s.splat(0.0);
+        let mut x = x.iter().step_by(width);
+        for (i, blocks) in row.chunks(8).enumerate() {
+            // Of each super-block its integers in lanes, to be summed eight at a time.
+            let (mut products, mut mins) = ([zero; 8], [zero; 8]);
+            let [mut first, mut second, mut scales] = [[0.0; 8]; 3];
+            for (b, (block, x)) in blocks.iter().zip(&mut x).enumerate() {
+                ask_for(s, ahead, (8 * i + b) * block_bytes, block_bytes);
+                (products[b], mins[b]) = integers_of::<D, F>(d, block, x);
+                (first[b], second[b], scales[b]) = (F::d(s, block), F::dmin(s, block), x.scales[0]);
+            }
+            let e = s.load(&scales);
+            let mut terms = s.mul(s.mul(s.load(&first), e), s.to_float(d.totals(&products)));
+            if F::HAS_MINS {
+                terms = s.sub(terms, s.mul(s.mul(s.load(&second), e), s.to_float(d.totals(&mins))));
+            }
+            sums = s.add(sums, terms);
         }
-        let e = s.load(&scales);
-        let mut terms = s.mul(s.mul(s.load(&first), e), s.to_float(d.totals(&products)));
-        if F::HAS_MINS {
-            terms = s.sub(terms, s.mul(s.mul(s.load(&second), e), s.to_float(d.totals(&mins))));
-        }
-        sums = s.add(sums, terms);
+        let mut lanes = [0.0; 8];
+        s.store(sums, &mut lanes);
+        tree(lanes)
     }
-    let mut lanes = [0.0; 8];
-    s.store(sums, &mut lanes);
-    tree(lanes)
 }
 
 /// The products of a super-block and of its mins, to be summed over the lanes.

@@ -48,9 +48,6 @@ pub(super) struct Product<'a> {
 
 /// Multiplies. The instruction set has [tiles](Isa::has_tiles), and the activations too.
 pub(super) fn multiply(product: Product<'_>) {
-    const FOUR: u8 = Range::Four as u8;
-    const SEVEN: u8 = Range::Seven as u8;
-    const SIGNED: u8 = Range::Signed as u8;
     const SCALE: u8 = Terms::Scale as u8;
     const MIN: u8 = Terms::ScaleAndMin as u8;
     const TWO: u8 = Terms::TwoScales as u8;
@@ -84,11 +81,17 @@ pub(super) fn multiply(product: Product<'_>) {
     }
 }
 
+const FOUR: u8 = Range::Four as u8;
+const SEVEN: u8 = Range::Seven as u8;
+const SIGNED: u8 = Range::Signed as u8;
+
+/// The range of a kernel, which is compiled for it by its number.
 const fn range_of(number: u8) -> Range {
     match number {
-        0 => Range::Four,
-        2 => Range::Seven,
-        _ => Range::Signed,
+        FOUR => Range::Four,
+        SEVEN => Range::Seven,
+        SIGNED => Range::Signed,
+        _ => panic!("no kernel is for another range"),
     }
 }
 
@@ -113,7 +116,7 @@ trait Kind {
 struct Run<'a, K>(Product<'a>, PhantomData<K>);
 
 impl<K: Kind> TileKernel for Run<'_, K> {
-    const NEEDS_NO_DOTS: bool = K::RANGE != Range::Seven as u8;
+    const NEEDS_NO_DOTS: bool = K::RANGE != SEVEN;
     #[inline(always)]
     fn run<T: Tiles>(self, t: T) {
         panels::<T, K>(t, self.0);
@@ -174,7 +177,7 @@ fn panels<T: Tiles, K: Kind>(t: T, product: Product<'_>) {
             let here = AT_ONCE.min(chunks - first);
             let (from, to) = (first * chunk_bytes, ((first + here) * chunk_bytes).min(row_bytes));
             for (row, decoded) in bytes_of_panel.chunks(row_bytes).zip(rows.chunks_mut(AT_ONCE)) {
-                (products.decode)(isa, &row[from..to], decoded, T::ADDED_TO_SIGNED);
+                (products.decode)(isa, &row[from..to], T::ADDED_TO_SIGNED, decoded);
             }
             // Rows that do not exist are what was there before: their products are not looked at.
             for i in 0..here {
@@ -259,70 +262,57 @@ impl<const RANGE: u8, const TERMS: u8> Kind for Small<RANGE, TERMS> {
         width: usize,
         out: &mut [f32],
     ) {
-        small::<T, C, RANGE, TERMS>(t, panel, chunks, bias, x, width, out);
-    }
-}
-
-#[inline(always)]
-fn small<T: Tiles, const C: usize, const RANGE: u8, const TERMS: u8>(
-    t: T,
-    panel: &Panel,
-    chunks: usize,
-    bias: i32,
-    x: &[Chunk],
-    width: usize,
-    out: &mut [f32],
-) {
-    let (s, lanes) = (t.lanes(), T::S::LANES);
-    let quants = panel.quants.as_flattened();
-    let mut accumulators = [[s.splat(0.0); C]; 8];
-    for (u, accumulators) in accumulators.iter_mut().enumerate() {
-        let mut sums = [s.splat(0.0); C];
-        for (chunk, x) in x.chunks(width).take(chunks).enumerate() {
-            let x: &[Chunk; C] = x.first_chunk().expect("a tile has as many columns");
-            let unit = u * chunks + chunk;
-            let w = &quants[unit * 32 * lanes..][..32 * lanes];
-            let first = s.load(&panel.first[unit * lanes..]);
-            if TERMS == Terms::TwoScales as u8 {
-                let second = s.load(&panel.second[unit * lanes..]);
-                let mut halves = [[s.splat_i(0); C]; 2];
-                for (half, dots) in halves.iter_mut().enumerate() {
-                    let mut y = [fours::<4>(&x[0].quants[u]); C];
-                    for c in 0..C {
-                        dots[c] = s.splat_i(-bias * x[c].sums[half][u]);
-                        y[c] = fours(&x[c].quants[u][16 * half..]);
+        let (s, lanes) = (t.lanes(), T::S::LANES);
+        let quants = panel.quants.as_flattened();
+        let mut accumulators = [[s.splat(0.0); C]; 8];
+        for (u, accumulators) in accumulators.iter_mut().enumerate() {
+            let mut sums = [s.splat(0.0); C];
+            for (chunk, x) in x.chunks(width).take(chunks).enumerate() {
+                let x: &[Chunk; C] = x.first_chunk().expect("a tile has as many columns");
+                let unit = u * chunks + chunk;
+                let w = &quants[unit * 32 * lanes..][..32 * lanes];
+                let first = s.load(&panel.first[unit * lanes..]);
+                if TERMS == Terms::TwoScales as u8 {
+                    let second = s.load(&panel.second[unit * lanes..]);
+                    let mut halves = [[s.splat_i(0); C]; 2];
+                    for (half, dots) in halves.iter_mut().enumerate() {
+                        let mut y = [fours::<4>(&x[0].quants[u]); C];
+                        for c in 0..C {
+                            dots[c] = s.splat_i(-bias * x[c].sums[half][u]);
+                            y[c] = fours(&x[c].quants[u][16 * half..]);
+                        }
+                        t.dots(range_of(RANGE), dots, &w[16 * lanes * half..], y);
                     }
-                    t.dots(range_of(RANGE), dots, &w[16 * lanes * half..], y);
+                    for c in 0..C {
+                        let e = s.splat(x[c].scales[u]);
+                        let low = s.mul(s.mul(first, e), s.to_float(halves[0][c]));
+                        let high = s.mul(s.mul(second, e), s.to_float(halves[1][c]));
+                        sums[c] = s.add(sums[c], s.add(low, high));
+                    }
+                    continue;
                 }
+                let mut dots = [s.splat_i(0); C];
+                let mut y = [fours::<8>(&x[0].quants[u]); C];
+                for c in 0..C {
+                    dots[c] = s.splat_i(-bias * (x[c].sums[0][u] + x[c].sums[1][u]));
+                    y[c] = fours(&x[c].quants[u]);
+                }
+                t.dots(range_of(RANGE), &mut dots, w, y);
                 for c in 0..C {
                     let e = s.splat(x[c].scales[u]);
-                    let low = s.mul(s.mul(first, e), s.to_float(halves[0][c]));
-                    let high = s.mul(s.mul(second, e), s.to_float(halves[1][c]));
-                    sums[c] = s.add(sums[c], s.add(low, high));
+                    let mut term = s.mul(s.mul(first, e), s.to_float(dots[c]));
+                    if TERMS == Terms::ScaleAndMin as u8 {
+                        let sum = s.splat((x[c].sums[0][u] + x[c].sums[1][u]) as f32);
+                        let second = s.load(&panel.second[unit * lanes..]);
+                        term = s.add(term, s.mul(s.mul(second, e), sum));
+                    }
+                    sums[c] = s.add(sums[c], term);
                 }
-                continue;
             }
-            let mut dots = [s.splat_i(0); C];
-            let mut y = [fours::<8>(&x[0].quants[u]); C];
-            for c in 0..C {
-                dots[c] = s.splat_i(-bias * (x[c].sums[0][u] + x[c].sums[1][u]));
-                y[c] = fours(&x[c].quants[u]);
-            }
-            t.dots(range_of(RANGE), &mut dots, w, y);
-            for c in 0..C {
-                let e = s.splat(x[c].scales[u]);
-                let mut term = s.mul(s.mul(first, e), s.to_float(dots[c]));
-                if TERMS == Terms::ScaleAndMin as u8 {
-                    let sum = s.splat((x[c].sums[0][u] + x[c].sums[1][u]) as f32);
-                    let second = s.load(&panel.second[unit * lanes..]);
-                    term = s.add(term, s.mul(s.mul(second, e), sum));
-                }
-                sums[c] = s.add(sums[c], term);
-            }
+            *accumulators = sums;
         }
-        *accumulators = sums;
+        finish::<T, C>(t, &accumulators, out);
     }
-    finish::<T, C>(t, &accumulators, out);
 }
 
 impl<const RANGE: u8, const GROUP: usize, const MINS: bool> Kind for Super<RANGE, GROUP, MINS> {
@@ -360,72 +350,64 @@ impl<const RANGE: u8, const GROUP: usize, const MINS: bool> Kind for Super<RANGE
         width: usize,
         out: &mut [f32],
     ) {
-        super_blocks::<T, C, RANGE, GROUP, MINS>(t, panel, chunks, x, width, out);
-    }
-}
-
-#[inline(always)]
-fn super_blocks<T: Tiles, const C: usize, const RANGE: u8, const GROUP: usize, const MINS: bool>(
-    t: T,
-    panel: &Panel,
-    chunks: usize,
-    x: &[Chunk],
-    width: usize,
-    out: &mut [f32],
-) {
-    let (s, lanes) = (t.lanes(), T::S::LANES);
-    let quants = panel.quants.as_flattened();
-    let load = |from: &[i32]| s.bits(s.load(bytemuck::cast_slice(from)));
-    let mut accumulators = [[s.splat(0.0); C]; 8];
-    let mut at = 0;
-    for (a, accumulators) in accumulators.iter_mut().enumerate() {
-        let mut sums = [s.splat(0.0); C];
-        for chunk in (a..chunks).step_by(8) {
-            let x: &[Chunk; C] = x[chunk * width..].first_chunk().expect("a tile has as many columns");
-            let w = &quants[at * CHUNK * lanes..][..CHUNK * lanes];
-            let scales = &panel.scales[at * (CHUNK / GROUP) * lanes..][..CHUNK / GROUP * lanes];
-            let mins = &panel.mins[8 * at * lanes..][..8 * lanes];
-            let mut products = [s.splat_i(0); C];
-            for u in 0..8 {
-                let w = &w[u * 32 * lanes..][..32 * lanes];
-                if GROUP == 16 {
-                    for half in 0..2 {
-                        let mut y = [fours::<4>(&x[0].quants[u]); C];
-                        for c in 0..C {
-                            y[c] = fours(&x[c].quants[u][16 * half..]);
+        let (s, lanes) = (t.lanes(), T::S::LANES);
+        let quants = panel.quants.as_flattened();
+        let load = |from: &[i32]| s.bits(s.load(bytemuck::cast_slice(from)));
+        let mut accumulators = [[s.splat(0.0); C]; 8];
+        let mut at = 0;
+        for (a, accumulators) in accumulators.iter_mut().enumerate() {
+            let mut sums = [s.splat(0.0); C];
+            for chunk in (a..chunks).step_by(8) {
+                let x: &[Chunk; C] = x[chunk * width..].first_chunk().expect("a tile has as many columns");
+                let w = &quants[at * CHUNK * lanes..][..CHUNK * lanes];
+                let scales = &panel.scales[at * (CHUNK / GROUP) * lanes..][..CHUNK / GROUP * lanes];
+                let mins = &panel.mins[8 * at * lanes..][..8 * lanes];
+                let mut products = [s.splat_i(0); C];
+                for u in 0..8 {
+                    let w = &w[u * 32 * lanes..][..32 * lanes];
+                    if GROUP == 16 {
+                        for half in 0..2 {
+                            let mut y = [fours::<4>(&x[0].quants[u]); C];
+                            for c in 0..C {
+                                y[c] = fours(&x[c].quants[u][16 * half..]);
+                            }
+                            let scale = load(&scales[(2 * u + half) * lanes..]);
+                            let w = &w[16 * lanes * half..];
+                            t.scaled_dots(range_of(RANGE), &mut products, w, y, scale);
                         }
-                        let scale = load(&scales[(2 * u + half) * lanes..]);
-                        let w = &w[16 * lanes * half..];
+                    } else {
+                        let mut y = [fours::<8>(&x[0].quants[u]); C];
+                        for c in 0..C {
+                            y[c] = fours(&x[c].quants[u]);
+                        }
+                        let scale = load(&scales[u * lanes..]);
                         t.scaled_dots(range_of(RANGE), &mut products, w, y, scale);
                     }
-                } else {
-                    let mut y = [fours::<8>(&x[0].quants[u]); C];
-                    for c in 0..C {
-                        y[c] = fours(&x[c].quants[u]);
+                }
+                let first = s.load(&panel.first[at * lanes..]);
+                for c in 0..C {
+                    let e = s.splat(x[c].scales[0]);
+                    let mut min = s.splat_i(0);
+                    for u in 0..8 {
+                        min = t.add_pairs(
+                            min,
+                            load(&mins[u * lanes..]),
+                            s.splat_i(two_shorts(&x[c].shorts, u)),
+                        );
                     }
-                    let scale = load(&scales[u * lanes..]);
-                    t.scaled_dots(range_of(RANGE), &mut products, w, y, scale);
+                    let term = if MINS {
+                        let second = s.load(&panel.second[at * lanes..]);
+                        let of_products = s.mul(s.mul(first, e), s.to_float(products[c]));
+                        s.sub(of_products, s.mul(s.mul(second, e), s.to_float(min)))
+                    } else {
+                        s.mul(s.mul(first, e), s.to_float(s.sub_i(products[c], min)))
+                    };
+                    sums[c] = s.add(sums[c], term);
                 }
+                at += 1;
             }
-            let first = s.load(&panel.first[at * lanes..]);
-            for c in 0..C {
-                let e = s.splat(x[c].scales[0]);
-                let mut min = s.splat_i(0);
-                for u in 0..8 {
-                    min = t.add_pairs(min, load(&mins[u * lanes..]), s.splat_i(two_shorts(&x[c].shorts, u)));
-                }
-                let term = if MINS {
-                    let second = s.load(&panel.second[at * lanes..]);
-                    let of_products = s.mul(s.mul(first, e), s.to_float(products[c]));
-                    s.sub(of_products, s.mul(s.mul(second, e), s.to_float(min)))
-                } else {
-                    s.mul(s.mul(first, e), s.to_float(s.sub_i(products[c], min)))
-                };
-                sums[c] = s.add(sums[c], term);
-            }
-            at += 1;
+            *accumulators = sums;
         }
-        *accumulators = sums;
+        finish::<T, C>(t, &accumulators, out);
     }
-    finish::<T, C>(t, &accumulators, out);
 }

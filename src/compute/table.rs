@@ -1,11 +1,12 @@
 //! Finds a format's functions by type.
 
 use super::Grain;
-use super::decode::{Decode, decode_small, decode_super};
-use super::dot::{Dot, dot_small, dot_super};
+use super::decode::{Decode, Small, Super, decode};
+use super::dot::{Dot, Dots, dot};
 use crate::GgmlType;
+use crate::codec::BlockFormat;
 use crate::codec::formats::*;
-use crate::codec::operand::{SmallBlocks, SuperBlocks, Terms};
+use crate::codec::operand::Terms;
 use crate::simd::Range;
 
 /// What a format's integers are, for the kernels that do not know formats.
@@ -13,18 +14,6 @@ use crate::simd::Range;
 pub(super) enum Shape {
     Small { range: Range, bias: i32, terms: Terms },
     Super { range: Range, group: usize, has_mins: bool },
-}
-
-impl Shape {
-    #[inline(always)]
-    pub(super) const fn small<F: SmallBlocks>() -> Shape {
-        Shape::Small { range: F::RANGE, bias: F::BIAS, terms: F::TERMS }
-    }
-
-    #[inline(always)]
-    pub(super) const fn super_<F: SuperBlocks>() -> Shape {
-        Shape::Super { range: F::RANGE, group: F::GROUP, has_mins: F::HAS_MINS }
-    }
 }
 
 /// A format's functions.
@@ -37,23 +26,14 @@ pub(super) struct Products {
     pub(super) decode: Decode,
 }
 
-fn small<F: SmallBlocks>() -> Products {
+fn of<K: Dots>() -> Products {
+    let ty = <K::Format as BlockFormat>::TYPE;
     Products {
-        block_len: F::TYPE.block_len(),
-        block_bytes: F::TYPE.block_bytes(),
-        shape: Shape::small::<F>(),
-        dot: dot_small::<F>,
-        decode: decode_small::<F>,
-    }
-}
-
-fn super_<F: SuperBlocks>() -> Products {
-    Products {
-        block_len: F::TYPE.block_len(),
-        block_bytes: F::TYPE.block_bytes(),
-        shape: Shape::super_::<F>(),
-        dot: dot_super::<F>,
-        decode: decode_super::<F>,
+        block_len: ty.block_len(),
+        block_bytes: ty.block_bytes(),
+        shape: K::SHAPE,
+        dot: dot::<K>,
+        decode: decode::<K>,
     }
 }
 
@@ -64,8 +44,8 @@ macro_rules! products {
         #[inline(never)]
         pub(super) fn products(ty: GgmlType) -> Option<Products> {
             match ty {
-                $(GgmlType::$small => Some(small::<$small>()),)*
-                $(GgmlType::$super => Some(super_::<$super>()),)*
+                $(GgmlType::$small => Some(of::<Small<$small>>()),)*
+                $(GgmlType::$super => Some(of::<Super<$super>>()),)*
                 _ => None,
             }
         }
