@@ -333,3 +333,28 @@ fn a_configuration_that_is_wrong_is_told_by_key() {
         "{error}"
     );
 }
+
+#[test]
+fn the_folder_gives_a_name_and_advice_for_choosing_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gpt_oss3moe-v2-20b");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("config.json"), r#"{"model_type": "other"}"#).unwrap();
+    let write = |text: &str| std::fs::write(path.join("generation_config.json"), text).unwrap();
+    let matrix = [("a.weight", &[2u64, 4][..], Dtype::F32, floats([0.0; 8]))];
+    let files = checkpoint([tensors(&matrix)]).unwrap();
+    let plan = || {
+        let description = Description::read(&path)?;
+        imported(Import::new(&files, &description))
+    };
+    write(r#"{"top_k": 20, "top_p": 0.95, "temperature": 0.6}"#);
+    let model = Gguf::parse(plan().unwrap()).unwrap();
+    let metadata = model.metadata();
+    assert_eq!(string(metadata, "general.name"), "Gpt_Oss3Moe v2 20b");
+    assert_eq!(metadata.get::<i32>("general.sampling.top_k").unwrap(), 20);
+    assert_eq!(metadata.get::<f32>("general.sampling.top_p").unwrap(), 0.95);
+    assert_eq!(metadata.get::<f32>("general.sampling.temp").unwrap(), 0.6);
+    write(r#"{"top_k": 4294967295}"#);
+    let error = plan().unwrap_err().to_string();
+    assert!(error.contains("generation_config.json") && error.contains("top_k"), "{error}");
+}

@@ -111,10 +111,12 @@ fn needed(config: &str) -> Vec<(String, Vec<u64>)> {
     let number = |key: &str| config[key].as_u64();
     let (width, ff) = (number("hidden_size").unwrap(), number("intermediate_size").unwrap());
     let heads = number("num_attention_heads").unwrap();
-    let dim = number("head_dim").unwrap_or(width / heads);
+    let class = config["architectures"][0].as_str().unwrap();
+    let is_starcoder = class.starts_with("Starcoder2");
+    let default_dim = if class.starts_with("Qwen3") { 128 } else { width / heads };
+    let dim = number("head_dim").unwrap_or(default_dim);
     let (q, kv) = (heads * dim, number("num_key_value_heads").unwrap_or(heads) * dim);
     let rows = number("vocab_size").unwrap();
-    let class = config["architectures"][0].as_str().unwrap();
     let mut all: Vec<(String, Vec<u64>)> = Vec::new();
     let mut add = |name: String, shape: &[u64]| all.push((name, shape.to_vec()));
     if class.starts_with("Bert") {
@@ -145,16 +147,32 @@ fn needed(config: &str) -> Vec<(String, Vec<u64>)> {
         add(format!("{at}.input_layernorm.weight"), &[width]);
         for (part, rows, len) in [("q", q, width), ("k", kv, width), ("v", kv, width), ("o", width, q)] {
             add(format!("{at}.self_attn.{part}_proj.weight"), &[rows, len]);
-            if class.starts_with("Qwen2") && part != "o" {
+            if class.starts_with("Qwen3") && matches!(part, "q" | "k") {
+                add(format!("{at}.self_attn.{part}_norm.weight"), &[dim]);
+            }
+            if is_starcoder || class.starts_with("Qwen2") && part != "o" {
                 add(format!("{at}.self_attn.{part}_proj.bias"), &[rows]);
             }
         }
         add(format!("{at}.post_attention_layernorm.weight"), &[width]);
+        if is_starcoder {
+            for norm in ["input_layernorm", "post_attention_layernorm"] {
+                add(format!("{at}.{norm}.bias"), &[width]);
+            }
+            for (part, rows, len) in [("fc", ff, width), ("proj", width, ff)] {
+                add(format!("{at}.mlp.c_{part}.weight"), &[rows, len]);
+                add(format!("{at}.mlp.c_{part}.bias"), &[rows]);
+            }
+            continue;
+        }
         for (part, rows, len) in [("gate", ff, width), ("up", ff, width), ("down", width, ff)] {
             add(format!("{at}.mlp.{part}_proj.weight"), &[rows, len]);
         }
     }
     add("model.norm.weight".into(), &[width]);
+    if is_starcoder {
+        add("model.norm.bias".into(), &[width]);
+    }
     if config["tie_word_embeddings"] != true {
         add("lm_head.weight".into(), &[rows, width]);
     }

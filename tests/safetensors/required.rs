@@ -2,7 +2,7 @@
 
 use gguf_codec::model::hf::{Description, Import};
 use gguf_codec::safetensors::Dtype;
-use gguf_codec::{Gguf, Result};
+use gguf_codec::{Gguf, Result, Value, ValueRef};
 use serde_json::{Value as Json, json};
 
 use super::{checkpoint, imported, needed, tensors};
@@ -40,7 +40,16 @@ fn all(class: &str) -> Tensors {
     needed(&config(class).to_string())
 }
 
-const CLASSES: [&str; 4] = ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "BertModel"];
+const CLASSES: [&str; 8] = [
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "SmolLM3ForCausalLM",
+    "GraniteForCausalLM",
+    "Starcoder2ForCausalLM",
+    "BertModel",
+];
 
 #[test]
 fn each_tensor_of_each_family_is_missed_and_its_shape_checked() {
@@ -186,4 +195,92 @@ fn a_tensor_that_the_family_does_not_have_is_refused() {
             .to_string()
             .contains("must have [12]")
     );
+}
+
+/// A class, what its configuration says beside the usual, keys that the GGUF has then, and keys that it has not.
+type Case<'a> = (&'a str, Json, &'a [(&'a str, Value)], &'a [&'a str]);
+
+/// Keys that only one family has, beside those of Llama.
+#[test]
+fn families_get_the_keys_that_llama_cpp_asks_for() {
+    let cases: [Case<'_>; 5] = [
+        (
+            "Qwen3ForCausalLM",
+            json!({"head_dim": 6, "rms_norm_eps": 1e-5}),
+            &[
+                ("qwen3.attention.key_length", 6u32.into()),
+                ("qwen3.attention.value_length", 6u32.into()),
+                ("qwen3.attention.layer_norm_rms_epsilon", 1e-5f32.into()),
+            ],
+            &["qwen3.vocab_size", "qwen3.rope.dimension_count", "qwen3.attention.layer_norm_epsilon"],
+        ),
+        ("Qwen3ForCausalLM", json!({}), &[("qwen3.attention.key_length", 128u32.into())], &[]),
+        (
+            "SmolLM3ForCausalLM",
+            json!({}),
+            &[("smollm3.vocab_size", 6u32.into()), ("smollm3.rope.dimension_count", 4u32.into())],
+            &["smollm3.attention.key_length"],
+        ),
+        (
+            "GraniteForCausalLM",
+            json!({"attention_multiplier": 0.5, "embedding_multiplier": 12.0, "residual_multiplier": 0.25,
+                "logits_scaling": 8}),
+            &[
+                ("granite.attention.scale", 0.5f32.into()),
+                ("granite.embedding_scale", 12.0f32.into()),
+                ("granite.residual_scale", 0.25f32.into()),
+                ("granite.logit_scale", 8.0f32.into()),
+                ("granite.rope.dimension_count", 4u32.into()),
+            ],
+            &["granite.attention.key_length"],
+        ),
+        (
+            "Starcoder2ForCausalLM",
+            json!({"norm_epsilon": 1e-4}),
+            &[("starcoder2.attention.layer_norm_epsilon", 1e-4f32.into())],
+            &["starcoder2.vocab_size", "starcoder2.attention.layer_norm_rms_epsilon"],
+        ),
+    ];
+    for (class, more, there, missing) in cases {
+        let mut config = config(class);
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let model = import(&config, &needed(&config.to_string()), Dtype::BF16, 6).unwrap();
+        for (key, value) in there {
+            assert_eq!(Value::from(model.metadata().get::<ValueRef>(key).unwrap()), *value, "{class}: {key}");
+        }
+        for key in missing {
+            assert!(!model.metadata().contains(key), "{class}: {key}");
+        }
+    }
+}
+
+/// The rows of q and k are in llama.cpp's order where the family wants that, and only there.
+#[test]
+fn rows_of_heads_are_in_the_order_of_the_family() {
+    for (class, expected) in [
+        ("SmolLM3ForCausalLM", [0.0f32, 2.0, 1.0, 3.0]),
+        ("GraniteForCausalLM", [0.0, 2.0, 1.0, 3.0]),
+        ("Qwen3ForCausalLM", [0.0, 1.0, 2.0, 3.0]),
+        ("Starcoder2ForCausalLM", [0.0, 1.0, 2.0, 3.0]),
+    ] {
+        let mut config = config(class);
+        config["head_dim"] = 4.into();
+        let all = needed(&config.to_string());
+        let rows = |shape: &[u64]| -> Vec<u8> {
+            let len = shape.iter().skip(1).product::<u64>();
+            let values = (0..shape[0]).flat_map(|row| std::iter::repeat_n(row as f32, len as usize));
+            values.flat_map(f32::to_le_bytes).collect()
+        };
+        let own: Vec<_> = all
+            .iter()
+            .map(|(name, shape)| (name.as_str(), shape.as_slice(), Dtype::F32, rows(shape)))
+            .collect();
+        let files = checkpoint([tensors(&own)]).unwrap();
+        let description = Description::from_config(&config.to_string()).unwrap();
+        let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
+        let q = model.tensor("blk.1.attn_q.weight").unwrap();
+        let values: Vec<f32> = q.dequantize().unwrap();
+        let first: Vec<f32> = values.iter().step_by(q.row_len()).take(4).copied().collect();
+        assert_eq!(first, expected, "{class}");
+    }
 }

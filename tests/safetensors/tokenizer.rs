@@ -141,3 +141,31 @@ fn what_cannot_be_carried_over_is_noted_and_what_is_wrong_refused() {
     let error = import(&CONFIG.replace("\"vocab_size\": 8, ", ""), &far, "{}").unwrap_err();
     assert!(error.to_string().contains("ids up to 4294967294"), "{error}");
 }
+
+/// Llama 3 and its like begin the second of two texts as they begin the first, which is no separator.
+#[test]
+fn only_separators_separate() {
+    let template = |between: &str, last: &str| {
+        let token = |id: &str| format!(r#"{{"SpecialToken": {{"id": "{id}", "type_id": 0}}}}"#);
+        let text = |id: &str| format!(r#"{{"Sequence": {{"id": "{id}", "type_id": 0}}}}"#);
+        let list = |parts: &[String]| {
+            let parts: Vec<_> = parts.iter().filter(|part| !part.is_empty()).cloned().collect();
+            parts.join(",")
+        };
+        let end = if last.is_empty() { String::new() } else { token(last) };
+        let between = between.split_whitespace().map(token).collect::<Vec<_>>().join(",");
+        let single = list(&[token("<s>"), text("A"), end.clone()]);
+        let pair = list(&[token("<s>"), text("A"), between, text("B"), end]);
+        let post = format!(r#"{{"type": "TemplateProcessing", "single": [{single}], "pair": [{pair}]}}"#);
+        let mut tokenizer: serde_json::Value = serde_json::from_str(BPE).unwrap();
+        tokenizer["post_processor"] = serde_json::from_str(&post).unwrap();
+        let config = r#"{"bos_token": "<s>", "eos_token": "</s>"}"#;
+        let model = import(CONFIG, &tokenizer.to_string(), config).unwrap();
+        model.metadata().get_opt::<bool>("tokenizer.ggml.add_sep_token").unwrap()
+    };
+    assert_eq!(template("<s>", ""), Some(false));
+    assert_eq!(template("</s>", ""), Some(true));
+    assert_eq!(template("</s> </s>", "</s>"), Some(true));
+    assert_eq!(template("</s>", "</s>"), Some(false));
+    assert_eq!(template("", ""), None);
+}

@@ -91,15 +91,29 @@ fn object(
         set("torch_dtype", dtype.into());
     }
     match family {
-        Family::Llama | Family::Qwen2 => {
-            set("hidden_act", "silu".into());
+        Family::Llama
+        | Family::Qwen2
+        | Family::Qwen3
+        | Family::SmolLm3
+        | Family::Granite
+        | Family::StarCoder2 => {
+            let is_starcoder = family == Family::StarCoder2;
+            set("hidden_act", if is_starcoder { "gelu_pytorch_tanh" } else { "silu" }.into());
             set("num_key_value_heads", number("attention.head_count_kv").unwrap_or(heads).into());
-            set("rms_norm_eps", parameters.number("attention.layer_norm_rms_epsilon")?.into());
+            match is_starcoder {
+                true => set("norm_epsilon", parameters.number("attention.layer_norm_epsilon")?.into()),
+                false => set("rms_norm_eps", parameters.number("attention.layer_norm_rms_epsilon")?.into()),
+            }
             set("rope_theta", parameters.number("rope.freq_base").unwrap_or(10000.0).into());
             set(
                 "tie_word_embeddings",
                 (!tensors.iter().any(|tensor| tensor.name == "lm_head.weight")).into(),
             );
+            for (key, name) in family.factors() {
+                if let Some(factor) = parameters.number(key) {
+                    set(name, factor.into());
+                }
+            }
             if let Some(length) = number("attention.key_length") {
                 set("head_dim", length.into());
             }
@@ -114,7 +128,7 @@ fn object(
             set("type_vocab_size", types.unwrap_or(1).into());
         }
     }
-    if family == Family::Llama {
+    if matches!(family, Family::Llama | Family::Granite) {
         // Without these, the class leaves out the biases that the files have. Qwen2's class has its own always.
         for (name, end) in [("attention_bias", "self_attn.q_proj.bias"), ("mlp_bias", "mlp.up_proj.bias")] {
             if any(end) {

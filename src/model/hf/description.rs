@@ -13,6 +13,8 @@ const MAX_TEMPLATE_BYTES: u64 = 16_000_000;
 #[derive(Debug, Clone, Default)]
 pub struct Description {
     pub(super) config: Option<Document>,
+    /// How its authors advise to choose tokens.
+    pub(super) generation: Option<Document>,
     pub(super) tokenizer: Option<Document>,
     pub(super) tokenizer_config: Option<Document>,
     /// How an embedding model makes one vector of many.
@@ -29,8 +31,9 @@ pub struct Description {
 }
 
 /// Files that are read where they are there.
-const READ: [&str; 6] = [
+const READ: [&str; 7] = [
     "config.json",
+    "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
@@ -57,8 +60,8 @@ const TOKENIZERS: [&str; 7] = [
 ];
 
 impl Description {
-    /// Reads the files of a folder: `config.json`, `tokenizer.json`, `tokenizer_config.json`, `chat_template.jinja`, and
-    /// of sentence transformers `modules.json` and the pooling that it names.
+    /// Reads the files of a folder: `config.json`, `generation_config.json`, `tokenizer.json`, `tokenizer_config.json`,
+    /// `chat_template.jinja`, and of sentence transformers `modules.json` and the pooling that it names.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io), and [`Error::Safetensors`](crate::Error::Safetensors) where one is not JSON.
@@ -91,6 +94,7 @@ impl Description {
             other_tokenizers,
             adapter: Document::read(&folder.join("adapter_config.json"))?,
             config: Document::read(&folder.join("config.json"))?,
+            generation: Document::read(&folder.join("generation_config.json"))?,
             tokenizer: Document::read(&folder.join("tokenizer.json"))?,
             tokenizer_config: Document::read(&folder.join("tokenizer_config.json"))?,
             pooling: pooling.map_or(Ok(None), |path| Document::read(&path))?,

@@ -14,8 +14,28 @@ pub(super) enum Family {
     Llama,
     /// As Llama, with biases and without llama.cpp's order of rows.
     Qwen2,
+    /// As Qwen2, with norms of queries and keys instead of biases.
+    Qwen3,
+    /// As Llama, with layers that know no positions.
+    SmolLm3,
+    /// As Llama, with factors for what is added and multiplied.
+    Granite,
+    /// With biases everywhere, and two matrices in a feed-forward network.
+    StarCoder2,
     Bert,
 }
+
+/// Beside those of Llama.
+const QWEN3: &str = "
+    model.layers.{}.self_attn.q_norm.*           blk.{}.attn_q_norm.*
+    model.layers.{}.self_attn.k_norm.*           blk.{}.attn_k_norm.*
+";
+
+/// Before those of Llama.
+const STARCODER2: &str = "
+    model.layers.{}.mlp.c_fc.*                   blk.{}.ffn_up.*
+    model.layers.{}.mlp.c_proj.*                 blk.{}.ffn_down.*
+";
 
 const LLAMA: &str = "
     model.embed_tokens.*                         token_embd.*
@@ -58,11 +78,25 @@ const BERT: &str = "
 ";
 
 impl Family {
+    const ALL: [Self; 7] = [
+        Family::Llama,
+        Family::Qwen2,
+        Family::Qwen3,
+        Family::SmolLm3,
+        Family::Granite,
+        Family::StarCoder2,
+        Family::Bert,
+    ];
+
     /// By the class that `config.json` names.
     pub(super) fn of_class(class: &str) -> Option<Self> {
         Some(match class {
             "LlamaForCausalLM" | "LLaMAForCausalLM" | "LlamaModel" | "MistralForCausalLM" => Family::Llama,
             "Qwen2ForCausalLM" | "Qwen2Model" => Family::Qwen2,
+            "Qwen3ForCausalLM" | "Qwen3Model" => Family::Qwen3,
+            "SmolLM3ForCausalLM" | "SmolLM3Model" => Family::SmolLm3,
+            "GraniteForCausalLM" | "GraniteModel" => Family::Granite,
+            "Starcoder2ForCausalLM" | "Starcoder2Model" => Family::StarCoder2,
             "BertModel" | "BertForMaskedLM" => Family::Bert,
             _ => return None,
         })
@@ -70,9 +104,7 @@ impl Family {
 
     /// By `general.architecture`.
     pub(super) fn of_architecture(architecture: &str) -> Option<Self> {
-        [Family::Llama, Family::Qwen2, Family::Bert]
-            .into_iter()
-            .find(|family| family.architecture() == architecture)
+        Self::ALL.into_iter().find(|family| family.architecture() == architecture)
     }
 
     /// The value of `general.architecture`, and the start of the keys of parameters.
@@ -80,6 +112,10 @@ impl Family {
         match self {
             Family::Llama => "llama",
             Family::Qwen2 => "qwen2",
+            Family::Qwen3 => "qwen3",
+            Family::SmolLm3 => "smollm3",
+            Family::Granite => "granite",
+            Family::StarCoder2 => "starcoder2",
             Family::Bert => "bert",
         }
     }
@@ -89,17 +125,23 @@ impl Family {
         match self {
             Family::Llama => "LlamaForCausalLM",
             Family::Qwen2 => "Qwen2ForCausalLM",
+            Family::Qwen3 => "Qwen3ForCausalLM",
+            Family::SmolLm3 => "SmolLM3ForCausalLM",
+            Family::Granite => "GraniteForCausalLM",
+            Family::StarCoder2 => "Starcoder2ForCausalLM",
             Family::Bert => "BertModel",
         }
     }
 
     pub(super) fn names(self) -> NameMap {
-        let text = match self {
-            Family::Llama | Family::Qwen2 => LLAMA,
-            Family::Bert => BERT,
+        let texts: &[&str] = match self {
+            Family::Llama | Family::Qwen2 | Family::SmolLm3 | Family::Granite => &[LLAMA],
+            Family::Qwen3 => &[LLAMA, QWEN3],
+            Family::StarCoder2 => &[STARCODER2, LLAMA],
+            Family::Bert => &[BERT],
         };
         // Read by a test of this file.
-        text.parse().unwrap_or_default()
+        texts.concat().parse().unwrap_or_default()
     }
 
     /// The name as the table has it: models that are saved as part of another, or without it, have another start, and
@@ -119,11 +161,47 @@ impl Family {
     /// The number of heads by which the rows of this tensor of a GGUF are in another order than in safetensors.
     pub(super) fn rope_heads(self, gguf_name: &str, heads: u32, kv_heads: u32) -> Option<u32> {
         let part = gguf_name.strip_prefix("blk.")?.split_once('.')?.1;
-        match (self, part.split_once('.')?) {
-            (Family::Llama, ("attn_q", "weight" | "bias")) => Some(heads),
-            (Family::Llama, ("attn_k", "weight" | "bias")) => Some(kv_heads),
+        if !self.is_like_llama() {
+            return None;
+        }
+        match part.split_once('.')? {
+            ("attn_q", "weight" | "bias") => Some(heads),
+            ("attn_k", "weight" | "bias") => Some(kv_heads),
             _ => None,
         }
+    }
+
+    /// The values of a head where `config.json` does not say, other than `hidden_size / num_attention_heads`: the class's default.
+    pub(super) fn default_head_dim(self) -> Option<u32> {
+        (self == Family::Qwen3).then_some(128)
+    }
+
+    /// Whether the head is the token embedding where `config.json` does not say: the class's default.
+    pub(super) fn is_tied_by_default(self) -> bool {
+        matches!(self, Family::SmolLm3 | Family::StarCoder2)
+    }
+
+    /// Whether llama.cpp's converter treats the family as Llama: its order of rows, and its keys.
+    pub(super) fn is_like_llama(self) -> bool {
+        matches!(self, Family::Llama | Family::SmolLm3 | Family::Granite)
+    }
+
+    /// Factors of the architecture: the key in GGUF, and the one in `config.json`.
+    pub(super) fn factors(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Family::Granite => &[
+                ("attention.scale", "attention_multiplier"),
+                ("embedding_scale", "embedding_multiplier"),
+                ("residual_scale", "residual_multiplier"),
+                ("logit_scale", "logits_scaling"),
+            ],
+            _ => &[],
+        }
+    }
+
+    /// Whether norms subtract the mean, as LayerNorm does and RMSNorm does not.
+    fn has_layer_norms(self) -> bool {
+        matches!(self, Family::StarCoder2 | Family::Bert)
     }
 
     /// Whether llama.cpp wants a tensor in single precision, whatever the others are.
@@ -160,20 +238,24 @@ impl Family {
         }
         self.rope(config, &mut keys, notes)?;
         match config.any(&["rms_norm_eps", "norm_eps"]) {
+            _ if self == Family::StarCoder2 => {}
             Some(epsilon) => keys.f32("attention.layer_norm_rms_epsilon", epsilon.f64()?),
             // What the class has where its configuration is silent; llama.cpp wants to be told.
-            None if self != Family::Bert => keys.f32("attention.layer_norm_rms_epsilon", 1e-6),
+            None if !self.has_layer_norms() => keys.f32("attention.layer_norm_rms_epsilon", 1e-6),
             None => {}
         }
-        match config.get("layer_norm_eps") {
+        let epsilon = if self == Family::StarCoder2 { "norm_epsilon" } else { "layer_norm_eps" };
+        match config.get(epsilon) {
             Some(epsilon) => keys.f32("attention.layer_norm_epsilon", epsilon.f64()?),
             None if self == Family::Bert => keys.f32("attention.layer_norm_epsilon", 1e-12),
+            None if self == Family::StarCoder2 => keys.f32("attention.layer_norm_epsilon", 1e-5),
             None => {}
         }
         let head_dim = config.get("head_dim").map(|dim| dim.u32()).transpose()?;
         let per_head = width.u32()?.checked_div(heads.u32()?).ok_or_else(|| heads.wrong("must not be 0"))?;
         // Llama's class has a default for it, and llama.cpp's converter writes that.
-        if let Some(length) = head_dim.or((self == Family::Llama).then_some(per_head)) {
+        let by_default = self.default_head_dim().or((self == Family::Llama).then_some(per_head));
+        if let Some(length) = head_dim.or(by_default) {
             keys.u32("attention.key_length", length);
             keys.u32("attention.value_length", length);
         }
@@ -181,15 +263,20 @@ impl Family {
             keys.pairs.push(("general.file_type".to_owned(), Value::U32(file_type)));
         }
         match self {
-            Family::Llama => {
+            Family::Llama | Family::SmolLm3 | Family::Granite => {
                 let size = config.get("vocab_size").map(|size| size.u32()).transpose()?;
                 if let Some(size) = size.or(rows) {
                     keys.u32("vocab_size", size);
                 }
                 keys.u32("rope.dimension_count", head_dim.unwrap_or(per_head));
             }
-            Family::Qwen2 => {}
+            Family::Qwen2 | Family::Qwen3 | Family::StarCoder2 => {}
             Family::Bert => keys.push("attention.causal", Value::Bool(false)),
+        }
+        for (key, name) in self.factors() {
+            if let Some(factor) = config.get(name) {
+                keys.f32(key, factor.f64()?);
+            }
         }
         if self != Family::Llama
             && let Some(pooling) = &description.pooling
@@ -255,6 +342,9 @@ mod tests {
         for (family, there, here) in [
             (Family::Llama, "model.layers.3.self_attn.q_proj.weight", "blk.3.attn_q.weight"),
             (Family::Qwen2, "lm_head.weight", "output.weight"),
+            (Family::Qwen3, "model.layers.0.self_attn.q_norm.weight", "blk.0.attn_q_norm.weight"),
+            (Family::SmolLm3, "model.layers.3.mlp.up_proj.weight", "blk.3.ffn_up.weight"),
+            (Family::StarCoder2, "model.layers.3.mlp.c_fc.bias", "blk.3.ffn_up.bias"),
             (Family::Bert, "encoder.layer.11.output.LayerNorm.bias", "blk.11.layer_output_norm.bias"),
         ] {
             let names = family.names();

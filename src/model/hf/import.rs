@@ -357,6 +357,18 @@ impl<'a> Import<'a> {
             push("general.architecture", architecture.into());
         }
         push("general.type", "model".into());
+        if let Some(generation) = self.description.generation.as_ref().map(|document| document.root()) {
+            if let Some(top_k) = generation.get("top_k") {
+                let kept = i32::try_from(top_k.u32()?).map_err(|_| top_k.wrong("must be below 2^31"))?;
+                push("general.sampling.top_k", Value::I32(kept));
+            }
+            for (name, key) in [("top_p", "general.sampling.top_p"), ("temperature", "general.sampling.temp")]
+            {
+                if let Some(number) = generation.get(name) {
+                    push(key, Value::F32(number.f64()? as f32));
+                }
+            }
+        }
         if let Some(name) = self.name(config.as_ref()) {
             push("general.name", name.into());
         }
@@ -385,7 +397,7 @@ impl<'a> Import<'a> {
             }
         }
         pairs.push(("general.quantization_version".to_owned(), Value::U32(QUANTIZATION_VERSION)));
-        let tokenizer = tokenizer(self.description, rows)?;
+        let tokenizer = tokenizer(self.description, family, rows)?;
         if let Some(((rows, name), size)) =
             rows.zip(config.as_ref().and_then(|config| config.get("vocab_size")))
             && u64::from(size.u32()?) != rows
@@ -412,13 +424,18 @@ impl<'a> Import<'a> {
             .or(self.description.name.as_deref())?;
         let title = |word: &str| {
             let is_number = word.trim_start_matches('v').starts_with(|first: char| first.is_ascii_digit());
-            let mut letters = word.chars();
-            match letters.next() {
-                Some(first) if !is_number && !word.chars().any(char::is_uppercase) => {
-                    first.to_uppercase().chain(letters).collect()
-                }
-                _ => word.to_owned(),
+            if is_number || word.chars().any(char::is_uppercase) {
+                return word.to_owned();
             }
+            // As Python writes titles: each letter that follows none is a capital.
+            let mut out = String::with_capacity(word.len());
+            for letter in word.chars() {
+                match out.chars().last().is_some_and(char::is_alphabetic) {
+                    true => out.push(letter),
+                    false => out.extend(letter.to_uppercase()),
+                }
+            }
+            out
         };
         Some(name.replace('-', " ").split_whitespace().map(title).collect::<Vec<_>>().join(" "))
     }

@@ -4,7 +4,7 @@
 //! metadata, the tokenizer, and the order of rows that llama.cpp wants of Llama's queries and keys. [`Export`] plans
 //! safetensors files from a GGUF, and puts its metadata into them, so that the way back gives the same model. Both are carried
 //! out by [`Convert`](super::Convert). A [`NameMap`], or any function, adds names to those of the families that are known: Llama
-//! (with Mistral), Qwen2 and BERT.
+//! (with Mistral), Qwen2, Qwen3, SmolLM3, Granite, StarCoder2 and BERT.
 
 mod carried;
 mod compressed;

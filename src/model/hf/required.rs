@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use Extent::{FeedForward, Heads, KvHeads, Pairs, Positions, Types, Vocabulary, Width};
+use Extent::{FeedForward, Head, Heads, KvHeads, Pairs, Positions, Types, Vocabulary, Width};
 
 use super::family::{Family, layer};
 use super::json::Node;
@@ -26,6 +26,8 @@ enum Extent {
     Heads,
     /// `num_key_value_heads` of `head_dim` values.
     KvHeads,
+    /// `head_dim`.
+    Head,
     /// Half of `head_dim`.
     Pairs,
     /// `max_position_embeddings`.
@@ -86,6 +88,61 @@ const QWEN2: &[Rule] = &[
     ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
 ];
 
+const QWEN3: &[Rule] = &[
+    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
+    ("output_norm.weight", &[Width], Need::Always),
+    ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
+    ("blk.{}.attn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
+    ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
+    ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
+    ("blk.{}.attn_q_norm.weight", &[Head], Need::Always),
+    ("blk.{}.attn_k_norm.weight", &[Head], Need::Always),
+    ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
+    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.ffn_gate.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
+];
+
+const SMOLLM3: &[Rule] = &[
+    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
+    ("output_norm.weight", &[Width], Need::Always),
+    ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
+    ("blk.{}.attn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
+    ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
+    ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
+    ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
+    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.ffn_gate.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
+];
+
+const STARCODER2: &[Rule] = &[
+    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
+    ("output_norm.weight", &[Width], Need::Always),
+    ("output_norm.bias", &[Width], Need::Always),
+    ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
+    ("blk.{}.attn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.attn_norm.bias", &[Width], Need::Always),
+    ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
+    ("blk.{}.attn_q.bias", &[Heads], Need::Always),
+    ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
+    ("blk.{}.attn_k.bias", &[KvHeads], Need::Always),
+    ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
+    ("blk.{}.attn_v.bias", &[KvHeads], Need::Always),
+    ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
+    ("blk.{}.attn_output.bias", &[Width], Need::Always),
+    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.ffn_norm.bias", &[Width], Need::Always),
+    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_up.bias", &[FeedForward], Need::Always),
+    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
+    ("blk.{}.ffn_down.bias", &[Width], Need::Always),
+];
+
 const BERT: &[Rule] = &[
     ("token_embd.weight", &[Vocabulary, Width], Need::Always),
     ("position_embd.weight", &[Positions, Width], Need::Always),
@@ -140,8 +197,11 @@ impl Present<'_> {
 impl Family {
     fn rules(self) -> &'static [Rule] {
         match self {
-            Family::Llama => LLAMA,
+            Family::Llama | Family::Granite => LLAMA,
             Family::Qwen2 => QWEN2,
+            Family::Qwen3 => QWEN3,
+            Family::SmolLm3 => SMOLLM3,
+            Family::StarCoder2 => STARCODER2,
             Family::Bert => BERT,
         }
     }
@@ -211,6 +271,7 @@ impl Family {
             Some(tied) if tied.bool()? => Tied::Yes,
             _ if is_bare => Tied::Yes,
             Some(_) => Tied::No("'tie_word_embeddings' is false"),
+            None if self.is_tied_by_default() => Tied::Yes,
             None => Tied::No("there is no 'tie_word_embeddings', which is false by default"),
         })
     }
@@ -260,7 +321,8 @@ impl Sizes {
                  'hidden_size', {width}"
             )));
         }
-        if head_dim.is_none() && !width.is_multiple_of(heads) {
+        let known = head_dim.or(family.default_head_dim().map(u64::from));
+        if known.is_none() && !width.is_multiple_of(heads) {
             return Err(config.about(&format!(
                 "'hidden_size' is {width}, which 'num_attention_heads', {heads}, does not divide, and there is no 'head_dim'"
             )));
@@ -271,7 +333,7 @@ impl Sizes {
             feed_forward: number("intermediate_size")?,
             heads,
             kv_heads,
-            head_dim: head_dim.unwrap_or(width / heads),
+            head_dim: known.unwrap_or(width / heads),
             has_head_dim: head_dim.is_some(),
             positions: number("max_position_embeddings")?,
             types: (family == Family::Bert).then(|| number("type_vocab_size")).transpose()?,
@@ -309,6 +371,7 @@ impl Sizes {
             FeedForward => self.feed_forward,
             Heads => self.heads.saturating_mul(self.head_dim),
             KvHeads => self.kv_heads.saturating_mul(self.head_dim),
+            Head => self.head_dim,
             Pairs => self.head_dim / 2,
             Positions => self.positions,
         })
@@ -352,6 +415,9 @@ impl Sizes {
                 let Sizes { heads, kv_heads, head_dim, width, .. } = self;
                 let head = match self.has_head_dim {
                     true => format!("'head_dim' is {head_dim}"),
+                    false if *head_dim != width / heads => {
+                        format!("there is no 'head_dim', which is {head_dim} by default")
+                    }
                     false => format!(
                         "a head has {head_dim} values ('hidden_size' {width} / 'num_attention_heads' {heads})"
                     ),

@@ -23,8 +23,8 @@ const MEANINGS: [(&str, Option<&str>); 7] = [
 struct Template {
     first: Option<String>,
     last: Option<String>,
-    /// Whether two texts have a token between them, without one at the end.
-    separates: Option<bool>,
+    /// The token between two texts, where they have one and none at the end, or one more.
+    separator: Option<Option<String>>,
     found: bool,
     /// A kind that adds all of them.
     roberta: bool,
@@ -57,26 +57,31 @@ pub(super) fn special_tokens(description: &Description, root: &Node<'_>, out: &m
             }
             adds_eos = Some(true);
         }
-        adds_sep = template.separates.or(adds_sep);
+        // Another, such as the first of a text once more, is none that llama.cpp adds.
+        let separators = [named("sep"), named("eos")];
+        let adds = |token: &Option<String>| token.is_some() && separators.contains(token);
+        adds_sep = template.separator.as_ref().map(adds).or(adds_sep);
     }
     let added = added_tokens(root, description)?;
     let id_of = |text: &str| added.iter().rev().find(|(_, content, _)| content == text).map(|(id, ..)| *id);
     let model = description.config.as_ref().map(|config| config.root());
+    let mut missing = Vec::new();
     for (meaning, key) in MEANINGS {
         let text = match meaning {
             "bos" => bos.clone(),
             "eos" => eos.clone(),
             meaning => named(meaning),
         };
-        let id = match text.as_deref().filter(|_| config.is_some()).and_then(id_of) {
-            Some(id) => Some(id),
-            // A number, where it is not a list of several.
-            None => {
-                let id = model.as_ref().and_then(|model| model.get(&format!("{meaning}_token_id")));
-                id.and_then(|id| id.u32().ok())
-            }
-        };
-        if let (Some(key), Some(id)) = (key, id) {
+        let Some(key) = key else { continue };
+        match text.as_deref().filter(|_| config.is_some()).and_then(id_of) {
+            Some(id) => out.push(&format!("ggml.{key}_token_id"), id),
+            None => missing.push((meaning, key)),
+        }
+    }
+    for (meaning, key) in missing {
+        let id = model.as_ref().and_then(|model| model.get(&format!("{meaning}_token_id")));
+        // A number, where it is not a list of several.
+        if let Some(id) = id.and_then(|id| id.u32().ok()) {
             out.push(&format!("ggml.{key}_token_id"), id);
         }
     }
@@ -125,7 +130,9 @@ fn template(root: &Node<'_>) -> Result<Template> {
                     && !between.is_empty()
                 {
                     let is_token = between.iter().all(|node| special(node).is_some());
-                    template.separates = Some(is_token && (template.last.is_none() || between.len() > 1));
+                    let separates = is_token && (template.last.is_none() || between.len() > 1);
+                    template.separator =
+                        Some(between.last().filter(|_| separates).and_then(|node| special(node)));
                 }
             }
             _ => {}

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::description::Description;
+use super::family::Family;
 use super::json::Node;
 use super::pre_tokenizer::pre_tokenizer;
 use super::special_tokens::special_tokens;
@@ -48,7 +49,11 @@ enum Model {
 /// The metadata of the tokenizer, or a note where there is none.
 ///
 /// `rows` are those of the token embedding, where it is known, and what that is called.
-pub(super) fn tokenizer(description: &Description, rows: Option<(u64, &str)>) -> Result<Tokenizer> {
+pub(super) fn tokenizer(
+    description: &Description,
+    family: Option<Family>,
+    rows: Option<(u64, &str)>,
+) -> Result<Tokenizer> {
     let mut out = Tokenizer::default();
     let Some(document) = &description.tokenizer else {
         let others = match &description.other_tokenizers[..] {
@@ -83,15 +88,22 @@ pub(super) fn tokenizer(description: &Description, rows: Option<(u64, &str)>) ->
     {
         out.push("ggml.token_type_count", types.u32()?);
     }
-    if let Some(prefix) =
-        description.tokenizer_config.as_ref().and_then(|config| config.root().get("add_prefix_space"))
+    // Of the others llama.cpp's converter does not ask.
+    if family.is_none_or(|family| family.is_like_llama() || family == Family::Bert)
+        && let Some(prefix) =
+            description.tokenizer_config.as_ref().and_then(|config| config.root().get("add_prefix_space"))
     {
         out.push("ggml.add_space_prefix", prefix.bool()?);
     }
     let mut merges = None;
     match kind {
         Model::Bytes => {
-            let pre = pre_tokenizer(&root)?;
+            let pre = match pre_tokenizer(&root)? {
+                // The same rules under the name that llama.cpp has for them in this family.
+                Some("smollm") if family == Some(Family::StarCoder2) => Some("starcoder"),
+                Some("smollm") if family == Some(Family::Granite) => Some("refact"),
+                pre => pre,
+            };
             out.push("ggml.model", "gpt2");
             out.push("ggml.pre", pre.unwrap_or("default"));
             if pre.is_none() {
