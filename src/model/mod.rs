@@ -2,7 +2,7 @@
 //!
 //! | to | there are |
 //! |---|---|
-//! | quantize | `Quantize` does it in one call (on Unix and Windows) |
+//! | quantize | `Quantize` does it in one call, `Budget` chooses the types for a size (on Unix and Windows) |
 //! | convert tensor by tensor | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
 //! | divide into shards, put together | `Split` and `Merge` (on Unix and Windows) |
 //! | do it on many machines | [`Part`] says which jobs are whose |
@@ -12,6 +12,8 @@
 //! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is, [`Memory`] what it takes to run |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
+#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+mod budget;
 #[cfg(all(feature = "codecs", feature = "std"))]
 mod convert;
 #[cfg(all(feature = "codecs", feature = "std"))]
@@ -61,6 +63,8 @@ mod target;
 #[cfg(feature = "std")]
 mod weight;
 
+#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+pub use budget::{AllocatedTensor, Allocation, Budget};
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub use convert::{Convert, Outcome};
 #[cfg(all(feature = "codecs", feature = "std"))]

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::convert::{Convert, Outcome};
-use super::file_type::QUANTIZATION_VERSION;
+use super::file_type::{FileType, QUANTIZATION_VERSION};
 use super::imatrix::Imatrix;
 use super::job::Job;
 use super::part::Part;
@@ -177,6 +177,16 @@ impl<'a> Quantize<'a> {
         let types = tensors.into_iter().map(|tensor| (tensor.name().to_owned(), tensor.ggml_type()));
         let file_type = metadata.get::<u32>("general.file_type").ok();
         Self::to(Types::Like(types.collect(), file_type))
+    }
+
+    /// To these types, by the names of tensors, and with that `general.file_type`: those that a [`Budget`](super::Budget) chose, for
+    /// example. Tensors without a type stay as they are, and so do those of integers.
+    pub fn types<N: Into<String>>(
+        types: impl IntoIterator<Item = (N, GgmlType)>,
+        file_type: impl Into<Option<FileType>>,
+    ) -> Self {
+        let types = types.into_iter().map(|(name, ty)| (name.into(), ty));
+        Self::to(Types::Like(types.collect(), file_type.into().map(FileType::id)))
     }
 
     fn to(types: Types) -> Self {

@@ -127,10 +127,7 @@ impl<'a> TypePlan<'a> {
 
     fn choose_one(&self, tensor: &TensorInfo<'_>, mixture: &Mixture, seen: &mut Seen) -> Result<TypeChoice> {
         let (name, role) = (tensor.name(), Role::of(tensor.name()));
-        let stays = !is_matrix(tensor)
-            || !is_quantized(name)
-            || tensor.ggml_type().is_integer()
-            || role == Role::Output && self.leaves_output;
+        let stays = is_left_alone(tensor) || role == Role::Output && self.leaves_output;
         let is_embedding = matches!(role, Role::TokenEmbedding | Role::Output);
         let whole = |ty, instead_of| TypeChoice {
             ggml_type: ty,
@@ -265,7 +262,8 @@ pub fn by_layer(a: &str, b: &str) -> Ordering {
     layer_of(a).cmp(&layer_of(b)).then_with(|| a.cmp(b))
 }
 
-fn layer_of(name: &str) -> Option<u64> {
+/// The layer that a tensor is in, by its name.
+pub(in crate::model) fn layer_of(name: &str) -> Option<u64> {
     let rest = name.strip_prefix("blk.")?;
     let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
     rest[..digits].parse().ok()
@@ -277,6 +275,11 @@ fn first_number(metadata: Metadata<'_>, key: &str) -> Result<Option<u64>> {
         Some(ValueRef::Array(_)) => metadata.get_array(key)?.next().transpose(),
         _ => metadata.get_opt(key),
     }
+}
+
+/// Whether llama.cpp never quantizes it.
+pub(in crate::model) fn is_left_alone(tensor: &TensorInfo<'_>) -> bool {
+    !is_matrix(tensor) || !is_quantized(tensor.name()) || tensor.ggml_type().is_integer()
 }
 
 /// ggml counts a dimension only where more than one lies in it.

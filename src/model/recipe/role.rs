@@ -2,7 +2,7 @@
 
 /// What the mixtures tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(in crate::model) enum Role {
     TokenEmbedding,
     Output,
     Query,
@@ -17,7 +17,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    pub(super) fn of(name: &str) -> Self {
+    pub(in crate::model) fn of(name: &str) -> Self {
         /// The first that the name contains decides.
         const PARTS: [(&str, Role); 9] = [
             ("attn_qkv.weight", Role::Value),
@@ -34,6 +34,25 @@ impl Role {
             "output.weight" => Role::Output,
             "token_embd.weight" | "per_layer_token_embd.weight" => Role::TokenEmbedding,
             name => PARTS.iter().find(|(part, _)| name.contains(part)).map_or(Role::Other, |(_, role)| *role),
+        }
+    }
+}
+
+#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+impl Role {
+    /// As llama.cpp calls its tensors.
+    pub(in crate::model) fn name(self) -> &'static str {
+        match self {
+            Role::TokenEmbedding => "token_embd",
+            Role::Output => "output",
+            Role::Query => "attn_q",
+            Role::Key => "attn_k",
+            Role::Value => "attn_v",
+            Role::AttentionOutput => "attn_output",
+            Role::Gate => "ffn_gate",
+            Role::Up => "ffn_up",
+            Role::Down => "ffn_down",
+            Role::Other => "other",
         }
     }
 }

@@ -1,0 +1,67 @@
+//! How much of a tensor each type loses, by a sample of its values.
+
+use super::super::job::{Origin, in_memory};
+use crate::codec::{dequantize, fake_quantize, swap_byte_order};
+use crate::{ByteOrder, Error, GgmlType, Result};
+
+/// Values of a run: whole blocks of every type.
+const RUN: u64 = 4096;
+
+/// Returns ‖W − Q‖² / ‖W‖² of a tensor for each type, over about `sample` of its values: runs that are spread evenly. 0 of values that
+/// are all zero.
+pub(super) fn relative_errors(
+    name: &str,
+    origin: &Origin<'_>,
+    types: &[GgmlType],
+    sample: u64,
+) -> Result<Vec<f64>> {
+    let elements = origin.shape.element_count();
+    let all = elements.div_ceil(RUN);
+    let chosen = sample.div_ceil(RUN).clamp(1, all.max(1)).min(all);
+    let (mut bytes, mut values, mut restored) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut signal, mut noise) = (0.0f64, vec![0.0f64; types.len()]);
+    for run in 0..chosen {
+        let first = (u128::from(run) * u128::from(all) / u128::from(chosen)) as u64 * RUN;
+        read(name, origin, first, RUN.min(elements - first), &mut bytes, &mut values)?;
+        signal += values.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
+        for (&ty, noise) in types.iter().zip(&mut noise) {
+            restored.clone_from(&values);
+            let len = restored.len();
+            fake_quantize(ty, &mut restored, len, None).map_err(|error| Error::Write {
+                message: format!("tensor '{}': {error}", name.escape_debug()),
+            })?;
+            let squared = |(&value, &restored): (&f32, &f32)| {
+                let error = f64::from(value) - f64::from(restored);
+                error * error
+            };
+            *noise += values.iter().zip(&restored).map(squared).sum::<f64>();
+        }
+    }
+    if !signal.is_finite() || noise.iter().any(|noise| !noise.is_finite()) {
+        return Err(Error::Write {
+            message: format!("tensor '{}' has values that are not finite or become so", name.escape_debug()),
+        });
+    }
+    Ok(noise.into_iter().map(|noise| if signal > 0.0 { noise / signal } else { 0.0 }).collect())
+}
+
+fn read(
+    name: &str,
+    origin: &Origin<'_>,
+    first: u64,
+    count: u64,
+    bytes: &mut Vec<u8>,
+    values: &mut Vec<f32>,
+) -> Result<()> {
+    let len = |values: u64| values / origin.ty.block_len() as u64 * origin.ty.block_bytes() as u64;
+    bytes.resize(in_memory(len(count))?, 0);
+    values.resize(in_memory(count)?, 0.0);
+    origin
+        .source
+        .fill_at(bytes, origin.offset + len(first))
+        .map_err(|error| Error::io(format!("read tensor '{}'", name.escape_debug()), error))?;
+    if origin.order == ByteOrder::Big {
+        swap_byte_order(origin.ty, bytes);
+    }
+    dequantize(origin.ty, bytes, values)
+}
