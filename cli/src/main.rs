@@ -1,6 +1,7 @@
 //! The program `gguf`: looks into models in the GGUF format, changes them and makes them.
 
 mod alternatives;
+mod budget;
 mod cli;
 mod commands;
 mod details;

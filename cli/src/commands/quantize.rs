@@ -7,17 +7,21 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gguf_codec::model::{Imatrix, Input, Part, Quantize, QuantizeReport, QuantizedTensor, Recipe};
+use gguf_codec::model::{
+    Allocation, FileType, Imatrix, Input, Part, Quantize, QuantizeReport, QuantizedTensor, Recipe,
+};
 use gguf_codec::{GgmlType, Gguf, Inputs, ShardedGguf};
 use regex_lite::Regex;
 use serde_json::json;
 
+use crate::budget;
 use crate::names::Names;
 use crate::numbers::counted;
 use crate::work::Work;
 use crate::{cli, output, sizes};
 
-/// Quantizes a GGUF model by a recipe: the types and bytes are those of llama.cpp's `quantize`.
+/// Quantizes a GGUF model by a recipe: the types and bytes are those of llama.cpp's `quantize`. Or, with --size or --bpw, to types that
+/// are chosen tensor by tensor.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or
 /// an interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded: give the
@@ -31,11 +35,13 @@ pub(crate) struct Args {
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// What to make of it
-    #[arg(long, value_name = "NAME", ignore_case = true, value_parser = recipe(), required_unless_present = "types_like")]
+    #[arg(long, value_name = "NAME", ignore_case = true, value_parser = recipe(), required_unless_present_any = ["types_like", "size", "bpw"])]
     recipe: Option<Recipe>,
     /// Instead of a recipe: give each tensor the type that it has in another model. Tensors that are not in that stay as they are
     #[arg(long, value_name = "OTHER", conflicts_with_all = ["recipe", "pure", "output_tensor_type", "token_embedding_type", "leave_output_tensor"])]
     types_like: Option<PathBuf>,
+    #[command(flatten)]
+    budget: budget::Wanted,
     /// An importance matrix, in either form that llama.cpp's `imatrix` writes
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
@@ -93,13 +99,15 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let importance = Importance::read(args.imatrix.as_ref())?;
     let by_name =
         |name: &str| args.tensor_type.iter().find(|(pattern, _)| pattern.is_match(name)).map(|(_, ty)| *ty);
-    let mut quantize = match (&args.types_like, args.recipe) {
-        (Some(path), _) => {
+    let allocation = args.budget.choose(&input)?;
+    let mut quantize = match (&allocation, &args.types_like, args.recipe) {
+        (Some(allocation), ..) => Quantize::types(allocation.types(), allocation.file_type()),
+        (None, Some(path), _) => {
             let open = |path: &std::path::Path| Gguf::open(path);
             let other = ShardedGguf::open_with(path, open).map_err(|error| cli::about(path, error))?;
             Quantize::like(other.metadata(), other.tensors())
         }
-        (None, recipe) => Quantize::recipe(recipe.context("--recipe says what to make of it")?),
+        (None, None, recipe) => Quantize::recipe(recipe.context("--recipe says what to make of it")?),
     };
     quantize = quantize
         .output_type(args.output_tensor_type)
@@ -112,7 +120,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
         .keep_split(args.keep_split)
         .existing(args.force.existing());
     let mut inputs = Inputs::new();
-    inputs.add_all(&args.imatrix).add_all(&args.types_like);
+    inputs.add_all(&args.imatrix).add_all(&args.types_like).add_all(args.budget.sensitivity());
     quantize = importance.weigh(quantize).inputs(inputs);
     let report = if args.dry_run {
         quantize.plan(&input, &args.output)
@@ -122,7 +130,11 @@ pub(crate) fn run(args: Args) -> Result<String> {
     work.done();
     let report = report.map_err(|error| work.explained(error))?;
     let idle = Idle::new(&args.tensor_type, input.model(), &importance);
-    Ok(if args.json { as_json(&args, &idle, &report) } else { summary(&args, &idle, &report, start)? })
+    Ok(if args.json {
+        as_json(&args, &idle, &report, allocation.as_ref())
+    } else {
+        summary(&args, &idle, &report, allocation.as_ref(), start)?
+    })
 }
 
 /// The importance matrix that was asked for, and its file.
@@ -215,10 +227,17 @@ pub(crate) fn remarks(idle: &Idle<'_>, report: &QuantizeReport) -> Result<String
 /// What the model is made to.
 fn what(args: &Args) -> String {
     let like = args.types_like.as_ref().map(|path| format!("of the types of '{}'", path.display()));
-    like.unwrap_or_else(|| args.recipe.map_or_else(String::new, |recipe| recipe.to_string()))
+    let recipe = || args.recipe.map(|recipe| recipe.to_string());
+    like.or_else(recipe).unwrap_or_else(|| "of types for a size".to_owned())
 }
 
-fn summary(args: &Args, idle: &Idle<'_>, report: &QuantizeReport, start: Instant) -> Result<String> {
+fn summary(
+    args: &Args,
+    idle: &Idle<'_>,
+    report: &QuantizeReport,
+    allocation: Option<&Allocation>,
+    start: Instant,
+) -> Result<String> {
     let verb = if args.dry_run { "would be" } else { "is" };
     let mut paths = Names::default();
     report.paths.iter().for_each(|path| paths.add(&path.display().to_string()));
@@ -231,15 +250,22 @@ fn summary(args: &Args, idle: &Idle<'_>, report: &QuantizeReport, start: Instant
     text += &sizes::table(
         &report.by_type().into_iter().map(|(ty, sizes)| (ty.name(), sizes)).collect::<Vec<_>>(),
     );
+    if let Some(allocation) = allocation {
+        text += &budget::told(allocation)?;
+    }
     text += &remarks(idle, report)?;
     let time = (!args.dry_run).then(|| start.elapsed());
     text += &sizes::last_line(report.bytes, report.size_before().bytes, report.size_after().bytes, time);
     Ok(text)
 }
 
-fn as_json(args: &Args, idle: &Idle<'_>, report: &QuantizeReport) -> String {
+fn as_json(args: &Args, idle: &Idle<'_>, report: &QuantizeReport, allocation: Option<&Allocation>) -> String {
     let mut json = report_as_json(args.recipe, idle, report, !args.dry_run);
     json["types_like"] = json!(args.types_like.as_ref().map(|path| path.display().to_string()));
+    if let Some(allocation) = allocation {
+        json["file_type"] = json!(allocation.file_type().map(FileType::id));
+        json["budget"] = budget::as_json(allocation);
+    }
     json["paths"] = json!(report.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>());
     format!("{json:#}\n")
 }

@@ -294,3 +294,52 @@ fn shards_and_types_are_those_of_others() {
             .contains("cannot be used with")
     );
 }
+
+#[test]
+fn types_are_chosen_for_a_size() {
+    let folder = Folder::new();
+    let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
+    let bytes = |path: &str| -> u64 {
+        let file = fs::read(path).unwrap();
+        Gguf::parse(&file).unwrap().tensors().map(|tensor| tensor.byte_len()).sum()
+    };
+    let told = works("quantize", &[&input, &out, "--bpw", "8", "--dry-run"]);
+    assert!(told.contains("would be of types for a size: ") && told.contains("predicted damage"), "{told}");
+    assert!(told.contains("\n  ffn_down     "), "{told}");
+    assert!(!fs::exists(&out).unwrap());
+
+    // 3328 values, 256 of them F32.
+    for (option, value, most) in [("--bpw", "8", 3328), ("--size", "3kB", 3000), ("--size", "1MB", 1_000_000)]
+    {
+        let json = works("quantize", &[&input, &out, option, value, "--json"]);
+        let json: Json = serde_json::from_str(&json).unwrap();
+        assert!(bytes(&out) <= most && json["budget"]["tensor_bytes"] == bytes(&out), "{json}");
+        assert!(json["budget"]["bound"].as_f64() <= json["budget"]["damage"].as_f64(), "{json}");
+        let file = fs::read(&out).unwrap();
+        let file_type = Gguf::parse(&file).unwrap().metadata().get::<u32>("general.file_type").unwrap();
+        assert_eq!(json["file_type"], file_type);
+    }
+    let q8 = GgmlType::Q8_0;
+    assert!(types(&out).iter().all(|(name, ty)| (*ty == q8) != name.contains("norm")), "{:?}", types(&out));
+
+    let sensitivity = folder.file("sensitivity", "token_embd.weight\t0\nblk.0.ffn_down.weight\t1\n");
+    works("quantize", &[&input, &out, "--bpw", "8", "--sensitivity", &sensitivity]);
+    let types = types(&out);
+    let of = |name: &str| types.iter().find(|(other, _)| other == name).unwrap().1;
+    assert_eq!((of("token_embd.weight"), of("blk.0.ffn_down.weight")), (GgmlType::Q2_K, q8));
+}
+
+#[test]
+fn sizes_that_are_wrong_are_refused() {
+    let folder = Folder::new();
+    let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
+    let error = fails("quantize", &[&input, &out, "--size", "1kB"]);
+    assert!(error.contains("bytes at least") && error.contains("1000 are too few"), "{error}");
+    let bad = folder.file("sensitivity", "# names\ntoken_embd.weight 1\n");
+    let error = fails("quantize", &[&input, &out, "--size", "1MB", "--sensitivity", &bad]);
+    assert!(error.contains("line 2 of the sensitivities"), "{error}");
+    is_refused("quantize", &[&input, &out, "--size", "1MB", "--recipe", "Q4_0"]);
+    is_refused("quantize", &[&input, &out, "--size", "1MB", "--bpw", "5"]);
+    is_refused("quantize", &[&input, &out, "--sensitivity", &bad]);
+    assert!(!fs::exists(&out).unwrap());
+}
