@@ -21,8 +21,8 @@ use crate::{cli, output, size, types, work};
 /// Makes a GGUF of a model in safetensors files.
 ///
 /// Of Llama, Mistral, Qwen2, Qwen3, SmolLM3, Granite, StarCoder2 and BERT, names, parameters and order of rows become those
-/// of llama.cpp, as config.json beside the files asks for; the tokenizer comes from tokenizer.json. Other models keep their names. What to_safetensors wrote
-/// becomes the model again that it was.
+/// of llama.cpp, as config.json beside the files asks for; the tokenizer comes from tokenizer.json. Other models keep their
+/// names. What to_safetensors wrote becomes the model again that it was.
 ///
 /// Weights that bitsandbytes, GPTQ, AWQ, compressed-tensors, torchao, HQQ, quanto, ModelOpt or BitNet quantized, and FP8, MXFP4 and
 /// NVFP4, keep their codes where a type of GGUF has the same; others become BF16 or F16. With --type all are computed.

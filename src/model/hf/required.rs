@@ -47,99 +47,53 @@ enum Need {
 /// A tensor: its name in GGUF, where `{}` is a layer, and its extents, outermost first.
 type Rule = (&'static str, &'static [Extent], Need);
 
-const LLAMA: &[Rule] = &[
+/// What every decoder here has.
+const DECODER: &[Rule] = &[
     ("token_embd.weight", &[Vocabulary, Width], Need::Always),
     ("output_norm.weight", &[Width], Need::Always),
     ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
-    ("rope_freqs.weight", &[Pairs], Need::Optional),
     ("blk.{}.attn_norm.weight", &[Width], Need::Always),
     ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
     ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
     ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
     ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
+    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
+    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
+    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
+];
+
+/// What gated feed-forward networks have beside it.
+const GATE: &[Rule] = &[("blk.{}.ffn_gate.weight", &[FeedForward, Width], Need::Always)];
+
+const LLAMA: &[Rule] = &[
+    ("rope_freqs.weight", &[Pairs], Need::Optional),
     ("blk.{}.attn_q.bias", &[Heads], Need::Optional),
     ("blk.{}.attn_k.bias", &[KvHeads], Need::Optional),
     ("blk.{}.attn_v.bias", &[KvHeads], Need::Optional),
     ("blk.{}.attn_output.bias", &[Width], Need::Optional),
-    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
-    ("blk.{}.ffn_gate.weight", &[FeedForward, Width], Need::Always),
-    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
-    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
     ("blk.{}.ffn_gate.bias", &[FeedForward], Need::Optional),
     ("blk.{}.ffn_up.bias", &[FeedForward], Need::Optional),
     ("blk.{}.ffn_down.bias", &[Width], Need::Optional),
 ];
 
 const QWEN2: &[Rule] = &[
-    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
-    ("output_norm.weight", &[Width], Need::Always),
-    ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
-    ("blk.{}.attn_norm.weight", &[Width], Need::Always),
-    ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
-    ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
-    ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
-    ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
     ("blk.{}.attn_q.bias", &[Heads], Need::Always),
     ("blk.{}.attn_k.bias", &[KvHeads], Need::Always),
     ("blk.{}.attn_v.bias", &[KvHeads], Need::Always),
-    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
-    ("blk.{}.ffn_gate.weight", &[FeedForward, Width], Need::Always),
-    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
-    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
 ];
 
 const QWEN3: &[Rule] = &[
-    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
-    ("output_norm.weight", &[Width], Need::Always),
-    ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
-    ("blk.{}.attn_norm.weight", &[Width], Need::Always),
-    ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
-    ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
-    ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
     ("blk.{}.attn_q_norm.weight", &[Head], Need::Always),
     ("blk.{}.attn_k_norm.weight", &[Head], Need::Always),
-    ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
-    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
-    ("blk.{}.ffn_gate.weight", &[FeedForward, Width], Need::Always),
-    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
-    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
 ];
 
-const SMOLLM3: &[Rule] = &[
-    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
-    ("output_norm.weight", &[Width], Need::Always),
-    ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
-    ("blk.{}.attn_norm.weight", &[Width], Need::Always),
-    ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
-    ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
-    ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
-    ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
-    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
-    ("blk.{}.ffn_gate.weight", &[FeedForward, Width], Need::Always),
-    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
-    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
-];
-
+/// Beside the biases of Qwen2.
 const STARCODER2: &[Rule] = &[
-    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
-    ("output_norm.weight", &[Width], Need::Always),
     ("output_norm.bias", &[Width], Need::Always),
-    ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
-    ("blk.{}.attn_norm.weight", &[Width], Need::Always),
     ("blk.{}.attn_norm.bias", &[Width], Need::Always),
-    ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
-    ("blk.{}.attn_q.bias", &[Heads], Need::Always),
-    ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
-    ("blk.{}.attn_k.bias", &[KvHeads], Need::Always),
-    ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
-    ("blk.{}.attn_v.bias", &[KvHeads], Need::Always),
-    ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
     ("blk.{}.attn_output.bias", &[Width], Need::Always),
-    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
     ("blk.{}.ffn_norm.bias", &[Width], Need::Always),
-    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
     ("blk.{}.ffn_up.bias", &[FeedForward], Need::Always),
-    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
     ("blk.{}.ffn_down.bias", &[Width], Need::Always),
 ];
 
@@ -195,14 +149,14 @@ impl Present<'_> {
 }
 
 impl Family {
-    fn rules(self) -> &'static [Rule] {
+    fn rules(self) -> Vec<Rule> {
         match self {
-            Family::Llama | Family::Granite => LLAMA,
-            Family::Qwen2 => QWEN2,
-            Family::Qwen3 => QWEN3,
-            Family::SmolLm3 => SMOLLM3,
-            Family::StarCoder2 => STARCODER2,
-            Family::Bert => BERT,
+            Family::Llama | Family::Granite => [DECODER, GATE, LLAMA].concat(),
+            Family::Qwen2 => [DECODER, GATE, QWEN2].concat(),
+            Family::Qwen3 => [DECODER, GATE, QWEN3].concat(),
+            Family::SmolLm3 => [DECODER, GATE].concat(),
+            Family::StarCoder2 => [DECODER, QWEN2, STARCODER2].concat(),
+            Family::Bert => BERT.to_vec(),
         }
     }
 
@@ -251,7 +205,7 @@ impl Family {
         }
         };
         let (of_layers, others): (Vec<Rule>, Vec<Rule>) =
-            self.rules().iter().partition(|(name, ..)| name.starts_with("blk."));
+            self.rules().into_iter().partition(|(name, ..)| name.starts_with("blk."));
         for (name, extents, need) in others {
             check(name, extents, need)?;
         }

@@ -57,7 +57,7 @@ pub(super) fn special_tokens(description: &Description, root: &Node<'_>, out: &m
             }
             adds_eos = Some(true);
         }
-        // Another, such as the first of a text once more, is none that llama.cpp adds.
+        // llama.cpp adds no other, such as a second bos token.
         let separators = [named("sep"), named("eos")];
         let adds = |token: &Option<String>| token.is_some() && separators.contains(token);
         adds_sep = template.separator.as_ref().map(adds).or(adds_sep);
