@@ -72,6 +72,12 @@ impl QuantError {
         self.max
     }
 
+    /// Σ error² / Σ source². 0 of values that are all zero.
+    #[cfg(all(feature = "mmap", any(unix, windows)))]
+    pub(crate) fn relative(&self) -> f64 {
+        if self.source == 0.0 { 0.0 } else { self.noise / self.source }
+    }
+
     /// The signal-to-noise ratio in decibels, 10 log₁₀ (Σ source² / Σ error²): 6 dB for each bit of precision.
     /// Infinite where nothing was lost.
     pub fn snr_db(&self) -> f64 {

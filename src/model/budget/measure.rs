@@ -1,8 +1,8 @@
 //! How much of a tensor each type loses, by a sample of its values.
 
 use super::super::job::{Origin, in_memory};
-use crate::codec::{dequantize, fake_quantize, swap_byte_order};
-use crate::{ByteOrder, Error, GgmlType, Result};
+use crate::codec::{dequantize, swap_byte_order};
+use crate::{ByteOrder, Error, GgmlType, QuantError, Result};
 
 /// Values of a run: whole blocks of every type.
 const RUN: u64 = 4096;
@@ -18,31 +18,24 @@ pub(super) fn relative_errors(
     let elements = origin.shape.element_count();
     let all = elements.div_ceil(RUN);
     let chosen = sample.div_ceil(RUN).clamp(1, all.max(1)).min(all);
-    let (mut bytes, mut values, mut restored) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut signal, mut noise) = (0.0f64, vec![0.0f64; types.len()]);
+    let (mut bytes, mut values) = (Vec::new(), Vec::new());
+    let mut errors = vec![QuantError::default(); types.len()];
     for run in 0..chosen {
         let first = (u128::from(run) * u128::from(all) / u128::from(chosen)) as u64 * RUN;
         read(name, origin, first, RUN.min(elements - first), &mut bytes, &mut values)?;
-        signal += values.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
-        for (&ty, noise) in types.iter().zip(&mut noise) {
-            restored.clone_from(&values);
-            let len = restored.len();
-            fake_quantize(ty, &mut restored, len, None).map_err(|error| Error::Write {
+        for (&ty, sum) in types.iter().zip(&mut errors) {
+            *sum += QuantError::of(ty, &values, values.len(), None).map_err(|error| Error::Write {
                 message: format!("tensor '{}': {error}", name.escape_debug()),
             })?;
-            let squared = |(&value, &restored): (&f32, &f32)| {
-                let error = f64::from(value) - f64::from(restored);
-                error * error
-            };
-            *noise += values.iter().zip(&restored).map(squared).sum::<f64>();
         }
     }
-    if !signal.is_finite() || noise.iter().any(|noise| !noise.is_finite()) {
+    let errors: Vec<f64> = errors.iter().map(QuantError::relative).collect();
+    if errors.iter().any(|error| !error.is_finite()) {
         return Err(Error::Write {
             message: format!("tensor '{}' has values that are not finite or become so", name.escape_debug()),
         });
     }
-    Ok(noise.into_iter().map(|noise| if signal > 0.0 { noise / signal } else { 0.0 }).collect())
+    Ok(errors)
 }
 
 fn read(
