@@ -15,7 +15,8 @@
 //! ask for more memory than its own size allows. [`Limits`] bound the rest.
 //!
 //! ```
-//! use gguf_codec::{GgmlType, Gguf, Q8_0, Writer};
+//! use gguf_codec::blocks::Q8_0;
+//! use gguf_codec::{GgmlType, Gguf, Writer};
 //!
 //! // Write a model of one matrix: two rows of 64 values, quantized on the way.
 //! let values: Vec<f32> = (0..128).map(|i| (i as f32 / 10.0).sin()).collect();
@@ -71,6 +72,7 @@
 extern crate alloc;
 
 mod arithmetic;
+pub mod blocks;
 mod byte_order;
 #[cfg_attr(
     not(feature = "codecs"),
@@ -104,12 +106,11 @@ mod tensor;
 mod write;
 
 pub use byte_order::ByteOrder;
+pub use codec::Float;
 #[cfg(feature = "codecs")]
 pub use codec::affine;
-pub use codec::formats::*;
 #[cfg(feature = "codecs")]
 pub use codec::values::*;
-pub use codec::{BlockFormat, Float};
 #[cfg(feature = "std")]
 pub use error::OutputProblem;
 pub use error::{Error, Place, Problem, Result, ShardProblem};

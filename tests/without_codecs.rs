@@ -6,10 +6,9 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use gguf_codec::blocks::{BlockQ4_0, BlockQ8_0, Q4_0, Q8_0};
 use gguf_codec::model::{Edit, Input, Merge, Split};
-use gguf_codec::{
-    BlockQ4_0, BlockQ8_0, ByteOrder, Error, GgmlType, Gguf, Q4_0, Q8_0, ShardedGguf, Writer, bf16, f16,
-};
+use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, ShardedGguf, Writer, bf16, f16};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf");
 

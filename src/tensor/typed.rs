@@ -12,7 +12,7 @@ use crate::{ByteOrder, Error, Result};
 /// ```
 /// # use gguf_codec::{Gguf, Result};
 /// # fn show(model: &Gguf<Vec<u8>>) -> Result<()> {
-/// use gguf_codec::{BlockQ4_K, Q4_K};
+/// use gguf_codec::blocks::{BlockQ4_K, Q4_K};
 /// let tensor = model.tensor("blk.0.ffn_down.weight")?.typed::<Q4_K>()?;
 /// let blocks: &[BlockQ4_K] = tensor.blocks();
 /// let first_row: &[BlockQ4_K] = tensor.row(0)?.blocks();

@@ -1,6 +1,7 @@
 //! Views of tensors: rows, blocks and slices without copying, in both byte orders.
 
 use crate::common;
+use gguf_codec::blocks::*;
 use gguf_codec::*;
 
 const ROW: usize = 512;

@@ -7,9 +7,8 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Result;
-use gguf_codec::{
-    ByteOrder, DataWriter, Error, F32, GgmlType, Gguf, Q8_0, ReadAt, Shape, Sink, Tensor, Value, Writer,
-};
+use gguf_codec::blocks::{F32, Q8_0};
+use gguf_codec::{ByteOrder, DataWriter, Error, GgmlType, Gguf, ReadAt, Shape, Sink, Tensor, Value, Writer};
 
 fn copy(file: &[u8], order: Option<ByteOrder>) -> Result<Vec<u8>> {
     let model = Gguf::parse(file)?;
