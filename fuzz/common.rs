@@ -54,7 +54,7 @@ pub fn describe<B: AsRef<[u8]>>(result: &Result<Gguf<B>>) -> Result<String, Stri
     for (key, value) in gguf.metadata() {
         touch(value);
         writeln!(text, "{key:?} {:?}", value.to_owned()).unwrap();
-        assert_eq!(format!("{:?}", gguf.metadata().value(key)), format!("{:?}", Some(value)));
+        assert_eq!(format!("{:?}", gguf.metadata().get(key)), format!("{:?}", Some(value)));
     }
     for info in gguf.tensors() {
         writeln!(text, "{info:?} {} {}", info.file_offset(), info.byte_len()).unwrap();

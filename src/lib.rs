@@ -32,7 +32,7 @@
 //!
 //! // Read it again.
 //! let model = Gguf::parse(&file)?;
-//! let layers: u32 = model.metadata().get("llama.block_count")?;
+//! let layers: u32 = model.metadata().require("llama.block_count")?;
 //! let tensor = model.tensor("blk.0.ffn_up.weight")?;
 //! let mut row = vec![0.0f32; tensor.row_len()];
 //! tensor.row(1)?.dequantize_into(&mut row)?;

@@ -107,7 +107,7 @@ fn files_are_edited() {
     edit.add("general.name", "edited").rename_tensor("blocks", "renamed");
     edit.write(path("little"), path("edited"), go_on).unwrap();
     let edited = Gguf::read(path("edited")).unwrap();
-    assert_eq!(edited.metadata().get::<&str>("general.name").unwrap(), "edited");
+    assert_eq!(edited.metadata().require::<&str>("general.name").unwrap(), "edited");
     let model = Gguf::read(path("little")).unwrap();
     let [before, after] = [model.tensor("blocks"), edited.tensor("renamed")].map(Result::unwrap);
     assert_eq!(before.bytes(), after.bytes());
@@ -116,7 +116,7 @@ fn files_are_edited() {
     edit.set("general.architecture", "qwen2");
     edit.in_place(path("little"), go_on).unwrap();
     let architecture = Gguf::read(path("little")).unwrap();
-    assert_eq!(architecture.metadata().get::<&str>("general.architecture").unwrap(), "qwen2");
+    assert_eq!(architecture.metadata().require::<&str>("general.architecture").unwrap(), "qwen2");
 }
 
 #[test]

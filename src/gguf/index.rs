@@ -25,7 +25,7 @@ use crate::{ByteOrder, Tensor};
 ///
 /// # let file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0k\x04\0\0\0\x2a\0\0\0";
 /// let model = Gguf::parse(file)?;
-/// let answer: u64 = model.metadata().get("k")?;
+/// let answer: u64 = model.metadata().require("k")?;
 /// assert_eq!((answer, model.tensor_count()), (42, 0));
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
@@ -85,12 +85,12 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         self.metadata().architecture()
     }
 
-    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::arch_key`].
+    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::require_arch`].
     ///
     /// # Errors
-    /// Those of [`Metadata::arch_key`].
-    pub fn arch_key<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
-        self.metadata().arch_key(key)
+    /// Those of [`Metadata::require_arch`].
+    pub fn require_arch<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
+        self.metadata().require_arch(key)
     }
 
     /// The tensors in the order of the file.

@@ -21,7 +21,7 @@ impl Gguf<Vec<u8>> {
     /// use gguf_codec::Gguf;
     ///
     /// let model = Gguf::read("examples/sample.gguf")?;
-    /// let layers: u32 = model.metadata().get("llama.block_count")?;
+    /// let layers: u32 = model.metadata().require("llama.block_count")?;
     /// assert_eq!((layers, model.tensor_count()), (2, 20));
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```

@@ -286,7 +286,7 @@ impl Edit {
     /// edit.set("llama.rope.freq_base", 500_000.0f32); // as long as what was there
     /// let edited = edit.in_place(&path, |_bytes| ControlFlow::Continue(()))?;
     /// assert_eq!(edited, Edited::Patched { changed: 3 });
-    /// assert_eq!(Gguf::read(&path)?.metadata().get::<f32>("llama.rope.freq_base")?, 500_000.0);
+    /// assert_eq!(Gguf::read(&path)?.metadata().require::<f32>("llama.rope.freq_base")?, 500_000.0);
     /// # std::fs::remove_dir_all(&folder)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

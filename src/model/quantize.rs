@@ -175,7 +175,7 @@ impl<'a> Quantize<'a> {
     /// it stay as they are, and so do those of its that have integers.
     pub fn like<'m>(metadata: Metadata<'m>, tensors: impl IntoIterator<Item = TensorInfo<'m>>) -> Self {
         let types = tensors.into_iter().map(|tensor| (tensor.name().to_owned(), tensor.ggml_type()));
-        let file_type = metadata.get::<u32>("general.file_type").ok();
+        let file_type = metadata.require::<u32>("general.file_type").ok();
         Self::to(Types::Like(types.collect(), file_type))
     }
 

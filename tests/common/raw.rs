@@ -115,7 +115,7 @@ fn outcome<B: AsRef<[u8]>>(result: Result<Gguf<B>>) -> std::result::Result<(Stri
     }
     for (key, value) in gguf.metadata() {
         assert!(gguf.metadata().contains(key));
-        assert_eq!(gguf.metadata().value(key).unwrap().value_type(), value.value_type());
+        assert_eq!(gguf.metadata().get(key).unwrap().value_type(), value.value_type());
     }
     Ok((format!("{gguf:?} {owned:?} {tensors:?}"), gguf.header_len()))
 }

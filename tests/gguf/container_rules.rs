@@ -107,8 +107,8 @@ fn rule_4_strings() {
     every_format(|format| {
         let raw = Raw::new(format, 0, 1).key("k", STRING).string([0xff; 9]);
         let gguf = raw.ok();
-        assert_eq!(gguf.metadata().get::<&[u8]>("k").unwrap(), [0xff; 9]);
-        gguf.metadata().get::<&str>("k").unwrap_err();
+        assert_eq!(gguf.metadata().require::<&[u8]>("k").unwrap(), [0xff; 9]);
+        gguf.metadata().require::<&str>("k").unwrap_err();
         let at = raw.at() - 9 - raw.len_bytes();
         let mut short = raw.clone();
         short.bytes.pop();
@@ -200,15 +200,15 @@ fn rule_6_value_types_and_nested_arrays() {
 fn rule_7_bools() {
     every_format(|format| {
         let raw = |value| Raw::new(format, 0, 1).key("k", BOOL).u8(value);
-        assert!(!raw(0).ok().metadata().get::<bool>("k").unwrap());
-        assert!(raw(1).ok().metadata().get::<bool>("k").unwrap());
-        assert!(raw(2).ok().metadata().get::<bool>("k").unwrap());
+        assert!(!raw(0).ok().metadata().require::<bool>("k").unwrap());
+        assert!(raw(1).ok().metadata().require::<bool>("k").unwrap());
+        assert!(raw(2).ok().metadata().require::<bool>("k").unwrap());
         let array = |value| Raw::new(format, 0, 1).array("k", BOOL, 3).u8(1).u8(value).u8(0);
         for value in [1, 255] {
-            assert_eq!(array(value).ok().metadata().get::<Vec<bool>>("k").unwrap(), [true, true, false]);
+            assert_eq!(array(value).ok().metadata().require::<Vec<bool>>("k").unwrap(), [true, true, false]);
         }
         let nested = Raw::new(format, 0, 1).array("k", ARRAY, 1).u32(BOOL).len(1).u8(3);
-        assert_eq!(nested.ok().metadata().get::<Vec<Vec<bool>>>("k").unwrap(), [[true]]);
+        assert_eq!(nested.ok().metadata().require::<Vec<Vec<bool>>>("k").unwrap(), [[true]]);
     });
 }
 

@@ -79,7 +79,7 @@ fn many_keys_tensors_and_arrays_are_found_however_they_come() {
     let raw = raw.pad(32).zeros(COUNT as usize * 32);
     let gguf = raw.parse().unwrap();
     for i in 0..COUNT {
-        assert_eq!(gguf.metadata().get::<u64>(&format!("key.{i}")).unwrap(), i);
+        assert_eq!(gguf.metadata().require::<u64>(&format!("key.{i}")).unwrap(), i);
         assert_eq!(gguf.tensor_info(&format!("blk.{i}.weight")).unwrap().offset(), i * 32);
     }
 
@@ -116,7 +116,7 @@ fn a_large_vocabulary_takes_few_reads() {
     let gguf = Gguf::read_header(&mut reader).unwrap();
     assert_eq!((raw.bytes.len() - reader.0.len()) as u64, gguf.header_len());
     assert!(reader.1 < 100, "{} reads", reader.1);
-    let tokens: ArrayRef = gguf.metadata().get("tokens").unwrap();
+    let tokens: ArrayRef = gguf.metadata().require("tokens").unwrap();
     assert_eq!(tokens.iter_as::<&str>().nth(99_999).unwrap().unwrap(), "token99999");
 }
 
@@ -134,7 +134,7 @@ fn a_reader_of_few_bytes_at_a_time_costs_linear_time() {
     // Work for each read that grows with the header would be terabytes here: it shows as a test without an end.
     let raw = Raw::new((3, false), 0, 1).key("k", STRING).string("v".repeat(6 << 20));
     let gguf = Gguf::read_header(Drip(&raw.bytes)).unwrap();
-    assert_eq!(gguf.metadata().get::<&[u8]>("k").unwrap().len(), 6 << 20);
+    assert_eq!(gguf.metadata().require::<&[u8]>("k").unwrap().len(), 6 << 20);
     Gguf::read_header(Drip(&raw.bytes[..raw.bytes.len() - 1])).unwrap_err();
 }
 
@@ -180,7 +180,7 @@ fn bytes_that_change_behind_the_index_do_no_harm() {
             for info in gguf.tensors() {
                 let _ = info.tensor().map(|tensor| tensor.bytes().len());
             }
-            let _ = (gguf.tensor("norm").is_ok(), gguf.metadata().get::<f32>("f32").is_ok());
+            let _ = (gguf.tensor("norm").is_ok(), gguf.metadata().require::<f32>("f32").is_ok());
             let _ =
                 (gguf.has_final_padding(), format!("{gguf:?} {:?} {:?}", gguf.metadata(), gguf.tensors()));
         }
@@ -219,7 +219,7 @@ fn looking_an_array_up_does_not_walk_through_it() {
         };
         let gguf = Gguf::parse(Changing(vocabulary(1), vocabulary(1 << 20), Cell::new(false))).unwrap();
         // A walk would stumble over that string.
-        let tokens: ArrayRef = gguf.metadata().get("tokens").unwrap();
+        let tokens: ArrayRef = gguf.metadata().require("tokens").unwrap();
         assert_eq!((tokens.len(), tokens.iter().map_while(|token| token.get::<&str>()).count()), (3, 1));
     });
 }

@@ -70,7 +70,7 @@ fn agree<A: AsRef<[u8]>, B: AsRef<[u8]>>(a: &Gguf<A>, b: &Gguf<B>) {
     assert!(a.metadata().len() > 20 && a.tensor_count() == 272);
     assert!(a.metadata().iter().eq(b.metadata()));
     for (key, value) in a.metadata() {
-        assert!(b.metadata().value(key) == Some(value), "{key}");
+        assert!(b.metadata().get(key) == Some(value), "{key}");
     }
     for tensor in a.tensors() {
         let other = b.tensor_info(tensor.name()).unwrap();

@@ -236,7 +236,7 @@ fn blocks_become_floats_and_the_file_says_so() {
         let shown =
             |gguf| content(gguf).into_iter().map(|(name, ty, dims, _)| (name, ty, dims)).collect::<Vec<_>>();
         assert_eq!(shown(&back), shown(&gguf));
-        assert_eq!(Gguf::parse(&back).unwrap().metadata().get::<u32>("general.file_type").unwrap(), 7);
+        assert_eq!(Gguf::parse(&back).unwrap().metadata().require::<u32>("general.file_type").unwrap(), 7);
     }
     let error = Export::new(&model, &gguf).ggml_type(GgmlType::Q4_0).plan().unwrap_err().to_string();
     assert!(error.contains("not Q4_0"), "{error}");
@@ -384,7 +384,7 @@ fn five_dimensions_become_four_and_five_again() {
     let tensor = model.tensor("patch_embedding.weight").unwrap();
     assert_eq!((tensor.shape().dims(), tensor.bytes()), (&[2, 2, 1, 6][..], &bytes[..]));
     let key = "comfy.gguf.orig_shape.patch_embedding.weight";
-    assert_eq!(model.metadata().get::<Vec<i32>>(key).unwrap(), [2, 3, 1, 2, 2]);
+    assert_eq!(model.metadata().require::<Vec<i32>>(key).unwrap(), [2, 3, 1, 2, 2]);
     let back = exported(&gguf, None).unwrap();
     let header = SafeTensors::parse(&back[0]).unwrap();
     assert_eq!(header.tensor("patch_embedding.weight").unwrap().shape(), [2, 3, 1, 2, 2]);

@@ -128,7 +128,7 @@ fn a_copied_header_can_be_changed() {
     let changed = Gguf::parse(&changed).unwrap();
     let keys: Vec<_> = changed.metadata().iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["general.architecture", "general.alignment", "after"]);
-    assert_eq!((changed.alignment(), changed.metadata().get::<u32>("after").unwrap()), (8, 3));
+    assert_eq!((changed.alignment(), changed.metadata().require::<u32>("after").unwrap()), (8, 3));
     for (before, after) in model.tensors().zip(changed.tensors()) {
         assert_eq!(before.tensor().unwrap().bytes(), after.tensor().unwrap().bytes());
     }

@@ -73,7 +73,7 @@ fn arrays_nest_as_deep_as_they_can_be_read() {
     let file = writer.write_header().unwrap().finish().unwrap();
     let limits = Limits { max_array_depth: 64, ..Limits::default() };
     let model = Gguf::options().limits(limits).parse(&file).unwrap();
-    assert_eq!(model.metadata().value("deepest").unwrap().to_owned(), nested(64));
+    assert_eq!(model.metadata().get("deepest").unwrap().to_owned(), nested(64));
     assert_eq!(model.metadata().len(), 1);
 }
 

@@ -84,7 +84,7 @@ pub(crate) struct Args {
 
 /// Refuses to make a shard one that no set is whole with.
 fn check_shard(args: &Args, model: &Gguf<Vec<u8>>) -> Result<()> {
-    let number = |key| model.metadata().get_opt::<u16>(key).ok().flatten();
+    let number = |key| model.metadata().optional::<u16>(key).ok().flatten();
     let (Some(no), Some(count @ 2..)) = (number("split.no"), number("split.count")) else { return Ok(()) };
     let is_named = |output: &PathBuf| {
         ShardPaths::parse(output).is_some_and(|(paths, its)| (paths.count(), its) == (count, no))

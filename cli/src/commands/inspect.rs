@@ -248,7 +248,7 @@ fn tensor<B: AsRef<[u8]>>(model: &ShardedGguf<B>, name: &str, args: &Args) -> Re
 fn keys<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -> Result<Shown> {
     let metadata = model.metadata();
     if !glob::is_pattern(pattern) || metadata.contains(pattern) {
-        let value: ValueRef<'_> = metadata.get(pattern)?;
+        let value: ValueRef<'_> = metadata.require(pattern)?;
         return Ok(if args.json {
             Shown::Json(json::value(value, usize::MAX))
         } else {

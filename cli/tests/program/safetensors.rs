@@ -130,7 +130,7 @@ fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
         "{summary}"
     );
     let model = Gguf::parse(fs::read(&out).unwrap()).unwrap();
-    assert_eq!(model.metadata().get::<&str>("general.name").unwrap(), "Hf");
+    assert_eq!(model.metadata().require::<&str>("general.name").unwrap(), "Hf");
     assert_eq!(model.tensor("blk.0.attn_q.weight").unwrap().ggml_type(), GgmlType::Q8_0);
     assert_eq!(model.tensor("output_norm.weight").unwrap().ggml_type(), GgmlType::F32);
 

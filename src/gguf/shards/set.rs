@@ -32,7 +32,7 @@ const LOOKED_FOR: u16 = 1000;
 /// use gguf_codec::ShardedGguf;
 ///
 /// let model = ShardedGguf::open("llama-00001-of-00003.gguf")?;
-/// let layers: u32 = model.metadata().get("llama.block_count")?;
+/// let layers: u32 = model.metadata().require("llama.block_count")?;
 /// let tensor = model.tensor("output.weight")?; // in whichever file it is
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
@@ -145,12 +145,12 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
         self.metadata().architecture()
     }
 
-    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::arch_key`].
+    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::require_arch`].
     ///
     /// # Errors
-    /// Those of [`Metadata::arch_key`].
-    pub fn arch_key<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
-        self.metadata().arch_key(key)
+    /// Those of [`Metadata::require_arch`].
+    pub fn require_arch<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
+        self.metadata().require_arch(key)
     }
 
     /// The tensors of all files, in their order.
@@ -371,7 +371,7 @@ impl<B: AsRef<[u8]>> Checked<B> {
             return Err(ShardProblem::Alignment { found: shard.alignment(), wanted: first.alignment() });
         }
         let architecture = "general.architecture";
-        let of = |file: &Gguf<B>| file.metadata().value(architecture).map(|value| value.to_string());
+        let of = |file: &Gguf<B>| file.metadata().get(architecture).map(|value| value.to_string());
         match (of(shard), of(first)) {
             (Some(found), Some(wanted)) if found != wanted => {
                 Err(ShardProblem::Architecture { found, wanted })

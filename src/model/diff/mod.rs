@@ -50,7 +50,7 @@ impl<'a> Side<'a> {
     }
 
     fn value(&self, key: &str) -> Option<ValueRef<'a>> {
-        self.metadata.value(key).filter(|_| !self.left_out.contains(&key))
+        self.metadata.get(key).filter(|_| !self.left_out.contains(&key))
     }
 }
 

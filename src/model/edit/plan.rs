@@ -196,7 +196,7 @@ impl<'a> Resolved<'a> {
             if resolved.removed.contains(key) && !resolved.keys.gives(key) {
                 return Err(contradiction("key", key, "is to be set and to be removed"));
             }
-            let current = resolved.keys.source(key, &resolved.removed).and_then(|key| metadata.value(key));
+            let current = resolved.keys.source(key, &resolved.removed).and_then(|key| metadata.get(key));
             let once = |set: &mut HashSet<&'a str>| {
                 if set.insert(key) { Ok(()) } else { Err(contradiction("key", key, "is to be set twice")) }
             };
@@ -265,7 +265,7 @@ impl<'a> Resolved<'a> {
 
     /// A shard's keys say which set it belongs to, and a set is opened only where all of them agree.
     fn check_shards(&self, edit: &Edit, metadata: Metadata<'_>, order: ByteOrder) -> Result<()> {
-        let number = |key: &str| metadata.value(key).and_then(|value| value.get::<i64>()).unwrap_or(0);
+        let number = |key: &str| metadata.get(key).and_then(|value| value.get::<i64>()).unwrap_or(0);
         let count = number(SHARD_KEYS[1]);
         let is_its = |key: &str| SHARD_KEYS.contains(&key);
         if count > 1 {
@@ -444,7 +444,7 @@ impl<'a> Resolved<'a> {
 
     fn notes(&self, metadata: Metadata<'_>) -> Vec<String> {
         const KEY: &str = "general.architecture";
-        let old = metadata.get::<&str>(KEY).ok();
+        let old = metadata.require::<&str>(KEY).ok();
         let new = match self.values.get(KEY) {
             Some(Value::String(bytes)) => std::str::from_utf8(bytes).ok(),
             _ => old,

@@ -129,8 +129,11 @@ impl<'a> Export<'a> {
             return Err(Error::Write { message: format!("blocks become F16, F32 or BF16, not {}", self.ty) });
         }
         let metadata = self.metadata;
-        let family =
-            metadata.get_opt::<&str>("general.architecture").ok().flatten().and_then(Family::of_architecture);
+        let family = metadata
+            .optional::<&str>("general.architecture")
+            .ok()
+            .flatten()
+            .and_then(Family::of_architecture);
         let built_in = family.map(Family::names).unwrap_or_default();
         let mut tensors = Vec::with_capacity(self.tensors.len());
         let mut scales = scales(self.tensors.iter().map(|(tensor, origin)| (tensor.name, *origin)))?;
@@ -182,7 +185,7 @@ impl<'a> Export<'a> {
             };
             let own = tensor.ggml_type();
             let original =
-                metadata.get_opt::<Vec<u64>>(&format!("{ORIGINAL_SHAPE}{gguf_name}")).ok().flatten();
+                metadata.optional::<Vec<u64>>(&format!("{ORIGINAL_SHAPE}{gguf_name}")).ok().flatten();
             let original = original.filter(|shape| folded(shape) == Some(tensor.shape()));
             let ty = if own.is_quantized() { self.ty } else { own };
             tensors.push(Planned { name, source, ty, original, dtype: None });

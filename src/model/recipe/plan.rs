@@ -198,7 +198,7 @@ impl<'a> TypePlan<'a> {
     }
 
     fn facts(&self, metadata: Metadata<'_>, tensors: &[TensorInfo<'_>]) -> Result<Facts> {
-        let architecture = metadata.get_opt::<&str>("general.architecture")?.unwrap_or_default();
+        let architecture = metadata.optional::<&str>("general.architecture")?.unwrap_or_default();
         let number = |key: &str| first_number(metadata, &format!("{architecture}.{key}"));
         let role_count = |role| tensors.iter().filter(|tensor| Role::of(tensor.name()) == role).count();
         let layers = match number("block_count")? {
@@ -271,9 +271,9 @@ pub(in crate::model) fn layer_of(name: &str) -> Option<u64> {
 
 /// A number, or the first of an array of them: some models have one for each layer.
 fn first_number(metadata: Metadata<'_>, key: &str) -> Result<Option<u64>> {
-    match metadata.value(key) {
-        Some(ValueRef::Array(_)) => metadata.get_array(key)?.next().transpose(),
-        _ => metadata.get_opt(key),
+    match metadata.get(key) {
+        Some(ValueRef::Array(_)) => metadata.require_array(key)?.next().transpose(),
+        _ => metadata.optional(key),
     }
 }
 

@@ -90,7 +90,7 @@ fn a_set_is_one_model() {
     ];
     let (_folder, first) = Folder::of(&files);
     let model = read(&first).unwrap();
-    assert_eq!(model.metadata().get::<u8>("answer").unwrap(), 42);
+    assert_eq!(model.metadata().require::<u8>("answer").unwrap(), 42);
     assert_eq!((model.tensor_count(), model.shards().len(), model.paths().len()), (3, 4, 4));
     assert_eq!(model.tensors().map(|tensor| tensor.name()).collect::<Vec<_>>(), ["a", "b", "c"]);
     for (name, shard) in [("a", 1), ("b", 1), ("c", 3)] {
