@@ -21,9 +21,9 @@
 //! // Write a model of one matrix: two rows of 64 values, quantized on the way.
 //! let values: Vec<f32> = (0..128).map(|i| (i as f32 / 10.0).sin()).collect();
 //! let mut writer = Writer::new(Vec::new());
-//! writer.metadata("general.architecture", "llama")?;
-//! writer.metadata("llama.block_count", 1u32)?;
-//! writer.tensor("blk.0.ffn_up.weight", &[64, 2], GgmlType::Q8_0)?;
+//! writer.set_metadata("general.architecture", "llama")?;
+//! writer.set_metadata("llama.block_count", 1u32)?;
+//! writer.declare_tensor("blk.0.ffn_up.weight", &[64, 2], GgmlType::Q8_0)?;
 //! let mut data = writer.write_header()?;
 //! let mut tensor = data.begin("blk.0.ffn_up.weight")?;
 //! tensor.write_values(&values, None)?;

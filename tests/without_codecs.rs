@@ -19,11 +19,11 @@ fn go_on<T>(_: T) -> ControlFlow<()> {
 /// Tensors of blocks and of plain numbers, in either byte order.
 fn model(order: ByteOrder) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.byte_order(order).metadata("general.architecture", "llama").unwrap();
-    writer.tensor("blocks", &[32, 2], GgmlType::Q8_0).unwrap();
-    writer.tensor("pieces", &[64], GgmlType::Q4_0).unwrap();
-    writer.tensor("halves", &[3], GgmlType::F16).unwrap();
-    writer.tensor("bfloats", &[1], GgmlType::BF16).unwrap();
+    writer.set_byte_order(order).set_metadata("general.architecture", "llama").unwrap();
+    writer.declare_tensor("blocks", &[32, 2], GgmlType::Q8_0).unwrap();
+    writer.declare_tensor("pieces", &[64], GgmlType::Q4_0).unwrap();
+    writer.declare_tensor("halves", &[3], GgmlType::F16).unwrap();
+    writer.declare_tensor("bfloats", &[1], GgmlType::BF16).unwrap();
     let mut data = writer.write_header().unwrap();
     let mut tensor = data.begin("blocks").unwrap();
     tensor.write_blocks::<Q8_0>(&[BlockQ8_0 { d: [0, 0x3c], qs: [7; 32] }; 2]).unwrap();
@@ -79,9 +79,9 @@ fn tensors_are_copied_into_the_other_byte_order() {
     for (from, to, order) in [(&little, &big, ByteOrder::Big), (&big, &little, ByteOrder::Little)] {
         let from = Gguf::parse(from).unwrap();
         let mut writer = Writer::new(Vec::new());
-        writer.copy_metadata_from(&from).unwrap().byte_order(order);
+        writer.copy_metadata_from(&from).unwrap().set_byte_order(order);
         for tensor in from.tensors() {
-            writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
+            writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
         }
         let mut data = writer.write_header().unwrap();
         for tensor in from.tensors() {

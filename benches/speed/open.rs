@@ -12,12 +12,12 @@ fn write_vocabulary(path: &Path, tokens: u32) -> gguf_codec::Result<()> {
     let mut writer = Writer::create(path)?;
     let names =
         (0..tokens).map(|i| format!("▁{}{i:x}", ["to", "ken", "izer", ""][i as usize % 4]).into_bytes());
-    writer.metadata("general.architecture", "llama")?;
-    writer.metadata("tokenizer.ggml.tokens", Value::Array(Array::String(names.collect())))?;
-    writer.metadata("tokenizer.ggml.scores", (0..tokens).map(|i| -(i as f32)).collect::<Vec<f32>>())?;
-    writer.metadata("tokenizer.ggml.token_type", vec![1i32; tokens as usize])?;
+    writer.set_metadata("general.architecture", "llama")?;
+    writer.set_metadata("tokenizer.ggml.tokens", Value::Array(Array::String(names.collect())))?;
+    writer.set_metadata("tokenizer.ggml.scores", (0..tokens).map(|i| -(i as f32)).collect::<Vec<f32>>())?;
+    writer.set_metadata("tokenizer.ggml.token_type", vec![1i32; tokens as usize])?;
     for layer in 0..500 {
-        writer.tensor(&format!("blk.{layer}.attn_norm.weight"), &[8], GgmlType::F32)?;
+        writer.declare_tensor(&format!("blk.{layer}.attn_norm.weight"), &[8], GgmlType::F32)?;
     }
     let mut data = writer.write_header()?;
     for layer in 0..500 {

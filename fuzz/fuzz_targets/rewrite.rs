@@ -9,7 +9,7 @@ fn copy(file: &[u8], order: Option<ByteOrder>) -> Result<Vec<u8>> {
     let model = Gguf::parse(file)?;
     let mut writer = Writer::new(Vec::new());
     writer.copy_header_from(&model)?;
-    writer.byte_order(order.unwrap_or(model.byte_order()));
+    writer.set_byte_order(order.unwrap_or(model.byte_order()));
     let len = writer.file_len()?;
     let mut data = writer.write_header()?;
     for tensor in model.tensors() {

@@ -12,10 +12,10 @@ fn copy(model: &ShardedGguf<&[u8]>, no: u16, plan: &ShardPlan, merged: bool) -> 
     let mut writer = Writer::new(Vec::new());
     writer.copy_sharded_metadata_from(model)?;
     if !merged {
-        writer.shard(no, plan.count(), model.tensor_count())?;
+        writer.set_shard(no, plan.count(), model.tensor_count())?;
     }
     for tensor in tensors {
-        writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+        writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
     }
     let mut data = writer.write_header()?;
     for tensor in tensors {

@@ -111,7 +111,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     /// use gguf_codec::Gguf;
     ///
     /// # let mut writer = gguf_codec::Writer::new(Vec::new());
-    /// # writer.tensor("t", &[8], gguf_codec::GgmlType::I8)?;
+    /// # writer.declare_tensor("t", &[8], gguf_codec::GgmlType::I8)?;
     /// # let mut data = writer.write_header()?;
     /// # data.write_tensor("t", &[0; 8])?;
     /// # let mut file = data.finish()?;

@@ -16,7 +16,7 @@ use crate::{ByteOrder, GgmlType, Shape, Tensor};
 /// ```
 /// # use gguf_codec::{GgmlType, Gguf, Writer};
 /// # let mut writer = Writer::new(Vec::new());
-/// # writer.tensor("output_norm.weight", &[2], GgmlType::F32)?;
+/// # writer.declare_tensor("output_norm.weight", &[2], GgmlType::F32)?;
 /// # let mut data = writer.write_header()?;
 /// # data.write_tensor("output_norm.weight", &[0, 0, 0x80, 0x3f, 0, 0, 0, 0x40])?;
 /// # let file = data.finish()?;

@@ -28,7 +28,7 @@ use crate::{Error, Gguf, Mapped, Metadata, ReadAt, Result, ShardedGguf, ShardedT
 /// let mut writer = Writer::create("model-Q8_0.gguf")?;
 /// writer.copy_sharded_metadata_from(input.model())?;
 /// for job in &jobs {
-///     writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+///     writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
 /// }
 /// let mut data = writer.write_header()?;
 /// Convert::new().run(&jobs, &mut data, |_bytes| ControlFlow::Continue(()))?;

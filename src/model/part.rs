@@ -48,7 +48,7 @@ impl Part {
         }
     }
 
-    /// Its number, from 0, for [`Writer::shard`](crate::Writer::shard).
+    /// Its number, from 0, for [`Writer::set_shard`](crate::Writer::set_shard).
     pub fn no(self) -> u16 {
         self.no
     }

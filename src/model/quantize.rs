@@ -495,14 +495,14 @@ impl<'a> Quantize<'a> {
         }
         for (key, value) in keys {
             // At the end, where llama.cpp has them.
-            writer.remove(key);
-            writer.metadata(key, value)?;
+            writer.remove_metadata(key);
+            writer.set_metadata(key, value)?;
         }
         if let Some((no, count)) = file.shard {
-            writer.shard(no, count, total)?;
+            writer.set_shard(no, count, total)?;
         }
         for job in jobs {
-            writer.tensor(job.name(), job.shape().counted_by_ggml().dims(), job.ggml_type())?;
+            writer.declare_tensor(job.name(), job.shape().counted_by_ggml().dims(), job.ggml_type())?;
         }
         Ok(writer)
     }

@@ -232,7 +232,7 @@ impl<'a> Tensor<'a> {
     /// ```
     /// # use gguf_codec::{GgmlType, Gguf, Writer};
     /// # let mut writer = Writer::new(Vec::new());
-    /// # writer.tensor("norm", &[2], GgmlType::F32)?;
+    /// # writer.declare_tensor("norm", &[2], GgmlType::F32)?;
     /// # let mut data = writer.write_header()?;
     /// # data.write_tensor("norm", &[0, 0, 0x80, 0x3f, 0, 0, 0xc0, 0x7f])?;
     /// # let file = data.finish()?;

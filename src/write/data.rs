@@ -21,7 +21,7 @@ use crate::{GgmlType, Tensor};
 /// ```
 /// # use gguf_codec::{GgmlType, Writer};
 /// # let mut writer = Writer::new(Vec::new());
-/// writer.tensor("a", &[2], GgmlType::I8)?.tensor("b", &[32], GgmlType::Q4_0)?;
+/// writer.declare_tensor("a", &[2], GgmlType::I8)?.declare_tensor("b", &[32], GgmlType::Q4_0)?;
 /// let mut data = writer.write_header()?;
 /// data.write_tensor("a", &[1, 2])?;
 /// let (name, shape, ty) = data.next_tensor().unwrap();
@@ -115,7 +115,7 @@ impl<S: Sink> DataWriter<S> {
     /// ```compile_fail,E0499
     /// # use gguf_codec::{GgmlType, Writer};
     /// # let mut writer = Writer::new(Vec::new());
-    /// # writer.tensor("a", &[1], GgmlType::I8)?.tensor("b", &[1], GgmlType::I8)?;
+    /// # writer.declare_tensor("a", &[1], GgmlType::I8)?.declare_tensor("b", &[1], GgmlType::I8)?;
     /// let mut data = writer.write_header()?;
     /// let mut a = data.begin("a")?;
     /// let mut b = data.begin("b")?;

@@ -39,9 +39,9 @@ const BUFFER: usize = 64 * 1024;
 /// A file whose every tensor is full of `tag`, and a step told after each piece of work.
 fn write<S: Sink>(mut writer: Writer<S>, tag: u8, mut step: impl FnMut()) -> Result<S::Output> {
     step();
-    writer.metadata("general.name", "faults")?;
+    writer.set_metadata("general.name", "faults")?;
     for i in 0..TENSORS {
-        writer.tensor(&format!("t{i}"), &[(PIECES * PIECE.len()) as u64], GgmlType::I8)?;
+        writer.declare_tensor(&format!("t{i}"), &[(PIECES * PIECE.len()) as u64], GgmlType::I8)?;
     }
     let mut data = writer.write_header()?;
     step();
@@ -72,7 +72,7 @@ fn convert<S: Sink>(mut writer: Writer<S>, ty: GgmlType, mut step: impl FnMut())
     let jobs: Vec<_> = model.tensors().map(job).collect();
     let jobs: Vec<_> = jobs.iter().map(|(name, origin, ty)| Job::new(name, *origin, *ty)).collect();
     for job in &jobs {
-        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+        writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     let mut data = writer.write_header()?;
     Convert::new().run(&jobs, &mut data, |_| {

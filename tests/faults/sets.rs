@@ -16,8 +16,8 @@ pub(super) fn write_set(first: &Path, tag: u8, step: impl FnOnce()) -> Result<()
     let (paths, _) = ShardPaths::parse(first).context("the first shard's name")?;
     let stage = |no: u16| {
         let mut writer = Writer::create(paths.path(no))?;
-        writer.shard(no, SHARDS, SHARDS.into())?;
-        writer.tensor(&format!("t{no}"), &[32], GgmlType::I8)?;
+        writer.set_shard(no, SHARDS, SHARDS.into())?;
+        writer.declare_tensor(&format!("t{no}"), &[32], GgmlType::I8)?;
         let mut data = writer.write_header()?;
         data.write_tensor(&format!("t{no}"), &[tag; 32])?;
         Ok(data.stage()?)

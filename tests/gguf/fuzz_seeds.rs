@@ -53,12 +53,12 @@ fn the_head_of_a_real_model_is_a_seed() {
             Value::String(text) => text.truncate(64),
             _ => {}
         }
-        writer.metadata(key, value).unwrap();
+        writer.set_metadata(key, value).unwrap();
     }
     let tensors: Vec<_> = model.tensors().take(12).map(|info| info.tensor().unwrap()).collect();
     for tensor in &tensors {
         let ty = tensor.ggml_type();
-        writer.tensor(tensor.name(), &[ty.block_len() as u64, 1], ty).unwrap();
+        writer.declare_tensor(tensor.name(), &[ty.block_len() as u64, 1], ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for tensor in &tensors {

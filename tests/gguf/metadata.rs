@@ -296,9 +296,11 @@ fn values_are_made_from_rust_types() {
 #[cfg(feature = "std")]
 fn bytes_are_read_as_they_were_written() {
     let mut writer = gguf_codec::Writer::new(Vec::new());
-    writer.metadata("array", vec![1u8, 2]).unwrap().metadata("none", Vec::<u8>::new()).unwrap();
-    writer.metadata("string", Value::String(vec![0xff, 2])).unwrap();
-    writer.metadata("tokens", ["a", "b"].iter().map(|token| token.to_string()).collect::<Value>()).unwrap();
+    writer.set_metadata("array", vec![1u8, 2]).unwrap().set_metadata("none", Vec::<u8>::new()).unwrap();
+    writer.set_metadata("string", Value::String(vec![0xff, 2])).unwrap();
+    writer
+        .set_metadata("tokens", ["a", "b"].iter().map(|token| token.to_string()).collect::<Value>())
+        .unwrap();
     let file = writer.write_header().unwrap().finish().unwrap();
     let gguf = gguf_codec::Gguf::parse(&file).unwrap();
     let metadata = gguf.metadata();
@@ -358,13 +360,13 @@ fn owned_arrays_of_every_type_are_shown_as_borrowed_ones() {
     ];
     let mut writer = gguf_codec::Writer::new(Vec::new());
     for (i, array) in arrays.iter().enumerate() {
-        writer.metadata(&i.to_string(), array.clone()).unwrap();
+        writer.set_metadata(&i.to_string(), array.clone()).unwrap();
     }
     let text = "text".to_owned();
     writer
-        .metadata("text", &text)
+        .set_metadata("text", &text)
         .unwrap()
-        .metadata("bools", Value::Array(Array::Array(vec![Array::Bool(vec![true])])))
+        .set_metadata("bools", Value::Array(Array::Array(vec![Array::Bool(vec![true])])))
         .unwrap();
     let file = writer.write_header().unwrap().finish().unwrap();
     let gguf = gguf_codec::Gguf::parse(&file).unwrap();

@@ -100,7 +100,7 @@ fn models_and_writers_are_told_apart_when_they_are_printed() {
     says(format!("{:?}", ShardedGguf::from(gguf)), &["ShardedGguf", "keys: 17"]);
 
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("some.key", 7u8).unwrap().tensor("t", &[5], GgmlType::I8).unwrap();
+    writer.set_metadata("some.key", 7u8).unwrap().declare_tensor("t", &[5], GgmlType::I8).unwrap();
     says(format!("{writer:?}"), &["Writer", "some.key"]);
     let mut data = writer.write_header().unwrap();
     says(format!("{data:?}"), &["DataWriter", "\"t\"", "broken: None"]);

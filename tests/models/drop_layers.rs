@@ -10,15 +10,15 @@ use gguf_codec::{GgmlType, Gguf, Result, Value, Writer};
 /// A model whose tensors hold the numbers of their layers.
 fn file(architecture: &str, layers: u32, keys: &[(&str, Value)]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", architecture).unwrap();
-    writer.metadata(&format!("{architecture}.block_count"), layers).unwrap();
+    writer.set_metadata("general.architecture", architecture).unwrap();
+    writer.set_metadata(&format!("{architecture}.block_count"), layers).unwrap();
     for (key, value) in keys {
-        writer.metadata(&format!("{architecture}.{key}"), value.clone()).unwrap();
+        writer.set_metadata(&format!("{architecture}.{key}"), value.clone()).unwrap();
     }
     let names = |layer: u32| [format!("blk.{layer}.a"), format!("v.blk.{layer}.b")];
     let names: Vec<_> = (0..layers).flat_map(|layer| names(layer).map(|name| (name, layer))).collect();
     for (name, _) in &names {
-        writer.tensor(name, &[1], GgmlType::I32).unwrap();
+        writer.declare_tensor(name, &[1], GgmlType::I32).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, layer) in &names {

@@ -95,15 +95,15 @@ fn model(
     final_padding: bool,
 ) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.byte_order(order).final_padding(final_padding);
+    writer.set_byte_order(order).set_final_padding(final_padding);
     if let Some(alignment) = alignment {
-        writer.alignment(1 << alignment).unwrap();
+        writer.set_alignment(1 << alignment).unwrap();
     }
     for (i, value) in metadata.iter().enumerate() {
-        writer.metadata(&format!("key.{i}"), value.clone()).unwrap();
+        writer.set_metadata(&format!("key.{i}"), value.clone()).unwrap();
     }
     for (i, len) in lengths.iter().enumerate() {
-        writer.tensor(&format!("blk.{i}"), &[*len, 2], GgmlType::F16).unwrap();
+        writer.declare_tensor(&format!("blk.{i}"), &[*len, 2], GgmlType::F16).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (i, len) in lengths.iter().enumerate() {
@@ -455,7 +455,11 @@ fn a_key_keeps_its_type_unless_another_is_asked_for() {
 #[test]
 fn keys_of_an_architecture_that_is_no_more_are_noted() {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap().metadata("llama.block_count", 1u32).unwrap();
+    writer
+        .set_metadata("general.architecture", "llama")
+        .unwrap()
+        .set_metadata("llama.block_count", 1u32)
+        .unwrap();
     let file = File::new(&writer.write_header().unwrap().finish().unwrap());
     let mut edit = Edit::new();
     edit.set("general.architecture", "qwen2");

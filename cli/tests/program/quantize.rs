@@ -12,11 +12,11 @@ use crate::support::*;
 fn llama(folder: &Folder, ty: GgmlType) -> String {
     let values = wave(256 * 16);
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap();
-    writer.metadata("general.file_type", 1u32).unwrap();
-    writer.metadata("llama.block_count", 1u32).unwrap();
+    writer.set_metadata("general.architecture", "llama").unwrap();
+    writer.set_metadata("general.file_type", 1u32).unwrap();
+    writer.set_metadata("llama.block_count", 1u32).unwrap();
     for (name, dims) in TENSORS {
-        writer.tensor(name, dims, ty).unwrap();
+        writer.declare_tensor(name, dims, ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, dims) in TENSORS {

@@ -67,7 +67,7 @@ mod tests {
         for ty in [GgmlType::F32, GgmlType::F16, GgmlType::BF16, GgmlType::Q8_0, GgmlType::Q4_K] {
             let row = if ty == GgmlType::Q4_K { 256 } else { 128 };
             let mut writer = Writer::new(Vec::new());
-            writer.tensor("w", &[row, 256 / row], ty).unwrap();
+            writer.declare_tensor("w", &[row, 256 / row], ty).unwrap();
             let mut data = writer.write_header().unwrap();
             write(&there, data.begin("w").unwrap()).unwrap();
             let file = data.finish().unwrap();

@@ -138,7 +138,7 @@ pub struct ValueDiff {
 /// use gguf_codec::{Gguf, Writer};
 /// # fn file(layers: u32) -> gguf_codec::Result<Vec<u8>> {
 /// #     let mut writer = Writer::new(Vec::new());
-/// #     writer.metadata("llama.block_count", layers)?;
+/// #     writer.set_metadata("llama.block_count", layers)?;
 /// #     writer.write_header()?.finish()
 /// # }
 /// # let (a, b) = (file(1)?, file(2)?);

@@ -363,19 +363,19 @@ impl<'a> Resolved<'a> {
 
     fn declare_keys<S: Sink>(&self, source: &Indexed, writer: &mut Writer<S>) -> Result<()> {
         writer.copy_form_from(&source.model, source.final_padding)?;
-        writer.byte_order(self.order);
+        writer.set_byte_order(self.order);
         let metadata = source.model.metadata();
         for (from, value) in metadata.iter().filter(|(key, _)| !self.removed.contains(key)) {
             let key = self.keys.name(from);
             match self.values.get(key) {
                 Some(value) => {
-                    writer.metadata(key, value.clone())?;
+                    writer.set_metadata(key, value.clone())?;
                 }
                 None => writer.copy_pair(metadata, from, value, key)?,
             }
         }
         for (key, value) in &self.added {
-            writer.metadata(key, value.clone())?;
+            writer.set_metadata(key, value.clone())?;
         }
         Ok(())
     }
@@ -386,7 +386,7 @@ impl<'a> Resolved<'a> {
         let mut names = Vec::with_capacity(source.model.tensor_count());
         for tensor in self.kept(source) {
             let name = self.tensors.name(tensor.name());
-            writer.tensor(name, tensor.shape().dims(), tensor.ggml_type())?;
+            writer.declare_tensor(name, tensor.shape().dims(), tensor.ggml_type())?;
             names.push(name.to_owned());
         }
         Ok(names)

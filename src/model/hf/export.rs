@@ -358,9 +358,9 @@ impl ExportPlan<'_> {
     /// [`Error::Write`] where two tensors have the same name.
     pub fn declare<S: Sink>(&self, shard: &Shard, writer: &mut Writer<S>) -> Result<()> {
         // Without it, the transformers library does not load the file.
-        writer.metadata("format", "pt");
+        writer.set_metadata("format", "pt");
         for (key, value) in self.metadata.iter().filter(|_| shard.first) {
-            writer.metadata(key, value);
+            writer.set_metadata(key, value);
         }
         for &index in &shard.tensors {
             let Planned { name, source, ty, original, dtype } = &self.tensors[index];
@@ -371,7 +371,7 @@ impl ExportPlan<'_> {
             let dtype = dtype.or_else(|| Dtype::from_ggml_type(*ty)).ok_or_else(|| Error::Write {
                 message: format!("tensor '{}' would be {ty}, which safetensors does not have", Shown(name)),
             })?;
-            writer.tensor(name, &shape, dtype)?;
+            writer.declare_tensor(name, &shape, dtype)?;
         }
         Ok(())
     }

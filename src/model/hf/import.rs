@@ -551,10 +551,10 @@ impl<'a> ImportPlan<'a> {
     /// [`Error::Write`] where a name is too long for GGUF, or two tensors get the same.
     pub fn declare<S: Sink>(&self, writer: &mut Writer<S>) -> Result<()> {
         for (key, value) in &self.metadata {
-            writer.metadata(key, value.clone())?;
+            writer.set_metadata(key, value.clone())?;
         }
         for Planned { name, source, ty, .. } in &self.tensors {
-            writer.tensor(name, source.shape().dims(), *ty)?;
+            writer.declare_tensor(name, source.shape().dims(), *ty)?;
         }
         Ok(())
     }

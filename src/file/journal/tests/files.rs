@@ -10,7 +10,7 @@ use super::*;
 /// A GGUF with one key, of a byte.
 fn gguf(value: u8) -> Vec<u8> {
     let mut writer = crate::Writer::new(Vec::new());
-    writer.metadata("key", value).unwrap().metadata("name", vec![value; 300]).unwrap();
+    writer.set_metadata("key", value).unwrap().set_metadata("name", vec![value; 300]).unwrap();
     writer.write_header().unwrap().finish().unwrap()
 }
 
