@@ -81,6 +81,7 @@ mod byte_order;
 mod codec;
 #[cfg(feature = "codecs")]
 pub mod compute;
+mod display;
 mod error;
 #[cfg(feature = "std")]
 mod file;

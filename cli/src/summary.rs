@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use console::truncate_str;
 use gguf_codec::model::{FileType, Layer, Memory, MemoryEstimate, Size, Summary};
-use gguf_codec::{ArrayRef, ByteOrder, GgmlType, ShardedGguf, ValueKind, ValueRef, ValueType};
+use gguf_codec::{ArrayRef, ByteOrder, GgmlType, ShardedGguf, ValueRef, ValueType};
 use serde_json::{Value as Json, json};
 
 use crate::json::value;
@@ -489,7 +489,7 @@ fn kind(value: ValueRef<'_>) -> String {
     match value {
         // Arrays in an array may be of types that differ.
         ValueRef::Array(array) if array.element_type() == ValueType::Array => "[[…]]".to_owned(),
-        value => ValueKind::of_ref(value).to_string().replace("string", "str"),
+        value => value.value_type().to_string().replace("string", "str"),
     }
 }
 

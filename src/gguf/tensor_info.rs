@@ -67,6 +67,31 @@ impl<'a> TensorInfo<'a> {
         self.file_offset
     }
 
+    /// The byte order of its numbers: the file's.
+    pub fn byte_order(&self) -> ByteOrder {
+        self.order
+    }
+
+    /// Values in a row: the first extent, as [`Tensor::row_len`].
+    pub fn row_len(&self) -> usize {
+        usize::try_from(self.shape.row_len()).unwrap_or(usize::MAX)
+    }
+
+    /// Rows: the product of the other extents, as [`Tensor::row_count`].
+    pub fn row_count(&self) -> usize {
+        usize::try_from(self.shape.row_count()).unwrap_or(usize::MAX)
+    }
+
+    /// Values in all, as [`Tensor::len`]. Saturates at `usize::MAX`; [`Shape::element_count`] does not.
+    pub fn len(&self) -> usize {
+        usize::try_from(self.shape.element_count()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it has no values: one of its extents is 0.
+    pub fn is_empty(&self) -> bool {
+        self.shape.element_count() == 0
+    }
+
     /// Bytes of its data, the padding after it not counted.
     pub fn byte_len(&self) -> u64 {
         self.byte_len

@@ -502,7 +502,7 @@ impl<'a> Quantize<'a> {
             writer.set_shard(no, count, total)?;
         }
         for job in jobs {
-            writer.declare_tensor(job.name(), job.shape().counted_by_ggml().dims(), job.ggml_type())?;
+            writer.declare_tensor(job.name(), job.shape().trim_trailing_ones().dims(), job.ggml_type())?;
         }
         Ok(writer)
     }

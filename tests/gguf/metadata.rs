@@ -2,7 +2,7 @@
 
 use crate::common;
 use common::raw::*;
-use gguf_codec::{Array, ArrayRef, Error, Gguf, Value, ValueRef, ValueType};
+use gguf_codec::{Array, ArrayRef, Error, Gguf, Value, ValueKind, ValueRef, ValueType};
 
 #[test]
 fn every_type_in_file_order() {
@@ -276,6 +276,43 @@ fn values_are_shown_short() {
 }
 
 #[test]
+fn a_width_pads_a_whole_value() {
+    let values = [
+        (Value::from(7u8), "7"),
+        (Value::from(0.5f32), "0.5"),
+        (Value::from(true), "true"),
+        (Value::from("text"), "\"text\""),
+        (Value::from([1u32, 2]), "[1, 2]"),
+        (Value::from(["a"]), "[\"a\"]"),
+        (Value::from(vec![0.5f64; 7]), "[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, …] (7 f64)"),
+    ];
+    for (value, shown) in values {
+        assert_eq!(value.to_string(), shown);
+        assert_eq!(format!("{value:<50}|"), format!("{shown:<50}|"));
+        assert_eq!(format!("{value:>50}|"), format!("{shown:>50}|"));
+    }
+    let raw = Raw::new((3, false), 0, 1).array("k", U8, 3).u8(1).u8(2).u8(3);
+    let gguf = raw.ok();
+    let value = gguf.metadata().get("k").unwrap();
+    assert_eq!(format!("{value:<12}|"), "[1, 2, 3]   |");
+    assert_eq!(format!("{:<12}|", gguf.metadata().require::<ArrayRef>("k").unwrap()), "[1, 2, 3]   |");
+}
+
+#[test]
+fn a_type_says_what_is_in_an_array() {
+    let raw = everything((3, false));
+    let gguf = raw.ok();
+    let types: Vec<_> = gguf.metadata().iter().map(|(_, value)| value.value_type().to_string()).collect();
+    let expected = "u8 i8 u16 i16 u32 i32 f32 bool bool string string u64 i64 f64 [u16] [string] [array]";
+    assert_eq!(types.join(" "), expected);
+    for (_, value) in gguf.metadata() {
+        let ty = value.to_owned().value_type();
+        assert_eq!(ty, value.value_type());
+        assert_eq!(ty == ValueType::Array, ty.element().is_none() && ty.stored_type() == ValueType::Array);
+    }
+}
+
+#[test]
 fn values_are_made_from_rust_types() {
     assert_eq!(Value::from(7u32), Value::U32(7));
     assert_eq!(Value::from(true), Value::Bool(true));
@@ -284,7 +321,7 @@ fn values_are_made_from_rust_types() {
     assert_eq!(Value::from(vec![1.5f32]), Value::Array(Array::F32(vec![1.5])));
     assert_eq!(Value::from(&[1i64, 2][..]), Value::Array(Array::I64(vec![1, 2])));
     assert_eq!(Value::from(["a", "b"]), Value::from(vec![String::from("a"), String::from("b")]));
-    assert_eq!(Value::from(Vec::<String>::new()).value_type(), ValueType::Array);
+    assert_eq!(Value::from(Vec::<String>::new()).value_type(), ValueKind::array(ValueType::String));
     for id in 0..13 {
         assert_eq!(ValueType::try_from(id).unwrap().id(), id);
     }

@@ -83,8 +83,7 @@ fn as_json(args: &Args, diff: &Diff<'_>) -> Json {
 }
 
 fn key_json(diff: &KeyDiff<'_>) -> Json {
-    let value =
-        |value: &ValueRef<'_>| json!({ "type": value.value_type().name(), "value": json::value(*value, 8) });
+    let value = |value: &ValueRef<'_>| json!({ "type": value.value_type().to_string(), "value": json::value(*value, 8) });
     let array = diff.array.map(|array| json!({ "first": array.first, "differing": array.differing }));
     json!({ "key": diff.key, "a": diff.value.a().map(value), "b": diff.value.b().map(value), "array": array })
 }

@@ -27,7 +27,7 @@ impl ShardKeys {
     pub(super) fn of<B: AsRef<[u8]>>(file: &Gguf<B>) -> Result<Self, ShardProblem> {
         let metadata = file.metadata();
         let wrong = |key, value: ValueRef<'_>, wanted| {
-            Err(ShardProblem::KeyType { key, found: value.value_type().name(), wanted })
+            Err(ShardProblem::KeyType { key, found: value.tag().name(), wanted })
         };
         let a_u16 = |key| match metadata.get(key) {
             None => Ok(None),

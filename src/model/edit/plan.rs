@@ -91,7 +91,7 @@ pub enum EditChange {
 impl Display for EditChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let change =
-            |f: &mut fmt::Formatter<'_>, from: &Value, to: &Value| match [from, to].map(ValueKind::of) {
+            |f: &mut fmt::Formatter<'_>, from: &Value, to: &Value| match [from, to].map(Value::value_type) {
                 [kind, _] if from == to => write!(f, "{from} ({kind}), as it was"),
                 [a, b] if a == b => write!(f, "{from} → {to} ({b})"),
                 [a, b] => write!(f, "{from} ({a}) → {to} ({b})"),
@@ -106,10 +106,10 @@ impl Display for EditChange {
                 change(f, from, to)
             }
             EditChange::Added { key, value } => {
-                write!(f, "{}: added, {value} ({})", Name(key), ValueKind::of(value))
+                write!(f, "{}: added, {value} ({})", Name(key), value.value_type())
             }
             EditChange::Removed { key, value } => {
-                write!(f, "{}: removed, was {value} ({})", Name(key), ValueKind::of(value))
+                write!(f, "{}: removed, was {value} ({})", Name(key), value.value_type())
             }
             EditChange::KeyRenamed { from, to } => write!(f, "{}: renamed to {}", Name(from), Name(to)),
             EditChange::TensorRenamed { from, to } => {
@@ -203,7 +203,7 @@ impl<'a> Resolved<'a> {
             if let Put::Add(value) = put {
                 once(&mut new)?;
                 if let Some(current) = current {
-                    let kind = ValueKind::of_ref(current);
+                    let kind = current.value_type();
                     return Err(contradiction(
                         "key",
                         key,
@@ -220,7 +220,7 @@ impl<'a> Resolved<'a> {
                     names.filter(|key| !resolved.removed.contains(key)).map(|key| resolved.keys.name(key)),
                 )
             })?;
-            let kind = ValueKind::of_ref(current);
+            let kind = current.value_type();
             let wrong = |why: String| contradiction("key", key, format_args!("is of type {kind}: {why}"));
             let value = match put {
                 Put::Set(given) => given.of_kind(kind, key, &wrong)?,
