@@ -61,11 +61,11 @@ pub fn describe<B: AsRef<[u8]>>(result: &Result<Gguf<B>>) -> Result<String, Stri
         assert_eq!(gguf.tensor_info(info.name()).unwrap().offset(), info.offset());
         match info.tensor() {
             Ok(tensor) => {
-                assert_eq!(tensor.bytes().len() as u64, info.byte_len());
+                assert_eq!(tensor.bytes().unwrap().len() as u64, info.byte_len());
                 let all: Vec<f32> = tensor.dequantize().unwrap();
                 let rows = tensor.row_chunks(100).map(|rows| rows.dequantize::<f32>().unwrap().len());
                 assert_eq!(rows.sum::<usize>(), all.len());
-                assert!(tensor.rows(..).unwrap().bytes() == tensor.bytes());
+                assert!(tensor.rows(..).unwrap().bytes().unwrap() == tensor.bytes().unwrap());
             }
             Err(error) => assert!(gguf.is_header_only() && matches!(error, Error::HeaderOnly { .. })),
         }

@@ -1,8 +1,8 @@
 //! Read, write, dequantize and quantize GGUF, the file format of language models for llama.cpp, Ollama, LM
 //! Studio and most local runtimes.
 //!
-//! A GGUF file is an index over bytes: [`Gguf`] parses it without copying, over a mapped file (`Gguf::open`), a
-//! buffer ([`Gguf::parse`]) or the start of a stream ([`Gguf::read_header`]). [`Metadata`] gives typed values in the
+//! A GGUF file is an index over bytes: [`Gguf`] parses it without copying, over a file (`Gguf::open`), a buffer
+//! ([`Gguf::parse`]) or the start of a stream (`Gguf::read_header`). [`Metadata`] gives typed values in the
 //! file's order, and a [`Tensor`] is a view of blocks that becomes floats when asked: all of it, a row, a range of rows.
 //! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order.
 //! [`quantize`] and [`dequantize`] serve tools that hold raw bytes. [`model::Convert`] turns the tensors of one file into
@@ -48,7 +48,7 @@
 //!
 //! - `std` (on by default): files, streams, the [`Writer`], shards, and what [`model`] does to whole models; instruction sets
 //!   are found at run time. The others below need it.
-//! - `mmap` (on by default): `Gguf::open` maps files.
+//! - `mmap` (on by default): `Gguf::map`, which is `unsafe`, makes tensors slices of a mapped file.
 //! - `rayon` (on by default): `par_quantize`, `par_dequantize` and their like are there, and the writer and
 //!   [`model::Convert`] use all cores.
 //! - `codecs` (on by default): values. [`quantize`], [`dequantize`] and all that calls them: a tensor's and a writer's values,
@@ -144,6 +144,6 @@ pub use tensor::{Plain, Shape, Tensor, TypedTensor};
 pub use write::{DataWriter, TensorWriter, Writer};
 
 /// The README's code compiles.
-#[cfg(all(doctest, feature = "mmap"))]
+#[cfg(all(doctest, feature = "std", feature = "codecs"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -27,7 +27,7 @@ fn promised(file: &[u8]) -> Vec<u8> {
     let mut bytes = file[..model.header_len() as usize].to_vec();
     for tensor in model.tensors() {
         bytes.resize(bytes.len().next_multiple_of(alignment), 0);
-        bytes.extend(tensor.tensor().unwrap().bytes());
+        bytes.extend(tensor.tensor().unwrap().bytes().unwrap());
     }
     let end = bytes.len();
     let zeros = file[end..].iter().take(end.next_multiple_of(alignment) - end).take_while(|&&byte| byte == 0);

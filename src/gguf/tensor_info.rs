@@ -9,6 +9,7 @@ use core::ops::Range;
 use super::header::Header;
 use super::layout::to_u64;
 use crate::error::{Error, Result};
+use crate::tensor::{Stored, StoredTensor, TensorSource};
 use crate::{ByteOrder, GgmlType, Shape, Tensor};
 
 /// What the header says of a tensor: name, shape, type, and where its data lies.
@@ -37,8 +38,20 @@ pub struct TensorInfo<'a> {
     pub(crate) offset: u64,
     pub(crate) file_offset: u64,
     pub(crate) byte_len: u64,
-    /// The whole GGUF, where more than its header is there.
-    pub(crate) gguf: Option<&'a [u8]>,
+    /// Its position in the table.
+    pub(crate) index: usize,
+    pub(crate) data: TensorData<'a>,
+}
+
+/// Where the data of all tensors is.
+#[derive(Clone, Copy)]
+pub(crate) enum TensorData<'a> {
+    /// Only the header was read.
+    Absent,
+    /// In the whole GGUF.
+    InBytes(&'a [u8]),
+    #[cfg_attr(not(feature = "std"), allow(dead_code, reason = "files need std"))]
+    InSource(&'a dyn TensorSource),
 }
 
 impl<'a> TensorInfo<'a> {
@@ -97,14 +110,21 @@ impl<'a> TensorInfo<'a> {
         self.byte_len
     }
 
-    /// The tensor with its data.
+    /// Returns the tensor with its data. Nothing is read from a file before values are asked for.
     ///
     /// # Errors
     /// [`Error::HeaderOnly`] where only the header was read. [`Error::Length`] where `B`'s `AsRef` gives fewer bytes
     /// than when they were parsed.
     pub fn tensor(&self) -> Result<Tensor<'a>> {
-        let Some(gguf) = self.gguf else {
-            return Err(Error::HeaderOnly { tensor: self.name.to_owned() });
+        let gguf = match self.data {
+            TensorData::Absent => return Err(Error::HeaderOnly { tensor: self.name.to_owned() }),
+            TensorData::InBytes(gguf) => gguf,
+            TensorData::InSource(source) => {
+                let (index, offset, len) = (self.index, self.file_offset, self.byte_len);
+                let tensor = StoredTensor { name: self.name, index, offset, len };
+                let stored = Stored { source, tensor, at: 0, len };
+                return Ok(Tensor::of_stored(self.shape, self.ty, self.order, stored));
+            }
         };
         let end = self.file_offset.saturating_add(self.byte_len);
         let range = usize::try_from(self.file_offset).ok().zip(usize::try_from(end).ok());
@@ -149,7 +169,7 @@ pub struct TensorIter<'a> {
     pub(crate) header: &'a Header,
     /// From the start of the GGUF.
     pub(crate) bytes: &'a [u8],
-    pub(crate) gguf: Option<&'a [u8]>,
+    pub(crate) data: TensorData<'a>,
     pub(crate) range: Range<usize>,
 }
 
@@ -157,7 +177,7 @@ impl<'a> TensorIter<'a> {
     /// `None`, and the end, only in bytes that changed since they were parsed.
     fn info(&self, index: usize) -> Option<TensorInfo<'a>> {
         let info = self.header.tensor(self.bytes, index)?;
-        Some(TensorInfo { gguf: self.gguf, ..info })
+        Some(TensorInfo { data: self.data, ..info })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::file::atomic::{AtomicFile, StagedFile};
 use crate::file::sink::Sink;
 use crate::gguf::layout::FinalPadding;
+use crate::tensor::READ_BYTES;
 use crate::{GgmlType, Tensor};
 
 /// The second stage of writing a GGUF: the header is written, and the tensors' data follows, in the order in
@@ -103,8 +104,12 @@ impl<S: Sink> DataWriter<S> {
     pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
         let name = tensor.name();
         self.expect(0, name, tensor.shape(), tensor.ggml_type())?;
-        let mut writer = self.begin_of(name, tensor.bytes().len() as u64)?;
-        writer.guarded(|writer| writer.put_blocks(tensor.bytes(), tensor.byte_order()))?;
+        let mut writer = self.begin_of(name, tensor.byte_len())?;
+        writer.guarded(|writer| {
+            let block = tensor.ggml_type().block_bytes();
+            let whole_blocks = (READ_BYTES / block).max(1) * block;
+            tensor.for_each_chunk(whole_blocks, |bytes| writer.put_blocks(bytes, tensor.byte_order()))
+        })?;
         writer.finish()
     }
 

@@ -40,7 +40,7 @@ fn a_kill_while_a_set_is_replaced_never_mixes_two() {
     let first = paths.path(0);
     let tags = || -> Result<Vec<u8>> {
         let model = ShardedGguf::open_with(&first, |path| Gguf::read(path))?;
-        model.tensors().map(|info| Ok(info.tensor()?.bytes()[0])).collect()
+        model.tensors().map(|info| Ok(info.tensor()?.bytes()?[0])).collect()
     };
     write_set(&first, 0, || ()).unwrap();
     // The old, none, the new.

@@ -62,7 +62,7 @@ fn the_head_of_a_real_model_is_a_seed() {
     }
     let mut data = writer.write_header().unwrap();
     for tensor in &tensors {
-        let first = &tensor.bytes()[..tensor.ggml_type().block_bytes()];
+        let first = &tensor.bytes().unwrap()[..tensor.ggml_type().block_bytes()];
         data.write_tensor(tensor.name(), first).unwrap();
     }
     is_seed("smollm2.gguf", &data.finish().unwrap());

@@ -77,7 +77,7 @@ fn bytes(file: &[u8], name: &str) -> Vec<u8> {
     let mut data = writer.write_header().unwrap();
     data.copy_tensor(&tensor).unwrap();
     let file = data.finish().unwrap();
-    Gguf::parse(&file).unwrap().tensor(name).unwrap().bytes().to_vec()
+    Gguf::parse(&file).unwrap().tensor(name).unwrap().bytes().unwrap().to_vec()
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn the_others_move_up_with_what_belongs_to_them() {
     assert_eq!(model.require_arch::<Vec<u32>>("other").unwrap(), [1, 2, 3]);
     assert_eq!(model.require_arch::<u32>("leading_dense_block_count").unwrap(), 1);
     assert_eq!(model.require_arch::<u32>("nextn_predict_layers").unwrap(), 0);
-    let value = |name: &str| model.tensor(name).unwrap().bytes().to_vec();
+    let value = |name: &str| model.tensor(name).unwrap().bytes().unwrap().to_vec();
     assert_eq!([0, 1, 2].map(|layer| value(&format!("blk.{layer}.a"))[0]), [0, 2, 4]);
     // The layers of a vision encoder are others.
     assert_eq!(model.tensor_count(), 3 + 6);

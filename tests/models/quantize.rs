@@ -1,6 +1,6 @@
 //! The promises of `model::Quantize`: what is planned is done, shards stay shards, and types are taken from another model.
 
-#![cfg(all(feature = "mmap", any(unix, windows)))]
+#![cfg(all(feature = "std", any(unix, windows)))]
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -52,7 +52,15 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let diff = Diff::between(&Side::of_input(&a)?, &Side::of_input(&b)?, progress)?;
     bar.finish_and_clear();
     let trailing = [(&args.a, &a), (&args.b, &b)].map(|(path, input)| {
-        (path, input.model().shards().iter().map(|shard| shard.trailing().len() as u64).sum::<u64>())
+        (
+            path,
+            input
+                .model()
+                .shards()
+                .iter()
+                .map(|shard| shard.trailing().end - shard.trailing().start)
+                .sum::<u64>(),
+        )
     });
     let output = if args.json {
         let mut json = as_json(&args, &diff);

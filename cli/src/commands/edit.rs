@@ -63,7 +63,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LAYERS", value_parser = values::layers)]
     drop_layers: Vec<Layers>,
     /// Change IN: only the bytes of its header that differ where the data can stay where it is, and else by writing it
-    /// anew. Nobody may have it mapped. After a crash the next edit of IN puts back what was there
+    /// anew. No other program may have it mapped. After a crash the next edit of IN puts back what was there
     #[arg(long)]
     in_place: bool,
     /// Write the file in this byte order, the numbers of its tensors included

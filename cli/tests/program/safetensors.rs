@@ -192,7 +192,7 @@ fn what_config_json_cannot_say_is_noted() {
     }
     let mut data = writer.write_header().unwrap();
     for tensor in model.tensors() {
-        data.write_tensor(tensor.name(), tensor.tensor().unwrap().bytes()).unwrap();
+        data.write_tensor(tensor.name(), tensor.tensor().unwrap().bytes().unwrap()).unwrap();
     }
     let input = folder.file("in.gguf", data.finish().unwrap());
     let summary = works("to-safetensors", &[&input, &folder.path("out")]);

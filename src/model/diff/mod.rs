@@ -6,7 +6,7 @@ mod tensors;
 use std::fmt;
 use std::ops::ControlFlow;
 
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 use super::input::Input;
 use super::job::Origin;
 use crate::file::read_at::ReadAt;
@@ -32,7 +32,7 @@ impl<'a> Side<'a> {
     ///
     /// # Errors
     /// None that an [`Input`] which opened gives.
-    #[cfg(all(feature = "mmap", any(unix, windows)))]
+    #[cfg(all(feature = "std", any(unix, windows)))]
     pub fn of_input(input: &'a Input) -> Result<Self> {
         let tensor = |tensor: crate::TensorInfo<'a>| Ok((tensor.name(), input.origin(&tensor)?));
         let tensors = input.tensors().map(tensor).collect::<Result<_>>()?;

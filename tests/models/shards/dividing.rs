@@ -135,7 +135,7 @@ proptest! {
         }
         for tensor in model.tensors() {
             let (one, other) = (set.tensor(tensor.name()).unwrap(), tensor.tensor().unwrap());
-            prop_assert_eq!((one.shape(), one.bytes()), (other.shape(), other.bytes()));
+            prop_assert_eq!((one.shape(), one.bytes().unwrap()), (other.shape(), other.bytes().unwrap()));
         }
         let merged = merge(&set).unwrap();
         let whole_padding = model.first().has_final_padding();

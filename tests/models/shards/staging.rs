@@ -26,7 +26,7 @@ fn staged(folder: &Path, count: u16, content: i8) -> Vec<StagedFile> {
 
 fn content(folder: &Path) -> Vec<u8> {
     let model = read(&folder.join("m-00001-of-00002.gguf")).unwrap();
-    model.tensors().map(|tensor| tensor.tensor().unwrap().bytes()[0]).collect()
+    model.tensors().map(|tensor| tensor.tensor().unwrap().bytes().unwrap()[0]).collect()
 }
 
 #[test]

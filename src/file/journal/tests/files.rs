@@ -42,7 +42,6 @@ const READERS: &[Reader] = &[
     |path| crate::Gguf::parse(fs::read(path).unwrap())?.metadata().require("key"),
     #[cfg(feature = "codecs")]
     |path| crate::model::Imatrix::read(path).map(|_| 0),
-    #[cfg(feature = "mmap")]
     |path| crate::Gguf::open(path)?.metadata().require("key"),
 ];
 
