@@ -1,8 +1,8 @@
 //! Read, write, dequantize and quantize GGUF, the file format of language models for llama.cpp, Ollama, LM
 //! Studio and most local runtimes.
 //!
-//! A GGUF file is an index over bytes: [`Gguf`] parses it without copying, over a mapped file (`Gguf::open`), a
-//! buffer ([`Gguf::parse`]) or the start of a stream ([`Gguf::read_header`]). [`Metadata`] gives typed values in the
+//! A GGUF file is an index over bytes: [`Gguf`] parses it without copying, over a file (`Gguf::open`), a buffer
+//! ([`Gguf::parse`]) or the start of a stream (`Gguf::read_header`). [`Metadata`] gives typed values in the
 //! file's order, and a [`Tensor`] is a view of blocks that becomes floats when asked: all of it, a row, a range of rows.
 //! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order.
 //! [`quantize`] and [`dequantize`] serve tools that hold raw bytes. [`model::Convert`] turns the tensors of one file into
@@ -15,14 +15,15 @@
 //! ask for more memory than its own size allows. [`Limits`] bound the rest.
 //!
 //! ```
-//! use gguf_codec::{GgmlType, Gguf, Q8_0, Writer};
+//! use gguf_codec::blocks::Q8_0;
+//! use gguf_codec::{GgmlType, Gguf, Writer};
 //!
 //! // Write a model of one matrix: two rows of 64 values, quantized on the way.
 //! let values: Vec<f32> = (0..128).map(|i| (i as f32 / 10.0).sin()).collect();
 //! let mut writer = Writer::new(Vec::new());
-//! writer.metadata("general.architecture", "llama")?;
-//! writer.metadata("llama.block_count", 1u32)?;
-//! writer.tensor("blk.0.ffn_up.weight", &[64, 2], GgmlType::Q8_0)?;
+//! writer.set_metadata("general.architecture", "llama")?;
+//! writer.set_metadata("llama.block_count", 1u32)?;
+//! writer.declare_tensor("blk.0.ffn_up.weight", &[64, 2], GgmlType::Q8_0)?;
 //! let mut data = writer.write_header()?;
 //! let mut tensor = data.begin("blk.0.ffn_up.weight")?;
 //! tensor.write_values(&values, None)?;
@@ -31,7 +32,7 @@
 //!
 //! // Read it again.
 //! let model = Gguf::parse(&file)?;
-//! let layers: u32 = model.metadata().get("llama.block_count")?;
+//! let layers: u32 = model.metadata().require("llama.block_count")?;
 //! let tensor = model.tensor("blk.0.ffn_up.weight")?;
 //! let mut row = vec![0.0f32; tensor.row_len()];
 //! tensor.row(1)?.dequantize_into(&mut row)?;
@@ -47,7 +48,7 @@
 //!
 //! - `std` (on by default): files, streams, the [`Writer`], shards, and what [`model`] does to whole models; instruction sets
 //!   are found at run time. The others below need it.
-//! - `mmap` (on by default): `Gguf::open` maps files.
+//! - `mmap` (on by default): `Gguf::map`, which is `unsafe`, makes tensors slices of a mapped file.
 //! - `rayon` (on by default): `par_quantize`, `par_dequantize` and their like are there, and the writer and
 //!   [`model::Convert`] use all cores.
 //! - `codecs` (on by default): values. [`quantize`], [`dequantize`] and all that calls them: a tensor's and a writer's values,
@@ -71,6 +72,7 @@
 extern crate alloc;
 
 mod arithmetic;
+pub mod blocks;
 mod byte_order;
 #[cfg_attr(
     not(feature = "codecs"),
@@ -79,6 +81,7 @@ mod byte_order;
 mod codec;
 #[cfg(feature = "codecs")]
 pub mod compute;
+mod display;
 mod error;
 #[cfg(feature = "std")]
 mod file;
@@ -104,12 +107,11 @@ mod tensor;
 mod write;
 
 pub use byte_order::ByteOrder;
+pub use codec::Float;
 #[cfg(feature = "codecs")]
 pub use codec::affine;
-pub use codec::formats::*;
 #[cfg(feature = "codecs")]
 pub use codec::values::*;
-pub use codec::{BlockFormat, Float};
 #[cfg(feature = "std")]
 pub use error::OutputProblem;
 pub use error::{Error, Place, Problem, Result, ShardProblem};
@@ -142,6 +144,6 @@ pub use tensor::{Plain, Shape, Tensor, TypedTensor};
 pub use write::{DataWriter, TensorWriter, Writer};
 
 /// The README's code compiles.
-#[cfg(all(doctest, feature = "mmap"))]
+#[cfg(all(doctest, feature = "std", feature = "codecs"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -105,9 +105,9 @@ impl Peak {
 
 fn write_model(path: &std::path::Path, values: &[f32]) -> gguf_codec::Result<()> {
     let mut writer = Writer::create(path)?;
-    writer.metadata("general.architecture", "llama")?;
+    writer.set_metadata("general.architecture", "llama")?;
     for tensor in 0..TENSORS {
-        writer.tensor(&format!("blk.{tensor}.ffn_up.weight"), &[ROW, ROWS], GgmlType::F16)?;
+        writer.declare_tensor(&format!("blk.{tensor}.ffn_up.weight"), &[ROW, ROWS], GgmlType::F16)?;
     }
     let mut data = writer.write_header()?;
     for tensor in 0..TENSORS {

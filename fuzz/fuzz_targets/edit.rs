@@ -31,7 +31,7 @@ fn model<B: AsRef<[u8]>>(bytes: B) -> Gguf<B> {
 fn tensors(model: &Gguf<&[u8]>) -> Vec<(String, String, Vec<u8>)> {
     let tensor = |info: gguf_codec::TensorInfo<'_>| {
         let described = format!("{} {}", info.ggml_type(), info.shape());
-        (info.name().to_owned(), described, info.tensor().unwrap().bytes().to_vec())
+        (info.name().to_owned(), described, info.tensor().unwrap().bytes().unwrap().to_vec())
     };
     model.tensors().map(tensor).collect()
 }

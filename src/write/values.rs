@@ -23,7 +23,7 @@ impl<S: Sink> DataWriter<S> {
     /// ```
     /// # use gguf_codec::{GgmlType, Writer};
     /// # let mut writer = Writer::new(Vec::new());
-    /// writer.tensor("w", &[32, 2], GgmlType::Q8_0)?.tensor("b", &[3], GgmlType::F32)?;
+    /// writer.declare_tensor("w", &[32, 2], GgmlType::Q8_0)?.declare_tensor("b", &[3], GgmlType::F32)?;
     /// let mut data = writer.write_header()?;
     /// data.write_values("w", &[0.5; 64], None)?;
     /// data.write_values("b", &[1.0, 2.0, 3.0], None)?;

@@ -73,7 +73,7 @@ impl QuantError {
     }
 
     /// Σ error² / Σ source². 0 of values that are all zero.
-    #[cfg(all(feature = "mmap", any(unix, windows)))]
+    #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn relative(&self) -> f64 {
         if self.source == 0.0 { 0.0 } else { self.noise / self.source }
     }
