@@ -183,7 +183,7 @@ pub(crate) fn send_both(id: u32) {
 }
 
 /// Sends a signal when a child listens to it, and waits until it was heard: what the child does after that, it does
-/// interrupted.
+/// interrupted. It may have ended by then.
 #[cfg(target_os = "linux")]
 pub(crate) fn interrupt(signal: &str, child: &mut Child) {
     let (id, start) = (child.id(), Instant::now());
@@ -191,14 +191,18 @@ pub(crate) fn interrupt(signal: &str, child: &mut Child) {
         loop {
             let status = listener(id);
             if let Some(status) = status.filter(|status| is_so(status)) {
-                return status;
+                return Some(status);
             }
-            assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
+            if child.try_wait().unwrap().is_some() {
+                return None;
+            }
+            assert!(start.elapsed() < PATIENCE, "the child does not listen, or not hear");
             std::thread::yield_now();
         }
     };
     // It sleeps until there is a signal, and again when it has told of it.
-    let before = sleeps(&wait_until(&|status| status.contains("State:\tS")));
+    let listening = wait_until(&|status| status.contains("State:\tS"));
+    let before = sleeps(&listening.expect("the child works until it is interrupted"));
     send(signal, id);
     wait_until(&|status| sleeps(status) > before);
 }
