@@ -24,6 +24,8 @@ pub(super) struct Decoded {
     pub(super) second: [f32; 8],
     /// The scale of each group of a super-block.
     pub(super) scales: [i32; 16],
+    /// The same in 16 bits, in the order of [`mins`](Self::mins).
+    pub(super) short_scales: [i16; 16],
     /// The mins of a super-block's groups, of the first halves of all units before those of the others; or their scales times
     /// the bias: what is to be multiplied with sums of activations and subtracted.
     pub(super) mins: [i16; 16],
@@ -111,8 +113,10 @@ impl<F: SuperBlocks> Blocks for Super<F> {
             if F::GROUP == 16 {
                 store(s, s.sub_i(d.widen_eight(second), scale_bias), &mut to.scales, 8);
             }
+            let scales = group_scales::<D, F>(d, block);
+            d.store_b(scales, bytemuck::cast_mut(&mut to.short_scales));
             let mins = match F::MINS {
-                Mins::None => d.mul_shorts(group_scales::<D, F>(d, block), d.splat_short(bias)),
+                Mins::None => d.mul_shorts(scales, d.splat_short(bias)),
                 _ => group_mins::<D, F>(d, block),
             };
             d.store_b(mins, bytemuck::cast_mut(&mut to.mins));

@@ -108,7 +108,7 @@ fn less_bias<D: Bytes>(d: D, sums: Integers<D>, bias: i32, of: Integers<D>) -> I
 
 /// Eight integers of a chunk.
 #[inline(always)]
-fn integers<D: Bytes>(d: D, from: &[i32; 8]) -> Integers<D> {
+pub(super) fn integers<D: Bytes>(d: D, from: &[i32; 8]) -> Integers<D> {
     let s = d.lanes();
     s.bits(s.load(bytemuck::cast_ref::<_, [f32; 8]>(from)))
 }
