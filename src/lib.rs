@@ -6,7 +6,8 @@
 //! file's order, and a [`Tensor`] is a view of blocks that becomes floats when asked: all of it, a row, a range of rows.
 //! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order.
 //! [`quantize`] and [`dequantize`] serve tools that hold raw bytes. [`model::Convert`] turns the tensors of one file into
-//! other types in another, [`QuantError`] says what that costs, and [`fake_quantize`] does it to weights in training.
+//! other types in another, [`QuantError`] says what that costs, and [`Codec`] does it on all cores,
+//! or in place to weights in training.
 //! [`ShardedGguf`] is a model in several files, and [`model`] has what else is done to whole models: recipes, edits,
 //! comparisons.
 //!
@@ -49,10 +50,10 @@
 //! - `std` (on by default): files, streams, the [`Writer`], shards, and what [`model`] does to whole models; instruction sets
 //!   are found at run time. The others below need it.
 //! - `mmap` (on by default): `Gguf::map`, which is `unsafe`, makes tensors slices of a mapped file.
-//! - `rayon` (on by default): `par_quantize`, `par_dequantize` and their like are there, and the writer and
-//!   [`model::Convert`] use all cores.
+//! - `rayon` (on by default): [`Codec::all_cores`], `Tensor::par_dequantize` and their like use all cores, and so do the
+//!   writer and [`model::Convert`].
 //! - `codecs` (on by default): values. [`quantize`], [`dequantize`] and all that calls them: a tensor's and a writer's values,
-//!   [`QuantError`], [`fake_quantize`], and of [`model`] [`Convert`](model::Convert), [`Diff`](model::Diff),
+//!   [`Codec`], [`QuantError`], and of [`model`] [`Convert`](model::Convert), [`Diff`](model::Diff),
 //!   [`Survey`](model::Survey), [`Imatrix`](model::Imatrix) and `hf`. Without it no kernel is compiled, and files are read,
 //!   checked, written from blocks, copied, edited, split and merged.
 //! - `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
@@ -60,7 +61,7 @@
 //! With `default-features = false` the crate is `no_std` and asks for an allocator, and for pointers that can be compared and
 //! swapped. There are then [`Gguf::parse`] and [`HeaderParser`] with all that they give, [`Tensor`] and [`TypedTensor`],
 //! [`ShardPlan`], and of [`model`] what decides and does not write: [`Recipe`](model::Recipe) and
-//! [`TypePlan`](model::TypePlan); with `codecs` alone, every codec, [`QuantError`], [`fake_quantize`] and
+//! [`TypePlan`](model::TypePlan); with `codecs` alone, every [`Codec`], [`QuantError`] and
 //! [`Imatrix::parse`](model::Imatrix::parse). Values and bytes are the same. Codecs run in the vector instructions that the
 //! build itself takes for granted (`-C target-feature=+avx2,+f16c`), and looking up a name takes logarithmic time where it is
 //! constant with `std`, whose random hashes are not there.
@@ -111,7 +112,7 @@ pub use codec::Float;
 #[cfg(feature = "codecs")]
 pub use codec::affine;
 #[cfg(feature = "codecs")]
-pub use codec::values::*;
+pub use codec::values::{Codec, QuantError, dequantize, quantize};
 #[cfg(feature = "std")]
 pub use error::OutputProblem;
 pub use error::{Error, Place, Problem, Result, ShardProblem};
@@ -137,6 +138,7 @@ pub use gguf::{ShardPaths, ShardedGguf, ShardedTensorIter};
 pub use half::{bf16, f16};
 pub use limits::Limits;
 #[cfg(feature = "codecs")]
+#[doc(hidden)]
 pub use simd::Isa;
 pub use tensor::{Plain, Shape, Tensor, TypedTensor};
 

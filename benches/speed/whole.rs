@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use gguf_codec::{GgmlType, Writer, par_quantize};
+use gguf_codec::{Codec, GgmlType, Writer};
 
 use crate::data;
 use crate::timing::Table;
@@ -38,7 +38,10 @@ pub(crate) fn run() {
     for _ in 0..3 {
         let start = Instant::now();
         for _ in 0..TENSORS {
-            par_quantize(GgmlType::Q4_K, &values, ROW as usize, None, &mut out).expect("lengths fit");
+            Codec::new(GgmlType::Q4_K)
+                .all_cores(true)
+                .quantize(&values, ROW as usize, &mut out)
+                .expect("lengths fit");
         }
         quantizing.push(start.elapsed().as_secs_f64());
         // Replacing the file of the round before would free its pages, which is not converting.

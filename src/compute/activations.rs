@@ -87,6 +87,7 @@ impl Activations {
     ///
     /// # Errors
     /// As [`new`](Self::new).
+    #[doc(hidden)]
     pub fn new_with<T: Float>(isa: Isa, ty: GgmlType, values: &[T], row_len: usize) -> Result<Self> {
         let grain = grain(ty).ok_or(Error::NotMultipliable { ty })?;
         super::check_row(ty, row_len)?;
@@ -109,6 +110,7 @@ impl Activations {
     ///
     /// # Errors
     /// As [`set`](Self::set).
+    #[doc(hidden)]
     pub fn set_with<T: Float>(&mut self, isa: Isa, values: &[T]) -> Result<()> {
         let columns = super::whole_columns("the activations, in values,", values.len(), self.row_len)?;
         self.columns = columns;

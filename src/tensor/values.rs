@@ -7,6 +7,8 @@ use core::ops::RangeBounds;
 use super::data::Data;
 use super::{READ_BYTES, Tensor, TypedTensor};
 use crate::codec::{self, BlockFormat};
+#[cfg(feature = "rayon")]
+use crate::simd::Isa;
 use crate::{ByteOrder, Error, Float, Result};
 
 impl Tensor<'_> {
@@ -118,7 +120,7 @@ impl Tensor<'_> {
         self.check_dequantize(out.len())?;
         let bytes = self.data.in_memory();
         if let Some(bytes) = bytes.filter(|_| self.is_little()) {
-            return codec::par_dequantize(self.ty, bytes, out);
+            return codec::par_dequantize(Isa::detect(), self.ty, bytes, out);
         }
         let data = bytes.map_or(self.data, Data::Bytes);
         let at_once = self.blocks_at_once(data);

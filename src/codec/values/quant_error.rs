@@ -10,7 +10,7 @@ use crate::{Error, Result, math};
 /// How far values are from what they were: the sums behind RMSE, signal-to-noise ratio and cosine, in double
 /// precision.
 ///
-/// [`quantize_measured`](crate::quantize_measured) makes one beside the blocks, [`QuantError::of`] without keeping
+/// [`Codec::quantize_measured`](crate::Codec::quantize_measured) makes one beside the blocks, [`QuantError::of`] without keeping
 /// them, and [`QuantError::between`] from values that are there. Errors of a tensor's parts add up to the tensor's.
 ///
 /// ```
