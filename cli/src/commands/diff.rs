@@ -49,7 +49,7 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
         bar.set_position(done);
         ControlFlow::Continue(())
     };
-    let diff = Diff::between(&Side::of_input(&a)?, &Side::of_input(&b)?, progress)?;
+    let diff = Diff::between_with(&Side::of_input(&a)?, &Side::of_input(&b)?, progress)?;
     bar.finish_and_clear();
     let trailing = [(&args.a, &a), (&args.b, &b)].map(|(path, input)| {
         (path, input.model().shards().iter().map(|shard| shard.trailing().len() as u64).sum::<u64>())
