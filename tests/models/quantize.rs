@@ -129,7 +129,7 @@ fn one_type_for_every_matrix() {
     let names: Vec<_> = input.tensors().map(|tensor| tensor.name().to_owned()).collect();
     let report = Quantize::uniform(GgmlType::Q8_0).measure(true).run(&input, at("out.gguf")).unwrap();
     let output = Input::open(at("out.gguf")).unwrap();
-    assert_eq!(output.metadata().get::<u32>("general.file_type").unwrap(), 7);
+    assert_eq!(output.metadata().require::<u32>("general.file_type").unwrap(), 7);
     assert!(output.tensors().map(|tensor| tensor.name()).eq(&names), "the order stays");
     for (tensor, told) in output.tensors().zip(&report.tensors) {
         let ty = if tensor.shape().dims().len() > 1 { GgmlType::Q8_0 } else { told.from };
