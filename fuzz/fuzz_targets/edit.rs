@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
     let mut rng = Rng::new(data);
     let mut keys: Vec<String> = before.metadata().iter().map(|(key, _)| key.to_owned()).collect();
     let mut names: Vec<String> = before.tensors().map(|tensor| tensor.name().to_owned()).collect();
-    let mut take = |list: &mut Vec<String>, rng: &mut Rng| match list.len() {
+    let take = |list: &mut Vec<String>, rng: &mut Rng| match list.len() {
         0 => "absent".to_owned(),
         len => list.swap_remove(rng.below(len)),
     };

@@ -6,13 +6,13 @@ use core::ops::Range;
 
 use bytemuck::Zeroable;
 
-use super::activations::{Activations, Column, LEAST_TILED, check_pair};
+use super::activations::{Activations, Column, check_pair};
 use super::decode::Decoded;
 use super::dot::Rows;
 use super::floats::{self, FloatRows};
 use super::matmul::{Panel, Product};
 use super::table::products;
-use super::{Grain, check_row, grain, matmul, whole_columns};
+use super::{Grain, check_row, decoded, grain, matmul, whole_columns};
 use crate::codec::{self, Float};
 use crate::simd::Isa;
 use crate::{Error, GgmlType, Result};
@@ -312,17 +312,21 @@ impl<'a> Matrix<'a> {
             out.fill(0.0);
             return Ok(());
         }
-        let Scratch { decoded, panel, columns: places, .. } = scratch;
+        let Scratch { decoded: row, panel, columns: places, .. } = scratch;
         let (bytes, row_bytes) = (self.bytes, self.row_bytes());
-        if columns == x.columns() && columns >= LEAST_TILED && isa.has_tiles() {
+        if columns == x.columns() && columns >= matmul::LEAST_COLUMNS && isa.has_tiles() {
             matmul::multiply(Product { isa, products, bytes, row_bytes, x, out, stride, panel });
             return Ok(());
         }
-        decoded.resize(x.chunks_in_row(), Decoded::zeroed());
+        row.resize(x.chunks_in_row(), Decoded::zeroed());
         places.clear();
         places.extend((0..columns).map(|column| x.column(column)));
-        let rows = Rows { bytes, row_bytes, chunks: x.chunks(), columns: places, out, stride, decoded };
-        (products.dot)(isa, rows);
+        let rows = Rows { bytes, row_bytes, chunks: x.chunks(), columns: places, out, stride, decoded: row };
+        if columns >= decoded::least_columns(products.shape) {
+            decoded::multiply(isa, products, rows);
+        } else {
+            (products.dot)(isa, rows);
+        }
         Ok(())
     }
 

@@ -39,6 +39,7 @@
 
 mod activations;
 mod decode;
+mod decoded;
 mod dot;
 mod experts;
 mod floats;

@@ -155,8 +155,8 @@ impl SuperBlocks for IQ4_XS {
     const SCALE_BIAS: i32 = 32;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockIQ4_XS) -> f32 {
-        s.widen_f16(block.d)
+    fn d(block: &BlockIQ4_XS) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(block: &BlockIQ4_XS) -> [u64; 2] {
