@@ -2,9 +2,11 @@
 
 #[cfg(feature = "std")]
 mod output;
+mod parse;
 mod problem;
 #[cfg(feature = "safetensors")]
 mod shown;
+mod write;
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -18,15 +20,24 @@ use std::path::PathBuf;
 
 #[cfg(feature = "std")]
 pub use self::output::OutputProblem;
+pub use self::parse::{Named, ParseProblem};
 pub use self::problem::{Problem, ShardProblem};
 #[cfg(feature = "safetensors")]
 pub(crate) use self::shown::Shown;
+pub use self::write::{TensorProblem, WriteProblem};
 use crate::GgmlType;
 
 /// The crate's result.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// Everything that can go wrong, sorted by who can mend it.
+/// Everything that can go wrong, sorted by who can fix it.
+///
+/// `Display` gives the message of this error, and [`source`](core::error::Error::source) its cause, as `anyhow` and its like print
+/// them. `Debug` gives both in one line, so that a `main` that returns a [`Result`] shows what was wrong:
+///
+/// ```console
+/// Error: cannot open 'model.gguf': No such file or directory (os error 2)
+/// ```
 ///
 /// `Io` and [`OutOfMemory`](Self::OutOfMemory) are the machine's, [`Malformed`](Self::Malformed) and
 /// [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the choice of [`Limits`](crate::Limits), and the others
@@ -39,17 +50,17 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 /// assert_eq!(error.offset(), Some(4));
 /// assert!(matches!(error, Error::Malformed { problem: Problem::Version { found: 9 }, .. }));
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused. Without the `std` feature there is none.
     #[cfg(feature = "std")]
-    #[error("cannot {action}: {error}")]
+    #[error("cannot {action}")]
     Io {
         /// What was being done, such as `open 'model.gguf'`.
         action: String,
-        /// What the system answered. It is part of the message, so [`source`](std::error::Error::source) does not
-        /// give it again.
+        /// What the system answered: the [`source`](std::error::Error::source).
+        #[source]
         error: io::Error,
     },
 
@@ -197,10 +208,10 @@ pub enum Error {
 
     /// A name or a number stands for nothing there is: no such [`GgmlType`], [`ValueType`](crate::ValueType),
     /// [`Recipe`](crate::model::Recipe) or [`Part`](crate::model::Part).
-    #[error("{message}")]
+    #[error("{problem}")]
     Parse {
-        /// The whole message.
-        message: String,
+        /// Which, and what there is.
+        problem: ParseProblem,
     },
 
     /// Floats cannot become integers: GGUF gives these no scale.
@@ -335,12 +346,25 @@ pub enum Error {
         problem: OutputProblem,
     },
 
-    /// A file cannot be written as asked: the message names the key or tensor and what would be right.
-    #[error("{message}")]
+    /// A file cannot be written as asked.
+    #[error("{problem}")]
     Write {
-        /// The whole message.
-        message: String,
+        /// Why not, with the key or tensor and what would be right.
+        problem: WriteProblem,
     },
+}
+
+/// The message, and those of its causes.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = core::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }
 
 /// An array in a message.

@@ -1,13 +1,10 @@
 //! [`GgmlType`]: the tensor types a GGUF file can name, and the one table of their ids, names and sizes.
 
-use alloc::format;
-use alloc::string::ToString;
-use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
 use crate::arithmetic;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Named, ParseProblem, Problem, Result};
 
 macro_rules! ggml_types {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $block_len:literal values in $block_bytes:literal bytes;)*) => {
@@ -194,7 +191,7 @@ impl TryFrom<u32> for GgmlType {
     /// # Errors
     /// [`Error::Parse`] for ids that ggml never had or has removed; the message names those removed.
     fn try_from(id: u32) -> Result<Self> {
-        Self::check_id(id).map_err(|problem| Error::Parse { message: problem.to_string() })
+        Self::check_id(id).map_err(|problem| Error::Parse { problem: ParseProblem::Id(problem) })
     }
 }
 
@@ -204,14 +201,9 @@ impl FromStr for GgmlType {
     /// Parses a name such as `Q4_K`, in any case.
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL.iter().copied().find(|ty| ty.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|ty| ty.name()).collect();
-            Error::Parse {
-                message: format!(
-                    "no tensor type is named '{}'; there are {}",
-                    name.escape_debug(),
-                    known.join(", ")
-                ),
-            }
+            let known = Self::ALL.iter().map(|ty| ty.name()).collect();
+            let problem = ParseProblem::Name { what: Named::TensorType, name: name.into(), known };
+            Error::Parse { problem }
         })
     }
 }

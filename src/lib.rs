@@ -115,7 +115,9 @@ pub use codec::affine;
 pub use codec::values::{Codec, QuantError, dequantize, quantize};
 #[cfg(feature = "std")]
 pub use error::OutputProblem;
-pub use error::{Error, Place, Problem, Result, ShardProblem};
+pub use error::{
+    Error, Named, ParseProblem, Place, Problem, Result, ShardProblem, TensorProblem, WriteProblem,
+};
 #[cfg(feature = "std")]
 pub use file::atomic::{AtomicFile, OutputFolder, StagedFile};
 #[cfg(feature = "mmap")]

@@ -65,4 +65,55 @@ pub(crate) fn run(ggml: Option<&Ggml>) {
         }
     }
     table.print();
+    if let Some(path) = std::env::var_os("GGUF_CODEC_SMOLLM2") {
+        ways(Path::new(&path));
+    }
+}
+
+/// Opening a model, and going through its values, in each of the ways to have a file.
+fn ways(path: &Path) {
+    let open = || Gguf::open(path).expect("it opens");
+    // SAFETY: nothing changes the file, which was given to be measured.
+    let map = || unsafe { Gguf::map(path) }.expect("it opens");
+    let read = || Gguf::read(path).expect("it opens");
+    let mut jobs: [Box<dyn FnMut() + '_>; 9] = [
+        Box::new(|| drop(open())),
+        Box::new(|| drop(map())),
+        Box::new(|| drop(read())),
+        Box::new(|| all_values(&open())),
+        Box::new(|| all_values(&map())),
+        Box::new(|| all_values(&read())),
+        Box::new(|| some_rows(&open())),
+        Box::new(|| some_rows(&map())),
+        Box::new(|| some_rows(&read())),
+    ];
+    let seconds = measure(&mut jobs, 3);
+    let mut table = Table::new("SmolLM2, ms", &["", "open", "map", "read"]);
+    for (what, seconds) in
+        ["open", "open, all values once", "open, 10,000 rows"].iter().zip(seconds.chunks(3))
+    {
+        let [open, map, read] = [0, 1, 2].map(|way| format!("{:.2}", 1e3 * seconds[way]));
+        table.row(&[(*what).to_owned(), open, map, read]);
+    }
+    table.print();
+}
+
+fn all_values<B: AsRef<[u8]>>(model: &Gguf<B>) {
+    let mut values = Vec::new();
+    for info in model.tensors() {
+        let tensor = info.tensor().expect("its data is there");
+        values.resize(tensor.len(), 0.0f32);
+        tensor.dequantize_into(&mut values).expect("it is read");
+        std::hint::black_box(&values);
+    }
+}
+
+fn some_rows<B: AsRef<[u8]>>(model: &Gguf<B>) {
+    let tensor = model.tensor("token_embd.weight").expect("a model has embeddings");
+    let mut row = vec![0.0f32; tensor.row_len()];
+    for index in 0..10_000 {
+        let at = index * 7919 % tensor.row_count();
+        tensor.rows_into(at..at + 1, &mut row).expect("it is read");
+        std::hint::black_box(&row);
+    }
 }

@@ -206,7 +206,7 @@ pub enum ShardProblem {
         others: String,
     },
     /// The file cannot be read, or is malformed.
-    #[error("{0}")]
+    #[error("{0:?}")]
     File(Box<Error>),
     /// Another file is at the first file's path than when it was opened.
     #[error("the set was replaced while it was opened; open it again")]

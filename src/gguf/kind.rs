@@ -9,7 +9,7 @@ use core::str::FromStr;
 
 use super::array::ArrayRef;
 use super::value::{Array, MAX_DEPTH, Value, ValueRef, ValueType};
-use crate::error::{Error, Result};
+use crate::error::{Error, Named, ParseProblem, Result};
 
 /// The whole type of a metadata value: a [`ValueType`], or arrays of one, nested in each other or not.
 ///
@@ -36,8 +36,6 @@ pub struct ValueKind {
 
 /// What is wrong with a text or a value, without the key.
 type Why<T> = Result<T, String>;
-
-const NAMES: &str = "u8, i8, u16, i16, u32, i32, u64, i64, f32, f64, bool and string, and [TYPE] for arrays";
 
 impl ValueKind {
     /// A value of this type that is not an array, or for [`ValueType::Array`] an array whose elements are arrays of any
@@ -113,7 +111,7 @@ impl ValueKind {
     /// # Errors
     /// [`Error::Parse`], which says what is wrong, in which element.
     pub fn parse_value(self, text: &str) -> Result<Value> {
-        self.parse(text).map_err(|message| Error::Parse { message })
+        self.parse(text).map_err(unparsed)
     }
 
     /// As [`parse_value`](Self::parse_value) for what may not be UTF-8: a string of any bytes. Text of all other types may
@@ -126,7 +124,7 @@ impl ValueKind {
             return Ok(Value::String(bytes.to_vec()));
         }
         let text = core::str::from_utf8(bytes)
-            .map_err(|error| Error::Parse { message: format!("byte {}: not UTF-8", error.valid_up_to()) })?;
+            .map_err(|error| Error::Parse { problem: ParseProblem::Utf8 { at: error.valid_up_to() } })?;
         self.parse_value(text.trim_end_matches(['\n', '\r']))
     }
 
@@ -136,7 +134,7 @@ impl ValueKind {
     /// # Errors
     /// [`Error::Parse`], which says what cannot be converted, in which element.
     pub fn convert(self, value: Value) -> Result<Value> {
-        self.converted(value).map_err(|message| Error::Parse { message })
+        self.converted(value).map_err(unparsed)
     }
 
     pub(crate) fn parse(self, text: &str) -> Why<Value> {
@@ -193,16 +191,26 @@ impl FromStr for ValueKind {
         match leaf {
             Some(leaf) if inner.len() - inner.trim_end_matches(']').len() == depth => {
                 if depth > MAX_DEPTH as usize {
-                    let message = format!("arrays are nested {depth} deep, and may be {MAX_DEPTH} at most");
-                    return Err(Error::Parse { message });
+                    let problem = ParseProblem::Depth { found: depth, most: MAX_DEPTH };
+                    return Err(Error::Parse { problem });
                 }
                 Ok(ValueKind { leaf, depth: depth as u32 })
             }
-            _ => Err(Error::Parse {
-                message: format!("there is no type '{}'; there are {NAMES}", start_of(name)),
-            }),
+            _ => {
+                let known = types.into_iter().map(ValueType::name).chain(["[TYPE] for arrays"]).collect();
+                let problem = ParseProblem::Name {
+                    what: Named::ValueType,
+                    name: name.chars().take(60).collect(),
+                    known,
+                };
+                Err(Error::Parse { problem })
+            }
         }
     }
+}
+
+fn unparsed(message: String) -> Error {
+    Error::Parse { problem: ParseProblem::Value { message } }
 }
 
 /// A value in a message: its type, and what it is where that is short.

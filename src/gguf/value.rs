@@ -2,7 +2,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -10,7 +10,7 @@ use super::array::ArrayRef;
 use super::cursor::{Cursor, Encoding};
 use super::from_value::FromValue;
 use super::kind::ValueKind;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, ParseProblem, Problem, Result};
 
 /// Levels of nested arrays, whatever the limits in force say: values are converted, shown and dropped
 /// recursively, and this many levels fit every stack.
@@ -211,7 +211,7 @@ impl TryFrom<u32> for ValueType {
     /// # Errors
     /// [`Error::Parse`] for ids above 12.
     fn try_from(id: u32) -> Result<Self> {
-        let unknown = || Error::Parse { message: Problem::ValueType { found: id }.to_string() };
+        let unknown = || Error::Parse { problem: ParseProblem::Id(Problem::ValueType { found: id }) };
         Self::from_id(id).ok_or_else(unknown)
     }
 }

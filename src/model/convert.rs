@@ -201,16 +201,14 @@ fn not_finite(job: &Job<'_>, values: &[f32], first: u64) -> Error {
     let at = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
     let (index, row_len) = (first + at as u64, job.shape().row_len());
     let as_float = if job.origin.ty == GgmlType::F64 { " as an f32" } else { "" };
-    Error::Write {
-        message: format!(
-            "tensor '{}': value {index} (row {}, column {}) is {}{as_float}, and a block of {} cannot hold that",
-            job.name.escape_debug(),
-            index / row_len,
-            index % row_len,
-            values[at],
-            job.ty
-        ),
-    }
+    Error::write(format!(
+        "tensor '{}': value {index} (row {}, column {}) is {}{as_float}, and a block of {} cannot hold that",
+        job.name.escape_debug(),
+        index / row_len,
+        index % row_len,
+        values[at],
+        job.ty
+    ))
 }
 
 /// How many of the blocks are not finite and were made of values that were.

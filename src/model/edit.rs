@@ -401,12 +401,10 @@ impl Edit {
         progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
         if source.trailing > 0 && !self.drop_trailing {
-            return Err(Error::Write {
-                message: format!(
-                    "{} bytes follow the data and belong to no tensor, and would be lost: `Edit::drop_trailing` leaves them out",
-                    source.trailing
-                ),
-            });
+            return Err(Error::write(format!(
+                "{} bytes follow the data and belong to no tensor, and would be lost: `Edit::drop_trailing` leaves them out",
+                source.trailing
+            )));
         }
         // Where something cannot be, no file need be made to know it.
         let resolved = Resolved::new(self, source)?;
@@ -462,8 +460,6 @@ fn start(resolved: &Resolved<'_>, source: &Indexed) -> Result<Start> {
         Start { names, bytes, padding, alignment, offsets: Some(offsets) }
     };
     let again = Gguf::options().foreign_tensors(start.offsets.is_none()).read_header(&start.bytes[..]);
-    again.map_err(|error| Error::Write {
-        message: format!("the edited file could not be opened again: {error}"),
-    })?;
+    again.map_err(|error| Error::write(format!("the edited file could not be opened again: {error:?}")))?;
     Ok(start)
 }

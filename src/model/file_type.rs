@@ -1,11 +1,11 @@
 //! [`FileType`]: the number that `general.file_type` holds.
 
-use alloc::format;
 use core::fmt;
 use core::str::FromStr;
 
 use crate::display::pad;
-use crate::{Error, GgmlType, Result};
+use crate::error::{Error, Named, ParseProblem, Result};
+use crate::ggml_type::GgmlType;
 
 /// The value of `general.quantization_version`: the revision of ggml's block formats that this crate writes.
 pub const QUANTIZATION_VERSION: u32 = 2;
@@ -117,12 +117,10 @@ impl FromStr for FileType {
     /// Parses a name such as `Q4_K_M`, in any case.
     fn from_str(name: &str) -> Result<Self> {
         let found = NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
-        found.map(|(id, _)| FileType(*id)).ok_or_else(|| Error::Parse {
-            message: format!(
-                "no file type is named '{}'; there are {}",
-                name.escape_debug(),
-                NAMES.map(|(_, known)| known).join(", ")
-            ),
+        found.map(|(id, _)| FileType(*id)).ok_or_else(|| {
+            let known = NAMES.iter().map(|(_, known)| *known).collect();
+            let problem = ParseProblem::Name { what: Named::FileType, name: name.into(), known };
+            Error::Parse { problem }
         })
     }
 }

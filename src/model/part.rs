@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use super::job::Job;
 use crate::display::pad;
-use crate::{Error, Result, ShardPaths, ShardPlan};
+use crate::error::{Error, ParseProblem, Result};
+use crate::{ShardPaths, ShardPlan};
 
 /// As many bytes could be copied in the time that it takes to convert a value: between what a fast format and a slow one
 /// take, and far more than a value has, so that conversions are divided evenly and copies hardly count.
@@ -88,12 +89,9 @@ impl FromStr for Part {
     fn from_str(text: &str) -> Result<Self> {
         let number = |digits: &str| digits.parse::<u16>().ok().filter(|_| !digits.starts_with('+'));
         let numbers = text.split_once('/').and_then(|(k, n)| Some((number(k)?.checked_sub(1)?, number(n)?)));
-        numbers.and_then(|(no, count)| Part::new(no, count).ok()).ok_or_else(|| Error::Parse {
-            message: format!(
-                "part '{}' cannot be: it must be k/N, such as 2/8, with k from 1 to N and N at most {}",
-                text.escape_debug(),
-                u16::MAX
-            ),
+        numbers.and_then(|(no, count)| Part::new(no, count).ok()).ok_or_else(|| {
+            let problem = ParseProblem::Part { text: text.to_owned() };
+            Error::Parse { problem }
         })
     }
 }

@@ -652,11 +652,11 @@ fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], has_importance: bool)
 
 fn in_tensor(name: &str, error: Error) -> Error {
     match error {
-        Error::InvalidBlock { .. } => Error::Write { message: format!("tensor '{name}': {error}") },
+        Error::InvalidBlock { .. } => Error::write(format!("tensor '{name}': {error:?}")),
         other => other,
     }
 }
 
 fn refused<T>(message: String) -> Result<T> {
-    Err(Error::Write { message })
+    Err(Error::write(message))
 }

@@ -136,7 +136,7 @@ mod safetensors {
             _: u64,
             _: &mut dyn FnMut(u64) -> Result<()>,
         ) -> Result<()> {
-            Err(Error::Write { message: "tensors of safetensors files are written in pieces".into() })
+            Err(Error::write("tensors of safetensors files are written in pieces"))
         }
     }
 

@@ -219,8 +219,7 @@ impl<'a> TensorInfo<'a> {
     /// # Errors
     /// [`Error::Write`], naming the tensor, where GGUF has no such type or as many elements.
     pub fn origin<'s>(&self, source: &'s dyn ReadAt) -> Result<Origin<'s>> {
-        let wrong =
-            |problem: String| Error::Write { message: format!("tensor '{}' {problem}", Shown(self.name())) };
+        let wrong = |problem: String| Error::write(format!("tensor '{}' {problem}", Shown(self.name())));
         let dtype = self.dtype();
         let Some(ty) = dtype.ggml_type() else {
             let known: Vec<_> = Dtype::ALL

@@ -313,5 +313,5 @@ fn quoted(text: &str) -> Vec<u8> {
 }
 
 fn wrong(message: String) -> Error {
-    Error::Write { message }
+    Error::write(message)
 }

@@ -6,7 +6,7 @@ use super::Shape;
 use super::header::{Declared, Header, wrong};
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
-use crate::error::Result;
+use crate::error::{Result, TensorProblem, WriteProblem};
 use crate::file::atomic::{AtomicFile, StagedFile};
 use crate::file::sink::Sink;
 use crate::gguf::layout::FinalPadding;
@@ -151,28 +151,25 @@ impl<S: Sink> DataWriter<S> {
     fn check_whole(&self) -> Result<()> {
         self.check_between_tensors()?;
         if let Some(missing) = self.tensors.get(self.next) {
-            let (name, left) = (missing.name.escape_debug(), self.tensors.len() - self.next);
-            return Err(wrong(format!(
-                "tensor '{name}' was declared and is not written: {left} of {} tensors are missing",
-                self.tensors.len()
-            )));
+            let declared = self.tensors.len();
+            let (tensor, missing) = (missing.name.clone(), declared - self.next);
+            return Err(WriteProblem::Missing { tensor, missing, declared }.error());
         }
         Ok(())
     }
 
     pub(super) fn check_not_broken(&self) -> Result<()> {
-        self.broken.as_ref().map_or(Ok(()), |why| Err(wrong(format!("the file is given up: {why}"))))
+        self.broken.as_ref().map_or(Ok(()), |why| Err(WriteProblem::Abandoned { why: why.clone() }.error()))
     }
 
     /// Refuses where a tensor was begun and left, which the borrow of its [`TensorWriter`] having ended shows.
     fn check_between_tensors(&self) -> Result<()> {
         self.check_not_broken()?;
         match self.tensors.get(self.next) {
-            Some(Declared { name, bytes, .. }) if self.begun => Err(wrong(format!(
-                "the file is given up: tensor '{}' was dropped before its `finish`, after {} of {bytes} bytes",
-                name.escape_debug(),
-                self.written
-            ))),
+            Some(Declared { name, bytes, .. }) if self.begun => {
+                let (tensor, written, bytes) = (name.clone(), self.written, *bytes);
+                Err(WriteProblem::Dropped { tensor, written, bytes }.error())
+            }
             _ => Ok(()),
         }
     }
@@ -180,11 +177,8 @@ impl<S: Sink> DataWriter<S> {
     fn begin_of(&mut self, name: &str, bytes: u64) -> Result<TensorWriter<'_, S>> {
         let declared = self.expect_next(name)?;
         if declared.bytes != bytes {
-            let Declared { shape, ty, bytes: wanted, .. } = declared;
-            return Err(wrong(format!(
-                "tensor '{}' was given {bytes} bytes, and {ty} of shape {shape} takes {wanted}",
-                name.escape_debug()
-            )));
+            let Declared { shape, ty, bytes: wanted, .. } = *declared;
+            return Err(wrong(name, TensorProblem::Length { found: bytes, wanted, ty, shape }));
         }
         self.begin(name)
     }
@@ -199,27 +193,28 @@ impl<S: Sink> DataWriter<S> {
         if declared.shape.counts_as(shape) && declared.ty == ty {
             return Ok(());
         }
-        let Declared { shape: wanted_shape, ty: wanted_ty, .. } = declared;
-        Err(wrong(format!(
-            "tensor '{}' is {ty} of shape {shape}, and was declared as {wanted_ty} of shape {wanted_shape}",
-            name.escape_debug()
-        )))
+        let Declared { shape: declared_shape, ty: declared_ty, .. } = *declared;
+        Err(wrong(name, TensorProblem::Declared { ty, shape, declared_ty, declared_shape }))
     }
 
     fn expect_name(&self, ahead: usize, name: &str) -> Result<&Declared> {
         self.check_between_tensors()?;
-        let shown = name.escape_debug();
         let at = self.next.saturating_add(ahead);
         match self.tensors.get(at) {
             Some(next) if next.name == name => Ok(next),
-            next => Err(wrong(match (self.tensors.iter().position(|tensor| tensor.name == name), next) {
-                (None, _) => format!("tensor '{shown}' was not declared before the header was written"),
-                (Some(its), Some(next)) if its > at => format!(
-                    "tensor '{shown}' cannot be written yet: '{}' was declared before it and comes first",
-                    next.name.escape_debug()
-                ),
-                (Some(_), _) => format!("tensor '{shown}' is written already"),
-            })),
+            next => {
+                let its = self.tensors.iter().position(|tensor| tensor.name == name);
+                Err(wrong(
+                    name,
+                    match (its, next) {
+                        (None, _) => TensorProblem::Undeclared,
+                        (Some(its), Some(next)) if its > at => {
+                            TensorProblem::NotNext { next: next.name.clone() }
+                        }
+                        (Some(_), _) => TensorProblem::Written,
+                    },
+                ))
+            }
         }
     }
 }

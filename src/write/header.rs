@@ -6,16 +6,16 @@ use std::io::{self, Write};
 use byteorder::{BigEndian, ByteOrder as Order, LittleEndian, WriteBytesExt};
 
 use crate::byte_order::ByteOrder;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TensorProblem, WriteProblem};
 use crate::file::sink::Counter;
 use crate::gguf::encode::{self, Stored};
 use crate::gguf::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up, place};
 use crate::gguf::value::{MAX_DEPTH, Value, ValueType};
 use crate::{GgmlType, Limits, Shape};
 
-/// An [`Error::Write`].
-pub(super) fn wrong(message: impl Into<String>) -> Error {
-    Error::Write { message: message.into() }
+/// An [`Error::Write`] about a tensor.
+pub(super) fn wrong(tensor: &str, problem: TensorProblem) -> Error {
+    WriteProblem::tensor(tensor, problem).error()
 }
 
 /// A tensor that the header names.
@@ -74,7 +74,7 @@ impl Header {
     /// Adds a key at the end, or gives an existing one a new value in its old place, as gguf-py does.
     pub(super) fn set(&mut self, key: &str, value: Stored) -> Result<()> {
         if key.is_empty() {
-            return Err(wrong("a metadata key is empty; it must have at least one byte"));
+            return Err(WriteProblem::EmptyKey.error());
         }
         let most = self.limits.max_array_depth.min(MAX_DEPTH);
         if let Stored::Value(Value::Array(array)) = &value
@@ -83,10 +83,7 @@ impl Header {
             if let Stored::Value(Value::Array(array)) = value {
                 array.dismantle();
             }
-            let key = key.escape_debug();
-            return Err(wrong(format!(
-                "key '{key}' has arrays in arrays more than {most} levels deep, which the limits in force do not let read again"
-            )));
+            return Err(WriteProblem::Depth { key: key.to_owned(), most }.error());
         }
         if key == ALIGNMENT_KEY {
             check_alignment(&value, self.limits.max_alignment)?;
@@ -123,36 +120,24 @@ impl Header {
     }
 
     pub(super) fn declare(&mut self, name: &str, extents: &[u64], ty: GgmlType) -> Result<()> {
-        let wrong = |problem: String| Err(wrong(format!("tensor '{}' {problem}", name.escape_debug())));
+        let wrong = |problem| Err(wrong(name, problem));
         if name.len() as u64 > MAX_NAME_BYTES {
-            return wrong(format!(
-                "has a name of {} bytes, and may have {MAX_NAME_BYTES} at most",
-                name.len()
-            ));
+            return wrong(TensorProblem::NameLength { len: name.len(), most: MAX_NAME_BYTES });
         }
         if let Some(first) = self.names.get(name) {
-            return wrong(format!("is declared twice, the first time as tensor {first}; names must differ"));
+            return wrong(TensorProblem::Duplicate { first: *first });
         }
         if extents.len() > Shape::MAX_DIMS {
-            let most = Shape::MAX_DIMS;
-            return wrong(format!("has {} dimensions, and may have {most} at most", extents.len()));
+            return wrong(TensorProblem::Dimensions { found: extents.len() });
         }
         let Some(shape) = Shape::new(extents) else {
-            return wrong(format!(
-                "has the shape {extents:?}, which is more elements than 63 bits can count"
-            ));
+            return wrong(TensorProblem::Elements { extents: extents.to_vec() });
         };
         if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
-            let (row_len, block_len) = (shape.row_len(), ty.block_len());
-            return wrong(format!(
-                "has rows of {row_len} values, which are not whole blocks of {ty}: the first extent must be a \
-                 multiple of {block_len}"
-            ));
+            return wrong(TensorProblem::PartialBlock { row_len: shape.row_len(), ty });
         }
         let Some(bytes) = ty.bytes_for(shape.element_count()) else {
-            return wrong(format!(
-                "has the shape {shape}, which in {ty} is more bytes than 64 bits can count"
-            ));
+            return wrong(TensorProblem::Bytes { shape, ty });
         };
         self.names.insert(name.to_owned(), self.tensors.len());
         self.tensors.push(Declared { name: name.to_owned(), shape, ty, bytes });
@@ -178,18 +163,13 @@ impl Header {
         self.encode(&mut header, &[]).map_err(|error| Error::io("encode the metadata", error))?;
         let header = header.0;
 
-        let too_long = || wrong("the header is longer than 64 bits can count");
+        let too_long = || WriteProblem::HeaderLength.error();
         let data = align_up(header, alignment).ok_or_else(too_long)?;
         let mut offsets = Vec::with_capacity(self.tensors.len());
         let (mut next, mut end) = (0, 0);
         for Declared { name, bytes, .. } in &self.tensors {
             offsets.push(next);
-            let too_long = || {
-                wrong(format!(
-                    "with tensor '{}' the file is longer than 64 bits can count",
-                    name.escape_debug()
-                ))
-            };
+            let too_long = || WriteProblem::FileLength { tensor: name.clone() }.error();
             (end, next) = place(next, *bytes, alignment).ok_or_else(too_long)?;
             data.checked_add(next).ok_or_else(too_long)?;
         }
@@ -237,9 +217,7 @@ impl Header {
 fn check_alignment(value: &Stored, most: u32) -> Result<()> {
     let found = match value {
         Stored::Value(Value::U32(alignment)) if alignment.is_power_of_two() && *alignment > most => {
-            return Err(wrong(format!(
-                "key '{ALIGNMENT_KEY}' is {alignment}, and the limits in force let at most {most} be read again"
-            )));
+            return Err(WriteProblem::AlignmentLimit { found: *alignment, most }.error());
         }
         Stored::Value(Value::U32(alignment)) if alignment.is_power_of_two() => return Ok(()),
         Stored::Value(Value::U32(alignment)) => format!("{alignment}"),
@@ -247,5 +225,5 @@ fn check_alignment(value: &Stored, most: u32) -> Result<()> {
         Stored::Array(_) => format!("of type {}", ValueType::Array),
         Stored::Bool(_) => format!("of type {}", ValueType::Bool),
     };
-    Err(wrong(format!("key '{ALIGNMENT_KEY}' is {found}, and must be a u32 that is a power of two")))
+    Err(WriteProblem::Alignment { found }.error())
 }

@@ -22,7 +22,7 @@ pub use data::DataWriter;
 pub use tensor::TensorWriter;
 
 use crate::byte_order::ByteOrder;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, WriteProblem};
 use crate::file::Existing;
 use crate::file::atomic::AtomicFile;
 #[cfg(any(unix, windows))]
@@ -34,9 +34,9 @@ use crate::gguf::encode::Stored;
 use crate::gguf::layout::{ALIGNMENT_KEY, FinalPadding};
 use crate::gguf::value::{Value, ValueRef};
 use crate::{GgmlType, Limits, Shape};
+use header::Header;
 #[cfg(any(unix, windows))]
 pub(crate) use header::Layout;
-use header::{Header, wrong};
 
 /// The first stage of writing a GGUF: metadata and the tensors to come.
 ///
@@ -153,7 +153,7 @@ impl<S: Sink> Writer<S> {
     /// [`Error::Write`] for any other.
     pub fn set_version(&mut self, version: u32) -> Result<&mut Self> {
         if !(2..=3).contains(&version) {
-            return Err(wrong(format!("version {version} cannot be written; it must be 2 or 3")));
+            return Err(WriteProblem::Version { found: version }.error());
         }
         self.header.version = version;
         Ok(self)

@@ -1,8 +1,7 @@
 //! [`Writer::set_shard`]: a file that is one of several.
 
-use super::header::wrong;
 use super::{Sink, Writer};
-use crate::error::Result;
+use crate::error::{Result, WriteProblem};
 use crate::gguf::layout::DEFAULT_ALIGNMENT;
 use crate::gguf::shards::{COUNT, NO, SHARD_KEYS, ShardedGguf, TENSORS};
 use crate::gguf::value::Value;
@@ -38,13 +37,10 @@ impl<S: Sink> Writer<S> {
     /// i32, can say. The writer stays as it was.
     pub fn set_shard(&mut self, no: u16, count: u16, tensors: usize) -> Result<&mut Self> {
         if no >= count {
-            return Err(wrong(format!("a set of {count} shards has no number {no}: they count from 0")));
+            return Err(WriteProblem::ShardIndex { index: no, count }.error());
         }
         let Ok(total) = i32::try_from(tensors) else {
-            return Err(wrong(format!(
-                "{tensors} tensors are too many for shards: key '{TENSORS}' holds {} at most",
-                i32::MAX
-            )));
+            return Err(WriteProblem::ShardTensors { found: tensors as u64 }.error());
         };
         self.unshard();
         if no > 0 {

@@ -6,7 +6,7 @@ use super::data::DataWriter;
 use super::header::{Declared, wrong};
 use crate::byte_order::ByteOrder;
 use crate::codec::{BlockFormat, swap_byte_order};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TensorProblem};
 use crate::file::sink::{Sink, put, put_zeros};
 use crate::gguf::layout::align_up;
 
@@ -78,9 +78,7 @@ impl<S: Sink> TensorWriter<'_, S> {
             let missing = tensor.remaining();
             if missing > 0 {
                 let Declared { bytes, .. } = tensor.declared();
-                return Err(
-                    tensor.wrong(format!("ends too early: {missing} of its {bytes} bytes are missing"))
-                );
+                return Err(tensor.wrong(TensorProblem::TooFew { missing, bytes: *bytes }));
             }
             let is_last = tensor.file.next + 1 == tensor.file.tensors.len();
             // The layout has checked that the padded file can be counted.
@@ -100,8 +98,8 @@ impl<S: Sink> TensorWriter<'_, S> {
         &self.file.tensors[self.file.next]
     }
 
-    pub(super) fn wrong(&self, problem: impl fmt::Display) -> Error {
-        wrong(format!("tensor '{}' {problem}", self.declared().name.escape_debug()))
+    pub(super) fn wrong(&self, problem: TensorProblem) -> Error {
+        wrong(&self.declared().name, problem)
     }
 
     /// Refuses when the file is given up, and gives it up on an error: part of the data may then be in it.
@@ -109,7 +107,7 @@ impl<S: Sink> TensorWriter<'_, S> {
         self.file.check_not_broken()?;
         write(self).inspect_err(|error| {
             let name = self.declared().name.escape_debug();
-            self.file.broken = Some(format!("writing tensor '{name}' failed: {error}"));
+            self.file.broken = Some(format!("writing tensor '{name}' failed: {error:?}"));
         })
     }
 
@@ -118,18 +116,16 @@ impl<S: Sink> TensorWriter<'_, S> {
         if bytes <= remaining {
             return Ok(());
         }
-        let whole = self.declared().bytes;
-        Err(self.wrong(format!("was given {bytes} more bytes, and only {remaining} of its {whole} remain")))
+        Err(self.wrong(TensorProblem::TooMany { found: bytes, remaining, bytes: self.declared().bytes }))
     }
 
     /// Refuses where the pieces before do not end at a whole number of `unit`s.
-    pub(super) fn expect_boundary(&self, unit: &str, unit_bytes: u64) -> Result<()> {
+    pub(super) fn expect_boundary(&self, unit: &'static str, unit_bytes: u64) -> Result<()> {
         let over = self.file.written.checked_rem(unit_bytes).unwrap_or(0);
         if over == 0 {
             return Ok(());
         }
-        Err(self
-            .wrong(format!("stands {over} bytes within a {unit} of {unit_bytes}, and must be at its end")))
+        Err(self.wrong(TensorProblem::Within { over, unit, unit_bytes }))
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {

@@ -5,7 +5,7 @@ use super::header::{Declared, wrong};
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
 use crate::codec::{Codec, swap_byte_order};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TensorProblem};
 use crate::file::sink::Sink;
 
 /// Values are quantized into this many bytes at a time, or one row where that is more: enough to keep all cores
@@ -33,12 +33,7 @@ impl<S: Sink> DataWriter<S> {
     pub fn write_values(&mut self, name: &str, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
         let Declared { shape, .. } = self.expect_next(name)?;
         if shape.element_count() != values.len() as u64 {
-            return Err(wrong(format!(
-                "tensor '{}' was given {} values, and its shape {shape} has {}",
-                name.escape_debug(),
-                values.len(),
-                shape.element_count()
-            )));
+            return Err(wrong(name, TensorProblem::Values { found: values.len() as u64, shape: *shape }));
         }
         let mut tensor = self.begin(name)?;
         tensor.write_values(values, importance)?;
@@ -68,13 +63,10 @@ impl<S: Sink> TensorWriter<'_, S> {
         let row_len = usize::try_from(shape.row_len()).unwrap_or(usize::MAX);
         let row_bytes = ty.bytes_for(shape.row_len()).unwrap_or(0);
         if let Some(weights) = importance.map(<[f32]>::len).filter(|&weights| weights != row_len) {
-            return Err(self.wrong(format!("has rows of {row_len} values, and was given {weights} weights")));
+            return Err(self.wrong(TensorProblem::Weights { row_len, found: weights }));
         }
         if !values.len().is_multiple_of(row_len) {
-            let given = values.len();
-            return Err(
-                self.wrong(format!("was given {given} values, which are not whole rows of {row_len}"))
-            );
+            return Err(self.wrong(TensorProblem::PartialRow { found: values.len(), row_len }));
         }
         self.expect_boundary("row", row_bytes)?;
         let bytes_of = |values: usize| values / ty.block_len() * ty.block_bytes();
@@ -89,7 +81,7 @@ impl<S: Sink> TensorWriter<'_, S> {
             buffer.resize(bytes_of(rows.len()), 0);
             let row_len = if ty.is_quantized() { row_len } else { rows.len() };
             codec.quantize(rows, row_len, &mut buffer).map_err(|error| {
-                self.wrong(format!("cannot be written: {}", counted_from(error, index * at_once)))
+                self.wrong(TensorProblem::Quantize(Box::new(counted_from(error, index * at_once))))
             })?;
             if self.file.order == ByteOrder::Big {
                 swap_byte_order(ty, &mut buffer);

@@ -72,7 +72,7 @@ pub(crate) fn agree(bytes: &[u8], limits: Limits) -> std::result::Result<(String
             match parser.advance(&bytes[..at]) {
                 Ok(HeaderProgress::NeedMore(_)) if at < bytes.len() => at = bytes.len().min(at + piece),
                 Ok(_) => break outcome(parser.finish(&bytes[..at])),
-                Err(error) => break Err(format!("{error:?}")),
+                Err(error) => break Err(fields(&error)),
             }
         };
         assert_eq!(whole, in_pieces, "whole and in pieces of {piece}");
@@ -106,7 +106,7 @@ pub(crate) fn agree(bytes: &[u8], limits: Limits) -> std::result::Result<(String
                     assert!(opened.bytes().unwrap() == parsed.bytes().unwrap(), "{}", opened.name());
                 }
             }
-            (Err(opened), Err(parsed)) => assert_eq!(format!("{opened:?}"), format!("{parsed:?}")),
+            (Err(opened), Err(parsed)) => assert_eq!(fields(opened), fields(parsed)),
             _ => panic!("opened: {opened:?}, and parsed: {parsed:?}"),
         }
     }
@@ -120,13 +120,24 @@ pub(crate) fn agree(bytes: &[u8], limits: Limits) -> std::result::Result<(String
     whole
 }
 
+/// An error to the last field.
+fn fields(error: &Error) -> String {
+    match error {
+        Error::Malformed { offset, place, problem } => format!("{error}: {offset} {place:?} {problem:?}"),
+        Error::Limit { offset, place, what, found, limit } => {
+            format!("{error}: {offset} {place:?} {what} {found} {limit}")
+        }
+        error => format!("{error:?}"),
+    }
+}
+
 /// The header alone.
 pub(crate) fn header_of<B: AsRef<[u8]>>(bytes: B) -> Result<Gguf<B>> {
     HeaderParser::new(Limits::default()).finish(bytes)
 }
 
 fn outcome<B: AsRef<[u8]>>(result: Result<Gguf<B>>) -> std::result::Result<(String, u64), String> {
-    let gguf = result.map_err(|error| format!("{error:?}"))?;
+    let gguf = result.map_err(|error| fields(&error))?;
     let owned: Vec<_> = gguf.metadata().iter().map(|(key, value)| (key, value.to_owned())).collect();
     let tensors: Vec<_> = gguf.tensors().collect();
     for info in &tensors {

@@ -52,7 +52,9 @@ fn outcome(case: &Case) -> Result<String, String> {
             let debug = format!("{problem:?}");
             debug.split([' ', '{']).next().unwrap_or_default().to_owned()
         }
-        other => format!("{other:?}").split([' ', '{']).next().unwrap_or_default().to_owned(),
+        Error::Limit { .. } => "Limit".to_owned(),
+        Error::OutOfMemory { .. } => "OutOfMemory".to_owned(),
+        other => panic!("{other}"),
     };
     let alone = if header.is_ok() { ", but for its header alone" } else { "" };
     // Cut where names are long: the kind and the first words tell.

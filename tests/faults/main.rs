@@ -132,7 +132,7 @@ fn child() {
         _ => Writer::create(&target).map_err(Into::into).and_then(|writer| perform(&task, writer, step)),
     };
     if let Err(error) = done {
-        println!("\nerror: {error}");
+        println!("\nerror: {error:#}");
         std::process::exit(1);
     }
 }
@@ -334,9 +334,9 @@ fn as_given(mut command: Command, plain: Command) -> Command {
 #[test]
 fn a_device_that_is_full_is_an_error() {
     let full = || Writer::new(File::options().write(true).open("/dev/full").unwrap());
-    let error = write(full(), 1, || ()).unwrap_err().to_string();
+    let error = format!("{:#}", write(full(), 1, || ()).unwrap_err());
     assert!(error.starts_with("cannot write the GGUF: No space left on device"), "{error}");
-    let error = convert(full(), GgmlType::Q8_0, || ()).unwrap_err().to_string();
+    let error = format!("{:#}", convert(full(), GgmlType::Q8_0, || ()).unwrap_err());
     assert!(error.starts_with("cannot write the GGUF: No space left on device"), "{error}");
 }
 
@@ -379,7 +379,7 @@ fn a_fitful_stream_gets_every_byte_once_and_in_order() {
             (0..whole.len()).step_by(if task == "write 9" { 1009 } else { 7001 }).chain([whole.len() - 1])
         {
             let mut fitful = Fitful { taken: Vec::new(), room, step: 0 };
-            let error = perform(task, Writer::new(&mut fitful), || ()).unwrap_err().to_string();
+            let error = format!("{:#}", perform(task, Writer::new(&mut fitful), || ()).unwrap_err());
             assert!(error.starts_with("cannot write the GGUF: "), "{error}");
             assert!(fitful.taken == whole[..room], "{task} {room}");
         }
@@ -404,7 +404,7 @@ fn a_file_cut_short_while_it_is_mapped_ends_the_process_and_no_other_way_to_read
     File::options().write(true).open(&path).unwrap().set_len(file.len() as u64 / 2).unwrap();
     assert!(read.tensor("t7").unwrap().bytes().unwrap().iter().all(|&byte| byte == 5));
     opened.tensor("t0").unwrap().bytes().unwrap();
-    let error = opened.tensor("t7").unwrap().bytes().unwrap_err().to_string();
+    let error = format!("{:?}", opened.tensor("t7").unwrap().bytes().unwrap_err());
     assert!(error.contains("'t7' of '") && error.contains("the file ends before it does"), "{error}");
     let error = Gguf::read(&path).unwrap_err().to_string();
     assert!(error.contains("the tensor's data ends at byte") && error.contains("and the file at"), "{error}");

@@ -147,7 +147,7 @@ fn header_length_is_limited() {
         agree(&raw.bytes, limited(len)).unwrap();
         for max in 0..len {
             let error = agree(&raw.bytes, limited(max)).unwrap_err();
-            assert!(error.starts_with("Limit"), "{max}: {error}");
+            assert!(error.contains("the limit in force is"), "{max}: {error}");
         }
     });
 }
@@ -272,7 +272,7 @@ fn only_regular_files_are_opened_by_path() {
     ];
     let directory = tempfile::tempdir().unwrap();
     for open in ways {
-        let error = open(directory.path()).unwrap_err().to_string();
+        let error = format!("{:?}", open(directory.path()).unwrap_err());
         assert!(error.ends_with(&format!("'{}': it is a directory", directory.path().display())), "{error}");
     }
     #[cfg(unix)]
@@ -282,7 +282,7 @@ fn only_regular_files_are_opened_by_path() {
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         for path in [pipe.as_path(), std::path::Path::new("/dev/zero"), std::path::Path::new("/dev/null")] {
             for open in ways {
-                let error = open(path).unwrap_err().to_string();
+                let error = format!("{:?}", open(path).unwrap_err());
                 assert!(
                     error.contains("not a regular file; open it and give it to Gguf::read_header"),
                     "{error}"

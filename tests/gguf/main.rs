@@ -6,6 +6,8 @@ mod arithmetic;
 #[path = "../common/mod.rs"]
 mod common;
 mod container_rules;
+#[cfg(feature = "std")]
+mod errors;
 mod foreign;
 mod fuzz_seeds;
 mod hostile;

@@ -270,7 +270,7 @@ fn only_regular_files_are_read_by_path() {
             errors.push(Description::read(folder.path()).unwrap_err());
         }
         for error in errors {
-            let error = error.to_string();
+            let error = format!("{error:?}");
             assert!(error.contains(name) && error.ends_with("it is not a regular file"), "{error}");
         }
     }
@@ -279,6 +279,6 @@ fn only_regular_files_are_read_by_path() {
     pipe(folder.path(), "part.safetensors");
     let index = folder.path().join("model.safetensors.index.json");
     std::fs::write(&index, r#"{"weight_map":{"a":"part.safetensors"}}"#).unwrap();
-    let error = Checkpoint::open(&index).unwrap_err().to_string();
+    let error = format!("{:?}", Checkpoint::open(&index).unwrap_err());
     assert!(error.contains("part.safetensors': it is not a regular file"), "{error}");
 }

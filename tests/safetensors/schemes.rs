@@ -39,7 +39,7 @@ fn read(config: &str, file: Vec<u8>, name: &str) -> Result<(Vec<u64>, Vec<f32>)>
 
 /// The message of what is wrong with a model of these parts: in its plan, or when it is read.
 fn problem(config: &str, parts: &[Part]) -> String {
-    values(config, parts, "w.weight").unwrap_err().to_string()
+    format!("{:?}", values(config, parts, "w.weight").unwrap_err())
 }
 
 #[test]
@@ -1037,7 +1037,7 @@ fn absurd_sizes_take_neither_memory_nor_time() {
             ],
         ),
     ] {
-        let error = values(&config, &parts, "w.weight").unwrap_err().to_string();
+        let error = format!("{:?}", values(&config, &parts, "w.weight").unwrap_err());
         assert!(error.contains("the weight 'w"), "{error}");
     }
 }

@@ -263,13 +263,13 @@ mod unix {
             fs::write(&file, OLD).unwrap();
         }
         symlink("round", folder.path().join("round")).unwrap();
-        let error = Writer::create(folder.path().join("round")).unwrap_err().to_string();
+        let error = format!("{:?}", Writer::create(folder.path().join("round")).unwrap_err());
         assert!(error.contains("too many symbolic links"), "{error}");
     }
 
     #[test]
     fn devices_are_not_replaced() {
-        let error = Writer::create("/dev/null").unwrap_err().to_string();
+        let error = format!("{:?}", Writer::create("/dev/null").unwrap_err());
         assert!(error.contains("'/dev/null'") && error.contains("Writer::new"), "{error}");
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }

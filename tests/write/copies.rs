@@ -234,7 +234,7 @@ fn copies_of_too_much_or_too_little_are_refused_and_named() {
         }
     }
     let mut data = of_sizes(Writer::new(Vec::new()));
-    let error = data.begin("a").unwrap().copy_from(&Broken, 0, 1).unwrap_err().to_string();
+    let error = format!("{:?}", data.begin("a").unwrap().copy_from(&Broken, 0, 1).unwrap_err());
     assert!(error.contains("the line is dead") && !error.contains("from byte"), "{error}");
 }
 

@@ -245,7 +245,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
             Inputs::new().add(&args.input).add_all(values).check(output, args.force.existing())?;
         }
         None => check_in_place(&args.input, args.force.existing())
-            .map_err(|error| anyhow::anyhow!("{error} (--force changes the file that it leads to)"))?,
+            .map_err(|error| anyhow::anyhow!("{error:?} (--force changes the file that it leads to)"))?,
     }
     let work = Work::begin(output)?;
     let about = |error| cli::about(&args.input, error);

@@ -70,7 +70,7 @@ fn values_that_are_none_are_explained_in_a_line() {
     let out = folder.file("out.gguf", "what was there");
     for (argument, message) in [
         ("k", "no '='"),
-        ("k=5", "there is no type '5'"),
+        ("k=5", "no value type is named '5'"),
         ("k=u8", "no ':'"),
         ("k=u8:256", "256 is out of the range of u8, 0 to 255"),
         ("k=i8:-129", "-129 is out of the range of i8, -128 to 127"),
@@ -85,11 +85,11 @@ fn values_that_are_none_are_explained_in_a_line() {
         ("k=f64:1e999", "1e999 is out of the range of f64"),
         ("k=f32:x", "'x' is not a number"),
         ("k=bool:1", "'1' is not true or false"),
-        ("k=u128:1", "there is no type 'u128'; there are u8, i8"),
+        ("k=u128:1", "no value type is named 'u128'; there are u8, i8"),
         ("k=[u8]:[1,300]", "element 1: 300 is out of the range of u8"),
         ("k=[str]:[1]", "element 0: 1 is not a string"),
         ("k=[str]:a", "this is not a JSON array"),
-        ("k=[[[[u8:1", "there is no type"),
+        ("k=[[[[u8:1", "no value type is named"),
         ("k=[[i8]]:[[1],[200]]", "element 1: element 0: 200 is out of"),
         ("=u8:1", "the key before '=' is empty"),
         ("general.alignment=u32:12", "must be a u32 that is a power of two"),

@@ -56,7 +56,7 @@ impl Packing {
     pub fn pack(self, bits: u32, codes: &[u8], packed: &mut [u8]) -> Result<()> {
         self.check(bits, codes.len(), packed.len())?;
         if let Some(at) = codes.iter().position(|&code| u32::from(code) >> bits != 0) {
-            return Err(Error::Write { message: format!("code {at} is {}, and has {bits} bits", codes[at]) });
+            return Err(Error::write(format!("code {at} is {}, and has {bits} bits", codes[at])));
         }
         packed.fill(0);
         for (index, &code) in codes.iter().enumerate() {

@@ -90,23 +90,19 @@ pub(crate) fn recover_file(disk: &mut impl Disk) -> Result<bool> {
         [path] => undo(disk, path).map(|()| true),
         [] => {
             let name = first.strip_prefix(&edit_marker::MAGIC).map_or("*".to_owned(), disk::hexadecimal);
-            Err(Error::Write {
-                message: format!(
-                    "an edit in place of {} was cut off, and its undo record is not beside it: look for '.*.{name}.undo' \
+            Err(Error::write(format!(
+                "an edit in place of {} was cut off, and its undo record is not beside it: look for '.*.{name}.undo' \
                      in the folder where it was edited, and give it to `Edit::recover_with`",
-                    disk.file_name()
-                ),
-            })
+                disk.file_name()
+            )))
         }
-        [first, second, ..] => Err(Error::Write {
-            message: format!(
-                "an edit in place of {} was cut off, and more than one undo record fits it, '{}' and '{}': give the right \
+        [first, second, ..] => Err(Error::write(format!(
+            "an edit in place of {} was cut off, and more than one undo record fits it, '{}' and '{}': give the right \
                  one to `Edit::recover_with`",
-                disk.file_name(),
-                first.display(),
-                second.display()
-            ),
-        }),
+            disk.file_name(),
+            first.display(),
+            second.display()
+        ))),
     }
 }
 
@@ -124,18 +120,16 @@ pub(crate) fn patch(disk: &mut impl Disk, start: &[u8]) -> Result<u64> {
     drop(old);
     let Some(record) = Record::decode(&bytes) else {
         let message = format!("{} cannot be edited in place: its header is too long", disk.file_name());
-        return Err(Error::Write { message });
+        return Err(Error::write(message));
     };
     let path = disk.keep_record(&number, &bytes)?;
     if let Err(error) = record.put(State::New, disk) {
         return Err(put_back(disk, &record, &path, error));
     }
-    disk.drop_record(&path).map_err(|error| Error::Write {
-        message: format!(
-            "the edit of {} is complete and on the disk, but its undo record, which has no more use, is left: {error}",
+    disk.drop_record(&path).map_err(|error| Error::write(format!(
+            "the edit of {} is complete and on the disk, but its undo record, which has no more use, is left: {error:?}",
             disk.file_name()
-        ),
-    })?;
+        )))?;
     Ok(record.changed())
 }
 
@@ -158,7 +152,7 @@ fn put_back(disk: &mut impl Disk, record: &Record<'_>, path: &Path, error: Error
             Ok(()) => return error,
             Err(left) => {
                 format!(
-                    "{error}; {file} is as it was, but its undo record, which has no use, is left: {left}"
+                    "{error:?}; {file} is as it was, but its undo record, which has no use, is left: {left:?}"
                 )
             }
         },
@@ -174,19 +168,19 @@ fn put_back(disk: &mut impl Disk, record: &Record<'_>, path: &Path, error: Error
                 _ => "is changed in part, and no program opens it as it is:",
             };
             format!(
-                "{error}, and then {again}; {file} {state} `Edit::recover`, or any edit of it, puts back what was, \
+                "{error:?}, and then {again:?}; {file} {state} `Edit::recover`, or any edit of it, puts back what was, \
                  from '{path_shown}'"
             )
         }
     };
-    Error::Write { message }
+    Error::write(message)
 }
 
 /// Undoes a patch that did not end, of a file that is marked.
 fn undo(disk: &mut impl Disk, path: &Path) -> Result<()> {
     let file = disk.file_name();
-    let refuse = |why: &str| Error::Write {
-        message: format!("'{}' cannot be used to undo the edit of {file}: {why}", path.display()),
+    let refuse = |why: &str| {
+        Error::write(format!("'{}' cannot be used to undo the edit of {file}: {why}", path.display()))
     };
     let bytes = disk.read_record(path)?;
     let record = Record::decode(&bytes).ok_or_else(|| refuse("it is damaged, or no undo record"))?;
@@ -197,10 +191,10 @@ fn undo(disk: &mut impl Disk, path: &Path) -> Result<()> {
         return Err(refuse("it is of another edit, or the file was changed since"));
     }
     record.put(State::Old, disk)?;
-    disk.drop_record(path).map_err(|error| Error::Write {
-        message: format!(
-            "the edit of {file} is undone, but its undo record, which has no more use, is left: {error}"
-        ),
+    disk.drop_record(path).map_err(|error| {
+        Error::write(format!(
+            "the edit of {file} is undone, but its undo record, which has no more use, is left: {error:?}"
+        ))
     })
 }
 

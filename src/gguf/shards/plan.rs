@@ -1,7 +1,6 @@
 //! [`ShardPlan`]: which tensors go into which shard.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -195,8 +194,8 @@ fn lightest_cap(weights: &[u64], shards: usize) -> u128 {
     most
 }
 
-fn wrong(message: impl Into<String>) -> Error {
-    Error::Write { message: message.into() }
+fn wrong(message: impl core::fmt::Display) -> Error {
+    Error::write(message)
 }
 
 #[cfg(test)]

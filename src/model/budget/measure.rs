@@ -24,16 +24,16 @@ pub(super) fn relative_errors(
         let first = (u128::from(run) * u128::from(all) / u128::from(chosen)) as u64 * RUN;
         read(name, origin, first, RUN.min(elements - first), &mut bytes, &mut values)?;
         for (&ty, sum) in types.iter().zip(&mut errors) {
-            *sum += QuantError::of(ty, &values, values.len(), None).map_err(|error| Error::Write {
-                message: format!("tensor '{}': {error}", name.escape_debug()),
-            })?;
+            *sum += QuantError::of(ty, &values, values.len(), None)
+                .map_err(|error| Error::write(format!("tensor '{}': {error:?}", name.escape_debug())))?;
         }
     }
     let errors: Vec<f64> = errors.iter().map(QuantError::relative).collect();
     if errors.iter().any(|error| !error.is_finite()) {
-        return Err(Error::Write {
-            message: format!("tensor '{}' has values that are not finite or become so", name.escape_debug()),
-        });
+        return Err(Error::write(format!(
+            "tensor '{}' has values that are not finite or become so",
+            name.escape_debug()
+        )));
     }
     Ok(errors)
 }

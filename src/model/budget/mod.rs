@@ -284,7 +284,7 @@ impl Allocation {
 }
 
 fn refused<T>(message: String) -> Result<T> {
-    Err(Error::Write { message })
+    Err(Error::write(message))
 }
 
 #[cfg(test)]

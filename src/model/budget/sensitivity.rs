@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use crate::{Error, Result};
+use crate::error::{Error, ParseProblem, Result};
 
 /// Numbers by the names of tensors, each with the line that it is from.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,5 +51,5 @@ impl FromStr for Sensitivities {
 }
 
 fn wrong<T>(line: usize, what: &str) -> Result<T> {
-    Err(Error::Parse { message: format!("line {line} of the sensitivities: {what}") })
+    Err(Error::Parse { problem: ParseProblem::Sensitivity { line, message: what.to_owned() } })
 }

@@ -50,7 +50,7 @@ impl Edit {
         let metadata = model.metadata();
         let count = metadata.require_arch::<u32>("block_count")?;
         let dropped: BTreeSet<u32> = layers.into_iter().collect();
-        let refused = |message: String| Err(Error::Write { message });
+        let refused = |message: String| Err(Error::write(message));
         let Some(&last) = dropped.last() else { return Ok(self) };
         if count > MOST_LAYERS {
             return refused(format!(
@@ -155,7 +155,7 @@ impl Edit {
                 "layers that attend to windows would be others than before, and models of architecture '{architecture}' cannot say which \
                  they are"
             );
-            return Err(Error::Write { message });
+            return Err(Error::write(message));
         }
         let key = format!("{architecture}.{PATTERN}");
         if metadata.contains(&key) {

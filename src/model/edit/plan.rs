@@ -282,7 +282,7 @@ impl<'a> Resolved<'a> {
             if self.order != order {
                 let message =
                     format!("the byte order cannot be changed: the file is {shard}; merge the shards first");
-                return Err(Error::Write { message });
+                return Err(Error::write(message));
             }
             let renamed = edit.keys.iter().flat_map(|(from, to)| [from, to]);
             let touched = edit.put.iter().map(|(key, _)| key).chain(&edit.removed).chain(renamed);
@@ -323,7 +323,7 @@ impl<'a> Resolved<'a> {
                 "{problem} in a file with tensors that cannot be read here, such as '{}', whose data is not known well enough",
                 Name(source.an_unreadable_tensor())
             );
-            Err(Error::Write { message })
+            Err(Error::write(message))
         };
         if !self.removed_tensors.is_empty() {
             return refused("a tensor cannot be removed");
@@ -563,5 +563,5 @@ impl<'a> Renames<'a> {
 }
 
 fn contradiction(what: &str, name: &str, problem: impl Display) -> Error {
-    Error::Write { message: format!("{what} '{}' {problem}", Name(name)) }
+    Error::write(format!("{what} '{}' {problem}", Name(name)))
 }

@@ -60,9 +60,8 @@ pub(super) fn parts<'a>(
     let planned = |end: &str, part: Part, shape: [u64; 2], ty: GgmlType, dtype: Dtype| {
         let original = Some(vec![shape[0], shape[1]]);
         let bytes = Box::new(PartOf { blocks: blocks.clone(), part });
-        let shape = Shape::new(&[shape[1], shape[0]]).ok_or_else(|| Error::Write {
-            message: format!("tensor '{}' has too many elements", name.escape_debug()),
-        })?;
+        let shape = Shape::new(&[shape[1], shape[0]])
+            .ok_or_else(|| Error::write(format!("tensor '{}' has too many elements", name.escape_debug())))?;
         Ok(Planned {
             name: format!("{name}{end}"),
             source: Source::Computed { bytes, shape, ty },

@@ -126,7 +126,7 @@ impl<'a> Export<'a> {
     /// are not in the heads that the metadata speaks of; [`Error::WrongValue`] where their number is none; [`Error::Io`].
     pub fn plan(self) -> Result<ExportPlan<'a>> {
         if !matches!(self.ty, GgmlType::F16 | GgmlType::F32 | GgmlType::BF16) {
-            return Err(Error::Write { message: format!("blocks become F16, F32 or BF16, not {}", self.ty) });
+            return Err(Error::write(format!("blocks become F16, F32 or BF16, not {}", self.ty)));
         }
         let metadata = self.metadata;
         let family = metadata
@@ -366,8 +366,11 @@ impl ExportPlan<'_> {
                 Some(shape) => shape.clone(),
                 None => source.shape().dims().iter().rev().copied().collect(),
             };
-            let dtype = dtype.or_else(|| Dtype::from_ggml_type(*ty)).ok_or_else(|| Error::Write {
-                message: format!("tensor '{}' would be {ty}, which safetensors does not have", Shown(name)),
+            let dtype = dtype.or_else(|| Dtype::from_ggml_type(*ty)).ok_or_else(|| {
+                Error::write(format!(
+                    "tensor '{}' would be {ty}, which safetensors does not have",
+                    Shown(name)
+                ))
             })?;
             writer.declare_tensor(name, &shape, dtype)?;
         }

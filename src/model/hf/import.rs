@@ -206,12 +206,12 @@ impl<'a> Import<'a> {
             return Ok(back.unwrap_or_else(|| Renamed::To(name.to_owned())));
         }
         let renamed = family.to_gguf(&family.usual_name(name));
-        renamed.ok_or_else(|| Error::Write {
-            message: format!(
+        renamed.ok_or_else(|| {
+            Error::write(format!(
                 "tensor '{}' has no name in the {} family; a file of names can give it one, or leave it out",
                 Shown(name),
                 family.architecture
-            ),
+            ))
         })
     }
 
@@ -231,8 +231,11 @@ impl<'a> Import<'a> {
                 (Source::File(origin), origin.ggml_type())
             }
             Some(quantized) => {
-                let shape = folded(&weight.shape).ok_or_else(|| Error::Write {
-                    message: format!("tensor '{}' has more elements than GGUF counts", Shown(&weight.name)),
+                let shape = folded(&weight.shape).ok_or_else(|| {
+                    Error::write(format!(
+                        "tensor '{}' has more elements than GGUF counts",
+                        Shown(&weight.name)
+                    ))
                 })?;
                 method = Some(quantized.method.clone());
                 // What is computed is kept instead where it was to become the type that has the same codes.
@@ -454,11 +457,11 @@ impl Heads<'_> {
                 _ => Ok(None),
             }
         };
-        let heads = number("head_count")?.ok_or_else(|| Error::Write {
-            message: format!(
+        let heads = number("head_count")?.ok_or_else(|| {
+            Error::write(format!(
                 "tensor '{}' is in heads, and the metadata does not say in one number how many",
                 Shown(gguf_name)
-            ),
+            ))
         })?;
         Ok(family.rope_heads(gguf_name, heads, number("head_count_kv")?.unwrap_or(heads)))
     }

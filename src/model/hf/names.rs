@@ -65,9 +65,7 @@ impl FromStr for NameMap {
             let line = line.split('#').next().unwrap_or_default();
             let wrong = |problem: &str| {
                 let shown = line.trim().chars().take(100).collect::<String>();
-                Error::Write {
-                    message: format!("line {} of the names, '{}', {problem}", index + 1, Shown(&shown)),
-                }
+                Error::write(format!("line {} of the names, '{}', {problem}", index + 1, Shown(&shown)))
             };
             match line.split_whitespace().collect::<Vec<_>>()[..] {
                 [] => {}

@@ -23,7 +23,7 @@ fn numbers(array: &Array) -> Option<Vec<u32>> {
 
 /// The element of this layer.
 pub(super) fn of_layer(key: &str, array: &Array, layer: u32) -> Result<u32> {
-    let wrong = |problem: String| Error::Write { message: format!("key '{}' {problem}", Shown(key)) };
+    let wrong = |problem: String| Error::write(format!("key '{}' {problem}", Shown(key)));
     let numbers =
         numbers(array).ok_or_else(|| wrong("must be a number, or a number for each layer".to_owned()))?;
     numbers.get(layer as usize).copied().ok_or_else(|| {

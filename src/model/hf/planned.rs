@@ -53,12 +53,10 @@ impl<'a> Source<'a> {
         }
         let fits = head_rows > 0 && head_rows.is_multiple_of(2) && rows.is_multiple_of(heads.into());
         let Some(row_bytes) = row_bytes.filter(|_| fits) else {
-            return Err(Error::Write {
-                message: format!(
-                    "tensor '{}' has {rows} rows, which are not {heads} heads of an even number of rows each",
-                    Shown(name)
-                ),
-            });
+            return Err(Error::write(format!(
+                "tensor '{}' has {rows} rows, which are not {heads} heads of an even number of rows each",
+                Shown(name)
+            )));
         };
         let in_rows = |source, offset, order| {
             let rows = RopeRows { source, offset, row_bytes, head_rows, interleave };

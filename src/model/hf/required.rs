@@ -207,12 +207,10 @@ impl Sizes {
     fn check(&self, config: &Node<'_>, tensor: &Listed<'_>, extents: &[Extent]) -> Result<()> {
         let (name, dtype, shape) = (Shown(tensor.name), tensor.dtype, tensor.shape);
         if !matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
-            return Err(Error::Write {
-                message: format!(
-                    "tensor '{name}' is {dtype}, and must be F16, BF16, F32 or F64: such values are no weights without what \
+            return Err(Error::write(format!(
+                "tensor '{name}' is {dtype}, and must be F16, BF16, F32 or F64: such values are no weights without what \
                      quantized them. Dequantize the model and save it in BF16"
-                ),
-            });
+            )));
         }
         let wanted: Vec<u64> = extents
             .iter()

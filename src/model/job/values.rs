@@ -36,9 +36,7 @@ impl<'a> Job<'a> {
                 check(first).and_then(|()| matrices.try_for_each(check))
             }),
         };
-        checked.map_err(|error| Error::Write {
-            message: format!("tensor '{}': {error}", self.name.escape_debug()),
-        })
+        checked.map_err(|error| Error::write(format!("tensor '{}': {error:?}", self.name.escape_debug())))
     }
 
     /// The length of a row, of which there are weights for all rows or for those of each matrix.

@@ -5,8 +5,6 @@ mod mixture;
 mod plan;
 mod role;
 
-use alloc::format;
-use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
@@ -16,8 +14,9 @@ pub(in crate::model) use plan::{is_left_alone, layer_of};
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 pub(in crate::model) use role::Role;
 
+use crate::error::{Error, Named, ParseProblem, Result};
+use crate::ggml_type::GgmlType;
 use crate::model::FileType;
-use crate::{Error, GgmlType, Result};
 
 /// Declares the recipes: the name that llama.cpp has for it, and the type that most tensors get.
 macro_rules! recipes {
@@ -129,14 +128,9 @@ impl FromStr for Recipe {
             None => is(recipe.name()),
         };
         Recipe::ALL.iter().find(by_name).copied().ok_or_else(|| {
-            let names: Vec<_> = Recipe::ALL.iter().map(|recipe| recipe.name()).collect();
-            Error::Parse {
-                message: format!(
-                    "no recipe is called '{}'; there are {}",
-                    name.escape_debug(),
-                    names.join(", ")
-                ),
-            }
+            let known = Recipe::ALL.iter().map(|recipe| recipe.name()).collect();
+            let problem = ParseProblem::Name { what: Named::Recipe, name: name.into(), known };
+            Error::Parse { problem }
         })
     }
 }

@@ -179,17 +179,16 @@ impl<'a> TypePlan<'a> {
         let is_feed_forward = matches!(role, Role::Gate | Role::Up | Role::Down);
         let nth = seen.count(role);
         // Experts' tensors need not come in the order of their layers, nor one of a kind in each.
-        let at = if is_feed_forward && experts > 1 && mixture.counts_layers() {
-            let layer = layer_of(tensor.name()).and_then(|layer| usize::try_from(layer).ok());
-            layer.filter(|&layer| layer < layers).ok_or_else(|| Error::Write {
-                message: format!(
+        let at =
+            if is_feed_forward && experts > 1 && mixture.counts_layers() {
+                let layer = layer_of(tensor.name()).and_then(|layer| usize::try_from(layer).ok());
+                layer.filter(|&layer| layer < layers).ok_or_else(|| Error::write(format!(
                     "tensor '{}' of a model with experts must be one of the {layers} layers, 'blk.0.' and on",
                     tensor.name().escape_debug()
-                ),
-            })?
-        } else {
-            nth
-        };
+                )))?
+            } else {
+                nth
+            };
         let shape = tensor.shape();
         let is_stack = shape.dims().get(2).is_some_and(|&matrices| matrices > 1)
             // There the projections of the attention are stacked as well.

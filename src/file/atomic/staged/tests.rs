@@ -157,7 +157,7 @@ mod sets {
             let folder = old_set();
             let then = || Err(io::ErrorKind::StorageFull.into());
             let failed = commit(staged(folder.path(), "new"), &mut Until { left: at, then, locks: true });
-            let error = failed.unwrap_err().to_string();
+            let error = format!("{:?}", failed.unwrap_err());
             assert!(error.contains("no storage space"), "{at}: {error}");
             let set = open(folder.path());
             match at {

@@ -171,7 +171,7 @@ fn a_record_that_speaks_of_a_terabyte_takes_no_memory() {
     fs::File::options().write(true).open(&path).unwrap().set_len(LEN).unwrap();
     let record = folder.path().join(format!(".x.gguf.{}.undo", disk::hexadecimal(NUMBER)));
     fs::File::create(&record).unwrap().set_len(LEN).unwrap();
-    let error = recover(&path).unwrap_err().to_string();
+    let error = format!("{:?}", recover(&path).unwrap_err());
     assert!(error.contains(".undo': the file is longer than 2147614848 bytes"), "{error}");
 }
 
@@ -319,7 +319,7 @@ fn a_file_that_is_never_the_one_opened_is_an_error() {
         tries.set(tries.get() + 1);
         Ok(false)
     });
-    let error = error.map(drop).unwrap_err().to_string();
+    let error = format!("{:?}", error.map(drop).unwrap_err());
     assert!(error.contains("another file is there each time") && error.contains("model.gguf"), "{error}");
     assert_eq!(tries.get(), 100);
 }
@@ -331,7 +331,7 @@ fn a_file_is_edited_by_one_at_a_time() {
     cut_off(&path, 10);
     let first = Files::open(&path).unwrap();
     for error in [Files::open(&path).map(drop), recover(&path).map(drop)] {
-        let error = error.unwrap_err().to_string();
+        let error = format!("{:?}", error.unwrap_err());
         assert!(error.contains("another process") && error.contains("model.gguf"), "{error}");
     }
     drop(first);

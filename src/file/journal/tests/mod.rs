@@ -217,7 +217,7 @@ fn a_step_that_fails_leaves_the_file_as_it_was_or_the_message_says_what_it_is() 
         for step in 0..12 {
             // Once: it can be put back.
             let mut disk = Simulated::new(old_file.clone()).failing_at(step, false, arrives);
-            let error = patch(&mut disk, &new).unwrap_err().to_string();
+            let error = format!("{:?}", patch(&mut disk, &new).unwrap_err());
             assert!(error.contains("on purpose"), "{error}");
             let is_complete = error.contains("the edit of the file is complete");
             assert_eq!(is_complete, step == 11, "{error}");
@@ -229,7 +229,7 @@ fn a_step_that_fails_leaves_the_file_as_it_was_or_the_message_says_what_it_is() 
 
             // From then on: what is said is so.
             let mut disk = Simulated::new(old_file.clone()).failing_at(step, true, arrives);
-            let error = patch(&mut disk, &new).unwrap_err().to_string();
+            let error = format!("{:?}", patch(&mut disk, &new).unwrap_err());
             let is_marked = edit_marker::is_marked(&disk.cached);
             assert_eq!(
                 error.contains("is changed in part, and no program opens it"),
@@ -326,7 +326,7 @@ fn where_the_number_is_lost_the_record_is_the_one_that_fits() {
         if number == 7 {
             assert!(recovered.unwrap());
         } else {
-            let error = recovered.unwrap_err().to_string();
+            let error = format!("{:?}", recovered.unwrap_err());
             assert!(error.contains("more than one undo record fits it") && error.contains("recover_with"));
         }
     }
