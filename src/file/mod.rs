@@ -12,9 +12,11 @@ mod output;
 pub(crate) mod read_at;
 pub(crate) mod regular;
 pub(crate) mod sink;
+#[cfg(any(unix, windows))]
+pub(crate) mod source;
 mod unfinished;
 
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(any(unix, windows))]
 pub(crate) use self::copy::copy as copy_between;
 #[cfg(any(unix, windows))]
 pub(crate) use self::output::follow_links;

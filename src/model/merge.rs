@@ -152,7 +152,7 @@ fn declared<'m, S: Sink>(
     writer.copy_sharded_metadata_from(input.model())?;
     let tensors: Vec<_> = input.tensors().collect();
     for tensor in &tensors {
-        writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+        writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
     }
     Ok((writer, tensors))
 }

@@ -185,7 +185,7 @@ impl<'a> Quantize<'a> {
     /// it stay as they are, and so do those of its that have integers.
     pub fn like<'m>(metadata: Metadata<'m>, tensors: impl IntoIterator<Item = TensorInfo<'m>>) -> Self {
         let types = tensors.into_iter().map(|tensor| (tensor.name().to_owned(), tensor.ggml_type()));
-        let file_type = metadata.get::<u32>("general.file_type").ok();
+        let file_type = metadata.require::<u32>("general.file_type").ok();
         Self::to(Types::Like(types.collect(), file_type))
     }
 
@@ -563,16 +563,16 @@ impl<'a> Quantize<'a> {
         for (key, value) in keys {
             // At the end, where llama.cpp has them.
             if !is_uniform {
-                writer.remove(key);
+                writer.remove_metadata(key);
             }
-            writer.metadata(key, value)?;
+            writer.set_metadata(key, value)?;
         }
         if let Some((no, count)) = file.shard {
-            writer.shard(no, count, tasks.len())?;
+            writer.set_shard(no, count, tasks.len())?;
         }
         for job in jobs {
-            let shape = if is_uniform { job.shape() } else { job.shape().counted_by_ggml() };
-            writer.tensor(job.name(), shape.dims(), job.ggml_type())?;
+            let shape = if is_uniform { job.shape() } else { job.shape().trim_trailing_ones() };
+            writer.declare_tensor(job.name(), shape.dims(), job.ggml_type())?;
         }
         Ok(writer)
     }

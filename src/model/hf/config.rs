@@ -23,7 +23,7 @@ impl<'a> Parameters<'a> {
     }
 
     pub(super) fn f32(&self, name: &str) -> Option<f32> {
-        self.metadata.get_opt(&self.key(name)).ok().flatten()
+        self.metadata.optional(&self.key(name)).ok().flatten()
     }
 
     /// A single, as short as it can be told from others: 1e-5, not 9.999999747378752e-6.
@@ -32,7 +32,7 @@ impl<'a> Parameters<'a> {
     }
 
     pub(super) fn str(&self, name: &str) -> Option<&'a str> {
-        self.metadata.get_opt(&self.key(name)).ok().flatten()
+        self.metadata.optional(&self.key(name)).ok().flatten()
     }
 }
 
@@ -124,7 +124,7 @@ fn object(
         Family::Bert => {
             set("hidden_act", "gelu".into());
             set("layer_norm_eps", parameters.number("attention.layer_norm_epsilon")?.into());
-            let types = metadata.get_opt::<u32>("tokenizer.ggml.token_type_count").ok().flatten();
+            let types = metadata.optional::<u32>("tokenizer.ggml.token_type_count").ok().flatten();
             set("type_vocab_size", types.unwrap_or(1).into());
         }
     }
@@ -137,7 +137,7 @@ fn object(
         }
     }
     for (name, key) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
-        if let Ok(Some(id)) = metadata.get_opt::<u32>(&format!("tokenizer.ggml.{key}_token_id")) {
+        if let Ok(Some(id)) = metadata.optional::<u32>(&format!("tokenizer.ggml.{key}_token_id")) {
             set(name, id.into());
         }
     }

@@ -49,7 +49,7 @@ fn shown(title: &str, url: &str, args: &Args) -> Result<Shown> {
             Shown::Json(json)
         }
         Shown::Text(mut text) => {
-            let shard = match model.metadata().get_opt::<u16>("split.count") {
+            let shard = match model.metadata().optional::<u16>("split.count") {
                 Ok(Some(count @ 2..)) => format!("One of {count} shards: the others have other tensors\n"),
                 _ => String::new(),
             };
