@@ -331,5 +331,5 @@ fn failed(what: &str, path: &Path, error: io::Error) -> Error {
 }
 
 fn refused<T>(message: String) -> Result<T> {
-    Err(Error::Write { message })
+    Err(Error::write(message))
 }
