@@ -124,7 +124,7 @@ fn shards_that_are_missing_or_others_are_refused() {
     set.cut_off(1);
     let (second, away) = (&set.shards[1], set.folder.path().join("away"));
     fs::rename(second, &away).unwrap();
-    set.is_refused("No such file");
+    set.is_refused("cannot open");
     fs::copy(&set.shards[2], second).unwrap();
     set.is_refused("is not the shard that it was when");
     fs::rename(&away, second).unwrap();
