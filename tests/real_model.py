@@ -156,7 +156,7 @@ def check(arguments, ggml, source, ty):
     out, back = arguments.work / f"converted-{ty.name}.gguf", arguments.work / "back-to-F32.gguf"
     this = Check(ggml, source, ty)
     try:
-        cost, _ = run_measured([*convert, arguments.model, out, "--force", "--type", ty.name])
+        cost, _ = run_measured([*convert, arguments.model, out, "--force", "--allow-requantize", "--type", ty.name])
         model = Model(out)
         this.header(out, model)
         this.fields(model)

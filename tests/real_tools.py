@@ -73,7 +73,7 @@ class Tools:
 
     def command(self, name, *arguments):
         """A run that may replace what an earlier one wrote."""
-        writes = name not in ("diff", "inspect", "remote")
+        writes = name not in ("diff", "inspect")
         return [self.gguf, name.replace("_", "-"), *arguments, *(["--force"] if writes else [])]
 
     def quietly(self, name, *arguments):
@@ -233,16 +233,16 @@ def looking(tools, work, f16, quantized):
     assert not page.open and page.count["svg"] > 3 and page.count["tr"] > len(a), f"report: {page.open}, {page.count}"
 
     with served(f16) as url:
-        shown = json.loads(tools.run("remote", "remote", url, "--json"))
-        assert shown["bytes_read"] < f16.stat().st_size / 50, "remote reads more than the header"
+        shown = json.loads(tools.run("inspect URL", "inspect", url, "--json"))
+        assert shown["bytes_read"] < f16.stat().st_size / 50, "inspect reads more than the header"
         Ranges.sent = 0
-        one = json.loads(tools.quietly("remote", url, "--tensor", name, "--json"))
-        tools.run("remote --tensor", "remote", url, "--tensor", name)
+        one = json.loads(tools.quietly("inspect", url, "--tensor", name, "--json"))
+        tools.run("inspect URL --tensor", "inspect", url, "--tensor", name)
     figures = (one["min"], one["max"], one["mean"])
-    assert all(map(close, figures, (exact.min(), exact.max(), exact.mean()))), f"remote: {figures}"
+    assert all(map(close, figures, (exact.min(), exact.max(), exact.mean()))), f"of a URL: {figures}"
     data_start = min(int(tensor.data_offset) for tensor in a.values())
     # Two bytes a value, and of the header no more than 64 KiB too many.
-    assert Ranges.sent <= (1 + tools.rounds) * (data_start + (64 << 10) + 2 * exact.size), f"remote read {Ranges.sent} bytes"
+    assert Ranges.sent <= (1 + tools.rounds) * (data_start + (64 << 10) + 2 * exact.size), f"inspect read {Ranges.sent} bytes"
 
 
 def main():

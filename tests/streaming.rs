@@ -50,7 +50,7 @@ fn memory_does_not_grow_with_the_model_and_the_kernel_copies() {
     let calls = figure("io", "syscr") + figure("io", "syscw");
     let mut edit = Edit::new();
     edit.add("added", "x".repeat(100));
-    let edited = edit.write(&input, &output, |_| {
+    let edited = edit.write_with(&input, &output, |_, _| {
         most = memory().max(most);
         steps += 1;
         ControlFlow::Continue(())
@@ -64,7 +64,7 @@ fn memory_does_not_grow_with_the_model_and_the_kernel_copies() {
     let (a, b) = (File::open(&input).unwrap(), File::open(&output).unwrap());
     let (model, other) = (Gguf::read_header(&a).unwrap(), Gguf::read_header(&b).unwrap());
     let mut most = 0;
-    let diff = Diff::between(&Side::of(&model, &a), &Side::of(&other, &b), |_, _| {
+    let diff = Diff::between_with(&Side::of(&model, &a), &Side::of(&other, &b), |_, _| {
         most = memory().max(most);
         ControlFlow::Continue(())
     });

@@ -3,7 +3,6 @@
 
 #![cfg(all(feature = "std", any(unix, windows), not(target_family = "wasm")))]
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use gguf_codec::blocks::{BlockQ4_0, BlockQ8_0, Q4_0, Q8_0};
@@ -11,10 +10,6 @@ use gguf_codec::model::{Edit, Input, Merge, Split};
 use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, ShardedGguf, Writer, bf16, f16};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf");
-
-fn go_on<T>(_: T) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
 
 /// Tensors of blocks and of plain numbers, in either byte order.
 fn model(order: ByteOrder) -> Vec<u8> {
@@ -100,12 +95,12 @@ fn files_are_edited() {
     // Tensors are copied in pieces, and turned, where the byte order changes.
     let mut turn = Edit::new();
     turn.byte_order(ByteOrder::Big);
-    turn.write(path("little"), path("big"), go_on).unwrap();
+    turn.write(path("little"), path("big")).unwrap();
     assert!(std::fs::read(path("big")).unwrap() == model(ByteOrder::Big));
 
     let mut edit = Edit::new();
     edit.add("general.name", "edited").rename_tensor("blocks", "renamed");
-    edit.write(path("little"), path("edited"), go_on).unwrap();
+    edit.write(path("little"), path("edited")).unwrap();
     let edited = Gguf::read(path("edited")).unwrap();
     assert_eq!(edited.metadata().require::<&str>("general.name").unwrap(), "edited");
     let model = Gguf::read(path("little")).unwrap();
@@ -114,7 +109,7 @@ fn files_are_edited() {
 
     let mut edit = Edit::new();
     edit.set("general.architecture", "qwen2");
-    edit.in_place(path("little"), go_on).unwrap();
+    edit.in_place(path("little")).unwrap();
     let architecture = Gguf::read(path("little")).unwrap();
     assert_eq!(architecture.metadata().require::<&str>("general.architecture").unwrap(), "qwen2");
 }
@@ -123,10 +118,10 @@ fn files_are_edited() {
 fn a_model_is_split_and_merged() {
     let folder = tempfile::tempdir().unwrap();
     let sample = Input::open(SAMPLE).unwrap();
-    let shards = Split::by_tensors(7).run(&sample, folder.path().join("m"), |_, _| go_on(())).unwrap();
+    let shards = Split::by_tensors(7).run(&sample, folder.path().join("m")).unwrap();
     let first: &Path = &shards[0].path;
     assert_eq!(ShardedGguf::open_with(first, |path| Gguf::read(path)).unwrap().tensors().count(), 20);
     let merged = folder.path().join("merged.gguf");
-    Merge::new().run(&Input::open(first).unwrap(), &merged, |_, _| go_on(())).unwrap();
+    Merge::new().run(&Input::open(first).unwrap(), &merged).unwrap();
     assert!(std::fs::read(merged).unwrap() == std::fs::read(SAMPLE).unwrap());
 }

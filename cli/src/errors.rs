@@ -21,5 +21,6 @@ pub(crate) fn table<const N: usize>(
         table.add_row(cells.into_iter().chain(figures));
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    format!("{table}\n")
+    // Nothing is padded to the end of the line.
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }

@@ -56,7 +56,6 @@ enum Command {
     Formats(formats::Args),
     FromSafetensors(from_safetensors::Args),
     ToSafetensors(to_safetensors::Args),
-    Remote(remote::Args),
     /// Prints what makes a shell complete the commands and options
     Completions {
         /// The shell
@@ -81,7 +80,6 @@ fn main() -> ExitCode {
         Command::Formats(args) => formats::run(args).map(Answer::from),
         Command::FromSafetensors(args) => from_safetensors::run(args).map(Answer::from),
         Command::ToSafetensors(args) => to_safetensors::run(args).map(Answer::from),
-        Command::Remote(args) => remote::run(args).map(Answer::from),
         Command::Completions { shell } => Ok(completions(shell)),
         Command::Man => man(),
     })

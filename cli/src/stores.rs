@@ -5,21 +5,31 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value as Json;
 
-/// The file that a name stands for: `ollama:model:tag` in Ollama's store and `hf:org/repo/file.gguf` in the cache of Hugging Face's
-/// programs. Any other name is a path, and so is that of a file that is there.
-pub(crate) fn resolved(name: &Path) -> Result<PathBuf> {
+/// Where a model is.
+pub(crate) enum Place {
+    File(PathBuf),
+    Url(String),
+}
+
+/// What a name stands for: `ollama:model:tag` in Ollama's store, `hf:org/repo/file.gguf` in the cache of Hugging Face's programs or else on
+/// the hub, and a URL. Any other name is a path, and so is that of a file that is there.
+pub(crate) fn resolved(name: &Path) -> Result<Place> {
     let text = name.to_string_lossy();
     if name.exists() {
-        return Ok(name.to_owned());
+        return Ok(Place::File(name.to_owned()));
     }
-    if let Some(model) = text.strip_prefix("ollama:") {
-        return ollama(model).with_context(|| format!("'{text}'"));
+    if text.contains("://") {
+        return Ok(Place::Url(text.into_owned()));
     }
-    if let Some(file) = text.strip_prefix("hf:") {
-        return hugging_face(file).with_context(|| format!("'{text}'"));
-    }
-    Ok(name.to_owned())
+    let place = match text.split_once(':') {
+        Some(("ollama", model)) => ollama(model).map(Place::File),
+        Some(("hf", file)) => hugging_face(file),
+        _ => return Ok(Place::File(name.to_owned())),
+    };
+    place.with_context(|| format!("'{text}'"))
 }
+
+const HUB: &str = "https://huggingface.co";
 
 fn home() -> Result<PathBuf> {
     let home = std::env::var_os("HOME").or_else(|| std::env::var_os("USERPROFILE"));
@@ -68,8 +78,8 @@ fn ollama(model: &str) -> Result<PathBuf> {
     Ok(root.join("blobs").join(format!("sha256-{hash}")))
 }
 
-/// `org/repo/file`, in the snapshot that the branch `main` had when it was fetched.
-fn hugging_face(file: &str) -> Result<PathBuf> {
+/// `org/repo/file`, in the snapshot that the branch `main` had when it was fetched, or else where the hub has it.
+fn hugging_face(file: &str) -> Result<Place> {
     let parts: Vec<_> = file.split('/').collect();
     let [org, repo, path @ ..] = parts.as_slice() else { bail!("a file is called hf:ORG/REPO/FILE") };
     ensure!(!path.is_empty(), "a file is called hf:ORG/REPO/FILE");
@@ -80,14 +90,34 @@ fn hugging_face(file: &str) -> Result<PathBuf> {
         (None, None) => home()?.join(".cache").join("huggingface").join("hub"),
     };
     let folder = cache.join(format!("models--{org}--{repo}"));
-    let missing = || {
-        let file = path.join("/");
-        format!("it is not in the cache '{}': hf download {org}/{repo} {file} fetches it", cache.display())
+    // The hub is asked where nothing was fetched.
+    if let Ok(commit) = std::fs::read_to_string(folder.join("refs").join("main")) {
+        let commit = commit.trim();
+        ensure!(is_plain(commit) && !commit.contains('/'), "the cache has a branch that is none");
+        let found = path.iter().fold(folder.join("snapshots").join(commit), |folder, part| folder.join(part));
+        if found.exists() {
+            return Ok(Place::File(found));
+        }
+    }
+    let hub =
+        variable("HF_ENDPOINT").map_or_else(|| HUB.to_owned(), |hub| hub.to_string_lossy().into_owned());
+    let parts = [org, repo].into_iter().chain(&["resolve", "main"]).chain(path);
+    Ok(Place::Url(
+        parts.fold(hub.trim_end_matches('/').to_owned(), |url, part| url + "/" + &percent_encoded(part)),
+    ))
+}
+
+/// Whether a URL is of the hub that [`resolved`] asks, which may know its user.
+pub(crate) fn is_of_hub(url: &str) -> bool {
+    let hub =
+        variable("HF_ENDPOINT").map_or_else(|| HUB.to_owned(), |hub| hub.to_string_lossy().into_owned());
+    url.strip_prefix(hub.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn percent_encoded(part: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
     };
-    let commit = std::fs::read_to_string(folder.join("refs").join("main")).with_context(missing)?;
-    let commit = commit.trim();
-    ensure!(is_plain(commit) && !commit.contains('/'), "the cache has a branch that is none");
-    let found = path.iter().fold(folder.join("snapshots").join(commit), |folder, part| folder.join(part));
-    ensure!(found.exists(), "{}", missing());
-    Ok(found)
+    part.bytes().map(encode).collect()
 }

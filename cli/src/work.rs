@@ -19,6 +19,15 @@ pub(crate) struct Work {
     bar: ProgressBar,
 }
 
+/// How many bytes are done of how many, in a line that fits.
+pub(crate) fn bar(bytes: u64) -> Result<ProgressBar> {
+    let bar = ProgressBar::new(bytes);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
+    )?);
+    Ok(bar)
+}
+
 impl Work {
     /// Listens for signals from here on; of the first the work hears, the second ends the process, even where the work hangs.
     pub(crate) fn begin(output: &Path) -> Result<Self> {
@@ -36,11 +45,7 @@ impl Work {
         signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())
             .context("cannot listen for signals")?;
         // Not without a length, which could not be added to.
-        let bar = ProgressBar::new(0);
-        bar.set_style(ProgressStyle::with_template(
-            "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
-        )?);
-        Ok(Work { output: output.to_owned(), bar })
+        Ok(Work { output: output.to_owned(), bar: bar(0)? })
     }
 
     /// So many bytes more are to come.

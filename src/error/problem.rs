@@ -20,6 +20,9 @@ fn known(magic: &[u8; 4]) -> &'static str {
         b"lmgg" | b"fmgg" | b"tjgg" | b"algg" => {
             ": this is one of ggml's formats before GGUF; convert the original model anew"
         }
+        b"gGUF" => {
+            ": this is a merge that consumes its shards and was cut off; `Merge::consume` with the same paths finishes it"
+        }
         b"vers" => ": this looks like a pointer of Git LFS; `git lfs pull` fetches the file",
         b"<!DO" | b"<!do" | b"<htm" | b"<HTM" => {
             ": this is a web page, as a download gives that was refused or needs a login"

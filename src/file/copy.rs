@@ -29,7 +29,7 @@ pub(super) fn reopen(_file: &File) -> Option<File> {
 }
 
 /// Writes `len` bytes of `source`, which begin at `offset`, where `target` stands.
-pub(super) fn copy(mut source: File, offset: u64, target: &mut File, len: u64) -> io::Result<()> {
+pub(crate) fn copy(mut source: File, offset: u64, target: &mut File, len: u64) -> io::Result<()> {
     source.seek(SeekFrom::Start(offset))?;
     let mut left = len;
     let to_boundary = |at: u64| at.next_multiple_of(SHARED_BYTES) - at;

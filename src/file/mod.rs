@@ -16,6 +16,8 @@ pub(crate) mod sink;
 pub(crate) mod source;
 mod unfinished;
 
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+pub(crate) use self::copy::copy as copy_between;
 #[cfg(any(unix, windows))]
 pub(crate) use self::output::follow_links;
 pub use self::output::{Existing, Inputs, check_in_place};

@@ -8,11 +8,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::job::{Job, Origin};
-use super::pieces;
+use super::pieces::{self, told};
 use crate::file::{Existing, Inputs, journal};
 use crate::gguf::Indexed;
 use crate::write::{Layout, write_around};
-use crate::{ByteOrder, Error, Gguf, Result, Value, ValueKind, Writer};
+use crate::{ByteOrder, Error, Gguf, ReadAt, Result, Value, ValueKind, Writer};
 use plan::Resolved;
 pub use plan::{EditChange, EditPlan};
 
@@ -43,7 +43,6 @@ pub enum Edited {
 /// What could not be opened with the default [`Limits`](crate::Limits) is not written.
 ///
 /// ```no_run
-/// use std::ops::ControlFlow;
 /// use gguf_codec::model::Edit;
 ///
 /// let mut edit = Edit::new();
@@ -51,7 +50,7 @@ pub enum Edited {
 /// for change in edit.plan("in.gguf")?.changes {
 ///     println!("{change}"); // general.name: "Model" → "My model" (string)
 /// }
-/// edit.write("in.gguf", "out.gguf", |_bytes| ControlFlow::Continue(()))?;
+/// edit.write("in.gguf", "out.gguf")?;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -241,18 +240,26 @@ impl Edit {
 
     /// Writes the edited model into another file, or the same: `output` appears whole or not at all, as with
     /// [`Writer::create`]. From file to file the data is copied as [`copy_from`](crate::TensorWriter::copy_from) says.
-    /// `progress` hears of the data by its bytes, and decides whether to go on.
+    ///
+    /// # Errors
+    /// As [`write_with`](Self::write_with).
+    pub fn write(&self, input: impl AsRef<Path>, output: impl AsRef<Path>) -> Result<Edited> {
+        self.write_with(input, output, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// As [`write`](Self::write), with progress: `progress` is called with the number of bytes of the data that are written and how
+    /// many there are. Return `Break` to cancel.
     ///
     /// # Errors
     /// [`Error::NotInFile`] for what is to be set, removed or renamed; [`Error::Write`] where changes contradict each other, a
     /// value does not fit its key's type, a name is taken, the keys of a shard would no longer fit its set, [`Writer`]
     /// refuses, or the result could not be opened with the default [`Limits`](crate::Limits); those of
     /// [`recover`](Self::recover) and of reading a header; [`Error::Io`]; [`Error::Interrupted`] where `progress` breaks.
-    pub fn write(
+    pub fn write_with(
         &self,
         input: impl AsRef<Path>,
         output: impl AsRef<Path>,
-        progress: impl FnMut(u64) -> ControlFlow<()>,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
         let (input, output) = (input.as_ref(), output.as_ref());
         Inputs::new().add(input).check(output, self.existing)?;
@@ -274,7 +281,6 @@ impl Edit {
     /// ([`Gguf::map`](crate::Gguf::map)): the header changes in their hands. Those who have it open read tensors where they were.
     ///
     /// ```
-    /// use std::ops::ControlFlow;
     /// use gguf_codec::Gguf;
     /// use gguf_codec::model::{Edit, Edited};
     ///
@@ -284,7 +290,7 @@ impl Edit {
     /// # std::fs::copy("examples/sample.gguf", &path)?;
     /// let mut edit = Edit::new();
     /// edit.set("llama.rope.freq_base", 500_000.0f32); // as long as what was there
-    /// let edited = edit.in_place(&path, |_bytes| ControlFlow::Continue(()))?;
+    /// let edited = edit.in_place(&path)?;
     /// assert_eq!(edited, Edited::Patched { changed: 3 });
     /// assert_eq!(Gguf::read(&path)?.metadata().require::<f32>("llama.rope.freq_base")?, 500_000.0);
     /// # std::fs::remove_dir_all(&folder)?;
@@ -292,14 +298,23 @@ impl Edit {
     /// ```
     ///
     /// # Errors
-    /// As [`write`](Self::write), and [`Error::Io`] where the file may not be written to or another process edits it.
+    /// As [`in_place_with`](Self::in_place_with).
+    pub fn in_place(&self, path: impl AsRef<Path>) -> Result<Edited> {
+        self.in_place_with(path, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// As [`in_place`](Self::in_place), with progress: where the whole file is written, `progress` is called with the number of bytes
+    /// of the data that are written and how many there are. Return `Break` to cancel.
+    ///
+    /// # Errors
+    /// As [`write_with`](Self::write_with), and [`Error::Io`] where the file may not be written to or another process edits it.
     /// After any the file is as it was, except where the message says otherwise: that the edit is complete, and its undo
     /// record could not be removed; or that what was there could not be put back, what the file is now, and where its undo
     /// record is.
-    pub fn in_place(
+    pub fn in_place_with(
         &self,
         path: impl AsRef<Path>,
-        progress: impl FnMut(u64) -> ControlFlow<()>,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
         let path = path.as_ref();
         let mut files = journal::Files::open(path)?;
@@ -383,7 +398,7 @@ impl Edit {
         source: &Indexed,
         output: &Path,
         existing: Existing,
-        mut progress: impl FnMut(u64) -> ControlFlow<()>,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Edited> {
         if source.trailing > 0 && !self.drop_trailing {
             return Err(Error::write(format!(
@@ -397,8 +412,9 @@ impl Edit {
         if start.offsets.is_none() {
             let data = source.model.data_offset();
             let data = data..source.len()?.saturating_sub(source.trailing).max(data);
-            let len =
-                write_around(output, existing, &start.bytes, start.padding, (&source.file, data), progress)?;
+            let progress = told(data.end - data.start, progress);
+            let part = (&source.file as &dyn ReadAt, data);
+            let len = write_around(output, existing, &start.bytes, start.padding, part, progress)?;
             return Ok(Edited::Written { len });
         }
         let mut writer = Writer::create_with(output, existing)?;
@@ -411,7 +427,8 @@ impl Edit {
             .map(|(name, tensor)| Job::copy(name, Origin::of(&source.file, &tensor)))
             .collect();
         let mut data = writer.write_header()?;
-        pieces::copy(&jobs, &mut data, &mut progress)?;
+        let total = jobs.iter().map(|job| job.origin().byte_len()).sum();
+        pieces::copy(&jobs, &mut data, &mut told(total, progress))?;
         data.finish()?;
         Ok(Edited::Written { len })
     }

@@ -1,30 +1,33 @@
 //! [`Merge`]: a model in several files becomes one file.
 
+mod consume;
+mod record;
+
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::input::Input;
 use super::job::Job;
-use super::pieces;
-use super::split::told;
+use super::pieces::{self, bytes_of, told};
 use crate::error::Result;
-use crate::file::{Existing, Inputs};
+use crate::file::sink::Sink;
+use crate::file::{Existing, Inputs, follow_links};
+use crate::gguf::TensorInfo;
 use crate::write::Writer;
 
-/// Puts the shards of a model together into one file. The shards stay.
+/// Puts the shards of a model together into one file. The shards stay, except with [`consume`](Self::consume).
 ///
 /// ```
-/// use std::ops::ControlFlow;
 /// use gguf_codec::model::{Input, Merge, Split};
 ///
 /// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-merge-{}", std::process::id()));
 /// # std::fs::create_dir_all(&folder)?;
 /// let model = Input::open("examples/sample.gguf")?;
-/// Split::by_tensors(7).run(&model, folder.join("shard"), |_, _| ControlFlow::Continue(()))?;
+/// Split::by_tensors(7).run(&model, folder.join("shard"))?;
 ///
 /// let shards = Input::open(folder.join("shard-00001-of-00003.gguf"))?;
 /// let merged = folder.join("merged.gguf");
-/// Merge::new().run(&shards, &merged, |_done, _total| ControlFlow::Continue(()))?;
+/// Merge::new().run(&shards, &merged)?;
 /// assert_eq!(std::fs::read(merged)?, std::fs::read("examples/sample.gguf")?);
 /// # std::fs::remove_dir_all(&folder)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -46,14 +49,22 @@ impl Merge {
         Merge { existing }
     }
 
-    /// Merges, and gives the length of the file that was written. It appears at `output` when it is whole. `progress` hears how
-    /// many bytes of the tensors are copied and how many there are, and decides whether to go on.
+    /// Merges, and returns the length of the file that was written. It appears at `output` when it is whole.
+    ///
+    /// # Errors
+    /// As [`run_with`](Self::run_with).
+    pub fn run(self, input: &Input, output: impl AsRef<Path>) -> Result<u64> {
+        self.run_with(input, output, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// As [`run`](Self::run), with progress: `progress` is called with the number of bytes of the tensors that are copied and how
+    /// many there are. Return `Break` to cancel.
     ///
     /// # Errors
     /// [`Error::Output`](crate::Error::Output) where `output` is one of the shards or exists;
     /// [`Error::Io`](crate::Error::Io); [`Error::Interrupted`](crate::Error::Interrupted) where `progress` breaks. After any of
     /// them `output` is as it was.
-    pub fn run(
+    pub fn run_with(
         self,
         input: &Input,
         output: impl AsRef<Path>,
@@ -61,18 +72,87 @@ impl Merge {
     ) -> Result<u64> {
         let output = output.as_ref();
         Inputs::new().add_all(input.paths()).check(output, self.existing)?;
-        let mut writer = Writer::create_with(output, self.existing)?;
-        writer.copy_sharded_metadata_from(input.model())?;
-        let tensors: Vec<_> = input.tensors().collect();
-        for tensor in &tensors {
-            writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
-        }
+        let (writer, tensors) = declared(input, Writer::create_with(output, self.existing)?)?;
         let bytes = writer.file_len()?;
         let jobs = tensors.iter().map(|tensor| Ok(Job::copy(tensor.name(), input.origin(tensor)?)));
         let jobs = jobs.collect::<Result<Vec<_>>>()?;
         let mut data = writer.write_header()?;
-        pieces::copy(&jobs, &mut data, &mut told(&tensors, progress))?;
+        pieces::copy(&jobs, &mut data, &mut told(bytes_of(&tensors), progress))?;
         data.finish()?;
         Ok(bytes)
     }
+
+    /// Merges, and removes each shard once its data is on the disk in the merged file: that takes room for the largest shard beside the
+    /// model, where [`run`](Self::run) takes room for the model twice. Returns the length of the file.
+    ///
+    /// `first` is the path of the first shard, and the others are beside it. All are opened and checked before anything is written.
+    ///
+    /// **After an error, an interruption, a crash or a power failure the same call finishes the work.** Until it is done the merged
+    /// file is called [`unfinished_path`](Self::unfinished_path), and no program takes it for a model; it has the data of the shards
+    /// that are gone, and the shards that are there have the rest. Nobody may change or remove either in between. Where nothing was
+    /// removed yet, an error leaves everything as it was.
+    ///
+    /// ```
+    /// use gguf_codec::model::{Input, Merge, Split};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-consume-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// let model = Input::open("examples/sample.gguf")?;
+    /// let shards = Split::by_tensors(7).run(&model, folder.join("shard"))?;
+    ///
+    /// let merged = folder.join("merged.gguf");
+    /// Merge::new().consume(&shards[0].path, &merged)?;
+    /// assert_eq!(std::fs::read(merged)?, std::fs::read("examples/sample.gguf")?);
+    /// assert!(shards.iter().all(|shard| !shard.path.exists()));
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`consume_with`](Self::consume_with).
+    pub fn consume(self, first: impl AsRef<Path>, output: impl AsRef<Path>) -> Result<u64> {
+        self.consume_with(first, output, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// As [`consume`](Self::consume), with progress: `progress` is called with the number of bytes of the tensors that are copied and how
+    /// many there are, and between any two steps. Return `Break` to cancel; the same call goes on later.
+    ///
+    /// # Errors
+    /// [`Error::Output`](crate::Error::Output) where `output` is one of the shards or exists; those of [`Input::open`];
+    /// [`Error::Write`](crate::Error::Write) where `first` is not named like a shard, a shard is a symbolic link, has something that
+    /// the merged file would lack (bytes after its data, keys of its own), or is another than when the work was begun, where another process
+    /// does it, or where the unfinished file is something else; [`Error::Io`](crate::Error::Io);
+    /// [`Error::Interrupted`](crate::Error::Interrupted) where `progress` breaks.
+    pub fn consume_with(
+        self,
+        first: impl AsRef<Path>,
+        output: impl AsRef<Path>,
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<u64> {
+        consume::run(first.as_ref(), output.as_ref(), self.existing, &mut progress)
+    }
+
+    /// What the file at `output` is called as long as [`consume`](Self::consume) works on it: `OUTPUT.merging`. Where `output` is a
+    /// symbolic link that is followed, this is beside the file that it leads to.
+    pub fn unfinished_path(self, output: impl AsRef<Path>) -> PathBuf {
+        let output = output.as_ref();
+        let followed = match self.existing {
+            Existing::ReplaceTarget => follow_links(output).ok(),
+            Existing::Refuse | Existing::Replace => None,
+        };
+        consume::unfinished_path(followed.as_deref().unwrap_or(output))
+    }
+}
+
+/// A writer that expects the tensors of a model, with its keys.
+fn declared<'m, S: Sink>(
+    input: &'m Input,
+    mut writer: Writer<S>,
+) -> Result<(Writer<S>, Vec<TensorInfo<'m>>)> {
+    writer.copy_sharded_metadata_from(input.model())?;
+    let tensors: Vec<_> = input.tensors().collect();
+    for tensor in &tensors {
+        writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+    }
+    Ok((writer, tensors))
 }

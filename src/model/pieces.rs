@@ -7,6 +7,8 @@ use super::in_order::in_order;
 use super::job::{Job, Origin, in_memory};
 use super::runs::run_len;
 use super::target::{Target, TargetTensor};
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+use crate::TensorInfo;
 use crate::codec::swap_byte_order;
 use crate::{ByteOrder, Error, Result};
 
@@ -69,6 +71,26 @@ pub(super) fn copy<T: Target>(
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<()> {
     write(&Copies, jobs, writer, progress).map(drop)
+}
+
+/// The bytes that tensors have.
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+pub(super) fn bytes_of(tensors: &[TensorInfo<'_>]) -> u64 {
+    tensors.iter().map(TensorInfo::byte_len).fold(0, u64::saturating_add)
+}
+
+/// Turns the bytes of one step into those of all steps so far and the total.
+#[cfg(any(unix, windows))]
+pub(super) fn told(
+    total: u64,
+    mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+) -> impl FnMut(u64) -> ControlFlow<()> {
+    let mut done = 0u64;
+    move |bytes| {
+        // Padding is copied along with small tensors.
+        done = done.saturating_add(bytes).min(total);
+        progress(done, total)
+    }
 }
 
 /// Writes the jobs' tensors, which the writer expects next and in their order, and gives what was found out about each.

@@ -9,10 +9,11 @@ use super::file_type::{FileType, QUANTIZATION_VERSION};
 use super::imatrix::Imatrix;
 use super::job::Job;
 use super::part::Part;
+use super::pieces::{bytes_of, told};
 use super::recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 use super::size::Size;
 use super::source::Source;
-use super::split::told;
+use crate::QuantError;
 use crate::error::{Error, Result};
 use crate::file::atomic::StagedFile;
 use crate::file::sink::Sink;
@@ -37,7 +38,10 @@ use crate::write::Writer;
 /// let report = Quantize::recipe(Recipe::Q8_0)
 ///     .output_type(GgmlType::Q6_K)
 ///     .allow_requantize(true) // some of the sample's tensors are quantized already
-///     .run(&input, &output, |_done, _total| ControlFlow::Continue(()))?;
+///     .run_with(&input, &output, |done, total| {
+///         eprint!("\r{done} of {total} bytes");
+///         ControlFlow::Continue(())
+///     })?;
 /// assert_eq!(report.bytes, std::fs::metadata(&output)?.len());
 /// println!("{:.2} bits per weight", report.size_after().bits_per_weight());
 /// # std::fs::remove_dir_all(&folder)?;
@@ -55,6 +59,7 @@ pub struct Quantize<'a> {
     pure: bool,
     by_name: Option<&'a ByName<'a>>,
     requantize: bool,
+    measure: bool,
     part: Option<Part>,
     keep_split: bool,
     max_shard_size: Option<u64>,
@@ -70,6 +75,8 @@ enum Types {
     Recipe(Recipe),
     /// Those of a model by the names of its tensors, and its `general.file_type`.
     Like(HashMap<String, GgmlType>, Option<u32>),
+    /// One for every matrix.
+    Uniform(GgmlType),
 }
 
 /// What a tensor becomes.
@@ -88,6 +95,8 @@ pub struct QuantizedTensor {
     pub instead_of: Option<GgmlType>,
     /// Whether the importance matrix weighs its values.
     pub importance: bool,
+    /// How far its values are from what they were, where that was [measured](Quantize::measure) and its type is another.
+    pub error: Option<QuantError>,
 }
 
 impl QuantizedTensor {
@@ -161,6 +170,7 @@ impl Task<'_> {
             ggml_type: self.choice.ggml_type,
             instead_of: self.choice.instead_of,
             importance: self.importance,
+            error: None,
         }
     }
 }
@@ -189,6 +199,27 @@ impl<'a> Quantize<'a> {
         Self::to(Types::Like(types.collect(), file_type.into().map(FileType::id)))
     }
 
+    /// To one type: every matrix whose rows are whole blocks of `ty` becomes that. Vectors, integers and other matrices stay as they
+    /// are, and tensors keep their order.
+    ///
+    /// ```
+    /// use gguf_codec::GgmlType;
+    /// use gguf_codec::model::{Input, Quantize};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-uniform-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let output = folder.join("model-F16.gguf");
+    /// let input = Input::open("examples/sample.gguf")?;
+    /// let report = Quantize::uniform(GgmlType::F16).run(&input, &output)?;
+    /// assert!(report.tensors.iter().any(|tensor| tensor.changes() && tensor.ggml_type == GgmlType::F16));
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "convert")]
+    pub fn uniform(ty: GgmlType) -> Self {
+        Self::to(Types::Uniform(ty))
+    }
+
     fn to(types: Types) -> Self {
         Quantize {
             types,
@@ -200,6 +231,7 @@ impl<'a> Quantize<'a> {
             pure: false,
             by_name: None,
             requantize: false,
+            measure: false,
             part: None,
             keep_split: false,
             max_shard_size: None,
@@ -244,8 +276,15 @@ impl<'a> Quantize<'a> {
     }
 
     /// Quantizes again what is quantized already, which loses more than quantizing the original. Without it that is an error.
+    /// Quantized tensors become F32, F16 or BF16 without it.
     pub fn allow_requantize(self, allow: bool) -> Self {
         Quantize { requantize: allow, ..self }
+    }
+
+    /// Measures how far the values of each tensor that gets another type are from what they were, which takes dequantizing
+    /// what was quantized.
+    pub fn measure(self, measure: bool) -> Self {
+        Quantize { measure, ..self }
     }
 
     /// Makes one part of several, as one machine of several: `output` is the name of the whole, and the file is the shard of that
@@ -287,7 +326,7 @@ impl<'a> Quantize<'a> {
             let weights = self.weights(file.tasks);
             let jobs = jobs(input, file.tasks, &weights)?;
             jobs.iter().try_for_each(Job::check)?;
-            let writer = self.declare(Writer::new(std::io::sink()), input, &file, &jobs, tasks.len())?;
+            let writer = self.declare(Writer::new(std::io::sink()), input, &file, &jobs, &tasks)?;
             report.bytes = report.bytes.saturating_add(writer.file_len()?);
             report.paths.push(file.path);
             report.tensors.extend(file.tasks.iter().map(Task::told));
@@ -295,15 +334,23 @@ impl<'a> Quantize<'a> {
         Ok(report)
     }
 
-    /// Quantizes the model into a file, or several, which appear when all are complete. `progress` is called with the number of bytes
-    /// of the input's tensors that are done and how many there are, and decides whether to go on.
+    /// Quantizes the model into a file, or several, which appear when all are complete.
+    ///
+    /// # Errors
+    /// As [`run_with`](Self::run_with).
+    pub fn run<S: Source>(&self, input: &S, output: impl AsRef<Path>) -> Result<QuantizeReport> {
+        self.run_with(input, output, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// As [`run`](Self::run), with progress: `progress` is called with the number of bytes of the input's tensors that are done and
+    /// how many there are. Return `Break` to cancel.
     ///
     /// # Errors
     /// [`Error::Output`] where `output` is one of the inputs or exists; [`Error::Write`] where a tensor is quantized already, needs
     /// importance that is not there, has importance of another shape, or would be infinite in its new type;
     /// [`Error::InvalidBlock`] where a tensor that stays is not valid; those of [`TypePlan::choose`] and [`Job::check`];
     /// [`Error::Io`]; [`Error::Interrupted`] where `progress` breaks. After any of them what was at `output` is as it was.
-    pub fn run<S: Source>(
+    pub fn run_with<S: Source>(
         &self,
         input: &S,
         output: impl AsRef<Path>,
@@ -315,25 +362,29 @@ impl<'a> Quantize<'a> {
         let paths = files.iter().map(|file| file.path.clone());
         self.inputs.clone().add_all(input.paths()).check_all(paths, self.existing)?;
         let tensors: Vec<_> = files.iter().flat_map(|file| file.tasks).map(|task| task.tensor).collect();
-        // What is copied is checked too, as llama.cpp does.
-        for task in files.iter().flat_map(|file| file.tasks).filter(|task| !task.changes()) {
+        // What is copied is checked too, as llama.cpp does, except where nothing but the type is asked for.
+        let is_checked = |task: &&Task<'_>| !task.changes() && !matches!(self.types, Types::Uniform(_));
+        for task in files.iter().flat_map(|file| file.tasks).filter(is_checked) {
             input.validate(&task.tensor).map_err(|error| in_tensor(task.tensor.name(), error))?;
         }
-        let mut progress = told(&tensors, progress);
+        let mut progress = told(bytes_of(&tensors), progress);
         let (mut report, mut staged) = (QuantizeReport::default(), Vec::new());
         for file in files {
             let weights = self.weights(file.tasks);
             let jobs = jobs(input, file.tasks, &weights)?;
             jobs.iter().try_for_each(Job::check)?;
             let writer = Writer::create_with(&file.path, self.existing)?;
-            let writer = self.declare(writer, input, &file, &jobs, tasks.len())?;
+            let writer = self.declare(writer, input, &file, &jobs, &tasks)?;
             report.bytes = report.bytes.saturating_add(writer.file_len()?);
             let mut data = writer.write_header()?;
-            let outcomes = Convert::new().run(&jobs, &mut data, &mut progress)?;
+            let outcomes = Convert::new().measure(self.measure).run(&jobs, &mut data, &mut progress)?;
             refuse_infinite(&jobs, &outcomes, self.imatrix.is_some())?;
             staged.push(data.stage()?);
             report.paths.push(file.path);
-            report.tensors.extend(file.tasks.iter().map(Task::told));
+            let told = file.tasks.iter().zip(outcomes);
+            report
+                .tensors
+                .extend(told.map(|(task, outcome)| QuantizedTensor { error: outcome.error, ..task.told() }));
         }
         StagedFile::commit_all(staged)?;
         Ok(report)
@@ -343,7 +394,9 @@ impl<'a> Quantize<'a> {
     fn tasks<'m, S: Source>(&self, input: &'m S) -> Result<Vec<Task<'m>>> {
         let model = input.model();
         let mut tensors: Vec<_> = model.tensors().collect();
-        tensors.sort_by(|a, b| by_layer(a.name(), b.name()));
+        if !matches!(self.types, Types::Uniform(_)) {
+            tensors.sort_by(|a, b| by_layer(a.name(), b.name()));
+        }
         let choices = self.choose(model.metadata(), &tensors)?;
         let mut tasks = Vec::with_capacity(tensors.len());
         for (tensor, choice) in tensors.into_iter().zip(choices) {
@@ -351,7 +404,7 @@ impl<'a> Quantize<'a> {
             let mut task = Task { tensor, shard, choice, importance: false };
             let (name, from, ty) = (tensor.name(), tensor.ggml_type(), choice.ggml_type);
             if task.changes() {
-                if from.is_quantized() && !self.requantize {
+                if from.is_quantized() && ty.is_quantized() && !self.requantize {
                     return refused(format!(
                         "tensor '{name}' is {from} already, and quantizing it again to {ty} loses more than quantizing the original; \
                          with `Quantize::allow_requantize` it is done"
@@ -402,6 +455,12 @@ impl<'a> Quantize<'a> {
                     let ty = ty.filter(|ty| !ty.is_integer() && !tensor.ggml_type().is_integer());
                     let ggml_type = ty.unwrap_or(tensor.ggml_type());
                     TypeChoice { ggml_type, instead_of: None, needs_importance: ggml_type.needs_importance() }
+                };
+                return Ok(tensors.iter().map(choice).collect());
+            }
+            Types::Uniform(ty) => {
+                let choice = |tensor: &TensorInfo<'_>| {
+                    uniform(tensor, self.by_name.and_then(|by_name| by_name(tensor.name())).unwrap_or(*ty))
                 };
                 return Ok(tensors.iter().map(choice).collect());
             }
@@ -476,14 +535,22 @@ impl<'a> Quantize<'a> {
         input: &S,
         file: &File<'_, '_>,
         jobs: &[Job<'_>],
-        total: usize,
+        tasks: &[Task<'_>],
     ) -> Result<Writer<W>> {
         writer.copy_sharded_metadata_from(input.model())?;
+        let is_uniform = matches!(self.types, Types::Uniform(_));
         let file_type = match &self.types {
             Types::Recipe(recipe) => Some(recipe.file_type().id()),
             Types::Like(_, file_type) => *file_type,
+            // Where nothing got the type, the model is what it was.
+            Types::Uniform(ty) => {
+                FileType::mostly(*ty).filter(|_| tasks.iter().any(Task::changes)).map(FileType::id)
+            }
         };
-        let mut keys = vec![("general.quantization_version", Value::from(QUANTIZATION_VERSION))];
+        let mut keys = Vec::new();
+        if file_type.is_some() || !is_uniform {
+            keys.push(("general.quantization_version", Value::from(QUANTIZATION_VERSION)));
+        }
         keys.extend(file_type.map(|id| ("general.file_type", Value::from(id))));
         if let Some(imatrix) = self.imatrix {
             keys.extend(self.imatrix_name.as_ref().map(|name| ("quantize.imatrix.file", name.into())));
@@ -495,14 +562,17 @@ impl<'a> Quantize<'a> {
         }
         for (key, value) in keys {
             // At the end, where llama.cpp has them.
-            writer.remove_metadata(key);
+            if !is_uniform {
+                writer.remove_metadata(key);
+            }
             writer.set_metadata(key, value)?;
         }
         if let Some((no, count)) = file.shard {
-            writer.set_shard(no, count, total)?;
+            writer.set_shard(no, count, tasks.len())?;
         }
         for job in jobs {
-            writer.declare_tensor(job.name(), job.shape().trim_trailing_ones().dims(), job.ggml_type())?;
+            let shape = if is_uniform { job.shape() } else { job.shape().trim_trailing_ones() };
+            writer.declare_tensor(job.name(), shape.dims(), job.ggml_type())?;
         }
         Ok(writer)
     }
@@ -513,6 +583,18 @@ struct File<'t, 'm> {
     path: PathBuf,
     shard: Option<(u16, u16)>,
     tasks: &'t [Task<'m>],
+}
+
+/// What becomes of a tensor where matrices become `ty`.
+fn uniform(tensor: &TensorInfo<'_>, ty: GgmlType) -> TypeChoice {
+    let from = tensor.ggml_type();
+    let is_matrix = tensor.shape().dims().len() >= 2 && !from.is_integer();
+    let fits = tensor.shape().row_len().is_multiple_of(ty.block_len() as u64);
+    TypeChoice {
+        ggml_type: if is_matrix && fits { ty } else { from },
+        instead_of: (is_matrix && !fits && from != ty).then_some(ty),
+        needs_importance: is_matrix && fits && from != ty && ty.needs_importance(),
+    }
 }
 
 fn jobs<'j, S: Source>(
@@ -557,7 +639,11 @@ fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], has_importance: bool)
     let (name, ty) = (job.name(), job.ggml_type());
     let noun = if ty.is_quantized() { "block" } else { "value" };
     let plural = if outcome.overflowed == 1 { "" } else { "s" };
-    let hint = if has_importance { " (the sums of the importance matrix may be too great)" } else { "" };
+    let hint = match ty {
+        _ if has_importance => " (the sums of the importance matrix may be too great)",
+        GgmlType::F16 => " (BF16 and F32 have wider ones)",
+        _ => "",
+    };
     refused(format!(
         "tensor '{name}': {} {noun}{plural} beyond the range of {ty}{others}{hint}",
         outcome.overflowed

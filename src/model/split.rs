@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::input::Input;
 use super::job::Job;
-use super::pieces;
+use super::pieces::{self, bytes_of, told};
 use crate::error::Result;
 use crate::file::atomic::StagedFile;
 use crate::file::{Existing, Inputs};
-use crate::gguf::{ShardPaths, ShardPlan, TensorInfo};
+use crate::gguf::{ShardPaths, ShardPlan};
 use crate::write::Writer;
 
 /// Divides a model into shards, which llama.cpp and [`Input`] open as one model.
@@ -17,13 +17,12 @@ use crate::write::Writer;
 /// All shards are written beside their places and moved there when all are complete, so that a set is whole or cannot be opened.
 ///
 /// ```
-/// use std::ops::ControlFlow;
 /// use gguf_codec::model::{Input, Split};
 ///
 /// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-split-{}", std::process::id()));
 /// # std::fs::create_dir_all(&folder)?;
 /// let model = Input::open("examples/sample.gguf")?;
-/// let shards = Split::by_bytes(50_000).run(&model, folder.join("m"), |_done, _total| ControlFlow::Continue(()))?;
+/// let shards = Split::by_bytes(50_000).run(&model, folder.join("m"))?;
 /// assert_eq!(shards.len(), 3);
 /// assert!(shards[0].path.ends_with("m-00001-of-00003.gguf"));
 /// assert_eq!(shards.iter().map(|shard| shard.tensors).sum::<usize>(), 20);
@@ -90,14 +89,22 @@ impl Split {
         if self.empty_first { plan.with_empty_first() } else { Ok(plan) }
     }
 
-    /// Writes the shards, `PREFIX-00001-of-00003.gguf` and so on. `progress` hears how many bytes of the tensors are copied and how
-    /// many there are, and decides whether to go on.
+    /// Writes the shards, `PREFIX-00001-of-00003.gguf` and so on.
+    ///
+    /// # Errors
+    /// As [`run_with`](Self::run_with).
+    pub fn run(self, input: &Input, prefix: impl AsRef<Path>) -> Result<Vec<SplitShard>> {
+        self.run_with(input, prefix, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// As [`run`](Self::run), with progress: `progress` is called with the number of bytes of the tensors that are copied and how
+    /// many there are. Return `Break` to cancel.
     ///
     /// # Errors
     /// Those of [`plan`](Self::plan); [`Error::Output`](crate::Error::Output) where a shard would be a file that is read, or exists;
     /// [`Error::Io`](crate::Error::Io); [`Error::Interrupted`](crate::Error::Interrupted) where `progress` breaks. As long as no
     /// shard was moved to its place, which the message says, everything is as it was.
-    pub fn run(
+    pub fn run_with(
         self,
         input: &Input,
         prefix: impl AsRef<Path>,
@@ -108,7 +115,7 @@ impl Split {
         let all = (0..plan.count()).map(|no| paths.path(no));
         Inputs::new().add_all(input.paths()).check_all(all, self.existing)?;
         let tensors: Vec<_> = input.tensors().collect();
-        let mut progress = told(&tensors, progress);
+        let mut progress = told(bytes_of(&tensors), progress);
         let (mut staged, mut shards) = (Vec::new(), Vec::new());
         for (no, range) in (0..).zip(plan.shards()) {
             let (path, own) = (paths.path(no), &tensors[range.clone()]);
@@ -131,19 +138,5 @@ impl Split {
         }
         StagedFile::commit_all(staged)?;
         Ok(shards)
-    }
-}
-
-/// Of bytes one after the other, how many there are so far of all that the tensors have.
-pub(super) fn told(
-    tensors: &[TensorInfo<'_>],
-    mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
-) -> impl FnMut(u64) -> ControlFlow<()> {
-    let total = tensors.iter().map(TensorInfo::byte_len).fold(0, u64::saturating_add);
-    let mut done = 0u64;
-    move |bytes| {
-        // Padding is copied along with small tensors.
-        done = done.saturating_add(bytes).min(total);
-        progress(done, total)
     }
 }

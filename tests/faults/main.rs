@@ -7,6 +7,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "mmap")]
+mod consuming;
 mod sets;
 
 use std::collections::BTreeSet;
@@ -120,6 +122,10 @@ fn child() {
             .map(|&b| u64::from(b))
             .sum();
         panic!("the sum is {sum}");
+    }
+    #[cfg(feature = "mmap")]
+    if let Some(("consume", last)) = task.split_once(' ') {
+        consuming::consume_until(Path::new(&target), last.parse().unwrap());
     }
     let done = match task.split_once(' ') {
         Some(("set", tag)) => sets::write_set(Path::new(&target), tag.parse().unwrap(), step),

@@ -2,8 +2,6 @@
 
 #![cfg(all(feature = "std", any(unix, windows)))]
 
-use std::ops::ControlFlow;
-
 use gguf_codec::model::Edit;
 use gguf_codec::{GgmlType, Gguf, Result, Value, Writer};
 
@@ -34,7 +32,7 @@ fn without(file: &[u8], layers: &[u32]) -> Result<Vec<u8>> {
     std::fs::write(&input, file).unwrap();
     let mut edit = Edit::new();
     edit.drop_layers(&Gguf::parse(file)?, layers.iter().copied())?;
-    edit.write(&input, &output, |_| ControlFlow::Continue(()))?;
+    edit.write(&input, &output)?;
     Ok(std::fs::read(&output).unwrap())
 }
 

@@ -20,10 +20,6 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tempfile::TempDir;
 
-fn go_on(_: u64) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
-
 /// A file in a folder of its own.
 struct File {
     folder: TempDir,
@@ -45,7 +41,7 @@ impl File {
     /// The bytes that an edit makes of it, in another file.
     fn edited(&self, edit: &Edit) -> Result<Vec<u8>> {
         let out = self.out();
-        edit.write(&self.path, &out, go_on)?;
+        edit.write(&self.path, &out)?;
         let bytes = fs::read(&out).unwrap();
         fs::remove_file(&out).unwrap();
         Ok(bytes)
@@ -152,7 +148,7 @@ proptest! {
 
         let edited = file.edited(&edit).unwrap();
         if in_place {
-            edit.in_place(&file.path, go_on).unwrap();
+            edit.in_place(&file.path).unwrap();
             prop_assert!(file.bytes() == edited);
         } else {
             fs::write(&file.path, &edited).unwrap();
@@ -172,7 +168,7 @@ proptest! {
         let padded = model(&metadata, &lengths, alignment, order, true);
         prop_assert!(back == original || !is_told && back == padded);
         if in_place {
-            reverse.in_place(&file.path, go_on).unwrap();
+            reverse.in_place(&file.path).unwrap();
             prop_assert!(file.bytes() == original || !is_told && file.bytes() == padded);
         }
         prop_assert!(file.is_alone());
@@ -187,7 +183,7 @@ fn every_version_and_byte_order_keeps_its_data() {
         // Nothing is a change only where the version cannot be written.
         if format.0 > 1 {
             assert!(file.edited(&Edit::new()).unwrap() == original);
-            assert_eq!(Edit::new().in_place(&file.path, go_on).unwrap(), Edited::Patched { changed: 0 });
+            assert_eq!(Edit::new().in_place(&file.path).unwrap(), Edited::Patched { changed: 0 });
         }
         let mut edit = Edit::new();
         edit.add("general.alignment", 128u32)
@@ -208,7 +204,7 @@ fn every_version_and_byte_order_keeps_its_data() {
         (expected[0].0, expected[1].1) = ("byte".into(), Value::I8(-1));
         expected.push(("general.alignment".into(), Value::U32(128)));
         assert_eq!(pairs(&edited), expected);
-        let done = edit.in_place(&file.path, go_on).unwrap();
+        let done = edit.in_place(&file.path).unwrap();
         assert_eq!(done, Edited::Written { len: edited.len() as u64 });
         assert!(file.bytes() == edited && file.is_alone());
     }
@@ -224,12 +220,12 @@ fn in_place_only_the_bytes_that_differ_change_where_the_data_can_stay() {
     let room = data_offset - header_len;
     let patched = |edit: &Edit| {
         let file = File::new(&original);
-        let done = match edit.in_place(&file.path, go_on) {
+        let done = match edit.in_place(&file.path) {
             // Where the data must move, bytes behind it are not lost without a word.
             Err(error) => {
                 assert!(error.to_string().starts_with("32 bytes follow the data"), "{error}");
                 assert!(file.bytes() == original && file.is_alone());
-                edit.clone().drop_trailing().in_place(&file.path, go_on).unwrap()
+                edit.clone().drop_trailing().in_place(&file.path).unwrap()
             }
             done => done.unwrap(),
         };
@@ -272,10 +268,10 @@ fn contradictions_and_what_is_not_there_are_refused_and_nothing_changes() {
         let mut edit = Edit::new();
         change(&mut edit).existing(Existing::Replace);
         fs::write(file.out(), b"what was there").unwrap();
-        let message = edit.write(&file.path, file.out(), go_on).unwrap_err().to_string();
+        let message = edit.write(&file.path, file.out()).unwrap_err().to_string();
         assert_eq!(fs::read(file.out()).unwrap(), b"what was there", "{message}");
         fs::remove_file(file.out()).unwrap();
-        assert_eq!(edit.in_place(&file.path, go_on).unwrap_err().to_string(), message);
+        assert_eq!(edit.in_place(&file.path).unwrap_err().to_string(), message);
         assert!(file.bytes() == original && file.is_alone(), "{message}");
         message
     };
@@ -353,7 +349,7 @@ fn a_tensor_is_left_out_wherever_it_stands() {
         assert_eq!(tensors(&edited), left, "{removed:?}");
         assert_eq!(pairs(&edited), pairs(&original));
         // In its place it is the same file.
-        edit.in_place(&file.path, go_on).unwrap();
+        edit.in_place(&file.path).unwrap();
         assert!(file.bytes() == edited && file.is_alone(), "{removed:?}");
     }
     // A name that is free again may be taken.
@@ -370,7 +366,7 @@ fn a_file_that_is_cut_short_is_named_as_such() {
     let file = File::new(&raw.bytes);
     let mut edit = Edit::new();
     edit.set("k", 2u32);
-    for error in [edit.in_place(&file.path, go_on), edit.write(&file.path, file.out(), go_on)] {
+    for error in [edit.in_place(&file.path), edit.write(&file.path, file.out())] {
         let error = error.unwrap_err().to_string();
         assert!(error.contains("tensor 0 't': the tensor's data ends at byte"), "{error}");
     }
@@ -384,8 +380,8 @@ fn it_stops_when_it_is_told_to() {
     let mut edit = Edit::new();
     edit.add("added", "x".repeat(100));
     for result in [
-        edit.write(&file.path, file.out(), |_| ControlFlow::Break(())),
-        edit.in_place(&file.path, |_| ControlFlow::Break(())),
+        edit.write_with(&file.path, file.out(), |_, _| ControlFlow::Break(())),
+        edit.in_place_with(&file.path, |_, _| ControlFlow::Break(())),
     ] {
         assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
         assert!(file.bytes() == original && file.is_alone());
@@ -400,8 +396,8 @@ fn an_edit_that_was_cut_off_stops_every_other_until_its_record_is_there() {
     let file = File::new(&half);
     let edit = Edit::new();
     for result in [
-        edit.write(&file.path, file.out(), go_on).map(drop),
-        edit.in_place(&file.path, go_on).map(drop),
+        edit.write(&file.path, file.out()).map(drop),
+        edit.in_place(&file.path).map(drop),
         Edit::recover(&file.path).map(drop),
     ] {
         let message = result.unwrap_err().to_string();
@@ -414,7 +410,7 @@ fn an_edit_that_was_cut_off_stops_every_other_until_its_record_is_there() {
         fs::create_dir(file.folder.path().join(name)).unwrap();
     }
     assert!(!Edit::recover(&file.path).unwrap());
-    edit.in_place(&file.path, go_on).unwrap();
+    edit.in_place(&file.path).unwrap();
     assert!(file.bytes() == original);
 }
 
@@ -495,10 +491,10 @@ fn the_byte_order_changes_there_and_back() {
         let plan = big.plan(&file.path).unwrap();
         let changes: Vec<_> = plan.changes.iter().map(ToString::to_string).collect();
         assert_eq!(changes, ["byte order: little-endian → big-endian"]);
-        let edited = big.in_place(&file.path, go_on).unwrap();
+        let edited = big.in_place(&file.path).unwrap();
         assert!(matches!(edited, Edited::Written { .. }), "{edited:?}");
         assert_eq!(file.bytes(), turned);
-        little.in_place(&file.path, go_on).unwrap();
+        little.in_place(&file.path).unwrap();
         assert_eq!(file.bytes(), bytes);
     }
 }
@@ -538,7 +534,7 @@ fn keys_are_edited_beside_tensors_that_cannot_be_read() {
         let mut edit = Edit::new();
         edit.set("k", 2);
         assert_eq!(file.edited(&edit).unwrap(), foreign(format, 2, &long));
-        let edited = edit.in_place(&file.path, go_on).unwrap();
+        let edited = edit.in_place(&file.path).unwrap();
         assert!(matches!(edited, Edited::Patched { .. }), "{edited:?}");
         assert_eq!(file.bytes(), foreign(format, 2, &long));
 

@@ -33,10 +33,6 @@ fn model(folder: &Path, name: &str, ty: GgmlType) -> PathBuf {
     path
 }
 
-fn go(_done: u64, _total: u64) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
-
 #[test]
 fn what_is_planned_is_done() {
     let folder = tempfile::tempdir().unwrap();
@@ -48,7 +44,7 @@ fn what_is_planned_is_done() {
     let plan = quantize.plan(&input, &out).unwrap();
     assert!(!out.exists());
     let (mut steps, mut last) = (0, (0, 0));
-    let report = quantize.run(&input, &out, |done, total| {
+    let report = quantize.run_with(&input, &out, |done, total| {
         assert!(done >= last.0 && done <= total);
         (steps, last) = (steps + 1, (done, total));
         ControlFlow::Continue(())
@@ -62,15 +58,12 @@ fn what_is_planned_is_done() {
     assert_eq!((sizes.0.bytes, sizes.1.bytes), (3072, 3072));
     assert_eq!(report.by_type()[&GgmlType::F16].1.tensors, 0);
     // It is there now, and stays.
-    let error = quantize.run(&input, &out, go).unwrap_err();
+    let error = quantize.run(&input, &out).unwrap_err();
     assert!(matches!(error, Error::Output { .. }), "{error}");
-    let error = quantize
-        .clone()
-        .existing(Existing::Replace)
-        .run(&input, folder.path().join("in.gguf"), go)
-        .unwrap_err();
+    let error =
+        quantize.clone().existing(Existing::Replace).run(&input, folder.path().join("in.gguf")).unwrap_err();
     assert!(error.to_string().contains("no input is overwritten"), "{error}");
-    let stopped = quantize.run(&input, folder.path().join("other.gguf"), |_, _| ControlFlow::Break(()));
+    let stopped = quantize.run_with(&input, folder.path().join("other.gguf"), |_, _| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(Error::Interrupted)) && !folder.path().join("other.gguf").exists());
     let again = Input::open(&out).unwrap();
     let error = Quantize::recipe(Recipe::Q8_0).plan(&again, &out).unwrap_err();
@@ -82,9 +75,9 @@ fn shards_stay_shards() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let input = Input::open(model(folder.path(), "in.gguf", GgmlType::F32)).unwrap();
-    Split::by_tensors(2).run(&input, at("in"), go).unwrap();
+    Split::by_tensors(2).run(&input, at("in")).unwrap();
     let shards = Input::open(at("in-00001-of-00003.gguf")).unwrap();
-    let report = Quantize::recipe(Recipe::Q8_0).keep_split(true).run(&shards, at("out.gguf"), go).unwrap();
+    let report = Quantize::recipe(Recipe::Q8_0).keep_split(true).run(&shards, at("out.gguf")).unwrap();
     assert_eq!(report.paths, [1, 2, 3].map(|i| at(&format!("out-0000{i}-of-00003.gguf"))));
     let made = ShardedGguf::open(&report.paths[0]).unwrap();
     for (before, after) in shards.model().shards().iter().zip(made.shards()) {
@@ -99,13 +92,13 @@ fn shards_stay_shards() {
         );
     }
     // Together they are what one file would be.
-    Quantize::recipe(Recipe::Q8_0).run(&input, at("whole.gguf"), go).unwrap();
-    Merge::new().run(&Input::open(&report.paths[0]).unwrap(), at("merged.gguf"), go).unwrap();
+    Quantize::recipe(Recipe::Q8_0).run(&input, at("whole.gguf")).unwrap();
+    Merge::new().run(&Input::open(&report.paths[0]).unwrap(), at("merged.gguf")).unwrap();
     let (a, b) = (Input::open(at("whole.gguf")).unwrap(), Input::open(at("merged.gguf")).unwrap());
-    let diff = Diff::between(&Side::of_input(&a).unwrap(), &Side::of_input(&b).unwrap(), go).unwrap();
+    let diff = Diff::between(&Side::of_input(&a).unwrap(), &Side::of_input(&b).unwrap()).unwrap();
     assert!(diff.is_empty(), "{diff:?}");
     // One file stays one.
-    let one = Quantize::recipe(Recipe::Q8_0).keep_split(true).run(&input, at("one.gguf"), go).unwrap();
+    let one = Quantize::recipe(Recipe::Q8_0).keep_split(true).run(&input, at("one.gguf")).unwrap();
     assert_eq!(one.paths, [at("one.gguf")]);
 }
 
@@ -114,9 +107,9 @@ fn types_are_taken_from_another_model() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let input = Input::open(model(folder.path(), "in.gguf", GgmlType::F32)).unwrap();
-    Quantize::recipe(Recipe::Q4_K_M).run(&input, at("recipe.gguf"), go).unwrap();
+    Quantize::recipe(Recipe::Q4_K_M).run(&input, at("recipe.gguf")).unwrap();
     let other = ShardedGguf::open(at("recipe.gguf")).unwrap();
-    let report = Quantize::like(other.metadata(), other.tensors()).run(&input, at("like.gguf"), go).unwrap();
+    let report = Quantize::like(other.metadata(), other.tensors()).run(&input, at("like.gguf")).unwrap();
     assert_eq!(std::fs::read(at("like.gguf")).unwrap(), std::fs::read(at("recipe.gguf")).unwrap());
     assert_eq!(report.tensors.iter().filter(|tensor| tensor.changes()).count(), 3);
     // What the other model lacks stays, and names come first.
@@ -126,4 +119,28 @@ fn types_are_taken_from_another_model() {
     let types: Vec<_> = plan.tensors.iter().filter(|t| t.name.contains("ffn")).map(|t| t.ggml_type).collect();
     assert_eq!((types[0], types[2]), (GgmlType::F32, GgmlType::Q5_0));
     assert_eq!(types[1], other.tensor_info("blk.1.ffn_down.weight").unwrap().ggml_type());
+}
+
+#[test]
+fn one_type_for_every_matrix() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let input = Input::open(model(folder.path(), "in.gguf", GgmlType::F16)).unwrap();
+    let names: Vec<_> = input.tensors().map(|tensor| tensor.name().to_owned()).collect();
+    let report = Quantize::uniform(GgmlType::Q8_0).measure(true).run(&input, at("out.gguf")).unwrap();
+    let output = Input::open(at("out.gguf")).unwrap();
+    assert_eq!(output.metadata().require::<u32>("general.file_type").unwrap(), 7);
+    assert!(output.tensors().map(|tensor| tensor.name()).eq(&names), "the order stays");
+    for (tensor, told) in output.tensors().zip(&report.tensors) {
+        let ty = if tensor.shape().dims().len() > 1 { GgmlType::Q8_0 } else { told.from };
+        assert_eq!((tensor.ggml_type(), told.ggml_type), (ty, ty), "{}", tensor.name());
+        assert_eq!(told.error.is_some(), told.changes());
+        assert!(told.error.is_none_or(|error| error.rmse() > 0.0 && error.snr_db() > 30.0), "{told:?}");
+    }
+    // Quantizing again is to be asked for, and making floats is not.
+    let error = Quantize::uniform(GgmlType::Q4_0).run(&output, at("again.gguf")).unwrap_err();
+    assert!(error.to_string().contains("with `Quantize::allow_requantize` it is done"), "{error}");
+    assert!(!at("again.gguf").exists());
+    Quantize::uniform(GgmlType::Q4_0).allow_requantize(true).run(&output, at("again.gguf")).unwrap();
+    Quantize::uniform(GgmlType::F32).run(&output, at("floats.gguf")).unwrap();
 }

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use gguf_codec::model::{Change, Diff, Input, KeyDiff, Origin, Side, TensorDiff};
 use gguf_codec::{QuantError, ValueRef};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value as Json, json};
 
 use crate::cli::Answer;
 use crate::numbers::{counted, grouped, short};
-use crate::{cli, errors, json};
+use crate::{cli, errors, json, work};
 
 /// Shows what is different between two GGUF models.
 ///
@@ -40,16 +39,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<Answer> {
     let open = |path: &Path| Input::open(path).map_err(|error| cli::about(path, error));
     let (a, b) = (open(&args.a)?, open(&args.b)?);
-    let bar = ProgressBar::no_length();
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
-    )?);
+    let bar = work::bar(0)?;
     let progress = |done, total| {
         bar.set_length(total);
         bar.set_position(done);
         ControlFlow::Continue(())
     };
-    let diff = Diff::between(&Side::of_input(&a)?, &Side::of_input(&b)?, progress)?;
+    let diff = Diff::between_with(&Side::of_input(&a)?, &Side::of_input(&b)?, progress)?;
     bar.finish_and_clear();
     let trailing = [(&args.a, &a), (&args.b, &b)].map(|(path, input)| {
         (

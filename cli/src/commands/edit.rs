@@ -276,12 +276,10 @@ pub(crate) fn run(args: Args) -> Result<String> {
             lines(&args, &plan, &notes)
         });
     }
-    let metadata = std::fs::metadata(&args.input);
-    work.expect(metadata.with_context(|| format!("cannot open '{}'", args.input.display()))?.len());
-    let progress = |bytes| work.step(bytes);
+    let progress = |done, total| work.reached(done, total);
     let edited = match &args.output {
-        Some(output) => edit.write(&args.input, output, progress),
-        None => edit.in_place(&args.input, progress),
+        Some(output) => edit.write_with(&args.input, output, progress),
+        None => edit.in_place_with(&args.input, progress),
     };
     work.done();
     let edited = edited.map_err(|error| match error {

@@ -194,7 +194,7 @@ fn quantized(
         .max_shard_size(args.max_size)
         .existing(args.force.existing())
         .inputs(inputs);
-    let report = quantize.run(&model, &args.output, |done, total| work.reached(done, total));
+    let report = quantize.run_with(&model, &args.output, |done, total| work.reached(done, total));
     work.done();
     let report = report.map_err(|error| work.explained(error))?;
     let idle = Idle::new(&[], model.model(), &importance);

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use gguf_codec::{Error, ShardedGguf, Tensor};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::cli::{self, Answer};
 use crate::json::pretty;
 use crate::numbers::counted;
+use crate::work;
 
 /// Bytes that are hashed between two steps of the progress bar.
 const CHUNK: u64 = 1 << 20;
@@ -77,10 +77,7 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
 fn hashes(model: &ShardedGguf<Vec<u8>>, each: bool) -> Result<Hashes> {
     let tensors = model.tensors().map(|info| info.tensor()).collect::<Result<Vec<_>, Error>>()?;
     let bytes: u64 = tensors.iter().map(Tensor::byte_len).sum();
-    let bar = ProgressBar::new(if each { 2 * bytes } else { bytes });
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
-    )?);
+    let bar = work::bar(if each { 2 * bytes } else { bytes })?;
     let update = |hash: &mut Sha256, buffer: &mut Vec<u8>, tensor: &Tensor<'_>| -> Result<(), Error> {
         let mut at = 0;
         while at < tensor.byte_len() {

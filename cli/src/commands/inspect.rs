@@ -1,5 +1,7 @@
 //! Looks into a GGUF file: header, metadata, tensors, totals, and the values of one tensor.
 
+mod remote;
+
 use std::fmt::Write;
 use std::fs::File;
 use std::io::IsTerminal;
@@ -10,7 +12,6 @@ use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, ShardPaths, ShardProblem, Sha
 use serde_json::{Value as Json, json};
 
 use crate::cli::Answer;
-use crate::commands::remote;
 use crate::json::pretty;
 use crate::numbers::counted;
 use crate::screen::{Screen, natural};
@@ -26,8 +27,9 @@ const SAMPLE: &[u8] = include_bytes!("../../../examples/sample.gguf");
 /// a model stands for all of it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The files; a small sample model if there is none. Also ollama:MODEL:TAG from Ollama's store, hf:ORG/REPO/FILE from the cache of
-    /// Hugging Face's programs, and http://… from a server that serves ranges
+    /// The files; a small sample model if there is none. Also ollama:MODEL:TAG from Ollama's store, https://… of which no more is read than
+    /// the header and the tensors that are asked for, and hf:ORG/REPO/FILE from the cache of Hugging Face's programs or, where it is not
+    /// there, from the hub
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print JSON: an object, or an array of them for several files
@@ -135,16 +137,11 @@ fn answer(shown: Shown) -> Answer {
 /// What is shown of a file, and what is wrong with it though it can be shown.
 fn file(path: &Path, args: &Args) -> Result<(Shown, Option<anyhow::Error>)> {
     let title = path.display().to_string();
-    if title.starts_with("http://") || title.starts_with("https://") {
-        ensure!(args.key.is_none() && !args.check, "'{title}': --key and --check need a file");
-        let (tensor, json) = (args.tensor.clone(), args.json);
-        let shown = remote::run(remote::Args { url: title, tensor, json })?;
-        return Ok((
-            if json { Shown::Json(serde_json::from_str(&shown)?) } else { Shown::Text(shown.into_bytes()) },
-            None,
-        ));
-    }
-    let path = &stores::resolved(path)?;
+    let path = match stores::resolved(path)? {
+        stores::Place::File(path) => path,
+        stores::Place::Url(url) => return Ok((remote::inspect(&title, &url, args)?, None)),
+    };
+    let path = path.as_path();
     match open(path) {
         Ok(model) => {
             let shown = inspect(&model, &title, args).with_context(|| format!("'{title}'"))?;
@@ -196,12 +193,8 @@ fn tensors<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -
     if !glob::is_pattern(pattern) || model.tensor_info(pattern).is_ok() {
         return tensor(model, pattern, args);
     }
-    let mut names: Vec<_> = model.tensors().map(|tensor| tensor.name()).collect();
-    names.retain(|name| glob::matches(pattern, name));
-    names.sort_by(|a, b| natural(a, b));
-    ensure!(!names.is_empty(), "no tensor matches '{pattern}'");
     let (mut text, mut list) = (Vec::new(), Vec::new());
-    for name in names {
+    for name in names(model, pattern)? {
         match tensor(model, name, args)? {
             Shown::Json(json) => list.push(json),
             Shown::Text(one) => {
@@ -213,6 +206,18 @@ fn tensors<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -
         }
     }
     Ok(if args.json { Shown::Json(list.into()) } else { Shown::Text(text) })
+}
+
+/// The tensors with this name or of this pattern.
+fn names<'m, B: AsRef<[u8]>>(model: &'m ShardedGguf<B>, pattern: &'m str) -> Result<Vec<&'m str>> {
+    if !glob::is_pattern(pattern) || model.tensor_info(pattern).is_ok() {
+        return Ok(vec![model.tensor_info(pattern)?.name()]);
+    }
+    let mut names: Vec<_> = model.tensors().map(|tensor| tensor.name()).collect();
+    names.retain(|name| glob::matches(pattern, name));
+    names.sort_by(|a, b| natural(a, b));
+    ensure!(!names.is_empty(), "no tensor matches '{pattern}'");
+    Ok(names)
 }
 
 /// The values of one tensor.

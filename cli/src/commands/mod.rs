@@ -10,7 +10,6 @@ pub(crate) mod imatrix;
 pub(crate) mod inspect;
 pub(crate) mod merge;
 pub(crate) mod quantize;
-pub(crate) mod remote;
 pub(crate) mod report;
 pub(crate) mod split;
 pub(crate) mod to_safetensors;

@@ -124,7 +124,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let report = if args.dry_run {
         quantize.plan(&input, &args.output)
     } else {
-        quantize.run(&input, &args.output, |done, total| work.reached(done, total))
+        quantize.run_with(&input, &args.output, |done, total| work.reached(done, total))
     };
     work.done();
     let report = report.map_err(|error| work.explained(error))?;

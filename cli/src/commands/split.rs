@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     };
     let split = if args.no_tensor_first_split { split.empty_first() } else { split };
     let split = split.existing(args.force.existing());
-    let shards = split.run(&input, prefix, |done, total| work.reached(done, total));
+    let shards = split.run_with(&input, prefix, |done, total| work.reached(done, total));
     work.done();
     let shards = shards.map_err(|error| work.explained(error))?;
 

@@ -59,7 +59,7 @@ fn values_beyond_a_types_range_are_an_error_that_names_the_tensors() {
     let line = folder.conversion_fails(&input, "F16");
     assert_eq!(
         line,
-        "tensor 'w': 1 value beyond the range of F16, and so in 'z.1' (--type BF16 or F32 has a wider one)"
+        "tensor 'w': 1 value beyond the range of F16, and so in 'z.1' (BF16 and F32 have wider ones)"
     );
     works("convert", &[&input, &out, "--type", "BF16"]);
 
@@ -167,13 +167,13 @@ fn memory_does_not_grow_with_a_rows_length() {
 fn a_dry_run_says_what_would_become_of_the_tensors() {
     let folder = Folder::new();
     let out = folder.path("out.gguf");
-    let text = works("convert", &[SAMPLE, &out, "--type", "Q8_0", "--dry-run"]);
+    let text = works("convert", &[SAMPLE, &out, "--type", "Q8_0", "--allow-requantize", "--dry-run"]);
     assert!(
         text.contains("tensors would become Q8_0\n")
             && !folder.names().iter().any(|name| name.ends_with("out.gguf")),
         "{text}"
     );
-    let done = works("convert", &[SAMPLE, &out, "--type", "Q8_0"]);
+    let done = works("convert", &[SAMPLE, &out, "--type", "Q8_0", "--allow-requantize"]);
     let table = |text: &str| {
         text.lines().filter(|line| line.starts_with("  ")).map(str::to_owned).collect::<Vec<_>>()
     };
@@ -189,4 +189,22 @@ fn a_dry_run_says_what_would_become_of_the_tensors() {
         "{line}"
     );
     assert!(fails("convert", &[SAMPLE, &out, "--type", "Q9"]).contains("possible values: F32, F16"));
+}
+
+#[test]
+fn what_is_quantized_is_quantized_again_only_when_asked() {
+    let folder = Folder::new();
+    let out = folder.path("out.gguf");
+    for dry_run in [&[][..], &["--dry-run"]] {
+        let line = fails("convert", &[&[SAMPLE, &out, "--type", "Q4_K"], dry_run].concat());
+        assert!(
+            line.contains("already, and quantizing it again to Q4_K")
+                && line.ends_with("with --allow-requantize it is done"),
+            "{line}"
+        );
+    }
+    // Floats are made of it without more ado, and measured where that is asked for.
+    let text = works("convert", &[SAMPLE, &out, "--type", "F32", "--report"]);
+    assert!(text.lines().any(|line| line.starts_with(" all ") && line.ends_with("1.000000")), "{text}");
+    works("convert", &[SAMPLE, &folder.path("again.gguf"), "--type", "Q4_0", "--allow-requantize"]);
 }

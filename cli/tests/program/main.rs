@@ -50,7 +50,6 @@ fn the_sample_is_shown_without_an_argument() {
         "split",
         "merge",
         "report",
-        "remote",
         "formats",
         "from-safetensors",
         "to-safetensors",

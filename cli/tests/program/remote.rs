@@ -1,6 +1,6 @@
-//! `remote`: what it shows, how little it reads, and servers that are not as they should be.
+//! `inspect` of what is on the web: what it shows, how little it reads, and servers that are not as they should be.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -103,11 +103,18 @@ impl Served {
         let path =
             lines.next().unwrap_or_else(|| Ok(String::new()))?.split(' ').nth(1).unwrap_or("").to_owned();
         let mut range = (0, u64::MAX);
+        let mut known = String::new();
         for line in lines {
-            let line = line?.to_ascii_lowercase();
+            let line = line?;
             if line.is_empty() {
                 break;
             }
+            if let Some((_, token)) =
+                line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+            {
+                known = token.to_owned();
+            }
+            let line = line.to_ascii_lowercase();
             if let Some(asked) = line.strip_prefix("range: bytes=") {
                 let (first, last) = asked.split_once('-').unwrap();
                 range = (first.parse().unwrap(), last.parse().unwrap());
@@ -115,7 +122,7 @@ impl Served {
         }
         let number = {
             let mut requests = self.requests.lock().unwrap();
-            requests.push(format!("{path} {}-{}", range.0, range.1));
+            requests.push(format!("{path} {}-{}{known}", range.0, range.1));
             requests.len()
         };
         let len = self.file.len() as u64;
@@ -199,7 +206,12 @@ fn large() -> Vec<u8> {
 }
 
 fn small() -> Vec<u8> {
-    model(gguf_codec::ByteOrder::Big, &[("w", &[64, 2], GgmlType::F32, &[0; 512])])
+    let mut writer = Writer::new(Vec::new());
+    writer.set_byte_order(gguf_codec::ByteOrder::Big).set_metadata("general.name", "a model").unwrap();
+    writer.declare_tensor("w", &[64, 2], GgmlType::F32).unwrap();
+    let mut data = writer.write_header().unwrap();
+    data.write_tensor("w", &[0; 512]).unwrap();
+    data.finish().unwrap()
 }
 
 #[test]
@@ -212,13 +224,13 @@ fn no_more_is_read_than_the_header_64_kib_and_the_tensor() {
     let local = folder.file("m.gguf", &file);
     for manner in [Manner::Ranges, Manner::SmallRanges(50_000), Manner::Redirect] {
         let server = Server::new(file.clone(), manner);
-        let shown = works("remote", &[&server.url]);
+        let shown = works("inspect", &[&server.url]);
         let sent = server.sent();
         assert!(sent >= header && sent <= header + 65536, "{sent} bytes of a header of {header}");
         assert!(shown.contains("str[40000]") && shown.contains("blk.0.w"), "{shown}");
 
         let header_sent = sent;
-        let of_tensor = works("remote", &[&server.url, "--tensor", "blk.0.w"]);
+        let of_tensor = works("inspect", &[&server.url, "--tensor", "blk.0.w"]);
         let sent = server.sent() - sent;
         assert!(sent <= header + 65536 + tensor, "{sent} bytes of {header} and {tensor}");
         let (shown, read) = of_tensor.split_once("\nRead ").unwrap();
@@ -238,7 +250,7 @@ fn json_is_that_of_inspect() {
     let local = folder.file("m.gguf", &file);
     let server = Server::new(file, Manner::Ranges);
     let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-    let mut remote = parse(&works("remote", &[&server.url, "--json"]));
+    let mut remote = parse(&works("inspect", &[&server.url, "--json"]));
     let mut inspect = parse(&works("inspect", &[&local, "--json"]));
     let remote = remote.as_object_mut().unwrap();
     assert_eq!(remote.remove("bytes_read").unwrap().as_u64(), Some(server.sent()));
@@ -249,7 +261,7 @@ fn json_is_that_of_inspect() {
         object.remove("file");
     }
     assert_eq!(remote, inspect);
-    let [mut of_tensor, of_inspect] = [("remote", &server.url), ("inspect", &local)]
+    let [mut of_tensor, of_inspect] = [("inspect", &server.url), ("inspect", &local)]
         .map(|(name, file)| parse(&works(name, &[file, "--tensor", "after", "--json"])));
     for added in ["bytes_read", "requests"] {
         assert!(of_tensor.as_object_mut().unwrap().remove(added).unwrap().as_u64() > Some(0));
@@ -260,20 +272,20 @@ fn json_is_that_of_inspect() {
 #[test]
 fn a_file_shorter_than_what_is_read_ahead() {
     let server = Server::new(small(), Manner::Ranges);
-    assert!(works("remote", &[&server.url]).contains("GGUF 3, big-endian"));
     assert!(works("inspect", &[&server.url]).contains("GGUF 3, big-endian"));
-    assert!(fails("inspect", &[&server.url, "--key", "k"]).contains("--key and --check need a file"));
-    assert!(works("remote", &[&server.url, "--tensor", "w"]).contains("all values are 0"));
+    assert_eq!(works("inspect", &[&server.url, "--key", "general.name"]), "a model");
+    assert!(fails("inspect", &[&server.url, "--check"]).contains("--check needs a file"));
+    assert!(works("inspect", &[&server.url, "--tensor", "w"]).contains("all values are 0"));
 }
 
 #[test]
 fn a_server_without_ranges_is_not_read_to_its_end() {
     let more = 1 << 28;
     let server = Server::new(large(), Manner::Whole(more));
-    assert!(works("remote", &[&server.url]).contains("str[40000]"));
+    assert!(works("inspect", &[&server.url]).contains("str[40000]"));
     // Beyond the header that is what fits on the way.
     assert!(server.sent() < more / 4, "{} bytes", server.sent());
-    let line = fails("remote", &[&server.url, "--tensor", "blk.0.w"]);
+    let line = fails("inspect", &[&server.url, "--tensor", "blk.0.w"]);
     assert!(line.contains("the server does not serve ranges"), "{line}");
 }
 
@@ -296,7 +308,7 @@ fn servers_that_fail_or_lie_are_told_of() {
         (Manner::NotHttp, "http"),
     ] {
         let server = Server::new(file.clone(), manner);
-        let line = fails("remote", &[&server.url, "--tensor", "blk.0.w"]);
+        let line = fails("inspect", &[&server.url, "--tensor", "blk.0.w"]);
         assert!(line.contains(said) && line.contains(&server.url), "{line}");
     }
 }
@@ -318,12 +330,12 @@ fn files_that_are_not_whole_are_told_of() {
             if manner == Manner::Whole(0) && bytes.len() > header {
                 continue;
             }
-            let line = fails("remote", &[&server.url]);
+            let line = fails("inspect", &[&server.url]);
             assert!(line.contains(said), "{line}");
         }
     }
     let server = Server::new(small(), Manner::Ranges);
-    assert!(fails("remote", &[&server.url, "--tensor", "nothing"]).contains("no tensor 'nothing'"));
+    assert!(fails("inspect", &[&server.url, "--tensor", "nothing"]).contains("no tensor 'nothing'"));
 }
 
 #[test]
@@ -332,17 +344,136 @@ fn what_is_no_server_is_told_of() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/m.gguf", listener.local_addr().unwrap());
     drop(listener);
-    assert!(fails("remote", &[&url]).contains(&url));
-    assert!(fails("remote", &["ftp://127.0.0.1/m.gguf"]).contains("not a URL that begins with http://"));
+    assert!(fails("inspect", &[&url]).contains(&url));
+    assert!(fails("inspect", &["ftp://127.0.0.1/m.gguf"]).contains("not a URL that begins with http://"));
     for url in ["http://127.0.0.1:99999/m.gguf", "http://127.0.0.1:0/m.gguf", "http://[::1]:70000/m"] {
-        let line = fails("remote", &[url]);
+        let line = fails("inspect", &[url]);
         assert!(line.contains("is no number from 1 to 65535") || line.contains("is not a URL"), "{line}");
     }
-    assert!(fails("remote", &["http://"]).contains("'http://'"));
+    assert!(fails("inspect", &["http://"]).contains("'http://'"));
+}
+
+#[test]
+fn tensors_of_a_pattern_are_fetched_and_no_others() {
+    let folder = Folder::new();
+    let file = large();
+    let local = folder.file("m.gguf", &file);
+    let server = Server::new(file, Manner::Ranges);
+    let shown = works("inspect", &[&server.url, "--tensor", "*a*t*e*r*"]);
+    assert!(shown.starts_with(&works("inspect", &[&local, "--tensor", "after"])), "{shown}");
+    assert!(fails("inspect", &[&server.url, "--tensor", "x*"]).contains("no tensor matches 'x*'"));
+    let before = server.sent();
+    let text = works("inspect", &[&server.url, "--tensor", "*e*"]);
+    assert_eq!(text.matches(": F32 [320, 512], ").count(), 2, "{text}");
+    assert!(server.sent() - before < 2 * 4 * 320 * 512 + 2_000_000);
+}
+
+/// Runs `inspect` with variables of the environment.
+fn with(variables: &[(&str, &str)], args: &[&str]) -> std::process::Output {
+    let mut command = gguf("inspect");
+    command.args(args).envs(variables.iter().copied());
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        command.env_remove(name);
+    }
+    finish(command)
+}
+
+#[test]
+fn a_file_of_the_hub_is_looked_into_where_it_is() {
+    let folder = Folder::new();
+    let server = Server::new(small(), Manner::Redirect);
+    let hub = server.url.strip_suffix("/model.gguf").unwrap();
+    let (cache, name) = (folder.path("cache"), "hf:org/repo/sub/a model.gguf");
+    let variables = [("HF_ENDPOINT", hub), ("HF_HUB_CACHE", &cache), ("HF_TOKEN", "a secret")];
+    let output = with(&variables, &[name]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with(&format!("{name}   a model\n")), "{text}{:?}", output.stderr);
+    let requests = server.requests.lock().unwrap().clone();
+    assert!(requests[0].starts_with("/org/repo/resolve/main/sub/a%20model.gguf 0-"), "{requests:?}");
+    assert!(
+        requests[0].ends_with(" Bearer a secret") && requests[1].starts_with("/elsewhere "),
+        "{requests:?}"
+    );
+    // Nobody else learns it.
+    assert!(!requests[1].contains("secret"), "{requests:?}");
+    with(&[("HF_TOKEN", "a secret")], &[&server.url]);
+    assert!(!server.requests.lock().unwrap()[2].contains("secret"));
+
+    // What was fetched before is read from there.
+    let snapshot = std::path::Path::new(&cache).join("models--org--repo/snapshots/abc/sub");
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::create_dir_all(snapshot.join("../../../refs")).unwrap();
+    std::fs::write(snapshot.join("../../../refs/main"), "abc").unwrap();
+    std::fs::write(snapshot.join("a model.gguf"), small()).unwrap();
+    let asked = server.requests.lock().unwrap().len();
+    let output = with(&variables, &[name]);
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with(&format!("{name}   a model\n")));
+    assert_eq!(server.requests.lock().unwrap().len(), asked);
+}
+
+/// Answers one connection after the other with what a server without TLS does. Gives the URL and the certificate.
+fn encrypted(server: &Server) -> (String, String) {
+    let key = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = key.cert.pem();
+    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![key.cert.der().clone()],
+            rustls::pki_types::PrivatePkcs8KeyDer::from(key.signing_key.serialize_der()).into(),
+        )
+        .unwrap();
+    let (config, plain) = (Arc::new(config), server.address);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("https://{}/", listener.local_addr().unwrap());
-    assert!(fails("remote", &[&url]).contains("built without TLS"));
-    assert!(works("remote", &["--help"]).contains("--tensor <NAME>"));
+    let url = format!("https://{}/model.gguf", listener.local_addr().unwrap());
+    // It ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = forward(stream.unwrap(), &config, plain);
+        }
+    });
+    (url, certificate)
+}
+
+fn forward(
+    stream: TcpStream,
+    config: &Arc<rustls::ServerConfig>,
+    plain: std::net::SocketAddr,
+) -> std::io::Result<()> {
+    let connection = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
+    let mut stream = rustls::StreamOwned::new(connection, stream);
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        request.extend(byte);
+    }
+    let mut server = TcpStream::connect(plain)?;
+    server.write_all(&request)?;
+    std::io::copy(&mut server, &mut stream)?;
+    stream.conn.send_close_notify();
+    stream.flush()
+}
+
+#[test]
+fn https_is_spoken_with_servers_that_are_who_they_say() {
+    let folder = Folder::new();
+    let server = Server::new(small(), Manner::Ranges);
+    let (url, certificate) = encrypted(&server);
+    let trusted = folder.file("trusted.pem", certificate);
+    let output = with(&[("SSL_CERT_FILE", &trusted)], &[&url]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("GGUF 3, big-endian"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+
+    // Without it nobody vouches for the server.
+    let output = with(&[("SSL_CERT_FILE", "")], &[&url]);
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.contains("certificate") && line.contains(&url), "{line}");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let empty = folder.file("empty.pem", "");
+    let output = with(&[("SSL_CERT_FILE", &empty)], &[&url]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("has no certificate"));
 }
 
 #[test]
@@ -350,5 +481,5 @@ fn a_shard_says_that_it_is_one() {
     let folder = Folder::new();
     works("split", &[SAMPLE, &folder.path("m"), "--max-tensors", "10"]);
     let server = Server::new(std::fs::read(folder.path("m-00001-of-00002.gguf")).unwrap(), Manner::Ranges);
-    assert!(works("remote", &[&server.url]).contains("One of 2 shards: the others have other tensors\n"));
+    assert!(works("inspect", &[&server.url]).contains("One of 2 shards: the others have other tensors\n"));
 }

@@ -270,3 +270,21 @@ fn a_shard_is_edited_under_a_name_that_its_set_is_found_by() {
         assert!(line.contains("says which set the file belongs to, shard 1 of 3"), "{line}");
     }
 }
+
+#[test]
+fn shards_are_removed_once_they_are_merged() {
+    let folder = Folder::new();
+    let (prefix, out) = (folder.path("m"), folder.path("out.gguf"));
+    works("split", &[SAMPLE, &prefix, "--max-tensors", "7"]);
+    let first = folder.path("m-00001-of-00003.gguf");
+    fs::write(&out, "old").unwrap();
+    let line = is_refused("merge", &[&first, &out, "--consume"]);
+    assert!(line.contains("--force replaces it") && folder.names().len() == 4, "{line}");
+    let text = works("merge", &[&first, &out, "--consume"]);
+    assert!(
+        text.contains("out.gguf: 20 tensors of 3 shards") && text.ends_with("; the shards are removed\n"),
+        "{text}"
+    );
+    assert_eq!(fs::read(&out).unwrap(), fs::read(SAMPLE).unwrap());
+    assert_eq!(folder.names().len(), 1, "{:?}", folder.names());
+}

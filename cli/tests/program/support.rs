@@ -58,7 +58,7 @@ fn read(from: &mut impl std::io::Read) -> Vec<u8> {
 pub(crate) fn forced(name: &str, args: &[&str]) -> Command {
     let mut command = gguf(name);
     command.args(args);
-    if !["diff", "hash", "inspect", "remote"].contains(&name) {
+    if !["diff", "hash", "inspect"].contains(&name) {
         command.arg("--force");
     }
     command

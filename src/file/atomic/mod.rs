@@ -7,6 +7,8 @@ mod stale;
 mod temporary;
 
 use std::fs::{File, Metadata};
+#[cfg(all(feature = "mmap", any(unix, windows)))]
+use std::io::Seek;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -88,6 +90,19 @@ impl AtomicFile {
             .map_err(|error| Error::io(format!("create '{}'", path.display()), error))?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(AtomicFile { file, temporary, target, existing, shown: path.to_owned() })
+    }
+
+    /// Goes on at byte `at` of the file, which is as long at least; what was not written before is zeros that take no room, where the
+    /// file system can.
+    #[cfg(all(feature = "mmap", any(unix, windows)))]
+    pub(crate) fn skip_to(&mut self, at: u64) -> Result<()> {
+        let skipped = (|| {
+            self.file.flush()?;
+            let file = self.file.get_mut();
+            file.set_len(at.max(file.metadata()?.len()))?;
+            file.seek(io::SeekFrom::Start(at))
+        })();
+        skipped.map(drop).map_err(|error| Error::io(self.action(), error))
     }
 
     /// Syncs before any rename: the other way round, a crash can leave the name pointing at an empty file.

@@ -133,7 +133,6 @@ pub struct ValueDiff {
 /// difference.
 ///
 /// ```
-/// use std::ops::ControlFlow;
 /// use gguf_codec::model::{Diff, Side};
 /// use gguf_codec::{Gguf, Writer};
 /// # fn file(layers: u32) -> gguf_codec::Result<Vec<u8>> {
@@ -144,7 +143,7 @@ pub struct ValueDiff {
 /// # let (a, b) = (file(1)?, file(2)?);
 /// let (first, second) = (Gguf::parse(&a)?, Gguf::parse(&b)?); // or `Gguf::open`, with a `File` as the source below
 ///
-/// let diff = Diff::between(&Side::of(&first, &a), &Side::of(&second, &b), |_, _| ControlFlow::Continue(()))?;
+/// let diff = Diff::between(&Side::of(&first, &a), &Side::of(&second, &b))?;
 /// assert_eq!(diff.keys[0].key, "llama.block_count");
 /// assert!(diff.tensors.is_empty() && !diff.is_empty());
 /// # Ok::<(), gguf_codec::Error>(())
@@ -173,13 +172,21 @@ impl<'a> Diff<'a> {
     ///
     /// Every core reads and compares; memory does not grow with the models' data (up to 6 MiB for each of twice as
     /// many pieces as there are threads, and one). Tensors of one type are compared by their bytes, and those that
-    /// differ are read again for their values. `progress` hears how many bytes are read of how many, so far as is known,
-    /// and decides whether to go on.
+    /// differ are read again for their values.
+    ///
+    /// # Errors
+    /// As [`between_with`](Self::between_with).
+    pub fn between(a: &Side<'a>, b: &Side<'a>) -> Result<Self> {
+        Self::between_with(a, b, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// As [`between`](Self::between), with progress: `progress` is called with the number of bytes that are read and how many are to
+    /// be, so far as is known. Return `Break` to cancel.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io), naming the tensor, where a source cannot be read;
     /// [`Error::Interrupted`](crate::Error::Interrupted) where `progress` breaks.
-    pub fn between(
+    pub fn between_with(
         a: &Side<'a>,
         b: &Side<'a>,
         progress: impl FnMut(u64, u64) -> ControlFlow<()>,

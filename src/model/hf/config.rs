@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::family::Family;
+use super::families::{Exported, Family};
 use super::per_layer::common;
 use super::planned::{Planned, most};
 use crate::{GgmlType, Metadata};
@@ -39,7 +39,7 @@ impl<'a> Parameters<'a> {
 /// The file, where the metadata has what it must have, and notes of what it lacks. `rope_freqs` are the factors of the tensor
 /// of that name, `quantization` what is said of weights that are quantized.
 pub(super) fn config(
-    family: Family,
+    family: &Family,
     metadata: Metadata<'_>,
     tensors: &[Planned<'_>],
     rope_freqs: Option<&[f32]>,
@@ -54,13 +54,13 @@ pub(super) fn config(
 }
 
 fn object(
-    family: Family,
+    family: &Family,
     metadata: Metadata<'_>,
     tensors: &[Planned<'_>],
     rope_freqs: Option<&[f32]>,
     notes: &mut Vec<String>,
 ) -> Option<Json> {
-    let parameters = Parameters { metadata, architecture: family.architecture() };
+    let parameters = Parameters { metadata, architecture: family.architecture };
     let number = |name: &str| parameters.u32(name);
     let of_layers = ["attention.head_count", "attention.head_count_kv", "feed_forward_length"];
     if let Some(uneven) =
@@ -78,7 +78,7 @@ fn object(
     let heads = number("attention.head_count")?;
     let mut config = json!({
         "architectures": [family.class()],
-        "model_type": family.architecture(),
+        "model_type": family.model_type,
         "hidden_size": number("embedding_length")?,
         "intermediate_size": number("feed_forward_length")?,
         "num_hidden_layers": number("block_count")?,
@@ -90,26 +90,17 @@ fn object(
     if let Some(dtype) = most(tensors).and_then(torch_dtype) {
         set("torch_dtype", dtype.into());
     }
-    match family {
-        Family::Llama
-        | Family::Qwen2
-        | Family::Qwen3
-        | Family::SmolLm3
-        | Family::Granite
-        | Family::StarCoder2 => {
-            let is_starcoder = family == Family::StarCoder2;
-            set("hidden_act", if is_starcoder { "gelu_pytorch_tanh" } else { "silu" }.into());
+    match family.exported {
+        Exported::Decoder { activation, epsilon: (epsilon, key), biases } => {
+            set("hidden_act", activation.into());
             set("num_key_value_heads", number("attention.head_count_kv").unwrap_or(heads).into());
-            match is_starcoder {
-                true => set("norm_epsilon", parameters.number("attention.layer_norm_epsilon")?.into()),
-                false => set("rms_norm_eps", parameters.number("attention.layer_norm_rms_epsilon")?.into()),
-            }
+            set(epsilon, parameters.number(key)?.into());
             set("rope_theta", parameters.number("rope.freq_base").unwrap_or(10000.0).into());
             set(
                 "tie_word_embeddings",
                 (!tensors.iter().any(|tensor| tensor.name == "lm_head.weight")).into(),
             );
-            for (key, name) in family.factors() {
+            for (key, name) in family.numbers() {
                 if let Some(factor) = parameters.number(key) {
                     set(name, factor.into());
                 }
@@ -120,20 +111,18 @@ fn object(
             if let Some(scaling) = family.rope_scaling(&parameters, rope_freqs, notes) {
                 set("rope_scaling", scaling);
             }
+            // Without these, the class leaves out the biases that the files have. Qwen2's class has its own always.
+            for (name, end) in biases {
+                if any(end) {
+                    set(name, true.into());
+                }
+            }
         }
-        Family::Bert => {
+        Exported::Bert => {
             set("hidden_act", "gelu".into());
             set("layer_norm_eps", parameters.number("attention.layer_norm_epsilon")?.into());
             let types = metadata.optional::<u32>("tokenizer.ggml.token_type_count").ok().flatten();
             set("type_vocab_size", types.unwrap_or(1).into());
-        }
-    }
-    if matches!(family, Family::Llama | Family::Granite) {
-        // Without these, the class leaves out the biases that the files have. Qwen2's class has its own always.
-        for (name, end) in [("attention_bias", "self_attn.q_proj.bias"), ("mlp_bias", "mlp.up_proj.bias")] {
-            if any(end) {
-                set(name, true.into());
-            }
         }
     }
     for (name, key) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {

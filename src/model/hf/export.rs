@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::compressed;
 use super::config::config;
-use super::family::{Family, layer};
+use super::families::{Family, layer};
 use super::per_layer::number;
 use super::planned::{Planned, Source, most};
 use super::rope::MAX_DIM;
@@ -134,7 +134,6 @@ impl<'a> Export<'a> {
             .ok()
             .flatten()
             .and_then(Family::of_architecture);
-        let built_in = family.map(Family::names).unwrap_or_default();
         let mut tensors = Vec::with_capacity(self.tensors.len());
         let mut scales = scales(self.tensors.iter().map(|(tensor, origin)| (tensor.name, *origin)))?;
         // Plain values stay as they are, and so do the factors beside them.
@@ -150,7 +149,7 @@ impl<'a> Export<'a> {
         for (tensor, origin) in self.tensors.iter().filter(|(tensor, _)| !beside.contains(tensor.name())) {
             let gguf_name = tensor.name();
             let name =
-                self.names.as_ref().and_then(|names| names(gguf_name)).or_else(|| built_in.to_hf(gguf_name));
+                self.names.as_ref().and_then(|names| names(gguf_name)).or_else(|| family?.to_hf(gguf_name));
             let name = name.unwrap_or_else(|| gguf_name.to_owned());
             let source = match heads(family, metadata, gguf_name)?.filter(|_| name != gguf_name) {
                 Some(heads) => Source::File(*origin).in_heads(gguf_name, heads, false)?,
@@ -245,15 +244,14 @@ impl fmt::Debug for Export<'_> {
     }
 }
 
-fn heads(family: Option<Family>, metadata: Metadata<'_>, name: &str) -> Result<Option<u32>> {
+fn heads(family: Option<&Family>, metadata: Metadata<'_>, name: &str) -> Result<Option<u32>> {
     let Some(family) = family.filter(|family| family.rope_heads(name, 1, 1).is_some()) else {
         return Ok(None);
     };
     let layer = layer(name).unwrap_or_default();
-    let number = |key: &str| number(metadata, &format!("{}.attention.{key}", family.architecture()), layer);
-    let heads = number("head_count")?.ok_or_else(|| Error::MissingKey {
-        key: format!("{}.attention.head_count", family.architecture()),
-    })?;
+    let number = |key: &str| number(metadata, &format!("{}.attention.{key}", family.architecture), layer);
+    let heads = number("head_count")?
+        .ok_or_else(|| Error::MissingKey { key: format!("{}.attention.head_count", family.architecture) })?;
     Ok(family.rope_heads(name, heads, number("head_count_kv")?.unwrap_or(heads)))
 }
 

@@ -5,9 +5,9 @@ use std::fmt;
 
 use super::carried::{CarriedWeight, Fidelity};
 use super::description::Description;
-use super::family::{Family, file_type_of, layer};
+use super::families::{Family, Parameters, file_type_of, layer};
 use super::json::Node;
-use super::names::{NameMap, Renamed};
+use super::names::Renamed;
 use super::per_layer::of_layer;
 use super::planned::{Planned, Source, most};
 use super::quantized::{Kept, Quantized, Weight, is_quantized, weights};
@@ -100,7 +100,6 @@ impl<'a> Import<'a> {
         } else {
             (self.checkpoint.tensors().map(Weight::plain).collect(), Vec::new())
         };
-        let built_in = family.map(Family::names).unwrap_or_default();
         let heads = Heads { carried: &carried, config: config.as_ref(), family };
 
         let mut left_out = beside;
@@ -124,13 +123,13 @@ impl<'a> Import<'a> {
         }
         let mut renamed = Vec::new();
         for weight in found {
-            let name = self.renamed(&weight.name, family, &built_in, !carried.is_empty())?;
+            let name = self.renamed(&weight.name, family, !carried.is_empty())?;
             renamed.push((weight, name));
         }
         let mut rows = None;
         if let Some((config, family)) = config.as_ref().zip(family).filter(|_| carried.is_empty()) {
-            let present = self.present(&renamed, family, &built_in);
-            family.check(config, class, &built_in, &present)?;
+            let present = self.present(&renamed, family);
+            family.check(config, class, &present)?;
             rows = present.vocabulary().map(|(rows, name)| (rows, name.to_owned()));
         }
         let (mut original_shapes, mut any_folded) = (Vec::new(), 0);
@@ -176,17 +175,12 @@ impl<'a> Import<'a> {
     }
 
     /// What the family's tables are held against.
-    fn present<'t>(
-        &self,
-        renamed: &'t [(Weight<'a>, Renamed)],
-        family: Family,
-        built_in: &NameMap,
-    ) -> Present<'t> {
+    fn present<'t>(&self, renamed: &'t [(Weight<'a>, Renamed)], family: &Family) -> Present<'t> {
         let mut present = Present { tensors: BTreeMap::new(), taken: BTreeSet::new() };
         for (weight, renamed) in renamed {
             let name = weight.name.as_str();
             if self.names.as_ref().is_some_and(|names| names(name).is_some())
-                && let Some(Renamed::To(usual)) = built_in.to_gguf(&family.usual_name(name))
+                && let Some(Renamed::To(usual)) = family.to_gguf(&family.usual_name(name))
             {
                 present.taken.insert(usual);
             }
@@ -198,35 +192,25 @@ impl<'a> Import<'a> {
         present
     }
 
-    fn renamed(
-        &self,
-        name: &str,
-        family: Option<Family>,
-        built_in: &NameMap,
-        carried: bool,
-    ) -> Result<Renamed> {
+    fn renamed(&self, name: &str, family: Option<&'static Family>, carried: bool) -> Result<Renamed> {
         if let Some(renamed) = self.names.as_ref().and_then(|names| names(name)) {
             return Ok(renamed);
         }
         let Some(family) = family else { return Ok(Renamed::To(name.to_owned())) };
         if carried {
             // Only what `Export` renamed is renamed back: a GGUF may have names that no family knows.
-            let back = built_in.to_gguf(name).filter(|renamed| match renamed {
-                Renamed::To(gguf_name) => built_in.to_hf(gguf_name).as_deref() == Some(name),
+            let back = family.to_gguf(name).filter(|renamed| match renamed {
+                Renamed::To(gguf_name) => family.to_hf(gguf_name).as_deref() == Some(name),
                 Renamed::LeftOut => false,
             });
             return Ok(back.unwrap_or_else(|| Renamed::To(name.to_owned())));
         }
-        let renamed = built_in.to_gguf(&family.usual_name(name));
-        let is_known = |renamed: &Renamed| match renamed {
-            Renamed::To(name) => family.has(name),
-            Renamed::LeftOut => true,
-        };
-        renamed.filter(is_known).ok_or_else(|| {
+        let renamed = family.to_gguf(&family.usual_name(name));
+        renamed.ok_or_else(|| {
             Error::write(format!(
                 "tensor '{}' has no name in the {} family; a file of names can give it one, or leave it out",
                 Shown(name),
-                family.architecture()
+                family.architecture
             ))
         })
     }
@@ -235,7 +219,7 @@ impl<'a> Import<'a> {
         &self,
         weight: Weight<'a>,
         name: String,
-        family: Option<Family>,
+        family: Option<&'static Family>,
         heads: &Heads<'_>,
         carried: bool,
     ) -> Result<(Vec<Planned<'a>>, Option<CarriedWeight>)> {
@@ -324,7 +308,7 @@ impl<'a> Import<'a> {
     fn metadata(
         &self,
         carried: BTreeMap<String, Value>,
-        family: Option<Family>,
+        family: Option<&'static Family>,
         class: Option<&str>,
         tensors: &[Planned<'_>],
         rows: Option<(u64, &str)>,
@@ -352,7 +336,7 @@ impl<'a> Import<'a> {
         let config = self.description.config.as_ref().map(|config| config.root());
         let model_type = config.as_ref().and_then(|config| config.get("model_type"));
         let architecture = match (family, model_type) {
-            (Some(family), _) => Some(family.architecture()),
+            (Some(family), _) => Some(family.architecture),
             (None, Some(model_type)) => Some(model_type.str()?),
             (None, None) => None,
         };
@@ -381,13 +365,9 @@ impl<'a> Import<'a> {
         );
         match family.zip(config.as_ref()) {
             Some((family, config)) => {
-                pairs.extend(family.parameters(
-                    config,
-                    self.description,
-                    file_type,
-                    rows.and_then(|(rows, _)| u32::try_from(rows).ok()),
-                    &mut notes,
-                )?);
+                let rows = rows.and_then(|(rows, _)| u32::try_from(rows).ok());
+                let of = Parameters { config, description: self.description, file_type, rows };
+                pairs.extend(family.parameters(&of, &mut notes)?);
             }
             None => {
                 pairs.extend(
@@ -454,7 +434,7 @@ impl fmt::Debug for Import<'_> {
 struct Heads<'a> {
     carried: &'a BTreeMap<String, Value>,
     config: Option<&'a Node<'a>>,
-    family: Option<Family>,
+    family: Option<&'static Family>,
 }
 
 impl Heads<'_> {
@@ -470,7 +450,7 @@ impl Heads<'_> {
         }
         let layer = layer(gguf_name).unwrap_or_default();
         let number = |key: &str| {
-            let key = format!("{}.attention.{key}", family.architecture());
+            let key = format!("{}.attention.{key}", family.architecture);
             match self.carried.get(&key) {
                 Some(Value::U32(heads)) => Ok(Some(*heads)),
                 Some(Value::Array(array)) => of_layer(&key, array, layer).map(Some),

@@ -11,7 +11,7 @@ mod compressed;
 mod config;
 mod description;
 mod export;
-mod family;
+mod families;
 mod import;
 mod json;
 mod names;

@@ -90,7 +90,7 @@ impl FromStr for NameMap {
 }
 
 /// What the placeholders of a pattern stand for in a name that fits it.
-fn matches<'a>(pattern: &str, name: &'a str) -> Option<Vec<&'a str>> {
+pub(super) fn matches<'a>(pattern: &str, name: &'a str) -> Option<Vec<&'a str>> {
     let mut parts = Vec::new();
     let mut left = name;
     let (pattern, open) = pattern.strip_suffix('*').map_or((pattern, false), |pattern| (pattern, true));
@@ -112,7 +112,7 @@ fn matches<'a>(pattern: &str, name: &'a str) -> Option<Vec<&'a str>> {
     left.is_empty().then_some(parts)
 }
 
-fn fill(pattern: &str, parts: &[&str]) -> String {
+pub(super) fn fill(pattern: &str, parts: &[&str]) -> String {
     let (pattern, open) = pattern.strip_suffix('*').map_or((pattern, false), |pattern| (pattern, true));
     let mut parts = parts.iter().copied();
     let mut name = String::new();

@@ -5,121 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use Extent::{FeedForward, Head, Heads, KvHeads, Pairs, Positions, Types, Vocabulary, Width};
-
-use super::family::{Family, layer};
+use super::families::Extent::{self, FeedForward, Head, Heads, KvHeads, Of, Pairs, Vocabulary, Width};
+use super::families::{Attention, Family, Need, Tensor, layer};
 use super::json::Node;
-use super::names::NameMap;
 use crate::error::{Error, Result, Shown};
 use crate::safetensors::{Dtype, Extents};
-
-/// How long one dimension of a tensor is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// Rows of the token embedding, which the tensor itself decides.
-    Vocabulary,
-    /// `hidden_size`.
-    Width,
-    /// `intermediate_size`.
-    FeedForward,
-    /// `num_attention_heads` of `head_dim` values.
-    Heads,
-    /// `num_key_value_heads` of `head_dim` values.
-    KvHeads,
-    /// `head_dim`.
-    Head,
-    /// Half of `head_dim`.
-    Pairs,
-    /// `max_position_embeddings`.
-    Positions,
-    /// `type_vocab_size`.
-    Types,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
-    Always,
-    Optional,
-    /// Unless the token embedding takes its place.
-    UnlessTied,
-}
-
-/// A tensor: its name in GGUF, where `{}` is a layer, and its extents, outermost first.
-type Rule = (&'static str, &'static [Extent], Need);
-
-/// What every decoder here has.
-const DECODER: &[Rule] = &[
-    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
-    ("output_norm.weight", &[Width], Need::Always),
-    ("output.weight", &[Vocabulary, Width], Need::UnlessTied),
-    ("blk.{}.attn_norm.weight", &[Width], Need::Always),
-    ("blk.{}.attn_q.weight", &[Heads, Width], Need::Always),
-    ("blk.{}.attn_k.weight", &[KvHeads, Width], Need::Always),
-    ("blk.{}.attn_v.weight", &[KvHeads, Width], Need::Always),
-    ("blk.{}.attn_output.weight", &[Width, Heads], Need::Always),
-    ("blk.{}.ffn_norm.weight", &[Width], Need::Always),
-    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
-    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
-];
-
-/// What gated feed-forward networks have beside it.
-const GATE: &[Rule] = &[("blk.{}.ffn_gate.weight", &[FeedForward, Width], Need::Always)];
-
-const LLAMA: &[Rule] = &[
-    ("rope_freqs.weight", &[Pairs], Need::Optional),
-    ("blk.{}.attn_q.bias", &[Heads], Need::Optional),
-    ("blk.{}.attn_k.bias", &[KvHeads], Need::Optional),
-    ("blk.{}.attn_v.bias", &[KvHeads], Need::Optional),
-    ("blk.{}.attn_output.bias", &[Width], Need::Optional),
-    ("blk.{}.ffn_gate.bias", &[FeedForward], Need::Optional),
-    ("blk.{}.ffn_up.bias", &[FeedForward], Need::Optional),
-    ("blk.{}.ffn_down.bias", &[Width], Need::Optional),
-];
-
-const QWEN2: &[Rule] = &[
-    ("blk.{}.attn_q.bias", &[Heads], Need::Always),
-    ("blk.{}.attn_k.bias", &[KvHeads], Need::Always),
-    ("blk.{}.attn_v.bias", &[KvHeads], Need::Always),
-];
-
-const QWEN3: &[Rule] = &[
-    ("blk.{}.attn_q_norm.weight", &[Head], Need::Always),
-    ("blk.{}.attn_k_norm.weight", &[Head], Need::Always),
-];
-
-/// Beside the biases of Qwen2.
-const STARCODER2: &[Rule] = &[
-    ("output_norm.bias", &[Width], Need::Always),
-    ("blk.{}.attn_norm.bias", &[Width], Need::Always),
-    ("blk.{}.attn_output.bias", &[Width], Need::Always),
-    ("blk.{}.ffn_norm.bias", &[Width], Need::Always),
-    ("blk.{}.ffn_up.bias", &[FeedForward], Need::Always),
-    ("blk.{}.ffn_down.bias", &[Width], Need::Always),
-];
-
-const BERT: &[Rule] = &[
-    ("token_embd.weight", &[Vocabulary, Width], Need::Always),
-    ("position_embd.weight", &[Positions, Width], Need::Always),
-    ("token_types.weight", &[Types, Width], Need::Always),
-    ("token_embd_norm.weight", &[Width], Need::Always),
-    ("token_embd_norm.bias", &[Width], Need::Always),
-    ("blk.{}.attn_q.weight", &[Width, Width], Need::Always),
-    ("blk.{}.attn_q.bias", &[Width], Need::Always),
-    ("blk.{}.attn_k.weight", &[Width, Width], Need::Always),
-    ("blk.{}.attn_k.bias", &[Width], Need::Always),
-    ("blk.{}.attn_v.weight", &[Width, Width], Need::Always),
-    ("blk.{}.attn_v.bias", &[Width], Need::Always),
-    ("blk.{}.attn_output.weight", &[Width, Width], Need::Always),
-    ("blk.{}.attn_output.bias", &[Width], Need::Always),
-    ("blk.{}.attn_output_norm.weight", &[Width], Need::Always),
-    ("blk.{}.attn_output_norm.bias", &[Width], Need::Always),
-    ("blk.{}.ffn_up.weight", &[FeedForward, Width], Need::Always),
-    ("blk.{}.ffn_up.bias", &[FeedForward], Need::Always),
-    ("blk.{}.ffn_down.weight", &[Width, FeedForward], Need::Always),
-    ("blk.{}.ffn_down.bias", &[Width], Need::Always),
-    ("blk.{}.layer_output_norm.weight", &[Width], Need::Always),
-    ("blk.{}.layer_output_norm.bias", &[Width], Need::Always),
-];
 
 const TOKENS: &str = "token_embd.weight";
 
@@ -149,38 +39,12 @@ impl Present<'_> {
 }
 
 impl Family {
-    fn rules(self) -> Vec<Rule> {
-        match self {
-            Family::Llama | Family::Granite => [DECODER, GATE, LLAMA].concat(),
-            Family::Qwen2 => [DECODER, GATE, QWEN2].concat(),
-            Family::Qwen3 => [DECODER, GATE, QWEN3].concat(),
-            Family::SmolLm3 => [DECODER, GATE].concat(),
-            Family::StarCoder2 => [DECODER, QWEN2, STARCODER2].concat(),
-            Family::Bert => BERT.to_vec(),
-        }
-    }
-
-    /// Whether models of the family have a tensor of this name in GGUF.
-    pub(super) fn has(self, gguf_name: &str) -> bool {
-        let general = match gguf_name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
-            Some((_, part)) => format!("blk.{{}}.{part}"),
-            None => gguf_name.to_owned(),
-        };
-        self.rules().iter().any(|(name, ..)| *name == general)
-    }
-
     /// Refuses a checkpoint without a tensor that the family has, or with one of another type or shape.
-    pub(super) fn check(
-        self,
-        config: &Node<'_>,
-        class: Option<&str>,
-        names: &NameMap,
-        present: &Present<'_>,
-    ) -> Result<()> {
+    pub(super) fn check(&self, config: &Node<'_>, class: Option<&str>, present: &Present<'_>) -> Result<()> {
         let sizes = Sizes::read(self, config, present)?;
         let count = sizes.layers(config, present)?;
-        let tied = self.is_tied(config, class)?;
-        let hf_name = |gguf_name: &str| names.to_hf(gguf_name).unwrap_or_else(|| gguf_name.to_owned());
+        let tied = self.tied(config, class)?;
+        let hf_name = |gguf_name: &str| self.to_hf(gguf_name).unwrap_or_else(|| gguf_name.to_owned());
         let check = |name: &str, extents: &[Extent], need: Need| {
             match present.tensors.get(name) {
             Some(tensor) => sizes.check(config, tensor, extents),
@@ -199,33 +63,33 @@ impl Family {
                 message: format!(
                     "tensor '{}' is missing, which every {} model has: the download or the save is not complete",
                     hf_name(name),
-                    self.architecture()
+                    self.architecture
                 ),
             }),
         }
         };
-        let (of_layers, others): (Vec<Rule>, Vec<Rule>) =
-            self.rules().into_iter().partition(|(name, ..)| name.starts_with("blk."));
-        for (name, extents, need) in others {
-            check(name, extents, need)?;
+        let (of_layers, others): (Vec<&Tensor>, Vec<&Tensor>) =
+            self.all().partition(|tensor| tensor.gguf.starts_with("blk."));
+        for tensor in others {
+            check(tensor.gguf, tensor.extents, tensor.need)?;
         }
         // No more than there are tensors: each layer has one.
         for layer in 0..count {
-            for (name, extents, need) in &of_layers {
-                check(&name.replace("{}", &layer.to_string()), extents, *need)?;
+            for tensor in &of_layers {
+                check(&tensor.gguf.replace("{}", &layer.to_string()), tensor.extents, tensor.need)?;
             }
         }
         Ok(())
     }
 
-    fn is_tied(self, config: &Node<'_>, class: Option<&str>) -> Result<Tied> {
+    fn tied(&self, config: &Node<'_>, class: Option<&str>) -> Result<Tied> {
         // Classes without a head are embedding models, and llama.cpp takes the embedding for the head that they lack.
         let is_bare = class.is_some_and(|class| class.ends_with("Model"));
         Ok(match config.get("tie_word_embeddings") {
             Some(tied) if tied.bool()? => Tied::Yes,
             _ if is_bare => Tied::Yes,
             Some(_) => Tied::No("'tie_word_embeddings' is false"),
-            None if self.is_tied_by_default() => Tied::Yes,
+            None if self.is_tied => Tied::Yes,
             None => Tied::No("there is no 'tie_word_embeddings', which is false by default"),
         })
     }
@@ -247,12 +111,12 @@ struct Sizes {
     head_dim: u64,
     /// Whether `config.json` gives it itself.
     has_head_dim: bool,
-    positions: u64,
-    types: Option<u64>,
+    /// Other numbers, by their keys.
+    of: BTreeMap<&'static str, u64>,
 }
 
 impl Sizes {
-    fn read(family: Family, config: &Node<'_>, present: &Present<'_>) -> Result<Self> {
+    fn read(family: &Family, config: &Node<'_>, present: &Present<'_>) -> Result<Self> {
         let number = |key: &str| -> Result<u64> {
             let node = config.required(key)?;
             match node.u32()? {
@@ -263,23 +127,34 @@ impl Sizes {
         let optional = |key: &str| config.get(key).map(|_| number(key)).transpose();
         let (width, heads) = (number("hidden_size")?, number("num_attention_heads")?);
         let kv_heads = optional("num_key_value_heads")?.unwrap_or(heads);
-        if family != Family::Bert && !heads.is_multiple_of(kv_heads) {
+        if family.attention != Attention::Shared && !heads.is_multiple_of(kv_heads) {
             return Err(config.about(&format!(
                 "'num_attention_heads' is {heads}, which is no multiple of 'num_key_value_heads', {kv_heads}"
             )));
         }
-        let head_dim = optional("head_dim")?.filter(|_| family != Family::Bert);
-        if let Some(head_dim) = head_dim.filter(|dim| family == Family::Qwen2 && heads * dim != width) {
+        let head_dim = optional("head_dim")?.filter(|_| family.attention != Attention::Shared);
+        if let Some(head_dim) =
+            head_dim.filter(|dim| family.attention == Attention::GroupedAsWide && heads * dim != width)
+        {
             return Err(config.about(&format!(
-                "'head_dim' is {head_dim} and 'num_attention_heads' is {heads}, and llama.cpp loads a qwen2 only where they make \
-                 'hidden_size', {width}"
+                "'head_dim' is {head_dim} and 'num_attention_heads' is {heads}, and llama.cpp loads a {} only where they make \
+                 'hidden_size', {width}",
+                family.architecture
             )));
         }
-        let known = head_dim.or(family.default_head_dim().map(u64::from));
+        let known = head_dim.or(family.head_dim.map(u64::from));
         if known.is_none() && !width.is_multiple_of(heads) {
             return Err(config.about(&format!(
                 "'hidden_size' is {width}, which 'num_attention_heads', {heads}, does not divide, and there is no 'head_dim'"
             )));
+        }
+        // All decoders have one, whether or not a tensor depends on it.
+        number("max_position_embeddings")?;
+        let mut of = BTreeMap::new();
+        for extent in family.all().flat_map(|tensor| tensor.extents) {
+            if let Of(key) = extent {
+                of.insert(*key, number(key)?);
+            }
         }
         Ok(Sizes {
             vocabulary: present.vocabulary().map(|(rows, _)| rows),
@@ -289,8 +164,7 @@ impl Sizes {
             kv_heads,
             head_dim: known.unwrap_or(width / heads),
             has_head_dim: head_dim.is_some(),
-            positions: number("max_position_embeddings")?,
-            types: (family == Family::Bert).then(|| number("type_vocab_size")).transpose()?,
+            of,
         })
     }
 
@@ -320,14 +194,13 @@ impl Sizes {
     fn of(&self, extent: Extent) -> Option<u64> {
         Some(match extent {
             Vocabulary => return self.vocabulary,
-            Types => return self.types,
             Width => self.width,
             FeedForward => self.feed_forward,
             Heads => self.heads.saturating_mul(self.head_dim),
             KvHeads => self.kv_heads.saturating_mul(self.head_dim),
             Head => self.head_dim,
             Pairs => self.head_dim / 2,
-            Positions => self.positions,
+            Of(key) => return self.of.get(key).copied(),
         })
     }
 
@@ -353,12 +226,11 @@ impl Sizes {
         let why = match other.map(|at| (extents[at], shape[at])) {
             None => format!("it has {} dimensions", wanted.len()),
             Some((Vocabulary, _)) => "as many rows as the token embedding".to_owned(),
-            Some((extent @ (Width | FeedForward | Positions | Types), found)) => {
+            Some((extent @ (Width | FeedForward | Of(_)), found)) => {
                 let key = match extent {
                     Width => "hidden_size",
-                    FeedForward => "intermediate_size",
-                    Positions => "max_position_embeddings",
-                    _ => "type_vocab_size",
+                    Of(key) => key,
+                    _ => "intermediate_size",
                 };
                 let asked = self.of(extent).unwrap_or_default();
                 format!("'{key}' is {asked}, and would have to be {found}")

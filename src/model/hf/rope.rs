@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::config::Parameters;
-use super::family::{Family, Keys};
+use super::families::{Family, Keys};
 use super::json::Node;
 use crate::Value;
 use crate::error::{Result, Shown};
@@ -25,7 +25,7 @@ const NEARLY: f32 = 1e-3;
 
 impl Family {
     /// The keys of rotary embeddings, and a note of a scaling that has none.
-    pub(super) fn rope(self, config: &Node<'_>, keys: &mut Keys, notes: &mut Vec<String>) -> Result<()> {
+    pub(super) fn rope(&self, config: &Node<'_>, keys: &mut Keys, notes: &mut Vec<String>) -> Result<()> {
         let rope = config.any(&SCALING);
         let of_rope = |names: &[&str]| rope.as_ref().and_then(|rope| rope.any(names));
         let kind = of_rope(&["rope_type", "type"]).map(|kind| kind.str()).transpose()?;
@@ -40,7 +40,7 @@ impl Family {
                 keys.f32("rope.scaling.factor", factor.f64()?);
             }
             (Some("linear" | "yarn"), None) | (None, Some(_)) => left_out("it needs a type and a factor"),
-            (Some("llama3"), _) if self == Family::Llama => {}
+            (Some("llama3"), _) if self.has_rope_factors => {}
             (Some("default") | None, _) => {}
             (Some("dynamic"), _) => {
                 left_out(
@@ -68,8 +68,8 @@ impl Family {
     }
 
     /// The factors by which Llama 3.1 slows the turning of each pair, where the configuration asks for it.
-    pub(super) fn rope_factors(self, config: &Node<'_>) -> Result<Option<Vec<f32>>> {
-        let Some(rope) = config.any(&SCALING).filter(|_| self == Family::Llama) else { return Ok(None) };
+    pub(super) fn rope_factors(&self, config: &Node<'_>) -> Result<Option<Vec<f32>>> {
+        let Some(rope) = config.any(&SCALING).filter(|_| self.has_rope_factors) else { return Ok(None) };
         match rope.any(&["rope_type", "type"]) {
             Some(kind) if kind.str()? == "llama3" => {}
             _ => return Ok(None),
@@ -100,12 +100,12 @@ impl Family {
 
     /// `rope_scaling` of `config.json` for a model that is exported, whose `rope_freqs.weight` has these factors.
     pub(super) fn rope_scaling(
-        self,
+        &self,
         parameters: &Parameters<'_>,
         factors: Option<&[f32]>,
         notes: &mut Vec<String>,
     ) -> Option<Json> {
-        if self == Family::Llama
+        if self.has_rope_factors
             && let Some(factors) = factors
         {
             let base = parameters.f32("rope.freq_base").unwrap_or(10000.0);

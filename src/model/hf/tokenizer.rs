@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::description::Description;
-use super::family::Family;
+use super::families::Family;
 use super::json::Node;
 use super::pre_tokenizer::pre_tokenizer;
 use super::special_tokens::special_tokens;
@@ -51,7 +51,7 @@ enum Model {
 /// `rows` are those of the token embedding, where it is known, and what that is called.
 pub(super) fn tokenizer(
     description: &Description,
-    family: Option<Family>,
+    family: Option<&'static Family>,
     rows: Option<(u64, &str)>,
 ) -> Result<Tokenizer> {
     let mut out = Tokenizer::default();
@@ -89,7 +89,7 @@ pub(super) fn tokenizer(
         out.push("ggml.token_type_count", types.u32()?);
     }
     // Of the others llama.cpp's converter does not ask.
-    if family.is_none_or(|family| family.is_like_llama() || family == Family::Bert)
+    if family.is_none_or(|family| family.has_prefix_space)
         && let Some(prefix) =
             description.tokenizer_config.as_ref().and_then(|config| config.root().get("add_prefix_space"))
     {
@@ -98,12 +98,10 @@ pub(super) fn tokenizer(
     let mut merges = None;
     match kind {
         Model::Bytes => {
-            let pre = match pre_tokenizer(&root)? {
-                // The same rules under the name that llama.cpp has for them in this family.
-                Some("smollm") if family == Some(Family::StarCoder2) => Some("starcoder"),
-                Some("smollm") if family == Some(Family::Granite) => Some("refact"),
-                pre => pre,
-            };
+            let renamed = family.map_or(&[][..], |family| family.pre_tokenizers);
+            // The same rules under the name that llama.cpp has for them in this family.
+            let own = |pre| renamed.iter().find(|(usual, _)| *usual == pre).map_or(pre, |(_, own)| *own);
+            let pre = pre_tokenizer(&root)?.map(own);
             out.push("ggml.model", "gpt2");
             out.push("ggml.pre", pre.unwrap_or("default"));
             if pre.is_none() {

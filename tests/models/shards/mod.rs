@@ -6,6 +6,8 @@
 #![cfg(not(target_family = "wasm"))]
 
 use crate::common;
+#[cfg(feature = "mmap")]
+mod consuming;
 mod dividing;
 mod staging;
 

@@ -1,11 +1,13 @@
 //! Range requests to a web server that is not trusted to answer them well.
 
 use std::io::{self, Read};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// How long to wait for a connection, and for more of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -14,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     agent: Agent,
     url: String,
+    /// What a hub knows its user by.
+    token: Option<String>,
     /// The file's length and version, as the first answer to a range has them.
     file_len: Option<u64>,
     version: Option<String>,
@@ -47,7 +51,12 @@ impl Server {
         if has_port && uri.port_u16().is_none_or(|port| port == 0) {
             bail!("the port of '{url}' is no number from 1 to 65535");
         }
+        let roots = match std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
+            Some(path) => certificates(Path::new(&path))?,
+            None => RootCerts::WebPki,
+        };
         let agent = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .http_status_as_error(false)
             .accept_encoding("identity")
             .user_agent(concat!("gguf-codec/", env!("CARGO_PKG_VERSION")))
@@ -57,7 +66,20 @@ impl Server {
             .timeout_per_read(Some(PATIENCE))
             .build()
             .new_agent();
-        Ok(Server { agent, url: url.into(), file_len: None, version: None, requests: 0, bytes_read: 0 })
+        Ok(Server {
+            agent,
+            url: url.into(),
+            token: None,
+            file_len: None,
+            version: None,
+            requests: 0,
+            bytes_read: 0,
+        })
+    }
+
+    /// With the token by which a hub knows its user. It goes to no other server, wherever the hub leads to.
+    pub(crate) fn authorized(self, token: Option<String>) -> Self {
+        Server { token, ..self }
     }
 
     /// The file's length, where the server has said it.
@@ -77,8 +99,11 @@ impl Server {
     pub(crate) fn range(&mut self, from: u64, len: u64) -> Result<Answer<'_>> {
         let last = from.saturating_add(len.max(1)) - 1;
         self.requests += 1;
-        let asked = self.agent.get(&self.url).header(header::RANGE, format!("bytes={from}-{last}"));
-        let response = asked.call().map_err(explained)?;
+        let mut asked = self.agent.get(&self.url).header(header::RANGE, format!("bytes={from}-{last}"));
+        if let Some(token) = &self.token {
+            asked = asked.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let response = asked.call()?;
         let (status, headers) = (response.status(), response.headers().clone());
         match status {
             StatusCode::PARTIAL_CONTENT => {
@@ -105,6 +130,9 @@ impl Server {
             StatusCode::OK => {
                 let body = response.into_body().into_reader();
                 Ok(Answer::Whole(self.counted(body)))
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                bail!("the server answered {status}: of the hub, HF_TOKEN gives what its user may see")
             }
             other => bail!("the server answered {other}"),
         }
@@ -197,16 +225,21 @@ fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     Some(ContentRange { bytes, file_len: len.trim().parse().ok(), shown: shown.into() })
 }
 
-/// TLS is C and assembly, and left out: another way to the file has to be found.
-fn explained(error: ureq::Error) -> anyhow::Error {
-    match error {
-        ureq::Error::TlsRequired | ureq::Error::Tls(_) => {
-            anyhow::anyhow!(
-                "https needs TLS, and this example is built without TLS; a proxy that speaks it will do"
-            )
+/// The certificates that are trusted instead of those of the web, as behind a proxy that looks into TLS.
+fn certificates(path: &Path) -> Result<RootCerts> {
+    let shown = path.display();
+    let pem =
+        std::fs::read(path).with_context(|| format!("cannot read '{shown}', which SSL_CERT_FILE names"))?;
+    let mut found = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.with_context(|| format!("'{shown}'"))? {
+            found.push(certificate);
         }
-        error => error.into(),
     }
+    if found.is_empty() {
+        bail!("'{shown}', which SSL_CERT_FILE names, has no certificate");
+    }
+    Ok(RootCerts::new_with_certs(&found))
 }
 
 #[cfg(test)]

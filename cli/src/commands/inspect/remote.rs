@@ -1,0 +1,125 @@
+//! Looks into a GGUF file on a web server through range requests: reads its header and the tensors that are asked for, and not the
+//! gigabytes around them.
+
+mod server;
+
+use anyhow::{Context, Result, bail, ensure};
+use gguf_codec::{Gguf, HeaderParser, HeaderProgress, Limits, ShardedGguf};
+use serde_json::{Value as Json, json};
+
+use super::{Args, Shown, names, overview};
+use crate::numbers::{counted, grouped};
+use crate::{details, stores, work};
+use server::{Answer, Server};
+
+/// Bytes that are asked for beyond what the header is known to need: fewer requests for a few bytes too many.
+const AHEAD: u64 = 64 * 1024;
+
+/// What is shown of the file at a URL. `title` is what it was called.
+pub(super) fn inspect(title: &str, url: &str, args: &Args) -> Result<Shown> {
+    shown(title, url, args).with_context(|| format!("'{title}'"))
+}
+
+fn shown(title: &str, url: &str, args: &Args) -> Result<Shown> {
+    ensure!(!args.check, "--check needs a file: it reads all of it");
+    let token = std::env::var("HF_TOKEN").ok().filter(|token| !token.is_empty() && stores::is_of_hub(url));
+    let mut server = Server::new(url)?.authorized(token);
+    let model = header(&mut server)?;
+    if let Some(len) = server.file_len()
+        && let Some(tensor) = model.tensors().find(|tensor| tensor.file_offset() + tensor.byte_len() > len)
+    {
+        let (name, end) = (tensor.name().escape_debug(), tensor.file_offset() + tensor.byte_len());
+        bail!("the data of tensor '{name}' ends at byte {end}, and the file at byte {len}");
+    }
+    let model = ShardedGguf::from(model);
+    let shown = match &args.tensor {
+        None => overview(&model, title, args, None)?,
+        Some(pattern) => tensors(&mut server, &model, pattern, args)?,
+    };
+    // A value is all that there is to say of one.
+    if args.key.is_some() {
+        return Ok(shown);
+    }
+    Ok(match shown {
+        Shown::Json(mut json) => {
+            if let Json::Object(object) = &mut json {
+                object.insert("bytes_read".into(), json!(server.bytes_read()));
+                object.insert("requests".into(), json!(server.requests()));
+            }
+            Shown::Json(json)
+        }
+        Shown::Text(mut text) => {
+            let shard = match model.metadata().optional::<u16>("split.count") {
+                Ok(Some(count @ 2..)) => format!("One of {count} shards: the others have other tensors\n"),
+                _ => String::new(),
+            };
+            let (bytes, requests) = (grouped(server.bytes_read()), counted(server.requests(), "request"));
+            text.extend(format!("\n{shard}Read {bytes} bytes in {requests}\n").into_bytes());
+            Shown::Text(text)
+        }
+    })
+}
+
+/// The values of the tensors with this name or of this pattern.
+fn tensors(server: &mut Server, model: &ShardedGguf<Vec<u8>>, pattern: &str, args: &Args) -> Result<Shown> {
+    let (mut texts, mut list) = (Vec::new(), Vec::new());
+    for name in names(model, pattern)? {
+        let info = model.tensor_info(name)?;
+        let received = data(server, info.file_offset(), info.byte_len())
+            .with_context(|| format!("tensor '{}'", info.name().escape_debug()))?;
+        let tensor = info.with_data(&received)?;
+        if args.json {
+            list.push(details::json(&tensor, &tensor)?);
+        } else {
+            texts.push(details::text(&tensor, &tensor)?);
+        }
+    }
+    Ok(match list.pop() {
+        Some(one) if list.is_empty() => Shown::Json(one),
+        Some(last) => {
+            list.push(last);
+            Shown::Json(list.into())
+        }
+        None => Shown::Text(texts.join("\n").into_bytes()),
+    })
+}
+
+/// The parser says how much more it needs; the server's answers are all the I/O there is.
+fn header(server: &mut Server) -> Result<Gguf<Vec<u8>>> {
+    let mut parser = HeaderParser::new(Limits::default());
+    let mut received = Vec::new();
+    while let HeaderProgress::NeedMore(more) = parser.advance(&received)? {
+        // Of a header the parser never asks for bytes behind its end, so this reads at most AHEAD of them.
+        match server.range(received.len() as u64, more.saturating_add(AHEAD))? {
+            Answer::Part(mut body) => {
+                if body.read_into(&mut received, |_| {})? == 0 {
+                    // The file has ended, and the parser says in the middle of what.
+                    break;
+                }
+            }
+            Answer::Whole(body) if received.is_empty() => return Ok(Gguf::read_header(body)?),
+            Answer::Whole(_) => bail!("the server sent a range first and the whole file later"),
+        }
+    }
+    Ok(parser.finish(received)?)
+}
+
+/// The bytes of a tensor. Memory grows as they come, whatever the header says.
+fn data(server: &mut Server, offset: u64, len: u64) -> Result<Vec<u8>> {
+    let progress = work::bar(len)?;
+    let mut received = Vec::new();
+    while (received.len() as u64) < len {
+        let at = received.len() as u64;
+        let Answer::Part(mut body) = server.range(offset + at, len - at)? else {
+            bail!(
+                "the server does not serve ranges, and the data begins {} bytes into the file",
+                grouped(offset)
+            );
+        };
+        if body.read_into(&mut received, |bytes| progress.inc(bytes))? == 0 {
+            bail!("the file ends {} bytes into its data of {}", grouped(at), grouped(len));
+        }
+    }
+    progress.finish_and_clear();
+    Ok(received)
+}

@@ -1,0 +1,36 @@
+//! Granite: as Llama, with factors for what is added and multiplied.
+
+use super::keys::{self, Key};
+use super::llama::{ALL_BIASES, ENDS, FEED_FORWARD, NORMS, ROTARY_ATTENTION};
+use super::{BIASES, DECODER, Exported, Family};
+
+const FACTORS: &[Key] = &[
+    Key::F32("attention.scale", &["attention_multiplier"]),
+    Key::F32("embedding_scale", &["embedding_multiplier"]),
+    Key::F32("residual_scale", &["residual_multiplier"]),
+    Key::F32("logit_scale", &["logits_scaling"]),
+];
+
+pub(super) const GRANITE: Family = Family {
+    architecture: "granite",
+    model_type: "granite",
+    classes: &["GraniteForCausalLM", "GraniteModel"],
+    tensors: &[ENDS, NORMS, ROTARY_ATTENTION, FEED_FORWARD, ALL_BIASES],
+    keys: &[
+        keys::TRANSFORMER,
+        keys::DECODER,
+        keys::HEADS,
+        keys::FILE_TYPE,
+        keys::LLAMA,
+        FACTORS,
+        keys::POOLING,
+    ],
+    pre_tokenizers: &[("smollm", "refact")],
+    has_prefix_space: true,
+    exported: Exported::Decoder {
+        activation: "silu",
+        epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+        biases: BIASES,
+    },
+    ..DECODER
+};

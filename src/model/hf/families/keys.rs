@@ -1,0 +1,175 @@
+//! [`Key`]: the parameters of a family, from `config.json`.
+
+use super::Family;
+use crate::Value;
+use crate::error::Result;
+use crate::model::hf::description::Description;
+use crate::model::hf::json::Node;
+
+/// A key of a GGUF, without the architecture that it begins with, or several; with the keys of `config.json`, of which the first
+/// that is there counts.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::model::hf) enum Key {
+    /// An integer, where it is there.
+    U32(&'static str, &'static [&'static str]),
+    /// An integer that must be there.
+    Required(&'static str, &'static str),
+    /// A number, where it is there.
+    F32(&'static str, &'static [&'static str]),
+    /// A number, and what the class has where its configuration is silent.
+    F32Or(&'static str, &'static [&'static str], f64),
+    /// The same in every model.
+    Bool(&'static str, bool),
+    /// The base and the scaling of rotary embeddings.
+    Rope,
+    /// Lengths of keys and values of a head, where the configuration or the family has one.
+    HeadLengths,
+    /// As the last, and otherwise what heads share.
+    HeadLengthsOrShare,
+    /// `general.file_type`.
+    FileType,
+    /// `vocab_size`, or the rows of the token embedding.
+    VocabularySize,
+    /// The values of a head that are turned: all.
+    RopeDimensions,
+    /// How an embedding model makes one vector of many.
+    Pooling,
+}
+
+/// What every transformer has.
+pub(super) const TRANSFORMER: &[Key] = &[
+    Key::Required("block_count", "num_hidden_layers"),
+    Key::U32("context_length", &["max_position_embeddings"]),
+    Key::U32("embedding_length", &["hidden_size"]),
+    Key::U32("feed_forward_length", &["intermediate_size"]),
+    Key::U32("attention.head_count", &["num_attention_heads"]),
+    Key::U32("attention.head_count_kv", &["num_key_value_heads"]),
+];
+
+/// What decoders have whose norms are RMSNorm, behind the keys of all.
+pub(super) const DECODER: &[Key] = &[
+    Key::Rope,
+    Key::F32Or("attention.layer_norm_rms_epsilon", &["rms_norm_eps", "norm_eps"], 1e-6),
+    Key::F32("attention.layer_norm_epsilon", &["layer_norm_eps"]),
+];
+
+pub(super) const HEADS: &[Key] = &[Key::HeadLengths];
+
+pub(super) const FILE_TYPE: &[Key] = &[Key::FileType];
+
+/// What the converter adds for Llama and what it derives from it.
+pub(super) const LLAMA: &[Key] = &[Key::VocabularySize, Key::RopeDimensions];
+
+pub(super) const POOLING: &[Key] = &[Key::Pooling];
+
+/// What keys are read from.
+pub(in crate::model::hf) struct Parameters<'a> {
+    pub(in crate::model::hf) config: &'a Node<'a>,
+    pub(in crate::model::hf) description: &'a Description,
+    pub(in crate::model::hf) file_type: Option<u32>,
+    /// Those of the token embedding.
+    pub(in crate::model::hf) rows: Option<u32>,
+}
+
+impl Family {
+    /// The keys of the model's parameters, in llama.cpp's order. What the keys cannot say is noted.
+    pub(in crate::model::hf) fn parameters(
+        &self,
+        of: &Parameters<'_>,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<(String, Value)>> {
+        let config = of.config;
+        let mut keys = Keys { architecture: self.architecture, pairs: Vec::new() };
+        let heads = config.required("num_attention_heads")?;
+        let width = config.required("hidden_size")?.u32()?;
+        let share = width.checked_div(heads.u32()?).ok_or_else(|| heads.wrong("must not be 0"))?;
+        let head_dim = config.get("head_dim").map(|dim| dim.u32()).transpose()?;
+        for key in self.keys.iter().copied().flatten() {
+            match *key {
+                Key::U32(key, names) => {
+                    if let Some(value) = config.any(names) {
+                        keys.u32(key, value.u32()?);
+                    }
+                }
+                Key::Required(key, name) => keys.u32(key, config.required(name)?.u32()?),
+                Key::F32(key, names) => {
+                    if let Some(value) = config.any(names) {
+                        keys.f32(key, value.f64()?);
+                    }
+                }
+                Key::F32Or(key, names, or) => {
+                    keys.f32(key, config.any(names).map_or(Ok(or), |value| value.f64())?);
+                }
+                Key::Bool(key, value) => keys.push(key, Value::Bool(value)),
+                Key::Rope => self.rope(config, &mut keys, notes)?,
+                Key::HeadLengths | Key::HeadLengthsOrShare => {
+                    let or = matches!(key, Key::HeadLengthsOrShare).then_some(share);
+                    if let Some(length) = head_dim.or(self.head_dim).or(or) {
+                        keys.u32("attention.key_length", length);
+                        keys.u32("attention.value_length", length);
+                    }
+                }
+                Key::FileType => {
+                    let file_type = of.file_type.map(Value::U32);
+                    keys.pairs.extend(file_type.map(|ty| ("general.file_type".to_owned(), ty)));
+                }
+                Key::VocabularySize => {
+                    let size = config.get("vocab_size").map(|size| size.u32()).transpose()?;
+                    if let Some(size) = size.or(of.rows) {
+                        keys.u32("vocab_size", size);
+                    }
+                }
+                Key::RopeDimensions => keys.u32("rope.dimension_count", head_dim.unwrap_or(share)),
+                Key::Pooling => {
+                    let pooling = of.description.pooling.as_ref();
+                    if let Some(kind) = pooling.map_or(Ok(None), |pooling| pooling_type(&pooling.root()))? {
+                        keys.u32("pooling_type", kind);
+                    }
+                }
+            }
+        }
+        Ok(keys.pairs)
+    }
+
+    /// The keys in GGUF whose values are numbers of `config.json`, with their names there.
+    pub(in crate::model::hf) fn numbers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.keys.iter().copied().flatten().filter_map(|key| match key {
+            Key::F32(key, [name, ..]) => Some((*key, *name)),
+            _ => None,
+        })
+    }
+}
+
+fn pooling_type(pooling: &Node<'_>) -> Result<Option<u32>> {
+    for (key, name, id) in [
+        ("pooling_mode_mean_tokens", "mean", 1),
+        ("pooling_mode_cls_token", "cls", 2),
+        ("pooling_mode_lasttoken", "lasttoken", 3),
+    ] {
+        let named = pooling.get("pooling_mode").and_then(|mode| mode.value.as_str());
+        if pooling.get(key).map(|mode| mode.bool()).transpose()?.unwrap_or(false) || named == Some(name) {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+/// Keys that begin with the architecture.
+pub(in crate::model::hf) struct Keys {
+    architecture: &'static str,
+    pairs: Vec<(String, Value)>,
+}
+
+impl Keys {
+    pub(in crate::model::hf) fn push(&mut self, key: &str, value: Value) {
+        self.pairs.push((format!("{}.{key}", self.architecture), value));
+    }
+
+    pub(in crate::model::hf) fn u32(&mut self, key: &str, value: u32) {
+        self.push(key, Value::U32(value));
+    }
+
+    pub(in crate::model::hf) fn f32(&mut self, key: &str, value: f64) {
+        self.push(key, Value::F32(value as f32));
+    }
+}

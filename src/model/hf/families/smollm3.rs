@@ -1,0 +1,15 @@
+//! SmolLM3: as Llama, with layers that know no positions, which llama.cpp leaves out by itself.
+
+use super::llama::{ENDS, FEED_FORWARD, NORMS, ROTARY_ATTENTION};
+use super::{DECODER, Family, keys};
+
+pub(super) const SMOLLM3: Family = Family {
+    architecture: "smollm3",
+    model_type: "smollm3",
+    classes: &["SmolLM3ForCausalLM", "SmolLM3Model"],
+    tensors: &[ENDS, NORMS, ROTARY_ATTENTION, FEED_FORWARD],
+    keys: &[keys::TRANSFORMER, keys::DECODER, keys::HEADS, keys::FILE_TYPE, keys::LLAMA, keys::POOLING],
+    is_tied: true,
+    has_prefix_space: true,
+    ..DECODER
+};
