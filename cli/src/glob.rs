@@ -1,5 +1,9 @@
 //! Patterns of names: `*` for any characters, `?` for one.
 
+use std::collections::BTreeSet;
+
+use gguf_codec::model::nearest_names;
+
 /// Whether an argument is a pattern and not a name.
 pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?'])
@@ -31,9 +35,50 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     pattern[at..].iter().all(|&character| character == '*')
 }
 
+/// What a pattern or a name may have meant that is none of these: the end of a message, or nothing.
+pub(crate) fn is_it<'a>(pattern: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    // Layers are alike: one of them stands for all.
+    let alike = |name: &str| {
+        let parts = name.split('.').map(|part| if part.parse::<u32>().is_ok() { "*" } else { part });
+        parts.collect::<Vec<_>>().join(".")
+    };
+    let tail = |name: &str| name.rsplit_once("*.").map_or(name, |(_, tail)| tail).to_owned();
+    let names: Vec<&str> = names.into_iter().collect();
+    let mut near = Vec::new();
+    let is_long = pattern.trim_matches('*').len() > 3;
+    if is_pattern(pattern) && is_long {
+        let patterns: BTreeSet<String> = names.iter().map(|name| alike(name)).collect();
+        let tails: Vec<String> = patterns.iter().map(|pattern| tail(pattern)).collect();
+        near = nearest_names(&tail(pattern), tails.iter().map(String::as_str));
+        near.dedup();
+        let whole =
+            |near: &String| patterns.iter().zip(&tails).find(|(_, tail)| *tail == near).map(|(name, _)| name);
+        near = near.iter().filter_map(whole).cloned().collect();
+    }
+    if near.is_empty() {
+        near = nearest_names(pattern, names.iter().copied());
+    }
+    if near.is_empty() && is_long && !pattern.contains('.') {
+        let parts: BTreeSet<&str> = names.iter().flat_map(|name| name.split('.')).collect();
+        near = nearest_names(pattern.trim_matches('*'), parts);
+    }
+    let near: Vec<_> = near.iter().map(|name| format!("'{}'", name.escape_debug())).collect();
+    if near.is_empty() { String::new() } else { format!("; is it {}?", near.join(" or ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_meant_is_found_by_layers_that_are_alike() {
+        let names = ["blk.0.attn_q.weight", "blk.1.attn_q.weight", "blk.0.ffn_up.weight", "output.weight"];
+        assert_eq!(is_it("*.atn_q.weight", names), "; is it 'blk.*.attn_q.weight'?");
+        assert_eq!(is_it("blk.*.ffn_pu.weight", names), "; is it 'blk.*.ffn_up.weight'?");
+        assert_eq!(is_it("ffn_pu", names), "; is it 'ffn_up'?");
+        assert_eq!(is_it("output.wieght", names), "; is it 'output.weight'?");
+        assert_eq!(is_it("*.nothing_like_it.at_all", names), "");
+    }
 
     #[test]
     fn patterns_match_whole_names() {

@@ -16,7 +16,7 @@ pub(crate) mod sink;
 pub(crate) mod source;
 mod unfinished;
 
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(any(unix, windows))]
 pub(crate) use self::copy::copy as copy_between;
 #[cfg(any(unix, windows))]
 pub(crate) use self::output::follow_links;

@@ -98,6 +98,34 @@ impl Input {
     }
 }
 
+/// A model whose tensors are read from wherever it was opened: a file, bytes in memory, or anything that
+/// [`Gguf::read_at`] takes.
+///
+/// ```
+/// use gguf_codec::model::{Input, Split};
+/// use gguf_codec::Gguf;
+///
+/// # let folder = std::env::temp_dir().join(format!("gguf-codec-doc-input-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// let received = std::fs::read("examples/sample.gguf")?; // or ranges that come over a network
+/// let len = received.len() as u64;
+/// let model = Input::from(Gguf::read_at(received, len)?);
+/// assert_eq!(Split::by_tensors(10).run(&model, folder.join("m"))?.len(), 2);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl From<Gguf<Vec<u8>>> for Input {
+    fn from(model: Gguf<Vec<u8>>) -> Self {
+        ShardedGguf::from(model).into()
+    }
+}
+
+impl From<ShardedGguf<Vec<u8>>> for Input {
+    fn from(model: ShardedGguf<Vec<u8>>) -> Self {
+        Input { paths: model.paths().to_vec(), model }
+    }
+}
+
 #[cfg(feature = "codecs")]
 impl Source for Input {
     type Bytes = Vec<u8>;

@@ -37,7 +37,7 @@ mod layer;
 mod memory;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod merge;
-#[cfg(all(feature = "std", any(unix, windows)))]
+#[cfg(feature = "std")]
 mod nearest;
 #[cfg(feature = "std")]
 mod part;
@@ -84,6 +84,8 @@ pub use layer::Layer;
 pub use memory::{Memory, MemoryEstimate};
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use merge::Merge;
+#[cfg(feature = "std")]
+pub use nearest::nearest_names;
 #[cfg(feature = "std")]
 pub use part::Part;
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]

@@ -6,15 +6,24 @@ const MOST: usize = 3;
 const MOST_COMPARED: usize = 100_000;
 const MOST_BYTES: usize = 128;
 
-/// The names that differ least from this one, by characters that are inserted, removed or exchanged; or that it is the end
-/// of. None where none is near.
-pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+/// Returns the names, three at most, that differ least from one that is not among them, by characters that are inserted, removed or
+/// exchanged; or that it is the end of. None where none is near.
+///
+/// ```
+/// use gguf_codec::model::nearest_names;
+///
+/// let keys = ["llama.context_length", "llama.block_count", "general.name"];
+/// assert_eq!(nearest_names("llama.context_lenght", keys), ["llama.context_length"]);
+/// assert_eq!(nearest_names("block_count", keys), ["llama.block_count"]);
+/// assert!(nearest_names("tokenizer.chat_template", keys).is_empty());
+/// ```
+pub fn nearest_names<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     if name.is_empty() || name.len() > MOST_BYTES {
         return Vec::new();
     }
     let most = (name.len() / 4).clamp(1, 8);
     let mut near: Vec<(usize, &str)> = Vec::new();
-    for other in names.take(MOST_COMPARED).filter(|other| other.len() <= MOST_BYTES) {
+    for other in names.into_iter().take(MOST_COMPARED).filter(|other| other.len() <= MOST_BYTES) {
         let is_end = |long: &str, short: &str| {
             long.strip_suffix(short).is_some_and(|start| start.ends_with('.') && short.len() > 2)
         };
@@ -81,7 +90,7 @@ mod tests {
     #[test]
     fn the_nearest_come_first() {
         let names = ["llama.context_length", "llama.block_count", "general.name", "llama.content_lenght"];
-        let near = |name| nearest(name, names.into_iter());
+        let near = |name| nearest_names(name, names);
         assert_eq!(near("llama.context_lenght"), ["llama.context_length", "llama.content_lenght"]);
         assert_eq!(near("context_length"), ["llama.context_length"]);
         assert_eq!(near("GENERAL.NAME"), ["general.name"]);

@@ -7,7 +7,7 @@ use super::in_order::in_order;
 use super::job::{Job, Origin, in_memory};
 use super::runs::run_len;
 use super::target::{Target, TargetTensor};
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(any(unix, windows))]
 use crate::TensorInfo;
 use crate::codec::swap_byte_order;
 use crate::{ByteOrder, Error, Result};
@@ -74,7 +74,7 @@ pub(super) fn copy<T: Target>(
 }
 
 /// The bytes that tensors have.
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(any(unix, windows))]
 pub(super) fn bytes_of(tensors: &[TensorInfo<'_>]) -> u64 {
     tensors.iter().map(TensorInfo::byte_len).fold(0, u64::saturating_add)
 }

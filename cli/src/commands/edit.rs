@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::numbers::{counted, grouped};
 use crate::values::{Layers, Retyped};
 use crate::work::Work;
-use crate::{cli, output, values};
+use crate::{cli, glob, output, values};
 
 /// Sets, adds, removes and renames keys of a GGUF model, and removes and renames tensors.
 ///
@@ -47,13 +47,13 @@ pub(crate) struct Args {
     /// Give a key another type, and another value or the same where that loses nothing
     #[arg(long, value_name = "KEY=TYPE[:VALUE]", value_parser = values::key_and_type)]
     retype: Vec<(String, Retyped)>,
-    /// Take a key away
+    /// Take a key away, or all keys that match a pattern, such as 'tokenizer.*'
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
     /// Rename a key
     #[arg(long, value_name = "A=B", value_parser = values::two_names)]
     rename_key: Vec<(String, String)>,
-    /// Leave out a tensor
+    /// Leave out a tensor, or all tensors that match a pattern
     #[arg(long, value_name = "NAME")]
     remove_tensor: Vec<String>,
     /// Rename a tensor
@@ -142,10 +142,14 @@ fn changes(args: &Args, model: Option<&Gguf<Vec<u8>>>) -> Result<Edit> {
             Retyped::Value(value) => edit.replace(key, value.clone()),
         };
     }
-    for key in &args.remove {
+    let keys: Vec<_> = model.iter().flat_map(|model| model.metadata().iter()).map(|(key, _)| key).collect();
+    for key in all_of("key", &args.remove, &keys)? {
         edit.remove(key);
     }
-    for name in &args.remove_tensor {
+    let foreign = model.iter().flat_map(|model| model.foreign_tensors()).map(|tensor| tensor.name());
+    let tensors = model.iter().flat_map(|model| model.tensors()).map(|tensor| tensor.name());
+    let tensors: Vec<_> = tensors.chain(foreign).collect();
+    for name in all_of("tensor", &args.remove_tensor, &tensors)? {
         edit.remove_tensor(name);
     }
     for (from, to) in &args.rename_key {
@@ -161,6 +165,28 @@ fn changes(args: &Args, model: Option<&Gguf<Vec<u8>>>) -> Result<Edit> {
         edit.drop_layers(model, layers).map_err(|error| cli::about(&args.input, error))?;
     }
     Ok(edit)
+}
+
+/// The names that are given, and those of the patterns that are given.
+fn all_of<'a>(what: &str, given: &'a [String], names: &[&'a str]) -> Result<Vec<&'a str>> {
+    let mut all: Vec<&str> = Vec::new();
+    for pattern in given {
+        if !glob::is_pattern(pattern) || names.contains(&pattern.as_str()) {
+            all.push(pattern);
+            continue;
+        }
+        let matching = || names.iter().copied().filter(|name| glob::matches(pattern, name));
+        ensure!(
+            matching().next().is_some(),
+            "no {what} matches '{}'{}",
+            pattern.escape_debug(),
+            glob::is_it(pattern, names.iter().copied())
+        );
+        // Two patterns may have some in common.
+        let more: Vec<_> = matching().filter(|name| !all.contains(name)).collect();
+        all.extend(more);
+    }
+    Ok(all)
 }
 
 /// What else could be asked for, where a change cannot be made.

@@ -197,7 +197,7 @@ fn quantized(
     let report = quantize.run_with(&model, &args.output, |done, total| work.reached(done, total));
     work.done();
     let report = report.map_err(|error| work.explained(error))?;
-    let idle = Idle::new(&[], model.model(), &importance);
+    let idle = Idle::new(model.model(), &importance);
     if args.json {
         return Ok(format!("{:#}\n", report_as_json(Some(recipe), &idle, &report, true)));
     }

@@ -1,114 +1,154 @@
 //! Hashes a model's tensors, each and all together, and compares with hashes that were kept.
 
+mod kinds;
+
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use gguf_codec::{Error, ShardedGguf, Tensor};
-use serde_json::json;
-use sha2::{Digest, Sha256};
+use serde_json::{Value as Json, json};
 
 use crate::cli::{self, Answer};
 use crate::json::pretty;
 use crate::numbers::counted;
 use crate::work;
+use kinds::{Hash, Kind};
 
 /// Bytes that are hashed between two steps of the progress bar.
 const CHUNK: u64 = 1 << 20;
 
 /// Hashes the data of a model's tensors: a line for each, and one for all of it.
 ///
-/// The lines are those of llama.cpp's `gguf-hash`, with SHA-256: the last is the hash of all tensors' data, one after the other in
-/// their order. Metadata, names and padding are not part of it, so that a model whose keys were edited has the hashes it had.
+/// The lines are those of llama.cpp's `gguf-hash`, with SHA-256 unless others are asked for: the last is the hash of all tensors' data, one
+/// after the other in their order. Metadata, names and padding are not part of it, so that a model whose keys were edited has the hashes it
+/// had.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model; the first shard stands for all of it
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Print SHA-256, which nobody can forge
+    #[arg(long)]
+    sha256: bool,
+    /// Print SHA-1
+    #[arg(long)]
+    sha1: bool,
+    /// Print XXH64, which is fast and finds what was damaged, not what was forged
+    #[arg(long)]
+    xxh64: bool,
+    /// Print XXH3, as XXH64
+    #[arg(long)]
+    xxh3: bool,
     /// Print the hash of all data alone, without a line for each tensor
     #[arg(long)]
     no_layer: bool,
-    /// Compare with the lines of an earlier run, and fail where one differs
-    #[arg(long, value_name = "MANIFEST", conflicts_with = "no_layer")]
+    /// Compare with the lines of an earlier run or of `gguf-hash`, whichever hashes they have, and fail where one differs
+    #[arg(long, value_name = "MANIFEST", conflicts_with_all = ["no_layer", "sha256", "sha1", "xxh64", "xxh3"])]
     check: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// The hashes of a model.
+/// The hashes of a model, of each kind.
 struct Hashes {
+    kinds: Vec<Kind>,
     /// Of each tensor, with its name.
-    tensors: Vec<(String, String)>,
-    all: String,
+    tensors: Vec<(String, Vec<String>)>,
+    all: Vec<String>,
 }
 
 pub(crate) fn run(args: Args) -> Result<Answer> {
     let title = args.file.display().to_string();
     let model = ShardedGguf::open(&args.file).map_err(|error| cli::about(&args.file, error))?;
-    let manifest = args.check.as_ref().map(|path| {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))
-    });
-    let manifest = manifest.transpose()?;
-    let hashes = hashes(&model, !args.no_layer)?;
-    if let Some(manifest) = manifest {
+    if let Some(path) = &args.check {
+        let shown = path.display();
+        let manifest = std::fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
+        let kinds = Kind::ALL.into_iter().filter(|kind| lines(&manifest, *kind).next().is_some()).collect();
+        let hashes = hashes(&model, kinds, true)?;
         return check(&hashes, &manifest, &title, args.json);
     }
-    if args.json {
+    let asked = [
+        (args.xxh64, Kind::Xxh64),
+        (args.xxh3, Kind::Xxh3),
+        (args.sha1, Kind::Sha1),
+        (args.sha256, Kind::Sha256),
+    ];
+    let mut kinds: Vec<_> =
+        asked.into_iter().filter(|(is_asked, _)| *is_asked).map(|(_, kind)| kind).collect();
+    if kinds.is_empty() {
+        kinds.push(Kind::Sha256);
+    }
+    let hashes = hashes(&model, kinds, !args.no_layer)?;
+    Ok(if args.json { pretty(&as_json(&hashes, &title, args.no_layer)) } else { as_text(&hashes, &title)? }
+        .into())
+}
+
+fn as_json(hashes: &Hashes, title: &str, no_layer: bool) -> Json {
+    let of_kind = |(at, kind): (usize, &Kind)| {
         let tensors: serde_json::Map<_, _> =
-            hashes.tensors.iter().map(|(name, hash)| (name.clone(), json!(hash))).collect();
-        let tensors = if args.no_layer { serde_json::Value::Null } else { tensors.into() };
-        return Ok(pretty(
-            &json!({ "file": title, "hash": "sha256", "tensors": tensors, "all": hashes.all }),
-        )
-        .into());
+            hashes.tensors.iter().map(|(name, hashes)| (name.clone(), json!(hashes[at]))).collect();
+        let tensors = if no_layer { Json::Null } else { tensors.into() };
+        (kind.name().to_owned(), json!({ "tensors": tensors, "all": hashes.all[at] }))
+    };
+    let kinds: serde_json::Map<_, _> = hashes.kinds.iter().enumerate().map(of_kind).collect();
+    json!({ "file": title, "hashes": kinds })
+}
+
+fn as_text(hashes: &Hashes, title: &str) -> Result<String> {
+    let (mut text, title) = (String::new(), cli::printable(title));
+    for (name, found) in &hashes.tensors {
+        for (kind, hash) in hashes.kinds.iter().zip(found) {
+            writeln!(text, "{:8}  {hash}  {title}:{}", kind.name(), cli::printable(name))?;
+        }
     }
-    let mut text = String::new();
-    let title = cli::printable(&title);
-    for (name, hash) in &hashes.tensors {
-        writeln!(text, "sha256    {hash}  {title}:{}", cli::printable(name))?;
+    for (kind, hash) in hashes.kinds.iter().zip(&hashes.all) {
+        writeln!(text, "{:8}  {hash}  {title}", kind.name())?;
     }
-    writeln!(text, "sha256    {}  {title}", hashes.all)?;
-    Ok(text.into())
+    Ok(text)
 }
 
 /// Hashes on all cores: one goes through all data in its order, the others take a tensor each.
-fn hashes(model: &ShardedGguf<Vec<u8>>, each: bool) -> Result<Hashes> {
+fn hashes(model: &ShardedGguf<Vec<u8>>, kinds: Vec<Kind>, each: bool) -> Result<Hashes> {
     let tensors = model.tensors().map(|info| info.tensor()).collect::<Result<Vec<_>, Error>>()?;
     let bytes: u64 = tensors.iter().map(Tensor::byte_len).sum();
     let bar = work::bar(if each { 2 * bytes } else { bytes })?;
-    let update = |hash: &mut Sha256, buffer: &mut Vec<u8>, tensor: &Tensor<'_>| -> Result<(), Error> {
+    let update = |hashes: &mut [Hash], buffer: &mut Vec<u8>, tensor: &Tensor<'_>| -> Result<(), Error> {
         let mut at = 0;
         while at < tensor.byte_len() {
             let len = (tensor.byte_len() - at).min(CHUNK);
             buffer.resize(len as usize, 0);
             tensor.read_bytes(at, buffer)?;
-            hash.update(&buffer);
+            hashes.iter_mut().for_each(|hash| hash.update(buffer));
             bar.inc(len);
             at += len;
         }
         Ok(())
     };
+    let begin = || kinds.iter().map(|kind| Hash::new(*kind)).collect::<Vec<_>>();
+    let finish = |hashes: Vec<Hash>| hashes.into_iter().map(Hash::finish).collect::<Vec<_>>();
     let next = AtomicUsize::new(0);
     let some = || -> Result<_, Error> {
         let (mut found, mut buffer) = (Vec::new(), Vec::new());
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(tensor) = tensors.get(index) else { break };
-            let mut hash = Sha256::new();
-            update(&mut hash, &mut buffer, tensor)?;
-            found.push((index, hex(&hash.finalize())));
+            let mut hashes = begin();
+            update(&mut hashes, &mut buffer, tensor)?;
+            found.push((index, finish(hashes)));
         }
         Ok(found)
     };
     let threads = if each { std::thread::available_parallelism().map_or(1, usize::from) } else { 0 };
     let (all, found) = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.min(tensors.len())).map(|_| scope.spawn(some)).collect();
-        let (mut hash, mut buffer) = (Sha256::new(), Vec::new());
-        let all = tensors.iter().try_for_each(|tensor| update(&mut hash, &mut buffer, tensor));
+        let (mut hashes, mut buffer) = (begin(), Vec::new());
+        let all = tensors.iter().try_for_each(|tensor| update(&mut hashes, &mut buffer, tensor));
         let found: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
-        (all.map(|()| hex(&hash.finalize())), found)
+        (all.map(|()| finish(hashes)), found)
     });
     let all = all?;
     let mut hashes = Vec::new();
@@ -119,43 +159,50 @@ fn hashes(model: &ShardedGguf<Vec<u8>>, each: bool) -> Result<Hashes> {
     bar.finish_and_clear();
     hashes.sort();
     let tensors = hashes.into_iter().map(|(index, hash)| (tensors[index].name().to_owned(), hash)).collect();
-    Ok(Hashes { tensors, all })
+    Ok(Hashes { kinds, tensors, all })
 }
 
-fn hex(hash: &[u8]) -> String {
-    hash.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
+/// The lines of a manifest that have hashes of a kind: the hash, and whose it is.
+fn lines(manifest: &str, kind: Kind) -> impl Iterator<Item = (&str, &str)> {
+    manifest.lines().filter_map(move |line| {
+        let (its, rest) = line.split_once(char::is_whitespace)?;
+        let (hash, name) = rest.trim_start().split_once(char::is_whitespace)?;
+        (its == kind.name()).then(|| (hash, name.trim_start()))
     })
 }
 
-/// Compares with the SHA-256 lines of a manifest, whichever name the file had then.
+/// Compares with the lines of a manifest, whichever name the file had then.
 fn check(hashes: &Hashes, manifest: &str, title: &str, json: bool) -> Result<Answer> {
-    let by_name: std::collections::HashMap<_, _> =
-        hashes.tensors.iter().map(|(name, hash)| (cli::printable(name), hash.as_str())).collect();
-    let (mut same, mut wrong, mut all) = (0u64, Vec::new(), None);
-    let mut seen = std::collections::HashSet::new();
-    for line in manifest.lines() {
-        let mut words = line.splitn(2, char::is_whitespace);
-        let (Some("sha256"), Some(rest)) = (words.next(), words.next()) else { continue };
-        let Some((hash, name)) = rest.trim_start().split_once(char::is_whitespace) else { continue };
-        let name = name.trim_start();
-        // A path may have colons, and so may a tensor's name.
-        let mut ends = name.match_indices(':').map(|(at, _)| &name[at + 1..]);
-        match ends.find_map(|end| by_name.get_key_value(end)) {
-            Some((name, found)) if hash.eq_ignore_ascii_case(found) => {
-                same += 1;
-                seen.insert(name.as_str());
+    let by_name: HashMap<_, _> =
+        hashes.tensors.iter().map(|(name, hashes)| (cli::printable(name), hashes)).collect();
+    let (mut wrong, mut seen, mut all) = (Vec::new(), HashSet::new(), None);
+    for (at, kind) in hashes.kinds.iter().enumerate() {
+        for (hash, name) in lines(manifest, *kind) {
+            // A path may have colons, and so may a tensor's name.
+            let mut ends = name.match_indices(':').map(|(at, _)| &name[at + 1..]);
+            match ends.find_map(|end| by_name.get_key_value(end)) {
+                Some((name, found)) => {
+                    if !hash.eq_ignore_ascii_case(&found[at]) && !wrong.contains(name) {
+                        wrong.push(name.clone());
+                    }
+                    seen.insert(name.as_str());
+                }
+                None if name.contains(".gguf:") => {
+                    let name = format!("{name} (not in the file)");
+                    if !wrong.contains(&name) {
+                        wrong.push(name);
+                    }
+                }
+                None => all = Some(all != Some(false) && hash.eq_ignore_ascii_case(&hashes.all[at])),
             }
-            Some((name, _)) => {
-                wrong.push(name.clone());
-                seen.insert(name.as_str());
-            }
-            None if name.contains(".gguf:") => wrong.push(format!("{name} (not in the file)")),
-            None => all = Some(hash.eq_ignore_ascii_case(&hashes.all)),
         }
     }
-    ensure!(same > 0 || !wrong.is_empty() || all.is_some(), "the manifest has no line with a SHA-256");
+    let names = Kind::ALL.map(Kind::name).join(", ");
+    ensure!(
+        !hashes.kinds.is_empty(),
+        "the manifest has no line with a hash of a kind that is known: {names}"
+    );
+    let same = seen.iter().filter(|name| !wrong.iter().any(|wrong| wrong == **name)).count() as u64;
     let missing = by_name.keys().filter(|name| !seen.contains(name.as_str())).count() as u64;
     if all.is_none() && missing > 0 {
         wrong.push(format!("{} not in the manifest", counted(missing, "tensor")));

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, ShardPaths, ShardProblem, ShardedGguf, Tensor, ValueRef};
 use serde_json::{Value as Json, json};
 
@@ -190,7 +190,7 @@ fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> 
 
 /// The values of the tensors with this name or of this pattern.
 fn tensors<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -> Result<Shown> {
-    if !glob::is_pattern(pattern) || model.tensor_info(pattern).is_ok() {
+    if model.tensor_info(pattern).is_ok() {
         return tensor(model, pattern, args);
     }
     let (mut text, mut list) = (Vec::new(), Vec::new());
@@ -210,13 +210,24 @@ fn tensors<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -
 
 /// The tensors with this name or of this pattern.
 fn names<'m, B: AsRef<[u8]>>(model: &'m ShardedGguf<B>, pattern: &'m str) -> Result<Vec<&'m str>> {
-    if !glob::is_pattern(pattern) || model.tensor_info(pattern).is_ok() {
-        return Ok(vec![model.tensor_info(pattern)?.name()]);
+    if let Ok(info) = model.tensor_info(pattern) {
+        return Ok(vec![info.name()]);
     }
     let mut names: Vec<_> = model.tensors().map(|tensor| tensor.name()).collect();
     names.retain(|name| glob::matches(pattern, name));
     names.sort_by(|a, b| natural(a, b));
-    ensure!(!names.is_empty(), "no tensor matches '{pattern}'");
+    if names.is_empty() {
+        // One that is there and cannot be read says why.
+        if !glob::is_pattern(pattern)
+            && let Err(error) = model.tensor_info(pattern)
+            && !matches!(error, Error::MissingTensor { .. })
+        {
+            return Err(error.into());
+        }
+        let is_it = glob::is_it(pattern, model.tensors().map(|tensor| tensor.name()));
+        let what = if glob::is_pattern(pattern) { "no tensor matches" } else { "there is no tensor" };
+        bail!("{what} '{}'{is_it}", pattern.escape_debug());
+    }
     Ok(names)
 }
 
@@ -250,7 +261,7 @@ fn tensor<B: AsRef<[u8]>>(model: &ShardedGguf<B>, name: &str, args: &Args) -> Re
 /// The whole value of a key, or a line for each key that matches a pattern.
 fn keys<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -> Result<Shown> {
     let metadata = model.metadata();
-    if !glob::is_pattern(pattern) || metadata.contains(pattern) {
+    if metadata.contains(pattern) {
         let value: ValueRef<'_> = metadata.require(pattern)?;
         return Ok(if args.json {
             Shown::Json(json::value(value, usize::MAX))
@@ -259,7 +270,11 @@ fn keys<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -> R
         });
     }
     let found: Vec<_> = metadata.iter().filter(|(key, _)| glob::matches(pattern, key)).collect();
-    ensure!(!found.is_empty(), "no key matches '{pattern}'");
+    if found.is_empty() {
+        let is_it = glob::is_it(pattern, metadata.iter().map(|(key, _)| key));
+        let what = if glob::is_pattern(pattern) { "no key matches" } else { "the metadata has no key" };
+        bail!("{what} '{}'{is_it}", pattern.escape_debug());
+    }
     let values = found.iter().map(|(key, value)| ((*key).to_owned(), json::value(*value, usize::MAX)));
     if args.json {
         return Ok(Shown::Json(Json::Object(values.collect())));

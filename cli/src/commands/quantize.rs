@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gguf_codec::model::{
     Allocation, FileType, Imatrix, Input, Part, Quantize, QuantizeReport, QuantizedTensor, Recipe,
@@ -18,7 +18,7 @@ use crate::budget;
 use crate::names::Names;
 use crate::numbers::counted;
 use crate::work::Work;
-use crate::{cli, output, sizes};
+use crate::{cli, glob, output, sizes};
 
 /// Quantizes a GGUF model by a recipe: the types and bytes are those of llama.cpp's `quantize`. Or, with --size or --bpw, to types that
 /// are chosen tensor by tensor.
@@ -97,6 +97,12 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
     let importance = Importance::read(args.imatrix.as_ref())?;
+    for (pattern, _) in &args.tensor_type {
+        if !input.tensors().any(|tensor| pattern.is_match(tensor.name())) {
+            let is_it = glob::is_it(pattern.as_str(), input.tensors().map(|tensor| tensor.name()));
+            bail!("--tensor-type '{pattern}' matches no tensor{is_it}");
+        }
+    }
     let by_name =
         |name: &str| args.tensor_type.iter().find(|(pattern, _)| pattern.is_match(name)).map(|(_, ty)| *ty);
     let allocation = args.budget.choose(&input)?;
@@ -128,7 +134,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     };
     work.done();
     let report = report.map_err(|error| work.explained(error))?;
-    let idle = Idle::new(&args.tensor_type, input.model(), &importance);
+    let idle = Idle::new(input.model(), &importance);
     Ok(if args.json {
         as_json(&args, &idle, &report, allocation.as_ref())
     } else {
@@ -156,34 +162,16 @@ impl Importance {
     }
 }
 
-/// What was given and fits no tensor.
-pub(crate) struct Idle<'a> {
-    /// Arguments of --tensor-type, which a slip of the pen makes so.
-    patterns: Vec<&'a str>,
-    /// Entries of the importance matrix, where there is one.
-    entries: Option<Vec<&'a str>>,
-}
+/// Entries of the importance matrix, where there is one, that are of no tensor.
+pub(crate) struct Idle<'a>(Option<Vec<&'a str>>);
 
 impl<'a> Idle<'a> {
-    pub(crate) fn new<B: AsRef<[u8]>>(
-        patterns: &'a [(Regex, GgmlType)],
-        model: &ShardedGguf<B>,
-        importance: &'a Importance,
-    ) -> Self {
-        let is_idle = |pattern: &&Regex| !model.tensors().any(|tensor| pattern.is_match(tensor.name()));
+    pub(crate) fn new<B: AsRef<[u8]>>(model: &ShardedGguf<B>, importance: &'a Importance) -> Self {
         let idle_entries = |(_, imatrix): &'a (PathBuf, Imatrix)| {
             let names = imatrix.entries().iter().map(|entry| entry.name.as_str());
             names.filter(|name| model.tensor_info(name).is_err()).collect()
         };
-        Idle {
-            patterns: patterns
-                .iter()
-                .map(|(pattern, _)| pattern)
-                .filter(is_idle)
-                .map(Regex::as_str)
-                .collect(),
-            entries: importance.0.as_ref().map(idle_entries),
-        }
+        Idle(importance.0.as_ref().map(idle_entries))
     }
 }
 
@@ -191,7 +179,7 @@ impl<'a> Idle<'a> {
 /// given for none.
 pub(crate) fn remarks(idle: &Idle<'_>, report: &QuantizeReport) -> Result<String> {
     let mut text = String::new();
-    if let Some(entries) = &idle.entries {
+    if let Some(entries) = &idle.0 {
         let weighed = report.tensors.iter().filter(|tensor| tensor.importance).count();
         writeln!(text, "with importance: {}", counted(weighed as u64, "tensor"))?;
         let mut without = Names::default();
@@ -207,9 +195,6 @@ pub(crate) fn remarks(idle: &Idle<'_>, report: &QuantizeReport) -> Result<String
         if !strange.is_empty() {
             writeln!(text, "in the importance matrix, and not in the model: {strange}")?;
         }
-    }
-    for pattern in &idle.patterns {
-        writeln!(text, "--tensor-type '{}' matches no tensor", cli::printable(pattern))?;
     }
     let mut fallen: BTreeMap<String, Names> = BTreeMap::new();
     for tensor in &report.tensors {
@@ -292,8 +277,7 @@ pub(crate) fn report_as_json(
         "bytes": report.bytes,
         "bits_per_weight": report.size_after().bits_per_weight(),
         "written": is_written,
-        "unmatched": idle.patterns,
-        "unmatched_importance": idle.entries.as_deref().unwrap_or_default(),
+        "unmatched_importance": idle.0.as_deref().unwrap_or_default(),
         "tensors": report.tensors.iter().map(tensor).collect::<Vec<_>>(),
     })
 }

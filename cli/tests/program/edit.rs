@@ -268,3 +268,52 @@ fn layers_are_left_out() {
         assert!(line.contains("layers are numbers from 0 or ranges of them"), "{line}");
     }
 }
+
+#[test]
+fn patterns_take_away_what_they_match() {
+    let folder = Folder::new();
+    let out = folder.path("out.gguf");
+    let text = works(
+        "edit",
+        &[SAMPLE, &out, "--remove", "tokenizer.*", "--remove-tensor", "blk.1.*", "--remove-tensor", "*norm*"],
+    );
+    let before = std::fs::read(SAMPLE).unwrap();
+    let (before, after) = (Gguf::parse(&before).unwrap(), Gguf::read(&out).unwrap());
+    let stays = |name: &&str| !name.starts_with("blk.1.") && !name.contains("norm");
+    let names: Vec<_> = before.tensors().map(|tensor| tensor.name()).filter(stays).collect();
+    assert!(
+        after.tensors().map(|tensor| tensor.name()).eq(names.iter().copied()) && names.len() < 15,
+        "{text}"
+    );
+    assert!(!after.metadata().iter().any(|(key, _)| key.starts_with("tokenizer.")));
+    assert!(after.metadata().len() < before.metadata().len());
+    for (option, pattern, said) in [
+        ("--remove", "tokeniser.*", "no key matches 'tokeniser.*'"),
+        ("--remove", "general.nmae", "the metadata has no key 'general.nmae'; is it 'general.name'?"),
+        (
+            "--remove-tensor",
+            "*.ffn_pu.weight",
+            "no tensor matches '*.ffn_pu.weight'; is it 'blk.*.ffn_up.weight'?",
+        ),
+    ] {
+        let line = fails("edit", &[SAMPLE, &out, option, pattern]);
+        assert!(line.contains(said), "{line}");
+    }
+}
+
+#[test]
+fn names_that_were_meant_are_told() {
+    for (option, name, said) in [
+        ("--key", "general.nmae", "the metadata has no key 'general.nmae'; is it 'general.name'?"),
+        ("--key", "block_cuont*", "no key matches 'block_cuont*'; is it 'block_count'?"),
+        (
+            "--tensor",
+            "output_nrom.weight",
+            "there is no tensor 'output_nrom.weight'; is it 'output_norm.weight'?",
+        ),
+        ("--tensor", "*.atn_q.weight", "no tensor matches '*.atn_q.weight'; is it 'blk.*.attn_q.weight'"),
+    ] {
+        let line = fails("inspect", &[SAMPLE, option, name]);
+        assert!(line.contains(said), "{line}");
+    }
+}

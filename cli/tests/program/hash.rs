@@ -23,14 +23,25 @@ fn each_tensor_and_all_data_are_hashed() {
     assert_eq!(works("hash", &[SAMPLE]), wanted + &last);
     assert_eq!(works("hash", &[SAMPLE, "--no-layer"]), last);
     let json: serde_json::Value = serde_json::from_str(&works("hash", &[SAMPLE, "--json"])).unwrap();
-    assert_eq!(json["all"], sha256(&all));
-    assert_eq!(json["tensors"].as_object().unwrap().len(), 20);
+    assert_eq!(json["hashes"]["sha256"]["all"], sha256(&all));
+    assert_eq!(json["hashes"]["sha256"]["tensors"].as_object().unwrap().len(), 20);
+    // Of several kinds there is a line each, tensor by tensor.
+    let text = works("hash", &[SAMPLE, "--sha256", "--xxh64", "--sha1"]);
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let lines: Vec<_> = text.lines().map(words).collect();
+    assert_eq!(lines.len(), 3 * 21);
+    for three in lines.chunks(3) {
+        assert_eq!([&three[0][0], &three[1][0], &three[2][0]], ["xxh64", "sha1", "sha256"]);
+        assert_eq!([three[0][1].len(), three[1][1].len(), three[2][1].len()], [16, 40, 64]);
+        assert!(three[0][2] == three[1][2] && three[1][2] == three[2][2]);
+    }
+    assert!(text.starts_with("xxh64     ") && text.contains("\nsha1      "), "{text}");
 }
 
 #[test]
 fn what_differs_from_a_manifest_is_named() {
     let folder = Folder::new();
-    let manifest = folder.file("sums", works("hash", &[SAMPLE]));
+    let manifest = folder.file("sums", works("hash", &[SAMPLE, "--sha256", "--xxh3"]));
     let (edited, shard) = (folder.path("edited.gguf"), folder.path("s"));
     works("edit", &[SAMPLE, &edited, "--set", "general.name=Other"]);
     works("split", &[SAMPLE, &shard, "--max-tensors", "7"]);
@@ -58,5 +69,8 @@ fn what_differs_from_a_manifest_is_named() {
         "{text}"
     );
     let empty = folder.file("empty", "nothing\n");
-    assert!(fails("hash", &[SAMPLE, "--check", &empty]).contains("no line with a SHA-256"));
+    assert!(
+        fails("hash", &[SAMPLE, "--check", &empty])
+            .contains("no line with a hash of a kind that is known: xxh64, xxh3, sha1, sha256")
+    );
 }

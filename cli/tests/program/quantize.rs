@@ -236,7 +236,7 @@ fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
 }
 
 #[test]
-fn a_pattern_that_matches_nothing_is_told() {
+fn a_pattern_that_matches_nothing_is_an_error() {
     let folder = Folder::new();
     let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
     let args = [
@@ -249,11 +249,12 @@ fn a_pattern_that_matches_nothing_is_told() {
         "--tensor-type",
         "ffn_dwon=Q8_0",
     ];
-    let summary = works("quantize", &args);
-    assert!(summary.contains("\n--tensor-type 'ffn_dwon' matches no tensor\n"), "{summary}");
-    assert!(!summary.contains("'ffn_down'"), "{summary}");
-    let json: Json = serde_json::from_str(&works("quantize", &[&args[..], &["--json"]].concat())).unwrap();
-    assert_eq!(json["unmatched"], serde_json::json!(["ffn_dwon"]));
+    for dry_run in [&[][..], &["--dry-run"]] {
+        let line = fails("quantize", &[&args[..], dry_run].concat());
+        assert_eq!(line, "--tensor-type 'ffn_dwon' matches no tensor; is it 'ffn_down'?");
+    }
+    assert!(!std::path::Path::new(&out).exists());
+    works("quantize", &args[..6]);
 }
 
 #[test]

@@ -335,7 +335,7 @@ fn files_that_are_not_whole_are_told_of() {
         }
     }
     let server = Server::new(small(), Manner::Ranges);
-    assert!(fails("inspect", &[&server.url, "--tensor", "nothing"]).contains("no tensor 'nothing'"));
+    assert!(fails("inspect", &[&server.url, "--tensor", "nothing"]).contains("there is no tensor 'nothing'"));
 }
 
 #[test]

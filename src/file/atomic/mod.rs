@@ -7,7 +7,7 @@ mod stale;
 mod temporary;
 
 use std::fs::{File, Metadata};
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(any(unix, windows))]
 use std::io::Seek;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ impl AtomicFile {
 
     /// Goes on at byte `at` of the file, which is as long at least; what was not written before is zeros that take no room, where the
     /// file system can.
-    #[cfg(all(feature = "mmap", any(unix, windows)))]
+    #[cfg(any(unix, windows))]
     pub(crate) fn skip_to(&mut self, at: u64) -> Result<()> {
         let skipped = (|| {
             self.file.flush()?;

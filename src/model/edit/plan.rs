@@ -7,7 +7,7 @@ use super::{Edit, Given, Put};
 use crate::gguf::Indexed;
 use crate::gguf::layout::GGML_MAX_NAME_BYTES;
 use crate::gguf::shards::SHARD_KEYS;
-use crate::model::nearest::nearest;
+use crate::model::nearest::nearest_names;
 use crate::{
     ByteOrder, Error, Limits, Metadata, Result, Sink, TensorInfo, Value, ValueKind, ValueRef, Writer,
 };
@@ -160,7 +160,7 @@ impl<'a> Resolved<'a> {
         }
         for name in edit.removed_tensors.iter().chain(edit.tensors.iter().map(|(from, _)| from)) {
             if !is_tensor(name) {
-                let nearest = nearest(name, source.model.table().map(|(name, _)| name));
+                let nearest = nearest_names(name, source.model.table().map(|(name, _)| name));
                 return Err(Error::NotInFile { what: "tensor", name: name.clone(), nearest });
             }
         }
@@ -497,7 +497,7 @@ impl Given {
 }
 
 fn no_key<'a>(key: &str, names: impl Iterator<Item = &'a str>) -> Error {
-    Error::NotInFile { what: "key", name: key.to_owned(), nearest: nearest(key, names) }
+    Error::NotInFile { what: "key", name: key.to_owned(), nearest: nearest_names(key, names) }
 }
 
 /// Names and what they become.

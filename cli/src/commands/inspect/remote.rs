@@ -17,7 +17,11 @@ const AHEAD: u64 = 64 * 1024;
 
 /// What is shown of the file at a URL. `title` is what it was called.
 pub(super) fn inspect(title: &str, url: &str, args: &Args) -> Result<Shown> {
-    shown(title, url, args).with_context(|| format!("'{title}'"))
+    let shown = shown(title, url, args);
+    if title == url {
+        return shown.with_context(|| format!("'{title}'"));
+    }
+    shown.with_context(|| format!("'{title}' is not in the cache of Hugging Face's programs, and '{url}'"))
 }
 
 fn shown(title: &str, url: &str, args: &Args) -> Result<Shown> {
