@@ -1,5 +1,6 @@
 //! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be right.
 
+mod measured;
 #[cfg(feature = "std")]
 mod output;
 mod parse;
@@ -18,6 +19,7 @@ use std::io;
 #[cfg(feature = "std")]
 use std::path::PathBuf;
 
+pub use self::measured::Measured;
 #[cfg(feature = "std")]
 pub use self::output::OutputProblem;
 pub use self::parse::{Named, ParseProblem};
@@ -231,8 +233,8 @@ pub enum Error {
     /// A slice or a shape has the wrong length.
     #[error("{what} is {found} long, and must be {wanted}")]
     Length {
-        /// Which argument, and its unit.
-        what: &'static str,
+        /// What it is.
+        what: Measured,
         /// Its length.
         found: u64,
         /// The right length, with the reason where it is not plain.

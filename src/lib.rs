@@ -116,7 +116,7 @@ pub use codec::values::{Codec, QuantError, dequantize, quantize};
 #[cfg(feature = "std")]
 pub use error::OutputProblem;
 pub use error::{
-    Error, Named, ParseProblem, Place, Problem, Result, ShardProblem, TensorProblem, WriteProblem,
+    Error, Measured, Named, ParseProblem, Place, Problem, Result, ShardProblem, TensorProblem, WriteProblem,
 };
 #[cfg(feature = "std")]
 pub use file::atomic::{AtomicFile, OutputFolder, StagedFile};

@@ -2,6 +2,7 @@
 
 use alloc::format;
 
+use crate::error::Measured;
 use crate::{ByteOrder, Error, GgmlType, Result};
 
 /// How a number that multiplies values is stored.
@@ -83,7 +84,7 @@ impl GgmlType {
 pub(crate) fn validate(ty: GgmlType, order: ByteOrder, bytes: &[u8]) -> Result<()> {
     if !bytes.len().is_multiple_of(ty.block_bytes()) {
         return Err(Error::Length {
-            what: "the slice of blocks, in bytes,",
+            what: Measured::Blocks,
             found: bytes.len() as u64,
             wanted: format!("a multiple of {}, the bytes in a block of {ty}", ty.block_bytes()),
         });

@@ -7,6 +7,7 @@ use super::{Grain, grain};
 use crate::codec::Float;
 use crate::codec::formats::{BlockQ8_K, Q8_K};
 use crate::codec::operand::quantize_super_block;
+use crate::error::Measured;
 use crate::simd::{Isa, Kernel, MAX_LANES, Simd};
 use crate::{Error, GgmlType, Result};
 
@@ -112,7 +113,7 @@ impl Activations {
     /// As [`set`](Self::set).
     #[doc(hidden)]
     pub fn set_with<T: Float>(&mut self, isa: Isa, values: &[T]) -> Result<()> {
-        let columns = super::whole_columns("the activations, in values,", values.len(), self.row_len)?;
+        let columns = super::whole_columns(Measured::Activations, values.len(), self.row_len)?;
         self.columns = columns;
         if self.grain == Grain::Floats {
             self.floats.clear();
@@ -355,7 +356,7 @@ impl Activations {
 pub(super) fn check_pair(ty: GgmlType, row_len: usize, x: &Activations) -> Result<()> {
     if x.row_len != row_len {
         return Err(Error::Length {
-            what: "a column of the activations, in values,",
+            what: Measured::Column,
             found: x.row_len as u64,
             wanted: format!("{row_len}, as a row of the weights"),
         });

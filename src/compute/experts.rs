@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::{Activations, Matrix};
+use crate::error::Measured;
 use crate::{Error, GgmlType, Result};
 
 /// The experts of a layer: a tensor of three dimensions, a matrix for each expert.
@@ -22,7 +23,7 @@ impl<'a> Experts<'a> {
         let all = Matrix::new(ty, bytes, row_len)?;
         if (rows == 0 && all.row_count() != 0) || !all.row_count().is_multiple_of(rows.max(1)) {
             return Err(Error::Length {
-                what: "the experts' weights, in rows,",
+                what: Measured::ExpertRows,
                 found: all.row_count() as u64,
                 wanted: format!("whole experts of {rows} rows"),
             });
@@ -80,14 +81,14 @@ impl<'a> Experts<'a> {
         super::activations::check_pair(self.all.ggml_type(), self.all.row_len(), x)?;
         if !experts.len().is_multiple_of(x.columns().max(1)) || (x.columns() == 0 && !experts.is_empty()) {
             return Err(Error::Length {
-                what: "the list of experts",
+                what: Measured::Experts,
                 found: experts.len() as u64,
                 wanted: format!("as many for each of the {} columns", x.columns()),
             });
         }
         if experts.len().checked_mul(self.rows) != Some(out.len()) {
             return Err(Error::Length {
-                what: "the output, in values,",
+                what: Measured::OutputValues,
                 found: out.len() as u64,
                 wanted: format!("{} columns of {} rows", experts.len(), self.rows),
             });

@@ -14,6 +14,7 @@ use super::matmul::{Panel, Product};
 use super::table::products;
 use super::{Grain, check_row, decoded, grain, matmul, whole_columns};
 use crate::codec::{self, Float};
+use crate::error::Measured;
 use crate::simd::Isa;
 use crate::{Error, GgmlType, Result};
 
@@ -60,7 +61,7 @@ impl<'a> Matrix<'a> {
         let row_bytes = row_len / ty.block_len() * ty.block_bytes();
         if (row_bytes == 0 && !bytes.is_empty()) || !bytes.len().is_multiple_of(row_bytes.max(1)) {
             return Err(Error::Length {
-                what: "the weights, in bytes,",
+                what: Measured::WeightBytes,
                 found: bytes.len() as u64,
                 wanted: format!("whole rows of {row_bytes} bytes, which {row_len} values of {ty} take"),
             });
@@ -187,7 +188,7 @@ impl<'a> Matrix<'a> {
         check_pair(self.ty, self.row_len, x)?;
         if stride < self.rows {
             return Err(Error::Length {
-                what: "the stride, in values,",
+                what: Measured::Stride,
                 found: stride as u64,
                 wanted: format!("{} or more, the rows", self.rows),
             });
@@ -198,7 +199,7 @@ impl<'a> Matrix<'a> {
         };
         if (out.len() as u128) < least {
             return Err(Error::Length {
-                what: "the output, in values,",
+                what: Measured::OutputValues,
                 found: out.len() as u64,
                 wanted: format!("{least} or more, for {} columns {stride} apart", x.columns()),
             });
@@ -235,7 +236,7 @@ impl<'a> Matrix<'a> {
     /// As [`matmul_f32`](Self::matmul_f32).
     #[doc(hidden)]
     pub fn matmul_f32_with<T: Float>(&self, isa: Isa, values: &[T], out: &mut [f32]) -> Result<()> {
-        let columns = whole_columns("the activations, in values,", values.len(), self.row_len)?;
+        let columns = whole_columns(Measured::Activations, values.len(), self.row_len)?;
         self.check_out(columns, out.len())?;
         self.floats(isa, &floats::widened(values), out, self.rows, &mut Vec::new())
     }
@@ -246,7 +247,7 @@ impl<'a> Matrix<'a> {
     /// As [`matmul_f32`](Self::matmul_f32).
     #[cfg(feature = "rayon")]
     pub fn par_matmul_f32<T: Float>(&self, values: &[T], out: &mut [f32]) -> Result<()> {
-        let columns = whole_columns("the activations, in values,", values.len(), self.row_len)?;
+        let columns = whole_columns(Measured::Activations, values.len(), self.row_len)?;
         self.check_out(columns, out.len())?;
         let values = floats::widened(values);
         parallel::run(&mut [(*self, out)], columns, |part, out| {
@@ -262,7 +263,7 @@ impl<'a> Matrix<'a> {
     pub fn gather_rows<T: Float>(&self, rows: &[usize], out: &mut [T]) -> Result<()> {
         if rows.len().checked_mul(self.row_len) != Some(out.len()) {
             return Err(Error::Length {
-                what: "the output, in values,",
+                what: Measured::OutputValues,
                 found: out.len() as u64,
                 wanted: format!("{} rows of {}", rows.len(), self.row_len),
             });
@@ -283,7 +284,7 @@ impl<'a> Matrix<'a> {
             return Ok(());
         }
         Err(Error::Length {
-            what: "the output, in values,",
+            what: Measured::OutputValues,
             found: out as u64,
             wanted: format!(
                 "{}, {columns} columns of {} rows",

@@ -58,6 +58,7 @@ pub use matrix::par_matmul;
 pub use matrix::{Matrix, Scratch};
 pub(crate) use table::grain;
 
+use crate::error::Measured;
 use crate::{Error, GgmlType, Result};
 
 /// How activations are quantized for a type of weights.
@@ -87,14 +88,14 @@ fn check_row(ty: GgmlType, row_len: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::Length {
-        what: "the row, in values,",
+        what: Measured::Row,
         found: row_len as u64,
         wanted: format!("a multiple of {}, the values in a block of {ty}", ty.block_len()),
     })
 }
 
 /// How many columns of `row_len` values there are.
-fn whole_columns(what: &'static str, len: usize, row_len: usize) -> Result<usize> {
+fn whole_columns(what: Measured, len: usize, row_len: usize) -> Result<usize> {
     if row_len == 0 && len == 0 {
         return Ok(0);
     }

@@ -6,7 +6,7 @@ use super::index::Gguf;
 use super::layout::to_u64;
 use super::parser::HeaderParser;
 use crate::Limits;
-use crate::error::{Error, Result};
+use crate::error::{Error, Measured, Result};
 
 /// How to open a GGUF: made by [`Gguf::options`], used like [`std::fs::OpenOptions`].
 ///
@@ -76,6 +76,6 @@ impl GgufOptions {
             return Ok(());
         }
         let wanted = format!("more than {}, where the GGUF is to begin", self.offset);
-        Err(Error::Length { what: "the input, in bytes,", found: len, wanted })
+        Err(Error::Length { what: Measured::InputBytes, found: len, wanted })
     }
 }

@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use super::header::Header;
 use super::layout::to_u64;
-use crate::error::{Error, Result};
+use crate::error::{Error, Measured, Result};
 use crate::tensor::{Stored, StoredTensor, TensorSource};
 use crate::{ByteOrder, GgmlType, Shape, Tensor};
 
@@ -132,7 +132,7 @@ impl<'a> TensorInfo<'a> {
             Some(data) => self.with_data(data),
             // Parsing has checked this.
             None => Err(Error::Length {
-                what: "what is left of the GGUF, in bytes,",
+                what: Measured::GgufBytes,
                 found: to_u64(gguf.len()),
                 wanted: format!(
                     "at least {end}, where tensor '{}' ends, as it was when it was parsed",

@@ -5,6 +5,7 @@ mod values;
 
 use std::fmt;
 
+use crate::error::Measured;
 use crate::file::read_at::ReadAt;
 use crate::{ByteOrder, Error, GgmlType, Result, Shape, TensorInfo};
 
@@ -45,7 +46,7 @@ impl<'a> Origin<'a> {
     ) -> Result<Self> {
         if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
             return Err(Error::Length {
-                what: "a row, in values,",
+                what: Measured::Row,
                 found: shape.row_len(),
                 wanted: format!("a multiple of {}, the block length of {ty}", ty.block_len()),
             });
@@ -54,7 +55,7 @@ impl<'a> Origin<'a> {
         match byte_len.filter(|byte_len| offset.checked_add(*byte_len).is_some()) {
             Some(byte_len) => Ok(Origin { source, offset, ty, shape, order, byte_len }),
             None => Err(Error::Length {
-                what: "the number of values",
+                what: Measured::TensorValues,
                 found: shape.element_count(),
                 wanted: format!("so few that they end below byte 2^64, beginning at {offset}"),
             }),
@@ -138,7 +139,7 @@ impl<'a> Job<'a> {
 
 pub(super) fn in_memory(len: u64) -> Result<usize> {
     usize::try_from(len).map_err(|_| Error::Length {
-        what: "a row that has to be in memory at once",
+        what: Measured::Row,
         found: len,
         wanted: format!("not more than {}", usize::MAX),
     })

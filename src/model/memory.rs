@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::size::Size;
-use crate::error::{Error, Result};
+use crate::error::{Error, Measured, Result};
 use crate::ggml_type::GgmlType;
 use crate::gguf::{FromValue, Metadata, TensorInfo, ValueRef};
 
@@ -134,8 +134,8 @@ impl Memory {
                 }
                 _ => context,
             };
-            let keys = row(layer.keys, self.key_type, "a key of a layer")?;
-            let values = row(layer.values, self.value_type, "a value of a layer")?;
+            let keys = row(layer.keys, self.key_type, Measured::LayerKey)?;
+            let values = row(layer.values, self.value_type, Measured::LayerValue)?;
             let cache = cells.saturating_mul(keys.saturating_add(values));
             estimate.kv_cache = estimate.kv_cache.saturating_add(cache);
             // State is F32 whatever the cache is.
@@ -146,7 +146,7 @@ impl Memory {
 }
 
 /// Bytes of so many numbers, which must be whole blocks.
-fn row(numbers: u64, ty: GgmlType, what: &'static str) -> Result<u64> {
+fn row(numbers: u64, ty: GgmlType, what: Measured) -> Result<u64> {
     let is_whole = numbers.is_multiple_of(ty.block_len() as u64);
     ty.bytes_for(numbers).filter(|_| is_whole).ok_or_else(|| Error::Length {
         what,
@@ -283,7 +283,7 @@ fn layers(metadata: Metadata<'_>, architecture: &Architecture) -> Result<Vec<Lay
     let all = metadata.require_arch::<u64>("block_count")?;
     let count = usize::try_from(all).ok().filter(|_| all <= MOST_LAYERS);
     let count = count.ok_or_else(|| Error::Length {
-        what: "the list of layers",
+        what: Measured::Layers,
         found: all,
         wanted: alloc::format!("{MOST_LAYERS} at most"),
     })?;

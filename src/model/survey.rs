@@ -7,6 +7,7 @@ use super::distribution::Distribution;
 use super::in_order::in_order;
 use super::job::{Origin, in_memory};
 use crate::codec::{dequantize, swap_byte_order};
+use crate::error::Measured;
 use crate::{ByteOrder, Error, QuantError, Result};
 
 /// Values that a thread reads at a time: whole blocks of every type.
@@ -112,7 +113,7 @@ impl Survey {
             let reference = subject.reference.map_or(found, |reference| reference.shape().element_count());
             if found != reference {
                 return Err(Error::Length {
-                    what: "the tensor, in values,",
+                    what: Measured::TensorValues,
                     found,
                     wanted: format!(
                         "{reference}, as what '{}' is compared with",

@@ -12,7 +12,7 @@ use super::path::{exists, read_bounded};
 use super::set::OneOf;
 #[cfg(any(unix, windows))]
 use crate::Limits;
-use crate::error::{Error, Result, Shown};
+use crate::error::{Error, Measured, Result, Shown};
 use crate::file::read_at::ReadAt;
 #[cfg(any(unix, windows))]
 use crate::file::regular::expect_regular;
@@ -219,7 +219,7 @@ impl<'a> CheckpointTensor<'a> {
         let (end, len) = (offset.checked_add(buffer.len() as u64), self.info.byte_len());
         if end.is_none_or(|end| end > len) {
             return Err(Error::Length {
-                what: "the end of what is read of a tensor, in bytes,",
+                what: Measured::ReadEnd,
                 found: end.unwrap_or(u64::MAX),
                 wanted: format!("at most {len}, which tensor '{}' has", Shown(self.info.name())),
             });

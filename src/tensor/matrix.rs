@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 
 use super::Tensor;
 use crate::compute::{self, Experts, Matrix};
+use crate::error::Measured;
 use crate::{ByteOrder, Error, Result};
 
 impl<'a> Tensor<'a> {
@@ -46,7 +47,7 @@ impl<'a> Tensor<'a> {
                 Experts::new(matrix.ggml_type(), matrix.bytes(), row_len as usize, rows as usize)
             }
             ref dims => Err(Error::Length {
-                what: "the shape of experts, in dimensions,",
+                what: Measured::ExpertDimensions,
                 found: dims.len() as u64,
                 wanted: "3: values in a row, rows, experts".to_owned(),
             }),

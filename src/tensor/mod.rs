@@ -18,6 +18,7 @@ pub use shape::Shape;
 pub use typed::TypedTensor;
 
 use crate::codec::{self, BlockFormat};
+use crate::error::Measured;
 use crate::{ByteOrder, Error, GgmlType, Result};
 
 /// A tensor's description and where its bytes are: a view, cheap to copy.
@@ -59,7 +60,7 @@ impl<'a> Tensor<'a> {
     pub fn new(name: &'a str, shape: Shape, ty: GgmlType, order: ByteOrder, bytes: &'a [u8]) -> Result<Self> {
         if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
             return Err(Error::Length {
-                what: "the row, in values,",
+                what: Measured::Row,
                 found: shape.row_len(),
                 wanted: format!("a multiple of {}, the values in a block of {ty}", ty.block_len()),
             });
@@ -69,7 +70,7 @@ impl<'a> Tensor<'a> {
                 Ok(Tensor { name, shape, ty, order, data: Data::Bytes(bytes) })
             }
             wanted => Err(Error::Length {
-                what: "the tensor's data, in bytes,",
+                what: Measured::TensorBytes,
                 found: bytes.len() as u64,
                 wanted: match wanted {
                     Some(wanted) => format!("{wanted}, what the shape {shape} takes in {ty}"),
@@ -244,7 +245,7 @@ impl<'a> Tensor<'a> {
 
     fn part(&self, dims: &[u64], data: Data<'a>) -> Result<Tensor<'a>> {
         let too_large = || Error::Length {
-            what: "the range of rows",
+            what: Measured::RowRange,
             found: dims.iter().copied().max().unwrap_or(0),
             wanted: "a shape that 63 bits can count".into(),
         };

@@ -7,6 +7,7 @@ use core::ops::RangeBounds;
 use super::data::Data;
 use super::{READ_BYTES, Tensor, TypedTensor};
 use crate::codec::{self, BlockFormat};
+use crate::error::Measured;
 #[cfg(feature = "rayon")]
 use crate::simd::Isa;
 use crate::{ByteOrder, Error, Float, Result};
@@ -44,7 +45,7 @@ impl Tensor<'_> {
         let wanted = (end - start).saturating_mul(self.row_len());
         if out.len() != wanted {
             return Err(Error::Length {
-                what: "the output, in values,",
+                what: Measured::OutputValues,
                 found: out.len() as u64,
                 wanted: format!("{wanted}: {} rows of {}", end - start, self.row_len()),
             });
@@ -91,7 +92,7 @@ impl Tensor<'_> {
     fn check_dequantize(&self, values: usize) -> Result<()> {
         if values != self.len() {
             return Err(Error::Length {
-                what: "the output, in values,",
+                what: Measured::OutputValues,
                 found: values as u64,
                 wanted: format!("{}, as many as tensor '{}' has", self.len(), self.name.escape_debug()),
             });
@@ -152,7 +153,7 @@ impl Tensor<'_> {
         let wanted = rows.len().checked_mul(self.row_len());
         if wanted != Some(out.len()) {
             return Err(Error::Length {
-                what: "the output, in values,",
+                what: Measured::OutputValues,
                 found: out.len() as u64,
                 wanted: format!("{} rows of {}", rows.len(), self.row_len()),
             });

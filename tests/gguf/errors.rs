@@ -5,8 +5,8 @@ use std::io;
 
 use gguf_codec::model::{FileType, Part, Recipe};
 use gguf_codec::{
-    Error, GgmlType, Gguf, Named, ParseProblem, Problem, TensorProblem, ValueKind, ValueType, WriteProblem,
-    Writer,
+    Error, GgmlType, Gguf, Measured, Named, ParseProblem, Problem, TensorProblem, ValueKind, ValueType,
+    WriteProblem, Writer, dequantize, quantize,
 };
 
 #[test]
@@ -99,6 +99,21 @@ fn what_cannot_be_written_can_be_matched() {
     let nan = tensor_problem(tensor.write_values(&[f32::NAN; 64], None)).1;
     let TensorProblem::Quantize(error) = nan else { panic!("{nan}") };
     assert!(matches!(*error, Error::NonFinite { index: 0, .. }));
+}
+
+#[test]
+fn what_has_a_wrong_length_can_be_matched() {
+    let measured = |result: gguf_codec::Result<()>| match result {
+        Err(Error::Length { what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
+    let ty = GgmlType::Q8_0;
+    assert_eq!(measured(quantize(ty, &[0.0; 64], 33, None, &mut [0; 68])), Measured::Row);
+    assert_eq!(measured(quantize(ty, &[0.0; 65], 64, None, &mut [0; 68])), Measured::InputValues);
+    assert_eq!(measured(quantize(ty, &[0.0; 64], 64, Some(&[1.0]), &mut [0; 68])), Measured::Importance);
+    assert_eq!(measured(quantize(ty, &[0.0; 64], 64, None, &mut [0; 67])), Measured::OutputBytes);
+    assert_eq!(measured(dequantize(ty, &[0; 67], &mut [0.0f32; 64])), Measured::Blocks);
+    assert_eq!(measured(dequantize(ty, &[0; 68], &mut [0.0f32; 63])), Measured::OutputValues);
 }
 
 #[test]

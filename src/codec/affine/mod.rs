@@ -53,6 +53,7 @@ use alloc::vec::Vec;
 use self::calibrate::{Range, calibrated};
 pub use self::packing::Packing;
 use crate::codec::QuantError;
+use crate::error::Measured;
 use crate::simd::{Isa, Kernel, Simd, nearest};
 use crate::{Error, Result};
 
@@ -258,14 +259,14 @@ impl Affine {
     fn check_scheme(&self) -> Result<()> {
         let length = |what, found, wanted: &str| Err(Error::Length { what, found, wanted: wanted.into() });
         if !(2..=8).contains(&self.bits) {
-            return length("an integer, in bits,", self.bits.into(), "2 to 8");
+            return length(Measured::IntegerBits, self.bits.into(), "2 to 8");
         }
         if self.granularity == Granularity::Group(0) {
-            return length("a group, in values,", 0, "at least 1");
+            return length(Measured::Group, 0, "at least 1");
         }
         match self.calibration {
             Calibration::Percentile(percentile) if !(50.0..=100.0).contains(&percentile) => {
-                length("the percentile", percentile as u64, "50 to 100")
+                length(Measured::Percentile, percentile as u64, "50 to 100")
             }
             _ => Ok(()),
         }
@@ -277,7 +278,7 @@ impl Affine {
         if let Some(weights) = importance {
             if weights.len() != row_len {
                 return Err(Error::Length {
-                    what: "the importance, in weights,",
+                    what: Measured::Importance,
                     found: weights.len() as u64,
                     wanted: format!("{row_len}, a weight for each value of a row"),
                 });
@@ -299,7 +300,7 @@ fn check_rows(values: usize, row_len: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::Length {
-        what: "the values",
+        what: Measured::Values,
         found: values as u64,
         wanted: format!("whole rows of {row_len} values"),
     })
@@ -344,7 +345,7 @@ impl AffineTensor {
         scheme.check_scheme()?;
         check_rows(codes.len(), row_len)?;
         let wanted = scheme.scale_count(codes.len(), row_len);
-        for (what, found) in [("the scales", scales.len()), ("the zero points", zero_points.len())] {
+        for (what, found) in [(Measured::Scales, scales.len()), (Measured::ZeroPoints, zero_points.len())] {
             if found != wanted {
                 return Err(Error::Length {
                     what,
@@ -416,7 +417,7 @@ impl AffineTensor {
     pub fn dequantize_with(&self, isa: Isa, out: &mut [f32]) -> Result<()> {
         if out.len() != self.codes.len() {
             return Err(Error::Length {
-                what: "the slice of values",
+                what: Measured::Values,
                 found: out.len() as u64,
                 wanted: format!("{}, one for each code", self.codes.len()),
             });
@@ -442,7 +443,7 @@ impl AffineTensor {
     pub fn pack(&self, packing: Packing) -> Result<Vec<u8>> {
         let bits = self.scheme.bits;
         let row_bytes = packing.packed_len(bits, self.row_len).ok_or_else(|| Error::Length {
-            what: "a code, in bits,",
+            what: Measured::CodeBits,
             found: bits.into(),
             wanted: "4, which the order has".into(),
         })?;

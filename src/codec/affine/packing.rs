@@ -2,6 +2,7 @@
 
 use alloc::format;
 
+use crate::error::Measured;
 use crate::{Error, Result};
 
 /// The order in which codes of a few bits are packed.
@@ -159,12 +160,12 @@ impl Packing {
         match self.packed_len(bits, codes) {
             Some(len) if len == packed => Ok(()),
             Some(len) => Err(Error::Length {
-                what: "the packed codes, in bytes,",
+                what: Measured::PackedBytes,
                 found: packed as u64,
                 wanted: format!("{len}, for {codes} codes of {bits} bits"),
             }),
             None => Err(Error::Length {
-                what: "a code, in bits,",
+                what: Measured::CodeBits,
                 found: bits.into(),
                 wanted: match self {
                     Packing::Awq => "4".into(),

@@ -5,6 +5,7 @@ use alloc::format;
 use super::kernels::{Quantizer, Stores, quantizer};
 use crate::codec::float::Float;
 use crate::codec::format::Rows;
+use crate::error::Measured;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, GgmlType, Result};
 
@@ -52,7 +53,7 @@ fn stores_for<T>(out: &[T]) -> Stores {
 fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
     if !bytes.is_multiple_of(ty.block_bytes()) {
         return Err(Error::Length {
-            what: "the slice of blocks, in bytes,",
+            what: Measured::Blocks,
             found: bytes as u64,
             wanted: format!("a multiple of {}, the bytes in a block of {ty}", ty.block_bytes()),
         });
@@ -60,7 +61,7 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
     let wanted = (bytes / ty.block_bytes()) as u128 * ty.block_len() as u128;
     if values as u128 != wanted {
         return Err(Error::Length {
-            what: "the output, in values,",
+            what: Measured::OutputValues,
             found: values as u64,
             wanted: format!("{wanted}, as many as {bytes} bytes of {ty} hold"),
         });
@@ -150,15 +151,15 @@ impl<'a> Plan<'a> {
         let length = |what, found: usize, wanted| Err(Error::Length { what, found: found as u64, wanted });
         if !row_len.is_multiple_of(ty.block_len()) || (row_len == 0 && values != 0) {
             let wanted = format!("a multiple of {}, the values in a block of {ty}", ty.block_len());
-            return length("the row, in values,", row_len, wanted);
+            return length(Measured::Row, row_len, wanted);
         }
         if !values.is_multiple_of(row_len.max(1)) {
-            return length("the input, in values,", values, format!("whole rows of {row_len}"));
+            return length(Measured::InputValues, values, format!("whole rows of {row_len}"));
         }
         if let Some(importance) = importance {
             if importance.len() != row_len {
                 let wanted = format!("{row_len}, a weight for each value of a row");
-                return length("the importance, in weights,", importance.len(), wanted);
+                return length(Measured::Importance, importance.len(), wanted);
             }
             check_finite(Isa::detect(), "importance weight", importance, 0)?;
         }
@@ -182,7 +183,7 @@ impl<'a> Plan<'a> {
         let bytes = values / ty.block_len() * ty.block_bytes();
         if out_len != bytes {
             return Err(Error::Length {
-                what: "the output, in bytes,",
+                what: Measured::OutputBytes,
                 found: out_len as u64,
                 wanted: format!("{bytes}, the bytes of {values} values in {ty}"),
             });

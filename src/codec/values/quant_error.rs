@@ -4,6 +4,7 @@ use alloc::format;
 use core::iter::Sum;
 use core::ops::AddAssign;
 
+use crate::error::Measured;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, Result, math};
 
@@ -44,7 +45,7 @@ impl QuantError {
     pub fn between(source: &[f32], restored: &[f32]) -> Result<Self> {
         if source.len() != restored.len() {
             return Err(Error::Length {
-                what: "the slice of restored values",
+                what: Measured::Restored,
                 found: restored.len() as u64,
                 wanted: format!("{}, as many as there are source values", source.len()),
             });

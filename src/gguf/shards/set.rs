@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::keys::{COUNT, NO, ShardKeys, TENSORS};
 use super::names::ShardPaths;
 use crate::Tensor;
-use crate::error::{Error, Result, ShardProblem};
+use crate::error::{Error, Measured, Result, ShardProblem};
 use crate::file::identity::FileId;
 #[cfg(feature = "mmap")]
 use crate::file::map::Mapped;
@@ -143,7 +143,7 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     /// [`Error::Shard`] where they do not belong together, as for [`open_with`](Self::open_with).
     pub fn new(shards: impl IntoIterator<Item = Gguf<B>>) -> Result<Self> {
         let mut shards = shards.into_iter();
-        let none = || Error::Length { what: "the list of shards", found: 0, wanted: "at least 1".to_owned() };
+        let none = || Error::Length { what: Measured::Shards, found: 0, wanted: "at least 1".to_owned() };
         let mut set = Checked::begin(shards.next().ok_or_else(none)?, None)?;
         shards.try_for_each(|shard| set.add(shard, None))?;
         set.finish()

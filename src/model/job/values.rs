@@ -2,6 +2,7 @@
 
 use super::{Job, Origin, in_memory};
 use crate::codec::quantize;
+use crate::error::Measured;
 use crate::{Error, GgmlType, Result};
 
 impl<'a> Job<'a> {
@@ -52,7 +53,7 @@ impl<'a> Job<'a> {
             String::new()
         };
         Err(Error::Length {
-            what: "the importance, in weights,",
+            what: Measured::Importance,
             found: weights.len() as u64,
             wanted: format!("{row_len}, a weight for each value of a row{each}"),
         })

@@ -50,7 +50,7 @@ impl Set {
     #[track_caller]
     fn is_refused(&self, why: &str) {
         let (before, error) = (self.names(), self.consume().unwrap_err());
-        assert!(error.to_string().contains(why), "{error}");
+        assert!(format!("{error:?}").contains(why), "{error:?}");
         assert_eq!(self.names(), before);
     }
 
