@@ -11,6 +11,8 @@ use gguf_codec::Error;
 use gguf_codec::model::{Convert, Job, Outcome, Target};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::paths;
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// What has been asked to stop may do so between two steps of its work.
@@ -74,6 +76,7 @@ impl Work {
     /// Says of an interruption what became of the output: nothing.
     pub(crate) fn explained(&self, error: Error) -> anyhow::Error {
         match error {
+            Error::Interrupted if paths::is_stream(&self.output) => anyhow!("interrupted"),
             Error::Interrupted => anyhow!("interrupted: '{}' is as it was", self.output.display()),
             error => error.into(),
         }

@@ -33,9 +33,11 @@ use crate::{cli, output, size, types, work};
 pub(crate) struct Args {
     /// A safetensors file, a folder that has one or several with an index, or the index
     #[arg(value_name = "FILE|DIR")]
+    #[arg(value_parser = crate::paths::file())]
     input: PathBuf,
     /// The GGUF to write
     #[arg(value_name = "OUT")]
+    #[arg(value_parser = crate::paths::file())]
     output: PathBuf,
     /// What the matrices become; without it, they stay what they are
     #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = types::target())]
@@ -46,6 +48,7 @@ pub(crate) struct Args {
     recipe: Option<Recipe>,
     /// An importance matrix for --recipe, in either form that llama.cpp's `imatrix` writes
     #[arg(long, value_name = "FILE", requires = "recipe")]
+    #[arg(value_parser = crate::paths::file())]
     imatrix: Option<PathBuf>,
     /// Write shards of at most so many bytes of tensors, OUT-00001-of-00003.gguf and so on, where they are more: a number, or one
     /// with K, M or G for thousands, millions or billions
@@ -54,6 +57,7 @@ pub(crate) struct Args {
     /// Names that come before the built-in ones. A line holds a name in safetensors and one in GGUF, or - to leave the
     /// tensor out; in both, {} is a number and * at the end is the rest
     #[arg(long, value_name = "FILE")]
+    #[arg(value_parser = crate::paths::file())]
     names: Option<PathBuf>,
     /// List what became of each weight that another program had quantized
     #[arg(long)]

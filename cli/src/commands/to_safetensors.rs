@@ -28,9 +28,11 @@ use crate::{cli, output, size, work};
 pub(crate) struct Args {
     /// The GGUF to read
     #[arg(value_name = "IN")]
+    #[arg(value_parser = crate::paths::file())]
     input: PathBuf,
     /// The file or folder to write
     #[arg(value_name = "OUT")]
+    #[arg(value_parser = crate::paths::file())]
     output: PathBuf,
     /// What blocks become
     #[arg(long = "type", value_name = "TYPE", ignore_case = true, default_value = "F16", value_parser = floats())]
@@ -44,6 +46,7 @@ pub(crate) struct Args {
     /// Names that come before the built-in ones. A line holds a name in safetensors and one in GGUF; in both, {} is a
     /// number and * at the end is the rest
     #[arg(long, value_name = "FILE")]
+    #[arg(value_parser = crate::paths::file())]
     names: Option<PathBuf>,
     #[command(flatten)]
     force: output::Force,
