@@ -673,7 +673,7 @@ fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> {
 }
 
 /// Fails where values of a tensor are infinite or NaN now and were not.
-fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], has_importance: bool) -> Result<()> {
+pub(super) fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], has_importance: bool) -> Result<()> {
     let mut bad = jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
     let Some((job, outcome)) = bad.next() else { return Ok(()) };
     let others: Vec<_> = bad.map(|(job, _)| job.name()).collect();

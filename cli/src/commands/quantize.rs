@@ -141,7 +141,7 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     };
     work.done();
     let report = report.map_err(|error| work.explained(error))?;
-    let idle = Idle::new(input.model(), &importance);
+    let idle = Idle::new(|name| input.model().tensor_info(name).is_ok(), &importance);
     let text = if args.json {
         as_json(&args, &idle, &report, allocation.as_ref())
     } else {
@@ -174,10 +174,11 @@ impl Importance {
 pub(crate) struct Idle<'a>(Option<Vec<&'a str>>);
 
 impl<'a> Idle<'a> {
-    pub(crate) fn new<B: AsRef<[u8]>>(model: &ShardedGguf<B>, importance: &'a Importance) -> Self {
+    /// `is_tensor` tells whether the model has one of a name.
+    pub(crate) fn new(is_tensor: impl Fn(&str) -> bool, importance: &'a Importance) -> Self {
         let idle_entries = |(_, imatrix): &'a (PathBuf, Imatrix)| {
             let names = imatrix.entries().iter().map(|entry| entry.name.as_str());
-            names.filter(|name| model.tensor_info(name).is_err()).collect()
+            names.filter(|name| !is_tensor(name)).collect()
         };
         Idle(importance.0.as_ref().map(idle_entries))
     }
