@@ -33,6 +33,7 @@ pub(crate) struct Wanted {
     /// How much the model suffers from each tensor, instead of defaults by role: lines of a name, a tab and a number. With --size
     /// or --bpw
     #[arg(long, value_name = "FILE", conflicts_with_all = OTHERS)]
+    #[arg(value_parser = crate::paths::file())]
     sensitivity: Option<PathBuf>,
 }
 

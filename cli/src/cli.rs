@@ -1,11 +1,12 @@
 //! What the commands share: one clear line for every failure, and output that survives a closed pipe.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Once, OnceLock};
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use gguf_codec::{Error, OutputProblem};
 
 /// The program's, which its messages begin with.
@@ -35,6 +36,11 @@ pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<Answer>) -> 
         Err(message) if !message.use_stderr() => {
             let _ = message.print();
             return ExitCode::SUCCESS;
+        }
+        // Without a command there is nothing to say but what the commands are.
+        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = help.print();
+            return ExitCode::from(2);
         }
         Err(error) => {
             fail(&format!("{} (see --help)", first_paragraph(&error.to_string())));
@@ -90,7 +96,7 @@ fn print(output: &[u8]) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(output).and_then(|()| stdout.flush()) {
         // Whoever reads has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(anyhow::Error::from(error).context("cannot write to standard output")),
         Ok(()) => Ok(()),
     }

@@ -11,6 +11,7 @@ mod json;
 mod names;
 mod numbers;
 mod output;
+mod paths;
 mod screen;
 mod size;
 mod sizes;
@@ -68,8 +69,8 @@ enum Command {
 fn main() -> ExitCode {
     cli::main(|gguf: Gguf| match gguf.command {
         Command::Inspect(args) => inspect::run(args),
-        Command::Convert(args) => convert::run(args).map(Answer::from),
-        Command::Quantize(args) => quantize::run(args).map(Answer::from),
+        Command::Convert(args) => convert::run(args),
+        Command::Quantize(args) => quantize::run(args),
         Command::Edit(args) => edit::run(args).map(Answer::from),
         Command::Diff(args) => diff::run(args),
         Command::Split(args) => split::run(args).map(Answer::from),

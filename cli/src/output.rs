@@ -1,6 +1,13 @@
 //! Where a tool writes: never over what it reads, and over what exists only with --force.
 
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::{Result, ensure};
 use gguf_codec::Existing;
+
+use crate::cli::Answer;
+use crate::paths;
 
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Force {
@@ -13,4 +20,23 @@ impl Force {
     pub(crate) fn existing(&self) -> Existing {
         if self.force { Existing::Replace } else { Existing::Refuse }
     }
+}
+
+/// Standard output, for a model.
+pub(crate) fn standard() -> Result<impl Write> {
+    ensure!(
+        !io::stdout().is_terminal(),
+        "a model on a terminal is of no use: redirect standard output, or give a path"
+    );
+    Ok(io::stdout().lock())
+}
+
+/// The answer where `output` was written: it goes to standard error where the model went to standard output.
+pub(crate) fn answer(output: &Path, text: String) -> Answer {
+    if !paths::is_stream(output) {
+        return text.into();
+    }
+    // Not eprint, which panics where standard error is closed.
+    let _ = io::stderr().write_all(text.as_bytes());
+    Answer(Vec::new(), 0)
 }

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow};
 use gguf_codec::Error;
-use gguf_codec::model::{Convert, Job, Outcome, Target};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::paths;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -74,38 +75,9 @@ impl Work {
     /// Says of an interruption what became of the output: nothing.
     pub(crate) fn explained(&self, error: Error) -> anyhow::Error {
         match error {
+            Error::Interrupted if paths::is_stream(&self.output) => anyhow!("interrupted"),
             Error::Interrupted => anyhow!("interrupted: '{}' is as it was", self.output.display()),
             error => error.into(),
         }
     }
-
-    /// Runs the jobs, all that there is to do.
-    pub(crate) fn run<T: Target>(
-        &self,
-        convert: Convert,
-        jobs: &[Job<'_>],
-        writer: &mut T,
-    ) -> Result<Vec<Outcome>> {
-        self.expect(jobs.iter().map(|job| job.origin().byte_len()).sum());
-        let outcomes = convert.run(jobs, writer, |bytes| self.step(bytes));
-        self.done();
-        outcomes.map_err(|error| self.explained(error))
-    }
-}
-
-/// Fails where values of a tensor are infinite or NaN now and were not, which nobody asks for: before the file gets its name.
-/// `hint` says what else could be asked for, if anything.
-pub(crate) fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], hint: &str) -> Result<()> {
-    let mut bad = jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
-    let Some((job, outcome)) = bad.next() else { return Ok(()) };
-    let others: Vec<_> = bad.map(|(job, _)| job.name()).collect();
-    let (name, ty) = (job.name(), job.ggml_type());
-    let what = crate::numbers::counted(outcome.overflowed, if ty.is_quantized() { "block" } else { "value" });
-    let hint = if hint.is_empty() { String::new() } else { format!(" ({hint})") };
-    let others = match others.as_slice() {
-        [] => String::new(),
-        [name] => format!(", and so in '{name}'"),
-        [name, ..] => format!(", and so in {} others, such as '{name}'", others.len()),
-    };
-    anyhow::bail!("tensor '{name}': {what} beyond the range of {ty}{others}{hint}");
 }

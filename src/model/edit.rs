@@ -1,7 +1,9 @@
 //! [`Edit`]: other keys and other names; the tensors' data stays as it is.
 
+mod checks;
 mod layers;
 mod plan;
+mod template;
 
 use std::io;
 use std::ops::ControlFlow;

@@ -1,6 +1,7 @@
 //! [`Quantize`]: a model in other types, in one call.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ use crate::file::{Existing, Inputs};
 use crate::ggml_type::GgmlType;
 use crate::gguf::{Metadata, ShardPlan, TensorInfo, Value};
 use crate::tensor::Shape;
-use crate::write::Writer;
+use crate::write::{DataWriter, Writer};
 
 /// Quantizes a model: by one of llama.cpp's recipes, to the bytes that its `llama_model_quantize` writes, or to the types of another
 /// model.
@@ -356,38 +357,78 @@ impl<'a> Quantize<'a> {
         output: impl AsRef<Path>,
         progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<QuantizeReport> {
-        let output = output.as_ref();
         let tasks = self.tasks(input)?;
-        let files = self.files(input, &tasks, output)?;
+        let files = self.files(input, &tasks, output.as_ref())?;
         let paths = files.iter().map(|file| file.path.clone());
         self.inputs.clone().add_all(input.paths()).check_all(paths, self.existing)?;
-        let tensors: Vec<_> = files.iter().flat_map(|file| file.tasks).map(|task| task.tensor).collect();
-        // What is copied is checked too, as llama.cpp does, except where nothing but the type is asked for.
+        self.check_copies(input, &files)?;
+        let mut progress = told(bytes_of_files(&files), progress);
+        let (mut report, mut staged) = (QuantizeReport::default(), Vec::new());
+        for file in files {
+            let writer = Writer::create_with(&file.path, self.existing)?;
+            let data = self.write_file(writer, input, &file, &tasks, &mut report, &mut progress)?;
+            staged.push(data.stage()?);
+            report.paths.push(file.path);
+        }
+        StagedFile::commit_all(staged)?;
+        Ok(report)
+    }
+
+    /// As [`run_with`](Self::run_with), into a stream, such as standard output or an upload, which is returned. There can be no more
+    /// than one file. After an error the stream has a part of it, which is not a model.
+    ///
+    /// # Errors
+    /// Those of [`run_with`](Self::run_with) that do not concern a path; [`Error::Write`] where there would be several files.
+    pub fn write_to<S: Source, W: Write>(
+        &self,
+        input: &S,
+        stream: W,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<(QuantizeReport, W)> {
+        let tasks = self.tasks(input)?;
+        let files = self.files(input, &tasks, Path::new(""))?;
+        let [file] = files.as_slice() else {
+            return refused(format!("{} files cannot be written into one stream", files.len()));
+        };
+        self.check_copies(input, &files)?;
+        let mut report = QuantizeReport::default();
+        let mut progress = told(bytes_of_files(&files), progress);
+        let data = self.write_file(Writer::new(stream), input, file, &tasks, &mut report, &mut progress)?;
+        Ok((report, data.finish()?))
+    }
+
+    /// Checks what is copied, as llama.cpp does, except where nothing but the type is asked for.
+    fn check_copies<S: Source>(&self, input: &S, files: &[File<'_, '_>]) -> Result<()> {
         let is_checked = |task: &&Task<'_>| !task.changes() && !matches!(self.types, Types::Uniform(_));
         for task in files.iter().flat_map(|file| file.tasks).filter(is_checked) {
             input.validate(&task.tensor).map_err(|error| in_tensor(task.tensor.name(), error))?;
         }
-        let mut progress = told(bytes_of(&tensors), progress);
-        let (mut report, mut staged) = (QuantizeReport::default(), Vec::new());
-        for file in files {
-            let weights = self.weights(file.tasks);
-            let jobs = jobs(input, file.tasks, &weights)?;
-            jobs.iter().try_for_each(Job::check)?;
-            let writer = Writer::create_with(&file.path, self.existing)?;
-            let writer = self.declare(writer, input, &file, &jobs, &tasks)?;
-            report.bytes = report.bytes.saturating_add(writer.file_len()?);
-            let mut data = writer.write_header()?;
-            let outcomes = Convert::new().measure(self.measure).run(&jobs, &mut data, &mut progress)?;
-            refuse_infinite(&jobs, &outcomes, self.imatrix.is_some())?;
-            staged.push(data.stage()?);
-            report.paths.push(file.path);
-            let told = file.tasks.iter().zip(outcomes);
-            report
-                .tensors
-                .extend(told.map(|(task, outcome)| QuantizedTensor { error: outcome.error, ..task.told() }));
-        }
-        StagedFile::commit_all(staged)?;
-        Ok(report)
+        Ok(())
+    }
+
+    /// Writes one of the files but for its end, and reports of its tensors.
+    fn write_file<W: Sink, S: Source>(
+        &self,
+        writer: Writer<W>,
+        input: &S,
+        file: &File<'_, '_>,
+        tasks: &[Task<'_>],
+        report: &mut QuantizeReport,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<DataWriter<W>> {
+        let weights = self.weights(file.tasks);
+        let jobs = jobs(input, file.tasks, &weights)?;
+        jobs.iter().try_for_each(Job::check)?;
+        let writer = self.declare(writer, input, file, &jobs, tasks)?;
+        report.bytes = report.bytes.saturating_add(writer.file_len()?);
+        let mut data = writer.write_header()?;
+        let outcomes = Convert::new().measure(self.measure).run(&jobs, &mut data, progress)?;
+        refuse_infinite(&jobs, &outcomes, self.imatrix.is_some())?;
+        let told = file.tasks.iter().zip(outcomes);
+        report
+            .tensors
+            .extend(told.map(|(task, outcome)| QuantizedTensor { error: outcome.error, ..task.told() }));
+        Ok(data)
     }
 
     /// What becomes of each tensor, in the order in which llama.cpp writes them.
@@ -578,6 +619,11 @@ impl<'a> Quantize<'a> {
     }
 }
 
+fn bytes_of_files(files: &[File<'_, '_>]) -> u64 {
+    let tensors: Vec<_> = files.iter().flat_map(|file| file.tasks).map(|task| task.tensor).collect();
+    bytes_of(&tensors)
+}
+
 /// A file that is written.
 struct File<'t, 'm> {
     path: PathBuf,
@@ -627,7 +673,7 @@ fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> {
 }
 
 /// Fails where values of a tensor are infinite or NaN now and were not.
-fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], has_importance: bool) -> Result<()> {
+pub(super) fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], has_importance: bool) -> Result<()> {
     let mut bad = jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
     let Some((job, outcome)) = bad.next() else { return Ok(()) };
     let others: Vec<_> = bad.map(|(job, _)| job.name()).collect();

@@ -566,3 +566,48 @@ fn keys_are_edited_beside_tensors_that_cannot_be_read() {
         assert!(file.is_alone());
     }
 }
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf");
+
+#[test]
+fn values_that_no_model_has_are_told_of() {
+    let note = |key: &str, value: Value| {
+        let mut edit = Edit::new();
+        edit.replace(key, value);
+        edit.plan(SAMPLE).unwrap().notes
+    };
+    for (key, value, why) in [
+        ("llama.block_count", 7u32.into(), "it becomes 7, and there are tensors of 2 layers"),
+        ("llama.embedding_length", 63u32.into(), "it becomes 63, and token_embd.weight has rows of 64"),
+        ("llama.context_length", 0u32.into(), "0 is not greater than 0, as programs take for granted"),
+        (
+            "llama.rope.freq_base",
+            Value::F32(f32::NAN),
+            "NaN is not greater than 0, as programs take for granted",
+        ),
+        (
+            "llama.attention.layer_norm_rms_epsilon",
+            1e5f32.into(),
+            "100000 is not between 0 and 1, as programs take for granted",
+        ),
+        ("llama.rope.dimension_count", 15u32.into(), "15 is not even and greater than 0: rope turns pairs"),
+        ("tokenizer.ggml.bos_token_id", 64u32.into(), "there are 64 tokens, and none is 64, the bos token's"),
+        ("tokenizer.chat_template", "{% if x %}".into(), "'if' at byte 0 has no 'endif'"),
+    ] {
+        assert_eq!(note(key, value), [format!("{key}: {why}")]);
+    }
+    for (key, value) in [
+        ("llama.block_count", Value::U32(2)),
+        ("llama.context_length", 16384u32.into()),
+        ("llama.rope.freq_base", 1e6f32.into()),
+        ("tokenizer.ggml.bos_token_id", 63u32.into()),
+        ("tokenizer.chat_template", "{{ messages }}".into()),
+        ("general.name", "{{".into()),
+    ] {
+        assert!(note(key, value).is_empty(), "{key}");
+    }
+    // With its layers the count goes.
+    let mut edit = Edit::new();
+    edit.drop_layers(&Gguf::read(SAMPLE).unwrap(), [0]).unwrap();
+    assert!(edit.plan(SAMPLE).unwrap().notes.is_empty());
+}

@@ -8,10 +8,11 @@ use anyhow::Result;
 use gguf_codec::GgmlType;
 use gguf_codec::model::{Input, Quantize, QuantizeReport, QuantizedTensor};
 
+use crate::cli::Answer;
 use crate::names::Names;
 use crate::numbers::counted;
 use crate::work::Work;
-use crate::{cli, errors, output, sizes, types};
+use crate::{cli, errors, output, paths, sizes, types};
 
 /// Converts every matrix of a GGUF model whose rows are whole blocks to one type.
 ///
@@ -22,8 +23,9 @@ use crate::{cli, errors, output, sizes, types};
 pub(crate) struct Args {
     /// The model to read
     #[arg(value_name = "IN")]
+    #[arg(value_parser = crate::paths::file())]
     input: PathBuf,
-    /// The file to write
+    /// The file to write, or - for standard output
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// What the matrices become
@@ -55,7 +57,7 @@ fn reason(tensor: &QuantizedTensor, ty: GgmlType) -> String {
     }
 }
 
-pub(crate) fn run(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<Answer> {
     let (ty, start) = (args.ty, Instant::now());
     let work = Work::begin(&args.output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
@@ -65,6 +67,9 @@ pub(crate) fn run(args: Args) -> Result<String> {
         .existing(args.force.existing());
     let report = if args.dry_run {
         convert.plan(&input, &args.output)
+    } else if paths::is_stream(&args.output) {
+        let stream = output::standard()?;
+        convert.write_to(&input, stream, |done, total| work.reached(done, total)).map(|(report, _)| report)
     } else {
         convert.run_with(&input, &args.output, |done, total| work.reached(done, total))
     };
@@ -98,7 +103,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     if args.report {
         write!(summary, "\n{}", errors_of(&report))?;
     }
-    Ok(summary)
+    Ok(output::answer(&args.output, summary))
 }
 
 /// How far each tensor that was converted is from what it was, and all together.

@@ -24,9 +24,11 @@ use crate::{cli, errors, json, work};
 pub(crate) struct Args {
     /// The first model
     #[arg(value_name = "A")]
+    #[arg(value_parser = crate::paths::file())]
     a: PathBuf,
     /// The second model
     #[arg(value_name = "B")]
+    #[arg(value_parser = crate::paths::file())]
     b: PathBuf,
     /// Print JSON
     #[arg(long)]

@@ -27,9 +27,11 @@ use crate::{cli, glob, output, values};
 pub(crate) struct Args {
     /// The model to read
     #[arg(value_name = "IN")]
+    #[arg(value_parser = crate::paths::file())]
     input: PathBuf,
     /// The file to write
     #[arg(value_name = "OUT", required_unless_present_any = ["in_place", "dry_run"], conflicts_with = "in_place")]
+    #[arg(value_parser = crate::paths::file())]
     output: Option<PathBuf>,
     /// Give a key that is there another value, of the type that it has; or, with KEY[N], one element of an array, counted
     /// from 0. The text is taken as it is, a type or '@' before it included

@@ -28,12 +28,14 @@ const SKIPPED: usize = 16;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model; normally distributed weights if there is none
+    #[arg(value_parser = crate::paths::file())]
     model: Option<PathBuf>,
     /// The tensor, by default the largest
     #[arg(long, value_name = "NAME", requires = "model")]
     tensor: Option<String>,
     /// Draw error against bits per weight
     #[arg(long, value_name = "FILE")]
+    #[arg(value_parser = crate::paths::file())]
     svg: Option<PathBuf>,
     #[command(flatten)]
     force: output::Force,

@@ -1,22 +1,20 @@
 //! Makes a GGUF of a model in safetensors files. Reading, converting and writing overlap, on all cores.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use gguf_codec::QuantError;
-use gguf_codec::model::hf::{CarriedWeight, Description, Fidelity, Import, ImportPlan, NameMap};
-use gguf_codec::model::{Convert, Job, Outcome, Part, Quantize, Recipe, Source};
-use gguf_codec::safetensors::Checkpoint;
-use gguf_codec::{GgmlType, Inputs, ShardPlan, ShardedGguf, StagedFile, Writer};
+use gguf_codec::model::hf::{CarriedWeight, Fidelity, FromSafetensors, NameMap};
+use gguf_codec::model::{Quantize, QuantizeReport, Recipe};
+use gguf_codec::{GgmlType, Inputs, QuantError};
 use serde_json::json;
 
 use crate::commands::quantize::{Idle, Importance, remarks, report_as_json};
 use crate::names::Names;
 use crate::numbers::{counted, grouped};
 use crate::work::Work;
-use crate::{cli, output, size, types, work};
+use crate::{cli, output, size, types};
 
 /// Makes a GGUF of a model in safetensors files.
 ///
@@ -33,9 +31,11 @@ use crate::{cli, output, size, types, work};
 pub(crate) struct Args {
     /// A safetensors file, a folder that has one or several with an index, or the index
     #[arg(value_name = "FILE|DIR")]
+    #[arg(value_parser = crate::paths::file())]
     input: PathBuf,
     /// The GGUF to write
     #[arg(value_name = "OUT")]
+    #[arg(value_parser = crate::paths::file())]
     output: PathBuf,
     /// What the matrices become; without it, they stay what they are
     #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = types::target())]
@@ -46,6 +46,7 @@ pub(crate) struct Args {
     recipe: Option<Recipe>,
     /// An importance matrix for --recipe, in either form that llama.cpp's `imatrix` writes
     #[arg(long, value_name = "FILE", requires = "recipe")]
+    #[arg(value_parser = crate::paths::file())]
     imatrix: Option<PathBuf>,
     /// Write shards of at most so many bytes of tensors, OUT-00001-of-00003.gguf and so on, where they are more: a number, or one
     /// with K, M or G for thousands, millions or billions
@@ -54,6 +55,7 @@ pub(crate) struct Args {
     /// Names that come before the built-in ones. A line holds a name in safetensors and one in GGUF, or - to leave the
     /// tensor out; in both, {} is a number and * at the end is the rest
     #[arg(long, value_name = "FILE")]
+    #[arg(value_parser = crate::paths::file())]
     names: Option<PathBuf>,
     /// List what became of each weight that another program had quantized
     #[arg(long)]
@@ -67,42 +69,39 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
-    let checkpoint = Checkpoint::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let description = Description::read(checkpoint.folder().unwrap_or(&args.input))?;
+    let job = FromSafetensors::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    let importance = Importance::read(args.imatrix.as_ref())?;
     let mut inputs = Inputs::new();
-    inputs.add_all(checkpoint.paths()).add_all(description.paths()).add_all(&args.names);
-    inputs.add_all(&args.imatrix);
-    if args.max_size.is_none() {
-        inputs.check(&args.output, args.force.existing())?;
-    }
-    let mut import = Import::new(&checkpoint, &description);
-    if let Some(ty) = args.ty {
-        import = import.ggml_type(ty);
-    }
-    if let Some(path) = &args.names {
+    inputs.add_all(&args.names).add_all(&args.imatrix);
+    let names = args.names.as_ref().map(|path| {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
-        let map: NameMap = text.parse().with_context(|| format!("'{shown}'"))?;
-        import = import.names(move |name| map.to_gguf(name));
+        text.parse::<NameMap>().with_context(|| format!("'{shown}'"))
+    });
+    let report = job
+        .ggml_type(args.ty)
+        .names(names.transpose()?)
+        .quantize(args.recipe.map(|recipe| importance.weigh(Quantize::recipe(recipe))))
+        .max_shard_size(args.max_size)
+        .existing(args.force.existing())
+        .inputs(inputs)
+        .run_with(&args.output, |done, total| work.reached(done, total));
+    work.done();
+    let report = report.map_err(|error| work.explained(error))?;
+    if let (Some(recipe), Some(report)) = (args.recipe, &report.quantized) {
+        return quantized(&args, recipe, report, &importance);
     }
-    let plan = import.plan()?;
-
-    if let Some(recipe) = args.recipe {
-        return quantized(&args, recipe, &work, &plan, inputs);
-    }
-    let jobs = plan.jobs()?;
-    let (bytes, outcomes, paths) = convert(&args, &work, &plan, &jobs, &inputs)?;
-    let carried = carried(plan.carried_weights(), &jobs, &outcomes);
+    let carried: Vec<_> =
+        report.carried.iter().map(|(weight, error)| Carried { weight, error: *error }).collect();
     if args.json {
         let quantized: Vec<_> = carried.iter().map(Carried::json).collect();
-        let path = paths[0].display().to_string();
-        let report = json!({ "path": path, "tensors": jobs.len(), "bytes": bytes, "left_out": plan.left_out(),
-            "notes": plan.notes(), "quantized": quantized });
+        let path = report.paths[0].display().to_string();
+        let report = json!({ "path": path, "tensors": report.tensors, "bytes": report.bytes, "left_out": report.left_out,
+            "notes": report.notes, "quantized": quantized });
         return Ok(format!("{report:#}\n"));
     }
-    let more =
-        if paths.len() > 1 { format!(" to {}", paths[paths.len() - 1].display()) } else { String::new() };
-    let mut summary = format!("{}{more}: {}\n", paths[0].display(), counted(jobs.len() as u64, "tensor"));
+    let mut summary =
+        format!("{}: {}\n", first_to_last(&report.paths), counted(report.tensors as u64, "tensor"));
     summary += &summarized(&carried);
     if args.report {
         for weight in &carried {
@@ -110,108 +109,44 @@ pub(crate) fn run(args: Args) -> Result<String> {
         }
     }
     let mut names = Names::default();
-    plan.left_out().iter().for_each(|name| names.add(name));
-    if !plan.left_out().is_empty() {
+    report.left_out.iter().for_each(|name| names.add(name));
+    if !report.left_out.is_empty() {
         writeln!(summary, "  left out: {names}")?;
     }
-    for note in plan.notes() {
+    for note in &report.notes {
         writeln!(summary, "  note: {note}")?;
     }
-    writeln!(summary, "{} bytes", grouped(bytes))?;
+    writeln!(summary, "{} bytes", grouped(report.bytes))?;
     Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
 }
 
-/// Writes what is planned, into shards where it is more than one may have. Gives the bytes written, and the paths.
-fn convert(
-    args: &Args,
-    work: &Work,
-    plan: &ImportPlan<'_>,
-    jobs: &[Job<'_>],
-    inputs: &Inputs,
-) -> Result<(u64, Vec<Outcome>, Vec<PathBuf>)> {
-    let header = plan.header()?;
-    let bytes = header.tensors().map(|tensor| tensor.byte_len());
-    let shards = match args.max_size {
-        Some(most) => {
-            Some(ShardPlan::by_bytes(bytes, header.alignment(), most)?).filter(|plan| plan.count() > 1)
-        }
-        None => None,
-    };
-    let model = ShardedGguf::from(header);
-    let paths: Vec<PathBuf> = match &shards {
-        Some(shards) => {
-            let path = |no| Ok(Part::new(no, shards.count())?.path(&args.output));
-            (0..shards.count()).map(path).collect::<Result<_>>()?
-        }
-        None => vec![args.output.clone()],
-    };
-    inputs.check_all(&paths, args.force.existing())?;
-    let measures = plan.carried_weights().iter().any(|weight| weight.fidelity == Fidelity::Requantized);
-    let (mut bytes, mut outcomes, mut staged) = (0, Vec::new(), Vec::new());
-    for (no, path) in (0..).zip(&paths) {
-        let mut writer = Writer::create_with(path, args.force.existing())?;
-        let own = match &shards {
-            Some(shards) => {
-                let own = &jobs[shards.shards()[usize::from(no)].clone()];
-                writer.copy_sharded_metadata_from(&model)?.set_shard(no, shards.count(), jobs.len())?;
-                for job in own {
-                    writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
-                }
-                own
-            }
-            None => {
-                plan.declare(&mut writer)?;
-                jobs
-            }
-        };
-        bytes += writer.file_len()?;
-        let mut data = writer.write_header()?;
-        let of_shard = work.run(Convert::new().measure(measures), own, &mut data)?;
-        let hint = if args.ty == Some(GgmlType::F16) { "--type BF16 or F32 has a wider one" } else { "" };
-        work::refuse_infinite(own, &of_shard, hint)?;
-        outcomes.extend(of_shard);
-        staged.push(data.stage()?);
+/// The only file, or the first and the last.
+fn first_to_last(paths: &[PathBuf]) -> String {
+    match paths {
+        [first, .., last] => format!("{} to {}", first.display(), last.display()),
+        paths => paths.iter().map(|path| path.display().to_string()).collect(),
     }
-    StagedFile::commit_all(staged)?;
-    Ok((bytes, outcomes, paths))
 }
 
-/// Quantizes by a recipe what the plan would write.
+/// What is said of a model that was quantized on the way.
 fn quantized(
     args: &Args,
     recipe: Recipe,
-    work: &Work,
-    plan: &ImportPlan<'_>,
-    mut inputs: Inputs,
+    report: &QuantizeReport,
+    importance: &Importance,
 ) -> Result<String> {
-    let model = plan.converted()?;
-    inputs.add_all(&args.imatrix);
-    let importance = Importance::read(args.imatrix.as_ref())?;
-    let quantize = importance
-        .weigh(Quantize::recipe(recipe))
-        // Codes that were kept are the checkpoint's own values.
-        .allow_requantize(true)
-        .max_shard_size(args.max_size)
-        .existing(args.force.existing())
-        .inputs(inputs);
-    let report = quantize.run_with(&model, &args.output, |done, total| work.reached(done, total));
-    work.done();
-    let report = report.map_err(|error| work.explained(error))?;
-    let idle = Idle::new(model.model(), &importance);
+    let names: HashSet<_> = report.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let idle = Idle::new(|name| names.contains(name), importance);
     if args.json {
-        return Ok(format!("{:#}\n", report_as_json(Some(recipe), &idle, &report, true)));
+        return Ok(format!("{:#}\n", report_as_json(Some(recipe), &idle, report, true)));
     }
-    let (path, more) = match report.paths.as_slice() {
-        [first, .., last] => (first, format!(" to {}", last.display())),
-        paths => (paths.first().unwrap_or(&args.output), String::new()),
-    };
-    let mut text = cli::printable(&format!("{}{more} is {recipe}", path.display()));
+    let mut text = cli::printable(&format!("{} is {recipe}", first_to_last(&report.paths)));
     writeln!(text, ": {:.2} bits per weight", report.size_after().bits_per_weight())?;
     let sizes = report.by_type().into_iter().map(|(ty, (_, after))| (ty.name(), after));
     for (ty, size) in sizes.filter(|(_, after)| after.tensors > 0).collect::<BTreeMap<_, _>>() {
         writeln!(text, "  {ty}: {}, {} bytes", counted(size.tensors, "tensor"), grouped(size.bytes))?;
     }
-    for line in remarks(&idle, &report)?.lines() {
+    for line in remarks(&idle, report)?.lines() {
         writeln!(text, "  {line}")?;
     }
     let before = report.size_before().bytes;
@@ -223,16 +158,6 @@ fn quantized(
 struct Carried<'a> {
     weight: &'a CarriedWeight,
     error: Option<QuantError>,
-}
-
-fn carried<'a>(weights: &'a [CarriedWeight], jobs: &[Job<'_>], outcomes: &[Outcome]) -> Vec<Carried<'a>> {
-    let errors: HashMap<_, _> =
-        jobs.iter().map(Job::name).zip(outcomes.iter().map(|outcome| outcome.error)).collect();
-    let carried = |weight: &'a CarriedWeight| Carried {
-        weight,
-        error: errors.get(weight.name.as_str()).copied().flatten(),
-    };
-    weights.iter().map(carried).collect()
 }
 
 impl Carried<'_> {

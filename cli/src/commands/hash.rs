@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use crate::cli::{self, Answer};
 use crate::json::pretty;
 use crate::numbers::counted;
-use crate::work;
+use crate::{paths, work};
 use kinds::{Hash, Kind};
 
 /// Bytes that are hashed between two steps of the progress bar.
@@ -29,6 +29,7 @@ const CHUNK: u64 = 1 << 20;
 pub(crate) struct Args {
     /// The model; the first shard stands for all of it
     #[arg(value_name = "FILE")]
+    #[arg(value_parser = crate::paths::file())]
     file: PathBuf,
     /// Print SHA-256, which nobody can forge
     #[arg(long)]
@@ -45,7 +46,7 @@ pub(crate) struct Args {
     /// Print the hash of all data alone, without a line for each tensor
     #[arg(long)]
     no_layer: bool,
-    /// Compare with the lines of an earlier run or of `gguf-hash`, whichever hashes they have, and fail where one differs
+    /// Compare with the lines of an earlier run or of `gguf-hash`, whichever hashes they have, and fail where one differs; - is standard input
     #[arg(long, value_name = "MANIFEST", conflicts_with_all = ["no_layer", "sha256", "sha1", "xxh64", "xxh3"])]
     check: Option<PathBuf>,
     /// Print JSON
@@ -66,7 +67,11 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let model = ShardedGguf::open(&args.file).map_err(|error| cli::about(&args.file, error))?;
     if let Some(path) = &args.check {
         let shown = path.display();
-        let manifest = std::fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
+        let manifest = match paths::is_stream(path) {
+            true => std::io::read_to_string(std::io::stdin()),
+            false => std::fs::read_to_string(path),
+        };
+        let manifest = manifest.with_context(|| format!("cannot read '{shown}'"))?;
         let kinds = Kind::ALL.into_iter().filter(|kind| lines(&manifest, *kind).next().is_some()).collect();
         let hashes = hashes(&model, kinds, true)?;
         return check(&hashes, &manifest, &title, args.json);

@@ -23,9 +23,11 @@ use crate::{cli, output};
 pub(crate) struct Args {
     /// The importance matrix to read; several of one model are put together
     #[arg(value_name = "IN", required = true)]
+    #[arg(value_parser = crate::paths::file())]
     inputs: Vec<PathBuf>,
     /// The file to write
     #[arg(value_name = "OUT")]
+    #[arg(value_parser = crate::paths::file())]
     output: PathBuf,
     /// The form of OUT; without it, the binary one where its name ends with .dat, and GGUF else
     #[arg(long)]

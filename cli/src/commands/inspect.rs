@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, ShardPaths, ShardProblem, ShardedGguf, Tensor, ValueRef};
 use serde_json::{Value as Json, json};
 
@@ -16,7 +16,7 @@ use crate::json::pretty;
 use crate::numbers::counted;
 use crate::screen::{Screen, natural};
 use crate::summary::{Run, View};
-use crate::{cli, details, glob, json, statistics, stores, summary};
+use crate::{cli, details, glob, json, paths, statistics, stores, summary};
 
 /// A miniature model, so that there is something to see without a file.
 const SAMPLE: &[u8] = include_bytes!("../../../examples/sample.gguf");
@@ -27,7 +27,7 @@ const SAMPLE: &[u8] = include_bytes!("../../../examples/sample.gguf");
 /// a model stands for all of it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The files; a small sample model if there is none. Also ollama:MODEL:TAG from Ollama's store, https://… of which no more is read than
+    /// The files; a small sample model if there is none. Also - for the header that standard input begins with, ollama:MODEL:TAG from Ollama's store, https://… of which no more is read than
     /// the header and the tensors that are asked for, and hf:ORG/REPO/FILE from the cache of Hugging Face's programs or, where it is not
     /// there, from the hub
     #[arg(value_name = "FILE")]
@@ -137,6 +137,15 @@ fn answer(shown: Shown) -> Answer {
 /// What is shown of a file, and what is wrong with it though it can be shown.
 fn file(path: &Path, args: &Args) -> Result<(Shown, Option<anyhow::Error>)> {
     let title = path.display().to_string();
+    if paths::is_stream(path) {
+        ensure!(
+            args.tensor.is_none() && !args.check,
+            "of standard input no more is read than the header: --tensor and --check need a file"
+        );
+        let model = Gguf::options().foreign_tensors(true).read_header(std::io::stdin().lock());
+        let model = model.context("standard input")?.into();
+        return Ok((overview(&model, "standard input", args, None)?, None));
+    }
     let path = match stores::resolved(path)? {
         stores::Place::File(path) => path,
         stores::Place::Url(url) => return Ok((remote::inspect(&title, &url, args)?, None)),

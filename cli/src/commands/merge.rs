@@ -23,9 +23,11 @@ use crate::{cli, output};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The first shard: PREFIX-00001-of-00003.gguf, with the others beside it
+    #[arg(value_parser = crate::paths::file())]
     first: PathBuf,
     /// The file to write
     #[arg(value_name = "OUT")]
+    #[arg(value_parser = crate::paths::file())]
     output: PathBuf,
     /// Remove each shard once its data is on the disk
     #[arg(long)]

@@ -15,10 +15,11 @@ use regex_lite::Regex;
 use serde_json::json;
 
 use crate::budget;
+use crate::cli::Answer;
 use crate::names::Names;
 use crate::numbers::counted;
 use crate::work::Work;
-use crate::{cli, glob, output, sizes};
+use crate::{cli, glob, output, paths, sizes};
 
 /// Quantizes a GGUF model by a recipe: the types and bytes are those of llama.cpp's `quantize`. Or, with --size or --bpw, to types that
 /// are chosen tensor by tensor.
@@ -30,8 +31,9 @@ use crate::{cli, glob, output, sizes};
 pub(crate) struct Args {
     /// The model to read, in F32, F16 or BF16
     #[arg(value_name = "IN")]
+    #[arg(value_parser = crate::paths::file())]
     input: PathBuf,
-    /// The file to write
+    /// The file to write, or - for standard output
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// What to make of it
@@ -39,11 +41,13 @@ pub(crate) struct Args {
     recipe: Option<Recipe>,
     /// Instead of a recipe: give each tensor the type that it has in another model. Tensors that are not in that stay as they are
     #[arg(long, value_name = "OTHER", conflicts_with_all = ["recipe", "pure", "output_tensor_type", "token_embedding_type", "leave_output_tensor"])]
+    #[arg(value_parser = crate::paths::file())]
     types_like: Option<PathBuf>,
     #[command(flatten)]
     budget: budget::Wanted,
     /// An importance matrix, in either form that llama.cpp's `imatrix` writes
     #[arg(long, value_name = "FILE")]
+    #[arg(value_parser = crate::paths::file())]
     imatrix: Option<PathBuf>,
     /// The type for tensors whose names match a regular expression; of several that match, the first counts
     #[arg(long, value_name = "PATTERN=TYPE", value_parser = by_pattern)]
@@ -91,7 +95,7 @@ fn by_pattern(argument: &str) -> Result<(Regex, GgmlType)> {
     Ok((Regex::new(pattern)?, ty.parse()?))
 }
 
-pub(crate) fn run(args: Args) -> Result<String> {
+pub(crate) fn run(args: Args) -> Result<Answer> {
     let start = Instant::now();
     let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
     let work = Work::begin(&output)?;
@@ -129,17 +133,21 @@ pub(crate) fn run(args: Args) -> Result<String> {
     quantize = importance.weigh(quantize).inputs(inputs);
     let report = if args.dry_run {
         quantize.plan(&input, &args.output)
+    } else if paths::is_stream(&args.output) {
+        let stream = output::standard()?;
+        quantize.write_to(&input, stream, |done, total| work.reached(done, total)).map(|(report, _)| report)
     } else {
         quantize.run_with(&input, &args.output, |done, total| work.reached(done, total))
     };
     work.done();
     let report = report.map_err(|error| work.explained(error))?;
-    let idle = Idle::new(input.model(), &importance);
-    Ok(if args.json {
+    let idle = Idle::new(|name| input.model().tensor_info(name).is_ok(), &importance);
+    let text = if args.json {
         as_json(&args, &idle, &report, allocation.as_ref())
     } else {
         summary(&args, &idle, &report, allocation.as_ref(), start)?
-    })
+    };
+    Ok(output::answer(&args.output, text))
 }
 
 /// The importance matrix that was asked for, and its file.
@@ -166,10 +174,11 @@ impl Importance {
 pub(crate) struct Idle<'a>(Option<Vec<&'a str>>);
 
 impl<'a> Idle<'a> {
-    pub(crate) fn new<B: AsRef<[u8]>>(model: &ShardedGguf<B>, importance: &'a Importance) -> Self {
+    /// `is_tensor` tells whether the model has one of a name.
+    pub(crate) fn new(is_tensor: impl Fn(&str) -> bool, importance: &'a Importance) -> Self {
         let idle_entries = |(_, imatrix): &'a (PathBuf, Imatrix)| {
             let names = imatrix.entries().iter().map(|entry| entry.name.as_str());
-            names.filter(|name| model.tensor_info(name).is_err()).collect()
+            names.filter(|name| !is_tensor(name)).collect()
         };
         Idle(importance.0.as_ref().map(idle_entries))
     }

@@ -21,8 +21,10 @@ use crate::{cli, output, size};
 pub(crate) struct Args {
     /// The model to read
     #[arg(value_name = "IN")]
+    #[arg(value_parser = crate::paths::file())]
     input: PathBuf,
     /// What the names of the shards begin with
+    #[arg(value_parser = crate::paths::file())]
     prefix: PathBuf,
     #[command(flatten)]
     limit: Limit,

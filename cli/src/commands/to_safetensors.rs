@@ -1,19 +1,18 @@
 //! Makes safetensors files of a GGUF. Reading, converting and writing overlap, on all cores.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gguf_codec::model::hf::{Export, ExportPlan, NameMap, Shard};
-use gguf_codec::model::{Convert, Input};
-use gguf_codec::{AtomicFile, Existing, GgmlType, Inputs, OutputFolder, safetensors};
+use gguf_codec::model::Input;
+use gguf_codec::model::hf::{NameMap, Shard, ToSafetensors};
+use gguf_codec::{GgmlType, Inputs};
 use serde_json::json;
 
 use crate::numbers::{counted, grouped};
 use crate::work::Work;
-use crate::{cli, output, size, work};
+use crate::{cli, output, size};
 
 /// Makes safetensors files of a GGUF.
 ///
@@ -28,9 +27,11 @@ use crate::{cli, output, size, work};
 pub(crate) struct Args {
     /// The GGUF to read
     #[arg(value_name = "IN")]
+    #[arg(value_parser = crate::paths::file())]
     input: PathBuf,
     /// The file or folder to write
     #[arg(value_name = "OUT")]
+    #[arg(value_parser = crate::paths::file())]
     output: PathBuf,
     /// What blocks become
     #[arg(long = "type", value_name = "TYPE", ignore_case = true, default_value = "F16", value_parser = floats())]
@@ -44,6 +45,7 @@ pub(crate) struct Args {
     /// Names that come before the built-in ones. A line holds a name in safetensors and one in GGUF; in both, {} is a
     /// number and * at the end is the rest
     #[arg(long, value_name = "FILE")]
+    #[arg(value_parser = crate::paths::file())]
     names: Option<PathBuf>,
     #[command(flatten)]
     force: output::Force,
@@ -59,83 +61,34 @@ fn floats() -> impl TypedValueParser<Value = GgmlType> {
 pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let existing = args.force.existing();
-    let is_file = args.output.extension().is_some_and(|extension| extension == "safetensors");
     let mut inputs = Inputs::new();
-    inputs.add_all(input.paths()).add_all(&args.names);
-    if is_file {
-        inputs.check(&args.output, existing)?;
-    } else {
-        inputs.check_folder(&args.output, existing)?;
-    }
-    let model = input.model();
-    let mut export = Export::sharded(model, |tensor| input.origin(tensor))?
-        .ggml_type(args.ty)
-        .compressed_tensors(args.quantized.is_some());
-    if let Some(path) = &args.names {
+    inputs.add_all(&args.names);
+    let names = args.names.as_ref().map(|path| {
         let shown = path.display();
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
-        let map: NameMap = text.parse().with_context(|| format!("'{shown}'"))?;
-        export = export.names(move |name| map.to_hf(name));
-    }
-    let plan = export.plan()?;
-    let shards = plan.shards(args.max_size);
-    work.expect(model.tensors().map(|tensor| tensor.byte_len()).sum());
-    if is_file {
-        let [only] = &shards[..] else {
-            bail!(
-                "--max-size asks for {} files, and '{}' is one: give a folder",
-                shards.len(),
-                args.output.display()
-            );
-        };
-        write(&work, &plan, only, &args.output, existing)?;
-    } else {
-        let folder = OutputFolder::create(&args.output, existing)?;
-        for shard in &shards {
-            write(&work, &plan, shard, &folder.path().join(&shard.file_name), Existing::Refuse)?;
-        }
-        let put = |name: &str, text: &str| {
-            AtomicFile::write(folder.path().join(name), text.as_bytes())
-                .with_context(|| format!("cannot write '{name}' of '{}'", args.output.display()))
-        };
-        if shards.len() > 1 {
-            put("model.safetensors.index.json", &plan.index_json(&shards))?;
-        }
-        if let Some(config) = plan.config_json() {
-            put("config.json", config)?;
-        }
-        folder.finish()?;
-    }
-    let bytes: u64 = shards.iter().map(|shard| shard.byte_len).sum();
-    // A file has no config.json beside it.
-    let notes = if is_file { &[] } else { plan.notes() };
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
+        text.parse::<NameMap>().with_context(|| format!("'{shown}'"))
+    });
+    let report = ToSafetensors::new(&input)
+        .ggml_type(args.ty)
+        .compressed_tensors(args.quantized.is_some())
+        .names(names.transpose()?)
+        .max_file_size(args.max_size)
+        .existing(args.force.existing())
+        .inputs(inputs)
+        .run_with(&args.output, |done, total| work.reached(done, total));
+    work.done();
+    let report = report.map_err(|error| work.explained(error))?;
+    let (path, tensors) = (args.output.display().to_string(), input.model().tensor_count());
     if args.json {
-        let files: Vec<_> =
-            shards.iter().map(|shard| json!({ "name": shard.file_name, "bytes": shard.byte_len })).collect();
-        let (path, tensors) = (args.output.display().to_string(), model.tensor_count());
-        let report =
-            json!({ "path": path, "tensors": tensors, "bytes": bytes, "files": files, "notes": notes });
+        let file = |file: &Shard| json!({ "name": file.file_name, "bytes": file.byte_len });
+        let files: Vec<_> = report.files.iter().map(file).collect();
+        let report = json!({ "path": path, "tensors": tensors, "bytes": report.bytes(), "files": files, "notes": report.notes });
         return Ok(format!("{report:#}\n"));
     }
-    let (tensors, files) =
-        (counted(model.tensor_count() as u64, "tensor"), counted(shards.len() as u64, "file"));
-    let mut summary =
-        format!("{}: {tensors} in {files}, {} bytes of data\n", args.output.display(), grouped(bytes));
-    for note in notes {
+    let (tensors, files) = (counted(tensors as u64, "tensor"), counted(report.files.len() as u64, "file"));
+    let mut summary = format!("{path}: {tensors} in {files}, {} bytes of data\n", grouped(report.bytes()));
+    for note in &report.notes {
         writeln!(summary, "  note: {note}")?;
     }
     Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
-}
-
-fn write(work: &Work, plan: &ExportPlan<'_>, shard: &Shard, path: &Path, existing: Existing) -> Result<()> {
-    let mut writer = safetensors::Writer::create_with(path, existing)?;
-    plan.declare(shard, &mut writer)?;
-    let mut data = writer.write_header()?;
-    let jobs = plan.jobs(shard)?;
-    let outcomes = Convert::new()
-        .run(&jobs, &mut data, |bytes| work.step(bytes))
-        .map_err(|error| work.explained(error))?;
-    work::refuse_infinite(&jobs, &outcomes, "--type BF16 or F32 has a wider one")?;
-    Ok(data.finish()?)
 }

@@ -22,6 +22,7 @@ mod remote;
 mod report;
 mod safetensors;
 mod shards;
+mod streams;
 mod support;
 #[cfg(unix)]
 mod trouble;

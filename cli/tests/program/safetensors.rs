@@ -217,7 +217,7 @@ fn values_beyond_the_range_of_their_type_leave_everything() {
     let (file, gguf) =
         (folder.file("out.safetensors", "what was there"), folder.file("out.gguf", "what was there"));
     let line = leaves_everything(&folder, "to-safetensors", &[&input, &file], &file);
-    let wanted = "tensor 'w': 2 values beyond the range of F16 (--type BF16 or F32 has a wider one)";
+    let wanted = "tensor 'w': 2 values beyond the range of F16 (BF16 and F32 have wider ones)";
     assert_eq!(line, wanted);
     let out = folder.path("folder");
     assert_eq!(leaves_everything(&folder, "to-safetensors", &[&input, &out], &out), wanted);
@@ -279,7 +279,7 @@ fn bad_input_is_one_line_and_leaves_everything() {
     assert!(to(&[&junk, &out]).contains("junk.safetensors"));
     assert!(to(&[&input, &out, "--type", "Q8_0"]).contains("[possible values: F16, F32, BF16]"));
     let line = to(&[&input, &out, "--max-size", "1K"]);
-    assert!(line.contains("--max-size asks for 3 files, and") && line.contains("give a folder"), "{line}");
+    assert!(line.contains("is one file, and 3 are asked for") && line.contains("give a folder"), "{line}");
     for size in ["0", "-1", "5X", "99999999999G"] {
         let line = to(&[&input, &out, &format!("--max-size={size}")]);
         assert!(line.contains("a size is a number above 0"), "{line}");

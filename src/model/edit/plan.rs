@@ -133,6 +133,8 @@ impl Display for Name<'_> {
     }
 }
 
+const ARCHITECTURE: &str = "general.architecture";
+
 /// An edit that was checked against a file.
 pub(super) struct Resolved<'a> {
     keys: Renames<'a>,
@@ -439,16 +441,24 @@ impl<'a> Resolved<'a> {
         if from != to {
             changes.push(EditChange::ByteOrder { from, to });
         }
-        EditPlan { changes, notes: self.notes(metadata) }
+        let mut notes = self.notes(metadata);
+        let kept =
+            source.model.table().map(|(name, _)| name).filter(|name| !self.removed_tensors.contains(name));
+        let tensors = kept.map(|name| self.tensors.name(name));
+        notes.extend(super::checks::notes(&changes, source, self.architecture(metadata), tensors));
+        EditPlan { changes, notes }
+    }
+
+    fn architecture<'m>(&'m self, metadata: Metadata<'m>) -> Option<&'m str> {
+        match self.values.get(ARCHITECTURE) {
+            Some(Value::String(bytes)) => std::str::from_utf8(bytes).ok(),
+            _ => metadata.require::<&str>(ARCHITECTURE).ok(),
+        }
     }
 
     fn notes(&self, metadata: Metadata<'_>) -> Vec<String> {
-        const KEY: &str = "general.architecture";
-        let old = metadata.require::<&str>(KEY).ok();
-        let new = match self.values.get(KEY) {
-            Some(Value::String(bytes)) => std::str::from_utf8(bytes).ok(),
-            _ => old,
-        };
+        const KEY: &str = ARCHITECTURE;
+        let (old, new) = (metadata.require::<&str>(KEY).ok(), self.architecture(metadata));
         let (Some(old), Some(new)) = (old, new) else { return Vec::new() };
         let prefix = format!("{old}.");
         let names = metadata.iter().map(|(key, _)| key).filter(|key| !self.removed.contains(key));

@@ -3,7 +3,7 @@
 //! [`Import`] plans a GGUF from a [`Checkpoint`](crate::safetensors::Checkpoint) and its [`Description`]: names, types,
 //! metadata, the tokenizer, and the order of rows that llama.cpp wants of Llama's queries and keys. [`Export`] plans
 //! safetensors files from a GGUF, and puts its metadata into them, so that the way back gives the same model. Both are carried
-//! out by [`Convert`](super::Convert). A [`NameMap`], or any function, adds names to those of the families that are known: Llama
+//! out by [`Convert`](super::Convert); `FromSafetensors` and `ToSafetensors` are the whole job in one call. A [`NameMap`], or any function, adds names to those of the families that are known: Llama
 //! (with Mistral), Qwen2, Qwen3, SmolLM3, Granite, StarCoder2 and BERT.
 
 mod carried;
@@ -13,6 +13,8 @@ mod description;
 mod export;
 mod families;
 mod import;
+#[cfg(all(feature = "std", any(unix, windows)))]
+mod jobs;
 mod json;
 mod names;
 mod per_layer;
@@ -32,4 +34,6 @@ pub use export::{Export, ExportPlan, Shard};
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use import::Converted;
 pub use import::{Import, ImportPlan};
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub use jobs::{ExportReport, FromSafetensors, ImportReport, ToSafetensors};
 pub use names::{NameMap, Renamed};

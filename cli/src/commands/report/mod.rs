@@ -30,12 +30,15 @@ use gather::{Gathered, Source};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model
+    #[arg(value_parser = crate::paths::file())]
     model: PathBuf,
     /// The page to write
     #[arg(short, long, value_name = "FILE.html")]
+    #[arg(value_parser = crate::paths::file())]
     output: PathBuf,
     /// Compare with this model, whose values count as right
     #[arg(long, value_name = "B")]
+    #[arg(value_parser = crate::paths::file())]
     against: Option<PathBuf>,
     #[command(flatten)]
     force: output::Force,
