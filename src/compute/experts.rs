@@ -40,7 +40,7 @@ impl<'a> Experts<'a> {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] for an expert beyond the last.
-    pub fn get(&self, expert: usize) -> Result<Matrix<'a>> {
+    pub fn expert(&self, expert: usize) -> Result<Matrix<'a>> {
         if expert >= self.count() {
             return Err(Error::OutOfRange {
                 what: "expert",
@@ -94,7 +94,7 @@ impl<'a> Experts<'a> {
             });
         }
         for &expert in experts {
-            self.get(expert)?;
+            self.expert(expert)?;
         }
         let chosen = experts.len() / x.columns().max(1);
         // The outputs of each expert together, experts in order.
@@ -105,7 +105,7 @@ impl<'a> Experts<'a> {
             let columns: Vec<usize> = group.iter().map(|&i| i / chosen).collect();
             part.clear();
             part.resize(group.len() * self.rows, 0.0);
-            multiply(self.get(experts[group[0]])?, &x.select(&columns)?, &mut part)?;
+            multiply(self.expert(experts[group[0]])?, &x.select(&columns)?, &mut part)?;
             for (&i, part) in group.iter().zip(part.chunks(self.rows.max(1))) {
                 out[i * self.rows..][..self.rows].copy_from_slice(part);
             }

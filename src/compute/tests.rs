@@ -215,7 +215,7 @@ fn columns_go_to_the_experts_chosen_for_them() {
     for (i, (out, &expert)) in out.chunks(10).zip(&chosen).enumerate() {
         let mut wanted = vec![f32::NAN; 10];
         let column = x.select(&[i / 2]).unwrap();
-        experts.get(expert).unwrap().matmul(&column, &mut wanted).unwrap();
+        experts.expert(expert).unwrap().matmul(&column, &mut wanted).unwrap();
         assert_same("an expert", out, &wanted);
     }
     #[cfg(feature = "rayon")]
