@@ -133,6 +133,9 @@ pub(super) fn tokenizer(
         );
     }
     special_tokens(description, &root, &mut out)?;
+    if let Some(adds) = family.and_then(|family| family.adds_space_prefix) {
+        out.push("ggml.add_space_prefix", adds);
+    }
     Ok(out)
 }
 
