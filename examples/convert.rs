@@ -34,10 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut writer = Writer::create_with(&output, Existing::Refuse)?;
     writer.copy_sharded_metadata_from(model.model())?;
     if let Some(file_type) = FileType::mostly(to) {
-        writer.metadata("general.file_type", file_type.id())?;
+        writer.set_metadata("general.file_type", file_type.id())?;
     }
     for job in &jobs {
-        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+        writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     let mut data = writer.write_header()?;
     let outcomes = Convert::new().run(&jobs, &mut data, |_bytes| ControlFlow::Continue(()))?;

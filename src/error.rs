@@ -116,7 +116,7 @@ pub enum Error {
     /// An element of an array cannot be had as the type asked for.
     #[error("element {index} of {} is {found}, not {wanted}", array_of(key))]
     WrongElement {
-        /// The array's key, where it was asked for by that: see [`Metadata::get_array`](crate::Metadata::get_array).
+        /// The array's key, where it was asked for by that: see [`Metadata::require_array`](crate::Metadata::require_array).
         key: Option<String>,
         /// The element's position, from 0.
         index: u64,

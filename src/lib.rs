@@ -1,12 +1,13 @@
 //! Read, write, dequantize and quantize GGUF, the file format of language models for llama.cpp, Ollama, LM
 //! Studio and most local runtimes.
 //!
-//! A GGUF file is an index over bytes: [`Gguf`] parses it without copying, over a mapped file (`Gguf::open`), a
-//! buffer ([`Gguf::parse`]) or the start of a stream ([`Gguf::read_header`]). [`Metadata`] gives typed values in the
+//! A GGUF file is an index over bytes: [`Gguf`] parses it without copying, over a file (`Gguf::open`), a buffer
+//! ([`Gguf::parse`]) or the start of a stream (`Gguf::read_header`). [`Metadata`] gives typed values in the
 //! file's order, and a [`Tensor`] is a view of blocks that becomes floats when asked: all of it, a row, a range of rows.
 //! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order.
 //! [`quantize`] and [`dequantize`] serve tools that hold raw bytes. [`model::Convert`] turns the tensors of one file into
-//! other types in another, [`QuantError`] says what that costs, and [`fake_quantize`] does it to weights in training.
+//! other types in another, [`QuantError`] says what that costs, and [`Codec`] does it on all cores,
+//! or in place to weights in training.
 //! [`ShardedGguf`] is a model in several files, and [`model`] has what else is done to whole models: recipes, edits,
 //! comparisons.
 //!
@@ -15,14 +16,15 @@
 //! ask for more memory than its own size allows. [`Limits`] bound the rest.
 //!
 //! ```
-//! use gguf_codec::{GgmlType, Gguf, Q8_0, Writer};
+//! use gguf_codec::blocks::Q8_0;
+//! use gguf_codec::{GgmlType, Gguf, Writer};
 //!
 //! // Write a model of one matrix: two rows of 64 values, quantized on the way.
 //! let values: Vec<f32> = (0..128).map(|i| (i as f32 / 10.0).sin()).collect();
 //! let mut writer = Writer::new(Vec::new());
-//! writer.metadata("general.architecture", "llama")?;
-//! writer.metadata("llama.block_count", 1u32)?;
-//! writer.tensor("blk.0.ffn_up.weight", &[64, 2], GgmlType::Q8_0)?;
+//! writer.set_metadata("general.architecture", "llama")?;
+//! writer.set_metadata("llama.block_count", 1u32)?;
+//! writer.declare_tensor("blk.0.ffn_up.weight", &[64, 2], GgmlType::Q8_0)?;
 //! let mut data = writer.write_header()?;
 //! let mut tensor = data.begin("blk.0.ffn_up.weight")?;
 //! tensor.write_values(&values, None)?;
@@ -31,7 +33,7 @@
 //!
 //! // Read it again.
 //! let model = Gguf::parse(&file)?;
-//! let layers: u32 = model.metadata().get("llama.block_count")?;
+//! let layers: u32 = model.metadata().require("llama.block_count")?;
 //! let tensor = model.tensor("blk.0.ffn_up.weight")?;
 //! let mut row = vec![0.0f32; tensor.row_len()];
 //! tensor.row(1)?.dequantize_into(&mut row)?;
@@ -47,11 +49,11 @@
 //!
 //! - `std` (on by default): files, streams, the [`Writer`], shards, and what [`model`] does to whole models; instruction sets
 //!   are found at run time. The others below need it.
-//! - `mmap` (on by default): `Gguf::open` maps files.
-//! - `rayon` (on by default): `par_quantize`, `par_dequantize` and their like are there, and the writer and
-//!   [`model::Convert`] use all cores.
+//! - `mmap` (on by default): `Gguf::map`, which is `unsafe`, makes tensors slices of a mapped file.
+//! - `rayon` (on by default): [`Codec::all_cores`], `Tensor::par_dequantize` and their like use all cores, and so do the
+//!   writer and [`model::Convert`].
 //! - `codecs` (on by default): values. [`quantize`], [`dequantize`] and all that calls them: a tensor's and a writer's values,
-//!   [`QuantError`], [`fake_quantize`], and of [`model`] [`Convert`](model::Convert), [`Diff`](model::Diff),
+//!   [`Codec`], [`QuantError`], and of [`model`] [`Convert`](model::Convert), [`Diff`](model::Diff),
 //!   [`Survey`](model::Survey), [`Imatrix`](model::Imatrix) and `hf`. Without it no kernel is compiled, and files are read,
 //!   checked, written from blocks, copied, edited, split and merged.
 //! - `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
@@ -59,7 +61,7 @@
 //! With `default-features = false` the crate is `no_std` and asks for an allocator, and for pointers that can be compared and
 //! swapped. There are then [`Gguf::parse`] and [`HeaderParser`] with all that they give, [`Tensor`] and [`TypedTensor`],
 //! [`ShardPlan`], and of [`model`] what decides and does not write: [`Recipe`](model::Recipe) and
-//! [`TypePlan`](model::TypePlan); with `codecs` alone, every codec, [`QuantError`], [`fake_quantize`] and
+//! [`TypePlan`](model::TypePlan); with `codecs` alone, every [`Codec`], [`QuantError`] and
 //! [`Imatrix::parse`](model::Imatrix::parse). Values and bytes are the same. Codecs run in the vector instructions that the
 //! build itself takes for granted (`-C target-feature=+avx2,+f16c`), and looking up a name takes logarithmic time where it is
 //! constant with `std`, whose random hashes are not there.
@@ -71,6 +73,7 @@
 extern crate alloc;
 
 mod arithmetic;
+pub mod blocks;
 mod byte_order;
 #[cfg_attr(
     not(feature = "codecs"),
@@ -79,6 +82,7 @@ mod byte_order;
 mod codec;
 #[cfg(feature = "codecs")]
 pub mod compute;
+mod display;
 mod error;
 #[cfg(feature = "std")]
 mod file;
@@ -104,12 +108,11 @@ mod tensor;
 mod write;
 
 pub use byte_order::ByteOrder;
+pub use codec::Float;
 #[cfg(feature = "codecs")]
 pub use codec::affine;
-pub use codec::formats::*;
 #[cfg(feature = "codecs")]
-pub use codec::values::*;
-pub use codec::{BlockFormat, Float};
+pub use codec::values::{Codec, QuantError, dequantize, quantize};
 #[cfg(feature = "std")]
 pub use error::OutputProblem;
 pub use error::{Error, Place, Problem, Result, ShardProblem};
@@ -135,6 +138,7 @@ pub use gguf::{ShardPaths, ShardedGguf, ShardedTensorIter};
 pub use half::{bf16, f16};
 pub use limits::Limits;
 #[cfg(feature = "codecs")]
+#[doc(hidden)]
 pub use simd::Isa;
 pub use tensor::{Plain, Shape, Tensor, TypedTensor};
 
@@ -142,6 +146,6 @@ pub use tensor::{Plain, Shape, Tensor, TypedTensor};
 pub use write::{DataWriter, TensorWriter, Writer};
 
 /// The README's code compiles.
-#[cfg(all(doctest, feature = "mmap"))]
+#[cfg(all(doctest, feature = "std", feature = "codecs"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

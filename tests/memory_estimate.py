@@ -12,6 +12,7 @@ measured: the cache comes first.
 
 import argparse
 import json
+import multiprocessing
 import os
 import pathlib
 import re
@@ -236,6 +237,30 @@ def compare(judge, gguf, path, name, tokens, kind):
     return None
 
 
+def share(judge, arguments):
+    """Gives a process what it needs for every case."""
+    global shared
+    shared = judge, arguments
+
+
+def case_alone(case):
+    """What is wrong with the estimates of an architecture, and why llama.cpp does not load a model of it."""
+    (judge, arguments), (architecture, keys) = shared, case
+    path = str(arguments.work / f"memory-{os.getpid()}.gguf")
+    keys = {**PLAIN, **keys}
+    said = in_a_process(lambda told: os.write(told, str(judge.make(path, architecture, keys)[1]).encode()))
+    wrong, refused = [], []
+    if said != "None":
+        refused.append(f"{architecture}: {said.strip() or 'ended'}")
+    else:
+        for tokens, kind in ((1000, F16), (8192, F16), (2048, Q8_0)):
+            wrong.append(compare(judge, arguments.gguf, path, architecture, tokens, kind))
+    pathlib.Path(path).unlink(missing_ok=True)
+    if sys.stdout.isatty() or os.environ.get("VERBOSE"):
+        print(architecture, said[:200], *wrong, flush=True)
+    return wrong, refused
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--gguf", required=True)
@@ -245,26 +270,16 @@ def main():
     arguments = parser.parse_args()
     os.environ["GGML_NO_BACKTRACE"] = "1"
     judge = Judge(pathlib.Path(os.environ["LLAMA_SO"]).parent)
-    wrong, done, refused = [], 0, []
+    wrong, refused = [], []
     for model in arguments.models:
         for tokens, kind in ((8192, F16), (1000, Q8_0), (40000, Q8_0)):
             wrong.append(compare(judge, arguments.gguf, model, pathlib.Path(model).name, tokens, kind))
-            done += 1
-    for architecture, keys in CASES:
-        if arguments.only and arguments.only != architecture:
-            continue
-        path = str(arguments.work / f"memory-{os.getpid()}.gguf")
-        keys = {**PLAIN, **keys}
-        said = in_a_process(lambda told: os.write(told, str(judge.make(path, architecture, keys)[1]).encode()))
-        if said != "None":
-            refused.append(f"{architecture}: {said.strip() or 'ended'}")
-        else:
-            for tokens, kind in ((1000, F16), (8192, F16), (2048, Q8_0)):
-                wrong.append(compare(judge, arguments.gguf, path, architecture, tokens, kind))
-                done += 1
-        pathlib.Path(path).unlink(missing_ok=True)
-        if sys.stdout.isatty() or os.environ.get("VERBOSE"):
-            print(architecture, said[:200], *wrong[-3:], flush=True)
+    cases = [case for case in CASES if arguments.only in (None, case[0])]
+    with multiprocessing.get_context("fork").Pool(initializer=share, initargs=(judge, arguments)) as pool:
+        for of_case, why in pool.imap(case_alone, cases, chunksize=1):
+            wrong += of_case
+            refused += why
+    done = len(wrong)
     wrong = [line for line in wrong if line]
     print(f"{done - len(wrong)} of {done} estimates are llama.cpp's figures; {len(refused)} models were not loaded")
     for line in refused + wrong:

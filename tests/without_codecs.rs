@@ -1,15 +1,14 @@
 //! What is there without the feature `codecs`: files are read, checked, written, copied, edited, split and merged, and their
 //! blocks are seen. `.ci/run` runs this without it; with it all is the same.
 
-#![cfg(all(feature = "mmap", any(unix, windows), not(target_family = "wasm")))]
+#![cfg(all(feature = "std", any(unix, windows), not(target_family = "wasm")))]
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use gguf_codec::blocks::{BlockQ4_0, BlockQ8_0, Q4_0, Q8_0};
 use gguf_codec::model::{Edit, Input, Merge, Split};
-use gguf_codec::{
-    BlockQ4_0, BlockQ8_0, ByteOrder, Error, GgmlType, Gguf, Q4_0, Q8_0, ShardedGguf, Writer, bf16, f16,
-};
+use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, ShardedGguf, Writer, bf16, f16};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf");
 
@@ -20,11 +19,11 @@ fn go_on<T>(_: T) -> ControlFlow<()> {
 /// Tensors of blocks and of plain numbers, in either byte order.
 fn model(order: ByteOrder) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.byte_order(order).metadata("general.architecture", "llama").unwrap();
-    writer.tensor("blocks", &[32, 2], GgmlType::Q8_0).unwrap();
-    writer.tensor("pieces", &[64], GgmlType::Q4_0).unwrap();
-    writer.tensor("halves", &[3], GgmlType::F16).unwrap();
-    writer.tensor("bfloats", &[1], GgmlType::BF16).unwrap();
+    writer.set_byte_order(order).set_metadata("general.architecture", "llama").unwrap();
+    writer.declare_tensor("blocks", &[32, 2], GgmlType::Q8_0).unwrap();
+    writer.declare_tensor("pieces", &[64], GgmlType::Q4_0).unwrap();
+    writer.declare_tensor("halves", &[3], GgmlType::F16).unwrap();
+    writer.declare_tensor("bfloats", &[1], GgmlType::BF16).unwrap();
     let mut data = writer.write_header().unwrap();
     let mut tensor = data.begin("blocks").unwrap();
     tensor.write_blocks::<Q8_0>(&[BlockQ8_0 { d: [0, 0x3c], qs: [7; 32] }; 2]).unwrap();
@@ -52,7 +51,7 @@ fn blocks_are_written_and_seen() {
     if ByteOrder::NATIVE == ByteOrder::Little {
         // Tensors begin at multiples of 32 bytes, of which the vector may begin anywhere.
         let halves = model.tensor("halves").unwrap();
-        if halves.bytes().as_ptr().addr().is_multiple_of(2) {
+        if halves.bytes().unwrap().as_ptr().addr().is_multiple_of(2) {
             assert_eq!(halves.as_slice::<f16>().unwrap(), [1.0, 2.0, 3.0].map(f16::from_f32));
             let bfloats = model.tensor("bfloats").unwrap();
             assert_eq!(bfloats.as_slice::<bf16>().unwrap(), [bf16::from_f32(1.0)]);
@@ -80,9 +79,9 @@ fn tensors_are_copied_into_the_other_byte_order() {
     for (from, to, order) in [(&little, &big, ByteOrder::Big), (&big, &little, ByteOrder::Little)] {
         let from = Gguf::parse(from).unwrap();
         let mut writer = Writer::new(Vec::new());
-        writer.copy_metadata_from(&from).unwrap().byte_order(order);
+        writer.copy_metadata_from(&from).unwrap().set_byte_order(order);
         for tensor in from.tensors() {
-            writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
+            writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
         }
         let mut data = writer.write_header().unwrap();
         for tensor in from.tensors() {
@@ -108,16 +107,16 @@ fn files_are_edited() {
     edit.add("general.name", "edited").rename_tensor("blocks", "renamed");
     edit.write(path("little"), path("edited"), go_on).unwrap();
     let edited = Gguf::read(path("edited")).unwrap();
-    assert_eq!(edited.metadata().get::<&str>("general.name").unwrap(), "edited");
+    assert_eq!(edited.metadata().require::<&str>("general.name").unwrap(), "edited");
     let model = Gguf::read(path("little")).unwrap();
     let [before, after] = [model.tensor("blocks"), edited.tensor("renamed")].map(Result::unwrap);
-    assert_eq!(before.bytes(), after.bytes());
+    assert_eq!(before.bytes().unwrap(), after.bytes().unwrap());
 
     let mut edit = Edit::new();
     edit.set("general.architecture", "qwen2");
     edit.in_place(path("little"), go_on).unwrap();
     let architecture = Gguf::read(path("little")).unwrap();
-    assert_eq!(architecture.metadata().get::<&str>("general.architecture").unwrap(), "qwen2");
+    assert_eq!(architecture.metadata().require::<&str>("general.architecture").unwrap(), "qwen2");
 }
 
 #[test]

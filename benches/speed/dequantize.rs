@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use gguf_codec::{Float, GgmlType, Isa, dequantize, dequantize_with, par_dequantize};
+use gguf_codec::{Codec, Float, GgmlType, Isa, dequantize};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -20,7 +20,7 @@ fn vector_isas() -> Vec<Isa> {
 }
 
 fn to<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) {
-    dequantize_with(isa, ty, blocks, out).expect("lengths fit");
+    Codec::new(ty).isa(isa).dequantize(blocks, out).expect("lengths fit");
     std::hint::black_box(out);
 }
 
@@ -161,7 +161,10 @@ pub(crate) fn threshold() {
         if mib >= 16 {
             jobs.push(Box::new(|| to(isa, ty, &blocks, around.borrow_mut().as_mut_slice())));
             jobs.push(Box::new(|| {
-                par_dequantize(ty, &blocks, around.borrow_mut().as_mut_slice()).expect("lengths fit");
+                Codec::new(ty)
+                    .all_cores(true)
+                    .dequantize(&blocks, around.borrow_mut().as_mut_slice())
+                    .expect("lengths fit");
             }));
         }
         let seconds = measure(&mut jobs, (128 / mib).max(1));
@@ -196,7 +199,10 @@ pub(crate) fn parallel(formats: &[GgmlType]) {
             }),
             Box::new(|| to(isa, ty, &blocks, floats.borrow_mut().as_mut_slice())),
             Box::new(|| {
-                par_dequantize(ty, &blocks, floats.borrow_mut().as_mut_slice()).expect("lengths fit");
+                Codec::new(ty)
+                    .all_cores(true)
+                    .dequantize(&blocks, floats.borrow_mut().as_mut_slice())
+                    .expect("lengths fit");
             }),
         ];
         let seconds = measure(&mut jobs, 1);

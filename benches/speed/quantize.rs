@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gguf_codec::{GgmlType, Isa, par_quantize, quantize_with};
+use gguf_codec::{Codec, GgmlType, Isa};
 
 use crate::ggml::Ggml;
 use crate::timing::{Table, measure, rate};
@@ -43,7 +43,11 @@ pub(crate) fn run(ggml: Option<&Ggml>, formats: &[GgmlType]) {
             for (&isa, out) in isas.iter().zip(ours) {
                 let values = &values;
                 jobs.push(Box::new(move || {
-                    quantize_with(isa, ty, values, ROW, importance, out).expect("lengths fit");
+                    Codec::new(ty)
+                        .isa(isa)
+                        .importance(importance)
+                        .quantize(values, ROW, out)
+                        .expect("lengths fit");
                 }));
             }
             if let Some(ggml) = ggml {
@@ -96,7 +100,7 @@ pub(crate) fn run(ggml: Option<&Ggml>, formats: &[GgmlType]) {
         let mut out = vec![0u8; IN_MEMORY / ty.block_len() * ty.block_bytes()];
         let mut jobs: Vec<Box<dyn FnMut() + '_>> = vec![
             Box::new(|| limits::read(Isa::detect(), &values)),
-            Box::new(|| quantize_with(Isa::detect(), ty, &values, ROW, None, &mut out).expect("lengths fit")),
+            Box::new(|| Codec::new(ty).quantize(&values, ROW, &mut out).expect("lengths fit")),
         ];
         let seconds = measure(&mut jobs, 1);
         drop(jobs);
@@ -127,7 +131,8 @@ pub(crate) fn threads() {
         jobs.push(Box::new(move || {
             let mut out = shared.lock().expect("no job panics");
             let out: &mut [u8] = out.as_mut_slice();
-            pool.install(|| par_quantize(GgmlType::Q4_K, values, ROW, None, out)).expect("lengths fit");
+            pool.install(|| Codec::new(GgmlType::Q4_K).all_cores(true).quantize(values, ROW, out))
+                .expect("lengths fit");
         }));
     }
     let seconds = measure(&mut jobs, 1);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use gguf_codec::{GgmlType, Writer, par_quantize};
+use gguf_codec::{Codec, GgmlType, Writer};
 
 use crate::data;
 use crate::timing::Table;
@@ -38,7 +38,10 @@ pub(crate) fn run() {
     for _ in 0..3 {
         let start = Instant::now();
         for _ in 0..TENSORS {
-            par_quantize(GgmlType::Q4_K, &values, ROW as usize, None, &mut out).expect("lengths fit");
+            Codec::new(GgmlType::Q4_K)
+                .all_cores(true)
+                .quantize(&values, ROW as usize, &mut out)
+                .expect("lengths fit");
         }
         quantizing.push(start.elapsed().as_secs_f64());
         // Replacing the file of the round before would free its pages, which is not converting.
@@ -105,9 +108,9 @@ impl Peak {
 
 fn write_model(path: &std::path::Path, values: &[f32]) -> gguf_codec::Result<()> {
     let mut writer = Writer::create(path)?;
-    writer.metadata("general.architecture", "llama")?;
+    writer.set_metadata("general.architecture", "llama")?;
     for tensor in 0..TENSORS {
-        writer.tensor(&format!("blk.{tensor}.ffn_up.weight"), &[ROW, ROWS], GgmlType::F16)?;
+        writer.declare_tensor(&format!("blk.{tensor}.ffn_up.weight"), &[ROW, ROWS], GgmlType::F16)?;
     }
     let mut data = writer.write_header()?;
     for tensor in 0..TENSORS {

@@ -115,12 +115,15 @@ impl Statistics {
 /// Cut between blocks, wherever rows begin: a row may be as long as the tensor.
 pub(crate) fn for_each_chunk(tensor: &Tensor<'_>, mut visit: impl FnMut(&[f32])) -> gguf_codec::Result<()> {
     let ty = tensor.ggml_type();
-    let mut values = Vec::new();
-    for bytes in tensor.bytes().chunks(CHUNK / ty.block_len() * ty.block_bytes()) {
-        let Some(shape) = Shape::new(&[(bytes.len() / ty.block_bytes() * ty.block_len()) as u64]) else {
-            break;
-        };
-        let chunk = Tensor::new(tensor.name(), shape, ty, tensor.byte_order(), bytes)?;
+    let (mut bytes, mut values) = (Vec::new(), Vec::new());
+    let (len, mut at) = (tensor.byte_len(), 0);
+    while at < len {
+        let blocks = ((len - at) / ty.block_bytes() as u64).min((CHUNK / ty.block_len()) as u64);
+        let Some(shape) = Shape::new(&[blocks * ty.block_len() as u64]) else { break };
+        bytes.resize(blocks as usize * ty.block_bytes(), 0);
+        tensor.read_bytes(at, &mut bytes)?;
+        at += bytes.len() as u64;
+        let chunk = Tensor::new(tensor.name(), shape, ty, tensor.byte_order(), &bytes)?;
         values.resize(chunk.len(), 0.0);
         chunk.par_dequantize_into(&mut values)?;
         visit(&values);
@@ -134,14 +137,14 @@ pub(crate) fn text(tensor: &Tensor<'_>, statistics: &Statistics) -> String {
         tensor.name().escape_debug(),
         tensor.ggml_type(),
         tensor.shape(),
-        grouped(tensor.bytes().len() as u64),
+        grouped(tensor.byte_len()),
         statistics.text()
     )
 }
 
 pub(crate) fn json(tensor: &Tensor<'_>, statistics: &Statistics) -> Json {
     let mut json = json!({ "name": tensor.name(), "type": tensor.ggml_type().name(),
-        "shape": tensor.shape().dims(), "bytes": tensor.bytes().len() });
+        "shape": tensor.shape().dims(), "bytes": tensor.byte_len() });
     let first: Vec<_> = statistics.first.iter().map(|&value| number(value)).collect();
     // Of no values there is no least one.
     let of_values = |value: Json| if statistics.finite == 0 { Json::Null } else { value };

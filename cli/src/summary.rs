@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use console::truncate_str;
 use gguf_codec::model::{FileType, Layer, Memory, MemoryEstimate, Size, Summary};
-use gguf_codec::{ArrayRef, ByteOrder, GgmlType, ShardedGguf, ValueKind, ValueRef, ValueType};
+use gguf_codec::{ArrayRef, ByteOrder, GgmlType, ShardedGguf, ValueRef, ValueType};
 use serde_json::{Value as Json, json};
 
 use crate::json::value;
@@ -179,7 +179,7 @@ impl Run {
         model: &ShardedGguf<B>,
     ) -> Option<(u64, gguf_codec::Result<MemoryEstimate>)> {
         let context =
-            self.context.or_else(|| model.arch_key::<u64>("context_length").ok().filter(|&n| n > 0))?;
+            self.context.or_else(|| model.require_arch::<u64>("context_length").ok().filter(|&n| n > 0))?;
         let memory = Memory::at(context).kv_type(self.kv_type());
         Some((context, memory.estimate(model.metadata(), model.tensors())))
     }
@@ -320,15 +320,15 @@ fn metadata<B: AsRef<[u8]>>(model: &ShardedGguf<B>, view: &View<'_>) -> String {
     let heading = format!("metadata ({})", grouped(pairs.len() as u64));
     let mut text = view.screen.line("");
     text += &view.screen.line(&(padded(&heading, names) + &padded("type", width) + "value"));
-    let tokens = model.metadata().get::<ArrayRef<'_>>("tokenizer.ggml.tokens").ok();
+    let tokens = model.metadata().require::<ArrayRef<'_>>("tokenizer.ggml.tokens").ok();
     for ((shown, key, value), kind) in pairs.iter().zip(&kinds) {
         let start = padded(shown, names) + &padded(kind, width);
         let left = view.screen.width().map(|width| width.saturating_sub(columns(&start)));
         let mut value_text = shown_value(*value, left, view.all);
-        if let ("general.file_type", Ok(id)) = (*key, model.metadata().get::<u32>(key)) {
+        if let ("general.file_type", Ok(id)) = (*key, model.metadata().require::<u32>(key)) {
             value_text += &format!("  ({})", FileType::from_id(id));
         }
-        let index = key.strip_suffix("_token_id").and_then(|_| model.metadata().get::<usize>(key).ok());
+        let index = key.strip_suffix("_token_id").and_then(|_| model.metadata().require::<usize>(key).ok());
         if let Some(token) = index.and_then(|index| tokens?.get(index)) {
             value_text += &format!("  {}", quoted(token));
         }
@@ -489,7 +489,7 @@ fn kind(value: ValueRef<'_>) -> String {
     match value {
         // Arrays in an array may be of types that differ.
         ValueRef::Array(array) if array.element_type() == ValueType::Array => "[[…]]".to_owned(),
-        value => ValueKind::of_ref(value).to_string().replace("string", "str"),
+        value => value.value_type().to_string().replace("string", "str"),
     }
 }
 

@@ -2,13 +2,13 @@
 //! from them, to the bit. NaN is NaN: its sign and payload are the processor's.
 #![no_main]
 
-use gguf_codec::{ByteOrder, Float, GgmlType, Isa, Shape, Tensor, dequantize_with};
+use gguf_codec::{ByteOrder, Codec, Float, GgmlType, Isa, Shape, Tensor};
 use libfuzzer_sys::fuzz_target;
 
 fn check<T: Float>(ty: GgmlType, blocks: &[u8], values: usize, bits: impl Fn(T) -> u32) {
     let read = |isa| {
         let mut out = vec![T::default(); values];
-        dequantize_with(isa, ty, blocks, &mut out).unwrap();
+        Codec::new(ty).isa(isa).dequantize(blocks, &mut out).unwrap();
         out.into_iter().map(&bits).collect::<Vec<_>>()
     };
     let scalar = read(Isa::SCALAR);

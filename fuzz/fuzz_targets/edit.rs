@@ -31,7 +31,7 @@ fn model<B: AsRef<[u8]>>(bytes: B) -> Gguf<B> {
 fn tensors(model: &Gguf<&[u8]>) -> Vec<(String, String, Vec<u8>)> {
     let tensor = |info: gguf_codec::TensorInfo<'_>| {
         let described = format!("{} {}", info.ggml_type(), info.shape());
-        (info.name().to_owned(), described, info.tensor().unwrap().bytes().to_vec())
+        (info.name().to_owned(), described, info.tensor().unwrap().bytes().unwrap().to_vec())
     };
     model.tensors().map(tensor).collect()
 }
@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
     let mut rng = Rng::new(data);
     let mut keys: Vec<String> = before.metadata().iter().map(|(key, _)| key.to_owned()).collect();
     let mut names: Vec<String> = before.tensors().map(|tensor| tensor.name().to_owned()).collect();
-    let mut take = |list: &mut Vec<String>, rng: &mut Rng| match list.len() {
+    let take = |list: &mut Vec<String>, rng: &mut Rng| match list.len() {
         0 => "absent".to_owned(),
         len => list.swap_remove(rng.below(len)),
     };

@@ -3,7 +3,7 @@
 //! valid where the values are neither too large nor too small for a scale, and no weight is negative.
 #![no_main]
 
-use gguf_codec::{Error, GgmlType, Isa, dequantize, quantize_with};
+use gguf_codec::{Codec, Error, GgmlType, Isa, dequantize};
 use libfuzzer_sys::fuzz_target;
 
 /// Below this magnitude no scale of any type overflows: f16 holds numbers up to 65504, and the sum of 32 values that
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
 
     let run = |isa| {
         let mut out = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
-        quantize_with(isa, ty, &values, row_len, importance, &mut out).map(|()| out)
+        Codec::new(ty).isa(isa).importance(importance).quantize(&values, row_len, &mut out).map(|()| out)
     };
     let scalar = run(Isa::SCALAR);
     for isa in Isa::available() {

@@ -9,7 +9,7 @@ fn copy(file: &[u8], order: Option<ByteOrder>) -> Result<Vec<u8>> {
     let model = Gguf::parse(file)?;
     let mut writer = Writer::new(Vec::new());
     writer.copy_header_from(&model)?;
-    writer.byte_order(order.unwrap_or(model.byte_order()));
+    writer.set_byte_order(order.unwrap_or(model.byte_order()));
     let len = writer.file_len()?;
     let mut data = writer.write_header()?;
     for tensor in model.tensors() {
@@ -27,7 +27,7 @@ fn promised(file: &[u8]) -> Vec<u8> {
     let mut bytes = file[..model.header_len() as usize].to_vec();
     for tensor in model.tensors() {
         bytes.resize(bytes.len().next_multiple_of(alignment), 0);
-        bytes.extend(tensor.tensor().unwrap().bytes());
+        bytes.extend(tensor.tensor().unwrap().bytes().unwrap());
     }
     let end = bytes.len();
     let zeros = file[end..].iter().take(end.next_multiple_of(alignment) - end).take_while(|&&byte| byte == 0);

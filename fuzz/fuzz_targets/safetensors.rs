@@ -69,14 +69,14 @@ fn whole(file: &[u8]) {
     };
     let mut writer = Writer::new(Vec::new());
     for (key, value) in header.metadata() {
-        writer.metadata(key, value);
+        writer.set_metadata(key, value);
     }
     let mut end = header.tensors().next().map_or(file.len() as u64, |tensor| tensor.file_offset());
     for tensor in header.tensors() {
         assert_eq!(tensor.file_offset(), end);
         assert_eq!(header.tensor(tensor.name()).unwrap().file_offset(), end);
         end += tensor.byte_len();
-        writer.tensor(tensor.name(), tensor.shape(), tensor.dtype()).unwrap();
+        writer.declare_tensor(tensor.name(), tensor.shape(), tensor.dtype()).unwrap();
     }
     assert_eq!(end, file.len() as u64);
     let mut data = writer.write_header().unwrap();
@@ -102,7 +102,7 @@ fn llama() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     for name in ["model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "embeddings.LayerNorm.gamma"]
     {
-        writer.tensor(name, &[8], Dtype::F16).unwrap();
+        writer.declare_tensor(name, &[8], Dtype::F16).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for name in ["model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "embeddings.LayerNorm.gamma"]

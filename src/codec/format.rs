@@ -3,12 +3,12 @@
 use crate::simd::Simd;
 use crate::{Float, GgmlType};
 
-/// A way to store values in blocks, known at compile time: [`Q4_K`](crate::Q4_K), [`F16`](crate::F16) and so on.
+/// A way to store values in blocks, known at compile time: [`Q4_K`](crate::blocks::Q4_K), [`F16`](crate::blocks::F16) and so on.
 ///
 /// The marker types have no values; they are named in [`Tensor::typed`](crate::Tensor::typed).
 ///
 /// ```
-/// use gguf_codec::{BlockFormat, Q4_K, Q8_0};
+/// use gguf_codec::blocks::{BlockFormat, Q4_K, Q8_0};
 /// fn block_bytes<F: BlockFormat>() -> usize {
 ///     size_of::<F::Block>()
 /// }

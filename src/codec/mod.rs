@@ -20,5 +20,9 @@ pub use float::Float;
 pub use format::BlockFormat;
 pub(crate) use table::swap_byte_order;
 pub(crate) use validate::validate;
+#[cfg(all(feature = "codecs", feature = "rayon"))]
+pub(crate) use values::par_dequantize;
+#[cfg(all(feature = "codecs", feature = "std"))]
+pub(crate) use values::{Codec, quantize};
 #[cfg(feature = "codecs")]
-pub(crate) use values::*;
+pub(crate) use values::{QuantError, dequantize, dequantize_with};

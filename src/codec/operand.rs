@@ -11,11 +11,56 @@ use crate::simd::{Bytes, Floats, Range, Simd};
 pub(crate) trait Quants: Codec {
     /// Which bytes there are.
     const RANGE: Range;
-    /// What is to be subtracted from a byte: 0 or a power of two.
+    /// What is to be subtracted from a byte: 0, a power of two, or 9.
     const BIAS: i32 = 0;
     /// The bytes of 32 values of a block.
-    fn unit<D: Bytes>(d: D, block: &Self::Block, unit: usize) -> D::B;
+    #[inline(always)]
+    fn unit<D: Bytes>(_: D, _: &Self::Block, _: usize) -> D::B {
+        unreachable!("a format whose units are all made at once")
+    }
 }
+
+/// Eight units. Written out, since what a unit is made of depends on its number: in a loop that is not unrolled at once it would
+/// be asked for again for each.
+macro_rules! eight_units {
+    ($u:ident => $unit:expr) => {
+        [
+            {
+                let $u = 0;
+                $unit
+            },
+            {
+                let $u = 1;
+                $unit
+            },
+            {
+                let $u = 2;
+                $unit
+            },
+            {
+                let $u = 3;
+                $unit
+            },
+            {
+                let $u = 4;
+                $unit
+            },
+            {
+                let $u = 5;
+                $unit
+            },
+            {
+                let $u = 6;
+                $unit
+            },
+            {
+                let $u = 7;
+                $unit
+            },
+        ]
+    };
+}
+pub(crate) use eight_units;
 
 /// How units of 32 values become one term of a sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +80,17 @@ pub(crate) trait SmallBlocks: Quants {
     fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a Self::Block, usize)) -> [Floats<D>; 2];
 }
 
+/// What the mins of a super-block's groups are multiplied by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mins {
+    /// There are none.
+    None,
+    /// A scale of their own.
+    OwnScale,
+    /// The scale of the groups' scales.
+    SameScale,
+}
+
 /// Formats with super-blocks of 256 values, which are multiplied with activations that have a scale for each 256.
 pub(crate) trait SuperBlocks: Quants {
     /// Values that share a scale: 16 or 32.
@@ -43,14 +99,47 @@ pub(crate) trait SuperBlocks: Quants {
     const SCALE_BIAS: i32 = 0;
     /// Whether groups have scales: where not, all are 1.
     const HAS_SCALES: bool = true;
-    /// Whether there are mins, which are subtracted.
-    const HAS_MINS: bool = false;
-    /// The scale of the scales.
-    fn d<S: Simd>(s: S, block: &Self::Block) -> f32;
-    /// The scale of the mins.
+    /// The mins of groups, which are subtracted.
+    const MINS: Mins = Mins::None;
+    /// The bytes of all values of a block.
     #[inline(always)]
-    fn dmin<S: Simd>(_: S, _: &Self::Block) -> f32 {
-        0.0
+    fn units<D: Bytes>(d: D, block: &Self::Block) -> [D::B; 8] {
+        if Self::SIGNED_BY_BITS {
+            let (mut units, signs) = (Self::magnitudes(d, block), Self::signs(d, block));
+            for (unit, signs) in units.iter_mut().zip(signs) {
+                *unit = d.add_b(d.negate_b(*unit, signs), d.splat_b(Self::BIAS as u8));
+            }
+            return units;
+        }
+        eight_units!(u => Self::unit(d, block, u))
+    }
+    /// Whether quants are [`magnitudes`](Self::magnitudes) with [`signs`](Self::signs), and have no [`unit`](Quants::unit).
+    const SIGNED_BY_BITS: bool = false;
+    /// The magnitudes of all values of a block, at most 64 each.
+    #[inline(always)]
+    fn magnitudes<D: Bytes>(_: D, _: &Self::Block) -> [D::B; 8] {
+        unreachable!("quants without signs of their own")
+    }
+    /// The signs of all values of a block, a bit for each, 1 for minus.
+    #[inline(always)]
+    fn signs<D: Bytes>(_: D, _: &Self::Block) -> [u32; 8] {
+        unreachable!("quants without signs of their own")
+    }
+    /// What [`d`](Self::d) is to be multiplied by: a power of two.
+    const D_FACTOR: f32 = 1.0;
+    /// The scale of the scales, an f16 in little-endian bytes.
+    fn d(block: &Self::Block) -> [u8; 2];
+    /// Whether the scale of the scales is an `f32`, [`single_d`](Self::single_d).
+    const SINGLE_D: bool = false;
+    /// The scale of the scales where it is an `f32`.
+    #[inline(always)]
+    fn single_d(_: &Self::Block) -> f32 {
+        unreachable!("the scale has 16 bits")
+    }
+    /// The scale of the mins, as [`d`](Self::d).
+    #[inline(always)]
+    fn dmin(_: &Self::Block) -> [u8; 2] {
+        [0; 2]
     }
     /// The scale of each group, a byte each. The second number is not used where groups have 32 values.
     fn group_scales(block: &Self::Block) -> [u64; 2];

@@ -25,7 +25,8 @@ pub(super) const LEAST_TILED: usize = 4;
 pub(super) struct Chunk {
     /// -127 to 127.
     pub(super) quants: [[u8; UNIT]; 8],
-    /// The scale of each unit; the first alone where a scale serves all 256.
+    /// The scale of each unit. Where a scale serves all 256: that, and in each eighth chunk of a column those of the seven that
+    /// follow.
     pub(super) scales: [f32; 8],
     /// The sums of the first sixteen quants of each unit, and those of the others.
     pub(super) sums: [[i32; 8]; 2],
@@ -86,6 +87,7 @@ impl Activations {
     ///
     /// # Errors
     /// As [`new`](Self::new).
+    #[doc(hidden)]
     pub fn new_with<T: Float>(isa: Isa, ty: GgmlType, values: &[T], row_len: usize) -> Result<Self> {
         let grain = grain(ty).ok_or(Error::NotMultipliable { ty })?;
         super::check_row(ty, row_len)?;
@@ -108,6 +110,7 @@ impl Activations {
     ///
     /// # Errors
     /// As [`set`](Self::set).
+    #[doc(hidden)]
     pub fn set_with<T: Float>(&mut self, isa: Isa, values: &[T]) -> Result<()> {
         let columns = super::whole_columns("the activations, in values,", values.len(), self.row_len)?;
         self.columns = columns;
@@ -267,6 +270,10 @@ impl<T: Float> Kernel for Quantize<'_, T> {
                 // They fit 16 bits: 16 * 127.
                 for (short, &sum) in chunk.shorts.iter_mut().zip(chunk.sums.as_flattened()) {
                     *short = sum as i16;
+                }
+                if activations.grain == Grain::SuperBlocks {
+                    let scale = chunk.scales[0];
+                    activations.chunks[first + (i - i % 8) * stride].scales[i % 8] = scale;
                 }
             }
         }

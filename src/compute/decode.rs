@@ -6,10 +6,10 @@ use core::marker::PhantomData;
 use bytemuck::Zeroable;
 
 use super::activations::Chunk;
-use super::dot::{eight_units, group_mins, group_scales};
+use super::dot::{group_mins, group_scales};
 use super::table::Shape;
 use crate::codec::BlockFormat;
-use crate::codec::operand::{Quants, SmallBlocks, SuperBlocks, Terms};
+use crate::codec::operand::{Mins, Quants, SmallBlocks, SuperBlocks, Terms, eight_units};
 use crate::simd::{ByteKernel, Bytes, Isa, Range, Simd};
 
 /// 256 weights of one row.
@@ -24,6 +24,8 @@ pub(super) struct Decoded {
     pub(super) second: [f32; 8],
     /// The scale of each group of a super-block.
     pub(super) scales: [i32; 16],
+    /// The same in 16 bits, in the order of [`mins`](Self::mins).
+    pub(super) short_scales: [i16; 16],
     /// The mins of a super-block's groups, of the first halves of all units before those of the others; or their scales times
     /// the bias: what is to be multiplied with sums of activations and subtracted.
     pub(super) mins: [i16; 16],
@@ -90,17 +92,20 @@ fn small<D: Bytes, F: SmallBlocks>(d: D, blocks: &[F::Block], added: u8, to: &mu
 
 impl<F: SuperBlocks> Blocks for Super<F> {
     type Format = F;
-    const SHAPE: Shape = Shape::Super { range: F::RANGE, group: F::GROUP, has_mins: F::HAS_MINS };
+    const SHAPE: Shape =
+        Shape::Super { range: F::RANGE, group: F::GROUP, has_mins: matches!(F::MINS, Mins::OwnScale) };
 
     #[inline(always)]
     fn decode<D: Bytes>(d: D, row: &[F::Block], added: u8, to: &mut [Decoded]) {
         let s = d.lanes();
         for (block, to) in row.iter().zip(to) {
-            let units = eight_units!(u => F::unit(d, block, u));
+            let units = F::units(d, block);
             for (unit, to) in units.into_iter().zip(&mut to.quants) {
                 d.store_b(with_added::<D>(d, F::RANGE, unit, added), to);
             }
-            (to.first[0], to.second[0]) = (F::d(s, block), F::dmin(s, block));
+            to.first[0] =
+                if F::SINGLE_D { F::single_d(block) } else { s.widen_f16(F::d(block)) * F::D_FACTOR };
+            to.second[0] = s.widen_f16(F::dmin(block));
             let bias = if F::RANGE == Range::Signed { i16::from(added) } else { F::BIAS as i16 };
             let [first, second] = F::group_scales(block);
             let scale_bias = s.splat_i(F::SCALE_BIAS);
@@ -108,10 +113,11 @@ impl<F: SuperBlocks> Blocks for Super<F> {
             if F::GROUP == 16 {
                 store(s, s.sub_i(d.widen_eight(second), scale_bias), &mut to.scales, 8);
             }
-            let mins = if F::HAS_MINS {
-                group_mins::<D, F>(d, block)
-            } else {
-                d.mul_shorts(group_scales::<D, F>(d, block), d.splat_short(bias))
+            let scales = group_scales::<D, F>(d, block);
+            d.store_b(scales, bytemuck::cast_mut(&mut to.short_scales));
+            let mins = match F::MINS {
+                Mins::None => d.mul_shorts(scales, d.splat_short(bias)),
+                _ => group_mins::<D, F>(d, block),
             };
             d.store_b(mins, bytemuck::cast_mut(&mut to.mins));
         }

@@ -7,7 +7,7 @@ use bytemuck::Zeroable;
 
 use super::activations::{Chunk, Column};
 use super::decode::{self, Block, Blocks, Decoded, Small, Super, tree};
-use crate::codec::operand::{SmallBlocks, SuperBlocks, Terms};
+use crate::codec::operand::{Mins, SmallBlocks, SuperBlocks, Terms, eight_units};
 use crate::simd::{ByteKernel, Bytes, Floats, Integers, Isa, Range, Simd};
 
 /// How far ahead of their use bytes are asked for. Processors' own prefetching stops at a page's end; this goes on into
@@ -68,48 +68,6 @@ impl<K: Dots> ByteKernel for DotRows<'_, K> {
     }
 }
 
-/// Eight units. Written out, since what a unit is made of depends on its number: in a loop that is not unrolled at once it would
-/// be asked for again for each.
-macro_rules! eight_units {
-    ($u:ident => $unit:expr) => {
-        [
-            {
-                let $u = 0;
-                $unit
-            },
-            {
-                let $u = 1;
-                $unit
-            },
-            {
-                let $u = 2;
-                $unit
-            },
-            {
-                let $u = 3;
-                $unit
-            },
-            {
-                let $u = 4;
-                $unit
-            },
-            {
-                let $u = 5;
-                $unit
-            },
-            {
-                let $u = 6;
-                $unit
-            },
-            {
-                let $u = 7;
-                $unit
-            },
-        ]
-    };
-}
-pub(super) use eight_units;
-
 /// Asks for the bytes that will follow, `len` of them from byte `at` of what lies ahead.
 #[inline(always)]
 fn ask_for<S: Simd>(s: S, ahead: &[u8], at: usize, len: usize) {
@@ -130,26 +88,27 @@ fn biased<D: Bytes>(d: D, range: Range, bias: i32, mut units: [D::B; 8]) -> ([D:
     (units, D::ADDED_TO_SIGNED)
 }
 
-/// `sums - bias * of`, where the bias is a power of two or 0.
+/// `sums - bias * of`, where the bias is 0, a power of two, or 9.
 #[inline(always)]
 fn less_bias<D: Bytes>(d: D, sums: Integers<D>, bias: i32, of: Integers<D>) -> Integers<D> {
     let s = d.lanes();
     match bias {
         0 => sums,
         1 => s.sub_i(sums, of),
+        9 => s.sub_i(s.sub_i(sums, of), s.shl::<3>(of)),
         4 => s.sub_i(sums, s.shl::<2>(of)),
         8 => s.sub_i(sums, s.shl::<3>(of)),
         16 => s.sub_i(sums, s.shl::<4>(of)),
         32 => s.sub_i(sums, s.shl::<5>(of)),
         64 => s.sub_i(sums, s.shl::<6>(of)),
         128 => s.sub_i(sums, s.shl::<7>(of)),
-        _ => unreachable!("biases are powers of two"),
+        _ => unreachable!("no format has another bias"),
     }
 }
 
 /// Eight integers of a chunk.
 #[inline(always)]
-fn integers<D: Bytes>(d: D, from: &[i32; 8]) -> Integers<D> {
+pub(super) fn integers<D: Bytes>(d: D, from: &[i32; 8]) -> Integers<D> {
     let s = d.lanes();
     s.bits(s.load(bytemuck::cast_ref::<_, [f32; 8]>(from)))
 }
@@ -162,15 +121,16 @@ impl<F: SmallBlocks> Dots for Small<F> {
         let bytes_at_once = at_once * size_of::<F::Block>();
         let mut sums = s.splat(0.0);
         let blocks = row.chunks_exact(at_once);
-        let (last, mut x) = (blocks.remainder(), x.iter().step_by(width));
-        for (i, (blocks, x)) in blocks.zip(&mut x).enumerate() {
+        let (last, mut at) = (blocks.remainder(), 0);
+        for (i, blocks) in blocks.enumerate() {
             ask_for(s, ahead, i * bytes_at_once, bytes_at_once);
-            sums = s.add(sums, small_terms::<D, F>(d, blocks, x));
+            sums = s.add(sums, small_terms::<D, F>(d, blocks, &x[at]));
+            at += width;
         }
-        if let (false, Some(x)) = (last.is_empty(), x.next()) {
+        if !last.is_empty() {
             let mut padded = [F::Block::zeroed(); 8];
             padded[..last.len()].copy_from_slice(last);
-            sums = s.add(sums, small_terms::<D, F>(d, &padded[..at_once], x));
+            sums = s.add(sums, small_terms::<D, F>(d, &padded[..at_once], &x[at]));
         }
         let mut lanes = [0.0; 8];
         s.store(sums, &mut lanes);
@@ -211,20 +171,31 @@ impl<F: SuperBlocks> Dots for Super<F> {
         let block_bytes = size_of::<F::Block>();
         let zero = s.splat_i(0);
         let mut sums = s.splat(0.0);
-        let mut x = x.iter().step_by(width);
+        let mut at = 0;
         for (i, blocks) in row.chunks(8).enumerate() {
             // Of each super-block its integers in lanes, to be summed eight at a time.
             let (mut products, mut mins) = ([zero; 8], [zero; 8]);
-            let [mut first, mut second, mut scales] = [[0.0; 8]; 3];
-            for (b, (block, x)) in blocks.iter().zip(&mut x).enumerate() {
+            let (first_x, [mut first, mut second], mut single) = (&x[at], [[[0; 2]; 8]; 2], [0.0; 8]);
+            for (b, block) in blocks.iter().enumerate() {
                 ask_for(s, ahead, (8 * i + b) * block_bytes, block_bytes);
+                let x = &x[at];
+                at += width;
                 (products[b], mins[b]) = integers_of::<D, F>(d, block, x);
-                (first[b], second[b], scales[b]) = (F::d(s, block), F::dmin(s, block), x.scales[0]);
+                if F::SINGLE_D {
+                    single[b] = F::single_d(block);
+                } else {
+                    (first[b], second[b]) = (F::d(block), F::dmin(block));
+                }
             }
-            let e = s.load(&scales);
-            let mut terms = s.mul(s.mul(s.load(&first), e), s.to_float(d.totals(&products)));
-            if F::HAS_MINS {
-                terms = s.sub(terms, s.mul(s.mul(s.load(&second), e), s.to_float(d.totals(&mins))));
+            let e = s.load(&first_x.scales);
+            let mut first = if F::SINGLE_D { s.load(&single) } else { d.gather_f16(|b| first[b]) };
+            if F::D_FACTOR != 1.0 {
+                first = s.mul(first, s.splat(F::D_FACTOR));
+            }
+            let mut terms = s.mul(s.mul(first, e), s.to_float(d.totals(&products)));
+            if F::MINS == Mins::OwnScale {
+                let second = d.gather_f16(|b| second[b]);
+                terms = s.sub(terms, s.mul(s.mul(second, e), s.to_float(d.totals(&mins))));
             }
             sums = s.add(sums, terms);
         }
@@ -238,23 +209,30 @@ impl<F: SuperBlocks> Dots for Super<F> {
 #[inline(always)]
 fn integers_of<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block, x: &Chunk) -> (Integers<D>, Integers<D>) {
     let s = d.lanes();
-    let units = eight_units!(u => F::unit(d, block, u));
-    let (units, bias) = biased(d, F::RANGE, F::BIAS, units);
     let scales = group_scales::<D, F>(d, block);
     let shorts = d.load_b(bytemuck::cast_ref(&x.shorts));
-    let products = if F::HAS_SCALES {
-        d.scaled_sums(F::RANGE, &units, &x.quants, scales)
-    } else {
-        d.sums_of_all(F::RANGE, &units, &x.quants)
+    let sums = |range, units: &[D::B; 8], x: &[[u8; 32]; 8]| {
+        if F::HAS_SCALES { d.scaled_sums(range, units, x, scales) } else { d.sums_of_all(range, units, x) }
     };
-    if F::HAS_MINS {
-        return (products, d.dot_shorts(group_mins::<D, F>(d, block), shorts));
+    if F::SIGNED_BY_BITS {
+        // The signs go to the activations.
+        let (signs, mut signed) = (F::signs(d, block), [[0; 32]; 8]);
+        for u in 0..8 {
+            d.store_b(d.negate_b(d.load_b(&x.quants[u]), signs[u]), &mut signed[u]);
+        }
+        let products = sums(Range::Six, &F::magnitudes(d, block), &signed);
+        return (products, s.splat_i(0));
     }
-    if bias == 0 {
-        return (products, products);
+    let (units, bias) = biased(d, F::RANGE, F::BIAS, F::units(d, block));
+    let products = sums(F::RANGE, &units, &x.quants);
+    match F::MINS {
+        Mins::OwnScale => (products, d.dot_shorts(group_mins::<D, F>(d, block), shorts)),
+        Mins::SameScale => {
+            (s.sub_i(products, d.dot_shorts(group_mins::<D, F>(d, block), shorts)), s.splat_i(0))
+        }
+        Mins::None if bias == 0 => (products, s.splat_i(0)),
+        Mins::None => (less_bias(d, products, bias, d.dot_shorts(scales, shorts)), s.splat_i(0)),
     }
-    let products = less_bias(d, products, bias, d.dot_shorts(scales, shorts));
-    (products, s.splat_i(0))
 }
 
 /// The scales of a super-block's groups: of the first halves of all units, and then of the others.

@@ -46,6 +46,9 @@ pub(super) struct Product<'a> {
     pub(super) panel: &'a mut Panel,
 }
 
+/// Columns from which on panels pay: with fewer, a row is decoded and multiplied with each.
+pub(super) const LEAST_COLUMNS: usize = 7;
+
 /// Multiplies. The instruction set has [tiles](Isa::has_tiles), and the activations too.
 pub(super) fn multiply(product: Product<'_>) {
     const SCALE: u8 = Terms::Scale as u8;
@@ -81,14 +84,16 @@ pub(super) fn multiply(product: Product<'_>) {
     }
 }
 
-const FOUR: u8 = Range::Four as u8;
-const SEVEN: u8 = Range::Seven as u8;
-const SIGNED: u8 = Range::Signed as u8;
+pub(super) const FOUR: u8 = Range::Four as u8;
+pub(super) const SIX: u8 = Range::Six as u8;
+pub(super) const SEVEN: u8 = Range::Seven as u8;
+pub(super) const SIGNED: u8 = Range::Signed as u8;
 
 /// The range of a kernel, which is compiled for it by its number.
-const fn range_of(number: u8) -> Range {
+pub(super) const fn range_of(number: u8) -> Range {
     match number {
         FOUR => Range::Four,
+        SIX => Range::Six,
         SEVEN => Range::Seven,
         SIGNED => Range::Signed,
         _ => panic!("no kernel is for another range"),

@@ -6,13 +6,13 @@ use core::ops::Range;
 
 use bytemuck::Zeroable;
 
-use super::activations::{Activations, Column, LEAST_TILED, check_pair};
+use super::activations::{Activations, Column, check_pair};
 use super::decode::Decoded;
 use super::dot::Rows;
 use super::floats::{self, FloatRows};
 use super::matmul::{Panel, Product};
 use super::table::products;
-use super::{Grain, check_row, grain, matmul, whole_columns};
+use super::{Grain, check_row, decoded, grain, matmul, whole_columns};
 use crate::codec::{self, Float};
 use crate::simd::Isa;
 use crate::{Error, GgmlType, Result};
@@ -120,6 +120,7 @@ impl<'a> Matrix<'a> {
     ///
     /// # Errors
     /// As [`dot`](Self::dot).
+    #[doc(hidden)]
     pub fn dot_with(&self, isa: Isa, row: usize, x: &Activations) -> Result<f32> {
         check_pair(self.ty, self.row_len, x)?;
         if row >= self.rows {
@@ -140,9 +141,9 @@ impl<'a> Matrix<'a> {
     ///
     /// ```
     /// # use gguf_codec::compute::{Activations, Matrix};
-    /// # use gguf_codec::{GgmlType, quantize_to_vec};
+    /// # use gguf_codec::{Codec, GgmlType};
     /// let identity: Vec<f32> = (0..32 * 32).map(|i| f32::from(i % 33 == 0)).collect();
-    /// let blocks = quantize_to_vec(GgmlType::Q8_0, &identity, 32, None)?;
+    /// let blocks = Codec::new(GgmlType::Q8_0).quantize_to_vec(&identity, 32)?;
     /// let values: Vec<f32> = (0..3 * 32).map(|i| i as f32).collect();
     ///
     /// let mut out = vec![0.0; 3 * 32];
@@ -164,6 +165,7 @@ impl<'a> Matrix<'a> {
     ///
     /// # Errors
     /// As [`matmul`](Self::matmul).
+    #[doc(hidden)]
     pub fn matmul_with(&self, isa: Isa, x: &Activations, out: &mut [f32]) -> Result<()> {
         self.check(x, out.len())?;
         self.some_columns(isa, x, x.columns(), out, self.rows, &mut Scratch::new())
@@ -231,6 +233,7 @@ impl<'a> Matrix<'a> {
     ///
     /// # Errors
     /// As [`matmul_f32`](Self::matmul_f32).
+    #[doc(hidden)]
     pub fn matmul_f32_with<T: Float>(&self, isa: Isa, values: &[T], out: &mut [f32]) -> Result<()> {
         let columns = whole_columns("the activations, in values,", values.len(), self.row_len)?;
         self.check_out(columns, out.len())?;
@@ -309,17 +312,21 @@ impl<'a> Matrix<'a> {
             out.fill(0.0);
             return Ok(());
         }
-        let Scratch { decoded, panel, columns: places, .. } = scratch;
+        let Scratch { decoded: row, panel, columns: places, .. } = scratch;
         let (bytes, row_bytes) = (self.bytes, self.row_bytes());
-        if columns == x.columns() && columns >= LEAST_TILED && isa.has_tiles() {
+        if columns == x.columns() && columns >= matmul::LEAST_COLUMNS && isa.has_tiles() {
             matmul::multiply(Product { isa, products, bytes, row_bytes, x, out, stride, panel });
             return Ok(());
         }
-        decoded.resize(x.chunks_in_row(), Decoded::zeroed());
+        row.resize(x.chunks_in_row(), Decoded::zeroed());
         places.clear();
         places.extend((0..columns).map(|column| x.column(column)));
-        let rows = Rows { bytes, row_bytes, chunks: x.chunks(), columns: places, out, stride, decoded };
-        (products.dot)(isa, rows);
+        let rows = Rows { bytes, row_bytes, chunks: x.chunks(), columns: places, out, stride, decoded: row };
+        if columns >= decoded::least_columns(products.shape) {
+            decoded::multiply(isa, products, rows);
+        } else {
+            (products.dot)(isa, rows);
+        }
         Ok(())
     }
 

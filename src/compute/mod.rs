@@ -6,11 +6,11 @@
 //!
 //! ```
 //! use gguf_codec::compute::{Activations, Matrix};
-//! use gguf_codec::{GgmlType, quantize_to_vec};
+//! use gguf_codec::{Codec, GgmlType};
 //!
 //! // Weights: 3 rows of 512. Activations: 2 columns of 512.
 //! let weights: Vec<f32> = (0..3 * 512).map(|i| (i as f32 * 0.11).cos()).collect();
-//! let blocks = quantize_to_vec(GgmlType::Q4_K, &weights, 512, None)?;
+//! let blocks = Codec::new(GgmlType::Q4_K).quantize_to_vec(&weights, 512)?;
 //! let values: Vec<f32> = (0..2 * 512).map(|i| (i as f32 * 0.37).sin()).collect();
 //!
 //! let w = Matrix::new(GgmlType::Q4_K, &blocks, 512)?;
@@ -39,6 +39,7 @@
 
 mod activations;
 mod decode;
+mod decoded;
 mod dot;
 mod experts;
 mod floats;

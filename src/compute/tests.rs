@@ -255,7 +255,7 @@ fn a_column_that_is_not_finite_becomes_nan_and_no_other() {
 fn activations_are_those_of_ggml_with_a_scale_that_is_not_rounded() {
     let (_, values) = example();
     for (ty, of, scale_bytes) in [(GgmlType::Q8_0, GgmlType::Q8_0, 2), (GgmlType::Q4_K, GgmlType::Q8_K, 4)] {
-        let blocks = crate::quantize_to_vec(of, &values, 512, None).unwrap();
+        let blocks = crate::Codec::new(of).quantize_to_vec(&values, 512).unwrap();
         let x = Activations::new(ty, &values, 512).unwrap().dequantize();
         for (i, block) in blocks.chunks(of.block_bytes()).enumerate() {
             let quants = &block[scale_bytes..][..of.block_len()];

@@ -4,20 +4,32 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 
+use super::read_at::ReadAt;
+
 /// A whole file, mapped read-only: pages are read from disk when they are first touched.
 pub struct Mapped(memmap2::Mmap);
 
 impl Mapped {
-    pub(crate) fn new(file: &File) -> io::Result<Self> {
-        // SAFETY: the bytes of a mapping must not change while anything borrows them. This process cannot break
-        // that through the mapping: it is read-only and private to `Mapped`, which hands out `&[u8]` alone. It
-        // cannot rule out that somebody writes to the file or cuts it short, either, and no operating system lets
-        // a reader forbid it. So the rest of the proof is the caller's, and the documentation of `Gguf::open`
-        // asks for it: nothing changes the file in place while the `Gguf` or anything borrowed from it lives. Where
-        // that is broken, what was checked once may no longer hold: a `&str` of the metadata may stop being
-        // UTF-8 in its user's hands, which is undefined behaviour, and a missing page ends the process by a signal
-        // (an exception on Windows). `Gguf::read` needs none of this.
+    /// Maps a file.
+    ///
+    /// # Safety
+    /// As long as the mapping, or anything borrowed from it, lives:
+    /// - nothing writes to the file in place, in this process or another;
+    /// - nothing cuts it short.
+    ///
+    /// Bytes that were checked once would otherwise change in their users' hands: a `&str` may stop being UTF-8. A page that
+    /// is gone ends the process by a signal (an exception on Windows).
+    pub(crate) unsafe fn new(file: &File) -> io::Result<Self> {
+        // SAFETY: bytes of a mapping must not change while anything borrows them. Through the mapping they cannot: it is
+        // read-only and private to `Mapped`, which hands out `&[u8]` alone. That nothing else changes the file is what the
+        // caller has promised; no operating system lets a reader forbid it.
         unsafe { memmap2::Mmap::map(file) }.map(Mapped)
+    }
+}
+
+impl ReadAt for Mapped {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.as_ref().fill_at(buffer, offset)
     }
 }
 

@@ -12,6 +12,8 @@ mod output;
 pub(crate) mod read_at;
 pub(crate) mod regular;
 pub(crate) mod sink;
+#[cfg(any(unix, windows))]
+pub(crate) mod source;
 mod unfinished;
 
 #[cfg(any(unix, windows))]

@@ -40,7 +40,7 @@ pub enum Existing {
 ///
 /// let mut inputs = Inputs::new();
 /// inputs.add("examples/sample.gguf");
-/// inputs.check("target/out.gguf", Existing::Replace)?;
+/// inputs.check("examples/out.gguf", Existing::Replace)?;
 /// // By another name, and with permission to replace what exists.
 /// let error = inputs.check("src/../examples/sample.gguf", Existing::Replace).unwrap_err();
 /// assert!(matches!(error, Error::Output { problem: OutputProblem::Input { .. }, .. }));

@@ -76,14 +76,14 @@ impl<'a> ArrayRef<'a> {
     }
 
     /// Its elements in order as a Rust type, each converted without loss or [`Error::WrongElement`].
-    /// [`Metadata::get_array`](crate::Metadata::get_array) does the same for a key, and names it.
+    /// [`Metadata::require_array`](crate::Metadata::require_array) does the same for a key, and names it.
     ///
     /// ```
     /// # use gguf_codec::Gguf;
     /// # let file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0k\x09\0\0\0\x05\0\0\0\x02\0\0\0\0\0\0\0\x07\0\0\0\xff\xff\xff\xff";
     /// # let model = Gguf::parse(file)?;
     /// // Two i32: 7 and -1.
-    /// let array: gguf_codec::ArrayRef = model.metadata().get("k")?;
+    /// let array: gguf_codec::ArrayRef = model.metadata().require("k")?;
     /// let wide: Vec<i64> = array.iter_as().collect::<Result<_, _>>()?;
     /// assert_eq!(wide, [7, -1]);
     /// let error = array.iter_as::<u32>().last().unwrap().unwrap_err();
@@ -99,7 +99,7 @@ impl<'a> ArrayRef<'a> {
     ///
     /// ```
     /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
-    /// let tokens: gguf_codec::ArrayRef = model.metadata().get("tokenizer.ggml.tokens")?;
+    /// let tokens: gguf_codec::ArrayRef = model.metadata().require("tokenizer.ggml.tokens")?;
     /// assert_eq!(tokens.get(0), tokens.iter().next());
     /// assert_eq!(tokens.get(tokens.len()), None);
     /// # Ok::<(), gguf_codec::Error>(())

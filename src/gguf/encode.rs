@@ -92,7 +92,7 @@ pub(crate) fn write_stored<B: Order>(
 }
 
 fn write_value<B: Order>(out: &mut impl Write, value: &Value) -> io::Result<()> {
-    out.write_u32::<B>(value.value_type() as u32)?;
+    out.write_u32::<B>(value.tag() as u32)?;
     match value {
         Value::U8(value) => out.write_u8(*value),
         Value::I8(value) => out.write_i8(*value),

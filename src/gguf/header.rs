@@ -9,7 +9,7 @@ use super::cursor::{Cursor, Encoding};
 use super::foreign::ForeignTensor;
 use super::layout::{DEFAULT_ALIGNMENT, to_u64};
 use super::name_index::NameIndex;
-use super::tensor_info::TensorInfo;
+use super::tensor_info::{TensorData, TensorInfo};
 use super::value::{ValueRef, ValueType};
 use crate::error::{Error, Place, Problem, Result};
 use crate::{GgmlType, Shape};
@@ -163,7 +163,8 @@ impl Header {
             offset: entry.offset,
             file_offset: self.data_offset.checked_add(entry.offset)?,
             byte_len: entry.ty.bytes_for(shape.element_count())?,
-            gguf: None,
+            index,
+            data: TensorData::Absent,
         })
     }
 

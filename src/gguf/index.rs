@@ -1,31 +1,45 @@
-//! [`Gguf`]: one type over mapped files, buffers and slices, and over headers alone.
+//! [`Gguf`]: one type over files, buffers and slices, and over headers alone.
 
 use alloc::borrow::ToOwned;
+#[cfg(feature = "std")]
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
+#[cfg(feature = "std")]
+use super::file_data::FileData;
 use super::foreign::ForeignTensor;
 use super::from_value::FromValue;
 use super::header::Header;
 use super::layout::{FinalPadding, align_up, to_u64};
 use super::metadata::Metadata;
 use super::options::GgufOptions;
-use super::tensor_info::{TensorInfo, TensorIter};
+use super::tensor_info::{TensorData, TensorInfo, TensorIter};
 use crate::error::{Error, Result};
+#[cfg(feature = "std")]
+use crate::file::read_at::ReadAt;
 use crate::{ByteOrder, Tensor};
 
 /// A GGUF: an index over the bytes `B`, which it owns or borrows.
 ///
-/// `B` is [`Mapped`](crate::Mapped) for [`open`](Self::open), `Vec<u8>` for [`read`](Self::read) and
-/// [`read_header`](Self::read_header), and whatever was given for [`parse`](Self::parse). Opening reads the header
-/// once, and keeps 24 bytes and a few for each key and tensor: no string, no array and no tensor is copied.
+/// | made by | `B` | a tensor's bytes |
+/// |---|---|---|
+/// | [`open`](Self::open) | `Vec<u8>`, the header | are read from the file when they are asked for |
+/// | [`read`](Self::read) | `Vec<u8>`, the file | are in memory |
+/// | [`parse`](Self::parse) | what was given: a slice, a vector, … | are in memory |
+/// | `unsafe` [`map`](Self::map) | [`Mapped`](crate::Mapped) | are read by the operating system when they are touched |
+/// | [`read_header`](Self::read_header) | `Vec<u8>`, the header | are not there |
+///
+/// Opening reads the header once, and keeps 24 bytes and a few for each key and tensor: no string, no array and no tensor
+/// is copied.
 ///
 /// ```
 /// use gguf_codec::Gguf;
 ///
 /// # let file = b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0k\x04\0\0\0\x2a\0\0\0";
 /// let model = Gguf::parse(file)?;
-/// let answer: u64 = model.metadata().get("k")?;
+/// let answer: u64 = model.metadata().require("k")?;
 /// assert_eq!((answer, model.tensor_count()), (42, 0));
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
@@ -35,8 +49,18 @@ pub struct Gguf<B> {
     /// Where the GGUF begins in `bytes`.
     start: usize,
     pub(super) header: Header,
-    /// Whether the tensors' data is there, and not the header alone.
-    whole: bool,
+    data: Data,
+}
+
+/// Where the tensors' data is.
+enum Data {
+    /// Only the header was read.
+    Absent,
+    /// In `bytes`.
+    InBytes,
+    /// In a file; `bytes` are the header.
+    #[cfg(feature = "std")]
+    InFile(Box<FileData>),
 }
 
 impl Gguf<Vec<u8>> {
@@ -56,11 +80,16 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     }
 
     pub(super) fn whole(bytes: B, start: usize, header: Header) -> Self {
-        Gguf { bytes, start, header, whole: true }
+        Gguf { bytes, start, header, data: Data::InBytes }
+    }
+
+    #[cfg(feature = "std")]
+    pub(super) fn with_file(self, file: FileData) -> Self {
+        Gguf { data: Data::InFile(Box::new(file)), ..self }
     }
 
     pub(super) fn header_only(bytes: B, header: Header) -> Self {
-        Gguf { bytes, start: 0, header, whole: false }
+        Gguf { bytes, start: 0, header, data: Data::Absent }
     }
 
     /// The name of the tensor at this position; nothing where there is none.
@@ -85,18 +114,18 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         self.metadata().architecture()
     }
 
-    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::arch_key`].
+    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::require_arch`].
     ///
     /// # Errors
-    /// Those of [`Metadata::arch_key`].
-    pub fn arch_key<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
-        self.metadata().arch_key(key)
+    /// Those of [`Metadata::require_arch`].
+    pub fn require_arch<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
+        self.metadata().require_arch(key)
     }
 
     /// The tensors in the order of the file.
     pub fn tensors(&self) -> TensorIter<'_> {
         let range = 0..self.tensor_count();
-        TensorIter { header: &self.header, bytes: self.gguf(), gguf: self.whole_gguf(), range }
+        TensorIter { header: &self.header, bytes: self.gguf(), data: self.tensor_data(), range }
     }
 
     /// How many tensors there are.
@@ -111,7 +140,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     /// use gguf_codec::Gguf;
     ///
     /// # let mut writer = gguf_codec::Writer::new(Vec::new());
-    /// # writer.tensor("t", &[8], gguf_codec::GgmlType::I8)?;
+    /// # writer.declare_tensor("t", &[8], gguf_codec::GgmlType::I8)?;
     /// # let mut data = writer.write_header()?;
     /// # data.write_tensor("t", &[0; 8])?;
     /// # let mut file = data.finish()?;
@@ -127,11 +156,14 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         let bytes = self.gguf();
         let indexes = 0..self.header.foreign.len();
         let mut list: Vec<_> = indexes.filter_map(|index| self.header.foreign(bytes, index)).collect();
-        if self.whole
-            && let Some(last) = list.last_mut()
-        {
-            let rest = to_u64(bytes.len()).saturating_sub(last.file_offset);
-            last.byte_len.get_or_insert(rest);
+        let len = match &self.data {
+            Data::Absent => None,
+            Data::InBytes => Some(to_u64(bytes.len())),
+            #[cfg(feature = "std")]
+            Data::InFile(file) => Some(file.end().len),
+        };
+        if let (Some(len), Some(last)) = (len, list.last_mut()) {
+            last.byte_len.get_or_insert(len.saturating_sub(last.file_offset));
         }
         list.into_iter()
     }
@@ -150,10 +182,10 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         }
         let info = index.and_then(|index| self.header.tensor(bytes, index));
         let info = info.ok_or_else(|| Error::MissingTensor { name: name.to_owned() })?;
-        Ok(TensorInfo { gguf: self.whole_gguf(), ..info })
+        Ok(TensorInfo { data: self.tensor_data(), ..info })
     }
 
-    /// A tensor with its data, found in constant time.
+    /// Returns a tensor with its data, found in constant time. Nothing is read from a file before values are asked for.
     ///
     /// # Errors
     /// [`Error::MissingTensor`], and [`Error::HeaderOnly`] where only the header was read.
@@ -179,8 +211,34 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         self.header.table(self.gguf())
     }
 
-    fn whole_gguf(&self) -> Option<&[u8]> {
-        self.whole.then(|| self.gguf())
+    fn tensor_data(&self) -> TensorData<'_> {
+        match &self.data {
+            Data::Absent => TensorData::Absent,
+            Data::InBytes => TensorData::InBytes(self.gguf()),
+            #[cfg(feature = "std")]
+            Data::InFile(file) => TensorData::InSource(&**file),
+        }
+    }
+
+    /// Returns what tensors are read from: the file, or the bytes where these are all there is.
+    #[cfg(feature = "std")]
+    pub(crate) fn source(&self) -> &dyn ReadAt
+    where
+        B: ReadAt,
+    {
+        match &self.data {
+            Data::InFile(file) => &*file.source,
+            _ => &self.bytes,
+        }
+    }
+
+    /// Returns what [`tensor`](Self::tensor) reads from, where that is not the bytes.
+    #[cfg(feature = "std")]
+    pub(crate) fn file_data(&self) -> Option<&FileData> {
+        match &self.data {
+            Data::InFile(file) => Some(file),
+            _ => None,
+        }
     }
 
     /// Whether the padding behind the last tensor, or behind a header without tensors, is all there, and zero.
@@ -190,44 +248,58 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         self.final_padding() == FinalPadding::Whole
     }
 
-    /// The bytes behind the data and its padding, which belong to no tensor: nearly always none, and none where only the
-    /// header was read. Where shards were joined with `cat`, the next one begins there.
+    /// Returns which bytes after the data and its padding belong to no tensor, from the start of the GGUF: nearly always an
+    /// empty range, and an empty one where only the header was read. Where shards were joined with `cat`, the next one begins
+    /// there.
     ///
     /// ```
     /// use gguf_codec::Gguf;
     ///
     /// let mut bytes = std::fs::read("examples/sample.gguf")?;
+    /// let len = bytes.len() as u64;
     /// assert!(Gguf::parse(&bytes)?.trailing().is_empty());
     /// bytes.extend(b"signed");
-    /// assert_eq!(Gguf::parse(&bytes)?.trailing(), b"signed");
+    /// assert_eq!(Gguf::parse(&bytes)?.trailing(), len..len + 6);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn trailing(&self) -> &[u8] {
-        if !self.whole {
-            return &[];
+    pub fn trailing(&self) -> Range<u64> {
+        match &self.data {
+            Data::Absent => return 0..0,
+            Data::InBytes => {}
+            #[cfg(feature = "std")]
+            Data::InFile(file) => return file.end().trailing.clone(),
         }
         let gguf = self.gguf();
-        let Some(end) = self.header.data_end(gguf) else { return &[] };
+        let len = to_u64(gguf.len());
+        let Some(end) = self.header.data_end(gguf) else { return len..len };
         let padding = match self.final_padding() {
             FinalPadding::Whole => align_up(end, self.header.alignment()).unwrap_or(end) - end,
             FinalPadding::Zeros(zeros) => zeros,
         };
-        let start = usize::try_from(end.saturating_add(padding)).unwrap_or(usize::MAX);
-        gguf.get(start..).unwrap_or_default()
+        end.saturating_add(padding).min(len)..len
     }
 
-    /// Where another GGUF begins behind the data, as `cat` leaves it.
-    #[cfg(feature = "std")]
-    pub(super) fn follower(&self) -> Option<u64> {
-        let trailing = self.trailing();
-        trailing.starts_with(b"GGUF").then(|| to_u64(self.gguf().len() - trailing.len()))
+    /// Returns whether another GGUF begins where this one ends, as `cat` leaves shards.
+    pub fn is_joined(&self) -> bool {
+        match &self.data {
+            Data::Absent => false,
+            Data::InBytes => {
+                let start = usize::try_from(self.trailing().start).unwrap_or(usize::MAX);
+                self.gguf().get(start..).is_some_and(|trailing| trailing.starts_with(b"GGUF"))
+            }
+            #[cfg(feature = "std")]
+            Data::InFile(file) => file.end().is_joined,
+        }
     }
 
     /// How much of the final padding is there: the zeros that follow the data, up to the alignment.
     #[cfg_attr(not(feature = "std"), allow(dead_code))]
     pub(crate) fn final_padding(&self) -> FinalPadding {
-        if !self.whole {
-            return FinalPadding::Whole;
+        match &self.data {
+            Data::Absent => return FinalPadding::Whole,
+            Data::InBytes => {}
+            #[cfg(feature = "std")]
+            Data::InFile(file) => return file.end().final_padding,
         }
         let gguf = self.gguf();
         let Some(end) = self.header.data_end(gguf) else { return FinalPadding::Zeros(0) };
@@ -268,10 +340,11 @@ impl<B> Gguf<B> {
 
     /// Whether only the header was read, and tensors have no data here.
     pub fn is_header_only(&self) -> bool {
-        !self.whole
+        matches!(self.data, Data::Absent)
     }
 
-    /// The bytes that were given, mapped or read.
+    /// Returns the bytes that were given, mapped or read: of [`open`](Gguf::open) and [`read_header`](Gguf::read_header), those of
+    /// the header.
     pub fn into_inner(self) -> B {
         self.bytes
     }

@@ -1,17 +1,15 @@
 //! [`Indexed`]: a file whose header is in memory and whose data is not.
 
 use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
+use super::file_data::{End, read_header};
 use super::index::Gguf;
-use super::layout::{FinalPadding, MAX_NAME_BYTES, align_up, to_u64};
-
+use super::layout::{FinalPadding, MAX_NAME_BYTES};
 use crate::error::{Error, Result};
-use crate::file::read_at::ReadAt;
 use crate::file::regular::{READ_HEADER, expect_regular};
 
-/// A file that is not mapped, so that it may change, and be changed, where nobody relies on it.
+/// A file that may change, and be changed, where nothing relies on it.
 pub(crate) struct Indexed {
     pub(crate) file: File,
     /// Of the header alone; every tensor's data lies within the file.
@@ -31,20 +29,10 @@ impl Indexed {
     /// As [`open`](Self::open), of a file that is open.
     pub(crate) fn of(file: File) -> Result<Self> {
         let len = file.metadata().map_err(|error| Error::io("ask how long the file is", error))?.len();
-        let model = Gguf::options().foreign_tensors(true).read_header(Sequential {
-            source: &file,
-            at: 0,
-            end: len,
-        })?;
-        model.header.check_data(&model.bytes, len)?;
-        let end = model.header.data_end(&model.bytes).unwrap_or(len);
-        let wanted = align_up(end, model.alignment()).unwrap_or(end) - end;
-        let behind = Sequential { source: &file, at: end, end: len.min(end.saturating_add(wanted)) };
-        let zeros =
-            count_zeros(behind).map_err(|error| Error::io("read what is behind the tensors", error))?;
-        let final_padding = if zeros == wanted { FinalPadding::Whole } else { FinalPadding::Zeros(zeros) };
-        let trailing = len.saturating_sub(end.saturating_add(zeros));
-        Ok(Indexed { file, model, final_padding, trailing })
+        let mut options = Gguf::options();
+        options.foreign_tensors(true);
+        let (model, End { final_padding, trailing, .. }) = read_header(&file, len, &options)?;
+        Ok(Indexed { file, model, final_padding, trailing: trailing.end - trailing.start })
     }
 
     /// Tensors in the table.
@@ -70,52 +58,5 @@ impl Indexed {
     pub(crate) fn len(&self) -> Result<u64> {
         let metadata = self.file.metadata().map_err(|error| Error::io("ask how long the file is", error))?;
         Ok(metadata.len())
-    }
-}
-
-/// Reads a source from one place to another.
-struct Sequential<'a> {
-    source: &'a dyn ReadAt,
-    at: u64,
-    end: u64,
-}
-
-impl Read for Sequential<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
-        let now = buffer.len().min(left);
-        self.source.fill_at(&mut buffer[..now], self.at)?;
-        self.at += to_u64(now);
-        Ok(now)
-    }
-}
-
-/// The zeros that a reader begins with.
-fn count_zeros(mut reader: impl Read) -> io::Result<u64> {
-    let mut buffer = [0; 4096];
-    let mut zeros = 0;
-    loop {
-        let read = reader.read(&mut buffer)?;
-        let more = buffer[..read].iter().take_while(|&&byte| byte == 0).count();
-        zeros += to_u64(more);
-        if more < read || read == 0 {
-            return Ok(zeros);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zeros_are_counted_up_to_the_first_other_byte() {
-        for zeros in [0, 1, 4095, 4096, 4097, 8192, 10_000] {
-            let bytes = vec![0; zeros];
-            let followed = [&bytes[..], &[1], &[0; 5000]].concat();
-            for bytes in [bytes, followed] {
-                assert_eq!(count_zeros(&bytes[..]).unwrap(), to_u64(zeros), "{} bytes", bytes.len());
-            }
-        }
     }
 }

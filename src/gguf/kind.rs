@@ -54,11 +54,10 @@ impl ValueKind {
         ValueKind { leaf: element, depth: 1 }
     }
 
-    /// The type of a value. Arrays in arrays have one if all are of the same.
-    pub fn of(value: &Value) -> Self {
+    pub(super) fn of(value: &Value) -> Self {
         match value {
             Value::Array(array) => Self::of_array(array),
-            value => Self::scalar(value.value_type()),
+            value => Self::scalar(value.tag()),
         }
     }
 
@@ -73,11 +72,10 @@ impl ValueKind {
         }
     }
 
-    /// The type of a value in a file.
-    pub fn of_ref(value: ValueRef<'_>) -> Self {
+    pub(super) fn of_ref(value: ValueRef<'_>) -> Self {
         match value {
             ValueRef::Array(array) => Self::of_array_ref(array),
-            value => Self::scalar(value.value_type()),
+            value => Self::scalar(value.tag()),
         }
     }
 
@@ -97,8 +95,8 @@ impl ValueKind {
         kinds.all(|kind| kind == first).then_some(first)
     }
 
-    /// The type that it has in the file.
-    pub const fn value_type(self) -> ValueType {
+    /// Returns the type that a file stores with the value: [`ValueType::Array`] for every array.
+    pub const fn stored_type(self) -> ValueType {
         if self.depth > 0 { ValueType::Array } else { self.leaf }
     }
 
@@ -175,6 +173,13 @@ impl From<ValueType> for ValueKind {
     }
 }
 
+/// Equal to a type that is not an array's.
+impl PartialEq<ValueType> for ValueKind {
+    fn eq(&self, other: &ValueType) -> bool {
+        *self == Self::scalar(*other)
+    }
+}
+
 impl FromStr for ValueKind {
     type Err = Error;
 
@@ -203,8 +208,8 @@ impl FromStr for ValueKind {
 /// A value in a message: its type, and what it is where that is short.
 fn described(value: &Value) -> String {
     match value {
-        Value::Array(_) => format!("a value of type {}", ValueKind::of(value)),
-        value => format!("{value} ({})", value.value_type()),
+        Value::Array(_) => format!("a value of type {}", value.value_type()),
+        value => format!("{value} ({})", value.tag()),
     }
 }
 
@@ -345,7 +350,7 @@ fn as_integer(value: &Value) -> Option<i128> {
 }
 
 fn convert(ty: ValueType, value: Value) -> Why<Value> {
-    if value.value_type() == ty {
+    if value.tag() == ty {
         return Ok(value);
     }
     let integer = as_integer(&value);

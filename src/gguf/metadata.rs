@@ -19,13 +19,16 @@ pub(crate) const ARCHITECTURE: &str = "general.architecture";
 
 /// The key-value pairs of a file, in the file's order. A cheap view: pass it by value.
 ///
+/// [`get`](Self::get) returns a value as it is stored, or `None`. [`require`](Self::require) converts the value of a key that must
+/// be there, and [`optional`](Self::optional) of one that may be absent; both fail where the value does not convert.
+///
 /// ```no_run
 /// let model = gguf_codec::Gguf::read("model.gguf")?;
 /// let metadata = model.metadata();
-/// let name: &str = metadata.get("general.name")?;
-/// let layers: u32 = metadata.get("llama.block_count")?;
-/// let theta: Option<f32> = metadata.get_opt("llama.rope.freq_base")?;
-/// let tokens: Vec<&str> = metadata.get("tokenizer.ggml.tokens")?;
+/// let name: &str = metadata.require("general.name")?;
+/// let layers: u32 = metadata.require("llama.block_count")?;
+/// let theta: Option<f32> = metadata.optional("llama.rope.freq_base")?;
+/// let tokens: Vec<&str> = metadata.require("tokenizer.ggml.tokens")?;
 /// for (key, value) in metadata {
 ///     println!("{key} = {value}");
 /// }
@@ -55,37 +58,37 @@ impl<'a> Metadata<'a> {
         self.header.find_key(self.bytes, key).is_some()
     }
 
-    /// The value of a key.
-    pub fn value(self, key: &str) -> Option<ValueRef<'a>> {
+    /// Returns the value of a key as it is stored, or `None` where the key is absent.
+    pub fn get(self, key: &str) -> Option<ValueRef<'a>> {
         let index = self.header.find_key(self.bytes, key)?;
         self.header.pair(self.bytes, index).map(|(_, value)| value)
     }
 
-    /// The value of a key that must be there, as the Rust type asked for. [`FromValue`] lists what converts:
-    /// integers between all widths where the value fits, floats where they are exact.
+    /// Returns the value of a key that must be there, converted to `T`. [`FromValue`] lists what converts: integers between
+    /// all widths where the value fits, floats where they are exact.
     ///
     /// # Errors
     /// [`Error::MissingKey`], and [`Error::WrongValue`] where the value does not convert without loss, or
     /// [`Error::WrongElement`] where an element of a `Vec` does not.
-    pub fn get<T: FromValue<'a>>(self, key: &str) -> Result<T> {
-        self.get_opt(key)?.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
+    pub fn require<T: FromValue<'a>>(self, key: &str) -> Result<T> {
+        self.optional(key)?.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
     }
 
-    /// As [`get`](Self::get) for a key that may be absent.
+    /// As [`require`](Self::require) for a key that may be absent.
     ///
     /// # Errors
     /// [`Error::WrongValue`] and [`Error::WrongElement`] where the key is there and its value does not convert without
     /// loss.
-    pub fn get_opt<T: FromValue<'a>>(self, key: &str) -> Result<Option<T>> {
-        self.value(key).map(|value| T::from_value_of(value, key)).transpose()
+    pub fn optional<T: FromValue<'a>>(self, key: &str) -> Result<Option<T>> {
+        self.get(key).map(|value| T::from_value_of(value, key)).transpose()
     }
 
     /// The elements of an array that must be there, in order, each as the Rust type asked for or an error that
-    /// names the key and the element: [`get`](Self::get) of a `Vec` without the `Vec`.
+    /// names the key and the element: [`require`](Self::require) of a `Vec` without the `Vec`.
     ///
     /// ```no_run
     /// let model = gguf_codec::Gguf::read("model.gguf")?;
-    /// for token in model.metadata().get_array::<&str>("tokenizer.ggml.tokens")?.take(10) {
+    /// for token in model.metadata().require_array::<&str>("tokenizer.ggml.tokens")?.take(10) {
     ///     println!("{}", token?);
     /// }
     /// # Ok::<(), gguf_codec::Error>(())
@@ -94,17 +97,17 @@ impl<'a> Metadata<'a> {
     /// # Errors
     /// [`Error::MissingKey`], and [`Error::WrongValue`] where the value is not an array. Elements that do not
     /// convert are [`Error::WrongElement`] each.
-    pub fn get_array<T: FromValue<'a>>(self, key: &str) -> Result<ArrayIterAs<'a, T>> {
-        self.get_array_opt(key)?.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
+    pub fn require_array<T: FromValue<'a>>(self, key: &str) -> Result<ArrayIterAs<'a, T>> {
+        self.optional_array(key)?.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
     }
 
-    /// As [`get_array`](Self::get_array) for a key that may be absent.
+    /// As [`require_array`](Self::require_array) for a key that may be absent.
     ///
     /// # Errors
     /// [`Error::WrongValue`] where the key is there and its value is not an array. Elements that do not convert are
     /// [`Error::WrongElement`] each.
-    pub fn get_array_opt<T: FromValue<'a>>(self, key: &str) -> Result<Option<ArrayIterAs<'a, T>>> {
-        let Some(array) = self.get_opt::<ArrayRef<'a>>(key)? else { return Ok(None) };
+    pub fn optional_array<T: FromValue<'a>>(self, key: &str) -> Result<Option<ArrayIterAs<'a, T>>> {
+        let Some(array) = self.optional::<ArrayRef<'a>>(key)? else { return Ok(None) };
         // The file's own copy of the key, which lives as long as the elements.
         let index = self.header.find_key(self.bytes, key);
         let key = index.and_then(|index| core::str::from_utf8(self.header.key_bytes(self.bytes, index)).ok());
@@ -116,7 +119,7 @@ impl<'a> Metadata<'a> {
     /// Returns the model's architecture, the value of `general.architecture`: `llama`, `qwen3moe` and so on. `None` where the
     /// key is absent or not text, as in importance matrices.
     pub fn architecture(self) -> Option<&'a str> {
-        self.value(ARCHITECTURE).and_then(<&str>::from_value)
+        self.get(ARCHITECTURE).and_then(<&str>::from_value)
     }
 
     /// Returns the value of a key that begins with the architecture's name: `block_count` is `llama.block_count` in a model
@@ -126,22 +129,22 @@ impl<'a> Metadata<'a> {
     /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
     /// let metadata = model.metadata();
     /// assert_eq!(metadata.architecture(), Some("llama"));
-    /// assert_eq!(metadata.arch_key::<u32>("block_count")?, metadata.get("llama.block_count")?);
+    /// assert_eq!(metadata.require_arch::<u32>("block_count")?, metadata.require::<u32>("llama.block_count")?);
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
     ///
     /// # Errors
-    /// Those of [`get`](Self::get) for `general.architecture` and for the key.
-    pub fn arch_key<T: FromValue<'a>>(self, key: &str) -> Result<T> {
-        self.get(&self.full_key(key)?)
+    /// Those of [`require`](Self::require) for `general.architecture` and for the key.
+    pub fn require_arch<T: FromValue<'a>>(self, key: &str) -> Result<T> {
+        self.require(&self.full_key(key)?)
     }
 
-    /// As [`arch_key`](Self::arch_key) for a key that may be absent.
+    /// As [`require_arch`](Self::require_arch) for a key that may be absent.
     ///
     /// # Errors
-    /// Those of [`get_opt`](Self::get_opt); [`Error::MissingKey`] where there is no architecture.
-    pub fn arch_key_opt<T: FromValue<'a>>(self, key: &str) -> Result<Option<T>> {
-        self.get_opt(&self.full_key(key)?)
+    /// Those of [`optional`](Self::optional); [`Error::MissingKey`] where there is no architecture.
+    pub fn optional_arch<T: FromValue<'a>>(self, key: &str) -> Result<Option<T>> {
+        self.optional(&self.full_key(key)?)
     }
 
     /// Returns what a key of the architecture says of each of `layers` layers: files have one value where all layers
@@ -156,12 +159,12 @@ impl<'a> Metadata<'a> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`arch_key_opt`](Self::arch_key_opt); [`Error::WrongValue`] where there is an array of another length.
+    /// Those of [`optional_arch`](Self::optional_arch); [`Error::WrongValue`] where there is an array of another length.
     pub fn per_layer<T: FromValue<'a> + Clone>(self, key: &str, layers: usize) -> Result<Option<Vec<T>>> {
         let key = self.full_key(key)?;
-        match self.value(&key) {
+        match self.get(&key) {
             None => Ok(None),
-            Some(ValueRef::Array(array)) if array.len() == layers => self.get(&key).map(Some),
+            Some(ValueRef::Array(array)) if array.len() == layers => self.require(&key).map(Some),
             Some(value @ ValueRef::Array(_)) => Err(Error::WrongValue {
                 key,
                 found: value.describe(),
@@ -172,7 +175,7 @@ impl<'a> Metadata<'a> {
     }
 
     fn full_key(self, key: &str) -> Result<String> {
-        Ok(format!("{}.{key}", self.get::<&str>(ARCHITECTURE)?))
+        Ok(format!("{}.{key}", self.require::<&str>(ARCHITECTURE)?))
     }
 
     /// The byte of a bool.
@@ -184,9 +187,31 @@ impl<'a> Metadata<'a> {
         Some(*byte)
     }
 
-    /// All pairs in the file's order.
+    /// Returns an iterator over all pairs in the file's order.
     pub fn iter(self) -> MetadataIter<'a> {
         MetadataIter { metadata: self, range: 0..self.len() }
+    }
+
+    /// Returns an iterator over all keys in the file's order.
+    ///
+    /// ```
+    /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
+    /// let metadata = model.metadata();
+    /// assert!(metadata.keys().any(|key| key == "general.architecture"));
+    /// assert_eq!(metadata.keys().len(), metadata.len());
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    pub fn keys(self) -> impl DoubleEndedIterator<Item = &'a str> + ExactSizeIterator + Clone + use<'a> {
+        self.iter().map(|(key, _)| key)
+    }
+}
+
+impl<'a> IntoIterator for &Metadata<'a> {
+    type Item = (&'a str, ValueRef<'a>);
+    type IntoIter = MetadataIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

@@ -5,6 +5,8 @@ mod cursor;
 pub(crate) mod edit_marker;
 #[cfg(feature = "std")]
 pub(crate) mod encode;
+#[cfg(feature = "std")]
+mod file_data;
 mod foreign;
 mod from_value;
 mod header;

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::file_data::{self, FileData};
 use super::index::Gguf;
 use super::layout::to_u64;
 use super::options::GgufOptions;
@@ -11,17 +12,19 @@ use super::parser::{HeaderParser, HeaderProgress};
 use crate::error::{Error, Result};
 #[cfg(feature = "mmap")]
 use crate::file::map::Mapped;
+use crate::file::read_at::ReadAt;
 use crate::file::regular::{READ_HEADER, expect_regular};
+#[cfg(any(unix, windows))]
+use crate::file::source::SourceFile;
 
 impl Gguf<Vec<u8>> {
-    /// Reads a whole file into memory, where nobody can change it. Where the `mmap` feature is on, `Gguf::open`
-    /// avoids the copy, and asks that nobody change the file.
+    /// Reads a whole file into memory. [`open`](Self::open) reads only what is asked for.
     ///
     /// ```
     /// use gguf_codec::Gguf;
     ///
     /// let model = Gguf::read("examples/sample.gguf")?;
-    /// let layers: u32 = model.metadata().get("llama.block_count")?;
+    /// let layers: u32 = model.metadata().require("llama.block_count")?;
     /// assert_eq!((layers, model.tensor_count()), (2, 20));
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
@@ -56,17 +59,12 @@ impl Gguf<Vec<u8>> {
     }
 }
 
-#[cfg(feature = "mmap")]
-impl Gguf<Mapped> {
-    /// Maps a file into memory and parses its header. Tensors are read from disk when they are touched.
+impl Gguf<Vec<u8>> {
+    /// Opens a file: reads its header into memory. What tensors hold is read from the file when it is asked for.
     ///
-    /// **Nothing may change the file in place as long as this, or anything borrowed from it, lives.** Names, keys
-    /// and strings are checked once and handed out as `&str`, values as `&[f32]` and the like; a program that
-    /// writes into the file changes them in their users' hands, which is undefined behaviour, as with every
-    /// mapped file. One that truncates it makes later access end this process (SIGBUS). Neither can be
-    /// prevented from here: ruling both out is the caller's part. Replacing the file by renaming another over it
-    /// is safe, as [`Writer::create`](crate::Writer::create) does. Where others may write to the file, use
-    /// [`Gguf::read`].
+    /// Others may write to the file meanwhile: tensors have then the values that the file has when they are read, and reading
+    /// beyond the end of a file that was cut short is an error. Replacing the file by renaming another over it changes
+    /// nothing here. [`Tensor`](crate::Tensor) says what is kept in memory.
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -77,16 +75,72 @@ impl Gguf<Mapped> {
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
     ///
+    /// The file is kept open. Beyond a hundred such files in a process, each is opened for each read, and it is an error where
+    /// another has taken its name. Where the operating system cannot read a file at an offset (neither Unix nor Windows), this
+    /// is [`read`](Self::read).
+    ///
     /// # Errors
     /// [`Error::Io`], and those of [`GgufOptions::parse`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         GgufOptions::default().open(path)
     }
 
-    /// With the file that is mapped, so that nothing need be opened twice.
-    #[cfg(any(unix, windows))]
-    pub(crate) fn open_with_file(path: &Path) -> Result<(fs::File, Self)> {
-        GgufOptions::default().open_with_file(path)
+    /// Opens a GGUF in anything that can be read at an offset, such as a cache of ranges that come over a network: reads its
+    /// header into memory. What tensors hold is read when it is asked for, as by [`open`](Self::open).
+    ///
+    /// `len` is the source's length in bytes.
+    ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    ///
+    /// let bytes = std::fs::read("examples/sample.gguf")?;
+    /// let len = bytes.len() as u64;
+    /// let model = Gguf::read_at(bytes, len)?;
+    /// assert_eq!(model.tensor("output_norm.weight")?.dequantize::<f32>()?.len(), 64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`GgufOptions::parse`].
+    pub fn read_at(source: impl ReadAt + 'static, len: u64) -> Result<Self> {
+        GgufOptions::default().read_at(source, len)
+    }
+}
+
+#[cfg(feature = "mmap")]
+impl Gguf<Mapped> {
+    /// Maps a file into memory and parses its header. Tensors are read by the operating system when they are touched, and are
+    /// slices of the mapping: nothing is copied.
+    ///
+    /// [`open`](Gguf::open) does the same without a promise. `docs/performance.md` says where mapping pays: for what goes
+    /// through slices of many tensors again and again.
+    ///
+    /// # Safety
+    /// As long as this, or anything borrowed from it, lives:
+    /// - nothing writes to the file in place, in this process or another;
+    /// - nothing cuts it short.
+    ///
+    /// Names, keys and strings are checked once and handed out as `&str`, values as `&[f32]` and the like; a program that
+    /// writes into the file changes them in their users' hands, which is undefined behaviour. One that truncates it makes
+    /// later access end this process (SIGBUS). Replacing the file by renaming another over it is safe, as
+    /// [`Writer::create`](crate::Writer::create) does.
+    ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    ///
+    /// // SAFETY: nothing changes the sample while this runs.
+    /// let model = unsafe { Gguf::map("examples/sample.gguf") }?;
+    /// let norm: &[f32] = model.tensor("output_norm.weight")?.as_slice()?;
+    /// assert_eq!(norm.len(), 64);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`GgufOptions::parse`].
+    #[allow(unsafe_code, reason = "what mapping needs is the caller's to promise")]
+    pub unsafe fn map(path: impl AsRef<Path>) -> Result<Self> {
+        // SAFETY: the caller's promise is the one that is asked for.
+        unsafe { GgufOptions::default().map(path) }
     }
 }
 
@@ -95,19 +149,57 @@ impl GgufOptions {
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`parse`](Self::parse).
-    #[cfg(feature = "mmap")]
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<Gguf<Mapped>> {
-        self.open_with_file(path.as_ref()).map(|(_, model)| model)
-    }
-
-    #[cfg(feature = "mmap")]
-    fn open_with_file(&self, path: &Path) -> Result<(fs::File, Gguf<Mapped>)> {
+    #[cfg(any(unix, windows))]
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Gguf<Vec<u8>>> {
+        let path = path.as_ref();
         let failed = |error| Error::io(format!("open '{}'", path.display()), error);
         expect_regular(path, READ_HEADER).map_err(failed)?;
         let file = fs::File::open(path).map_err(failed)?;
-        let mapped =
-            Mapped::new(&file).map_err(|source| Error::io(format!("map '{}'", path.display()), source))?;
-        Ok((file, self.parse(mapped)?))
+        let len = file.metadata().map_err(failed)?.len();
+        let source = SourceFile::new(file, path).map_err(failed)?;
+        self.open_source(Box::new(source), len, format!(" of '{}'", path.display()))
+    }
+
+    /// As [`Gguf::open`], which reads the whole file here.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`parse`](Self::parse).
+    #[cfg(not(any(unix, windows)))]
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Gguf<Vec<u8>>> {
+        self.read(path)
+    }
+
+    /// As [`Gguf::read_at`].
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`parse`](Self::parse).
+    pub fn read_at(&self, source: impl ReadAt + 'static, len: u64) -> Result<Gguf<Vec<u8>>> {
+        self.open_source(Box::new(source), len, String::new())
+    }
+
+    fn open_source(&self, source: Box<dyn ReadAt>, len: u64, of: String) -> Result<Gguf<Vec<u8>>> {
+        let (model, end) = file_data::read_header(&*source, len, self)?;
+        let tensors = model.tensor_count();
+        Ok(model.with_file(FileData::new(source, of, self.offset, end, tensors)))
+    }
+
+    /// As [`Gguf::map`].
+    ///
+    /// # Safety
+    /// That of [`Gguf::map`].
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of [`parse`](Self::parse).
+    #[cfg(feature = "mmap")]
+    #[allow(unsafe_code, reason = "what mapping needs is the caller's to promise")]
+    pub unsafe fn map(&self, path: impl AsRef<Path>) -> Result<Gguf<Mapped>> {
+        let path = path.as_ref();
+        let failed = |error| Error::io(format!("open '{}'", path.display()), error);
+        expect_regular(path, READ_HEADER).map_err(failed)?;
+        let file = fs::File::open(path).map_err(failed)?;
+        // SAFETY: the caller's promise is the one that is asked for.
+        let mapped = unsafe { Mapped::new(&file) };
+        self.parse(mapped.map_err(|source| Error::io(format!("map '{}'", path.display()), source))?)
     }
 
     /// As [`Gguf::read`].

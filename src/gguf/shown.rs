@@ -1,10 +1,11 @@
 //! How metadata values are shown: in a line of a table by `Display`, whole by `Debug`. Strings are text in both, escaped.
 
 use alloc::string::String;
-use core::fmt;
+use core::fmt::{self, Write};
 
 use super::array::ArrayRef;
 use super::value::{Array, Value, ValueRef, ValueType};
+use crate::display::pad;
 
 /// Bytes of a string that a line shows.
 const MOST_BYTES: usize = 60;
@@ -39,20 +40,20 @@ macro_rules! values {
         $(impl fmt::Display for $value {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    Self::U8(value) => value.fmt(f),
-                    Self::I8(value) => value.fmt(f),
-                    Self::U16(value) => value.fmt(f),
-                    Self::I16(value) => value.fmt(f),
-                    Self::U32(value) => value.fmt(f),
-                    Self::I32(value) => value.fmt(f),
+                    Self::U8(value) => pad(f, format_args!("{value}")),
+                    Self::I8(value) => pad(f, format_args!("{value}")),
+                    Self::U16(value) => pad(f, format_args!("{value}")),
+                    Self::I16(value) => pad(f, format_args!("{value}")),
+                    Self::U32(value) => pad(f, format_args!("{value}")),
+                    Self::I32(value) => pad(f, format_args!("{value}")),
                     // As Debug, which goes over to an exponent where plain digits would fill the line.
-                    Self::F32(value) => write!(f, "{value:?}"),
-                    Self::Bool(value) => value.fmt(f),
-                    Self::String(bytes) => Text(bytes).fmt(f),
+                    Self::F32(value) => pad(f, format_args!("{value:?}")),
+                    Self::Bool(value) => pad(f, format_args!("{value}")),
+                    Self::String(bytes) => pad(f, format_args!("{}", Text(bytes))),
                     Self::Array(array) => array.fmt(f),
-                    Self::U64(value) => value.fmt(f),
-                    Self::I64(value) => value.fmt(f),
-                    Self::F64(value) => write!(f, "{value:?}"),
+                    Self::U64(value) => pad(f, format_args!("{value}")),
+                    Self::I64(value) => pad(f, format_args!("{value}")),
+                    Self::F64(value) => pad(f, format_args!("{value:?}")),
                 }
             }
         }
@@ -74,7 +75,7 @@ macro_rules! values {
                     Self::I64(value) => value,
                     Self::F64(value) => value,
                 };
-                write!(f, "{:?}({shown:?})", self.value_type())
+                write!(f, "{:?}({shown:?})", self.tag())
             }
         })*
     };
@@ -89,11 +90,14 @@ fn list<T: fmt::Display>(
     len: usize,
     element: ValueType,
 ) -> fmt::Result {
-    f.write_str("[")?;
+    let mut shown = String::new();
     for (index, value) in elements.take(MOST_ELEMENTS).enumerate() {
-        write!(f, "{}{value}", if index > 0 { ", " } else { "" })?;
+        write!(shown, "{}{value}", if index > 0 { ", " } else { "" })?;
     }
-    if len > MOST_ELEMENTS { write!(f, ", …] ({len} {element})") } else { f.write_str("]") }
+    match len > MOST_ELEMENTS {
+        true => pad(f, format_args!("[{shown}, …] ({len} {element})")),
+        false => pad(f, format_args!("[{shown}]")),
+    }
 }
 
 /// An array inside another is told, not shown: each level would multiply the length by six.

@@ -9,6 +9,7 @@ use core::ops::Range;
 use super::header::Header;
 use super::layout::to_u64;
 use crate::error::{Error, Result};
+use crate::tensor::{Stored, StoredTensor, TensorSource};
 use crate::{ByteOrder, GgmlType, Shape, Tensor};
 
 /// What the header says of a tensor: name, shape, type, and where its data lies.
@@ -16,7 +17,7 @@ use crate::{ByteOrder, GgmlType, Shape, Tensor};
 /// ```
 /// # use gguf_codec::{GgmlType, Gguf, Writer};
 /// # let mut writer = Writer::new(Vec::new());
-/// # writer.tensor("output_norm.weight", &[2], GgmlType::F32)?;
+/// # writer.declare_tensor("output_norm.weight", &[2], GgmlType::F32)?;
 /// # let mut data = writer.write_header()?;
 /// # data.write_tensor("output_norm.weight", &[0, 0, 0x80, 0x3f, 0, 0, 0, 0x40])?;
 /// # let file = data.finish()?;
@@ -37,8 +38,20 @@ pub struct TensorInfo<'a> {
     pub(crate) offset: u64,
     pub(crate) file_offset: u64,
     pub(crate) byte_len: u64,
-    /// The whole GGUF, where more than its header is there.
-    pub(crate) gguf: Option<&'a [u8]>,
+    /// Its position in the table.
+    pub(crate) index: usize,
+    pub(crate) data: TensorData<'a>,
+}
+
+/// Where the data of all tensors is.
+#[derive(Clone, Copy)]
+pub(crate) enum TensorData<'a> {
+    /// Only the header was read.
+    Absent,
+    /// In the whole GGUF.
+    InBytes(&'a [u8]),
+    #[cfg_attr(not(feature = "std"), allow(dead_code, reason = "files need std"))]
+    InSource(&'a dyn TensorSource),
 }
 
 impl<'a> TensorInfo<'a> {
@@ -67,19 +80,51 @@ impl<'a> TensorInfo<'a> {
         self.file_offset
     }
 
+    /// The byte order of its numbers: the file's.
+    pub fn byte_order(&self) -> ByteOrder {
+        self.order
+    }
+
+    /// Values in a row: the first extent, as [`Tensor::row_len`].
+    pub fn row_len(&self) -> usize {
+        usize::try_from(self.shape.row_len()).unwrap_or(usize::MAX)
+    }
+
+    /// Rows: the product of the other extents, as [`Tensor::row_count`].
+    pub fn row_count(&self) -> usize {
+        usize::try_from(self.shape.row_count()).unwrap_or(usize::MAX)
+    }
+
+    /// Values in all, as [`Tensor::len`]. Saturates at `usize::MAX`; [`Shape::element_count`] does not.
+    pub fn len(&self) -> usize {
+        usize::try_from(self.shape.element_count()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it has no values: one of its extents is 0.
+    pub fn is_empty(&self) -> bool {
+        self.shape.element_count() == 0
+    }
+
     /// Bytes of its data, the padding after it not counted.
     pub fn byte_len(&self) -> u64 {
         self.byte_len
     }
 
-    /// The tensor with its data.
+    /// Returns the tensor with its data. Nothing is read from a file before values are asked for.
     ///
     /// # Errors
     /// [`Error::HeaderOnly`] where only the header was read. [`Error::Length`] where `B`'s `AsRef` gives fewer bytes
     /// than when they were parsed.
     pub fn tensor(&self) -> Result<Tensor<'a>> {
-        let Some(gguf) = self.gguf else {
-            return Err(Error::HeaderOnly { tensor: self.name.to_owned() });
+        let gguf = match self.data {
+            TensorData::Absent => return Err(Error::HeaderOnly { tensor: self.name.to_owned() }),
+            TensorData::InBytes(gguf) => gguf,
+            TensorData::InSource(source) => {
+                let (index, offset, len) = (self.index, self.file_offset, self.byte_len);
+                let tensor = StoredTensor { name: self.name, index, offset, len };
+                let stored = Stored { source, tensor, at: 0, len };
+                return Ok(Tensor::of_stored(self.shape, self.ty, self.order, stored));
+            }
         };
         let end = self.file_offset.saturating_add(self.byte_len);
         let range = usize::try_from(self.file_offset).ok().zip(usize::try_from(end).ok());
@@ -124,7 +169,7 @@ pub struct TensorIter<'a> {
     pub(crate) header: &'a Header,
     /// From the start of the GGUF.
     pub(crate) bytes: &'a [u8],
-    pub(crate) gguf: Option<&'a [u8]>,
+    pub(crate) data: TensorData<'a>,
     pub(crate) range: Range<usize>,
 }
 
@@ -132,7 +177,7 @@ impl<'a> TensorIter<'a> {
     /// `None`, and the end, only in bytes that changed since they were parsed.
     fn info(&self, index: usize) -> Option<TensorInfo<'a>> {
         let info = self.header.tensor(self.bytes, index)?;
-        Some(TensorInfo { gguf: self.gguf, ..info })
+        Some(TensorInfo { data: self.data, ..info })
     }
 }
 

@@ -9,6 +9,7 @@ use core::fmt;
 use super::array::ArrayRef;
 use super::cursor::{Cursor, Encoding};
 use super::from_value::FromValue;
+use super::kind::ValueKind;
 use crate::error::{Error, Problem, Result};
 
 /// Levels of nested arrays, whatever the limits in force say: values are converted, shown and dropped
@@ -241,8 +242,20 @@ impl<'a> ValueRef<'a> {
         })
     }
 
-    /// The value's type in the file.
-    pub fn value_type(&self) -> ValueType {
+    /// Returns the whole type: for an array, that of its elements as well.
+    ///
+    /// ```
+    /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
+    /// let tokens = model.metadata().get("tokenizer.ggml.tokens").unwrap();
+    /// assert_eq!(tokens.value_type().to_string(), "[string]");
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    pub fn value_type(&self) -> ValueKind {
+        ValueKind::of_ref(*self)
+    }
+
+    /// The type that is stored with the value: `Array` for every array.
+    pub(crate) fn tag(&self) -> ValueType {
         match self {
             ValueRef::U8(_) => ValueType::U8,
             ValueRef::I8(_) => ValueType::I8,
@@ -293,14 +306,26 @@ impl<'a> ValueRef<'a> {
             }
             ValueRef::String(_) => "a string".to_owned(),
             ValueRef::Array(array) => format!("an array of {} {}", array.len(), array.element_type()),
-            number => format!("{} {number}", number.value_type()),
+            number => format!("{} {number}", number.tag()),
         }
     }
 }
 
 impl Value {
-    /// The value's type in a file.
-    pub fn value_type(&self) -> ValueType {
+    /// Returns the whole type: for an array, that of its elements as well. Arrays in an array have one if all are of the
+    /// same.
+    ///
+    /// ```
+    /// use gguf_codec::{Value, ValueType};
+    /// assert_eq!(Value::from(1u32).value_type(), ValueType::U32);
+    /// assert_eq!(Value::from([1u32, 2]).value_type().to_string(), "[u32]");
+    /// ```
+    pub fn value_type(&self) -> ValueKind {
+        ValueKind::of(self)
+    }
+
+    /// The type that is stored with the value: `Array` for every array.
+    pub(crate) fn tag(&self) -> ValueType {
         match self {
             Value::U8(_) => ValueType::U8,
             Value::I8(_) => ValueType::I8,

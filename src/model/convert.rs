@@ -39,7 +39,7 @@ pub struct Outcome {
 /// use gguf_codec::model::{Convert, Job, Origin};
 /// use gguf_codec::{GgmlType, Gguf, Writer};
 /// # let mut writer = Writer::new(Vec::new());
-/// # writer.tensor("w", &[64, 2], GgmlType::F32)?;
+/// # writer.declare_tensor("w", &[64, 2], GgmlType::F32)?;
 /// # let mut data = writer.write_header()?;
 /// # data.write_tensor("w", &[0; 512])?;
 /// # let file = data.finish()?;
@@ -53,7 +53,7 @@ pub struct Outcome {
 ///     .map(|tensor| Job::new(tensor.name(), Origin::of(source, &tensor), GgmlType::Q8_0))
 ///     .collect();
 /// for job in &jobs {
-///     writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+///     writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
 /// }
 /// let mut data = writer.write_header()?;
 /// let outcomes = Convert::new()

@@ -270,8 +270,8 @@ impl Edit {
     /// failure within the edit, [`recover`](Self::recover) and every other edit of the file put it back. Where the data must
     /// move, the whole file is written anew, as with [`write`](Self::write).
     ///
-    /// As long as this goes on the file is locked against other edits of this kind. **Nobody may have it mapped**, as
-    /// `Gguf::open` does: whoever has sees the header change.
+    /// As long as this goes on the file is locked against other edits of this kind. **Nobody may have it mapped**
+    /// ([`Gguf::map`](crate::Gguf::map)): the header changes in their hands. Those who have it open read tensors where they were.
     ///
     /// ```
     /// use std::ops::ControlFlow;
@@ -286,7 +286,7 @@ impl Edit {
     /// edit.set("llama.rope.freq_base", 500_000.0f32); // as long as what was there
     /// let edited = edit.in_place(&path, |_bytes| ControlFlow::Continue(()))?;
     /// assert_eq!(edited, Edited::Patched { changed: 3 });
-    /// assert_eq!(Gguf::read(&path)?.metadata().get::<f32>("llama.rope.freq_base")?, 500_000.0);
+    /// assert_eq!(Gguf::read(&path)?.metadata().require::<f32>("llama.rope.freq_base")?, 500_000.0);
     /// # std::fs::remove_dir_all(&folder)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -4,6 +4,7 @@ use alloc::format;
 use core::fmt;
 use core::str::FromStr;
 
+use crate::display::pad;
 use crate::{Error, GgmlType, Result};
 
 /// The value of `general.quantization_version`: the revision of ggml's block formats that this crate writes.
@@ -130,8 +131,8 @@ impl fmt::Display for FileType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let guessed = if self.is_guessed() { " (guessed)" } else { "" };
         match self.name() {
-            Some(name) => write!(f, "{name}{guessed}"),
-            None => write!(f, "unknown file type {}", self.0),
+            Some(name) => pad(f, format_args!("{name}{guessed}")),
+            None => pad(f, format_args!("unknown file type {}", self.0)),
         }
     }
 }

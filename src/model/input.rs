@@ -1,20 +1,18 @@
 //! [`Input`]: a model that is read to be converted or compared.
 
 use std::fmt;
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::job::Origin;
 #[cfg(feature = "codecs")]
 use super::source::Source;
-use crate::{Error, Gguf, Mapped, Metadata, ReadAt, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
+use crate::{Gguf, Metadata, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
 
 /// A model in one file or several, and the files that its tensors are read from.
 ///
 /// Each file is opened once: the header and the data are of the same one, whatever becomes of its name meanwhile. Headers are
-/// mapped, and data is read when a [`Convert`](super::Convert), [`Diff`](super::Diff) or [`Survey`](super::Survey) asks for
-/// it, so that memory does not grow with the model. What [`Gguf::open`] says of changes to the file holds here too.
+/// read into memory, and data when a [`Convert`](super::Convert), [`Diff`](super::Diff) or [`Survey`](super::Survey) asks for
+/// it, so that memory does not grow with the model.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
@@ -28,7 +26,7 @@ use crate::{Error, Gguf, Mapped, Metadata, ReadAt, Result, ShardedGguf, ShardedT
 /// let mut writer = Writer::create("model-Q8_0.gguf")?;
 /// writer.copy_sharded_metadata_from(input.model())?;
 /// for job in &jobs {
-///     writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+///     writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
 /// }
 /// let mut data = writer.write_header()?;
 /// Convert::new().run(&jobs, &mut data, |_bytes| ControlFlow::Continue(()))?;
@@ -36,14 +34,10 @@ use crate::{Error, Gguf, Mapped, Metadata, ReadAt, Result, ShardedGguf, ShardedT
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 pub struct Input {
-    model: ShardedGguf<Mapped>,
+    model: ShardedGguf<Vec<u8>>,
     /// One for each file of the model, in their order.
-    files: Vec<(PathBuf, Option<File>)>,
-    len: u64,
+    paths: Vec<PathBuf>,
 }
-
-/// A process may have only so many files open, a thousand as a rule. Of the shards beyond these the mapping is read.
-const MOST_OPEN: usize = 100;
 
 impl Input {
     /// Opens a model by its first shard or only file.
@@ -51,15 +45,12 @@ impl Input {
     /// # Errors
     /// As [`ShardedGguf::open_with`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let (mut files, mut len) = (Vec::new(), 0);
+        let mut paths = Vec::new();
         let model = ShardedGguf::open_with(path, |path| {
-            let (file, model) = Gguf::open_with_file(path)?;
-            len += len_of(path, &file)?;
-            let is_kept = files.len() < MOST_OPEN;
-            files.push((path.to_owned(), is_kept.then_some(file)));
-            Ok(model)
+            paths.push(path.to_owned());
+            Gguf::open(path)
         })?;
-        Ok(Input { model, files, len })
+        Ok(Input { model, paths })
     }
 
     /// One file as a model of its own, even if it is one of several.
@@ -68,13 +59,11 @@ impl Input {
     /// As [`Gguf::open`].
     pub fn open_alone(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let (file, model) = Gguf::open_with_file(path)?;
-        let len = len_of(path, &file)?;
-        Ok(Input { model: model.into(), files: vec![(path.to_owned(), Some(file))], len })
+        Ok(Input { model: Gguf::open(path)?.into(), paths: vec![path.to_owned()] })
     }
 
     /// What the headers say.
-    pub fn model(&self) -> &ShardedGguf<Mapped> {
+    pub fn model(&self) -> &ShardedGguf<Vec<u8>> {
         &self.model
     }
 
@@ -84,38 +73,36 @@ impl Input {
     }
 
     /// The tensors of all files, in their order.
-    pub fn tensors(&self) -> ShardedTensorIter<'_, Mapped> {
+    pub fn tensors(&self) -> ShardedTensorIter<'_, Vec<u8>> {
         self.model.tensors()
     }
 
     /// Where the values of one of its tensors are read from.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`] where none of its tensors has that name.
+    /// [`Error::MissingTensor`](crate::Error::MissingTensor) where none of its tensors has that name.
     pub fn origin(&self, tensor: &TensorInfo<'_>) -> Result<Origin<'_>> {
         let shard = self.model.shard_of(tensor.name())?;
-        Ok(match &self.files[shard].1 {
-            Some(file) => Origin::of(file, tensor),
-            None => Origin::of(&self.model.shards()[shard].bytes, tensor),
-        })
+        let file = &self.model.shards()[shard];
+        Ok(Origin::of(file.source(), tensor))
     }
 
     /// The paths of its files, in their order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.files.iter().map(|(path, _)| path.as_path())
+        self.paths.iter().map(PathBuf::as_path)
     }
 
     /// Bytes of all its files, when they were opened.
     pub fn file_len(&self) -> u64 {
-        self.len
+        self.model.shards().iter().map(|file| file.file_data().map_or(0, |data| data.end().len)).sum()
     }
 }
 
 #[cfg(feature = "codecs")]
 impl Source for Input {
-    type Bytes = Mapped;
+    type Bytes = Vec<u8>;
 
-    fn model(&self) -> &ShardedGguf<Mapped> {
+    fn model(&self) -> &ShardedGguf<Vec<u8>> {
         self.model()
     }
 
@@ -129,18 +116,6 @@ impl Source for Input {
 
     fn paths(&self) -> impl Iterator<Item = &Path> {
         self.paths()
-    }
-}
-
-fn len_of(path: &Path, file: &File) -> Result<u64> {
-    let metadata = file.metadata();
-    let failed = |error| Error::io(format!("ask how long '{}' is", path.display()), error);
-    Ok(metadata.map_err(failed)?.len())
-}
-
-impl ReadAt for Mapped {
-    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.as_ref().fill_at(buffer, offset)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::display::pad;
+
 /// A layer of a model: what tensors named `blk.7.ffn_up.weight` and `blk.7.attn_q.weight` have in common.
 ///
 /// Models of several parts number the layers of each: `enc.blk.0` and `dec.blk.0`, or `v.blk.0` of a vision encoder.
@@ -51,7 +53,7 @@ impl<'a> Layer<'a> {
 impl fmt::Display for Layer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dot = if self.part.is_empty() { "" } else { "." };
-        write!(f, "{}{dot}blk.{}", self.part, self.index)
+        pad(f, format_args!("{}{dot}blk.{}", self.part, self.index))
     }
 }
 

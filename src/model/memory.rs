@@ -279,8 +279,8 @@ impl Architecture {
 
 /// What each layer keeps.
 fn layers(metadata: Metadata<'_>, architecture: &Architecture) -> Result<Vec<LayerMemory>> {
-    let number = |key: &str| metadata.arch_key_opt::<u64>(key);
-    let all = metadata.arch_key::<u64>("block_count")?;
+    let number = |key: &str| metadata.optional_arch::<u64>(key);
+    let all = metadata.require_arch::<u64>("block_count")?;
     let count = usize::try_from(all).ok().filter(|_| all <= MOST_LAYERS);
     let count = count.ok_or_else(|| Error::Length {
         what: "the list of layers",
@@ -302,7 +302,7 @@ fn layers(metadata: Metadata<'_>, architecture: &Architecture) -> Result<Vec<Lay
         return Ok(layers);
     }
 
-    let width = metadata.arch_key::<u64>("embedding_length")?;
+    let width = metadata.require_arch::<u64>("embedding_length")?;
     let heads = metadata.per_layer::<u64>("attention.head_count", count)?;
     let heads = heads.unwrap_or_else(|| vec![0; count]);
     let kv_heads =
@@ -374,12 +374,12 @@ pub(super) fn layers_with_windows(metadata: Metadata<'_>, count: usize) -> Resul
 /// The window of each layer, where it has one.
 fn window_of_layers(metadata: Metadata<'_>, windows: Windows, count: usize) -> Result<Vec<Option<u64>>> {
     const PATTERN: &str = "attention.sliding_window_pattern";
-    let window = metadata.arch_key_opt::<u64>("attention.sliding_window")?.or(windows.default).unwrap_or(0);
+    let window = metadata.optional_arch::<u64>("attention.sliding_window")?.or(windows.default).unwrap_or(0);
     if window == 0 || (count as u64) < windows.least_layers {
         return Ok(vec![None; count]);
     }
     let window = windows.fixed.unwrap_or(window);
-    let has_window: Vec<bool> = match metadata.arch_key_opt::<ValueRef<'_>>(PATTERN)? {
+    let has_window: Vec<bool> = match metadata.optional_arch::<ValueRef<'_>>(PATTERN)? {
         // True, or a number other than 0, for layers with a window.
         Some(ValueRef::Array(array)) if array.len() == count => {
             let is_windowed =
@@ -402,24 +402,24 @@ fn window_of_layers(metadata: Metadata<'_>, windows: Windows, count: usize) -> R
 
 /// The numbers of a layer's state.
 fn state_size(metadata: Metadata<'_>, state: State) -> Result<u64> {
-    let number = |key: &str| metadata.arch_key::<u64>(key);
+    let number = |key: &str| metadata.require_arch::<u64>(key);
     let width = number("embedding_length")?;
     Ok(match state {
         State::Mamba => {
             let (inner, size) = (number("ssm.inner_size")?, number("ssm.state_size")?);
-            let groups = metadata.arch_key_opt::<u64>("ssm.group_count")?.unwrap_or(0);
+            let groups = metadata.optional_arch::<u64>("ssm.group_count")?.unwrap_or(0);
             let taps = number("ssm.conv_kernel")?.saturating_sub(1);
             let channels = inner.saturating_add(groups.saturating_mul(size).saturating_mul(2));
             taps.saturating_mul(channels).saturating_add(size.saturating_mul(inner))
         }
         State::ShortConvolution => width.saturating_mul(number("shortconv.l_cache")?.saturating_sub(1)),
         State::Rwkv => {
-            let shifts = metadata.arch_key_opt("token_shift_count")?.unwrap_or(2);
+            let shifts = metadata.optional_arch("token_shift_count")?.unwrap_or(2);
             width.saturating_mul(number("wkv.head_size")?.saturating_add(shifts))
         }
         State::Kda => {
             let head = number("kda.head_dim")?;
-            let heads = match metadata.arch_key::<ValueRef<'_>>("attention.head_count")? {
+            let heads = match metadata.require_arch::<ValueRef<'_>>("attention.head_count")? {
                 ValueRef::Array(array) => array.get(0).and_then(u64::from_value).unwrap_or(0),
                 value => u64::from_value(value).unwrap_or(0),
             };

@@ -65,7 +65,7 @@ impl Merge {
         writer.copy_sharded_metadata_from(input.model())?;
         let tensors: Vec<_> = input.tensors().collect();
         for tensor in &tensors {
-            writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+            writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
         }
         let bytes = writer.file_len()?;
         let jobs = tensors.iter().map(|tensor| Ok(Job::copy(tensor.name(), input.origin(tensor)?)));

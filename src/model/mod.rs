@@ -12,7 +12,7 @@
 //! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is, [`Memory`] what it takes to run |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
-#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 mod budget;
 #[cfg(all(feature = "codecs", feature = "std"))]
 mod convert;
@@ -29,13 +29,13 @@ pub mod hf;
 mod imatrix;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod in_order;
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 mod input;
 #[cfg(feature = "std")]
 mod job;
 mod layer;
 mod memory;
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 mod merge;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod nearest;
@@ -43,7 +43,7 @@ mod nearest;
 mod part;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
 mod pieces;
-#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 mod quantize;
 mod recipe;
 #[cfg(all(feature = "std", any(feature = "codecs", unix, windows)))]
@@ -51,9 +51,9 @@ mod runs;
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub(crate) mod scaled;
 mod size;
-#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 mod source;
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 mod split;
 mod summary;
 #[cfg(all(feature = "codecs", feature = "std"))]
@@ -63,7 +63,7 @@ mod target;
 #[cfg(feature = "std")]
 mod weight;
 
-#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 pub use budget::{AllocatedTensor, Allocation, Budget};
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub use convert::{Convert, Outcome};
@@ -76,23 +76,23 @@ pub use edit::{Edit, EditChange, EditPlan, Edited};
 pub use file_type::{FileType, QUANTIZATION_VERSION};
 #[cfg(feature = "codecs")]
 pub use imatrix::{Imatrix, ImatrixCollector, ImatrixEntry};
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 pub use input::Input;
 #[cfg(feature = "std")]
 pub use job::{Job, Origin};
 pub use layer::Layer;
 pub use memory::{Memory, MemoryEstimate};
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 pub use merge::Merge;
 #[cfg(feature = "std")]
 pub use part::Part;
-#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 pub use quantize::{Quantize, QuantizeReport, QuantizedTensor};
 pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
-#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 pub use source::Source;
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 pub use split::{Split, SplitShard};
 pub use summary::Summary;
 #[cfg(all(feature = "codecs", feature = "std"))]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::job::Job;
+use crate::display::pad;
 use crate::{Error, Result, ShardPaths, ShardPlan};
 
 /// As many bytes could be copied in the time that it takes to convert a value: between what a fast format and a slow one
@@ -48,7 +49,7 @@ impl Part {
         }
     }
 
-    /// Its number, from 0, for [`Writer::shard`](crate::Writer::shard).
+    /// Its number, from 0, for [`Writer::set_shard`](crate::Writer::set_shard).
     pub fn no(self) -> u16 {
         self.no
     }
@@ -99,7 +100,7 @@ impl FromStr for Part {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", u32::from(self.no) + 1, self.count)
+        pad(f, format_args!("{}/{}", u32::from(self.no) + 1, self.count))
     }
 }
 

@@ -175,7 +175,7 @@ impl<'a> Quantize<'a> {
     /// it stay as they are, and so do those of its that have integers.
     pub fn like<'m>(metadata: Metadata<'m>, tensors: impl IntoIterator<Item = TensorInfo<'m>>) -> Self {
         let types = tensors.into_iter().map(|tensor| (tensor.name().to_owned(), tensor.ggml_type()));
-        let file_type = metadata.get::<u32>("general.file_type").ok();
+        let file_type = metadata.require::<u32>("general.file_type").ok();
         Self::to(Types::Like(types.collect(), file_type))
     }
 
@@ -495,14 +495,14 @@ impl<'a> Quantize<'a> {
         }
         for (key, value) in keys {
             // At the end, where llama.cpp has them.
-            writer.remove(key);
-            writer.metadata(key, value)?;
+            writer.remove_metadata(key);
+            writer.set_metadata(key, value)?;
         }
         if let Some((no, count)) = file.shard {
-            writer.shard(no, count, total)?;
+            writer.set_shard(no, count, total)?;
         }
         for job in jobs {
-            writer.tensor(job.name(), job.shape().counted_by_ggml().dims(), job.ggml_type())?;
+            writer.declare_tensor(job.name(), job.shape().trim_trailing_ones().dims(), job.ggml_type())?;
         }
         Ok(writer)
     }

@@ -113,13 +113,13 @@ impl Split {
         for (no, range) in (0..).zip(plan.shards()) {
             let (path, own) = (paths.path(no), &tensors[range.clone()]);
             let mut writer = Writer::create_with(&path, self.existing)?;
-            writer.copy_sharded_metadata_from(input.model())?.shard(no, plan.count(), tensors.len())?;
+            writer.copy_sharded_metadata_from(input.model())?.set_shard(no, plan.count(), tensors.len())?;
             // What the model has behind its last tensor, the last shard has.
             if no + 1 < plan.count() {
-                writer.final_padding(true);
+                writer.set_final_padding(true);
             }
             for tensor in own {
-                writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+                writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
             }
             let bytes = writer.file_len()?;
             let jobs = own.iter().map(|tensor| Ok(Job::copy(tensor.name(), input.origin(tensor)?)));

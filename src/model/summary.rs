@@ -77,7 +77,7 @@ impl Summary {
         let dominant = by_type.into_iter().filter(|&(_, parameters)| parameters > 0);
         let dominant = dominant.max_by_key(|&(_, parameters)| parameters);
         let text = |key| at::<&str>(metadata, key).map(str::to_owned);
-        let number = |key| metadata.arch_key_opt::<u64>(key).ok().flatten();
+        let number = |key| metadata.optional_arch::<u64>(key).ok().flatten();
         let heads = range(metadata, "attention.head_count");
         let tokens = at::<ArrayRef<'_>>(metadata, "tokenizer.ggml.tokens").map(|tokens| tokens.len() as u64);
         Summary {
@@ -102,12 +102,12 @@ impl Summary {
 }
 
 fn at<'a, T: FromValue<'a>>(metadata: Metadata<'a>, key: &str) -> Option<T> {
-    metadata.value(key).and_then(T::from_value)
+    metadata.get(key).and_then(T::from_value)
 }
 
 /// The least and the greatest of one number or of an array, which has one for each layer.
 fn range(metadata: Metadata<'_>, key: &str) -> Option<RangeInclusive<u64>> {
-    match metadata.arch_key_opt::<ValueRef<'_>>(key).ok()?? {
+    match metadata.optional_arch::<ValueRef<'_>>(key).ok()?? {
         ValueRef::Array(array) => array.iter_as::<u64>().map_while(Result::ok).fold(None, |range, number| {
             let (least, most) = range.map_or((number, number), RangeInclusive::into_inner);
             Some(least.min(number)..=most.max(number))

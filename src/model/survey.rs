@@ -57,7 +57,7 @@ pub struct Profile {
 /// # use gguf_codec::{GgmlType, Gguf, Writer};
 /// # let write = |ty| {
 /// #     let mut writer = Writer::new(Vec::new());
-/// #     writer.tensor("w", &[64, 2], ty)?;
+/// #     writer.declare_tensor("w", &[64, 2], ty)?;
 /// #     let mut data = writer.write_header()?;
 /// #     let mut tensor = data.begin("w")?;
 /// #     tensor.write_values(&[0.7; 128], None)?;

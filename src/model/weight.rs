@@ -24,7 +24,7 @@ use crate::tensor::{Shape, Tensor};
 ///     key: Weight<Vec<u8>>,
 /// }
 ///
-/// let model = Arc::new(Gguf::read("examples/sample.gguf")?.into()); // or `ShardedGguf::open`, for mapped files
+/// let model = Arc::new(Gguf::read("examples/sample.gguf")?.into()); // or `ShardedGguf::open`
 /// let layers: Vec<Layer> = (0..2)
 ///     .map(|i| {
 ///         let weight = |name| Weight::new(&model, &format!("blk.{i}.{name}.weight"));

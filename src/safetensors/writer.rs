@@ -22,7 +22,7 @@ const ALIGNMENT: usize = 8;
 /// ```
 /// use gguf_codec::safetensors::{Dtype, SafeTensors, Writer};
 /// let mut writer = Writer::new(Vec::new());
-/// writer.metadata("format", "pt").tensor("w", &[2, 3], Dtype::F32)?;
+/// writer.set_metadata("format", "pt").declare_tensor("w", &[2, 3], Dtype::F32)?;
 /// let mut data = writer.write_header()?;
 /// data.write_tensor("w", &[0; 24])?;
 /// let file: Vec<u8> = data.finish()?;
@@ -78,7 +78,7 @@ impl<S: Sink> Writer<S> {
     }
 
     /// Adds a key of `__metadata__`. One that is there already gets the new value.
-    pub fn metadata(&mut self, key: &str, value: &str) -> &mut Self {
+    pub fn set_metadata(&mut self, key: &str, value: &str) -> &mut Self {
         self.metadata.insert(key.to_owned(), value.to_owned());
         self
     }
@@ -89,7 +89,7 @@ impl<S: Sink> Writer<S> {
     ///
     /// # Errors
     /// [`Error::Write`] where the name was declared before, or the bytes are beyond what can be counted.
-    pub fn tensor(&mut self, name: &str, shape: &[u64], dtype: Dtype) -> Result<&mut Self> {
+    pub fn declare_tensor(&mut self, name: &str, shape: &[u64], dtype: Dtype) -> Result<&mut Self> {
         let shown = Shown(name);
         if name == METADATA {
             return Err(wrong(format!("no tensor can be called '{METADATA}'")));

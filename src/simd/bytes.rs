@@ -65,6 +65,83 @@ pub(crate) trait Bytes: Copy {
     fn shl_b<const BITS: i32>(self, a: Self::B) -> Self::B;
     /// Byte `i` is `table[index[i]]`; each index is below 16.
     fn lookup_b(self, table: &[u8; 16], index: Self::B) -> Self::B;
+    /// The second number of each of eight pairs.
+    #[inline(always)]
+    fn second_words(self, of: &[[[u8; 4]; 2]; 8]) -> Integers<Self> {
+        let mut second = [[0; 4]; 8];
+        for (second, of) in second.iter_mut().zip(of) {
+            *second = of[1];
+        }
+        self.words(&second)
+    }
+    /// Eight numbers in lanes.
+    #[inline(always)]
+    fn words(self, of: &[[u8; 4]; 8]) -> Integers<Self> {
+        let s = self.lanes();
+        s.bits(s.load_f32_bytes(of))
+    }
+    /// The second byte of each of 32 pairs.
+    #[inline(always)]
+    fn second_bytes(self, of: &[[u8; 2]; 32]) -> Self::B {
+        let mut second = [0; 32];
+        for (second, of) in second.iter_mut().zip(of) {
+            *second = of[1];
+        }
+        self.load_b(&second)
+    }
+    /// 32 rows of a table laid end to end, in `VECTORS` vectors. The index of a row has its lower eight bits in a byte of `low`,
+    /// and those above in one of `high`; it is taken modulo `ROWS`, a power of two.
+    #[inline(always)]
+    fn many_rows<const N: usize, const ROWS: usize, const VECTORS: usize>(
+        self,
+        table: &[[u8; N]; ROWS],
+        low: &[u8; 32],
+        high: Self::B,
+    ) -> [Self::B; VECTORS] {
+        const { assert!(ROWS.is_power_of_two() && VECTORS == N) };
+        let mut high_bytes = [0; 32];
+        self.store_b(high, &mut high_bytes);
+        let mut vectors = [self.splat_b(0); VECTORS];
+        let rows_of_vector = 32 / VECTORS;
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            *vector = self.rows_b(|k| {
+                let at = v * rows_of_vector + k;
+                &table[usize::from(u16::from_le_bytes([low[at], high_bytes[at]])) % ROWS]
+            });
+        }
+        vectors
+    }
+    /// The nibbles of sixteen bytes, the low one of each before its high one.
+    #[inline(always)]
+    fn spread_nibbles(self, from: &[u8; 16]) -> Self::B {
+        let mut nibbles = [0; 32];
+        for (two, byte) in nibbles.as_chunks_mut::<2>().0.iter_mut().zip(from) {
+            *two = [byte & 15, byte >> 4];
+        }
+        self.load_b(&nibbles)
+    }
+    /// `3 * a`, wrapping.
+    #[inline(always)]
+    fn times_3(self, a: Self::B) -> Self::B {
+        self.add_b(a, self.add_b(a, a))
+    }
+    /// Shifts each byte left where no bit leaves its byte.
+    #[inline(always)]
+    fn shl_within_b<const BITS: i32>(self, a: Self::B) -> Self::B {
+        self.shl_b::<BITS>(a)
+    }
+    /// Negates bytes where a bit is 1, for byte `i` bit `i`.
+    #[inline(always)]
+    fn negate_b(self, a: Self::B, bits: u32) -> Self::B {
+        // Minus one is where all bits are 1: what those complement is one less than the negative.
+        let negative = self.bits_b(bits);
+        self.sub_b(self.xor_b(a, negative), negative)
+    }
+    /// Adds `value`, wrapping, to bytes where a bit is 1, for byte `i` bit `i`.
+    #[inline(always)]
+    fn add_where_b(self, a: Self::B, bits: u32, value: u8) -> Self::B {
+        self.add_b(a, self.and_b(self.bits_b(bits), self.splat_b(value)))
+    }
     /// The bytes of eight lanes, the lowest of each first.
     fn bytes_of(self, lanes: Integers<Self>) -> Self::B;
     /// Of four times eight bytes, the second and the third change places.

@@ -81,17 +81,17 @@ impl CompiledFor {
 /// An instruction set that this machine has: only detection makes one.
 ///
 /// Results do not depend on it, to the bit; it is there for tests and measurements, which take one through
-/// [`dequantize_with`](crate::dequantize_with) and [`quantize_with`](crate::quantize_with). The environment
+/// `Codec::isa` and the `_with` variants of products. It is no part of the API that versions keep. The environment
 /// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`, `avx512`, `neon`, `simd128`), read once, makes [`Isa::detect`] choose that
 /// one if the machine has it. A name that is misspelt, or of what the machine lacks, is passed over without a word, since a
 /// library neither prints nor ends its process for it: [`Isa::name`] of what was detected tells which is in use.
 ///
 /// ```
-/// use gguf_codec::{GgmlType, Isa, dequantize_with};
+/// use gguf_codec::{Codec, GgmlType, Isa};
 /// let blocks = [7; GgmlType::Q4_K.block_bytes()];
 /// let (mut fast, mut plain) = ([0.0f32; 256], [0.0f32; 256]);
-/// dequantize_with(Isa::detect(), GgmlType::Q4_K, &blocks, &mut fast)?;
-/// dequantize_with(Isa::SCALAR, GgmlType::Q4_K, &blocks, &mut plain)?;
+/// Codec::new(GgmlType::Q4_K).dequantize(&blocks, &mut fast)?;
+/// Codec::new(GgmlType::Q4_K).isa(Isa::SCALAR).dequantize(&blocks, &mut plain)?;
 /// assert_eq!(fast, plain);
 /// println!("{} of {:?}", Isa::detect(), Isa::available());
 /// # Ok::<(), gguf_codec::Error>(())

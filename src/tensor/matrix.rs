@@ -7,7 +7,7 @@ use crate::compute::{self, Experts, Matrix};
 use crate::{ByteOrder, Error, Result};
 
 impl<'a> Tensor<'a> {
-    /// The tensor as a matrix of weights, to be multiplied where it lies: rows of [`row_len`](Self::row_len) values, all dimensions
+    /// Returns the tensor as a matrix of weights, to be multiplied where it lies in memory: rows of [`row_len`](Self::row_len) values, all dimensions
     /// but the first together.
     ///
     /// ```
@@ -22,7 +22,8 @@ impl<'a> Tensor<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::BigEndian`] for a tensor of a big-endian file; [`Error::NotMultipliable`] for integers.
+    /// [`Error::BigEndian`] for a tensor of a big-endian file; [`Error::NotMultipliable`] for integers; those of
+    /// [`bytes`](Self::bytes).
     pub fn matrix(&self) -> Result<Matrix<'a>> {
         if compute::grain(self.ty).is_none() {
             return Err(Error::NotMultipliable { ty: self.ty });
@@ -30,7 +31,7 @@ impl<'a> Tensor<'a> {
         if self.order != ByteOrder::Little && self.ty.block_bytes() > 1 {
             return Err(Error::BigEndian { tensor: self.name.to_owned() });
         }
-        Matrix::new(self.ty, self.bytes, self.row_len())
+        Matrix::new(self.ty, self.bytes()?, self.row_len())
     }
 
     /// A tensor of three dimensions as the matrices of a layer's experts, one for each index of the last dimension.

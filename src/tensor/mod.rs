@@ -1,5 +1,6 @@
 //! Views of tensors: [`Tensor`] with its type known at run time, [`TypedTensor`] at compile time.
 
+mod data;
 #[cfg(feature = "codecs")]
 mod matrix;
 mod shape;
@@ -8,17 +9,26 @@ mod typed;
 mod values;
 
 use alloc::format;
+use alloc::vec::Vec;
 use core::ops::{Bound, RangeBounds};
 
+use data::Data;
+pub(crate) use data::{Stored, StoredTensor, TensorSource};
 pub use shape::Shape;
 pub use typed::TypedTensor;
 
 use crate::codec::{self, BlockFormat};
 use crate::{ByteOrder, Error, GgmlType, Result};
 
-/// A tensor's description and its bytes, borrowed from the file: cheap to copy.
+/// A tensor's description and where its bytes are: a view, cheap to copy.
 ///
 /// Rows are along the first extent, as everywhere in GGUF. A range of rows is a tensor too.
+///
+/// A tensor of [`Gguf::open`](crate::Gguf::open) is in a file. Floats are read from there each time that they are asked for:
+/// [`dequantize`](Self::dequantize) and [`dequantize_into`](Self::dequantize_into), of one row as of all, and
+/// [`validate`](Self::validate). What gives a slice, [`bytes`](Self::bytes), [`as_slice`](Self::as_slice), [`typed`](Self::typed)
+/// and [`matrix`](Self::matrix), reads the whole tensor into memory the first time and keeps it there as long as the
+/// [`Gguf`](crate::Gguf) lives. [`read_bytes`](Self::read_bytes) copies bytes and keeps nothing.
 ///
 /// ```
 /// # use gguf_codec::{Gguf, Result};
@@ -35,8 +45,11 @@ pub struct Tensor<'a> {
     shape: Shape,
     ty: GgmlType,
     order: ByteOrder,
-    bytes: &'a [u8],
+    data: Data<'a>,
 }
+
+/// Bytes of a file that are read together, where all of a tensor is gone through.
+pub(crate) const READ_BYTES: usize = 512 * 1024;
 
 impl<'a> Tensor<'a> {
     /// A tensor from its parts, for data that does not come from a GGUF file.
@@ -52,7 +65,9 @@ impl<'a> Tensor<'a> {
             });
         }
         match ty.bytes_for(shape.element_count()) {
-            Some(wanted) if wanted == bytes.len() as u64 => Ok(Tensor { name, shape, ty, order, bytes }),
+            Some(wanted) if wanted == bytes.len() as u64 => {
+                Ok(Tensor { name, shape, ty, order, data: Data::Bytes(bytes) })
+            }
             wanted => Err(Error::Length {
                 what: "the tensor's data, in bytes,",
                 found: bytes.len() as u64,
@@ -62,6 +77,11 @@ impl<'a> Tensor<'a> {
                 },
             }),
         }
+    }
+
+    /// A whole tensor that is read when its values are asked for. Its header was checked.
+    pub(crate) fn of_stored(shape: Shape, ty: GgmlType, order: ByteOrder, stored: Stored<'a>) -> Self {
+        Tensor { name: stored.tensor.name, shape, ty, order, data: Data::Stored(stored) }
     }
 
     /// Its name, as in the file.
@@ -84,9 +104,54 @@ impl<'a> Tensor<'a> {
         self.order
     }
 
-    /// Its bytes as in the file, without the padding after them.
-    pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
+    /// Returns its bytes as in the file, without the padding after them. Of a tensor in a file, the whole tensor is read into
+    /// memory the first time, and kept there as long as the [`Gguf`](crate::Gguf) lives.
+    ///
+    /// # Errors
+    /// Of a tensor in a file, `Error::Io` where it cannot be read, and [`Error::OutOfMemory`].
+    pub fn bytes(&self) -> Result<&'a [u8]> {
+        self.data.load()
+    }
+
+    /// Returns how many bytes there are in [`bytes`](Self::bytes).
+    pub fn byte_len(&self) -> u64 {
+        self.data.len()
+    }
+
+    /// Fills `buffer` with its bytes from the byte `at` on, and keeps nothing in memory: for work that goes through a tensor
+    /// in pieces.
+    ///
+    /// ```
+    /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
+    /// let tensor = model.tensor("token_embd.weight")?;
+    /// let mut last = [0; 16];
+    /// tensor.read_bytes(tensor.byte_len() - 16, &mut last)?;
+    /// assert!(tensor.bytes()?.ends_with(&last));
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where the tensor ends before the buffer is full; of a tensor in a file, `Error::Io` where it
+    /// cannot be read.
+    pub fn read_bytes(&self, at: u64, buffer: &mut [u8]) -> Result<()> {
+        let end = at.saturating_add(buffer.len() as u64);
+        if end > self.byte_len() {
+            return Err(Error::OutOfRange { what: "byte", found: end - 1, count: self.byte_len() });
+        }
+        self.data.read(at, buffer)
+    }
+
+    /// Visits all bytes, those in memory at once and others in chunks of this length.
+    #[cfg(feature = "std")]
+    pub(crate) fn for_each_chunk(
+        &self,
+        chunk: usize,
+        mut visit: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        match self.data.in_memory() {
+            Some(bytes) => visit(bytes),
+            None => self.data.for_each_chunk(chunk as u64, &mut Vec::new(), |bytes| visit(bytes)),
+        }
     }
 
     /// Values in a row: the first extent. Saturates at `usize::MAX`, for a tensor of no bytes only.
@@ -100,15 +165,14 @@ impl<'a> Tensor<'a> {
         usize::try_from(self.shape.row_count()).unwrap_or(usize::MAX)
     }
 
-    /// Values in all.
+    /// Values in all. Saturates at `usize::MAX`, for a tensor that no memory holds.
     pub fn len(&self) -> usize {
-        // What is in memory can be counted: a value takes a bit or more, and the shape was checked against 63.
-        self.bytes.len() / self.ty.block_bytes() * self.ty.block_len()
+        usize::try_from(self.shape.element_count()).unwrap_or(usize::MAX)
     }
 
     /// Whether it has no values: one of its extents is 0.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.data.len() == 0
     }
 
     /// One row, as a tensor of one dimension.
@@ -116,7 +180,7 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// [`Error::OutOfRange`] beyond the last row.
     pub fn row(&self, row: usize) -> Result<Tensor<'a>> {
-        let range = self.row_bytes(row, row.saturating_add(1))?;
+        let range = self.row_data(row, row.saturating_add(1))?;
         self.part(&[self.shape.row_len()], range)
     }
 
@@ -128,7 +192,7 @@ impl<'a> Tensor<'a> {
     /// let embeddings = model.tensor("token_embd.weight")?;
     /// let some = embeddings.rows(10..13)?;
     /// assert_eq!((some.row_count(), some.row_len()), (3, 64));
-    /// assert_eq!(some.row(0)?.bytes(), embeddings.row(10)?.bytes());
+    /// assert_eq!(some.row(0)?.bytes()?, embeddings.row(10)?.bytes()?);
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
     ///
@@ -137,8 +201,8 @@ impl<'a> Tensor<'a> {
     /// begins.
     pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Tensor<'a>> {
         let (start, end) = self.bounds(range);
-        let bytes = self.row_bytes(start, end)?;
-        self.part(&[self.shape.row_len(), (end - start) as u64], bytes)
+        let data = self.row_data(start, end)?;
+        self.part(&[self.shape.row_len(), (end - start) as u64], data)
     }
 
     fn bounds(&self, range: impl RangeBounds<usize>) -> (usize, usize) {
@@ -178,16 +242,16 @@ impl<'a> Tensor<'a> {
             .filter_map(move |start| tensor.rows(start..rows.min(start.saturating_add(step))).ok())
     }
 
-    fn part(&self, dims: &[u64], bytes: &'a [u8]) -> Result<Tensor<'a>> {
+    fn part(&self, dims: &[u64], data: Data<'a>) -> Result<Tensor<'a>> {
         let too_large = || Error::Length {
             what: "the range of rows",
             found: dims.iter().copied().max().unwrap_or(0),
             wanted: "a shape that 63 bits can count".into(),
         };
-        Ok(Tensor { shape: Shape::new(dims).ok_or_else(too_large)?, bytes, ..*self })
+        Ok(Tensor { shape: Shape::new(dims).ok_or_else(too_large)?, data, ..*self })
     }
 
-    fn row_bytes(&self, start: usize, end: usize) -> Result<&'a [u8]> {
+    fn row_data(&self, start: usize, end: usize) -> Result<Data<'a>> {
         let rows = self.row_count();
         if start > end {
             return Err(Error::Reversed { what: "rows", start: start as u64, end: end as u64 });
@@ -196,25 +260,27 @@ impl<'a> Tensor<'a> {
             let found = end.saturating_sub(1).max(start) as u64;
             return Err(Error::OutOfRange { what: "row", found, count: rows as u64 });
         }
-        let row = self.bytes.len() / rows.max(1);
-        Ok(self.bytes.get(start * row..end * row).unwrap_or_default())
+        let row = self.data.len() / rows.max(1) as u64;
+        Ok(self.data.slice(start as u64 * row, end as u64 * row))
     }
 
-    /// The same tensor with its format known at compile time: blocks without copying.
+    /// Returns the same tensor with its format known at compile time: blocks without copying. Of a tensor in a file, the whole
+    /// tensor is read into memory the first time, as by [`bytes`](Self::bytes).
     ///
     /// # Errors
     /// [`Error::WrongType`] where it is of another type; [`Error::NotViewable`] for numbers of several bytes in a
-    /// big-endian file, since blocks are little-endian on every machine.
+    /// big-endian file, since blocks are little-endian on every machine; those of [`bytes`](Self::bytes).
     pub fn typed<F: BlockFormat>(&self) -> Result<TypedTensor<'a, F>> {
         TypedTensor::new(*self)
     }
 
-    /// The values of a plain tensor without copying: `f32`, `f64`, [`f16`](crate::f16), [`bf16`](crate::bf16) or a signed
-    /// integer, whichever the tensor's type is.
+    /// Returns the values of a plain tensor without copying: `f32`, `f64`, [`f16`](crate::f16), [`bf16`](crate::bf16) or a
+    /// signed integer, whichever the tensor's type is. Of a tensor in a file, the whole tensor is read into aligned memory the
+    /// first time, as by [`bytes`](Self::bytes).
     ///
     /// # Errors
     /// [`Error::WrongType`] where the tensor is of another type; [`Error::NotViewable`] where the bytes are in the
-    /// other order than this machine's or not aligned for `T` in memory.
+    /// other order than this machine's or not aligned for `T` in memory; those of [`bytes`](Self::bytes).
     pub fn as_slice<T: Plain>(&self) -> Result<&'a [T]> {
         if self.ty != T::TYPE {
             return Err(Error::WrongType { tensor: self.name.into(), found: self.ty, wanted: T::TYPE });
@@ -223,7 +289,8 @@ impl<'a> Tensor<'a> {
         if self.order != ByteOrder::NATIVE && size_of::<T>() > 1 {
             return Err(not_viewable("its numbers are in the other byte order than this machine's"));
         }
-        bytemuck::try_cast_slice(self.bytes).map_err(|_| not_viewable("its bytes are not aligned in memory"))
+        bytemuck::try_cast_slice(self.bytes()?)
+            .map_err(|_| not_viewable("its bytes are not aligned in memory"))
     }
 
     /// Looks for NaN and infinite scales, and values of plain types, as [`GgmlType::validate`] does, in both byte
@@ -232,7 +299,7 @@ impl<'a> Tensor<'a> {
     /// ```
     /// # use gguf_codec::{GgmlType, Gguf, Writer};
     /// # let mut writer = Writer::new(Vec::new());
-    /// # writer.tensor("norm", &[2], GgmlType::F32)?;
+    /// # writer.declare_tensor("norm", &[2], GgmlType::F32)?;
     /// # let mut data = writer.write_header()?;
     /// # data.write_tensor("norm", &[0, 0, 0x80, 0x3f, 0, 0, 0xc0, 0x7f])?;
     /// # let file = data.finish()?;
@@ -243,9 +310,24 @@ impl<'a> Tensor<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidBlock`] names the first block that has one.
+    /// [`Error::InvalidBlock`] names the first block that has one. Of a tensor in a file, `Error::Io` where it cannot be read.
     pub fn validate(&self) -> Result<()> {
-        codec::validate(self.ty, self.order, self.bytes)
+        if let Some(bytes) = self.data.in_memory() {
+            return codec::validate(self.ty, self.order, bytes);
+        }
+        let blocks_at_once = (READ_BYTES / self.ty.block_bytes()).max(1) as u64;
+        let mut buffer = Vec::new();
+        let mut first = 0;
+        self.data.for_each_chunk(blocks_at_once * self.ty.block_bytes() as u64, &mut buffer, |bytes| {
+            codec::validate(self.ty, self.order, bytes).map_err(|error| match error {
+                Error::InvalidBlock { ty, block, what } => {
+                    Error::InvalidBlock { ty, block: first + block, what }
+                }
+                error => error,
+            })?;
+            first += blocks_at_once;
+            Ok(())
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! [`Shape`]: a tensor's extents in GGUF order.
 
 use core::fmt;
+use core::ops::Index;
 
 use crate::arithmetic::is_countable;
+use crate::display::pad;
 
 /// Up to four extents in GGUF order: the first is the *innermost*, the length of a row.
 ///
@@ -13,6 +15,7 @@ use crate::arithmetic::is_countable;
 /// use gguf_codec::Shape;
 /// let shape = Shape::new(&[576, 1536]).unwrap(); // 1536 rows of 576 values
 /// assert_eq!((shape.row_len(), shape.row_count(), shape.element_count()), (576, 1536, 884_736));
+/// assert_eq!((shape.len(), shape[0], shape.iter().max()), (2, 576, Some(1536)));
 /// assert_eq!(shape.to_string(), "[576, 1536]");
 /// assert_eq!(Shape::new(&[1; 5]), None);
 /// ```
@@ -38,15 +41,30 @@ impl Shape {
         is_countable(shape.extents, Self::MAX_EXTENT).then_some(shape)
     }
 
-    /// The extents, innermost first.
+    /// Returns the extents, innermost first.
     pub fn dims(&self) -> &[u64] {
         &self.extents[..usize::from(self.len)]
+    }
+
+    /// Returns the number of extents: 2 for a matrix.
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Returns whether there are no extents, as of a scalar.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Returns an iterator over the extents, innermost first.
+    pub fn iter(&self) -> core::iter::Copied<core::slice::Iter<'_, u64>> {
+        self.dims().iter().copied()
     }
 
     /// The same without extents of 1 behind all others, as ggml has every shape and llama.cpp writes it. At least one extent
     /// is left.
     #[must_use]
-    pub fn counted_by_ggml(self) -> Self {
+    pub fn trim_trailing_ones(self) -> Self {
         let last = self.extents.iter().rposition(|&extent| extent != 1).unwrap_or(0);
         Shape { len: last as u8 + 1, ..self }
     }
@@ -75,16 +93,46 @@ impl Shape {
     }
 }
 
+/// The extent at this position, innermost first.
+///
+/// # Panics
+/// Beyond the last extent, as a slice does. [`dims`](Shape::dims) gives the slice.
+impl Index<usize> for Shape {
+    type Output = u64;
+
+    fn index(&self, index: usize) -> &u64 {
+        &self.dims()[index]
+    }
+}
+
+impl<'a> IntoIterator for &'a Shape {
+    type Item = u64;
+    type IntoIter = core::iter::Copied<core::slice::Iter<'a, u64>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Shape {
+    type Item = u64;
+    type IntoIter = core::iter::Take<core::array::IntoIter<u64, 4>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.extents.into_iter().take(self.len())
+    }
+}
+
 impl fmt::Display for Shape {
     /// As `[576, 1536]`, innermost first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.dims()).finish()
+        pad(f, format_args!("{:?}", self.dims()))
     }
 }
 
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shape{self}")
+        write!(f, "Shape{:?}", self.dims())
     }
 }
 
@@ -102,6 +150,32 @@ mod tests {
     }
 
     #[test]
+    fn a_shape_is_a_list_of_its_extents() {
+        for extents in [&[][..], &[7], &[576, 1536, 0, 2]] {
+            let shape = Shape::new(extents).unwrap();
+            assert_eq!((shape.len(), shape.is_empty()), (extents.len(), extents.is_empty()));
+            assert!(shape.iter().eq(extents.iter().copied()) && shape.into_iter().eq(shape.iter()));
+            for (i, extent) in (&shape).into_iter().enumerate() {
+                assert_eq!(shape[i], extent);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic = "index out of bounds"]
+    fn there_is_no_extent_beyond_the_last() {
+        // The fifth is not there, and neither is the third of a matrix.
+        let _ = Shape::new(&[2, 3]).unwrap()[2];
+    }
+
+    #[test]
+    fn a_width_pads_the_whole() {
+        let shape = Shape::new(&[2, 3]).unwrap();
+        assert_eq!(format!("{shape:<10}|{shape:>8}|{shape:^8}|"), "[2, 3]    |  [2, 3]| [2, 3] |");
+        assert_eq!(format!("{shape:12?}"), "Shape[2, 3]");
+    }
+
+    #[test]
     fn extents_of_one_at_the_end_do_not_count() {
         for (extents, counted) in [
             (&[][..], &[1][..]),
@@ -112,8 +186,8 @@ mod tests {
             (&[2, 1, 1, 3], &[2, 1, 1, 3]),
         ] {
             let shape = Shape::new(extents).unwrap();
-            assert_eq!(shape.counted_by_ggml().dims(), counted);
-            assert!(shape.counts_as(shape.counted_by_ggml()));
+            assert_eq!(shape.trim_trailing_ones().dims(), counted);
+            assert!(shape.counts_as(shape.trim_trailing_ones()));
         }
         assert!(!Shape::new(&[1, 2]).unwrap().counts_as(Shape::new(&[2]).unwrap()));
     }

@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 use core::ops::RangeBounds;
 
+use super::data::Data;
 use super::{Shape, Tensor};
 use crate::codec::BlockFormat;
 use crate::{ByteOrder, Error, Result};
@@ -12,7 +13,7 @@ use crate::{ByteOrder, Error, Result};
 /// ```
 /// # use gguf_codec::{Gguf, Result};
 /// # fn show(model: &Gguf<Vec<u8>>) -> Result<()> {
-/// use gguf_codec::{BlockQ4_K, Q4_K};
+/// use gguf_codec::blocks::{BlockQ4_K, Q4_K};
 /// let tensor = model.tensor("blk.0.ffn_down.weight")?.typed::<Q4_K>()?;
 /// let blocks: &[BlockQ4_K] = tensor.blocks();
 /// let first_row: &[BlockQ4_K] = tensor.row(0)?.blocks();
@@ -47,7 +48,8 @@ impl<'a, F: BlockFormat> TypedTensor<'a, F> {
             let why = "its blocks are big-endian";
             return Err(Error::NotViewable { tensor: tensor.name().into(), why });
         }
-        Ok(TypedTensor { tensor, format: PhantomData })
+        let data = Data::Bytes(tensor.bytes()?);
+        Ok(TypedTensor { tensor: Tensor { data, ..tensor }, format: PhantomData })
     }
 
     /// The tensor with its type known at run time.
@@ -63,7 +65,7 @@ impl<'a, F: BlockFormat> TypedTensor<'a, F> {
     /// All its blocks, row after row.
     pub fn blocks(&self) -> &'a [F::Block] {
         // Blocks have alignment 1, and `Tensor` holds whole ones.
-        bytemuck::try_cast_slice(self.tensor.bytes()).unwrap_or_default()
+        bytemuck::try_cast_slice(self.tensor.data.in_memory().unwrap_or_default()).unwrap_or_default()
     }
 
     /// One row.

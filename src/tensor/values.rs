@@ -4,8 +4,11 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 use core::ops::RangeBounds;
 
-use super::{Tensor, TypedTensor};
+use super::data::Data;
+use super::{READ_BYTES, Tensor, TypedTensor};
 use crate::codec::{self, BlockFormat};
+#[cfg(feature = "rayon")]
+use crate::simd::Isa;
 use crate::{ByteOrder, Error, Float, Result};
 
 impl Tensor<'_> {
@@ -13,19 +16,10 @@ impl Tensor<'_> {
     /// values equal ggml's to the bit.
     ///
     /// # Errors
-    /// [`Error::Length`] where `out` has another length.
+    /// [`Error::Length`] where `out` has another length. Of a tensor in a file, `Error::Io` where it cannot be read.
     pub fn dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
         self.check_dequantize(out.len())?;
-        if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
-            return codec::dequantize(self.ty, self.bytes, out);
-        }
-        let at_once = self.blocks_at_once();
-        let mut buffer = Vec::new();
-        let blocks = self.bytes.chunks(at_once * self.ty.block_bytes());
-        for (blocks, out) in blocks.zip(out.chunks_mut(at_once * self.ty.block_len())) {
-            self.dequantize_turned(&mut buffer, blocks, out)?;
-        }
-        Ok(())
+        self.dequantize_data(self.data, out)
     }
 
     /// Returns the values of a range of rows as floats in `out`, which takes exactly these: what
@@ -45,7 +39,7 @@ impl Tensor<'_> {
     /// Those of [`rows`](Self::rows), and [`Error::Length`] where `out` has another length.
     pub fn rows_into<T: Float>(&self, range: impl RangeBounds<usize>, out: &mut [T]) -> Result<()> {
         let (start, end) = self.bounds(range);
-        let bytes = self.row_bytes(start, end)?;
+        let data = self.row_data(start, end)?;
         // Fewer than the tensor has.
         let wanted = (end - start).saturating_mul(self.row_len());
         if out.len() != wanted {
@@ -55,24 +49,41 @@ impl Tensor<'_> {
                 wanted: format!("{wanted}: {} rows of {}", end - start, self.row_len()),
             });
         }
-        if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
+        self.dequantize_data(data, out)
+    }
+
+    /// The values of some rows, as many as `out` has.
+    fn dequantize_data<T: Float>(&self, data: Data<'_>, out: &mut [T]) -> Result<()> {
+        let bytes = data.in_memory();
+        if let Some(bytes) = bytes.filter(|_| self.is_little()) {
             return codec::dequantize(self.ty, bytes, out);
         }
-        self.rows(start..end)?.dequantize_into(out)
+        let data = bytes.map_or(data, Data::Bytes);
+        let at_once = self.blocks_at_once(data);
+        let mut chunks = out.chunks_mut(at_once * self.ty.block_len());
+        data.for_each_chunk((at_once * self.ty.block_bytes()) as u64, &mut Vec::new(), |blocks| {
+            self.dequantize_chunk(blocks, chunks.next().unwrap_or_default())
+        })
     }
 
-    /// Blocks in the other byte order that are turned together.
-    fn blocks_at_once(&self) -> usize {
-        const BUFFER_BYTES: usize = 16 * 1024;
-        (BUFFER_BYTES / self.ty.block_bytes()).max(1)
+    /// Whether its blocks are those that kernels read.
+    fn is_little(&self) -> bool {
+        self.order == ByteOrder::Little || self.ty.block_bytes() == 1
     }
 
-    /// Kernels read little-endian blocks, so others are turned in `buffer` first.
-    fn dequantize_turned<T: Float>(&self, buffer: &mut Vec<u8>, blocks: &[u8], out: &mut [T]) -> Result<()> {
-        buffer.clear();
-        buffer.extend_from_slice(blocks);
-        codec::swap_byte_order(self.ty, buffer);
-        codec::dequantize(self.ty, buffer, out)
+    /// Blocks that are copied together: read from a file, or turned into this machine's order.
+    fn blocks_at_once(&self, data: Data<'_>) -> usize {
+        const TURNED_BYTES: usize = 16 * 1024;
+        let bytes = if matches!(data, Data::Bytes(_)) { TURNED_BYTES } else { READ_BYTES };
+        (bytes / self.ty.block_bytes()).max(1)
+    }
+
+    /// Kernels read little-endian blocks, so others are turned first.
+    fn dequantize_chunk<T: Float>(&self, blocks: &mut [u8], out: &mut [T]) -> Result<()> {
+        if !self.is_little() {
+            codec::swap_byte_order(self.ty, blocks);
+        }
+        codec::dequantize(self.ty, blocks, out)
     }
 
     /// Refuses where there are not `values` values. The doors for raw bytes refuse too, but do not know the tensor's
@@ -107,14 +118,21 @@ impl Tensor<'_> {
         use rayon::prelude::*;
 
         self.check_dequantize(out.len())?;
-        if self.order == ByteOrder::Little || self.ty.block_bytes() == 1 {
-            return codec::par_dequantize(self.ty, self.bytes, out);
+        let bytes = self.data.in_memory();
+        if let Some(bytes) = bytes.filter(|_| self.is_little()) {
+            return codec::par_dequantize(Isa::detect(), self.ty, bytes, out);
         }
-        let at_once = self.blocks_at_once();
-        self.bytes
-            .par_chunks(at_once * self.ty.block_bytes())
-            .zip(out.par_chunks_mut(at_once * self.ty.block_len()))
-            .try_for_each_init(Vec::new, |buffer, (blocks, out)| self.dequantize_turned(buffer, blocks, out))
+        let data = bytes.map_or(self.data, Data::Bytes);
+        let at_once = self.blocks_at_once(data);
+        let chunk = (at_once * self.ty.block_bytes()) as u64;
+        out.par_chunks_mut(at_once * self.ty.block_len()).enumerate().try_for_each_init(
+            Vec::new,
+            |buffer, (index, out)| {
+                buffer.resize(out.len() / self.ty.block_len() * self.ty.block_bytes(), 0);
+                data.read(index as u64 * chunk, buffer)?;
+                self.dequantize_chunk(buffer, out)
+            },
+        )
     }
 
     /// Some rows as floats, in the order asked for, as an embedding is looked up: `out` takes exactly their values.
@@ -145,10 +163,10 @@ impl Tensor<'_> {
         Ok(())
     }
 
-    /// The values as a new vector of floats.
+    /// Returns the values as a new vector of floats.
     ///
     /// # Errors
-    /// None today: a tensor's bytes are as many as its shape says.
+    /// Of a tensor in a file, `Error::Io` where it cannot be read.
     pub fn dequantize<T: Float>(&self) -> Result<Vec<T>> {
         let mut out = vec![T::default(); self.len()];
         self.dequantize_into(&mut out)?;

@@ -32,7 +32,7 @@ impl<S: Sink> Writer<S> {
     /// use gguf_codec::{Gguf, Value, Writer};
     ///
     /// # let mut writer = Writer::new(Vec::new());
-    /// # writer.tensor("t", &[2], gguf_codec::GgmlType::I8)?;
+    /// # writer.declare_tensor("t", &[2], gguf_codec::GgmlType::I8)?;
     /// # let mut data = writer.write_header()?;
     /// # data.write_tensor("t", &[1, 2])?;
     /// # let file = data.finish()?;
@@ -52,7 +52,7 @@ impl<S: Sink> Writer<S> {
     pub fn copy_header_from<B: AsRef<[u8]>>(&mut self, file: &Gguf<B>) -> Result<&mut Self> {
         self.copy_metadata_from(file)?;
         for tensor in file.tensors() {
-            self.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+            self.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
         }
         Ok(self)
     }
@@ -61,7 +61,7 @@ impl<S: Sink> Writer<S> {
     /// types or shapes.
     ///
     /// # Errors
-    /// None for a file of this crate's reader; the type is that of [`metadata_ref`](Self::metadata_ref).
+    /// None for a file of this crate's reader; the type is that of [`set_metadata_ref`](Self::set_metadata_ref).
     pub fn copy_metadata_from<B: AsRef<[u8]>>(&mut self, file: &Gguf<B>) -> Result<&mut Self> {
         self.copy_form_from(file, file.final_padding())?;
         for (key, value) in file.metadata() {
@@ -70,7 +70,7 @@ impl<S: Sink> Writer<S> {
         Ok(self)
     }
 
-    /// [`metadata_ref`](Self::metadata_ref) of a pair of another file, to the byte: that of a bool may be any.
+    /// [`set_metadata_ref`](Self::set_metadata_ref) of a pair of another file, to the byte: that of a bool may be any.
     pub(crate) fn copy_pair(
         &mut self,
         from: Metadata<'_>,
@@ -88,8 +88,8 @@ impl<S: Sink> Writer<S> {
     /// Takes over what is neither metadata nor tensors: version and byte order, and `final_padding`, the file's.
     pub(crate) fn copy_form_from<B>(&mut self, file: &Gguf<B>, final_padding: FinalPadding) -> Result<()> {
         let version = file.version();
-        self.version(if version < OLDEST_WRITTEN { 3 } else { version })?;
-        self.byte_order(file.byte_order());
+        self.set_version(if version < OLDEST_WRITTEN { 3 } else { version })?;
+        self.set_byte_order(file.byte_order());
         self.header.final_padding = final_padding;
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::file::atomic::{AtomicFile, StagedFile};
 use crate::file::sink::Sink;
 use crate::gguf::layout::FinalPadding;
+use crate::tensor::READ_BYTES;
 use crate::{GgmlType, Tensor};
 
 /// The second stage of writing a GGUF: the header is written, and the tensors' data follows, in the order in
@@ -21,7 +22,7 @@ use crate::{GgmlType, Tensor};
 /// ```
 /// # use gguf_codec::{GgmlType, Writer};
 /// # let mut writer = Writer::new(Vec::new());
-/// writer.tensor("a", &[2], GgmlType::I8)?.tensor("b", &[32], GgmlType::Q4_0)?;
+/// writer.declare_tensor("a", &[2], GgmlType::I8)?.declare_tensor("b", &[32], GgmlType::Q4_0)?;
 /// let mut data = writer.write_header()?;
 /// data.write_tensor("a", &[1, 2])?;
 /// let (name, shape, ty) = data.next_tensor().unwrap();
@@ -103,8 +104,12 @@ impl<S: Sink> DataWriter<S> {
     pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
         let name = tensor.name();
         self.expect(0, name, tensor.shape(), tensor.ggml_type())?;
-        let mut writer = self.begin_of(name, tensor.bytes().len() as u64)?;
-        writer.guarded(|writer| writer.put_blocks(tensor.bytes(), tensor.byte_order()))?;
+        let mut writer = self.begin_of(name, tensor.byte_len())?;
+        writer.guarded(|writer| {
+            let block = tensor.ggml_type().block_bytes();
+            let whole_blocks = (READ_BYTES / block).max(1) * block;
+            tensor.for_each_chunk(whole_blocks, |bytes| writer.put_blocks(bytes, tensor.byte_order()))
+        })?;
         writer.finish()
     }
 
@@ -115,7 +120,7 @@ impl<S: Sink> DataWriter<S> {
     /// ```compile_fail,E0499
     /// # use gguf_codec::{GgmlType, Writer};
     /// # let mut writer = Writer::new(Vec::new());
-    /// # writer.tensor("a", &[1], GgmlType::I8)?.tensor("b", &[1], GgmlType::I8)?;
+    /// # writer.declare_tensor("a", &[1], GgmlType::I8)?.declare_tensor("b", &[1], GgmlType::I8)?;
     /// let mut data = writer.write_header()?;
     /// let mut a = data.begin("a")?;
     /// let mut b = data.begin("b")?;

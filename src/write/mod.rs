@@ -53,9 +53,9 @@ use header::{Header, wrong};
 ///
 /// let mut writer = Writer::new(Vec::new());
 /// writer
-///     .metadata("general.architecture", Value::String(b"llama".to_vec()))?
-///     .metadata("llama.block_count", Value::U32(1))?
-///     .tensor("output_norm.weight", &[2], GgmlType::F32)?;
+///     .set_metadata("general.architecture", Value::String(b"llama".to_vec()))?
+///     .set_metadata("llama.block_count", Value::U32(1))?
+///     .declare_tensor("output_norm.weight", &[2], GgmlType::F32)?;
 /// let mut data = writer.write_header()?;
 /// data.write_tensor("output_norm.weight", &[0, 0, 0x80, 0x3f, 0, 0, 0, 0x40])?;
 /// let file: Vec<u8> = data.finish()?;
@@ -67,7 +67,7 @@ use header::{Header, wrong};
 ///
 /// ```compile_fail,E0599
 /// let mut writer = gguf_codec::Writer::new(Vec::new());
-/// writer.tensor("a", &[1], gguf_codec::GgmlType::I8)?;
+/// writer.declare_tensor("a", &[1], gguf_codec::GgmlType::I8)?;
 /// writer.write_tensor("a", &[0])?;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
@@ -77,7 +77,7 @@ use header::{Header, wrong};
 /// ```compile_fail,E0382
 /// let mut writer = gguf_codec::Writer::new(Vec::new());
 /// let data = writer.write_header()?;
-/// writer.tensor("late", &[1], gguf_codec::GgmlType::I8)?;
+/// writer.declare_tensor("late", &[1], gguf_codec::GgmlType::I8)?;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[must_use = "nothing is written before `write_header`"]
@@ -109,7 +109,7 @@ impl Writer<AtomicFile> {
     /// ```no_run
     /// # use gguf_codec::{GgmlType, Writer};
     /// let mut writer = Writer::create("model.gguf")?;
-    /// writer.tensor("token_embd.weight", &[2048, 32000], GgmlType::Q8_0)?;
+    /// writer.declare_tensor("token_embd.weight", &[2048, 32000], GgmlType::Q8_0)?;
     /// let mut data = writer.write_header()?;
     /// let mut tensor = data.begin("token_embd.weight")?;
     /// for row in 0..32000 {
@@ -151,7 +151,7 @@ impl<S: Sink> Writer<S> {
     ///
     /// # Errors
     /// [`Error::Write`] for any other.
-    pub fn version(&mut self, version: u32) -> Result<&mut Self> {
+    pub fn set_version(&mut self, version: u32) -> Result<&mut Self> {
         if !(2..=3).contains(&version) {
             return Err(wrong(format!("version {version} cannot be written; it must be 2 or 3")));
         }
@@ -161,13 +161,13 @@ impl<S: Sink> Writer<S> {
 
     /// Sets what those who read the file will allow: alignments and nested arrays beyond are refused from here on. By
     /// default these are [`Limits::default`], which readers have by default.
-    pub fn limits(&mut self, limits: Limits) -> &mut Self {
+    pub fn set_limits(&mut self, limits: Limits) -> &mut Self {
         self.header.limits = limits;
         self
     }
 
     /// Sets the byte order of the header and of the numbers in the data. Little-endian is the default.
-    pub fn byte_order(&mut self, order: ByteOrder) -> &mut Self {
+    pub fn set_byte_order(&mut self, order: ByteOrder) -> &mut Self {
         self.header.order = order;
         self
     }
@@ -178,15 +178,15 @@ impl<S: Sink> Writer<S> {
     ///
     /// # Errors
     /// [`Error::Write`] where it is not a power of two.
-    pub fn alignment(&mut self, alignment: u32) -> Result<&mut Self> {
-        self.metadata(ALIGNMENT_KEY, Value::U32(alignment))
+    pub fn set_alignment(&mut self, alignment: u32) -> Result<&mut Self> {
+        self.set_metadata(ALIGNMENT_KEY, Value::U32(alignment))
     }
 
     /// Whether the file ends with padding to the alignment, as gguf-py and ggml write it. Yes by default.
     ///
     /// Readers do not need it. [`copy_header_from`](Self::copy_header_from) takes over as much of it as the other
     /// file has.
-    pub fn final_padding(&mut self, padded: bool) -> &mut Self {
+    pub fn set_final_padding(&mut self, padded: bool) -> &mut Self {
         self.header.final_padding = if padded { FinalPadding::Whole } else { FinalPadding::Zeros(0) };
         self
     }
@@ -198,23 +198,23 @@ impl<S: Sink> Writer<S> {
     /// [`Error::Write`] where the key is empty, or is `general.alignment` and the value not a [`Value::U32`] that
     /// is a power of two, or where arrays nest more than 64 levels deep. Readers allow 4 by
     /// [default](crate::Limits::max_array_depth).
-    pub fn metadata(&mut self, key: &str, value: impl Into<Value>) -> Result<&mut Self> {
+    pub fn set_metadata(&mut self, key: &str, value: impl Into<Value>) -> Result<&mut Self> {
         self.header.set(key, Stored::Value(value.into()))?;
         Ok(self)
     }
 
     /// Adds a key with a value of another file, copying its bytes: arrays are not decoded. Otherwise as
-    /// [`metadata`](Self::metadata).
+    /// [`set_metadata`](Self::set_metadata).
     ///
     /// # Errors
-    /// As [`metadata`](Self::metadata).
-    pub fn metadata_ref(&mut self, key: &str, value: ValueRef<'_>) -> Result<&mut Self> {
+    /// As [`set_metadata`](Self::set_metadata).
+    pub fn set_metadata_ref(&mut self, key: &str, value: ValueRef<'_>) -> Result<&mut Self> {
         self.header.set(key, Stored::from(value))?;
         Ok(self)
     }
 
     /// Takes a key away and says whether it was there. The others keep their order.
-    pub fn remove(&mut self, key: &str) -> bool {
+    pub fn remove_metadata(&mut self, key: &str) -> bool {
         self.header.remove(key)
     }
 
@@ -225,7 +225,7 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     /// [`Error::Write`], naming the tensor, where the name is longer than 64 bytes or taken, there are more than
     /// four extents, the size cannot be counted, or rows are not whole blocks of `ty`. The writer stays as it was.
-    pub fn tensor(&mut self, name: &str, extents: &[u64], ty: GgmlType) -> Result<&mut Self> {
+    pub fn declare_tensor(&mut self, name: &str, extents: &[u64], ty: GgmlType) -> Result<&mut Self> {
         self.header.declare(name, extents, ty)?;
         Ok(self)
     }

@@ -1,4 +1,4 @@
-//! [`Writer::shard`]: a file that is one of several.
+//! [`Writer::set_shard`]: a file that is one of several.
 
 use super::header::wrong;
 use super::{Sink, Writer};
@@ -21,8 +21,8 @@ impl<S: Sink> Writer<S> {
     /// let mut shards = Vec::new();
     /// for (no, name) in [(0, "first"), (1, "second")] {
     ///     let mut writer = Writer::new(Vec::new());
-    ///     writer.metadata("general.name", "two shards")?.shard(no, 2, 2)?;
-    ///     writer.tensor(name, &[1], GgmlType::I8)?;
+    ///     writer.set_metadata("general.name", "two shards")?.set_shard(no, 2, 2)?;
+    ///     writer.declare_tensor(name, &[1], GgmlType::I8)?;
     ///     let mut data = writer.write_header()?;
     ///     data.write_tensor(name, &[7])?;
     ///     shards.push(Gguf::parse(data.finish()?)?);
@@ -36,7 +36,7 @@ impl<S: Sink> Writer<S> {
     /// # Errors
     /// [`Error::Write`](crate::Error::Write) where `no` is not below `count`, or there are more tensors than the key, an
     /// i32, can say. The writer stays as it was.
-    pub fn shard(&mut self, no: u16, count: u16, tensors: usize) -> Result<&mut Self> {
+    pub fn set_shard(&mut self, no: u16, count: u16, tensors: usize) -> Result<&mut Self> {
         if no >= count {
             return Err(wrong(format!("a set of {count} shards has no number {no}: they count from 0")));
         }
@@ -51,17 +51,17 @@ impl<S: Sink> Writer<S> {
             let alignment = self.header.alignment();
             self.header.clear_metadata();
             if alignment != DEFAULT_ALIGNMENT {
-                self.alignment(alignment)?;
+                self.set_alignment(alignment)?;
             }
         }
-        self.metadata(NO, Value::U16(no))?;
-        self.metadata(TENSORS, Value::I32(total))?;
-        self.metadata(COUNT, Value::U16(count))
+        self.set_metadata(NO, Value::U16(no))?;
+        self.set_metadata(TENSORS, Value::I32(total))?;
+        self.set_metadata(COUNT, Value::U16(count))
     }
 
-    /// Takes away the three keys of [`shard`](Self::shard), and says whether any was there.
+    /// Takes away the three keys of [`set_shard`](Self::set_shard), and says whether any was there.
     pub fn unshard(&mut self) -> bool {
-        SHARD_KEYS.map(|key| self.remove(key)).contains(&true)
+        SHARD_KEYS.map(|key| self.remove_metadata(key)).contains(&true)
     }
 
     /// [`copy_metadata_from`](Self::copy_metadata_from) for a model in shards that becomes one file, or other shards: the

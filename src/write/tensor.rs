@@ -16,9 +16,10 @@ const SWAP_BYTES: usize = 64 * 1024;
 /// One tensor, written in pieces that follow each other: bytes, blocks or values.
 ///
 /// ```
-/// # use gguf_codec::{BlockQ8_0, GgmlType, Q8_0, Writer};
+/// # use gguf_codec::blocks::{BlockQ8_0, Q8_0};
+/// # use gguf_codec::{GgmlType, Writer};
 /// # let mut writer = Writer::new(Vec::new());
-/// writer.tensor("w", &[64, 3], GgmlType::Q8_0)?; // three rows of two blocks
+/// writer.declare_tensor("w", &[64, 3], GgmlType::Q8_0)?; // three rows of two blocks
 /// let mut data = writer.write_header()?;
 /// let mut tensor = data.begin("w")?;
 /// tensor.write_values(&[0.5; 64], None)?;

@@ -6,7 +6,7 @@ use crate::codec::swap_byte_order;
 
 fn copy(tensor: &Tensor<'_>, order: ByteOrder) -> Result<Vec<u8>> {
     let mut writer = Writer::new(Vec::new());
-    writer.byte_order(order).tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+    writer.set_byte_order(order).declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
     let mut data = writer.write_header()?;
     data.copy_tensor(tensor)?;
     data.finish()
@@ -38,7 +38,7 @@ fn copies_must_be_as_declared_and_otherwise_leave_the_file_as_it_was() {
     let other = Shape::new(&[3, 2]).unwrap();
     let tensor = |shape, ty, bytes| Tensor::new("t", shape, ty, ByteOrder::Little, bytes).unwrap();
     let mut writer = Writer::new(Vec::new());
-    writer.tensor("t", &[2, 3], GgmlType::F16).unwrap();
+    writer.declare_tensor("t", &[2, 3], GgmlType::F16).unwrap();
     let mut data = writer.write_header().unwrap();
     for wrong in [tensor(other, GgmlType::F16, &[0; 12]), tensor(shape, GgmlType::BF16, &[0; 12])] {
         let message = data.copy_tensor(&wrong).unwrap_err().to_string();
@@ -53,16 +53,18 @@ fn copies_must_be_as_declared_and_otherwise_leave_the_file_as_it_was() {
 #[test]
 fn values_of_another_file_are_checked_and_written_like_ones_own() {
     let mut owned = Writer::new(Vec::new());
-    owned.metadata("name", Value::String(b"x".to_vec())).unwrap().alignment(64).unwrap();
+    owned.set_metadata("name", Value::String(b"x".to_vec())).unwrap().set_alignment(64).unwrap();
     let mut copied = Writer::new(Vec::new());
-    copied.metadata_ref("name", ValueRef::String(b"x")).unwrap();
-    copied.metadata_ref(ALIGNMENT_KEY, ValueRef::U32(64)).unwrap();
+    copied.set_metadata_ref("name", ValueRef::String(b"x")).unwrap();
+    copied.set_metadata_ref(ALIGNMENT_KEY, ValueRef::U32(64)).unwrap();
     let file = |writer: Writer<Vec<u8>>| writer.write_header().unwrap().finish().unwrap();
     assert_eq!(file(owned), file(copied));
 
     let mut writer = Writer::new(Vec::new());
     for wrong in [ValueRef::U32(33), ValueRef::U16(32)] {
-        assert!(writer.metadata_ref(ALIGNMENT_KEY, wrong).unwrap_err().to_string().contains(ALIGNMENT_KEY));
+        assert!(
+            writer.set_metadata_ref(ALIGNMENT_KEY, wrong).unwrap_err().to_string().contains(ALIGNMENT_KEY)
+        );
     }
 }
 
@@ -76,7 +78,7 @@ fn values_are_swapped_on_their_way_into_a_big_endian_file() {
         crate::quantize(ty, &values, 768, None, &mut bytes).unwrap();
         for order in [ByteOrder::Little, ByteOrder::Big] {
             let mut writer = Writer::new(Vec::new());
-            writer.byte_order(order).tensor("t", shape.dims(), ty).unwrap();
+            writer.set_byte_order(order).declare_tensor("t", shape.dims(), ty).unwrap();
             let mut data = writer.write_header().unwrap();
             let mut tensor = data.begin("t").unwrap();
             tensor.write_values(&values, None).unwrap();
@@ -101,15 +103,15 @@ fn the_index_of_a_refused_value_counts_from_the_callers_first() {
 fn a_removed_key_moves_no_other() {
     let mut writer = Writer::new(Vec::new());
     let set = |writer: &mut Writer<Vec<u8>>, key: &str| {
-        writer.metadata(key, 1u8).unwrap();
+        writer.set_metadata(key, 1u8).unwrap();
     };
     for key in ["a", "b", "c", "d"] {
         set(&mut writer, key);
     }
-    assert!(writer.remove("b"));
+    assert!(writer.remove_metadata("b"));
     // The list that a removal would have to walk is left alone, but for its end.
     assert_eq!(writer.header.position("c"), Some(2));
-    assert!(writer.remove("c") && writer.remove("d"));
+    assert!(writer.remove_metadata("c") && writer.remove_metadata("d"));
     set(&mut writer, "e");
     assert_eq!((writer.header.position("a"), writer.header.position("e")), (Some(0), Some(1)));
 }

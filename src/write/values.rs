@@ -4,11 +4,7 @@ use super::data::DataWriter;
 use super::header::{Declared, wrong};
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
-#[cfg(feature = "rayon")]
-use crate::codec::par_quantize as quantize;
-#[cfg(not(feature = "rayon"))]
-use crate::codec::quantize;
-use crate::codec::swap_byte_order;
+use crate::codec::{Codec, swap_byte_order};
 use crate::error::{Error, Result};
 use crate::file::sink::Sink;
 
@@ -23,7 +19,7 @@ impl<S: Sink> DataWriter<S> {
     /// ```
     /// # use gguf_codec::{GgmlType, Writer};
     /// # let mut writer = Writer::new(Vec::new());
-    /// writer.tensor("w", &[32, 2], GgmlType::Q8_0)?.tensor("b", &[3], GgmlType::F32)?;
+    /// writer.declare_tensor("w", &[32, 2], GgmlType::Q8_0)?.declare_tensor("b", &[3], GgmlType::F32)?;
     /// let mut data = writer.write_header()?;
     /// data.write_values("w", &[0.5; 64], None)?;
     /// data.write_values("b", &[1.0, 2.0, 3.0], None)?;
@@ -87,11 +83,12 @@ impl<S: Sink> TensorWriter<'_, S> {
         // Plain types have no rows to keep together: any piece serves as one.
         let (unit, importance) = if ty.is_quantized() { (row_len, importance) } else { (1, None) };
         let at_once = (QUANTIZE_BYTES / bytes_of(unit).max(1)).max(1) * unit;
+        let codec = Codec::new(ty).importance(importance).all_cores(true);
         let mut buffer = std::mem::take(&mut self.file.buffer);
         for (index, rows) in values.chunks(at_once.max(1)).enumerate() {
             buffer.resize(bytes_of(rows.len()), 0);
             let row_len = if ty.is_quantized() { row_len } else { rows.len() };
-            quantize(ty, rows, row_len, importance, &mut buffer).map_err(|error| {
+            codec.quantize(rows, row_len, &mut buffer).map_err(|error| {
                 self.wrong(format!("cannot be written: {}", counted_from(error, index * at_once)))
             })?;
             if self.file.order == ByteOrder::Big {

@@ -91,8 +91,8 @@ fn subnormal_values_stay_what_they_are_as_bfloats() {
         let len = blocks.len() / ty.block_bytes() * ty.block_len();
         for isa in Isa::available() {
             let (mut floats, mut bfloats) = (vec![0.0f32; len], vec![bf16::ZERO; len]);
-            dequantize_with(isa, ty, blocks, &mut floats).unwrap();
-            dequantize_with(isa, ty, blocks, &mut bfloats).unwrap();
+            Codec::new(ty).isa(isa).dequantize(blocks, &mut floats).unwrap();
+            Codec::new(ty).isa(isa).dequantize(blocks, &mut bfloats).unwrap();
             assert!(floats.iter().any(|value| value.is_subnormal()), "{ty}");
             let rounded: Vec<_> = floats.iter().map(|&x| bf16::from_f32(x)).collect();
             assert_eq!(bits(&bfloats), bits(&rounded), "{ty} on {isa:?}");
@@ -111,19 +111,19 @@ proptest! {
         for &ty in GgmlType::ALL {
             let blocks = &bytes[..27 * ty.block_bytes()];
             let mut want = vec![0.0f32; 27 * ty.block_len()];
-            dequantize_with(Isa::SCALAR, ty, blocks, &mut want).unwrap();
+            Codec::new(ty).isa(Isa::SCALAR).dequantize(blocks, &mut want).unwrap();
             for isa in Isa::available() {
                 let mut got = vec![0.0f32; want.len()];
-                dequantize_with(isa, ty, blocks, &mut got).unwrap();
+                Codec::new(ty).isa(isa).dequantize(blocks, &mut got).unwrap();
                 prop_assert_eq!(bits(&got), bits(&want), "{} on {:?}", ty, isa);
 
                 let mut halves = vec![f16::ZERO; want.len()];
-                dequantize_with(isa, ty, blocks, &mut halves).unwrap();
+                Codec::new(ty).isa(isa).dequantize(blocks, &mut halves).unwrap();
                 let rounded: Vec<_> = want.iter().map(|&x| f16::from_f32(x)).collect();
                 prop_assert_eq!(bits(&halves), bits(&rounded), "{} to f16 on {:?}", ty, isa);
 
                 let mut bfloats = vec![bf16::ZERO; want.len()];
-                dequantize_with(isa, ty, blocks, &mut bfloats).unwrap();
+                Codec::new(ty).isa(isa).dequantize(blocks, &mut bfloats).unwrap();
                 let rounded: Vec<_> = want.iter().map(|&x| bf16::from_f32(x)).collect();
                 prop_assert_eq!(bits(&bfloats), bits(&rounded), "{} to bf16 on {:?}", ty, isa);
             }
@@ -140,10 +140,10 @@ proptest! {
             for importance in ways(ty, &importance) {
                 let len = values.len() / ty.block_len() * ty.block_bytes();
                 let mut want = vec![0; len];
-                quantize_with(Isa::SCALAR, ty, &values, 768, importance, &mut want).unwrap();
+                Codec::new(ty).isa(Isa::SCALAR).importance(importance).quantize(&values, 768, &mut want).unwrap();
                 for isa in Isa::available() {
                     let mut got = vec![0xaa; len];
-                    quantize_with(isa, ty, &values, 768, importance, &mut got).unwrap();
+                    Codec::new(ty).isa(isa).importance(importance).quantize(&values, 768, &mut got).unwrap();
                     prop_assert!(got == want, "{ty} on {isa:?}, importance: {}", importance.is_some());
                 }
             }
@@ -183,14 +183,14 @@ proptest! {
                 let want = QuantError::between(&values, &back).unwrap();
 
                 let mut measured = vec![0; blocks.len()];
-                let error = quantize_measured(ty, &values, 768, importance, &mut measured).unwrap();
+                let error = Codec::new(ty).importance(importance).quantize_measured(&values, 768, &mut measured).unwrap();
                 prop_assert!(measured == blocks, "{ty}");
                 // Compared as text: NaN is not equal to itself.
                 prop_assert_eq!(format!("{:?}", error), format!("{:?}", want), "{}", ty);
                 let error = QuantError::of(ty, &values, 768, importance).unwrap();
                 prop_assert_eq!(format!("{:?}", error), format!("{:?}", want), "{}", ty);
                 let mut faked = values.clone();
-                fake_quantize(ty, &mut faked, 768, importance).unwrap();
+                Codec::new(ty).importance(importance).fake_quantize(&mut faked, 768).unwrap();
                 prop_assert_eq!(bits(&faked), bits(&back), "{}", ty);
             }
         }
@@ -271,9 +271,12 @@ fn large_outputs_are_written_wherever_they_lie() {
         let bytes = |values: usize| values / ty.block_len() * ty.block_bytes();
         let values = (16 << 20) / size_of::<T>() + 256 * 3;
         let mut want = vec![T::default(); PERIOD];
-        dequantize_with(Isa::SCALAR, ty, &blocks[..bytes(PERIOD)], &mut want).unwrap();
+        Codec::new(ty).isa(Isa::SCALAR).dequantize(&blocks[..bytes(PERIOD)], &mut want).unwrap();
         let mut out = vec![T::default(); first + values + 1];
-        dequantize_with(isa, ty, &blocks[..bytes(values)], &mut out[first..first + values]).unwrap();
+        Codec::new(ty)
+            .isa(isa)
+            .dequantize(&blocks[..bytes(values)], &mut out[first..first + values])
+            .unwrap();
         // As bytes, so that zeros have signs.
         for (i, part) in out[first..first + values].chunks(PERIOD).enumerate() {
             let [part, want] = [part, &want[..part.len()]].map(bytemuck::cast_slice::<T, u8>);
@@ -346,30 +349,42 @@ fn all_cores_give_what_one_gives() {
             let mut one = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
             let mut all = one.clone();
             quantize(ty, &values, 768, importance, &mut one).unwrap();
-            par_quantize(ty, &values, 768, importance, &mut all).unwrap();
+            Codec::new(ty).importance(importance).all_cores(true).quantize(&values, 768, &mut all).unwrap();
             assert!(one == all, "{ty}");
-            assert!(one == quantize_to_vec(ty, &values, 768, importance).unwrap(), "{ty}");
+            assert!(
+                one == Codec::new(ty).importance(importance).quantize_to_vec(&values, 768).unwrap(),
+                "{ty}"
+            );
             let mut one_back = vec![0.0f32; values.len()];
             let mut all_back = one_back.clone();
             dequantize(ty, &one, &mut one_back).unwrap();
-            par_dequantize(ty, &one, &mut all_back).unwrap();
+            Codec::new(ty).all_cores(true).dequantize(&one, &mut all_back).unwrap();
             assert!(one_back == all_back, "{ty}");
             let mut faked = values.clone();
-            par_fake_quantize(ty, &mut faked, 768, importance).unwrap();
+            Codec::new(ty).importance(importance).all_cores(true).fake_quantize(&mut faked, 768).unwrap();
             assert!(faked == one_back, "{ty}");
-            let error = par_quantize_measured(ty, &values, 768, importance, &mut all).unwrap();
+            let error = Codec::new(ty)
+                .importance(importance)
+                .all_cores(true)
+                .quantize_measured(&values, 768, &mut all)
+                .unwrap();
             assert!(one == all, "{ty}");
-            assert_eq!(error, quantize_measured(ty, &values, 768, importance, &mut one).unwrap(), "{ty}");
+            assert_eq!(
+                error,
+                Codec::new(ty).importance(importance).quantize_measured(&values, 768, &mut one).unwrap(),
+                "{ty}"
+            );
         }
     }
     let mut bad = values;
     (bad[250_000], bad[30_001]) = (f32::NAN, f32::INFINITY);
     let mut out = vec![0; bad.len() / 32 * 34];
-    let error = par_quantize(GgmlType::Q8_0, &bad, 768, None, &mut out).unwrap_err();
+    let error = Codec::new(GgmlType::Q8_0).all_cores(true).quantize(&bad, 768, &mut out).unwrap_err();
     assert!(matches!(error, Error::NonFinite { index: 30_001, .. }), "{error}");
-    let error = par_quantize_measured(GgmlType::Q8_0, &bad, 768, None, &mut out).unwrap_err();
+    let error =
+        Codec::new(GgmlType::Q8_0).all_cores(true).quantize_measured(&bad, 768, &mut out).unwrap_err();
     assert!(matches!(error, Error::NonFinite { index: 30_001, .. }), "{error}");
-    let error = par_fake_quantize(GgmlType::Q8_0, &mut bad, 768, None).unwrap_err();
+    let error = Codec::new(GgmlType::Q8_0).all_cores(true).fake_quantize(&mut bad, 768).unwrap_err();
     assert!(matches!(error, Error::NonFinite { index: 30_001, .. }), "{error}");
 }
 
@@ -389,12 +404,14 @@ fn lengths_that_do_not_fit_are_errors_that_say_so() {
     check(GgmlType::Q4_0, 32, 32, Some(&[f32::NAN; 32]), 18, "importance weight 0 is NaN");
     check(GgmlType::I32, 32, 32, None, 128, "cannot quantize to I32");
     let mut three_blocks = [0.5f32; 96];
-    let message = fake_quantize(GgmlType::Q8_0, &mut three_blocks, 64, None).unwrap_err().to_string();
+    let message = Codec::new(GgmlType::Q8_0).fake_quantize(&mut three_blocks, 64).unwrap_err().to_string();
     assert!(message.contains("whole rows of 64"), "{message}");
     let message = QuantError::of(GgmlType::Q8_0, &three_blocks, 31, None).unwrap_err().to_string();
     assert!(message.contains("multiple of 32"), "{message}");
-    let message =
-        quantize_measured(GgmlType::Q8_0, &three_blocks, 32, None, &mut [0; 101]).unwrap_err().to_string();
+    let message = Codec::new(GgmlType::Q8_0)
+        .quantize_measured(&three_blocks, 32, &mut [0; 101])
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("must be 102"), "{message}");
 
     let mut out = [0.0f32; 32];

@@ -91,7 +91,26 @@ pub(crate) fn agree(bytes: &[u8], limits: Limits) -> std::result::Result<(String
         }
     }
 
-    match Gguf::options().limits(limits).parse(bytes) {
+    let parsed = Gguf::options().limits(limits).parse(bytes);
+    #[cfg(feature = "std")]
+    {
+        // A file is read at an offset; what is in it is the same, and what fails is as well.
+        let opened = Gguf::options().limits(limits).read_at(bytes.to_vec(), bytes.len() as u64);
+        match (&opened, &parsed) {
+            (Ok(opened), Ok(parsed)) => {
+                assert_eq!(opened.trailing(), parsed.trailing());
+                assert_eq!(opened.is_joined(), parsed.is_joined());
+                assert_eq!(opened.has_final_padding(), parsed.has_final_padding());
+                for (opened, parsed) in opened.tensors().zip(parsed.tensors()) {
+                    let [opened, parsed] = [opened, parsed].map(|info| info.tensor().unwrap());
+                    assert!(opened.bytes().unwrap() == parsed.bytes().unwrap(), "{}", opened.name());
+                }
+            }
+            (Err(opened), Err(parsed)) => assert_eq!(format!("{opened:?}"), format!("{parsed:?}")),
+            _ => panic!("opened: {opened:?}, and parsed: {parsed:?}"),
+        }
+    }
+    match parsed {
         // The rules that only a whole file can break.
         Err(Error::Malformed { problem: Problem::DataBeyondEnd { .. }, .. })
         | Err(Error::Malformed { place: Place::Padding, .. })
@@ -115,7 +134,7 @@ fn outcome<B: AsRef<[u8]>>(result: Result<Gguf<B>>) -> std::result::Result<(Stri
     }
     for (key, value) in gguf.metadata() {
         assert!(gguf.metadata().contains(key));
-        assert_eq!(gguf.metadata().value(key).unwrap().value_type(), value.value_type());
+        assert_eq!(gguf.metadata().get(key).unwrap().value_type(), value.value_type());
     }
     Ok((format!("{gguf:?} {owned:?} {tensors:?}"), gguf.header_len()))
 }

@@ -16,8 +16,8 @@ pub(super) fn write_set(first: &Path, tag: u8, step: impl FnOnce()) -> Result<()
     let (paths, _) = ShardPaths::parse(first).context("the first shard's name")?;
     let stage = |no: u16| {
         let mut writer = Writer::create(paths.path(no))?;
-        writer.shard(no, SHARDS, SHARDS.into())?;
-        writer.tensor(&format!("t{no}"), &[32], GgmlType::I8)?;
+        writer.set_shard(no, SHARDS, SHARDS.into())?;
+        writer.declare_tensor(&format!("t{no}"), &[32], GgmlType::I8)?;
         let mut data = writer.write_header()?;
         data.write_tensor(&format!("t{no}"), &[tag; 32])?;
         Ok(data.stage()?)
@@ -40,7 +40,7 @@ fn a_kill_while_a_set_is_replaced_never_mixes_two() {
     let first = paths.path(0);
     let tags = || -> Result<Vec<u8>> {
         let model = ShardedGguf::open_with(&first, |path| Gguf::read(path))?;
-        model.tensors().map(|info| Ok(info.tensor()?.bytes()[0])).collect()
+        model.tensors().map(|info| Ok(info.tensor()?.bytes()?[0])).collect()
     };
     write_set(&first, 0, || ()).unwrap();
     // The old, none, the new.

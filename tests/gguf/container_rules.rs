@@ -107,8 +107,8 @@ fn rule_4_strings() {
     every_format(|format| {
         let raw = Raw::new(format, 0, 1).key("k", STRING).string([0xff; 9]);
         let gguf = raw.ok();
-        assert_eq!(gguf.metadata().get::<&[u8]>("k").unwrap(), [0xff; 9]);
-        gguf.metadata().get::<&str>("k").unwrap_err();
+        assert_eq!(gguf.metadata().require::<&[u8]>("k").unwrap(), [0xff; 9]);
+        gguf.metadata().require::<&str>("k").unwrap_err();
         let at = raw.at() - 9 - raw.len_bytes();
         let mut short = raw.clone();
         short.bytes.pop();
@@ -124,7 +124,7 @@ fn rule_4_strings() {
             .fails(keys, Problem::NotUtf8 { what: "tensor's name" });
         assert_eq!(place, Place::Tensor { index: 0, name: None });
         let raw = Raw::new(format, 1, 1).key("\u{fc}", U8).u8(0).tensor("\u{fc}", &[], 0, 0).pad(32).zeros(4);
-        assert_eq!(raw.ok().tensor("\u{fc}").unwrap().bytes(), [0; 4]);
+        assert_eq!(raw.ok().tensor("\u{fc}").unwrap().bytes().unwrap(), [0; 4]);
 
         // In arrays, too.
         let raw = Raw::new(format, 0, 1).array("k", STRING, 2).string("abc").string("de");
@@ -200,15 +200,15 @@ fn rule_6_value_types_and_nested_arrays() {
 fn rule_7_bools() {
     every_format(|format| {
         let raw = |value| Raw::new(format, 0, 1).key("k", BOOL).u8(value);
-        assert!(!raw(0).ok().metadata().get::<bool>("k").unwrap());
-        assert!(raw(1).ok().metadata().get::<bool>("k").unwrap());
-        assert!(raw(2).ok().metadata().get::<bool>("k").unwrap());
+        assert!(!raw(0).ok().metadata().require::<bool>("k").unwrap());
+        assert!(raw(1).ok().metadata().require::<bool>("k").unwrap());
+        assert!(raw(2).ok().metadata().require::<bool>("k").unwrap());
         let array = |value| Raw::new(format, 0, 1).array("k", BOOL, 3).u8(1).u8(value).u8(0);
         for value in [1, 255] {
-            assert_eq!(array(value).ok().metadata().get::<Vec<bool>>("k").unwrap(), [true, true, false]);
+            assert_eq!(array(value).ok().metadata().require::<Vec<bool>>("k").unwrap(), [true, true, false]);
         }
         let nested = Raw::new(format, 0, 1).array("k", ARRAY, 1).u32(BOOL).len(1).u8(3);
-        assert_eq!(nested.ok().metadata().get::<Vec<Vec<bool>>>("k").unwrap(), [[true]]);
+        assert_eq!(nested.ok().metadata().require::<Vec<Vec<bool>>>("k").unwrap(), [[true]]);
     });
 }
 
@@ -223,7 +223,7 @@ fn rule_8_alignment() {
             let raw = with(alignment).pad(alignment as usize).u8(1).pad(alignment as usize).u8(2);
             let gguf = raw.ok();
             assert_eq!(gguf.alignment(), alignment);
-            assert_eq!(gguf.tensor("b").unwrap().bytes(), [2]);
+            assert_eq!(gguf.tensor("b").unwrap().bytes().unwrap(), [2]);
             assert_eq!(gguf.data_offset() % u64::from(alignment), 0);
         }
         Raw::new(format, 0, 1).alignment(1 << 16).ok();
@@ -249,7 +249,7 @@ fn rule_9_tensor_names() {
     every_format(|format| {
         let named = |len: usize| Raw::new(format, 1, 0).tensor("n".repeat(len), &[1], 24, 0).pad(32).u8(7);
         for len in [0, 1, 63, 64] {
-            assert_eq!(named(len).ok().tensor(&"n".repeat(len)).unwrap().bytes(), [7]);
+            assert_eq!(named(len).ok().tensor(&"n".repeat(len)).unwrap().bytes().unwrap(), [7]);
         }
         let tensors = Raw::new(format, 0, 0).at();
         for len in [65, 255, 256, 300] {
@@ -271,7 +271,7 @@ fn rule_10_dimensions() {
             let gguf = raw.ok();
             let tensor = gguf.tensor("t").unwrap();
             assert_eq!(tensor.shape().dims(), dims);
-            assert_eq!(tensor.bytes().len() as u64, 4 * dims.iter().product::<u64>());
+            assert_eq!(tensor.bytes().unwrap().len() as u64, 4 * dims.iter().product::<u64>());
         }
         let dims_at = Raw::new(format, 1, 0).string("t").at();
         let place = Raw::new(format, 1, 0)
@@ -314,7 +314,7 @@ fn rule_11_sizes_do_not_wrap() {
         raw.fails(last, Problem::TotalBytes);
         // Zero is zero, whatever stands beside it.
         let raw = Raw::new(format, 1, 0).tensor("t", &[0, 1 << 62, 1 << 62], 0, 0).pad(32);
-        assert!(raw.ok().tensor("t").unwrap().bytes().is_empty());
+        assert!(raw.ok().tensor("t").unwrap().bytes().unwrap().is_empty());
     }
     // The start of the data added, it wraps; the data alone does not.
     let rest = u64::MAX - 31 - 4 * ((1 << 62) - 16);
@@ -372,7 +372,7 @@ fn rule_13_data_begins_at_the_alignment_from_the_start_of_the_gguf() {
         for start in [0, 1, 31, 32, 100] {
             let outer = [vec![0xee; start], inner.bytes.clone(), vec![0xee; 9]].concat();
             let gguf = Gguf::options().offset(start as u64).parse(&outer).unwrap();
-            assert_eq!(gguf.tensor("t").unwrap().bytes(), [1, 2, 3]);
+            assert_eq!(gguf.tensor("t").unwrap().bytes().unwrap(), [1, 2, 3]);
             assert_eq!(gguf.tensor_info("t").unwrap().file_offset(), gguf.data_offset());
             #[cfg(feature = "std")]
             {
@@ -422,7 +422,7 @@ fn rules_15_to_17_the_end_of_the_file() {
         for (count, padded) in [(35, false), (63, false), (64, true), (99, true)] {
             let raw = start.clone().zeros(count);
             let gguf = raw.ok();
-            assert_eq!(gguf.tensor("b").unwrap().bytes(), [0; 3]);
+            assert_eq!(gguf.tensor("b").unwrap().bytes().unwrap(), [0; 3]);
             assert_eq!(gguf.has_final_padding(), padded, "{count}");
         }
         assert!(!start.clone().zeros(40).u8(1).zeros(60).ok().has_final_padding());
@@ -447,7 +447,7 @@ fn rules_15_to_17_the_end_of_the_file() {
         assert!(matches!(gguf.tensor("c"), Err(Error::MissingTensor { name }) if name == "c"));
         let info = gguf.tensor_info("b").unwrap();
         assert_eq!((info.offset(), info.file_offset(), info.byte_len()), (32, start.at() + 32, 3));
-        assert_eq!(info.with_data(&[1, 2, 3]).unwrap().bytes(), [1, 2, 3]);
+        assert_eq!(info.with_data(&[1, 2, 3]).unwrap().bytes().unwrap(), [1, 2, 3]);
         assert!(matches!(info.with_data(&[1, 2]), Err(Error::Length { found: 2, .. })));
 
         let bare = Raw::new(format, 0, 1).key("k", U8).u8(0);

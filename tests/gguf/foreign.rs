@@ -22,7 +22,7 @@ fn a_type_of_a_fork_hides_nothing_else() {
         assert!(agree(&raw.bytes, Limits::default()).unwrap_err().contains("TypeUnknown { id: 139 }"));
         let model = options().parse(&raw.bytes).unwrap();
         assert_eq!(model.tensor_count(), 2);
-        assert_eq!(model.tensor("c").unwrap().bytes(), [2, 3]);
+        assert_eq!(model.tensor("c").unwrap().bytes().unwrap(), [2, 3]);
         let mut foreign = model.foreign_tensors();
         let tensor = foreign.next().unwrap();
         assert_eq!((tensor.name(), tensor.extents(), tensor.type_id()), ("b", &[256, 2][..], 139));
@@ -64,7 +64,7 @@ fn more_than_four_dimensions_are_counted() {
         assert_eq!((tensor.extents(), tensor.byte_len()), (&[2, 2, 1, 4, 2][..], Some(64)));
         assert_eq!(tensor.ggml_type(), Some(GgmlType::F16));
         assert_eq!(*tensor.problem(), Problem::Dimensions { found: 5 });
-        assert_eq!(model.tensor("a").unwrap().bytes(), [9]);
+        assert_eq!(model.tensor("a").unwrap().bytes().unwrap(), [9]);
         assert!(agree(&raw.bytes, Limits::default()).unwrap_err().contains("Dimensions { found: 5 }"));
     });
     // The size is known, so the next one's place is, and a product must not wrap.
@@ -79,7 +79,10 @@ fn more_than_four_dimensions_are_counted() {
 #[test]
 fn names_may_be_as_long_as_some_write_them() {
     let named = |len| Raw::new((3, false), 1, 0).tensor("n".repeat(len), &[1], 24, 0).pad(32).u8(7);
-    assert_eq!(options().parse(named(127).bytes).unwrap().tensor(&"n".repeat(127)).unwrap().bytes(), [7]);
+    assert_eq!(
+        options().parse(named(127).bytes).unwrap().tensor(&"n".repeat(127)).unwrap().bytes().unwrap(),
+        [7]
+    );
     assert!(options().parse(named(128).bytes).is_err());
     assert!(Gguf::parse(named(65).bytes).is_err());
 }

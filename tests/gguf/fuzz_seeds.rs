@@ -53,16 +53,16 @@ fn the_head_of_a_real_model_is_a_seed() {
             Value::String(text) => text.truncate(64),
             _ => {}
         }
-        writer.metadata(key, value).unwrap();
+        writer.set_metadata(key, value).unwrap();
     }
     let tensors: Vec<_> = model.tensors().take(12).map(|info| info.tensor().unwrap()).collect();
     for tensor in &tensors {
         let ty = tensor.ggml_type();
-        writer.tensor(tensor.name(), &[ty.block_len() as u64, 1], ty).unwrap();
+        writer.declare_tensor(tensor.name(), &[ty.block_len() as u64, 1], ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for tensor in &tensors {
-        let first = &tensor.bytes()[..tensor.ggml_type().block_bytes()];
+        let first = &tensor.bytes().unwrap()[..tensor.ggml_type().block_bytes()];
         data.write_tensor(tensor.name(), first).unwrap();
     }
     is_seed("smollm2.gguf", &data.finish().unwrap());

@@ -10,6 +10,8 @@ mod foreign;
 mod fuzz_seeds;
 mod hostile;
 mod metadata;
+#[cfg(feature = "std")]
+mod on_demand;
 mod progress;
 mod real_files;
 mod tensor;

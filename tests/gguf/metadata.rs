@@ -2,7 +2,7 @@
 
 use crate::common;
 use common::raw::*;
-use gguf_codec::{Array, ArrayRef, Error, Gguf, Value, ValueRef, ValueType};
+use gguf_codec::{Array, ArrayRef, Error, Gguf, Value, ValueKind, ValueRef, ValueType};
 
 #[test]
 fn every_type_in_file_order() {
@@ -17,22 +17,29 @@ fn every_type_in_file_order() {
         assert_eq!(keys.join(" "), expected);
         let backwards: Vec<_> = metadata.into_iter().rev().map(|(key, _)| key).collect();
         assert!(keys.iter().rev().eq(&backwards));
+        assert!(metadata.keys().eq(keys.iter().copied()) && metadata.keys().len() == 17);
+        let mut by_reference = Vec::new();
+        for (key, value) in &metadata {
+            assert_eq!(metadata.get(key), Some(value));
+            by_reference.push(key);
+        }
+        assert_eq!(by_reference, keys);
 
-        assert_eq!(metadata.get::<u8>("u8").unwrap(), 255);
-        assert_eq!(metadata.get::<i8>("i8").unwrap(), -128);
-        assert_eq!(metadata.get::<u16>("u16").unwrap(), 65535);
-        assert_eq!(metadata.get::<i16>("i16").unwrap(), -32768);
-        assert_eq!(metadata.get::<u32>("u32").unwrap(), u32::MAX);
-        assert_eq!(metadata.get::<i32>("i32").unwrap(), i32::MIN);
-        assert_eq!(metadata.get::<f32>("f32").unwrap(), 0.1);
-        assert!(metadata.get::<bool>("yes").unwrap() && !metadata.get::<bool>("no").unwrap());
-        assert_eq!(metadata.get::<&str>("string").unwrap(), "h\u{e9}llo");
-        assert_eq!(metadata.get::<&[u8]>("bytes").unwrap(), [0xff, 0, 0xfe]);
-        assert_eq!(metadata.get::<u64>("u64").unwrap(), u64::MAX);
-        assert_eq!(metadata.get::<i64>("i64").unwrap(), i64::MIN);
-        assert_eq!(metadata.get::<f64>("f64").unwrap(), 0.1);
+        assert_eq!(metadata.require::<u8>("u8").unwrap(), 255);
+        assert_eq!(metadata.require::<i8>("i8").unwrap(), -128);
+        assert_eq!(metadata.require::<u16>("u16").unwrap(), 65535);
+        assert_eq!(metadata.require::<i16>("i16").unwrap(), -32768);
+        assert_eq!(metadata.require::<u32>("u32").unwrap(), u32::MAX);
+        assert_eq!(metadata.require::<i32>("i32").unwrap(), i32::MIN);
+        assert_eq!(metadata.require::<f32>("f32").unwrap(), 0.1);
+        assert!(metadata.require::<bool>("yes").unwrap() && !metadata.require::<bool>("no").unwrap());
+        assert_eq!(metadata.require::<&str>("string").unwrap(), "h\u{e9}llo");
+        assert_eq!(metadata.require::<&[u8]>("bytes").unwrap(), [0xff, 0, 0xfe]);
+        assert_eq!(metadata.require::<u64>("u64").unwrap(), u64::MAX);
+        assert_eq!(metadata.require::<i64>("i64").unwrap(), i64::MIN);
+        assert_eq!(metadata.require::<f64>("f64").unwrap(), 0.1);
         assert_eq!(
-            metadata.value("nested").unwrap().to_string(),
+            metadata.get("nested").unwrap().to_string(),
             "[[…] (2 bool), […] (1 string), […] (2 array)]"
         );
         let nested = Array::Array(vec![
@@ -40,7 +47,7 @@ fn every_type_in_file_order() {
             Array::String(vec![b"deep".to_vec()]),
             Array::Array(vec![Array::U8(vec![]), Array::I8(vec![-1])]),
         ]);
-        assert_eq!(metadata.value("nested").unwrap().to_owned(), Value::Array(nested));
+        assert_eq!(metadata.get("nested").unwrap().to_owned(), Value::Array(nested));
         assert!(metadata.contains("u8") && !metadata.contains("u9") && !metadata.contains(""));
     });
     // All formats hold the same values.
@@ -56,50 +63,68 @@ fn every_type_in_file_order() {
 }
 
 #[test]
+fn a_key_is_absent_or_of_another_type_and_never_both() {
+    let raw = Raw::new((3, false), 0, 1).key("k", STRING).string("text");
+    let gguf = raw.ok();
+    let metadata = gguf.metadata();
+    assert_eq!(metadata.get("k"), Some(ValueRef::String(b"text")));
+    assert_eq!(metadata.get("l"), None);
+
+    assert_eq!(metadata.optional::<u32>("l").unwrap(), None);
+    assert!(matches!(metadata.require::<u32>("l"), Err(Error::MissingKey { key }) if key == "l"));
+    for error in [metadata.optional::<u32>("k").unwrap_err(), metadata.require::<u32>("k").unwrap_err()] {
+        assert!(matches!(error, Error::WrongValue { key, .. } if key == "k"));
+    }
+    assert!(metadata.optional_array::<u32>("l").unwrap().is_none());
+    assert!(matches!(metadata.require_array::<u32>("l"), Err(Error::MissingKey { .. })));
+    assert!(matches!(metadata.optional_array::<u32>("k"), Err(Error::WrongValue { .. })));
+}
+
+#[test]
 fn integers_convert_where_the_value_fits() {
     let raw = everything((3, false));
     let gguf = raw.ok();
     let metadata = gguf.metadata();
-    assert_eq!(metadata.get::<u64>("u8").unwrap(), 255);
-    assert_eq!(metadata.get::<i16>("u8").unwrap(), 255);
-    assert_eq!(metadata.get::<i64>("u32").unwrap(), i64::from(u32::MAX));
-    assert_eq!(metadata.get::<i64>("i8").unwrap(), -128);
-    assert_eq!(metadata.get::<f64>("f32").unwrap(), f64::from(0.1f32));
-    assert_eq!(metadata.get::<usize>("u8").unwrap(), 255);
-    assert_eq!(metadata.get::<isize>("i8").unwrap(), -128);
-    metadata.get::<usize>("i8").unwrap_err();
-    assert_eq!(metadata.get::<String>("string").unwrap(), "h\u{e9}llo");
-    metadata.get::<String>("bytes").unwrap_err();
-    let strings: ArrayRef = metadata.get("strings").unwrap();
+    assert_eq!(metadata.require::<u64>("u8").unwrap(), 255);
+    assert_eq!(metadata.require::<i16>("u8").unwrap(), 255);
+    assert_eq!(metadata.require::<i64>("u32").unwrap(), i64::from(u32::MAX));
+    assert_eq!(metadata.require::<i64>("i8").unwrap(), -128);
+    assert_eq!(metadata.require::<f64>("f32").unwrap(), f64::from(0.1f32));
+    assert_eq!(metadata.require::<usize>("u8").unwrap(), 255);
+    assert_eq!(metadata.require::<isize>("i8").unwrap(), -128);
+    metadata.require::<usize>("i8").unwrap_err();
+    assert_eq!(metadata.require::<String>("string").unwrap(), "h\u{e9}llo");
+    metadata.require::<String>("bytes").unwrap_err();
+    let strings: ArrayRef = metadata.require("strings").unwrap();
     assert_eq!(strings.iter_as::<String>().collect::<Result<Vec<_>, _>>().unwrap(), ["a", "", "ccc"]);
     let message = |error: gguf_codec::Error| error.to_string();
-    assert_eq!(message(metadata.get::<i8>("u8").unwrap_err()), "key 'u8' is u8 255, not i8");
-    assert_eq!(message(metadata.get::<u64>("i8").unwrap_err()), "key 'i8' is i8 -128, not u64");
+    assert_eq!(message(metadata.require::<i8>("u8").unwrap_err()), "key 'u8' is u8 255, not i8");
+    assert_eq!(message(metadata.require::<u64>("i8").unwrap_err()), "key 'i8' is i8 -128, not u64");
     assert_eq!(
-        message(metadata.get::<i64>("u64").unwrap_err()),
+        message(metadata.require::<i64>("u64").unwrap_err()),
         "key 'u64' is u64 18446744073709551615, not i64"
     );
-    assert_eq!(message(metadata.get::<u32>("f32").unwrap_err()), "key 'f32' is f32 0.1, not u32");
-    assert_eq!(message(metadata.get::<u8>("yes").unwrap_err()), "key 'yes' is bool true, not u8");
-    assert_eq!(message(metadata.get::<bool>("u8").unwrap_err()), "key 'u8' is u8 255, not bool");
-    assert_eq!(message(metadata.get::<f32>("f64").unwrap_err()), "key 'f64' is f64 0.1, not f32");
-    assert_eq!(message(metadata.get::<f32>("u8").unwrap_err()), "key 'u8' is u8 255, not f32");
+    assert_eq!(message(metadata.require::<u32>("f32").unwrap_err()), "key 'f32' is f32 0.1, not u32");
+    assert_eq!(message(metadata.require::<u8>("yes").unwrap_err()), "key 'yes' is bool true, not u8");
+    assert_eq!(message(metadata.require::<bool>("u8").unwrap_err()), "key 'u8' is u8 255, not bool");
+    assert_eq!(message(metadata.require::<f32>("f64").unwrap_err()), "key 'f64' is f64 0.1, not f32");
+    assert_eq!(message(metadata.require::<f32>("u8").unwrap_err()), "key 'u8' is u8 255, not f32");
     assert_eq!(
-        message(metadata.get::<&str>("bytes").unwrap_err()),
+        message(metadata.require::<&str>("bytes").unwrap_err()),
         "key 'bytes' is a string that is not UTF-8, not a UTF-8 string"
     );
     assert_eq!(
-        message(metadata.get::<&str>("strings").unwrap_err()),
+        message(metadata.require::<&str>("strings").unwrap_err()),
         "key 'strings' is an array of 3 string, not a UTF-8 string"
     );
     assert_eq!(
-        message(metadata.get::<ArrayRef>("string").unwrap_err()),
+        message(metadata.require::<ArrayRef>("string").unwrap_err()),
         "key 'string' is a string, not an array"
     );
-    assert!(matches!(metadata.get::<u32>("none"), Err(Error::MissingKey { key }) if key == "none"));
-    assert_eq!(metadata.get_opt::<u32>("none").unwrap(), None);
-    assert_eq!(metadata.get_opt::<u32>("u8").unwrap(), Some(255));
-    assert!(matches!(metadata.get_opt::<u32>("f32"), Err(Error::WrongValue { .. })));
+    assert!(matches!(metadata.require::<u32>("none"), Err(Error::MissingKey { key }) if key == "none"));
+    assert_eq!(metadata.optional::<u32>("none").unwrap(), None);
+    assert_eq!(metadata.optional::<u32>("u8").unwrap(), Some(255));
+    assert!(matches!(metadata.optional::<u32>("f32"), Err(Error::WrongValue { .. })));
 
     let raw = Raw::new((3, false), 0, 3)
         .key("half", F64)
@@ -109,9 +134,9 @@ fn integers_convert_where_the_value_fits() {
         .key("big", F64)
         .f64(1e300);
     let gguf = raw.ok();
-    assert_eq!(gguf.metadata().get::<f32>("half").unwrap(), 0.5);
-    assert!(gguf.metadata().get::<f32>("nan").unwrap().is_nan());
-    gguf.metadata().get::<f32>("big").unwrap_err();
+    assert_eq!(gguf.metadata().require::<f32>("half").unwrap(), 0.5);
+    assert!(gguf.metadata().require::<f32>("nan").unwrap().is_nan());
+    gguf.metadata().require::<f32>("big").unwrap_err();
 }
 
 #[test]
@@ -119,7 +144,7 @@ fn arrays_are_iterated_converted_and_viewed() {
     every_format(|format| {
         let raw = everything(format);
         let gguf = raw.ok();
-        let numbers: ArrayRef = gguf.metadata().get("numbers").unwrap();
+        let numbers: ArrayRef = gguf.metadata().require("numbers").unwrap();
         assert_eq!((numbers.element_type(), numbers.len(), numbers.is_empty()), (ValueType::U16, 3, false));
         assert!(numbers.iter().eq([1, 2, 3].map(ValueRef::U16)));
         assert_eq!(numbers.iter().len(), 3);
@@ -131,7 +156,7 @@ fn arrays_are_iterated_converted_and_viewed() {
         if let Some(slice) = numbers.as_slice::<u16>() {
             assert!(format.1 == cfg!(target_endian = "big") && slice == [1, 2, 3]);
         }
-        let strings: ArrayRef = gguf.metadata().get("strings").unwrap();
+        let strings: ArrayRef = gguf.metadata().require("strings").unwrap();
         assert_eq!(strings.iter_as::<&str>().collect::<Result<Vec<_>, _>>().unwrap(), ["a", "", "ccc"]);
         assert_eq!(strings.iter().nth(2), Some(ValueRef::String(b"ccc")));
         let error = strings.iter_as::<bool>().next().unwrap().unwrap_err();
@@ -143,32 +168,32 @@ fn arrays_are_iterated_converted_and_viewed() {
         assert!(wanted.clone().last().unwrap().unwrap_err().to_string().starts_with("element 2 "));
         assert!(wanted.next().unwrap().unwrap_err().to_string().starts_with("element 2 "));
         assert!(wanted.next().is_none() && wanted.clone().last().is_none() && wanted.nth(5).is_none());
-        let all = gguf.metadata().get_array::<u64>("numbers").unwrap().collect::<Result<Vec<_>, _>>();
+        let all = gguf.metadata().require_array::<u64>("numbers").unwrap().collect::<Result<Vec<_>, _>>();
         assert_eq!(all.unwrap(), [1, 2, 3]);
-        let error = gguf.metadata().get_array::<u32>("strings").unwrap().nth(1).unwrap().unwrap_err();
+        let error = gguf.metadata().require_array::<u32>("strings").unwrap().nth(1).unwrap().unwrap_err();
         assert_eq!(error.to_string(), "element 1 of key 'strings' is a string, not u32");
-        let error = gguf.metadata().get_array::<u32>("string").unwrap_err();
+        let error = gguf.metadata().require_array::<u32>("string").unwrap_err();
         assert_eq!(error.to_string(), "key 'string' is a string, not an array");
-        assert!(matches!(gguf.metadata().get_array::<u32>("none"), Err(Error::MissingKey { .. })));
-        assert!(gguf.metadata().get_array_opt::<u32>("none").unwrap().is_none());
-        assert_eq!(gguf.metadata().get_array_opt::<u32>("numbers").unwrap().unwrap().len(), 3);
-        gguf.metadata().get_array_opt::<u32>("string").unwrap_err();
-        let nested: ArrayRef = gguf.metadata().get("nested").unwrap();
+        assert!(matches!(gguf.metadata().require_array::<u32>("none"), Err(Error::MissingKey { .. })));
+        assert!(gguf.metadata().optional_array::<u32>("none").unwrap().is_none());
+        assert_eq!(gguf.metadata().optional_array::<u32>("numbers").unwrap().unwrap().len(), 3);
+        gguf.metadata().optional_array::<u32>("string").unwrap_err();
+        let nested: ArrayRef = gguf.metadata().require("nested").unwrap();
         assert_eq!(nested.iter().nth(2).unwrap().to_string(), "[[], […] (1 i8)]");
 
-        assert_eq!(gguf.metadata().get::<Vec<u64>>("numbers").unwrap(), [1, 2, 3]);
-        assert_eq!(gguf.metadata().get_opt::<Vec<&str>>("strings").unwrap().unwrap(), ["a", "", "ccc"]);
-        assert_eq!(gguf.metadata().get_opt::<Vec<&str>>("none").unwrap(), None);
-        let error = gguf.metadata().get::<Vec<bool>>("strings").unwrap_err();
+        assert_eq!(gguf.metadata().require::<Vec<u64>>("numbers").unwrap(), [1, 2, 3]);
+        assert_eq!(gguf.metadata().optional::<Vec<&str>>("strings").unwrap().unwrap(), ["a", "", "ccc"]);
+        assert_eq!(gguf.metadata().optional::<Vec<&str>>("none").unwrap(), None);
+        let error = gguf.metadata().require::<Vec<bool>>("strings").unwrap_err();
         assert_eq!(error.to_string(), "element 0 of key 'strings' is a string, not bool");
-        let error = gguf.metadata().get::<Vec<u8>>("string").unwrap_err();
+        let error = gguf.metadata().require::<Vec<u8>>("string").unwrap_err();
         assert_eq!(error.to_string(), "key 'string' is a string, not an array");
-        let inner = gguf.metadata().get::<Vec<ArrayRef>>("nested").unwrap();
+        let inner = gguf.metadata().require::<Vec<ArrayRef>>("nested").unwrap();
         assert_eq!(inner[0].iter_as::<bool>().collect::<Result<Vec<_>, _>>().unwrap(), [true, false]);
 
         let raw = Raw::new(format, 0, 1).array("k", I8, 4).raw(&[1, 2, 254, 255]);
         let gguf = raw.ok();
-        let bytes: ArrayRef = gguf.metadata().get("k").unwrap();
+        let bytes: ArrayRef = gguf.metadata().require("k").unwrap();
         assert_eq!(bytes.as_slice::<i8>(), Some(&[1, 2, -2, -1][..]));
     });
 }
@@ -179,7 +204,7 @@ fn arrays_are_equal_when_type_and_elements_are() {
     let raw = raw.array("same", U8, 2).u8(1).u8(2).array("other value", U8, 2).u8(1).u8(3);
     let raw = raw.array("longer", U8, 3).u8(1).u8(2).u8(3).array("other type", I8, 2).u8(1).u8(2);
     let gguf = raw.ok();
-    let array = |key: &str| gguf.metadata().get::<ArrayRef>(key).unwrap();
+    let array = |key: &str| gguf.metadata().require::<ArrayRef>(key).unwrap();
     assert_eq!(array("a"), array("same"));
     for other in ["other value", "longer", "other type"] {
         assert_ne!(array("a"), array(other), "{other}");
@@ -187,14 +212,14 @@ fn arrays_are_equal_when_type_and_elements_are() {
     // Empty ones differ by their type alone.
     let raw = Raw::new((3, false), 0, 2).array("a", U8, 0).array("b", I8, 0);
     let gguf = raw.ok();
-    assert_ne!(gguf.metadata().value("a").unwrap(), gguf.metadata().value("b").unwrap());
+    assert_ne!(gguf.metadata().get("a").unwrap(), gguf.metadata().get("b").unwrap());
 }
 
 #[test]
 fn iterators_know_how_many_are_left() {
     let raw = Raw::new((3, false), 0, 1).array("k", U8, 3).u8(1).u8(2).u8(3);
     let gguf = raw.ok();
-    let array = gguf.metadata().get::<ArrayRef>("k").unwrap();
+    let array = gguf.metadata().require::<ArrayRef>("k").unwrap();
     let (mut values, mut numbers) = (array.iter(), array.iter_as::<u8>());
     for left in (0..=3).rev() {
         assert_eq!((values.size_hint(), numbers.size_hint()), ((left, Some(left)), (left, Some(left))));
@@ -209,7 +234,7 @@ fn a_view_is_had_exactly_where_it_is_aligned() {
     for shift in 0..4 {
         let bytes = [vec![0; shift], raw.bytes.clone()].concat();
         let gguf = Gguf::options().offset(shift as u64).parse(&bytes).unwrap();
-        let array: ArrayRef = gguf.metadata().get("k").unwrap();
+        let array: ArrayRef = gguf.metadata().require("k").unwrap();
         if let Some(slice) = array.as_slice::<f32>() {
             assert_eq!(slice, [1.0, 2.0, 3.0]);
             views += 1;
@@ -231,7 +256,7 @@ fn values_are_shown_short() {
         |raw, i| raw.u32(i),
     );
     let gguf = raw.ok();
-    let shown = |key| gguf.metadata().value(key).unwrap().to_string();
+    let shown = |key| gguf.metadata().get(key).unwrap().to_string();
     assert_eq!(shown("a"), format!("\"{}…\" (100 bytes)", "x".repeat(60)));
     assert_eq!(shown("b"), r#""a\n\"\u{1b}""#);
     assert_eq!(shown("c"), "[0, 1, 2, 3, 4, 5, …] (100 i32)");
@@ -246,8 +271,45 @@ fn values_are_shown_short() {
     }
     let raw = tree(Raw::new((3, false), 0, 1).key("k", ARRAY), 4);
     let gguf = raw.ok();
-    let shown = gguf.metadata().value("k").unwrap().to_string();
+    let shown = gguf.metadata().get("k").unwrap().to_string();
     assert_eq!(shown, format!("[{}]", ["[…] (6 array)"; 6].join(", ")));
+}
+
+#[test]
+fn a_width_pads_a_whole_value() {
+    let values = [
+        (Value::from(7u8), "7"),
+        (Value::from(0.5f32), "0.5"),
+        (Value::from(true), "true"),
+        (Value::from("text"), "\"text\""),
+        (Value::from([1u32, 2]), "[1, 2]"),
+        (Value::from(["a"]), "[\"a\"]"),
+        (Value::from(vec![0.5f64; 7]), "[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, …] (7 f64)"),
+    ];
+    for (value, shown) in values {
+        assert_eq!(value.to_string(), shown);
+        assert_eq!(format!("{value:<50}|"), format!("{shown:<50}|"));
+        assert_eq!(format!("{value:>50}|"), format!("{shown:>50}|"));
+    }
+    let raw = Raw::new((3, false), 0, 1).array("k", U8, 3).u8(1).u8(2).u8(3);
+    let gguf = raw.ok();
+    let value = gguf.metadata().get("k").unwrap();
+    assert_eq!(format!("{value:<12}|"), "[1, 2, 3]   |");
+    assert_eq!(format!("{:<12}|", gguf.metadata().require::<ArrayRef>("k").unwrap()), "[1, 2, 3]   |");
+}
+
+#[test]
+fn a_type_says_what_is_in_an_array() {
+    let raw = everything((3, false));
+    let gguf = raw.ok();
+    let types: Vec<_> = gguf.metadata().iter().map(|(_, value)| value.value_type().to_string()).collect();
+    let expected = "u8 i8 u16 i16 u32 i32 f32 bool bool string string u64 i64 f64 [u16] [string] [array]";
+    assert_eq!(types.join(" "), expected);
+    for (_, value) in gguf.metadata() {
+        let ty = value.to_owned().value_type();
+        assert_eq!(ty, value.value_type());
+        assert_eq!(ty == ValueType::Array, ty.element().is_none() && ty.stored_type() == ValueType::Array);
+    }
 }
 
 #[test]
@@ -259,7 +321,7 @@ fn values_are_made_from_rust_types() {
     assert_eq!(Value::from(vec![1.5f32]), Value::Array(Array::F32(vec![1.5])));
     assert_eq!(Value::from(&[1i64, 2][..]), Value::Array(Array::I64(vec![1, 2])));
     assert_eq!(Value::from(["a", "b"]), Value::from(vec![String::from("a"), String::from("b")]));
-    assert_eq!(Value::from(Vec::<String>::new()).value_type(), ValueType::Array);
+    assert_eq!(Value::from(Vec::<String>::new()).value_type(), ValueKind::array(ValueType::String));
     for id in 0..13 {
         assert_eq!(ValueType::try_from(id).unwrap().id(), id);
     }
@@ -271,21 +333,23 @@ fn values_are_made_from_rust_types() {
 #[cfg(feature = "std")]
 fn bytes_are_read_as_they_were_written() {
     let mut writer = gguf_codec::Writer::new(Vec::new());
-    writer.metadata("array", vec![1u8, 2]).unwrap().metadata("none", Vec::<u8>::new()).unwrap();
-    writer.metadata("string", Value::String(vec![0xff, 2])).unwrap();
-    writer.metadata("tokens", ["a", "b"].iter().map(|token| token.to_string()).collect::<Value>()).unwrap();
+    writer.set_metadata("array", vec![1u8, 2]).unwrap().set_metadata("none", Vec::<u8>::new()).unwrap();
+    writer.set_metadata("string", Value::String(vec![0xff, 2])).unwrap();
+    writer
+        .set_metadata("tokens", ["a", "b"].iter().map(|token| token.to_string()).collect::<Value>())
+        .unwrap();
     let file = writer.write_header().unwrap().finish().unwrap();
     let gguf = gguf_codec::Gguf::parse(&file).unwrap();
     let metadata = gguf.metadata();
-    assert_eq!(metadata.get::<Vec<u8>>("array").unwrap(), [1, 2]);
-    assert_eq!(metadata.get::<&[u8]>("array").unwrap(), [1, 2]);
-    assert!(metadata.get::<Vec<u8>>("none").unwrap().is_empty());
-    assert!(metadata.get::<ArrayRef>("none").unwrap().is_empty());
-    assert_eq!(metadata.get::<&[u8]>("string").unwrap(), [0xff, 2]);
-    metadata.get::<Vec<u8>>("string").unwrap_err();
-    let error = metadata.get::<&[u8]>("tokens").unwrap_err();
+    assert_eq!(metadata.require::<Vec<u8>>("array").unwrap(), [1, 2]);
+    assert_eq!(metadata.require::<&[u8]>("array").unwrap(), [1, 2]);
+    assert!(metadata.require::<Vec<u8>>("none").unwrap().is_empty());
+    assert!(metadata.require::<ArrayRef>("none").unwrap().is_empty());
+    assert_eq!(metadata.require::<&[u8]>("string").unwrap(), [0xff, 2]);
+    metadata.require::<Vec<u8>>("string").unwrap_err();
+    let error = metadata.require::<&[u8]>("tokens").unwrap_err();
     assert_eq!(error.to_string(), "key 'tokens' is an array of 2 string, not a string or an array of u8");
-    assert_eq!(metadata.get::<Vec<String>>("tokens").unwrap(), ["a", "b"]);
+    assert_eq!(metadata.require::<Vec<String>>("tokens").unwrap(), ["a", "b"]);
 }
 
 /// What is owned is shown as what is borrowed, short by `Display` and whole, as text, by `Debug`.
@@ -333,26 +397,26 @@ fn owned_arrays_of_every_type_are_shown_as_borrowed_ones() {
     ];
     let mut writer = gguf_codec::Writer::new(Vec::new());
     for (i, array) in arrays.iter().enumerate() {
-        writer.metadata(&i.to_string(), array.clone()).unwrap();
+        writer.set_metadata(&i.to_string(), array.clone()).unwrap();
     }
     let text = "text".to_owned();
     writer
-        .metadata("text", &text)
+        .set_metadata("text", &text)
         .unwrap()
-        .metadata("bools", Value::Array(Array::Array(vec![Array::Bool(vec![true])])))
+        .set_metadata("bools", Value::Array(Array::Array(vec![Array::Bool(vec![true])])))
         .unwrap();
     let file = writer.write_header().unwrap().finish().unwrap();
     let gguf = gguf_codec::Gguf::parse(&file).unwrap();
     let metadata = gguf.metadata();
     for (i, array) in arrays.iter().enumerate() {
-        let borrowed: ArrayRef = metadata.get(&i.to_string()).unwrap();
+        let borrowed: ArrayRef = metadata.require(&i.to_string()).unwrap();
         assert_eq!(array.to_string(), borrowed.to_string());
         // Whole and by type.
         assert!(format!("{array:?}").starts_with(&format!("{:?}([", array.element_type())), "{array:?}");
     }
-    assert_eq!(metadata.get::<&str>("text").unwrap(), text);
-    assert_eq!(metadata.get::<Vec<Vec<bool>>>("bools").unwrap(), [[true]]);
-    let error = metadata.get::<Vec<Vec<u8>>>("bools").unwrap_err();
+    assert_eq!(metadata.require::<&str>("text").unwrap(), text);
+    assert_eq!(metadata.require::<Vec<Vec<bool>>>("bools").unwrap(), [[true]]);
+    let error = metadata.require::<Vec<Vec<u8>>>("bools").unwrap_err();
     assert_eq!(
         error.to_string(),
         "element 0 of key 'bools' is an array of 1 bool, not an array whose elements convert"
@@ -377,8 +441,8 @@ fn keys_of_the_architecture_and_values_of_each_layer() {
     let gguf = file.ok();
     let metadata = gguf.metadata();
     assert_eq!((metadata.architecture(), gguf.architecture()), (Some("some.arch"), Some("some.arch")));
-    assert_eq!(gguf.arch_key::<usize>("block_count").unwrap(), 3);
-    assert_eq!(metadata.arch_key_opt::<u32>("none").unwrap(), None);
+    assert_eq!(gguf.require_arch::<usize>("block_count").unwrap(), 3);
+    assert_eq!(metadata.optional_arch::<u32>("none").unwrap(), None);
     assert_eq!(metadata.per_layer::<u64>("one", 3).unwrap(), Some(vec![7, 7, 7]));
     assert_eq!(metadata.per_layer::<u64>("each", 3).unwrap(), Some(vec![1, 2, 3]));
     assert_eq!(metadata.per_layer::<u64>("none", 3).unwrap(), None);
@@ -389,14 +453,14 @@ fn keys_of_the_architecture_and_values_of_each_layer() {
         said(metadata.per_layer::<u64>("text", 3).unwrap_err())
             .contains("'some.arch.text' is a string, not u64")
     );
-    assert!(said(metadata.arch_key::<u32>("none").unwrap_err()).contains("no key 'some.arch.none'"));
-    let array: ArrayRef<'_> = metadata.arch_key("each").unwrap();
+    assert!(said(metadata.require_arch::<u32>("none").unwrap_err()).contains("no key 'some.arch.none'"));
+    let array: ArrayRef<'_> = metadata.require_arch("each").unwrap();
     assert_eq!((array.get(2), array.get(3)), (Some(ValueRef::U32(3)), None));
 
     let none = Raw::new((3, false), 0, 0);
     let none = none.ok();
     assert_eq!(none.architecture(), None);
     assert!(
-        matches!(none.arch_key::<u32>("x"), Err(Error::MissingKey { key }) if key == "general.architecture")
+        matches!(none.require_arch::<u32>("x"), Err(Error::MissingKey { key }) if key == "general.architecture")
     );
 }

@@ -1,6 +1,7 @@
 //! Views of tensors: rows, blocks and slices without copying, in both byte orders.
 
 use crate::common;
+use gguf_codec::blocks::*;
 use gguf_codec::*;
 
 const ROW: usize = 512;
@@ -198,5 +199,18 @@ fn ranges_of_rows_into_a_slice() {
             error.to_string(),
             format!("the output, in values, is {} long, and must be {len}: 1 rows of {len}", len - 1)
         );
+    }
+}
+
+#[test]
+fn what_the_header_says_of_a_tensor_is_what_the_tensor_says() {
+    let model = Gguf::parse(include_bytes!("../../examples/sample.gguf")).unwrap();
+    for info in model.tensors() {
+        let tensor = model.tensor(info.name()).unwrap();
+        assert_eq!((info.shape(), info.ggml_type()), (tensor.shape(), tensor.ggml_type()));
+        assert_eq!((info.row_len(), info.row_count()), (tensor.row_len(), tensor.row_count()));
+        assert_eq!((info.len(), info.is_empty()), (tensor.len(), tensor.is_empty()));
+        assert_eq!((info.byte_order(), info.name()), (tensor.byte_order(), tensor.name()));
+        assert_eq!(info.byte_len(), tensor.bytes().unwrap().len() as u64);
     }
 }

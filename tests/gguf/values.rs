@@ -11,13 +11,13 @@ fn an_array_becomes_its_own_and_keeps_type_and_length() {
             let count = if element == ARRAY { 0 } else { 3 };
             let raw = Raw::new(format, 0, 1).array("k", element, count).zeros(64);
             let gguf = raw.ok();
-            let borrowed: ArrayRef = gguf.metadata().get("k").unwrap();
+            let borrowed: ArrayRef = gguf.metadata().require("k").unwrap();
             let owned: Array = borrowed.to_owned();
             assert_eq!(owned.element_type(), borrowed.element_type());
             assert_eq!(owned.element_type().id(), element);
             assert_eq!((owned.len(), owned.is_empty()), (count as usize, count == 0));
             assert_eq!(borrowed.into_iter().count(), count as usize);
-            let value = gguf.metadata().value("k").unwrap();
+            let value = gguf.metadata().get("k").unwrap();
             assert_eq!(Value::from(value), Value::from(owned.clone()));
             assert_eq!(Value::from(borrowed), Value::Array(owned));
         }
@@ -92,7 +92,7 @@ fn models_and_writers_are_told_apart_when_they_are_printed() {
     let raw = everything((2, true));
     let gguf = raw.ok();
     says(format!("{gguf:?}"), &["Gguf", "version: 2", "Big", "alignment: 32", "keys: 17", "tensors: 3"]);
-    let array: ArrayRef = gguf.metadata().get("numbers").unwrap();
+    let array: ArrayRef = gguf.metadata().require("numbers").unwrap();
     assert_eq!(format!("{array:?}"), "ArrayRef([1, 2, 3])");
     let info = gguf.tensor_info("token_embd.weight").unwrap();
     says(format!("{info:?}"), &["token_embd.weight", "[32, 2]", "Q8_0"]);
@@ -100,7 +100,7 @@ fn models_and_writers_are_told_apart_when_they_are_printed() {
     says(format!("{:?}", ShardedGguf::from(gguf)), &["ShardedGguf", "keys: 17"]);
 
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("some.key", 7u8).unwrap().tensor("t", &[5], GgmlType::I8).unwrap();
+    writer.set_metadata("some.key", 7u8).unwrap().declare_tensor("t", &[5], GgmlType::I8).unwrap();
     says(format!("{writer:?}"), &["Writer", "some.key"]);
     let mut data = writer.write_header().unwrap();
     says(format!("{data:?}"), &["DataWriter", "\"t\"", "broken: None"]);

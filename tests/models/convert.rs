@@ -22,11 +22,11 @@ fn wave(len: usize) -> Vec<f32> {
 /// A file of two matrices and a vector.
 fn model(order: ByteOrder, ty: GgmlType, values: &[f32]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.byte_order(order);
-    writer.tensor("first", &[ROW as u64, ROWS as u64], ty).unwrap();
-    writer.tensor("vector", &[ROW as u64], GgmlType::F32).unwrap();
-    writer.tensor("second", &[ROW as u64, 2], ty).unwrap();
-    writer.tensor("none", &[ROW as u64, 0], ty).unwrap();
+    writer.set_byte_order(order);
+    writer.declare_tensor("first", &[ROW as u64, ROWS as u64], ty).unwrap();
+    writer.declare_tensor("vector", &[ROW as u64], GgmlType::F32).unwrap();
+    writer.declare_tensor("second", &[ROW as u64, 2], ty).unwrap();
+    writer.declare_tensor("none", &[ROW as u64, 0], ty).unwrap();
     let mut data = writer.write_header().unwrap();
     for (name, values) in
         [("first", values), ("vector", &values[..ROW]), ("second", &values[..2 * ROW]), ("none", &[])]
@@ -55,9 +55,9 @@ fn convert(
         .map(|(name, origin)| Job::new(name, *origin, becomes(name)).importance(importance))
         .collect();
     let mut writer = Writer::new(Vec::new());
-    writer.byte_order(order);
+    writer.set_byte_order(order);
     for job in &jobs {
-        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+        writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     let mut data = writer.write_header()?;
     let outcomes = Convert::new().measure(true).run(&jobs, &mut data, progress)?;
@@ -73,11 +73,11 @@ fn bytes(file: &[u8], name: &str) -> Vec<u8> {
     let model = Gguf::parse(file).unwrap();
     let tensor = model.tensor(name).unwrap();
     let mut writer = Writer::new(Vec::new());
-    writer.tensor(name, tensor.shape().dims(), tensor.ggml_type()).unwrap();
+    writer.declare_tensor(name, tensor.shape().dims(), tensor.ggml_type()).unwrap();
     let mut data = writer.write_header().unwrap();
     data.copy_tensor(&tensor).unwrap();
     let file = data.finish().unwrap();
-    Gguf::parse(&file).unwrap().tensor(name).unwrap().bytes().to_vec()
+    Gguf::parse(&file).unwrap().tensor(name).unwrap().bytes().unwrap().to_vec()
 }
 
 #[test]
@@ -209,7 +209,7 @@ const NOTHING: &[u8] = &[];
 fn refused(declared: &[(&str, [u64; 2], GgmlType)], jobs: &[Job<'_>]) -> String {
     let mut writer = Writer::new(Vec::new());
     for (name, dims, ty) in declared {
-        writer.tensor(name, dims, *ty).unwrap();
+        writer.declare_tensor(name, dims, *ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     let error = Convert::new().run(jobs, &mut data, |_| panic!("nothing can be read")).unwrap_err();
@@ -282,7 +282,7 @@ fn rows_that_only_a_header_claims_take_no_memory() {
         (job(GgmlType::Q8_0, None), "read tensor 'w'"),
     ] {
         let mut writer = Writer::new(Vec::new());
-        writer.tensor("w", &[long, 1], job.ggml_type()).unwrap();
+        writer.declare_tensor("w", &[long, 1], job.ggml_type()).unwrap();
         let mut data = writer.write_header().unwrap();
         let error = Convert::new().run(&[job], &mut data, go_on).unwrap_err().to_string();
         // Where such a row cannot be in memory at all, that is what is wrong with it.
@@ -346,7 +346,7 @@ fn each_matrix_of_a_stack_has_its_own_importance() {
         let values = wave(matrix * stack);
         let weights: Vec<f32> = (0..ROW * stack).map(|i| (i * 31 % 97) as f32).collect();
         let mut writer = Writer::new(Vec::new());
-        writer.tensor("w", &dims, GgmlType::F32).unwrap();
+        writer.declare_tensor("w", &dims, GgmlType::F32).unwrap();
         let mut data = writer.write_header().unwrap();
         let mut tensor = data.begin("w").unwrap();
         tensor.write_values(&values, None).unwrap();
@@ -357,7 +357,7 @@ fn each_matrix_of_a_stack_has_its_own_importance() {
 
         let convert = |job: Job<'_>| {
             let mut writer = Writer::new(Vec::new());
-            writer.tensor("w", &dims, GgmlType::Q4_K).unwrap();
+            writer.declare_tensor("w", &dims, GgmlType::Q4_K).unwrap();
             let mut data = writer.write_header().unwrap();
             Convert::new().run(&[job], &mut data, go_on).map(|_| bytes(&data.finish().unwrap(), "w"))
         };

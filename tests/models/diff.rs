@@ -23,12 +23,12 @@ fn model(
     tensors: &[(&str, GgmlType, &[u64], &[f32])],
 ) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.byte_order(order);
+    writer.set_byte_order(order);
     for (key, value) in metadata {
-        writer.metadata(key, value.clone()).unwrap();
+        writer.set_metadata(key, value.clone()).unwrap();
     }
     for (name, ty, dims, _) in tensors {
-        writer.tensor(name, dims, *ty).unwrap();
+        writer.declare_tensor(name, dims, *ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, .., values) in tensors {

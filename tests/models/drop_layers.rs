@@ -10,15 +10,15 @@ use gguf_codec::{GgmlType, Gguf, Result, Value, Writer};
 /// A model whose tensors hold the numbers of their layers.
 fn file(architecture: &str, layers: u32, keys: &[(&str, Value)]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", architecture).unwrap();
-    writer.metadata(&format!("{architecture}.block_count"), layers).unwrap();
+    writer.set_metadata("general.architecture", architecture).unwrap();
+    writer.set_metadata(&format!("{architecture}.block_count"), layers).unwrap();
     for (key, value) in keys {
-        writer.metadata(&format!("{architecture}.{key}"), value.clone()).unwrap();
+        writer.set_metadata(&format!("{architecture}.{key}"), value.clone()).unwrap();
     }
     let names = |layer: u32| [format!("blk.{layer}.a"), format!("v.blk.{layer}.b")];
     let names: Vec<_> = (0..layers).flat_map(|layer| names(layer).map(|name| (name, layer))).collect();
     for (name, _) in &names {
-        writer.tensor(name, &[1], GgmlType::I32).unwrap();
+        writer.declare_tensor(name, &[1], GgmlType::I32).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, layer) in &names {
@@ -54,13 +54,13 @@ fn the_others_move_up_with_what_belongs_to_them() {
     let file = file("llama", 6, &keys);
     let edited = without(&file, &[3, 1, 5, 3]).unwrap();
     let model = Gguf::parse(&edited).unwrap();
-    assert_eq!(model.arch_key::<u32>("block_count").unwrap(), 3);
-    assert_eq!(model.arch_key::<Vec<u32>>("attention.head_count_kv").unwrap(), [8, 6, 4]);
-    assert_eq!(model.arch_key::<Vec<u32>>("rope.dimension_sections").unwrap(), [1, 2, 3, 4, 5, 6]);
-    assert_eq!(model.arch_key::<Vec<u32>>("other").unwrap(), [1, 2, 3]);
-    assert_eq!(model.arch_key::<u32>("leading_dense_block_count").unwrap(), 1);
-    assert_eq!(model.arch_key::<u32>("nextn_predict_layers").unwrap(), 0);
-    let value = |name: &str| model.tensor(name).unwrap().bytes().to_vec();
+    assert_eq!(model.require_arch::<u32>("block_count").unwrap(), 3);
+    assert_eq!(model.require_arch::<Vec<u32>>("attention.head_count_kv").unwrap(), [8, 6, 4]);
+    assert_eq!(model.require_arch::<Vec<u32>>("rope.dimension_sections").unwrap(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(model.require_arch::<Vec<u32>>("other").unwrap(), [1, 2, 3]);
+    assert_eq!(model.require_arch::<u32>("leading_dense_block_count").unwrap(), 1);
+    assert_eq!(model.require_arch::<u32>("nextn_predict_layers").unwrap(), 0);
+    let value = |name: &str| model.tensor(name).unwrap().bytes().unwrap().to_vec();
     assert_eq!([0, 1, 2].map(|layer| value(&format!("blk.{layer}.a"))[0]), [0, 2, 4]);
     // The layers of a vision encoder are others.
     assert_eq!(model.tensor_count(), 3 + 6);
@@ -78,7 +78,7 @@ fn windows_stay_where_they_were() {
     };
     let pattern = |file: Vec<u8>| {
         let model = Gguf::parse(file).unwrap();
-        model.metadata().arch_key_opt::<Vec<bool>>("attention.sliding_window_pattern").unwrap()
+        model.metadata().optional_arch::<Vec<bool>>("attention.sliding_window_pattern").unwrap()
     };
     // Every sixth layer sees all of the context, 5 and 11.
     let wanted = [true, true, true, false, true, true, true, true, true, false];

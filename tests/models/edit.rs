@@ -65,7 +65,12 @@ fn tensors(file: &[u8]) -> Vec<(String, GgmlType, Vec<u64>, Vec<u8>)> {
     let model = Gguf::parse(file).unwrap();
     let parts = model.tensors().map(|info| {
         let tensor = info.tensor().unwrap();
-        (info.name().to_owned(), info.ggml_type(), info.shape().dims().to_vec(), tensor.bytes().to_vec())
+        (
+            info.name().to_owned(),
+            info.ggml_type(),
+            info.shape().dims().to_vec(),
+            tensor.bytes().unwrap().to_vec(),
+        )
     });
     parts.collect()
 }
@@ -95,15 +100,15 @@ fn model(
     final_padding: bool,
 ) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.byte_order(order).final_padding(final_padding);
+    writer.set_byte_order(order).set_final_padding(final_padding);
     if let Some(alignment) = alignment {
-        writer.alignment(1 << alignment).unwrap();
+        writer.set_alignment(1 << alignment).unwrap();
     }
     for (i, value) in metadata.iter().enumerate() {
-        writer.metadata(&format!("key.{i}"), value.clone()).unwrap();
+        writer.set_metadata(&format!("key.{i}"), value.clone()).unwrap();
     }
     for (i, len) in lengths.iter().enumerate() {
-        writer.tensor(&format!("blk.{i}"), &[*len, 2], GgmlType::F16).unwrap();
+        writer.declare_tensor(&format!("blk.{i}"), &[*len, 2], GgmlType::F16).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (i, len) in lengths.iter().enumerate() {
@@ -455,7 +460,11 @@ fn a_key_keeps_its_type_unless_another_is_asked_for() {
 #[test]
 fn keys_of_an_architecture_that_is_no_more_are_noted() {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap().metadata("llama.block_count", 1u32).unwrap();
+    writer
+        .set_metadata("general.architecture", "llama")
+        .unwrap()
+        .set_metadata("llama.block_count", 1u32)
+        .unwrap();
     let file = File::new(&writer.write_header().unwrap().finish().unwrap());
     let mut edit = Edit::new();
     edit.set("general.architecture", "qwen2");
@@ -538,8 +547,8 @@ fn keys_are_edited_beside_tensors_that_cannot_be_read() {
         edit.rename_tensor(&long, "short").add("more", "x".repeat(100));
         let bytes = file.edited(&edit).unwrap();
         let model = Gguf::options().foreign_tensors(true).parse(&bytes).unwrap();
-        assert_eq!(model.tensor("short").unwrap().bytes(), [5, 6, 7]);
-        assert_eq!(model.tensor("plain").unwrap().bytes(), [1, 2, 3, 4]);
+        assert_eq!(model.tensor("short").unwrap().bytes().unwrap(), [5, 6, 7]);
+        assert_eq!(model.tensor("plain").unwrap().bytes().unwrap(), [1, 2, 3, 4]);
         let data = |bytes: &[u8], offset: u64| bytes[usize::try_from(offset).unwrap()..].to_vec();
         let before = Gguf::options().foreign_tensors(true).parse(file.bytes()).unwrap();
         assert_eq!(data(&bytes, model.data_offset()), data(&file.bytes(), before.data_offset()));

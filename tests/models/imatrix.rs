@@ -39,7 +39,7 @@ fn written(imatrix: &Imatrix) -> Vec<u8> {
 fn gguf(tensors: &[(&str, &[u64], GgmlType, &[u8])]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     for (name, dims, ty, _) in tensors {
-        writer.tensor(name, dims, *ty).unwrap();
+        writer.declare_tensor(name, dims, *ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, .., bytes) in tensors {

@@ -8,11 +8,11 @@ use gguf_codec::{Error, GgmlType, Gguf, Result, Value, Writer};
 
 fn file(architecture: &str, keys: &[(&str, Value)]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", architecture).unwrap();
+    writer.set_metadata("general.architecture", architecture).unwrap();
     for (key, value) in keys {
-        writer.metadata(&format!("{architecture}.{key}"), value.clone()).unwrap();
+        writer.set_metadata(&format!("{architecture}.{key}"), value.clone()).unwrap();
     }
-    writer.tensor("t", &[32], GgmlType::Q8_0).unwrap();
+    writer.declare_tensor("t", &[32], GgmlType::Q8_0).unwrap();
     let mut data = writer.write_header().unwrap();
     data.write_tensor("t", &[0; 34]).unwrap();
     data.finish().unwrap()

@@ -26,11 +26,15 @@ fn wave(len: usize, phase: usize) -> Vec<f32> {
 /// Matrices of many sizes, and vectors between them.
 fn source() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap().metadata("llama.block_count", 9u32).unwrap();
+    writer
+        .set_metadata("general.architecture", "llama")
+        .unwrap()
+        .set_metadata("llama.block_count", 9u32)
+        .unwrap();
     let names: Vec<_> = (0..9).flat_map(|i| [format!("blk.{i}.norm"), format!("blk.{i}.weight")]).collect();
     let rows = |i: usize| if i.is_multiple_of(2) { 1 } else { (i * i) as u64 };
     for (i, name) in names.iter().enumerate() {
-        writer.tensor(name, &[256, rows(i)], GgmlType::F32).unwrap();
+        writer.declare_tensor(name, &[256, rows(i)], GgmlType::F32).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (i, name) in names.iter().enumerate() {
@@ -59,12 +63,12 @@ fn quantize(folder: &Path, part: Option<Part>) {
         Some(part) => (part.path(whole), part.jobs(&jobs)),
     };
     let mut writer = Writer::create(path).unwrap();
-    writer.copy_metadata_from(&model).unwrap().metadata("general.file_type", 14u32).unwrap();
+    writer.copy_metadata_from(&model).unwrap().set_metadata("general.file_type", 14u32).unwrap();
     if let Some(part) = part {
-        writer.shard(part.no(), part.count(), jobs.len()).unwrap();
+        writer.set_shard(part.no(), part.count(), jobs.len()).unwrap();
     }
     for job in &jobs[range.clone()] {
-        writer.tensor(job.name(), job.shape().dims(), job.ggml_type()).unwrap();
+        writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type()).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     Convert::new().run(&jobs[range], &mut data, |_| ControlFlow::Continue(())).unwrap();
@@ -105,7 +109,7 @@ fn processes_make_together_what_one_makes() {
         let mut writer = Writer::new(Vec::new());
         writer.copy_sharded_metadata_from(&set).unwrap();
         for tensor in set.tensors() {
-            writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
+            writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
         }
         let mut data = writer.write_header().unwrap();
         for tensor in set.tensors() {

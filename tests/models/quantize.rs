@@ -1,6 +1,6 @@
 //! The promises of `model::Quantize`: what is planned is done, shards stay shards, and types are taken from another model.
 
-#![cfg(all(feature = "mmap", any(unix, windows)))]
+#![cfg(all(feature = "std", any(unix, windows)))]
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,16 @@ use gguf_codec::{Error, Existing, GgmlType, ShardedGguf, Writer};
 
 fn model(folder: &Path, name: &str, ty: GgmlType) -> PathBuf {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap();
-    writer.metadata("llama.block_count", 3u32).unwrap();
+    writer.set_metadata("general.architecture", "llama").unwrap();
+    writer.set_metadata("llama.block_count", 3u32).unwrap();
     let names: Vec<_> = (0..3)
         .flat_map(|i| [format!("blk.{i}.ffn_down.weight"), format!("blk.{i}.attn_norm.weight")])
         .collect();
     let dims = |name: &str| if name.contains("norm") { vec![256u64] } else { vec![256, 4] };
     for name in &names {
-        writer.tensor(name, &dims(name), if name.contains("norm") { GgmlType::F32 } else { ty }).unwrap();
+        writer
+            .declare_tensor(name, &dims(name), if name.contains("norm") { GgmlType::F32 } else { ty })
+            .unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for name in &names {

@@ -8,10 +8,10 @@ use gguf_codec::{GgmlType, Gguf, Value, Writer};
 fn summary(keys: Vec<(&str, Value)>, tensors: &[(&str, &[u64], GgmlType)]) -> Summary {
     let mut writer = Writer::new(Vec::new());
     for (key, value) in keys {
-        writer.metadata(key, value).unwrap();
+        writer.set_metadata(key, value).unwrap();
     }
     for (name, dims, ty) in tensors {
-        writer.tensor(name, dims, *ty).unwrap();
+        writer.declare_tensor(name, dims, *ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, dims, ty) in tensors {

@@ -22,7 +22,10 @@ fn weights_outlive_the_handle_of_their_model() {
     drop(weights);
     for (weight, info) in copies.iter().zip(parsed.tensors()) {
         let tensor = weight.tensor().unwrap();
-        assert_eq!((weight.name(), tensor.bytes()), (info.name(), info.tensor().unwrap().bytes()));
+        assert_eq!(
+            (weight.name(), tensor.bytes().unwrap()),
+            (info.name(), info.tensor().unwrap().bytes().unwrap())
+        );
         assert_eq!((weight.ggml_type(), weight.shape()), (info.ggml_type(), info.shape()));
     }
     let error = Weight::new(copies[0].model(), "nothing").unwrap_err();

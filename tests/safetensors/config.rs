@@ -23,8 +23,8 @@ fn in_order(
     factors: &[f32],
 ) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.byte_order(order);
-    writer.metadata("general.architecture", architecture).unwrap();
+    writer.set_byte_order(order);
+    writer.set_metadata("general.architecture", architecture).unwrap();
     let needed = [
         ("attention.head_count", 2),
         ("embedding_length", 32),
@@ -33,14 +33,14 @@ fn in_order(
         ("context_length", 128),
     ];
     for (key, value) in needed {
-        writer.metadata(&format!("{architecture}.{key}"), Value::U32(value)).unwrap();
+        writer.set_metadata(&format!("{architecture}.{key}"), Value::U32(value)).unwrap();
     }
-    writer.metadata(&format!("{architecture}.attention.layer_norm_rms_epsilon"), 1e-5f32).unwrap();
+    writer.set_metadata(&format!("{architecture}.attention.layer_norm_rms_epsilon"), 1e-5f32).unwrap();
     for (key, value) in keys {
-        writer.metadata(&format!("{architecture}.{key}"), value.clone()).unwrap();
+        writer.set_metadata(&format!("{architecture}.{key}"), value.clone()).unwrap();
     }
     for (name, dims, ty) in tensors {
-        writer.tensor(name, dims, *ty).unwrap();
+        writer.declare_tensor(name, dims, *ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, ..) in tensors {

@@ -43,7 +43,7 @@ fn first_of_rows(model: &Gguf<Vec<u8>>, name: &str) -> Vec<f32> {
 }
 
 fn string<'a>(metadata: Metadata<'a>, key: &str) -> &'a str {
-    metadata.get(key).unwrap()
+    metadata.require(key).unwrap()
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn llama_gets_llama_cpps_names_rows_and_parameters() {
     let metadata = model.metadata();
     assert_eq!(string(metadata, "general.architecture"), "llama");
     assert_eq!(string(metadata, "general.name"), "Tiny Llama v1");
-    let number = |key: &str| metadata.get::<u32>(key).unwrap();
+    let number = |key: &str| metadata.require::<u32>(key).unwrap();
     for (key, value) in [
         ("block_count", 1),
         ("context_length", 64),
@@ -90,8 +90,8 @@ fn llama_gets_llama_cpps_names_rows_and_parameters() {
     ] {
         assert_eq!(number(&format!("llama.{key}")), value, "{key}");
     }
-    assert_eq!(metadata.get::<f32>("llama.rope.freq_base").unwrap(), 500_000.0);
-    assert_eq!(metadata.get::<f32>("llama.attention.layer_norm_rms_epsilon").unwrap(), 1e-5);
+    assert_eq!(metadata.require::<f32>("llama.rope.freq_base").unwrap(), 500_000.0);
+    assert_eq!(metadata.require::<f32>("llama.attention.layer_norm_rms_epsilon").unwrap(), 1e-5);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn the_type_asked_for_is_that_of_matrices_whose_rows_fit() {
     let model = Gguf::parse(imported(import).unwrap()).unwrap();
     let types: Vec<_> = model.tensors().take(3).map(|tensor| tensor.ggml_type()).collect();
     assert_eq!(types, [GgmlType::Q8_0, GgmlType::F16, GgmlType::F32]);
-    assert_eq!(model.metadata().get::<u32>("general.file_type").unwrap(), 7);
+    assert_eq!(model.metadata().require::<u32>("general.file_type").unwrap(), 7);
 }
 
 #[test]
@@ -254,8 +254,8 @@ fn bert_gets_its_names_whatever_it_is_a_part_of() {
         ("blk.0.attn_q.weight", F16),
     ];
     assert_eq!(found, wanted);
-    assert!(!model.metadata().get::<bool>("bert.attention.causal").unwrap());
-    assert_eq!(model.metadata().get::<f32>("bert.attention.layer_norm_epsilon").unwrap(), 1e-12);
+    assert!(!model.metadata().require::<bool>("bert.attention.causal").unwrap());
+    assert_eq!(model.metadata().require::<f32>("bert.attention.layer_norm_epsilon").unwrap(), 1e-12);
 }
 
 #[test]
@@ -351,9 +351,9 @@ fn the_folder_gives_a_name_and_advice_for_choosing_tokens() {
     let model = Gguf::parse(plan().unwrap()).unwrap();
     let metadata = model.metadata();
     assert_eq!(string(metadata, "general.name"), "Gpt_Oss3Moe v2 20b");
-    assert_eq!(metadata.get::<i32>("general.sampling.top_k").unwrap(), 20);
-    assert_eq!(metadata.get::<f32>("general.sampling.top_p").unwrap(), 0.95);
-    assert_eq!(metadata.get::<f32>("general.sampling.temp").unwrap(), 0.6);
+    assert_eq!(metadata.require::<i32>("general.sampling.top_k").unwrap(), 20);
+    assert_eq!(metadata.require::<f32>("general.sampling.top_p").unwrap(), 0.95);
+    assert_eq!(metadata.require::<f32>("general.sampling.temp").unwrap(), 0.6);
     write(r#"{"top_k": 4294967295}"#);
     let error = plan().unwrap_err().to_string();
     assert!(error.contains("generation_config.json") && error.contains("top_k"), "{error}");

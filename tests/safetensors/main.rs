@@ -35,7 +35,7 @@ fn file(json: &str, data: usize) -> Vec<u8> {
 fn tensors(tensors: &[(&str, &[u64], Dtype, Vec<u8>)]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     for (name, shape, dtype, _) in tensors {
-        writer.tensor(name, shape, *dtype).unwrap();
+        writer.declare_tensor(name, shape, *dtype).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, .., bytes) in tensors {

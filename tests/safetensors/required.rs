@@ -124,14 +124,14 @@ fn rows_may_be_padded_beyond_the_tokens_and_not_be_fewer() {
     for tokens in [6, 4, 1] {
         let model = import(&config, &all, Dtype::F32, tokens).unwrap();
         let found: Vec<String> =
-            model.metadata().get_array("tokenizer.ggml.tokens").unwrap().map(Result::unwrap).collect();
+            model.metadata().require_array("tokenizer.ggml.tokens").unwrap().map(Result::unwrap).collect();
         assert_eq!((found.len(), found.contains(&"[PAD5]".to_owned())), (6, tokens < 6));
     }
     // Also where nothing says how many there are.
     let mut silent = config.clone();
     silent["vocab_size"] = Json::Null;
     assert_eq!(
-        import(&silent, &all, Dtype::F32, 4).unwrap().metadata().get::<u32>("llama.vocab_size").unwrap(),
+        import(&silent, &all, Dtype::F32, 4).unwrap().metadata().require::<u32>("llama.vocab_size").unwrap(),
         6
     );
     // Whatever the configuration says of it.
@@ -246,7 +246,11 @@ fn families_get_the_keys_that_llama_cpp_asks_for() {
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let model = import(&config, &needed(&config.to_string()), Dtype::BF16, 6).unwrap();
         for (key, value) in there {
-            assert_eq!(Value::from(model.metadata().get::<ValueRef>(key).unwrap()), *value, "{class}: {key}");
+            assert_eq!(
+                Value::from(model.metadata().require::<ValueRef>(key).unwrap()),
+                *value,
+                "{class}: {key}"
+            );
         }
         for key in missing {
             assert!(!model.metadata().contains(key), "{class}: {key}");

@@ -77,12 +77,12 @@ fn model() -> impl Strategy<Value = Vec<u8>> {
     let architecture = prop::sample::select(vec!["llama", "qwen2", "bert", "other"]);
     (tensors, keys, architecture, any::<u8>()).prop_map(|(tensors, keys, architecture, seed)| {
         let mut writer = Writer::new(Vec::new());
-        writer.metadata("general.architecture", architecture).unwrap();
+        writer.set_metadata("general.architecture", architecture).unwrap();
         for (key, value) in keys {
-            writer.metadata(&key, value).unwrap();
+            writer.set_metadata(&key, value).unwrap();
         }
-        writer.metadata("llama.attention.head_count", 2u32).unwrap();
-        writer.metadata("llama.attention.head_count_kv", 1u32).unwrap();
+        writer.set_metadata("llama.attention.head_count", 2u32).unwrap();
+        writer.set_metadata("llama.attention.head_count_kv", 1u32).unwrap();
         let mut declared: Vec<(String, GgmlType)> = Vec::new();
         for (name, ty, quarter, len, dims) in tensors {
             // Rows that two heads can share.
@@ -93,7 +93,7 @@ fn model() -> impl Strategy<Value = Vec<u8>> {
                 _ => vec![1, 4 * quarter],
             };
             if !declared.iter().any(|(known, _)| *known == name) {
-                writer.tensor(&name, &extents, ty).unwrap();
+                writer.declare_tensor(&name, &extents, ty).unwrap();
                 declared.push((name, ty));
             }
         }
@@ -113,7 +113,7 @@ fn model() -> impl Strategy<Value = Vec<u8>> {
 fn content(gguf: &[u8]) -> Vec<(String, GgmlType, Vec<u64>, Vec<u8>)> {
     let model = Gguf::parse(gguf).unwrap();
     let tensor = |tensor: gguf_codec::TensorInfo<'_>| {
-        let bytes = tensor.tensor().unwrap().bytes().to_vec();
+        let bytes = tensor.tensor().unwrap().bytes().unwrap().to_vec();
         (tensor.name().to_owned(), tensor.ggml_type(), tensor.shape().dims().to_vec(), bytes)
     };
     let mut tensors: Vec<_> = model.tensors().map(tensor).collect();
@@ -146,11 +146,11 @@ proptest! {
 /// A model of one block: rows of a query are in four heads, halves of each turned into neighbours.
 fn small(ty: GgmlType, names: [&str; 2]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap();
-    writer.metadata("llama.attention.head_count", 2u32).unwrap();
-    writer.metadata("general.file_type", 7u32).unwrap();
+    writer.set_metadata("general.architecture", "llama").unwrap();
+    writer.set_metadata("llama.attention.head_count", 2u32).unwrap();
+    writer.set_metadata("general.file_type", 7u32).unwrap();
     for name in names {
-        writer.tensor(name, &[32, 8], ty).unwrap();
+        writer.declare_tensor(name, &[32, 8], ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for name in names {
@@ -187,10 +187,10 @@ fn shards(gguf: &[u8]) -> Vec<Vec<u8>> {
         if no == 0 {
             writer.copy_metadata_from(&model).unwrap();
         }
-        writer.shard(no as u16, count, count.into()).unwrap();
-        writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
+        writer.set_shard(no as u16, count, count.into()).unwrap();
+        writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
         let mut data = writer.write_header().unwrap();
-        data.write_tensor(tensor.name(), tensor.tensor().unwrap().bytes()).unwrap();
+        data.write_tensor(tensor.name(), tensor.tensor().unwrap().bytes().unwrap()).unwrap();
         data.finish().unwrap()
     };
     model.tensors().enumerate().map(shard).collect()
@@ -236,7 +236,7 @@ fn blocks_become_floats_and_the_file_says_so() {
         let shown =
             |gguf| content(gguf).into_iter().map(|(name, ty, dims, _)| (name, ty, dims)).collect::<Vec<_>>();
         assert_eq!(shown(&back), shown(&gguf));
-        assert_eq!(Gguf::parse(&back).unwrap().metadata().get::<u32>("general.file_type").unwrap(), 7);
+        assert_eq!(Gguf::parse(&back).unwrap().metadata().require::<u32>("general.file_type").unwrap(), 7);
     }
     let error = Export::new(&model, &gguf).ggml_type(GgmlType::Q4_0).plan().unwrap_err().to_string();
     assert!(error.contains("not Q4_0"), "{error}");
@@ -252,7 +252,7 @@ fn names_and_rows_stay_where_the_user_wants_them() {
     let tensor = header.tensor("blk.0.attn_q.weight").unwrap();
     let start = tensor.file_offset() as usize;
     let own = model.tensor("blk.0.attn_q.weight").unwrap();
-    assert_eq!(&file[start..start + tensor.byte_len() as usize], own.bytes());
+    assert_eq!(&file[start..start + tensor.byte_len() as usize], own.bytes().unwrap());
     let files = checkpoint([file]).unwrap();
     assert_eq!(imported(Import::new(&files, &Description::default())).unwrap(), gguf);
     let plan = Export::new(&model, &gguf).names(|_| Some("same".to_owned())).plan().unwrap();
@@ -277,8 +277,8 @@ fn heads_that_rows_do_not_have_are_an_error() {
         ("other", Value::U32(0), "no key 'llama.attention.head_count'"),
     ] {
         let mut writer = Writer::new(Vec::new());
-        writer.metadata("general.architecture", "llama").unwrap().metadata(key, value).unwrap();
-        writer.tensor("blk.0.attn_q.weight", &[1, 8], GgmlType::I8).unwrap();
+        writer.set_metadata("general.architecture", "llama").unwrap().set_metadata(key, value).unwrap();
+        writer.declare_tensor("blk.0.attn_q.weight", &[1, 8], GgmlType::I8).unwrap();
         let mut data = writer.write_header().unwrap();
         data.write_tensor("blk.0.attn_q.weight", &[0; 8]).unwrap();
         let error = exported(&data.finish().unwrap(), None).unwrap_err().to_string();
@@ -300,7 +300,7 @@ fn metadata_that_no_gguf_wrote_is_told_by_key() {
         ),
     ] {
         let mut writer = gguf_codec::safetensors::Writer::new(Vec::new());
-        writer.metadata("gguf:k", text);
+        writer.set_metadata("gguf:k", text);
         let files = checkpoint([writer.write_header().unwrap().finish().unwrap()]).unwrap();
         let error = Import::new(&files, &Description::default()).plan().unwrap_err().to_string();
         assert!(error.contains(part), "{text}: {error}");
@@ -312,8 +312,8 @@ fn metadata_that_no_gguf_wrote_is_told_by_key() {
 fn a_file_may_ask_for_no_more_padding_than_a_gguf() {
     let with = |alignment: u32| {
         let mut writer = gguf_codec::safetensors::Writer::new(Vec::new());
-        writer.metadata("gguf:general.alignment", &format!("u32:{alignment}"));
-        writer.tensor("a", &[1], Dtype::I8).unwrap();
+        writer.set_metadata("gguf:general.alignment", &format!("u32:{alignment}"));
+        writer.declare_tensor("a", &[1], Dtype::I8).unwrap();
         let mut data = writer.write_header().unwrap();
         data.write_tensor("a", &[7]).unwrap();
         let files = checkpoint([data.finish().unwrap()]).unwrap();
@@ -333,14 +333,14 @@ fn nvfp4_is_exported_times_the_factors_beside_it() {
     // One in the order of its rows, and one whose rows go into another order.
     for (architecture, name) in [("other", "blk.0.w"), ("llama", "blk.0.attn_q")] {
         let mut writer = Writer::new(Vec::new());
-        writer.metadata("general.architecture", architecture).unwrap();
-        writer.metadata("llama.attention.head_count", 1u32).unwrap();
+        writer.set_metadata("general.architecture", architecture).unwrap();
+        writer.set_metadata("llama.attention.head_count", 1u32).unwrap();
         for (ending, dims, ty) in [
             ("weight", &[64, 2][..], GgmlType::NVFP4),
             ("scale", &[1], GgmlType::F32),
             ("input_scale", &[1], GgmlType::F32),
         ] {
-            writer.tensor(&format!("{name}.{ending}"), dims, ty).unwrap();
+            writer.declare_tensor(&format!("{name}.{ending}"), dims, ty).unwrap();
         }
         let mut data = writer.write_header().unwrap();
         data.write_tensor(&format!("{name}.weight"), &blocks).unwrap();
@@ -382,9 +382,9 @@ fn five_dimensions_become_four_and_five_again() {
     let gguf = imported(Import::new(&model, &none)).unwrap();
     let model = Gguf::parse(&gguf).unwrap();
     let tensor = model.tensor("patch_embedding.weight").unwrap();
-    assert_eq!((tensor.shape().dims(), tensor.bytes()), (&[2, 2, 1, 6][..], &bytes[..]));
+    assert_eq!((tensor.shape().dims(), tensor.bytes().unwrap()), (&[2, 2, 1, 6][..], &bytes[..]));
     let key = "comfy.gguf.orig_shape.patch_embedding.weight";
-    assert_eq!(model.metadata().get::<Vec<i32>>(key).unwrap(), [2, 3, 1, 2, 2]);
+    assert_eq!(model.metadata().require::<Vec<i32>>(key).unwrap(), [2, 3, 1, 2, 2]);
     let back = exported(&gguf, None).unwrap();
     let header = SafeTensors::parse(&back[0]).unwrap();
     assert_eq!(header.tensor("patch_embedding.weight").unwrap().shape(), [2, 3, 1, 2, 2]);

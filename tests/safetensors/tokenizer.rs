@@ -39,11 +39,11 @@ fn import(config: &str, tokenizer: &str, tokenizer_config: &str) -> Result<Gguf<
 }
 
 fn strings(model: &Gguf<Vec<u8>>, key: &str) -> Vec<String> {
-    model.metadata().get_array(key).unwrap().map(Result::unwrap).collect()
+    model.metadata().require_array(key).unwrap().map(Result::unwrap).collect()
 }
 
 fn kinds(model: &Gguf<Vec<u8>>) -> Vec<i32> {
-    model.metadata().get_array("tokenizer.ggml.token_type").unwrap().map(Result::unwrap).collect()
+    model.metadata().require_array("tokenizer.ggml.token_type").unwrap().map(Result::unwrap).collect()
 }
 
 #[test]
@@ -54,14 +54,14 @@ fn byte_pairs_keep_tokens_merges_and_what_they_mean() {
     assert_eq!(strings(&model, "tokenizer.ggml.tokens"), wanted);
     assert_eq!(kinds(&model), [1, 1, 1, 1, 3, 4, 5, 5]);
     assert_eq!(strings(&model, "tokenizer.ggml.merges"), ["a b.c", "\u{120} a\u{120}"]);
-    assert_eq!(metadata.get::<&str>("tokenizer.ggml.model").unwrap(), "gpt2");
-    assert_eq!(metadata.get::<&str>("tokenizer.ggml.pre").unwrap(), "gpt-2");
-    assert_eq!(metadata.get::<u32>("tokenizer.ggml.bos_token_id").unwrap(), 4);
-    assert_eq!(metadata.get::<u32>("tokenizer.ggml.eos_token_id").unwrap(), 5);
+    assert_eq!(metadata.require::<&str>("tokenizer.ggml.model").unwrap(), "gpt2");
+    assert_eq!(metadata.require::<&str>("tokenizer.ggml.pre").unwrap(), "gpt-2");
+    assert_eq!(metadata.require::<u32>("tokenizer.ggml.bos_token_id").unwrap(), 4);
+    assert_eq!(metadata.require::<u32>("tokenizer.ggml.eos_token_id").unwrap(), 5);
     assert!(!metadata.contains("tokenizer.ggml.padding_token_id"));
-    assert!(metadata.get::<bool>("tokenizer.ggml.add_bos_token").unwrap());
-    assert!(!metadata.get::<bool>("tokenizer.ggml.add_eos_token").unwrap());
-    assert_eq!(metadata.get::<&str>("tokenizer.chat_template").unwrap(), "{{ x }}");
+    assert!(metadata.require::<bool>("tokenizer.ggml.add_bos_token").unwrap());
+    assert!(!metadata.require::<bool>("tokenizer.ggml.add_eos_token").unwrap());
+    assert_eq!(metadata.require::<&str>("tokenizer.chat_template").unwrap(), "{{ x }}");
 }
 
 #[test]
@@ -69,10 +69,10 @@ fn byte_fallback_merges_in_the_order_that_was_learnt() {
     let tokenizer = r#"{"added_tokens": [{"id": 0, "content": "<unk>", "special": true}], "model": {"type": "BPE", "byte_fallback": true,
         "unk_token": "<unk>", "vocab": {"<unk>": 0, "<0x0A>": 1, "ab": 2, "abc": 3, "a": 4}, "merges": ["ab c", "a b"]}}"#;
     let model = import(&CONFIG.replace("\"vocab_size\": 8", "\"vocab_size\": 5"), tokenizer, "{}").unwrap();
-    assert_eq!(model.metadata().get::<&str>("tokenizer.ggml.model").unwrap(), "llama");
+    assert_eq!(model.metadata().require::<&str>("tokenizer.ggml.model").unwrap(), "llama");
     assert_eq!(kinds(&model), [2, 6, 1, 1, 1]);
     let scores: Vec<f32> =
-        model.metadata().get_array("tokenizer.ggml.scores").unwrap().map(Result::unwrap).collect();
+        model.metadata().require_array("tokenizer.ggml.scores").unwrap().map(Result::unwrap).collect();
     assert_eq!(scores, [-2.0, -2.0, -1.0, 0.0, -2.0]);
 }
 
@@ -93,10 +93,10 @@ fn word_pieces_are_marked_where_words_begin() {
     let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
     let metadata = model.metadata();
     assert_eq!(strings(&model, "tokenizer.ggml.tokens"), ["[CLS]", "[SEP]", "\u{2581}the", "ing"]);
-    assert_eq!(metadata.get::<&str>("tokenizer.ggml.model").unwrap(), "bert");
-    assert_eq!(metadata.get::<&str>("tokenizer.ggml.pre").unwrap(), "default");
+    assert_eq!(metadata.require::<&str>("tokenizer.ggml.model").unwrap(), "bert");
+    assert_eq!(metadata.require::<&str>("tokenizer.ggml.pre").unwrap(), "default");
     for (key, id) in [("bos", 0), ("eos", 1), ("seperator", 1)] {
-        assert_eq!(metadata.get::<u32>(&format!("tokenizer.ggml.{key}_token_id")).unwrap(), id, "{key}");
+        assert_eq!(metadata.require::<u32>(&format!("tokenizer.ggml.{key}_token_id")).unwrap(), id, "{key}");
     }
     for (key, adds) in [
         ("add_bos_token", true),
@@ -104,9 +104,9 @@ fn word_pieces_are_marked_where_words_begin() {
         ("add_sep_token", false),
         ("normalizer.lowercase", true),
     ] {
-        assert_eq!(metadata.get::<bool>(&format!("tokenizer.ggml.{key}")).unwrap(), adds, "{key}");
+        assert_eq!(metadata.require::<bool>(&format!("tokenizer.ggml.{key}")).unwrap(), adds, "{key}");
     }
-    assert_eq!(metadata.get::<u32>("tokenizer.ggml.token_type_count").unwrap(), 2);
+    assert_eq!(metadata.require::<u32>("tokenizer.ggml.token_type_count").unwrap(), 2);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn what_cannot_be_carried_over_is_noted_and_what_is_wrong_refused() {
     assert!(!import(CONFIG, unigram, "{}").unwrap().metadata().contains("tokenizer.ggml.model"));
     let split = BPE.replace(r#"{"type": "ByteLevel"}"#, r#"{"type": "Whitespace"}"#);
     let model = import(CONFIG, &split, "{}").unwrap();
-    assert_eq!(model.metadata().get::<&str>("tokenizer.ggml.pre").unwrap(), "default");
+    assert_eq!(model.metadata().require::<&str>("tokenizer.ggml.pre").unwrap(), "default");
     for (old, new, part) in [
         (r#""b.c": 1"#, r#""b.c": 0"#, "'model.vocab' gives the id 0 to"),
         (r#""b.c": 1"#, r#""b.c": "1""#, r#"'model.vocab[\"b.c\"]' must be an integer"#),
@@ -161,7 +161,7 @@ fn only_separators_separate() {
         tokenizer["post_processor"] = serde_json::from_str(&post).unwrap();
         let config = r#"{"bos_token": "<s>", "eos_token": "</s>"}"#;
         let model = import(CONFIG, &tokenizer.to_string(), config).unwrap();
-        model.metadata().get_opt::<bool>("tokenizer.ggml.add_sep_token").unwrap()
+        model.metadata().optional::<bool>("tokenizer.ggml.add_sep_token").unwrap()
     };
     assert_eq!(template("<s>", ""), Some(false));
     assert_eq!(template("</s>", ""), Some(true));

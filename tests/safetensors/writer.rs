@@ -9,9 +9,17 @@ use super::{floats, tensors};
 fn files_are_read_by_the_formats_library() {
     let (a, b) = (floats([1.0, -2.5]), vec![1, 2, 3]);
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("format", "np").metadata("q\"\n", "\u{1f600}").metadata("format", "pt");
-    writer.tensor("a", &[1, 2], Dtype::F32).unwrap().tensor("b\"\u{e9}", &[3], Dtype::U8).unwrap();
-    writer.tensor("none", &[0, 7], Dtype::F16).unwrap().tensor("scalar", &[], Dtype::I16).unwrap();
+    writer.set_metadata("format", "np").set_metadata("q\"\n", "\u{1f600}").set_metadata("format", "pt");
+    writer
+        .declare_tensor("a", &[1, 2], Dtype::F32)
+        .unwrap()
+        .declare_tensor("b\"\u{e9}", &[3], Dtype::U8)
+        .unwrap();
+    writer
+        .declare_tensor("none", &[0, 7], Dtype::F16)
+        .unwrap()
+        .declare_tensor("scalar", &[], Dtype::I16)
+        .unwrap();
     let mut data = writer.write_header().unwrap();
     data.write_tensor("a", &a).unwrap();
     let mut pieces = data.begin("b\"\u{e9}").unwrap();
@@ -42,12 +50,15 @@ fn says(result: Result<impl Sized, Error>, part: &str) {
 #[test]
 fn what_cannot_be_a_file_is_refused() {
     let mut writer = Writer::new(Vec::new());
-    writer.tensor("a", &[2], Dtype::U8).unwrap();
-    says(writer.tensor("a", &[1], Dtype::U8).map(drop), "tensor 'a' is declared twice");
-    says(writer.tensor("__metadata__", &[1], Dtype::U8).map(drop), "no tensor can be called '__metadata__'");
-    says(writer.tensor("b", &[u64::MAX, 2], Dtype::U8).map(drop), "64 bits count");
-    says(writer.tensor("b", &[3], Dtype::F4).map(drop), "no whole number of bytes");
-    writer.tensor("b", &[u64::MAX], Dtype::U8).unwrap();
+    writer.declare_tensor("a", &[2], Dtype::U8).unwrap();
+    says(writer.declare_tensor("a", &[1], Dtype::U8).map(drop), "tensor 'a' is declared twice");
+    says(
+        writer.declare_tensor("__metadata__", &[1], Dtype::U8).map(drop),
+        "no tensor can be called '__metadata__'",
+    );
+    says(writer.declare_tensor("b", &[u64::MAX, 2], Dtype::U8).map(drop), "64 bits count");
+    says(writer.declare_tensor("b", &[3], Dtype::F4).map(drop), "no whole number of bytes");
+    writer.declare_tensor("b", &[u64::MAX], Dtype::U8).unwrap();
     says(writer.write_header().map(drop), "with tensor 'b' the file is longer");
 }
 
@@ -55,7 +66,7 @@ fn what_cannot_be_a_file_is_refused() {
 fn tensors_come_in_their_order_and_whole() {
     let begun = || {
         let mut writer = Writer::new(Vec::new());
-        writer.tensor("a", &[2], Dtype::U8).unwrap().tensor("b", &[0], Dtype::U8).unwrap();
+        writer.declare_tensor("a", &[2], Dtype::U8).unwrap().declare_tensor("b", &[0], Dtype::U8).unwrap();
         writer.write_header().unwrap()
     };
     let mut data = begun();
@@ -85,7 +96,7 @@ fn a_file_appears_when_it_is_whole() {
     let path = folder.path().join("model.safetensors");
     std::fs::write(&path, "what was there").unwrap();
     let mut writer = Writer::create(&path).unwrap();
-    writer.tensor("a", &[1], Dtype::U8).unwrap();
+    writer.declare_tensor("a", &[1], Dtype::U8).unwrap();
     let mut data = writer.write_header().unwrap();
     says(data.write_tensor("a", &[]), "ends too early");
     drop(data);
@@ -93,7 +104,7 @@ fn a_file_appears_when_it_is_whole() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     let whole = tensors(&[("a", &[1], Dtype::U8, vec![7])]);
     let mut writer = Writer::create(&path).unwrap();
-    writer.tensor("a", &[1], Dtype::U8).unwrap();
+    writer.declare_tensor("a", &[1], Dtype::U8).unwrap();
     let mut data = writer.write_header().unwrap();
     data.write_tensor("a", &[7]).unwrap();
     data.finish().unwrap();

@@ -16,7 +16,7 @@ const OLD: &[u8] = b"the old file";
 
 fn declared(path: &Path) -> Result<DataWriter<AtomicFile>> {
     let mut writer = Writer::create(path)?;
-    writer.tensor("t", &[100_000], GgmlType::I8)?;
+    writer.declare_tensor("t", &[100_000], GgmlType::I8)?;
     Ok(writer.write_header()?)
 }
 
@@ -83,7 +83,7 @@ fn what_is_dropped_or_not_whole_leaves_the_old_file_and_nothing_else() {
     // A header that cannot be written.
     let mut writer = Writer::create(&path).unwrap();
     for name in ["a", "b"] {
-        writer.tensor(name, &[i64::MAX as u64 - 1], GgmlType::I8).unwrap();
+        writer.declare_tensor(name, &[i64::MAX as u64 - 1], GgmlType::I8).unwrap();
     }
     writer.write_header().unwrap_err();
     check();
@@ -144,7 +144,7 @@ fn a_failing_finish_is_an_error_and_leaves_nothing() {
 /// As `declared`, of a file that replaces none.
 fn new(path: &Path) -> Result<DataWriter<AtomicFile>> {
     let mut writer = Writer::create_with(path, Existing::Refuse)?;
-    writer.tensor("t", &[4], GgmlType::I8)?;
+    writer.declare_tensor("t", &[4], GgmlType::I8)?;
     let mut data = writer.write_header()?;
     data.write_tensor("t", &[7; 4])?;
     Ok(data)

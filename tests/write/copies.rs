@@ -7,16 +7,15 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Result;
-use gguf_codec::{
-    ByteOrder, DataWriter, Error, F32, GgmlType, Gguf, Q8_0, ReadAt, Shape, Sink, Tensor, Value, Writer,
-};
+use gguf_codec::blocks::{F32, Q8_0};
+use gguf_codec::{ByteOrder, DataWriter, Error, GgmlType, Gguf, ReadAt, Shape, Sink, Tensor, Value, Writer};
 
 fn copy(file: &[u8], order: Option<ByteOrder>) -> Result<Vec<u8>> {
     let model = Gguf::parse(file)?;
     let mut writer = Writer::new(Vec::new());
     writer.copy_header_from(&model)?;
     if let Some(order) = order {
-        writer.byte_order(order);
+        writer.set_byte_order(order);
     }
     let mut data = writer.write_header()?;
     for tensor in model.tensors() {
@@ -54,8 +53,8 @@ fn files_of_gguf_py_come_out_as_they_went_in() {
 #[test]
 fn the_end_of_a_file_is_kept_as_it_is() {
     let mut writer = Writer::new(Vec::new());
-    writer.tensor("t", &[3], GgmlType::I8).unwrap();
-    writer.final_padding(false);
+    writer.declare_tensor("t", &[3], GgmlType::I8).unwrap();
+    writer.set_final_padding(false);
     let mut data = writer.write_header().unwrap();
     data.write_tensor("t", &[1, 2, 3]).unwrap();
     let bare = data.finish().unwrap();
@@ -80,7 +79,7 @@ fn the_end_of_a_file_is_kept_as_it_is() {
 #[test]
 fn padding_before_the_end_becomes_zeros() {
     let mut writer = Writer::new(Vec::new());
-    writer.tensor("a", &[3], GgmlType::I8).unwrap().tensor("b", &[1], GgmlType::I8).unwrap();
+    writer.declare_tensor("a", &[3], GgmlType::I8).unwrap().declare_tensor("b", &[1], GgmlType::I8).unwrap();
     let mut data = writer.write_header().unwrap();
     data.write_tensor("a", &[1, 2, 3]).unwrap();
     data.write_tensor("b", &[4]).unwrap();
@@ -105,8 +104,8 @@ fn version_1_becomes_version_3() {
 
     let mut writer = Writer::new(Vec::new());
     let all = Value::from(vec!["a", ""]);
-    writer.metadata("name", "v1").unwrap().metadata("all", all).unwrap();
-    writer.tensor("t", &[2], GgmlType::I8).unwrap().final_padding(false);
+    writer.set_metadata("name", "v1").unwrap().set_metadata("all", all).unwrap();
+    writer.declare_tensor("t", &[2], GgmlType::I8).unwrap().set_final_padding(false);
     let mut data = writer.write_header().unwrap();
     data.write_tensor("t", &[7, 8]).unwrap();
     assert_eq!(copy(&file, None).unwrap(), data.finish().unwrap());
@@ -118,9 +117,9 @@ fn a_copied_header_can_be_changed() {
     let file = std::fs::read(folder.join("alignment_64.le.gguf")).unwrap();
     let model = Gguf::parse(&file).unwrap();
     let mut writer = Writer::new(Vec::new());
-    writer.copy_header_from(&model).unwrap().metadata("after", 3u32).unwrap();
-    assert!(writer.remove("before"));
-    writer.alignment(8).unwrap();
+    writer.copy_header_from(&model).unwrap().set_metadata("after", 3u32).unwrap();
+    assert!(writer.remove_metadata("before"));
+    writer.set_alignment(8).unwrap();
     let mut data = writer.write_header().unwrap();
     for tensor in model.tensors() {
         data.copy_tensor(&tensor.tensor().unwrap()).unwrap();
@@ -129,13 +128,13 @@ fn a_copied_header_can_be_changed() {
     let changed = Gguf::parse(&changed).unwrap();
     let keys: Vec<_> = changed.metadata().iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["general.architecture", "general.alignment", "after"]);
-    assert_eq!((changed.alignment(), changed.metadata().get::<u32>("after").unwrap()), (8, 3));
+    assert_eq!((changed.alignment(), changed.metadata().require::<u32>("after").unwrap()), (8, 3));
     for (before, after) in model.tensors().zip(changed.tensors()) {
-        assert_eq!(before.tensor().unwrap().bytes(), after.tensor().unwrap().bytes());
+        assert_eq!(before.tensor().unwrap().bytes().unwrap(), after.tensor().unwrap().bytes().unwrap());
     }
 
     let mut writer = Writer::new(Vec::new());
-    writer.tensor("blk.1.weight", &[1], GgmlType::I8).unwrap();
+    writer.declare_tensor("blk.1.weight", &[1], GgmlType::I8).unwrap();
     let error = writer.copy_header_from(&model).unwrap_err().to_string();
     assert!(error.contains("'blk.1.weight'") && error.contains("declared twice"), "{error}");
 }
@@ -148,7 +147,7 @@ fn blocks_are_written_in_the_byte_order_of_the_file() {
     let blocks = tensor.typed::<Q8_0>().unwrap().blocks();
     for order in [ByteOrder::Little, ByteOrder::Big] {
         let mut writer = Writer::new(Vec::new());
-        writer.byte_order(order).tensor("t", &[32, 4000], GgmlType::Q8_0).unwrap();
+        writer.set_byte_order(order).declare_tensor("t", &[32, 4000], GgmlType::Q8_0).unwrap();
         let mut data = writer.write_header().unwrap();
         let mut writing = data.begin("t").unwrap();
         writing.write_blocks::<Q8_0>(&blocks[..1500]).unwrap();
@@ -161,7 +160,7 @@ fn blocks_are_written_in_the_byte_order_of_the_file() {
             expected.chunks_mut(34).for_each(|block| block[..2].reverse());
         }
         let model = Gguf::parse(&file).unwrap();
-        assert!(model.tensor("t").unwrap().bytes() == expected, "{order:?}");
+        assert!(model.tensor("t").unwrap().bytes().unwrap() == expected, "{order:?}");
     }
 }
 
@@ -170,7 +169,7 @@ const SIZES: [u64; 3] = [1000, (3 << 20) + 77, 5];
 
 fn of_sizes<S: Sink>(mut writer: Writer<S>) -> DataWriter<S> {
     for (name, size) in ["a", "b", "c"].into_iter().zip(SIZES) {
-        writer.tensor(name, &[size], GgmlType::I8).unwrap();
+        writer.declare_tensor(name, &[size], GgmlType::I8).unwrap();
     }
     writer.write_header().unwrap()
 }
@@ -243,7 +242,7 @@ fn copies_of_too_much_or_too_little_are_refused_and_named() {
 fn blocks_of_another_type_or_within_a_block_are_refused() {
     let begin = || {
         let mut writer = Writer::new(Vec::new());
-        writer.tensor("t", &[64], GgmlType::Q8_0).unwrap();
+        writer.declare_tensor("t", &[64], GgmlType::Q8_0).unwrap();
         writer.write_header().unwrap()
     };
     let mut data = begin();
@@ -261,7 +260,7 @@ fn blocks_of_another_type_or_within_a_block_are_refused() {
 #[test]
 fn values_that_blocks_cannot_hold_are_named_by_their_index() {
     let mut writer = Writer::new(Vec::new());
-    writer.tensor("t", &[256, 1000], GgmlType::Q4_K).unwrap();
+    writer.declare_tensor("t", &[256, 1000], GgmlType::Q4_K).unwrap();
     let mut data = writer.write_header().unwrap();
     let mut values = vec![1.0; 256 * 1000];
     values[200_001] = f32::NAN;

@@ -45,19 +45,19 @@ fn string(text: &str) -> Value {
 }
 
 fn scalars(w: &mut Stream, _: ByteOrder) -> Result<Vec<Given>> {
-    w.metadata("u8", Value::U8(200))?
-        .metadata("i8", Value::I8(-100))?
-        .metadata("u16", Value::U16(60000))?
-        .metadata("i16", Value::I16(-30000))?
-        .metadata("u32", Value::U32(4000000000))?
-        .metadata("i32", Value::I32(-2000000000))?
-        .metadata("u64", Value::U64(18000000000000000000))?
-        .metadata("i64", Value::I64(-9000000000000000000))?
-        .metadata("f32", Value::F32(0.1))?
-        .metadata("f64", Value::F64(-0.1))?
-        .metadata("yes", Value::Bool(true))?
-        .metadata("no", Value::Bool(false))?
-        .metadata("string", string("größe 模型"))?;
+    w.set_metadata("u8", Value::U8(200))?
+        .set_metadata("i8", Value::I8(-100))?
+        .set_metadata("u16", Value::U16(60000))?
+        .set_metadata("i16", Value::I16(-30000))?
+        .set_metadata("u32", Value::U32(4000000000))?
+        .set_metadata("i32", Value::I32(-2000000000))?
+        .set_metadata("u64", Value::U64(18000000000000000000))?
+        .set_metadata("i64", Value::I64(-9000000000000000000))?
+        .set_metadata("f32", Value::F32(0.1))?
+        .set_metadata("f64", Value::F64(-0.1))?
+        .set_metadata("yes", Value::Bool(true))?
+        .set_metadata("no", Value::Bool(false))?
+        .set_metadata("string", string("größe 模型"))?;
     Ok(vec![])
 }
 
@@ -84,14 +84,14 @@ fn arrays(w: &mut Stream, _: ByteOrder) -> Result<Vec<Given>> {
         ("typed.i64", Array::I64(vec![-1, 9223372036854775807])),
         ("typed.f64", Array::F64(vec![0.1, -1e300])),
     ] {
-        w.metadata(key, Value::Array(array))?;
+        w.set_metadata(key, Value::Array(array))?;
     }
     Ok(vec![])
 }
 
 fn tensors(w: &mut Stream, order: ByteOrder) -> Result<Vec<Given>> {
     use GgmlType::{F16, F32, F64, I8, I16, I32, I64, Q4_0, Q8_0};
-    w.metadata("general.file_type", Value::U32(0))?;
+    w.set_metadata("general.file_type", Value::U32(0))?;
     Ok(vec![
         given("f32", &[5, 3], F32, numbers!(order, (0..15).map(|i| i as f32 * 0.5))),
         given("f16", &[7], F16, numbers!(order, (0..7u8).map(|i| half::f16::from_f32(f32::from(i))))),
@@ -118,28 +118,28 @@ fn three_tensors(order: ByteOrder) -> Result<Vec<Given>> {
 }
 
 fn alignment_64(w: &mut Stream, order: ByteOrder) -> Result<Vec<Given>> {
-    w.metadata("before", Value::U32(1))?.alignment(64)?.metadata("after", Value::U32(2))?;
+    w.set_metadata("before", Value::U32(1))?.set_alignment(64)?.set_metadata("after", Value::U32(2))?;
     three_tensors(order)
 }
 
 fn alignment_1(w: &mut Stream, order: ByteOrder) -> Result<Vec<Given>> {
-    w.alignment(1)?;
+    w.set_alignment(1)?;
     three_tensors(order)
 }
 
 fn alignment_32(w: &mut Stream, order: ByteOrder) -> Result<Vec<Given>> {
-    w.alignment(32)?;
+    w.set_alignment(32)?;
     three_tensors(order)
 }
 
 fn alignment_twice(w: &mut Stream, order: ByteOrder) -> Result<Vec<Given>> {
-    w.alignment(128)?.metadata("between", Value::U32(1))?.alignment(16)?;
+    w.set_alignment(128)?.set_metadata("between", Value::U32(1))?.set_alignment(16)?;
     three_tensors(order)
 }
 
 fn overwritten(w: &mut Stream, _: ByteOrder) -> Result<Vec<Given>> {
-    w.metadata("first", Value::U32(1))?.metadata("second", Value::U32(2))?;
-    w.metadata("first", string("now a string"))?;
+    w.set_metadata("first", Value::U32(1))?.set_metadata("second", Value::U32(2))?;
+    w.set_metadata("first", string("now a string"))?;
     Ok(vec![])
 }
 
@@ -158,7 +158,7 @@ fn streamed(_: &mut Stream, order: ByteOrder) -> Result<Vec<Given>> {
 }
 
 fn metadata_only(w: &mut Stream, _: ByteOrder) -> Result<Vec<Given>> {
-    w.final_padding(false).metadata("odd", Value::Bool(true))?;
+    w.set_final_padding(false).set_metadata("odd", Value::Bool(true))?;
     Ok(vec![])
 }
 
@@ -180,10 +180,10 @@ const CASES: &[(&str, Case)] = &[
 
 fn write(case: Case, order: ByteOrder) -> Result<Vec<u8>> {
     let mut w = Writer::new(Vec::new());
-    w.byte_order(order).metadata("general.architecture", string("test"))?;
+    w.set_byte_order(order).set_metadata("general.architecture", string("test"))?;
     let tensors = case(&mut w, order)?;
     for Given { name, extents, ty, .. } in &tensors {
-        w.tensor(name, extents, *ty)?;
+        w.declare_tensor(name, extents, *ty)?;
     }
     let expected_len = w.file_len()?;
     let mut data = w.write_header()?;

@@ -118,22 +118,22 @@ proptest! {
         let order = if big { ByteOrder::Big } else { ByteOrder::Little };
         let alignment = alignment.map(|log| 1 << log);
         let mut writer = Writer::new(Vec::new());
-        writer.version(version).unwrap().byte_order(order).final_padding(final_padding);
+        writer.set_version(version).unwrap().set_byte_order(order).set_final_padding(final_padding);
         let mut expected: Vec<(String, Value)> = vec![];
         for (key, value) in metadata {
-            writer.metadata(&key, value.clone()).unwrap();
+            writer.set_metadata(&key, value.clone()).unwrap();
             match expected.iter_mut().find(|(there, _)| *there == key) {
                 Some(entry) => entry.1 = value,
                 None => expected.push((key, value)),
             }
         }
         if let Some(alignment) = alignment {
-            writer.alignment(alignment).unwrap();
+            writer.set_alignment(alignment).unwrap();
             expected.push(("general.alignment".into(), Value::U32(alignment)));
         }
         let alignment = alignment.unwrap_or(32) as usize;
         for (index, (ty, extents)) in tensors.iter().enumerate() {
-            writer.tensor(&format!("t{index}"), extents, *ty).unwrap();
+            writer.declare_tensor(&format!("t{index}"), extents, *ty).unwrap();
         }
         let file_len = writer.file_len().unwrap();
         let mut data = writer.write_header().unwrap();

@@ -15,9 +15,9 @@ fn stream() -> Writer<Vec<u8>> {
 
 /// The stage after a header that declares `a` (4 F32 values), `b` (2 rows of 32, Q8_0) and `c` (3 I8 values).
 fn abc<S: Sink>(mut writer: Writer<S>) -> Result<DataWriter<S>> {
-    writer.metadata("general.architecture", Value::String(b"test".to_vec()))?;
-    writer.tensor("a", &[4], GgmlType::F32)?.tensor("b", &[32, 2], GgmlType::Q8_0)?;
-    writer.tensor("c", &[3], GgmlType::I8)?;
+    writer.set_metadata("general.architecture", Value::String(b"test".to_vec()))?;
+    writer.declare_tensor("a", &[4], GgmlType::F32)?.declare_tensor("b", &[32, 2], GgmlType::Q8_0)?;
+    writer.declare_tensor("c", &[3], GgmlType::I8)?;
     Ok(writer.write_header()?)
 }
 
@@ -43,14 +43,20 @@ fn says(error: impl std::fmt::Display, parts: &[&str]) {
 #[test]
 fn metadata_that_cannot_be_written_is_named() {
     let mut writer = stream();
-    says(writer.metadata("", Value::U8(1)).unwrap_err(), &["key is empty"]);
-    says(writer.version(1).unwrap_err(), &["version 1", "2 or 3"]);
-    says(writer.version(4).unwrap_err(), &["version 4", "2 or 3"]);
+    says(writer.set_metadata("", Value::U8(1)).unwrap_err(), &["key is empty"]);
+    says(writer.set_version(1).unwrap_err(), &["version 1", "2 or 3"]);
+    says(writer.set_version(4).unwrap_err(), &["version 4", "2 or 3"]);
     for bad in [0, 3, 48, u32::MAX] {
-        says(writer.alignment(bad).unwrap_err(), &["general.alignment", &bad.to_string(), "power of two"]);
+        says(
+            writer.set_alignment(bad).unwrap_err(),
+            &["general.alignment", &bad.to_string(), "power of two"],
+        );
     }
     for bad in [Value::U64(32), Value::I32(32), Value::Array(Array::U32(vec![32]))] {
-        says(writer.metadata("general.alignment", bad).unwrap_err(), &["general.alignment", "must be a u32"]);
+        says(
+            writer.set_metadata("general.alignment", bad).unwrap_err(),
+            &["general.alignment", "must be a u32"],
+        );
     }
     assert_eq!(writer.file_len().unwrap(), 32, "nothing was added");
 }
@@ -63,17 +69,17 @@ fn arrays_nest_as_deep_as_they_can_be_read() {
         )
     };
     let mut writer = stream();
-    says(writer.metadata("deep", nested(5)).unwrap_err(), &["'deep'", "4 levels"]);
+    says(writer.set_metadata("deep", nested(5)).unwrap_err(), &["'deep'", "4 levels"]);
     let limits = Limits { max_array_depth: 64, ..Limits::default() };
-    writer.limits(limits).metadata("deepest", nested(64)).unwrap();
+    writer.set_limits(limits).set_metadata("deepest", nested(64)).unwrap();
     // So many that walking or dropping them level by level on the stack would overflow it.
     for levels in [65, 300_000] {
-        says(writer.metadata("too\ndeep", nested(levels)).unwrap_err(), &["'too\\ndeep'", "64 levels"]);
+        says(writer.set_metadata("too\ndeep", nested(levels)).unwrap_err(), &["'too\\ndeep'", "64 levels"]);
     }
     let file = writer.write_header().unwrap().finish().unwrap();
     let limits = Limits { max_array_depth: 64, ..Limits::default() };
     let model = Gguf::options().limits(limits).parse(&file).unwrap();
-    assert_eq!(model.metadata().value("deepest").unwrap().to_owned(), nested(64));
+    assert_eq!(model.metadata().get("deepest").unwrap().to_owned(), nested(64));
     assert_eq!(model.metadata().len(), 1);
 }
 
@@ -81,8 +87,8 @@ fn arrays_nest_as_deep_as_they_can_be_read() {
 fn tensors_that_cannot_be_written_are_named() {
     use GgmlType::{F32, F64, I8, Q4_K, Q8_0};
     let mut writer = stream();
-    writer.tensor("taken", &[1], F32).unwrap();
-    writer.tensor(&"x".repeat(64), &[1], F32).unwrap();
+    writer.declare_tensor("taken", &[1], F32).unwrap();
+    writer.declare_tensor(&"x".repeat(64), &[1], F32).unwrap();
     let long = "y".repeat(65);
     let cases: &[(&str, &[u64], GgmlType, &[&str])] = &[
         ("taken", &[2], I8, &["'taken'", "declared twice", "tensor 0"]),
@@ -95,9 +101,9 @@ fn tensors_that_cannot_be_written_are_named() {
         ("t", &[33, 0], Q8_0, &["'t'", "rows of 33", "multiple of 32"]),
     ];
     for (name, extents, ty, parts) in cases {
-        says(writer.tensor(name, extents, *ty).unwrap_err(), parts);
+        says(writer.declare_tensor(name, extents, *ty).unwrap_err(), parts);
     }
-    writer.tensor("t", &[0, 7], Q8_0).unwrap();
+    writer.declare_tensor("t", &[0, 7], Q8_0).unwrap();
     let data = writer.write_header().unwrap();
     assert_eq!(data.next_tensor().unwrap().0, "taken");
 }
@@ -106,19 +112,26 @@ fn tensors_that_cannot_be_written_are_named() {
 fn files_that_64_bits_cannot_count_are_refused() {
     let huge = i64::MAX as u64 - 1;
     let mut writer = stream();
-    writer.tensor("one", &[huge], GgmlType::I8).unwrap().tensor("two", &[huge], GgmlType::I8).unwrap();
+    writer
+        .declare_tensor("one", &[huge], GgmlType::I8)
+        .unwrap()
+        .declare_tensor("two", &[huge], GgmlType::I8)
+        .unwrap();
     says(writer.file_len().unwrap_err(), &["'two'", "64 bits"]);
     says(writer.write_header().unwrap_err(), &["'two'", "64 bits"]);
 
     // Without the header's length and the padding this would still fit.
     let mut writer = stream();
-    writer.alignment(1 << 17).unwrap_err();
-    writer.limits(Limits { max_alignment: u32::MAX, ..Limits::default() }).alignment(1 << 31).unwrap();
+    writer.set_alignment(1 << 17).unwrap_err();
+    writer
+        .set_limits(Limits { max_alignment: u32::MAX, ..Limits::default() })
+        .set_alignment(1 << 31)
+        .unwrap();
     for name in ["one", "two"] {
-        writer.tensor(name, &[(1 << 63) - (1 << 31)], GgmlType::I8).unwrap();
+        writer.declare_tensor(name, &[(1 << 63) - (1 << 31)], GgmlType::I8).unwrap();
     }
     assert_eq!(writer.file_len().unwrap(), u64::MAX - (1 << 31) + 1);
-    writer.tensor("one byte", &[1], GgmlType::I8).unwrap();
+    writer.declare_tensor("one byte", &[1], GgmlType::I8).unwrap();
     says(writer.file_len().unwrap_err(), &["'one byte'"]);
 }
 
@@ -311,7 +324,7 @@ fn values_leave_in_pieces_of_bounded_size_and_at_once() {
     ] {
         let counting = Counting::default();
         let mut writer = Writer::new(counting.clone());
-        writer.byte_order(order).tensor("t", &[1024, ROWS as u64], ty).unwrap();
+        writer.set_byte_order(order).declare_tensor("t", &[1024, ROWS as u64], ty).unwrap();
         let expected = writer.file_len().unwrap();
         let mut data = writer.write_header().unwrap();
         let header = counting.0.borrow().0;
@@ -334,11 +347,11 @@ fn large_padding_and_many_keys_leave_in_pieces_of_bounded_size() {
     let counting = Counting::default();
     let mut writer = Writer::new(counting.clone());
     let limits = Limits { max_alignment: 1 << 22, ..Limits::default() };
-    writer.limits(limits).alignment(1 << 22).unwrap();
+    writer.set_limits(limits).set_alignment(1 << 22).unwrap();
     for key in 0..10_000 {
-        writer.metadata(&format!("key.{key}"), Value::Array(Array::U32(vec![key; 20]))).unwrap();
+        writer.set_metadata(&format!("key.{key}"), Value::Array(Array::U32(vec![key; 20]))).unwrap();
     }
-    writer.tensor("t", &[1], GgmlType::I8).unwrap();
+    writer.declare_tensor("t", &[1], GgmlType::I8).unwrap();
     let mut data = writer.write_header().unwrap();
     data.write_tensor("t", &[1]).unwrap();
     data.finish().unwrap();
@@ -355,13 +368,18 @@ fn a_key_set_again_keeps_its_place_and_a_removed_one_leaves_the_order() {
         writer.write_header().unwrap().finish().unwrap()
     };
     let set = |writer: &mut Writer<Vec<u8>>, key: &str, value| {
-        writer.metadata(key, Value::U8(value)).unwrap();
+        writer.set_metadata(key, Value::U8(value)).unwrap();
     };
     let edited = write(&|writer| {
         for (key, value) in [("x", 1), ("a", 2), ("y", 3), ("b", 4), ("a", 5)] {
             set(writer, key, value);
         }
-        assert!(writer.remove("x") && writer.remove("y") && !writer.remove("x") && !writer.remove("z"));
+        assert!(
+            writer.remove_metadata("x")
+                && writer.remove_metadata("y")
+                && !writer.remove_metadata("x")
+                && !writer.remove_metadata("z")
+        );
         // Behind the removal, both still find their own place.
         set(writer, "b", 6);
         set(writer, "x", 7);
@@ -377,19 +395,19 @@ fn a_key_set_again_keeps_its_place_and_a_removed_one_leaves_the_order() {
 #[test]
 fn the_alignment_follows_its_key() {
     let mut writer = stream();
-    writer.tensor("t", &[1], GgmlType::I8).unwrap();
+    writer.declare_tensor("t", &[1], GgmlType::I8).unwrap();
     let default = writer.file_len().unwrap();
     assert_eq!(default % 32, 0);
-    writer.metadata("general.alignment", Value::U32(4096)).unwrap();
+    writer.set_metadata("general.alignment", Value::U32(4096)).unwrap();
     assert_eq!(writer.file_len().unwrap(), 2 * 4096);
-    writer.remove("general.alignment");
+    writer.remove_metadata("general.alignment");
     assert_eq!(writer.file_len().unwrap(), default);
 }
 
 #[test]
 fn version_2_differs_in_its_number_alone() {
     let mut writer = stream();
-    writer.version(2).unwrap();
+    writer.set_version(2).unwrap();
     let two = write_abc(writer).unwrap();
     let mut three = write_abc(stream()).unwrap();
     assert_eq!(three[4..8], [3, 0, 0, 0]);
@@ -401,13 +419,13 @@ fn version_2_differs_in_its_number_alone() {
 fn the_last_padding_can_be_left_out() {
     let whole = write_abc(stream()).unwrap();
     let mut writer = stream();
-    writer.final_padding(false);
+    writer.set_final_padding(false);
     let bare = write_abc(writer).unwrap();
     assert_eq!(bare, whole[..whole.len() - 29]);
 
     // With nothing declared the header's padding is the last.
     let mut writer = stream();
-    writer.final_padding(false).metadata("k", Value::U8(1)).unwrap();
+    writer.set_final_padding(false).set_metadata("k", Value::U8(1)).unwrap();
     assert_eq!(writer.file_len().unwrap(), 24 + 8 + 1 + 4 + 1);
     let bare = writer.write_header().unwrap().finish().unwrap();
     assert_eq!(bare.len(), 24 + 8 + 1 + 4 + 1);
@@ -420,10 +438,10 @@ fn values_become_the_bytes_that_quantize_makes() {
     for ty in [GgmlType::F32, GgmlType::F16, GgmlType::Q8_0, GgmlType::Q4_K] {
         for importance in [None, Some(&weights[..])] {
             let mut writer = stream();
-            writer.tensor("t", &[512, 300], ty).unwrap();
+            writer.declare_tensor("t", &[512, 300], ty).unwrap();
             let header = {
                 let mut same = stream();
-                same.tensor("t", &[512, 0], ty).unwrap();
+                same.declare_tensor("t", &[512, 0], ty).unwrap();
                 same.file_len().unwrap() as usize
             };
             let mut data = writer.write_header().unwrap();
@@ -445,7 +463,11 @@ fn values_become_the_bytes_that_quantize_makes() {
 fn values_are_written_in_one_call() {
     let declare = || {
         let mut writer = stream();
-        writer.tensor("q", &[32, 2], GgmlType::Q8_0).unwrap().tensor("f", &[3], GgmlType::F32).unwrap();
+        writer
+            .declare_tensor("q", &[32, 2], GgmlType::Q8_0)
+            .unwrap()
+            .declare_tensor("f", &[3], GgmlType::F32)
+            .unwrap();
         writer.write_header().unwrap()
     };
     let values: Vec<f32> = (0..64).map(|i| i as f32).collect();

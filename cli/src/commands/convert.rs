@@ -127,11 +127,11 @@ fn declare<S: Sink>(
 ) -> Result<Writer<S>> {
     writer.copy_sharded_metadata_from(input.model())?;
     if let Some(file_type) = FileType::mostly(ty).filter(|_| is_any) {
-        writer.metadata("general.file_type", file_type.id())?;
-        writer.metadata("general.quantization_version", QUANTIZATION_VERSION)?;
+        writer.set_metadata("general.file_type", file_type.id())?;
+        writer.set_metadata("general.quantization_version", QUANTIZATION_VERSION)?;
     }
     for job in jobs {
-        writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+        writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     Ok(writer)
 }

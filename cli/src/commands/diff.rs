@@ -52,7 +52,15 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let diff = Diff::between(&Side::of_input(&a)?, &Side::of_input(&b)?, progress)?;
     bar.finish_and_clear();
     let trailing = [(&args.a, &a), (&args.b, &b)].map(|(path, input)| {
-        (path, input.model().shards().iter().map(|shard| shard.trailing().len() as u64).sum::<u64>())
+        (
+            path,
+            input
+                .model()
+                .shards()
+                .iter()
+                .map(|shard| shard.trailing().end - shard.trailing().start)
+                .sum::<u64>(),
+        )
     });
     let output = if args.json {
         let mut json = as_json(&args, &diff);
@@ -83,8 +91,7 @@ fn as_json(args: &Args, diff: &Diff<'_>) -> Json {
 }
 
 fn key_json(diff: &KeyDiff<'_>) -> Json {
-    let value =
-        |value: &ValueRef<'_>| json!({ "type": value.value_type().name(), "value": json::value(*value, 8) });
+    let value = |value: &ValueRef<'_>| json!({ "type": value.value_type().to_string(), "value": json::value(*value, 8) });
     let array = diff.array.map(|array| json!({ "first": array.first, "differing": array.differing }));
     json!({ "key": diff.key, "a": diff.value.a().map(value), "b": diff.value.b().map(value), "array": array })
 }

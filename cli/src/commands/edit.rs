@@ -63,7 +63,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LAYERS", value_parser = values::layers)]
     drop_layers: Vec<Layers>,
     /// Change IN: only the bytes of its header that differ where the data can stay where it is, and else by writing it
-    /// anew. Nobody may have it mapped. After a crash the next edit of IN puts back what was there
+    /// anew. No other program may have it mapped. After a crash the next edit of IN puts back what was there
     #[arg(long)]
     in_place: bool,
     /// Write the file in this byte order, the numbers of its tensors included
@@ -84,7 +84,7 @@ pub(crate) struct Args {
 
 /// Refuses to make a shard one that no set is whole with.
 fn check_shard(args: &Args, model: &Gguf<Vec<u8>>) -> Result<()> {
-    let number = |key| model.metadata().get_opt::<u16>(key).ok().flatten();
+    let number = |key| model.metadata().optional::<u16>(key).ok().flatten();
     let (Some(no), Some(count @ 2..)) = (number("split.no"), number("split.count")) else { return Ok(()) };
     let is_named = |output: &PathBuf| {
         ShardPaths::parse(output).is_some_and(|(paths, its)| (paths.count(), its) == (count, no))

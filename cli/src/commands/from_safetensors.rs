@@ -153,9 +153,9 @@ fn convert(
         let own = match &shards {
             Some(shards) => {
                 let own = &jobs[shards.shards()[usize::from(no)].clone()];
-                writer.copy_sharded_metadata_from(&model)?.shard(no, shards.count(), jobs.len())?;
+                writer.copy_sharded_metadata_from(&model)?.set_shard(no, shards.count(), jobs.len())?;
                 for job in own {
-                    writer.tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+                    writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
                 }
                 own
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
-use gguf_codec::{Error, Gguf, Mapped, ShardedGguf, Tensor};
+use gguf_codec::{Error, ShardedGguf, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ use crate::json::pretty;
 use crate::numbers::counted;
 
 /// Bytes that are hashed between two steps of the progress bar.
-const CHUNK: usize = 1 << 22;
+const CHUNK: u64 = 1 << 20;
 
 /// Hashes the data of a model's tensors: a line for each, and one for all of it.
 ///
@@ -46,8 +46,7 @@ struct Hashes {
 
 pub(crate) fn run(args: Args) -> Result<Answer> {
     let title = args.file.display().to_string();
-    let open = |path: &std::path::Path| Gguf::open(path);
-    let model = ShardedGguf::open_with(&args.file, open).map_err(|error| cli::about(&args.file, error))?;
+    let model = ShardedGguf::open(&args.file).map_err(|error| cli::about(&args.file, error))?;
     let manifest = args.check.as_ref().map(|path| {
         std::fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))
     });
@@ -75,43 +74,50 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
 }
 
 /// Hashes on all cores: one goes through all data in its order, the others take a tensor each.
-fn hashes(model: &ShardedGguf<Mapped>, each: bool) -> Result<Hashes> {
+fn hashes(model: &ShardedGguf<Vec<u8>>, each: bool) -> Result<Hashes> {
     let tensors = model.tensors().map(|info| info.tensor()).collect::<Result<Vec<_>, Error>>()?;
-    let bytes: u64 = tensors.iter().map(|tensor| tensor.bytes().len() as u64).sum();
+    let bytes: u64 = tensors.iter().map(Tensor::byte_len).sum();
     let bar = ProgressBar::new(if each { 2 * bytes } else { bytes });
     bar.set_style(ProgressStyle::with_template(
         "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}",
     )?);
-    let update = |hash: &mut Sha256, tensor: &Tensor<'_>| {
-        for chunk in tensor.bytes().chunks(CHUNK) {
-            hash.update(chunk);
-            bar.inc(chunk.len() as u64);
+    let update = |hash: &mut Sha256, buffer: &mut Vec<u8>, tensor: &Tensor<'_>| -> Result<(), Error> {
+        let mut at = 0;
+        while at < tensor.byte_len() {
+            let len = (tensor.byte_len() - at).min(CHUNK);
+            buffer.resize(len as usize, 0);
+            tensor.read_bytes(at, buffer)?;
+            hash.update(&buffer);
+            bar.inc(len);
+            at += len;
         }
+        Ok(())
     };
     let next = AtomicUsize::new(0);
-    let some = || {
-        let mut found = Vec::new();
+    let some = || -> Result<_, Error> {
+        let (mut found, mut buffer) = (Vec::new(), Vec::new());
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(tensor) = tensors.get(index) else { break };
             let mut hash = Sha256::new();
-            update(&mut hash, tensor);
+            update(&mut hash, &mut buffer, tensor)?;
             found.push((index, hex(&hash.finalize())));
         }
-        found
+        Ok(found)
     };
     let threads = if each { std::thread::available_parallelism().map_or(1, usize::from) } else { 0 };
-    let (all, mut found) = std::thread::scope(|scope| {
+    let (all, found) = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.min(tensors.len())).map(|_| scope.spawn(some)).collect();
-        let mut hash = Sha256::new();
-        tensors.iter().for_each(|tensor| update(&mut hash, tensor));
+        let (mut hash, mut buffer) = (Sha256::new(), Vec::new());
+        let all = tensors.iter().try_for_each(|tensor| update(&mut hash, &mut buffer, tensor));
         let found: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
-        (hex(&hash.finalize()), found)
+        (all.map(|()| hex(&hash.finalize())), found)
     });
+    let all = all?;
     let mut hashes = Vec::new();
-    for worker in found.drain(..) {
+    for worker in found {
         let Ok(worker) = worker else { bail!("a thread has ended before its work") };
-        hashes.extend(worker);
+        hashes.extend(worker?);
     }
     bar.finish_and_clear();
     hashes.sort();

@@ -6,9 +6,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use gguf_codec::{
-    ByteOrder, Error, GgmlType, Gguf, Mapped, ShardPaths, ShardProblem, ShardedGguf, Tensor, ValueRef,
-};
+use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, ShardPaths, ShardProblem, ShardedGguf, Tensor, ValueRef};
 use serde_json::{Value as Json, json};
 
 use crate::cli::Answer;
@@ -175,7 +173,7 @@ fn incomplete(path: &Path) -> Option<(ShardedGguf<Vec<u8>>, u64)> {
 }
 
 /// The whole model by its first shard or only file; another shard alone.
-fn open(path: &Path) -> Result<ShardedGguf<Mapped>, Error> {
+fn open(path: &Path) -> Result<ShardedGguf<Vec<u8>>, Error> {
     let open = |path: &Path| Gguf::options().foreign_tensors(true).open(path);
     match ShardedGguf::open_with(path, open) {
         Err(Error::Shard { problem: ShardProblem::NotFirst { .. }, .. }) => open(path).map(Into::into),
@@ -248,7 +246,7 @@ fn tensor<B: AsRef<[u8]>>(model: &ShardedGguf<B>, name: &str, args: &Args) -> Re
 fn keys<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -> Result<Shown> {
     let metadata = model.metadata();
     if !glob::is_pattern(pattern) || metadata.contains(pattern) {
-        let value: ValueRef<'_> = metadata.get(pattern)?;
+        let value: ValueRef<'_> = metadata.require(pattern)?;
         return Ok(if args.json {
             Shown::Json(json::value(value, usize::MAX))
         } else {
@@ -276,9 +274,8 @@ fn overview<B: AsRef<[u8]>>(
         return keys(model, pattern, args);
     }
     let run = Run { context: args.context, kv_type: args.kv_type };
-    let trailing: Vec<_> =
-        model.shards().iter().map(Gguf::trailing).filter(|bytes| !bytes.is_empty()).collect();
-    let trailing_bytes: u64 = trailing.iter().map(|bytes| bytes.len() as u64).sum();
+    let trailing = model.shards().iter().map(Gguf::trailing);
+    let trailing_bytes: u64 = trailing.map(|bytes| bytes.end - bytes.start).sum();
     if args.json {
         let mut json = summary::json(model, title, args.all, run);
         if trailing_bytes > 0 {
@@ -297,7 +294,7 @@ fn overview<B: AsRef<[u8]>>(
     if trailing_bytes > 0 {
         let bytes = counted(trailing_bytes, "byte");
         writeln!(text, "\n{bytes} behind the data belong to no tensor")?;
-        if trailing.iter().any(|bytes| bytes.starts_with(b"GGUF")) {
+        if model.shards().iter().any(Gguf::is_joined) {
             writeln!(text, "Another GGUF begins there: shards are joined with merge, not with cat")?;
         }
     }

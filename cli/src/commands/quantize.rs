@@ -10,7 +10,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gguf_codec::model::{
     Allocation, FileType, Imatrix, Input, Part, Quantize, QuantizeReport, QuantizedTensor, Recipe,
 };
-use gguf_codec::{GgmlType, Gguf, Inputs, ShardedGguf};
+use gguf_codec::{GgmlType, Inputs, ShardedGguf};
 use regex_lite::Regex;
 use serde_json::json;
 
@@ -103,8 +103,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let mut quantize = match (&allocation, &args.types_like, args.recipe) {
         (Some(allocation), ..) => Quantize::types(allocation.types(), allocation.file_type()),
         (None, Some(path), _) => {
-            let open = |path: &std::path::Path| Gguf::open(path);
-            let other = ShardedGguf::open_with(path, open).map_err(|error| cli::about(path, error))?;
+            let other = ShardedGguf::open(path).map_err(|error| cli::about(path, error))?;
             Quantize::like(other.metadata(), other.tensors())
         }
         (None, None, recipe) => Quantize::recipe(recipe.context("--recipe says what to make of it")?),

@@ -73,8 +73,8 @@ fn differences_are_told_in_words_and_in_json() {
     let keys = &report["metadata"]["different"];
     assert_eq!(
         keys[0],
-        json!({ "key": "list", "a": { "type": "array", "value": [1, 2, 3] },
-            "b": { "type": "array", "value": [1, 9, 3] }, "array": { "first": 1, "differing": 1 } })
+        json!({ "key": "list", "a": { "type": "[u8]", "value": [1, 2, 3] },
+            "b": { "type": "[u8]", "value": [1, 9, 3] }, "array": { "first": 1, "differing": 1 } })
     );
     assert_eq!(keys[2]["b"], Json::Null);
     let tensors = &report["tensors"]["different"];

@@ -16,7 +16,7 @@ fn small(folder: &Folder, name: &str) -> String {
 
 fn value(path: &str, key: &str) -> Value {
     let file = fs::read(path).unwrap();
-    Gguf::parse(&file).unwrap().metadata().value(key).unwrap_or_else(|| panic!("no {key}")).to_owned()
+    Gguf::parse(&file).unwrap().metadata().get(key).unwrap_or_else(|| panic!("no {key}")).to_owned()
 }
 
 #[test]

@@ -84,9 +84,9 @@ fn bytes_behind_the_data_are_told_and_not_lost() {
 fn long_names_are_cut_in_tables() {
     let folder = Folder::new();
     let mut writer = Writer::new(Vec::new());
-    writer.metadata(&"k".repeat(60_000), 1u8).unwrap();
+    writer.set_metadata(&"k".repeat(60_000), 1u8).unwrap();
     for key in 0..2_000 {
-        writer.metadata(&format!("key.{key}"), 1u8).unwrap();
+        writer.set_metadata(&format!("key.{key}"), 1u8).unwrap();
     }
     let input = folder.file("in.gguf", writer.write_header().unwrap().finish().unwrap());
     let text = works("inspect", &[&input]);
@@ -387,10 +387,10 @@ fn screens_are_as_wide_as_the_terminal() {
 /// A model with four layers, of which one differs.
 fn four_layers() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap();
+    writer.set_metadata("general.architecture", "llama").unwrap();
     let names: Vec<_> = (0..4).flat_map(|i| [format!("blk.{i}.b"), format!("blk.{i}.a")]).collect();
     for (i, name) in names.iter().enumerate() {
-        writer.tensor(name, &[32], if i == 5 { GgmlType::F16 } else { GgmlType::F32 }).unwrap();
+        writer.declare_tensor(name, &[32], if i == 5 { GgmlType::F16 } else { GgmlType::F32 }).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (i, name) in names.iter().enumerate() {

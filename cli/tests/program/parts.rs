@@ -10,9 +10,9 @@ use crate::support::*;
 /// Four layers in F16, in an order that is not the quantizer's.
 fn source() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", Value::String(b"llama".to_vec())).unwrap();
+    writer.set_metadata("general.architecture", Value::String(b"llama".to_vec())).unwrap();
     for (key, value) in [("block_count", 4u32), ("attention.head_count", 4), ("attention.head_count_kv", 4)] {
-        writer.metadata(&format!("llama.{key}"), value).unwrap();
+        writer.set_metadata(&format!("llama.{key}"), value).unwrap();
     }
     let mut tensors = vec![("output_norm.weight".to_owned(), vec![256], GgmlType::F32)];
     for layer in (0..4).rev() {
@@ -23,7 +23,7 @@ fn source() -> Vec<u8> {
     }
     tensors.push(("token_embd.weight".to_owned(), vec![256, 500], GgmlType::F16));
     for (name, dims, ty) in &tensors {
-        writer.tensor(name, dims, *ty).unwrap();
+        writer.declare_tensor(name, dims, *ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, dims, _) in &tensors {

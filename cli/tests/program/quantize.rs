@@ -12,11 +12,11 @@ use crate::support::*;
 fn llama(folder: &Folder, ty: GgmlType) -> String {
     let values = wave(256 * 16);
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap();
-    writer.metadata("general.file_type", 1u32).unwrap();
-    writer.metadata("llama.block_count", 1u32).unwrap();
+    writer.set_metadata("general.architecture", "llama").unwrap();
+    writer.set_metadata("general.file_type", 1u32).unwrap();
+    writer.set_metadata("llama.block_count", 1u32).unwrap();
     for (name, dims) in TENSORS {
-        writer.tensor(name, dims, ty).unwrap();
+        writer.declare_tensor(name, dims, ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, dims) in TENSORS {
@@ -63,7 +63,7 @@ fn a_recipe_and_what_overrides_it() {
     assert_eq!(types(&out), names([GgmlType::Q6_K, GgmlType::F16, GgmlType::Q6_K]));
     let file = fs::read(&out).unwrap();
     let metadata = Gguf::parse(&file).unwrap();
-    assert_eq!(metadata.metadata().get::<u32>("general.file_type").unwrap(), 15);
+    assert_eq!(metadata.metadata().require::<u32>("general.file_type").unwrap(), 15);
     let keys: Vec<_> = metadata.metadata().iter().map(|(key, _)| key).collect();
     assert_eq!(keys[2..], ["general.quantization_version", "general.file_type"]);
 
@@ -98,9 +98,9 @@ fn importance_is_taken_where_it_fits() {
     let file = fs::read(&out).unwrap();
     let model = Gguf::parse(&file).unwrap();
     let metadata = model.metadata();
-    assert_eq!(metadata.get::<&str>("quantize.imatrix.file").unwrap(), importance);
-    assert_eq!(metadata.get::<&str>("quantize.imatrix.dataset").unwrap(), "a text");
-    assert_eq!(metadata.get::<u32>("quantize.imatrix.entries_count").unwrap(), 1);
+    assert_eq!(metadata.require::<&str>("quantize.imatrix.file").unwrap(), importance);
+    assert_eq!(metadata.require::<&str>("quantize.imatrix.dataset").unwrap(), "a text");
+    assert_eq!(metadata.require::<u32>("quantize.imatrix.entries_count").unwrap(), 1);
     assert_eq!(model.tensor("blk.0.ffn_down.weight").unwrap().ggml_type(), GgmlType::IQ2_XS);
     let summary = works("quantize", &[&input, &out, "--recipe", "Q4_K_M", "--imatrix", &importance]);
     assert!(
@@ -316,7 +316,7 @@ fn types_are_chosen_for_a_size() {
         assert!(bytes(&out) <= most && json["budget"]["tensor_bytes"] == bytes(&out), "{json}");
         assert!(json["budget"]["bound"].as_f64() <= json["budget"]["damage"].as_f64(), "{json}");
         let file = fs::read(&out).unwrap();
-        let file_type = Gguf::parse(&file).unwrap().metadata().get::<u32>("general.file_type").unwrap();
+        let file_type = Gguf::parse(&file).unwrap().metadata().require::<u32>("general.file_type").unwrap();
         assert_eq!(json["file_type"], file_type);
     }
     let q8 = GgmlType::Q8_0;

@@ -185,11 +185,11 @@ impl Served {
 /// A header much longer than what is read ahead, and three tensors of 2 MB in sum.
 fn large() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap();
+    writer.set_metadata("general.architecture", "llama").unwrap();
     let tokens: Vec<String> = (0..40_000).map(|i| "token ".repeat(i % 4) + &i.to_string()).collect();
-    writer.metadata("tokenizer.ggml.tokens", tokens).unwrap();
+    writer.set_metadata("tokenizer.ggml.tokens", tokens).unwrap();
     for name in ["before", "blk.0.w", "after"] {
-        writer.tensor(name, &[320, 512], GgmlType::F32).unwrap();
+        writer.declare_tensor(name, &[320, 512], GgmlType::F32).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for name in ["before", "blk.0.w", "after"] {

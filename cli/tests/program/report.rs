@@ -168,7 +168,7 @@ fn the_first_shard_stands_for_all() {
 fn written(tensors: &[(&str, &[u64])], ty: GgmlType, values: &[f32]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     for (name, dims) in tensors {
-        writer.tensor(name, dims, ty).unwrap();
+        writer.declare_tensor(name, dims, ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, dims) in tensors {
@@ -224,12 +224,12 @@ fn what_a_model_says_is_text() {
     let folder = Folder::new();
     let attack = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;";
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.name", attack).unwrap();
-    writer.metadata("general.architecture", attack).unwrap();
-    writer.metadata("<script>alert(2)</script>", "\u{202e}\u{0}\u{7}").unwrap();
-    writer.metadata("long", attack.repeat(40).as_str()).unwrap();
-    writer.metadata("lines", "</pre></details>\n<script>").unwrap();
-    writer.metadata("array", vec![attack.to_owned(), "]]>-->".into()]).unwrap();
+    writer.set_metadata("general.name", attack).unwrap();
+    writer.set_metadata("general.architecture", attack).unwrap();
+    writer.set_metadata("<script>alert(2)</script>", "\u{202e}\u{0}\u{7}").unwrap();
+    writer.set_metadata("long", attack.repeat(40).as_str()).unwrap();
+    writer.set_metadata("lines", "</pre></details>\n<script>").unwrap();
+    writer.set_metadata("array", vec![attack.to_owned(), "]]>-->".into()]).unwrap();
     let names = [
         "<script>alert(3)</script>",
         "blk.0.\" onfocus=\"alert(4)",
@@ -237,7 +237,7 @@ fn what_a_model_says_is_text() {
         "a\u{202e}\nb",
     ];
     for name in names {
-        writer.tensor(name, &[32, 2], GgmlType::F32).unwrap();
+        writer.declare_tensor(name, &[32, 2], GgmlType::F32).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for name in names {
@@ -261,7 +261,7 @@ fn odd_models_are_drawn() {
     let out = folder.path("report.html");
     let nan = floats(&[f32::NAN; 64]);
     let mut zeros = Writer::new(Vec::new());
-    zeros.tensor("blk.0.empty", &[0, 2], GgmlType::F32).unwrap();
+    zeros.declare_tensor("blk.0.empty", &[0, 2], GgmlType::F32).unwrap();
     let big: Vec<u8> = wave(64).iter().flat_map(|value| value.to_be_bytes()).collect();
     let of = |order, name: &str, dims: &[u64], ty, bytes: &[u8]| model(order, &[(name, dims, ty, bytes)]);
     let models = [

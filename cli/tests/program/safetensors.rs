@@ -10,7 +10,7 @@ use crate::support::*;
 /// A Llama of one layer: two matrices and a norm.
 fn llama() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap();
+    writer.set_metadata("general.architecture", "llama").unwrap();
     for (key, value) in [
         ("attention.head_count", 2u32),
         ("embedding_length", 32),
@@ -18,17 +18,17 @@ fn llama() -> Vec<u8> {
         ("block_count", 1),
         ("context_length", 128),
     ] {
-        writer.metadata(&format!("llama.{key}"), value).unwrap();
+        writer.set_metadata(&format!("llama.{key}"), value).unwrap();
     }
-    writer.metadata("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)).unwrap();
-    writer.metadata("tokenizer.ggml.tokens", ["a", "b"]).unwrap();
+    writer.set_metadata("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)).unwrap();
+    writer.set_metadata("tokenizer.ggml.tokens", ["a", "b"]).unwrap();
     let tensors: [(&str, &[u64], GgmlType); 3] = [
         ("token_embd.weight", &[32, 2], GgmlType::F16),
         ("blk.0.attn_q.weight", &[32, 32], GgmlType::F16),
         ("output_norm.weight", &[32], GgmlType::F32),
     ];
     for (name, dims, ty) in tensors {
-        writer.tensor(name, dims, ty).unwrap();
+        writer.declare_tensor(name, dims, ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, dims, _) in tensors {
@@ -96,7 +96,7 @@ fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
     let header = SafeTensors::parse(&file).unwrap();
     let mut writer = gguf_codec::safetensors::Writer::new(Vec::new());
     for tensor in header.tensors() {
-        writer.tensor(tensor.name(), tensor.shape(), tensor.dtype()).unwrap();
+        writer.declare_tensor(tensor.name(), tensor.shape(), tensor.dtype()).unwrap();
     }
     // What the small model here lacks of a whole one.
     let at = "model.layers.0";
@@ -111,7 +111,7 @@ fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
         (format!("{at}.post_attention_layernorm.weight"), &[32]),
     ];
     for (name, shape) in &others {
-        writer.tensor(name, shape, gguf_codec::safetensors::Dtype::F16).unwrap();
+        writer.declare_tensor(name, shape, gguf_codec::safetensors::Dtype::F16).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for tensor in header.tensors() {
@@ -130,7 +130,7 @@ fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
         "{summary}"
     );
     let model = Gguf::parse(fs::read(&out).unwrap()).unwrap();
-    assert_eq!(model.metadata().get::<&str>("general.name").unwrap(), "Hf");
+    assert_eq!(model.metadata().require::<&str>("general.name").unwrap(), "Hf");
     assert_eq!(model.tensor("blk.0.attn_q.weight").unwrap().ggml_type(), GgmlType::Q8_0);
     assert_eq!(model.tensor("output_norm.weight").unwrap().ggml_type(), GgmlType::F32);
 
@@ -186,13 +186,13 @@ fn what_config_json_cannot_say_is_noted() {
     let input = llama();
     let model = Gguf::parse(&input).unwrap();
     writer.copy_metadata_from(&model).unwrap();
-    writer.metadata("llama.rope.scaling.type", "longrope").unwrap();
+    writer.set_metadata("llama.rope.scaling.type", "longrope").unwrap();
     for tensor in model.tensors() {
-        writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
+        writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type()).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for tensor in model.tensors() {
-        data.write_tensor(tensor.name(), tensor.tensor().unwrap().bytes()).unwrap();
+        data.write_tensor(tensor.name(), tensor.tensor().unwrap().bytes().unwrap()).unwrap();
     }
     let input = folder.file("in.gguf", data.finish().unwrap());
     let summary = works("to-safetensors", &[&input, &folder.path("out")]);
@@ -334,7 +334,7 @@ fn quantized(folder: &Folder) -> String {
     }
     let mut writer = gguf_codec::safetensors::Writer::new(Vec::new());
     for (name, shape, dtype, _) in &tensors {
-        writer.tensor(name, shape, *dtype).unwrap();
+        writer.declare_tensor(name, shape, *dtype).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, .., bytes) in &tensors {

@@ -12,11 +12,11 @@ use crate::support::*;
 /// Ten tensors of 1000 floats, with metadata and an alignment of their own.
 fn whole() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.metadata("general.architecture", "llama").unwrap().alignment(64).unwrap();
-    writer.metadata("general.name", Value::String(b"whole".to_vec())).unwrap();
+    writer.set_metadata("general.architecture", "llama").unwrap().set_alignment(64).unwrap();
+    writer.set_metadata("general.name", Value::String(b"whole".to_vec())).unwrap();
     let names: Vec<_> = (0..10).map(|i| format!("blk.{i}.weight")).collect();
     for name in &names {
-        writer.tensor(name, &[100, 10], GgmlType::F32).unwrap();
+        writer.declare_tensor(name, &[100, 10], GgmlType::F32).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (i, name) in names.iter().enumerate() {

@@ -134,9 +134,9 @@ impl Folder {
 /// A file of tensors, each from its bytes in the file's byte order.
 pub(crate) fn model(order: ByteOrder, tensors: &[(&str, &[u64], GgmlType, &[u8])]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    writer.byte_order(order);
+    writer.set_byte_order(order);
     for (name, dims, ty, _) in tensors {
-        writer.tensor(name, dims, *ty).unwrap();
+        writer.declare_tensor(name, dims, *ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, .., bytes) in tensors {

@@ -20,7 +20,7 @@ pub(crate) fn tensor(tensor: &Tensor<'_>, device: &Device) -> Result<candle_core
         _ => DType::F32,
     };
     if dtype != DType::F32 && tensor.byte_order() == ByteOrder::Little {
-        return Ok(candle_core::Tensor::from_raw_buffer(tensor.bytes(), dtype, &extents, device)?);
+        return Ok(candle_core::Tensor::from_raw_buffer(tensor.bytes()?, dtype, &extents, device)?);
     }
     Ok(candle_core::Tensor::from_vec(tensor.dequantize::<f32>()?, extents, device)?)
 }
@@ -43,7 +43,7 @@ pub(crate) fn quantized(tensor: &Tensor<'_>, device: &Device) -> Result<QTensor>
     if tensor.byte_order() == ByteOrder::Big {
         bail!("candle's blocks are little-endian");
     }
-    let storage = QStorage::from_data(Cow::Borrowed(tensor.bytes()), device, dtype)?;
+    let storage = QStorage::from_data(Cow::Borrowed(tensor.bytes()?), device, dtype)?;
     Ok(QTensor::new(storage, extents(tensor)?)?)
 }
 
@@ -67,7 +67,7 @@ mod tests {
         for ty in [GgmlType::F32, GgmlType::F16, GgmlType::BF16, GgmlType::Q8_0, GgmlType::Q4_K] {
             let row = if ty == GgmlType::Q4_K { 256 } else { 128 };
             let mut writer = Writer::new(Vec::new());
-            writer.tensor("w", &[row, 256 / row], ty).unwrap();
+            writer.declare_tensor("w", &[row, 256 / row], ty).unwrap();
             let mut data = writer.write_header().unwrap();
             write(&there, data.begin("w").unwrap()).unwrap();
             let file = data.finish().unwrap();

@@ -50,7 +50,11 @@ mod tests {
         let matrix = Array2::from_shape_fn((3, 64), |(row, column)| (row * 64 + column) as f32 / 8.0);
         for ty in [GgmlType::F32, GgmlType::Q8_0] {
             let mut writer = Writer::new(Vec::new());
-            writer.tensor("w", &[64, 3], ty).unwrap().tensor("t", &[3, 64], GgmlType::F32).unwrap();
+            writer
+                .declare_tensor("w", &[64, 3], ty)
+                .unwrap()
+                .declare_tensor("t", &[3, 64], GgmlType::F32)
+                .unwrap();
             let mut data = writer.write_header().unwrap();
             write(matrix.view(), data.begin("w").unwrap(), ty).unwrap();
             // Transposed, rows are not in one piece.
@@ -68,7 +72,7 @@ mod tests {
     #[test]
     fn a_view_is_the_files_own_bytes() {
         let mut writer = Writer::new(Vec::new());
-        writer.tensor("w", &[2, 3], GgmlType::F32).unwrap();
+        writer.declare_tensor("w", &[2, 3], GgmlType::F32).unwrap();
         let mut data = writer.write_header().unwrap();
         let values: Vec<u8> = (0..6).flat_map(|value| (value as f32).to_le_bytes()).collect();
         data.write_tensor("w", &values).unwrap();

@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use gguf_codec::{Gguf, Mapped};
+use gguf_codec::Gguf;
 
 use math::argmax;
 use model::Model;
@@ -97,7 +97,7 @@ fn main() -> Result<()> {
     answer(&options, &mut Session::new(&model, precision), &tokenizer)
 }
 
-fn load(file: &Gguf<Mapped>) -> Result<(Model<'_>, Tokenizer)> {
+fn load(file: &Gguf<Vec<u8>>) -> Result<(Model<'_>, Tokenizer)> {
     let (model, tokenizer) = (Model::new(file)?, Tokenizer::new(file.metadata())?);
     let (rows, tokens) = (model.embedding.matrix.row_count(), tokenizer.len());
     ensure!(rows == tokens, "there are {tokens} tokens, and embeddings of {rows}");

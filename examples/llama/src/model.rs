@@ -100,16 +100,16 @@ impl<'a> Model<'a> {
 
 impl Config {
     fn new(metadata: Metadata<'_>) -> Result<Self> {
-        let architecture: &str = metadata.get("general.architecture")?;
+        let architecture: &str = metadata.require("general.architecture")?;
         ensure!(architecture == "llama", "the architecture is '{architecture}', and must be 'llama'");
         let size = |key: &str| -> Result<usize> {
-            let size: u32 = metadata.get(key)?;
+            let size: u32 = metadata.require(key)?;
             ensure!(size > 0, "{key} is 0");
             Ok(size as usize)
         };
         let size_or =
             |key: &str, default: usize| if metadata.contains(key) { size(key) } else { Ok(default) };
-        let scaling = metadata.get_opt::<&str>("llama.rope.scaling.type")?.unwrap_or("none");
+        let scaling = metadata.optional::<&str>("llama.rope.scaling.type")?.unwrap_or("none");
         ensure!(scaling == "none", "llama.rope.scaling.type is '{scaling}', and must be 'none'");
 
         let (width, heads) = (size("llama.embedding_length")?, size("llama.attention.head_count")?);
@@ -129,8 +129,8 @@ impl Config {
             kv_heads,
             head_len,
             rope_len,
-            rope_base: metadata.get_opt("llama.rope.freq_base")?.unwrap_or(10000.0),
-            norm_epsilon: metadata.get("llama.attention.layer_norm_rms_epsilon")?,
+            rope_base: metadata.optional("llama.rope.freq_base")?.unwrap_or(10000.0),
+            norm_epsilon: metadata.require("llama.attention.layer_norm_rms_epsilon")?,
             context: size("llama.context_length")?,
         })
     }

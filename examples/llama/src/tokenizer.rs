@@ -36,13 +36,15 @@ impl Tokenizer {
     /// The tokenizer that a GGUF describes.
     pub fn new(metadata: Metadata<'_>) -> Result<Self> {
         let (model, pre): (&str, &str) =
-            (metadata.get("tokenizer.ggml.model")?, metadata.get("tokenizer.ggml.pre")?);
+            (metadata.require("tokenizer.ggml.model")?, metadata.require("tokenizer.ggml.pre")?);
         ensure!(
             model == "gpt2" && pre == "smollm",
             "the tokenizer is '{model}' with the pre-tokenizer '{pre}'; this example has 'gpt2' with 'smollm' only"
         );
-        let texts = metadata.get_array::<&str>("tokenizer.ggml.tokens")?.collect::<Result<Vec<_>, _>>()?;
-        let types = metadata.get_array::<i32>("tokenizer.ggml.token_type")?.collect::<Result<Vec<_>, _>>()?;
+        let texts =
+            metadata.require_array::<&str>("tokenizer.ggml.tokens")?.collect::<Result<Vec<_>, _>>()?;
+        let types =
+            metadata.require_array::<i32>("tokenizer.ggml.token_type")?.collect::<Result<Vec<_>, _>>()?;
         ensure!(texts.len() == types.len(), "{} tokens have {} types", texts.len(), types.len());
 
         let ids: HashMap<&str, u32> = texts.iter().copied().zip(0..).collect();
@@ -58,7 +60,7 @@ impl Tokenizer {
         let bytes = bytes.collect::<Result<_>>()?;
 
         let mut merges = HashMap::new();
-        for (rank, pair) in metadata.get_array::<&str>("tokenizer.ggml.merges")?.enumerate() {
+        for (rank, pair) in metadata.require_array::<&str>("tokenizer.ggml.merges")?.enumerate() {
             let pair = pair?;
             let wrong = || format!("merge {rank} ('{}') is not of two tokens into one", pair.escape_debug());
             let (left, right) = pair.split_once(' ').with_context(wrong)?;
@@ -74,7 +76,7 @@ impl Tokenizer {
         special.sort_by_key(|(text, _)| Reverse(text.len()));
 
         let known = |key: &str| -> Result<Option<u32>> {
-            let token = metadata.get_opt::<u32>(key)?;
+            let token = metadata.optional::<u32>(key)?;
             if let Some(token) = token {
                 ensure!(
                     (token as usize) < texts.len(),
@@ -85,7 +87,7 @@ impl Tokenizer {
             Ok(token)
         };
         let begin = known("tokenizer.ggml.bos_token_id")?;
-        let wants_begin = metadata.get_opt("tokenizer.ggml.add_bos_token")?.unwrap_or(false);
+        let wants_begin = metadata.optional("tokenizer.ggml.add_bos_token")?.unwrap_or(false);
         let end = [known("tokenizer.ggml.eos_token_id")?, known("tokenizer.ggml.eot_token_id")?];
         Ok(Tokenizer {
             bytes,

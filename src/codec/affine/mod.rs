@@ -412,6 +412,7 @@ impl AffineTensor {
     ///
     /// # Errors
     /// As [`dequantize`](Self::dequantize).
+    #[doc(hidden)]
     pub fn dequantize_with(&self, isa: Isa, out: &mut [f32]) -> Result<()> {
         if out.len() != self.codes.len() {
             return Err(Error::Length {

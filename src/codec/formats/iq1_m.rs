@@ -120,23 +120,17 @@ impl Codec for IQ1_M {
 
 impl Quants for IQ1_M {
     const RANGE: Range = Range::Seven;
-    const BIAS: i32 = grid::IQ1_BIAS;
-
-    #[inline(always)]
-    fn unit<D: Bytes>(d: D, block: &BlockIQ1_M, unit: usize) -> D::B {
-        let qs = block.qs.as_chunks::<4>().0[unit];
-        let qh = u16::from_le_bytes(block.qh.as_chunks().0[unit]);
-        let row = |k: usize| &grid::IQ1[usize::from(qs[k]) | usize::from(qh >> (4 * k) & 7) << 8];
-        grid::bytes_of_iq1(d, row, eight_times(qh))
-    }
+    /// Eight for coordinates that are one too large, and one for shifts down.
+    const BIAS: i32 = 9;
 }
 
 impl SuperBlocks for IQ1_M {
     const GROUP: usize = 16;
+    const D_FACTOR: f32 = 0.125;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockIQ1_M) -> f32 {
-        s.widen_f16(block.d()) * 0.125
+    fn d(block: &BlockIQ1_M) -> [u8; 2] {
+        block.d()
     }
     #[inline(always)]
     fn group_scales(block: &BlockIQ1_M) -> [u64; 2] {
@@ -148,6 +142,20 @@ impl SuperBlocks for IQ1_M {
             };
             2 * (four(first) | four(first + 1) << 32) + eight(1)
         })
+    }
+    #[inline(always)]
+    fn units<D: Bytes>(d: D, block: &BlockIQ1_M) -> [D::B; 8] {
+        let nibbles = d.spread_nibbles(&block.qh);
+        let mut units = d.many_rows(&grid::IQ1, &block.qs, nibbles);
+        // All bits of a byte, where the shift is up.
+        let mut up = [0; 32];
+        d.store_b(d.sub_b(d.shr_b::<3>(nibbles), d.splat_b(1)), &mut up);
+        let up = grid::words(up);
+        for (unit, up) in units.iter_mut().zip(up) {
+            // The coordinates are stored one too large.
+            *unit = d.add_where_b(d.shl_within_b::<3>(*unit), up, 2);
+        }
+        units
     }
 }
 

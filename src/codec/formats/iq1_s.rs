@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Weighting};
-use crate::codec::operand::{Quants, SuperBlocks, eight};
+use crate::codec::operand::{Mins, Quants, SuperBlocks, eight};
 use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`IQ1_S`]: `value[i] = d * (2 * scale[i / 32] + 1) * (grid[index[i / 8]][i % 8] ± 1/8)`,
@@ -101,27 +101,52 @@ impl Codec for IQ1_S {
 }
 
 impl Quants for IQ1_S {
-    const RANGE: Range = Range::Seven;
-    const BIAS: i32 = grid::IQ1_BIAS;
+    /// The points' coordinates, which are one too large: what that and the shift make is in the mins.
+    const RANGE: Range = Range::Four;
+}
 
-    #[inline(always)]
-    fn unit<D: Bytes>(d: D, block: &BlockIQ1_S, unit: usize) -> D::B {
-        let (qs, qh) = (block.qs.as_chunks::<4>().0[unit], u16::from_le_bytes(block.qh[unit]));
-        let row = |k: usize| &grid::IQ1[usize::from(qs[k]) | usize::from(qh >> (3 * k) & 7) << 8];
-        grid::bytes_of_iq1(d, row, if qh >> 15 == 1 { u32::MAX } else { 0 })
-    }
+/// The bytes that have a scale and the sign of a shift, of each sub-block.
+#[inline(always)]
+fn high_bytes(block: &BlockIQ1_S) -> u64 {
+    let four = |at: usize| {
+        let all: [u8; 8] =
+            bytemuck::cast([block.qh[at], block.qh[at + 1], block.qh[at + 2], block.qh[at + 3]]);
+        let high = u64::from_le_bytes(all) >> 8 & 0x00ff_00ff_00ff_00ff;
+        let pairs = (high | high >> 8) & 0x0000_ffff_0000_ffff;
+        (pairs | pairs >> 16) & 0xffff_ffff
+    };
+    four(0) | four(4) << 32
 }
 
 impl SuperBlocks for IQ1_S {
+    const MINS: Mins = Mins::SameScale;
     const GROUP: usize = 32;
+    const D_FACTOR: f32 = 0.125;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockIQ1_S) -> f32 {
-        s.widen_f16(block.d) * 0.125
+    fn d(block: &BlockIQ1_S) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(block: &BlockIQ1_S) -> [u64; 2] {
-        let all = block.qh.iter().rev().fold(0, |all, qh| all << 8 | u64::from(qh[1] >> 4 & 7));
-        [2 * all + eight(1), 0]
+        // In units of an eighth, by which values are shifted: eight times one more than twice a scale, at most 120.
+        [high_bytes(block) & eight(0x70) | eight(8), 0]
+    }
+    #[inline(always)]
+    fn group_mins(block: &BlockIQ1_S) -> [u64; 2] {
+        // One for what coordinates are too large by, less the shift: at most 135.
+        let high = high_bytes(block);
+        let odd = high >> 3 & eight(0x0e) | eight(1);
+        let down = (high >> 7 & eight(1)) * 0xff;
+        [7 * odd + ((odd & down) << 1), 0]
+    }
+    #[inline(always)]
+    fn units<D: Bytes>(d: D, block: &BlockIQ1_S) -> [D::B; 8] {
+        let s = d.lanes();
+        // Four times three bits of a number to four bytes.
+        let packed = s.and(s.load_u16(&block.qh), s.splat_i(0x0fff));
+        let pairs = s.and(s.or(packed, s.shl::<10>(packed)), s.splat_i(0x003f_003f));
+        let high = s.and(s.or(pairs, s.shl::<5>(pairs)), s.splat_i(0x0707_0707));
+        d.many_rows(&grid::IQ1, &block.qs, d.bytes_of(high))
     }
 }

@@ -97,26 +97,34 @@ impl Codec for IQ2_S {
 impl Quants for IQ2_S {
     const RANGE: Range = Range::Seven;
     const BIAS: i32 = grid::BIAS;
-
-    #[inline(always)]
-    fn unit<D: Bytes>(d: D, block: &BlockIQ2_S, unit: usize) -> D::B {
-        let (qs, qh) = (block.qs.as_chunks::<4>().0[unit], usize::from(block.qh[unit]));
-        let row = |k: usize| &grid::IQ2_S[usize::from(qs[k]) | (qh << (8 - 2 * k) & 0x300)];
-        grid::bytes(d, row, d.bits_b(u32::from_le_bytes(block.signs.as_chunks().0[unit])))
-    }
 }
 
 impl SuperBlocks for IQ2_S {
+    const SIGNED_BY_BITS: bool = true;
     const GROUP: usize = 16;
+    const D_FACTOR: f32 = 0.125;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockIQ2_S) -> f32 {
-        s.widen_f16(block.d) * 0.125
+    fn d(block: &BlockIQ2_S) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(block: &BlockIQ2_S) -> [u64; 2] {
         let odd = |four| 2 * spread_nibbles(four) + eight(1);
         let fours = block.scales.as_chunks::<4>().0;
         [odd(fours[0]), odd(fours[1])]
+    }
+    #[inline(always)]
+    fn magnitudes<D: Bytes>(d: D, block: &BlockIQ2_S) -> [D::B; 8] {
+        let s = d.lanes();
+        // Four times two bits of a byte to four bytes.
+        let packed = d.widen_eight(u64::from_le_bytes(block.qh));
+        let pairs = s.and(s.or(packed, s.shl::<12>(packed)), s.splat_i(0x000f_000f));
+        let high = s.and(s.or(pairs, s.shl::<6>(pairs)), s.splat_i(0x0303_0303));
+        d.many_rows(&grid::IQ2_S, &block.qs, d.bytes_of(high))
+    }
+    #[inline(always)]
+    fn signs<D: Bytes>(_: D, block: &BlockIQ2_S) -> [u32; 8] {
+        grid::words(block.signs)
     }
 }

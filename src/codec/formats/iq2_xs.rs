@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Refit, Search, Trials, Weighting};
-use crate::codec::operand::{Quants, SuperBlocks, eight, spread_nibbles};
+use crate::codec::operand::{Quants, SuperBlocks, eight, eight_units, spread_nibbles};
 use crate::codec::search::LEAST_MAGNITUDE;
 use crate::simd::{Bytes, Range, Simd};
 
@@ -94,26 +94,32 @@ impl Codec for IQ2_XS {
 impl Quants for IQ2_XS {
     const RANGE: Range = Range::Seven;
     const BIAS: i32 = grid::BIAS;
-
-    #[inline(always)]
-    fn unit<D: Bytes>(d: D, block: &BlockIQ2_XS, unit: usize) -> D::B {
-        let qs = block.qs.as_chunks::<4>().0[unit].map(u16::from_le_bytes);
-        let row = |k: usize| &grid::IQ2_XS[usize::from(qs[k] & 511)];
-        grid::bytes(d, row, grid::sign_masks(d, qs.map(|q| (q >> 9) as u8)))
-    }
 }
 
 impl SuperBlocks for IQ2_XS {
+    const SIGNED_BY_BITS: bool = true;
     const GROUP: usize = 16;
+    const D_FACTOR: f32 = 0.125;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockIQ2_XS) -> f32 {
-        s.widen_f16(block.d) * 0.125
+    fn d(block: &BlockIQ2_XS) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(block: &BlockIQ2_XS) -> [u64; 2] {
         let odd = |four| 2 * spread_nibbles(four) + eight(1);
         let fours = block.scales.as_chunks::<4>().0;
         [odd(fours[0]), odd(fours[1])]
+    }
+    #[inline(always)]
+    fn magnitudes<D: Bytes>(d: D, block: &BlockIQ2_XS) -> [D::B; 8] {
+        eight_units!(u => {
+            let qs = block.qs.as_chunks::<4>().0[u].map(u16::from_le_bytes);
+            d.rows_b(|k| &grid::IQ2_XS[usize::from(qs[k] & 511)])
+        })
+    }
+    #[inline(always)]
+    fn signs<D: Bytes>(d: D, block: &BlockIQ2_XS) -> [u32; 8] {
+        grid::all_whole_signs(d, d.shr_b::<1>(d.second_bytes(&block.qs)))
     }
 }

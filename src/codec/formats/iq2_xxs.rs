@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Prepared, Refit, Search, Trials, Weighting};
-use crate::codec::operand::{Quants, SuperBlocks, eight};
+use crate::codec::operand::{Quants, SuperBlocks, eight_units};
 use crate::codec::search::{self, LEAST_MAGNITUDE};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd};
 
@@ -126,26 +126,35 @@ fn fit<S: Simd>(s: S, prepared: &[Option<Prepared>; GROUP]) -> [[f32; SUBS]; GRO
 impl Quants for IQ2_XXS {
     const RANGE: Range = Range::Seven;
     const BIAS: i32 = grid::BIAS;
-
-    #[inline(always)]
-    fn unit<D: Bytes>(d: D, block: &BlockIQ2_XXS, unit: usize) -> D::B {
-        let [indices, rest] = block.subs()[unit];
-        let row = |k: usize| &grid::IQ2_XXS[usize::from(indices[k])];
-        grid::bytes(d, row, grid::sign_masks(d, grid::sevens(u32::from_le_bytes(rest))))
-    }
 }
 
 impl SuperBlocks for IQ2_XXS {
+    const SIGNED_BY_BITS: bool = true;
     const GROUP: usize = 32;
+    const D_FACTOR: f32 = 0.125;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockIQ2_XXS) -> f32 {
-        s.widen_f16(block.d) * 0.125
+    fn d(block: &BlockIQ2_XXS) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(block: &BlockIQ2_XXS) -> [u64; 2] {
-        let scales = block.subs().iter().rev().fold(0, |all, [_, rest]| all << 8 | u64::from(rest[3] >> 4));
-        [2 * scales + eight(1), 0]
+        let mut scales = [0; SUBS];
+        for (scale, [_, rest]) in scales.iter_mut().zip(block.subs()) {
+            *scale = 2 * (rest[3] >> 4) + 1;
+        }
+        [u64::from_le_bytes(scales), 0]
+    }
+    #[inline(always)]
+    fn magnitudes<D: Bytes>(d: D, block: &BlockIQ2_XXS) -> [D::B; 8] {
+        eight_units!(u => {
+            let [indices, _] = block.subs()[u];
+            d.rows_b(|k| &grid::IQ2_XXS[usize::from(indices[k])])
+        })
+    }
+    #[inline(always)]
+    fn signs<D: Bytes>(d: D, block: &BlockIQ2_XXS) -> [u32; 8] {
+        grid::all_whole_signs(d, grid::sevens_of_eight(d, d.second_words(block.subs())))
     }
 }
 

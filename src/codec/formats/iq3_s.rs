@@ -106,24 +106,30 @@ impl Codec for IQ3_S {
 impl Quants for IQ3_S {
     const RANGE: Range = Range::Seven;
     const BIAS: i32 = grid::BIAS;
-
-    #[inline(always)]
-    fn unit<D: Bytes>(d: D, block: &BlockIQ3_S, unit: usize) -> D::B {
-        let (qs, qh) = (block.qs.as_chunks::<8>().0[unit], usize::from(block.qh[unit]));
-        let row = |k: usize| &grid::IQ3_S[usize::from(qs[k]) | (qh << (8 - k) & 256)];
-        grid::bytes(d, row, d.bits_b(u32::from_le_bytes(block.signs.as_chunks().0[unit])))
-    }
 }
 
 impl SuperBlocks for IQ3_S {
+    const SIGNED_BY_BITS: bool = true;
     const GROUP: usize = 32;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockIQ3_S) -> f32 {
-        s.widen_f16(block.d)
+    fn d(block: &BlockIQ3_S) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(block: &BlockIQ3_S) -> [u64; 2] {
         [2 * spread_nibbles(block.scales) + eight(1), 0]
+    }
+    #[inline(always)]
+    fn magnitudes<D: Bytes>(d: D, block: &BlockIQ3_S) -> [D::B; 8] {
+        let (qs, qh) = (block.qs.as_chunks::<32>().0, block.qh.as_chunks::<4>().0);
+        let high = |half: usize| d.and_b(d.bits_b(u32::from_le_bytes(qh[half])), d.splat_b(1));
+        let [a, b, c, e] = d.many_rows(&grid::IQ3_S, &qs[0], high(0));
+        let [f, g, h, i] = d.many_rows(&grid::IQ3_S, &qs[1], high(1));
+        [a, b, c, e, f, g, h, i]
+    }
+    #[inline(always)]
+    fn signs<D: Bytes>(_: D, block: &BlockIQ3_S) -> [u32; 8] {
+        grid::words(block.signs)
     }
 }

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
 use crate::codec::grid::{self, Refit, Search, Trials, Weighting};
-use crate::codec::operand::{Quants, SuperBlocks, eight};
+use crate::codec::operand::{Quants, SuperBlocks, eight_units};
 use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`IQ3_XXS`]: `value[i] = d * (scale[i / 32] + 1/2) / 2 * ±grid[index[i / 4]][i % 4]`,
@@ -91,29 +91,35 @@ impl Codec for IQ3_XXS {
 impl Quants for IQ3_XXS {
     const RANGE: Range = Range::Seven;
     const BIAS: i32 = grid::BIAS;
-
-    #[inline(always)]
-    fn unit<D: Bytes>(d: D, block: &BlockIQ3_XXS, unit: usize) -> D::B {
-        let qs = block.qs.as_chunks::<8>().0[unit];
-        let row = |k: usize| &grid::IQ3_XXS[usize::from(qs[k])];
-        grid::bytes(
-            d,
-            row,
-            grid::sign_masks(d, grid::sevens(u32::from_le_bytes(block.scales_and_signs[unit]))),
-        )
-    }
 }
 
 impl SuperBlocks for IQ3_XXS {
+    const SIGNED_BY_BITS: bool = true;
     const GROUP: usize = 32;
+    const D_FACTOR: f32 = 0.25;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockIQ3_XXS) -> f32 {
-        s.widen_f16(block.d) * 0.25
+    fn d(block: &BlockIQ3_XXS) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(block: &BlockIQ3_XXS) -> [u64; 2] {
-        let all = block.scales_and_signs.iter().rev().fold(0, |all, rest| all << 8 | u64::from(rest[3] >> 4));
-        [2 * all + eight(1), 0]
+        let mut scales = [0; 8];
+        for (scale, rest) in scales.iter_mut().zip(&block.scales_and_signs) {
+            *scale = 2 * (rest[3] >> 4) + 1;
+        }
+        [u64::from_le_bytes(scales), 0]
+    }
+    #[inline(always)]
+    fn magnitudes<D: Bytes>(d: D, block: &BlockIQ3_XXS) -> [D::B; 8] {
+        eight_units!(u => {
+            let indices = block.qs.as_chunks::<8>().0[u];
+            d.rows_b(|k| &grid::IQ3_XXS[usize::from(indices[k])])
+        })
+    }
+    #[inline(always)]
+    fn signs<D: Bytes>(d: D, block: &BlockIQ3_XXS) -> [u32; 8] {
+        let packed = d.words(&block.scales_and_signs);
+        grid::all_whole_signs(d, grid::sevens_of_eight(d, packed))
     }
 }

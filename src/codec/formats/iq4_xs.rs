@@ -9,7 +9,7 @@ use crate::codec::search::{self, Importance, columns, in_common, uneven};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
 
 /// A super-block of [`IQ4_XS`]: `value[i] = d * (scale[i / 32] - 32) * v[q[i]]`, 4.25 bits per weight, where `v` are the
-/// sixteen values of [`BlockIQ4_NL`](crate::BlockIQ4_NL).
+/// sixteen values of [`BlockIQ4_NL`](crate::blocks::BlockIQ4_NL).
 ///
 /// ```text
 /// byte  0    2          4            8                                136
@@ -155,8 +155,8 @@ impl SuperBlocks for IQ4_XS {
     const SCALE_BIAS: i32 = 32;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockIQ4_XS) -> f32 {
-        s.widen_f16(block.d)
+    fn d(block: &BlockIQ4_XS) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(block: &BlockIQ4_XS) -> [u64; 2] {

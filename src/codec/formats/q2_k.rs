@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
-use crate::codec::operand::{Quants, SuperBlocks, chunk, eight, halves, two_bits};
+use crate::codec::operand::{Mins, Quants, SuperBlocks, chunk, eight, halves, two_bits};
 use crate::codec::pack::bits2;
 use crate::codec::search::scale_and_min::{self, LEN, ScaleAndMin, Scales, Weights};
 use crate::codec::search::{Deviation, Steps};
@@ -113,15 +113,15 @@ impl Quants for Q2_K {
 
 impl SuperBlocks for Q2_K {
     const GROUP: usize = 16;
-    const HAS_MINS: bool = true;
+    const MINS: Mins = Mins::OwnScale;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockQ2_K) -> f32 {
-        s.widen_f16(block.d)
+    fn d(block: &BlockQ2_K) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
-    fn dmin<S: Simd>(s: S, block: &BlockQ2_K) -> f32 {
-        s.widen_f16(block.dmin)
+    fn dmin(block: &BlockQ2_K) -> [u8; 2] {
+        block.dmin
     }
     #[inline(always)]
     fn group_scales(block: &BlockQ2_K) -> [u64; 2] {

@@ -131,8 +131,8 @@ impl Codec for Q3_K {
 #[inline(always)]
 fn unpack_scales(packed: &[u8; 12]) -> [u8; SUBS] {
     // Eight bytes at a time; a byte's bits stay in its byte.
-    let [low, high] = [0, 8]
-        .map(|at| packed.iter().skip(at).take(8).rev().fold(0u64, |word, &byte| word << 8 | u64::from(byte)));
+    let low = u64::from_le_bytes(*packed.first_chunk().expect("12 bytes"));
+    let high = u64::from(u32::from_le_bytes(*packed.last_chunk().expect("12 bytes")));
     let low_nibbles = |word: u64| word & 0x0f0f_0f0f_0f0f_0f0f;
     let upper_bits = |word: u64| (word & 0x0303_0303 | (word >> 2 & 0x0303_0303) << 32) << 4;
     let first = low_nibbles(low) | upper_bits(high);
@@ -319,8 +319,8 @@ impl SuperBlocks for Q3_K {
     const SCALE_BIAS: i32 = 32;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockQ3_K) -> f32 {
-        s.widen_f16(block.d)
+    fn d(block: &BlockQ3_K) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(block: &BlockQ3_K) -> [u64; 2] {

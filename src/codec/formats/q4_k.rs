@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
-use crate::codec::operand::{Quants, SuperBlocks, chunk, nibble};
+use crate::codec::operand::{Mins, Quants, SuperBlocks, chunk, nibble};
 use crate::codec::pack::bits4;
 use crate::codec::pack::k_scales;
 use crate::codec::search::scale_and_min::{self, LEN, ScaleAndMin, Scales, Weights};
@@ -119,15 +119,15 @@ impl Quants for Q4_K {
 
 impl SuperBlocks for Q4_K {
     const GROUP: usize = 32;
-    const HAS_MINS: bool = true;
+    const MINS: Mins = Mins::OwnScale;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockQ4_K) -> f32 {
-        s.widen_f16(block.d)
+    fn d(block: &BlockQ4_K) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
-    fn dmin<S: Simd>(s: S, block: &BlockQ4_K) -> f32 {
-        s.widen_f16(block.dmin)
+    fn dmin(block: &BlockQ4_K) -> [u8; 2] {
+        block.dmin
     }
     #[inline(always)]
     fn group_scales(block: &BlockQ4_K) -> [u64; 2] {

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
 use crate::codec::format::{Codec, Number, Rows, block_format};
-use crate::codec::operand::{Quants, SuperBlocks, bit, chunk, nibble};
+use crate::codec::operand::{Mins, Quants, SuperBlocks, bit, chunk, nibble};
 use crate::codec::pack::bits4;
 use crate::codec::pack::k_scales;
 use crate::codec::search::scale_and_min::{self, LEN, ScaleAndMin, Scales, Weights};
@@ -129,15 +129,15 @@ impl Quants for Q5_K {
 
 impl SuperBlocks for Q5_K {
     const GROUP: usize = 32;
-    const HAS_MINS: bool = true;
+    const MINS: Mins = Mins::OwnScale;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockQ5_K) -> f32 {
-        s.widen_f16(block.d)
+    fn d(block: &BlockQ5_K) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
-    fn dmin<S: Simd>(s: S, block: &BlockQ5_K) -> f32 {
-        s.widen_f16(block.dmin)
+    fn dmin(block: &BlockQ5_K) -> [u8; 2] {
+        block.dmin
     }
     #[inline(always)]
     fn group_scales(block: &BlockQ5_K) -> [u64; 2] {

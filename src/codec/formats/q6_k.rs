@@ -200,8 +200,8 @@ impl SuperBlocks for Q6_K {
     const SCALE_BIAS: i32 = 128;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockQ6_K) -> f32 {
-        s.widen_f16(block.d)
+    fn d(block: &BlockQ6_K) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(block: &BlockQ6_K) -> [u64; 2] {

@@ -103,9 +103,14 @@ impl Quants for Q8_K {
 impl SuperBlocks for Q8_K {
     const GROUP: usize = 32;
     const HAS_SCALES: bool = false;
+    const SINGLE_D: bool = true;
 
     #[inline(always)]
-    fn d<S: Simd>(_: S, block: &BlockQ8_K) -> f32 {
+    fn d(_: &BlockQ8_K) -> [u8; 2] {
+        unreachable!("its scale has 32 bits")
+    }
+    #[inline(always)]
+    fn single_d(block: &BlockQ8_K) -> f32 {
         f32::from_le_bytes(block.d)
     }
     #[inline(always)]

@@ -132,7 +132,6 @@ impl Quants for TQ1_0 {
 
     #[inline(always)]
     fn unit<D: Bytes>(d: D, block: &BlockTQ1_0, unit: usize) -> D::B {
-        let tripled = |digits: D::B| d.add_b(digits, d.add_b(digits, digits));
         let mut digits = if unit < DIGITS {
             d.load_b(block.qs.first_chunk().expect("48 bytes"))
         } else {
@@ -143,7 +142,7 @@ impl Quants for TQ1_0 {
         };
         let done = if unit < DIGITS { unit } else { 2 * (unit - DIGITS) };
         for _ in 0..done {
-            digits = tripled(digits);
+            digits = d.times_3(digits);
         }
         if unit == 7 {
             let second = d.bits_b(0xffff_0000);
@@ -159,8 +158,8 @@ impl SuperBlocks for TQ1_0 {
     const HAS_SCALES: bool = false;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockTQ1_0) -> f32 {
-        s.widen_f16(block.d)
+    fn d(block: &BlockTQ1_0) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(_: &BlockTQ1_0) -> [u64; 2] {

@@ -93,8 +93,8 @@ impl SuperBlocks for TQ2_0 {
     const HAS_SCALES: bool = false;
 
     #[inline(always)]
-    fn d<S: Simd>(s: S, block: &BlockTQ2_0) -> f32 {
-        s.widen_f16(block.d)
+    fn d(block: &BlockTQ2_0) -> [u8; 2] {
+        block.d
     }
     #[inline(always)]
     fn group_scales(_: &BlockTQ2_0) -> [u64; 2] {

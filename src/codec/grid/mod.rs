@@ -13,7 +13,7 @@ mod search;
 mod splits;
 
 use crate::Float;
-use crate::simd::{Bytes, Simd};
+use crate::simd::{Bytes, Integers, Simd};
 
 pub(super) use map::{iq1, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
 pub(super) use search::{Prepared, Refit, Search, Trials, Weighting, prepare, scale_of_scales, weights};
@@ -95,51 +95,36 @@ pub(super) fn sevens_and_scale(signs: [u8; 4], scale: u8) -> u32 {
 /// What is added to signed coordinates in [`bytes`].
 pub(super) const BIAS: i32 = 64;
 
-/// [`WHOLE_SIGNS`], with 255 for each minus sign: for vectors of bytes.
-static SIGN_MASKS: [[u8; 8]; 128] = {
-    let mut masks = [[0; 8]; 128];
-    let mut stored = 0;
-    while stored < 128 {
-        let mut i = 0;
-        while i < 8 {
-            masks[stored][i] = if WHOLE_SIGNS[stored] >> i & 1 == 1 { 255 } else { 0 };
-            i += 1;
-        }
-        stored += 1;
+/// The signs of all values of a super-block, a bit for each, from the seven that are stored for each eight, a byte for each
+/// seven.
+#[inline(always)]
+pub(super) fn all_whole_signs<D: Bytes>(d: D, stored: D::B) -> [u32; 8] {
+    /// 128 for a number with an odd count of ones.
+    const ODD: [u8; 16] = [0, 128, 128, 0, 128, 0, 0, 128, 128, 0, 0, 128, 0, 128, 128, 0];
+    let folded = d.and_b(d.xor_b(stored, d.shr_b::<4>(stored)), d.splat_b(15));
+    let mut whole = [0; 32];
+    d.store_b(d.or_b(stored, d.lookup_b(&ODD, folded)), &mut whole);
+    words(whole)
+}
+
+/// The bytes as numbers.
+#[inline(always)]
+pub(super) fn words(bytes: [u8; 32]) -> [u32; 8] {
+    let mut words: [u32; 8] = bytemuck::cast(bytes);
+    for word in &mut words {
+        *word = u32::from_le(*word);
     }
-    masks
-};
-
-/// 255 for each minus sign of 32 values, from the seven bits that are stored for each eight.
-#[inline(always)]
-pub(super) fn sign_masks<D: Bytes>(d: D, stored: [u8; 4]) -> D::B {
-    d.rows_b(|k| &SIGN_MASKS[usize::from(stored[k] & 127)])
+    words
 }
 
-/// 32 values as bytes, before scaling: rows of a grid laid end to end, negative where a byte of `negative` is 255, and not
-/// where it is 0, and [`BIAS`] more. The greatest magnitude is 62.
+/// As [`sevens`], of eight numbers.
 #[inline(always)]
-pub(super) fn bytes<'a, D: Bytes, const N: usize>(
-    d: D,
-    row: impl Fn(usize) -> &'a [u8; N],
-    negative: D::B,
-) -> D::B {
-    // Minus one is where all bits are 1: what those complement is one less than the negative.
-    let magnitude = d.xor_b(d.rows_b(row), negative);
-    d.add_b(d.sub_b(magnitude, negative), d.splat_b(BIAS as u8))
-}
-
-/// What is added to eight times IQ1's values in [`bytes_of_iq1`].
-pub(super) const IQ1_BIAS: i32 = 16;
-
-/// 32 values of IQ1 as bytes, before scaling: eight times a point's coordinate and 1, or less 1 where a bit of `negative`
-/// is 1, and [`IQ1_BIAS`] more.
-#[inline(always)]
-pub(super) fn bytes_of_iq1<'a, D: Bytes>(d: D, row: impl Fn(usize) -> &'a [u8; 8], negative: u32) -> D::B {
-    // The coordinates are stored one too large.
-    let shift = d.and_b(d.bits_b(negative), d.splat_b(2));
-    let bias = d.splat_b(IQ1_BIAS as u8 - 8 + 1);
-    d.add_b(d.shl_b::<3>(d.rows_b(row)), d.sub_b(bias, shift))
+pub(super) fn sevens_of_eight<D: Bytes>(d: D, packed: Integers<D>) -> D::B {
+    let s = d.lanes();
+    let masked = |a, mask: u32| s.and(a, s.splat_i(mask as i32));
+    // Twice fourteen bits, and of each twice seven.
+    let twice = s.or(masked(packed, 0x3fff), s.shl::<2>(masked(packed, 0x0fff_c000)));
+    d.bytes_of(s.or(masked(twice, 0x007f_007f), s.shl::<1>(masked(twice, 0x3f80_3f80))))
 }
 
 /// Writes 32 values: `scales[i / 16] * magnitude[i]`, negative where bit `i` of `signs` is 1. The magnitudes are rows of

@@ -1,39 +1,16 @@
-//! Quantizing and dequantizing in one pass: what quantization does to values, with or without keeping the blocks.
+//! Quantizing and dequantizing in one pass: what quantization does to values, with or without keeping the blocks. [`Codec`](super::Codec)
+//! gives the calls.
 
 use alloc::vec::Vec;
 
-use super::doors::{Plan, dequantize_with};
+use super::api::{Plan, dequantize_with};
 use super::quant_error::QuantError;
 use crate::simd::Isa;
 use crate::{GgmlType, Result};
 
-/// Replaces rows of floats by what they become when they are quantized to `ty` and back, without keeping the blocks.
-///
-/// This is the forward pass of quantization-aware training; its gradient is taken as 1 (straight through). `values`
-/// holds whole rows of `row_len` values, and `importance` weighs a row's values as in
-/// [`quantize`](crate::quantize). The result has the bits of `quantize` followed by
-/// [`dequantize`](crate::dequantize).
-///
-/// ```
-/// use gguf_codec::{GgmlType, fake_quantize};
-/// let mut weights: Vec<f32> = (0..512).map(|i| (i as f32 * 0.1).sin()).collect();
-/// fake_quantize(GgmlType::Q4_K, &mut weights, 256, None)?;
-/// let once = weights.clone();
-/// assert!((once[5] - 0.5f32.sin()).abs() < 0.1);
-/// # Ok::<(), gguf_codec::Error>(())
-/// ```
-///
-/// # Errors
-/// As [`quantize`](crate::quantize). On [`Error::NonFinite`](crate::Error::NonFinite) values before the index may be
-/// replaced already, those behind it are not; other errors leave all as they were.
-pub fn fake_quantize(
-    ty: GgmlType,
-    values: &mut [f32],
-    row_len: usize,
-    importance: Option<&[f32]>,
-) -> Result<()> {
-    let plan = Plan::new(ty, values.len(), row_len, importance)?;
-    let mut there_and_back = ThereAndBack::new(ty, &plan);
+/// Replaces rows of floats by what they become when they are quantized and back.
+pub(super) fn fake_quantize(isa: Isa, ty: GgmlType, values: &mut [f32], plan: &Plan<'_>) -> Result<()> {
+    let mut there_and_back = ThereAndBack::new(isa, ty, plan);
     for (i, values) in values.chunks_mut(plan.chunk_values).enumerate() {
         there_and_back.replace(i, values)?;
     }
@@ -41,43 +18,30 @@ pub fn fake_quantize(
 }
 
 /// [`fake_quantize`] on all cores.
-///
-/// # Errors
-/// As [`fake_quantize`]; of several errors the first, but any other values may be replaced already.
 #[cfg(feature = "rayon")]
-pub fn par_fake_quantize(
-    ty: GgmlType,
-    values: &mut [f32],
-    row_len: usize,
-    importance: Option<&[f32]>,
-) -> Result<()> {
+pub(super) fn par_fake_quantize(isa: Isa, ty: GgmlType, values: &mut [f32], plan: &Plan<'_>) -> Result<()> {
     use rayon::prelude::*;
 
-    let plan = Plan::new(ty, values.len(), row_len, importance)?;
     values
         .par_chunks_mut(plan.chunk_values)
         .enumerate()
         .map_init(
-            || ThereAndBack::new(ty, &plan),
+            || ThereAndBack::new(isa, ty, plan),
             |there_and_back, (i, values)| there_and_back.replace(i, values),
         )
         .find_first(Result::is_err)
         .unwrap_or(Ok(()))
 }
 
-/// [`quantize`](crate::quantize), and the error of what was written, measured while it is in the cache.
-///
-/// # Errors
-/// As [`quantize`](crate::quantize).
-pub fn quantize_measured(
+/// Quantizes, and measures the error of what is written while it is in the cache.
+pub(super) fn quantize_measured(
+    isa: Isa,
     ty: GgmlType,
     values: &[f32],
-    row_len: usize,
-    importance: Option<&[f32]>,
+    plan: &Plan<'_>,
     out: &mut [u8],
 ) -> Result<QuantError> {
-    let plan = Plan::new(ty, values.len(), row_len, importance)?.into(out.len())?;
-    let mut there_and_back = ThereAndBack::new(ty, &plan);
+    let mut there_and_back = ThereAndBack::new(isa, ty, plan);
     let mut error = QuantError::default();
     for (i, (values, out)) in
         values.chunks(plan.chunk_values).zip(out.chunks_mut(plan.chunk_bytes)).enumerate()
@@ -88,26 +52,22 @@ pub fn quantize_measured(
 }
 
 /// [`quantize_measured`] on all cores: the same bytes, the same error to the last bit.
-///
-/// # Errors
-/// As [`quantize_measured`].
 #[cfg(feature = "rayon")]
-pub fn par_quantize_measured(
+pub(super) fn par_quantize_measured(
+    isa: Isa,
     ty: GgmlType,
     values: &[f32],
-    row_len: usize,
-    importance: Option<&[f32]>,
+    plan: &Plan<'_>,
     out: &mut [u8],
 ) -> Result<QuantError> {
     use rayon::prelude::*;
 
-    let plan = Plan::new(ty, values.len(), row_len, importance)?.into(out.len())?;
     let parts: Vec<Result<QuantError>> = values
         .par_chunks(plan.chunk_values)
         .zip(out.par_chunks_mut(plan.chunk_bytes))
         .enumerate()
         .map_init(
-            || ThereAndBack::new(ty, &plan),
+            || ThereAndBack::new(isa, ty, plan),
             |there_and_back, (i, (values, out))| there_and_back.measure(i, values, out),
         )
         .collect();
@@ -127,7 +87,7 @@ impl QuantError {
         importance: Option<&[f32]>,
     ) -> Result<QuantError> {
         let plan = Plan::new(ty, values.len(), row_len, importance)?;
-        let mut there_and_back = ThereAndBack::new(ty, &plan);
+        let mut there_and_back = ThereAndBack::new(Isa::detect(), ty, &plan);
         let mut blocks = Vec::new();
         let mut error = QuantError::default();
         for (i, values) in values.chunks(plan.chunk_values).enumerate() {
@@ -148,8 +108,8 @@ struct ThereAndBack<'a> {
 }
 
 impl<'a> ThereAndBack<'a> {
-    fn new(ty: GgmlType, plan: &'a Plan<'a>) -> Self {
-        ThereAndBack { isa: Isa::detect(), ty, plan, blocks: Vec::new(), restored: Vec::new() }
+    fn new(isa: Isa, ty: GgmlType, plan: &'a Plan<'a>) -> Self {
+        ThereAndBack { isa, ty, plan, blocks: Vec::new(), restored: Vec::new() }
     }
 
     /// The `index`-th chunk.

@@ -10,7 +10,7 @@ use crate::{Error, Result, math};
 /// How far values are from what they were: the sums behind RMSE, signal-to-noise ratio and cosine, in double
 /// precision.
 ///
-/// [`quantize_measured`](crate::quantize_measured) makes one beside the blocks, [`QuantError::of`] without keeping
+/// [`Codec::quantize_measured`](crate::Codec::quantize_measured) makes one beside the blocks, [`QuantError::of`] without keeping
 /// them, and [`QuantError::between`] from values that are there. Errors of a tensor's parts add up to the tensor's.
 ///
 /// ```
@@ -73,7 +73,7 @@ impl QuantError {
     }
 
     /// Σ error² / Σ source². 0 of values that are all zero.
-    #[cfg(all(feature = "mmap", any(unix, windows)))]
+    #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn relative(&self) -> f64 {
         if self.source == 0.0 { 0.0 } else { self.noise / self.source }
     }

@@ -20,7 +20,7 @@ use crate::file::{Commit, Existing, put_new};
 /// let mut staged = Vec::new();
 /// for no in 0..2 {
 ///     let mut writer = Writer::create(format!("model-{:05}-of-00002.gguf", no + 1))?;
-///     writer.shard(no, 2, 2)?.tensor(&format!("t{no}"), &[1], GgmlType::I8)?;
+///     writer.set_shard(no, 2, 2)?.declare_tensor(&format!("t{no}"), &[1], GgmlType::I8)?;
 ///     let mut data = writer.write_header()?;
 ///     data.write_tensor(&format!("t{no}"), &[7])?;
 ///     staged.push(data.stage()?);

@@ -56,7 +56,7 @@ pub enum HeaderProgress {
 ///     received.extend_from_slice(&file[received.len()..next]); // or a range request
 /// }
 /// let gguf = parser.finish(received)?;
-/// assert!(gguf.metadata().get::<bool>("k")?);
+/// assert!(gguf.metadata().require::<bool>("k")?);
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 ///
@@ -90,7 +90,7 @@ pub enum HeaderProgress {
 /// # let mut context = std::task::Context::from_waker(std::task::Waker::noop());
 /// # let mut work = std::pin::pin!(read_header(server));
 /// # let std::task::Poll::Ready(gguf) = work.as_mut().poll(&mut context) else { panic!() };
-/// # assert!(gguf?.metadata().get::<bool>("k")?);
+/// # assert!(gguf?.metadata().require::<bool>("k")?);
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 ///
@@ -119,7 +119,7 @@ pub enum HeaderProgress {
 ///     }
 /// }
 /// let gguf = parser.finish(received)?;
-/// # assert!(gguf.metadata().get::<bool>("k")?);
+/// # assert!(gguf.metadata().require::<bool>("k")?);
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 #[derive(Debug, Clone)]

@@ -27,14 +27,14 @@ impl ShardKeys {
     pub(super) fn of<B: AsRef<[u8]>>(file: &Gguf<B>) -> Result<Self, ShardProblem> {
         let metadata = file.metadata();
         let wrong = |key, value: ValueRef<'_>, wanted| {
-            Err(ShardProblem::KeyType { key, found: value.value_type().name(), wanted })
+            Err(ShardProblem::KeyType { key, found: value.tag().name(), wanted })
         };
-        let a_u16 = |key| match metadata.value(key) {
+        let a_u16 = |key| match metadata.get(key) {
             None => Ok(None),
             Some(ValueRef::U16(value)) => Ok(Some(value)),
             Some(value) => wrong(key, value, "u16"),
         };
-        let an_i32 = |key| match metadata.value(key) {
+        let an_i32 = |key| match metadata.get(key) {
             None => Ok(None),
             Some(ValueRef::I32(value)) => Ok(Some(value)),
             Some(value) => wrong(key, value, "i32").map(|_: Option<u16>| None),

@@ -15,7 +15,7 @@ use crate::gguf::layout::align_up;
 /// use gguf_codec::{GgmlType, Gguf, ShardPlan, ShardedGguf, Writer};
 ///
 /// # let mut writer = Writer::new(Vec::new());
-/// # for name in ["a", "b", "c"] { writer.tensor(name, &[1], GgmlType::I8)?; }
+/// # for name in ["a", "b", "c"] { writer.declare_tensor(name, &[1], GgmlType::I8)?; }
 /// # let mut data = writer.write_header()?;
 /// # for name in ["a", "b", "c"] { data.write_tensor(name, &[1])?; }
 /// # let file = data.finish()?;
@@ -25,9 +25,9 @@ use crate::gguf::layout::align_up;
 /// let mut shards = Vec::new();
 /// for (no, range) in (0..).zip(plan.shards()) {
 ///     let mut writer = Writer::new(Vec::new());
-///     writer.copy_sharded_metadata_from(&model)?.shard(no, plan.count(), tensors.len())?;
+///     writer.copy_sharded_metadata_from(&model)?.set_shard(no, plan.count(), tensors.len())?;
 ///     for tensor in &tensors[range.clone()] {
-///         writer.tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
+///         writer.declare_tensor(tensor.name(), tensor.shape().dims(), tensor.ggml_type())?;
 ///     }
 ///     let mut data = writer.write_header()?;
 ///     for tensor in &tensors[range.clone()] {

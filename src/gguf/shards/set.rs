@@ -27,12 +27,11 @@ const LOOKED_FOR: u16 = 1000;
 ///
 /// A model in a single file is one, too, so that a program need not tell them apart.
 ///
-#[cfg_attr(feature = "mmap", doc = "```no_run")]
-#[cfg_attr(not(feature = "mmap"), doc = "```ignore")]
+/// ```no_run
 /// use gguf_codec::ShardedGguf;
 ///
 /// let model = ShardedGguf::open("llama-00001-of-00003.gguf")?;
-/// let layers: u32 = model.metadata().get("llama.block_count")?;
+/// let layers: u32 = model.metadata().require("llama.block_count")?;
 /// let tensor = model.tensor("output.weight")?; // in whichever file it is
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
@@ -47,17 +46,32 @@ pub struct ShardedGguf<B> {
     index: NameIndex,
 }
 
-#[cfg(feature = "mmap")]
-impl ShardedGguf<Mapped> {
-    /// Maps all files of a model, by the path of the first; or the only one.
+impl ShardedGguf<Vec<u8>> {
+    /// Opens all files of a model, by the path of the first; or the only one. Headers are read, and tensors when their values
+    /// are asked for, as by [`Gguf::open`].
     ///
-    /// The other files lie beside it, with llama.cpp's names ([`ShardPaths`]). What [`Gguf::open`] says of changes to the
-    /// file holds for each of them.
+    /// The other files lie beside it, with llama.cpp's names ([`ShardPaths`]).
     ///
     /// # Errors
     /// As [`open_with`](Self::open_with).
     pub fn open(first: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(first, |path| Gguf::open(path))
+    }
+}
+
+#[cfg(feature = "mmap")]
+impl ShardedGguf<Mapped> {
+    /// Maps all files of a model, by the path of the first; or the only one.
+    ///
+    /// # Safety
+    /// What [`Gguf::map`] asks for holds for each of the files.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    #[allow(unsafe_code, reason = "what mapping needs is the caller's to promise")]
+    pub unsafe fn map(first: impl AsRef<Path>) -> Result<Self> {
+        // SAFETY: the caller's promise is the one that is asked for, of each file.
+        Self::open_with(first, |path| unsafe { Gguf::map(path) })
     }
 }
 
@@ -95,8 +109,8 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
             return set.finish();
         }
         let named = |problem| Err(Error::Shard { shard: shown(first), problem });
-        if let Some(at) = set.shards[0].follower() {
-            return named(ShardProblem::Joined { at });
+        if set.shards[0].is_joined() {
+            return named(ShardProblem::Joined { at: set.shards[0].trailing().start });
         }
         let paths = match ShardPaths::parse(first) {
             Some((paths, 0)) if paths.count() == set.count => paths,
@@ -145,12 +159,12 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
         self.metadata().architecture()
     }
 
-    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::arch_key`].
+    /// Returns the value of a key that begins with the architecture's name: see [`Metadata::require_arch`].
     ///
     /// # Errors
-    /// Those of [`Metadata::arch_key`].
-    pub fn arch_key<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
-        self.metadata().arch_key(key)
+    /// Those of [`Metadata::require_arch`].
+    pub fn require_arch<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
+        self.metadata().require_arch(key)
     }
 
     /// The tensors of all files, in their order.
@@ -218,7 +232,7 @@ impl<B> ShardedGguf<B> {
     }
 
     /// The keys that only its files have, and it as a whole does not: none where it is one file.
-    #[cfg(all(feature = "codecs", any(all(feature = "mmap", any(unix, windows)), feature = "safetensors")))]
+    #[cfg(all(feature = "codecs", any(all(feature = "std", any(unix, windows)), feature = "safetensors")))]
     pub(crate) fn keys_of_shards(&self) -> &'static [&'static str] {
         if self.shards.len() > 1 { &super::keys::SHARD_KEYS } else { &[] }
     }
@@ -371,7 +385,7 @@ impl<B: AsRef<[u8]>> Checked<B> {
             return Err(ShardProblem::Alignment { found: shard.alignment(), wanted: first.alignment() });
         }
         let architecture = "general.architecture";
-        let of = |file: &Gguf<B>| file.metadata().value(architecture).map(|value| value.to_string());
+        let of = |file: &Gguf<B>| file.metadata().get(architecture).map(|value| value.to_string());
         match (of(shard), of(first)) {
             (Some(found), Some(wanted)) if found != wanted => {
                 Err(ShardProblem::Architecture { found, wanted })

@@ -15,9 +15,9 @@ fn model(path: &std::path::Path) -> Input {
         ("blk.1.odd.weight", &[17, 3]),
     ];
     let mut writer = Writer::create(path).unwrap();
-    writer.metadata("general.architecture", "llama").unwrap();
+    writer.set_metadata("general.architecture", "llama").unwrap();
     for (name, dims) in tensors {
-        writer.tensor(name, dims, GgmlType::F32).unwrap();
+        writer.declare_tensor(name, dims, GgmlType::F32).unwrap();
     }
     let mut data = writer.write_header().unwrap();
     for (name, dims) in tensors {

@@ -6,7 +6,7 @@ mod tensors;
 use std::fmt;
 use std::ops::ControlFlow;
 
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 use super::input::Input;
 use super::job::Origin;
 use crate::file::read_at::ReadAt;
@@ -32,7 +32,7 @@ impl<'a> Side<'a> {
     ///
     /// # Errors
     /// None that an [`Input`] which opened gives.
-    #[cfg(all(feature = "mmap", any(unix, windows)))]
+    #[cfg(all(feature = "std", any(unix, windows)))]
     pub fn of_input(input: &'a Input) -> Result<Self> {
         let tensor = |tensor: crate::TensorInfo<'a>| Ok((tensor.name(), input.origin(&tensor)?));
         let tensors = input.tensors().map(tensor).collect::<Result<_>>()?;
@@ -50,7 +50,7 @@ impl<'a> Side<'a> {
     }
 
     fn value(&self, key: &str) -> Option<ValueRef<'a>> {
-        self.metadata.value(key).filter(|_| !self.left_out.contains(&key))
+        self.metadata.get(key).filter(|_| !self.left_out.contains(&key))
     }
 }
 
@@ -138,7 +138,7 @@ pub struct ValueDiff {
 /// use gguf_codec::{Gguf, Writer};
 /// # fn file(layers: u32) -> gguf_codec::Result<Vec<u8>> {
 /// #     let mut writer = Writer::new(Vec::new());
-/// #     writer.metadata("llama.block_count", layers)?;
+/// #     writer.set_metadata("llama.block_count", layers)?;
 /// #     writer.write_header()?.finish()
 /// # }
 /// # let (a, b) = (file(1)?, file(2)?);

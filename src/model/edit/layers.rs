@@ -48,7 +48,7 @@ impl Edit {
         layers: impl IntoIterator<Item = u32>,
     ) -> Result<&mut Self> {
         let metadata = model.metadata();
-        let count = metadata.arch_key::<u32>("block_count")?;
+        let count = metadata.require_arch::<u32>("block_count")?;
         let dropped: BTreeSet<u32> = layers.into_iter().collect();
         let refused = |message: String| Err(Error::Write { message });
         let Some(&last) = dropped.last() else { return Ok(self) };
@@ -71,7 +71,7 @@ impl Edit {
         let moved = |layer: u32| layer - dropped.range(..layer).count() as u32;
         let kept: Vec<u32> = (0..count).filter(|layer| !dropped.contains(layer)).collect();
         for key in INTERVALS {
-            let Some(interval) = metadata.arch_key_opt::<u32>(key)?.filter(|&interval| interval > 1) else {
+            let Some(interval) = metadata.optional_arch::<u32>(key)?.filter(|&interval| interval > 1) else {
                 continue;
             };
             if let Some(layer) = kept.iter().find(|&&layer| !(layer - moved(layer)).is_multiple_of(interval))
@@ -88,7 +88,7 @@ impl Edit {
         self.set(full("block_count"), u64::from(count) - dropped.len() as u64);
         let mut less = |keys: [&str; 2], is_counted: &dyn Fn(u32, u32) -> bool| -> Result<()> {
             for key in keys {
-                let Some(number) = metadata.arch_key_opt::<u32>(key)? else { continue };
+                let Some(number) = metadata.optional_arch::<u32>(key)? else { continue };
                 let gone = dropped.iter().filter(|&&layer| is_counted(layer, number)).count() as u32;
                 if gone > 0 {
                     self.set(full(key), number - gone);
@@ -137,7 +137,7 @@ impl Edit {
     fn keep_windows<B: AsRef<[u8]>>(&mut self, model: &Gguf<B>, count: u32, kept: &[u32]) -> Result<()> {
         let metadata = model.metadata();
         let is_array = metadata
-            .arch_key_opt::<ValueRef<'_>>(PATTERN)?
+            .optional_arch::<ValueRef<'_>>(PATTERN)?
             .is_some_and(|value| crate::ArrayRef::from_value(value).is_some());
         let Some(before) = layers_with_windows(metadata, count as usize)?.filter(|_| !is_array) else {
             return Ok(());

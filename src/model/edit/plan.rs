@@ -91,7 +91,7 @@ pub enum EditChange {
 impl Display for EditChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let change =
-            |f: &mut fmt::Formatter<'_>, from: &Value, to: &Value| match [from, to].map(ValueKind::of) {
+            |f: &mut fmt::Formatter<'_>, from: &Value, to: &Value| match [from, to].map(Value::value_type) {
                 [kind, _] if from == to => write!(f, "{from} ({kind}), as it was"),
                 [a, b] if a == b => write!(f, "{from} → {to} ({b})"),
                 [a, b] => write!(f, "{from} ({a}) → {to} ({b})"),
@@ -106,10 +106,10 @@ impl Display for EditChange {
                 change(f, from, to)
             }
             EditChange::Added { key, value } => {
-                write!(f, "{}: added, {value} ({})", Name(key), ValueKind::of(value))
+                write!(f, "{}: added, {value} ({})", Name(key), value.value_type())
             }
             EditChange::Removed { key, value } => {
-                write!(f, "{}: removed, was {value} ({})", Name(key), ValueKind::of(value))
+                write!(f, "{}: removed, was {value} ({})", Name(key), value.value_type())
             }
             EditChange::KeyRenamed { from, to } => write!(f, "{}: renamed to {}", Name(from), Name(to)),
             EditChange::TensorRenamed { from, to } => {
@@ -196,14 +196,14 @@ impl<'a> Resolved<'a> {
             if resolved.removed.contains(key) && !resolved.keys.gives(key) {
                 return Err(contradiction("key", key, "is to be set and to be removed"));
             }
-            let current = resolved.keys.source(key, &resolved.removed).and_then(|key| metadata.value(key));
+            let current = resolved.keys.source(key, &resolved.removed).and_then(|key| metadata.get(key));
             let once = |set: &mut HashSet<&'a str>| {
                 if set.insert(key) { Ok(()) } else { Err(contradiction("key", key, "is to be set twice")) }
             };
             if let Put::Add(value) = put {
                 once(&mut new)?;
                 if let Some(current) = current {
-                    let kind = ValueKind::of_ref(current);
+                    let kind = current.value_type();
                     return Err(contradiction(
                         "key",
                         key,
@@ -220,7 +220,7 @@ impl<'a> Resolved<'a> {
                     names.filter(|key| !resolved.removed.contains(key)).map(|key| resolved.keys.name(key)),
                 )
             })?;
-            let kind = ValueKind::of_ref(current);
+            let kind = current.value_type();
             let wrong = |why: String| contradiction("key", key, format_args!("is of type {kind}: {why}"));
             let value = match put {
                 Put::Set(given) => given.of_kind(kind, key, &wrong)?,
@@ -265,7 +265,7 @@ impl<'a> Resolved<'a> {
 
     /// A shard's keys say which set it belongs to, and a set is opened only where all of them agree.
     fn check_shards(&self, edit: &Edit, metadata: Metadata<'_>, order: ByteOrder) -> Result<()> {
-        let number = |key: &str| metadata.value(key).and_then(|value| value.get::<i64>()).unwrap_or(0);
+        let number = |key: &str| metadata.get(key).and_then(|value| value.get::<i64>()).unwrap_or(0);
         let count = number(SHARD_KEYS[1]);
         let is_its = |key: &str| SHARD_KEYS.contains(&key);
         if count > 1 {
@@ -363,19 +363,19 @@ impl<'a> Resolved<'a> {
 
     fn declare_keys<S: Sink>(&self, source: &Indexed, writer: &mut Writer<S>) -> Result<()> {
         writer.copy_form_from(&source.model, source.final_padding)?;
-        writer.byte_order(self.order);
+        writer.set_byte_order(self.order);
         let metadata = source.model.metadata();
         for (from, value) in metadata.iter().filter(|(key, _)| !self.removed.contains(key)) {
             let key = self.keys.name(from);
             match self.values.get(key) {
                 Some(value) => {
-                    writer.metadata(key, value.clone())?;
+                    writer.set_metadata(key, value.clone())?;
                 }
                 None => writer.copy_pair(metadata, from, value, key)?,
             }
         }
         for (key, value) in &self.added {
-            writer.metadata(key, value.clone())?;
+            writer.set_metadata(key, value.clone())?;
         }
         Ok(())
     }
@@ -386,7 +386,7 @@ impl<'a> Resolved<'a> {
         let mut names = Vec::with_capacity(source.model.tensor_count());
         for tensor in self.kept(source) {
             let name = self.tensors.name(tensor.name());
-            writer.tensor(name, tensor.shape().dims(), tensor.ggml_type())?;
+            writer.declare_tensor(name, tensor.shape().dims(), tensor.ggml_type())?;
             names.push(name.to_owned());
         }
         Ok(names)
@@ -444,7 +444,7 @@ impl<'a> Resolved<'a> {
 
     fn notes(&self, metadata: Metadata<'_>) -> Vec<String> {
         const KEY: &str = "general.architecture";
-        let old = metadata.get::<&str>(KEY).ok();
+        let old = metadata.require::<&str>(KEY).ok();
         let new = match self.values.get(KEY) {
             Some(Value::String(bytes)) => std::str::from_utf8(bytes).ok(),
             _ => old,

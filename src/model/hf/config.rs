@@ -23,7 +23,7 @@ impl<'a> Parameters<'a> {
     }
 
     pub(super) fn f32(&self, name: &str) -> Option<f32> {
-        self.metadata.get_opt(&self.key(name)).ok().flatten()
+        self.metadata.optional(&self.key(name)).ok().flatten()
     }
 
     /// A single, as short as it can be told from others: 1e-5, not 9.999999747378752e-6.
@@ -32,7 +32,7 @@ impl<'a> Parameters<'a> {
     }
 
     pub(super) fn str(&self, name: &str) -> Option<&'a str> {
-        self.metadata.get_opt(&self.key(name)).ok().flatten()
+        self.metadata.optional(&self.key(name)).ok().flatten()
     }
 }
 
@@ -141,7 +141,7 @@ fn object(
         }
     }
     for (name, key) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
-        if let Ok(Some(id)) = metadata.get_opt::<u32>(&format!("tokenizer.ggml.{key}_token_id")) {
+        if let Ok(Some(id)) = metadata.optional::<u32>(&format!("tokenizer.ggml.{key}_token_id")) {
             set(name, id.into());
         }
     }

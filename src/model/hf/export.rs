@@ -131,7 +131,7 @@ impl<'a> Export<'a> {
             return Err(Error::Write { message: format!("blocks become F16, F32 or BF16, not {}", self.ty) });
         }
         let metadata = self.metadata;
-        let architecture = metadata.get_opt::<&str>("general.architecture").ok().flatten();
+        let architecture = metadata.optional::<&str>("general.architecture").ok().flatten();
         let family =
             architecture.and_then(|name| Family::of_architecture(name, |key| metadata.contains(key)));
         let mut tensors = Vec::with_capacity(self.tensors.len());
@@ -202,7 +202,7 @@ impl<'a> Export<'a> {
             };
             let own = tensor.ggml_type();
             let original =
-                metadata.get_opt::<Vec<u64>>(&format!("{ORIGINAL_SHAPE}{gguf_name}")).ok().flatten();
+                metadata.optional::<Vec<u64>>(&format!("{ORIGINAL_SHAPE}{gguf_name}")).ok().flatten();
             let original = original.filter(|shape| folded(shape) == Some(tensor.shape()));
             let ty = if own.is_quantized() { self.ty } else { own };
             tensors.push(Planned { name, source, ty, original, dtype: None });
@@ -403,9 +403,9 @@ impl ExportPlan<'_> {
     /// [`Error::Write`] where two tensors have the same name.
     pub fn declare<S: Sink>(&self, shard: &Shard, writer: &mut Writer<S>) -> Result<()> {
         // Without it, the transformers library does not load the file.
-        writer.metadata("format", "pt");
+        writer.set_metadata("format", "pt");
         for (key, value) in self.metadata.iter().filter(|_| shard.first) {
-            writer.metadata(key, value);
+            writer.set_metadata(key, value);
         }
         for &index in &shard.tensors {
             let Planned { name, source, ty, original, dtype } = &self.tensors[index];
@@ -416,7 +416,7 @@ impl ExportPlan<'_> {
             let dtype = dtype.or_else(|| Dtype::from_ggml_type(*ty)).ok_or_else(|| Error::Write {
                 message: format!("tensor '{}' would be {ty}, which safetensors does not have", Shown(name)),
             })?;
-            writer.tensor(name, &shape, dtype)?;
+            writer.declare_tensor(name, &shape, dtype)?;
         }
         Ok(())
     }

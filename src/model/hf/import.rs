@@ -626,10 +626,10 @@ impl<'a> ImportPlan<'a> {
     /// [`Error::Write`] where a name is too long for GGUF, or two tensors get the same.
     pub fn declare<S: Sink>(&self, writer: &mut Writer<S>) -> Result<()> {
         for (key, value) in &self.metadata {
-            writer.metadata(key, value.clone())?;
+            writer.set_metadata(key, value.clone())?;
         }
         for Planned { name, source, ty, .. } in &self.tensors {
-            writer.tensor(name, source.shape().dims(), *ty)?;
+            writer.declare_tensor(name, source.shape().dims(), *ty)?;
         }
         Ok(())
     }
@@ -665,7 +665,7 @@ impl<'a> ImportPlan<'a> {
     ///
     /// # Errors
     /// As [`declare`](Self::declare).
-    #[cfg(all(feature = "mmap", any(unix, windows)))]
+    #[cfg(all(feature = "std", any(unix, windows)))]
     pub fn converted(&self) -> Result<Converted<'_>> {
         Ok(Converted { model: self.header()?.into(), plan: self })
     }
@@ -719,14 +719,14 @@ impl<'a> ImportPlan<'a> {
 }
 
 /// The model that a GGUF of an [`ImportPlan`] would be. It is made where it is read.
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 #[derive(Debug)]
 pub struct Converted<'a> {
     model: crate::ShardedGguf<Vec<u8>>,
     plan: &'a ImportPlan<'a>,
 }
 
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 impl crate::model::Source for Converted<'_> {
     type Bytes = Vec<u8>;
 

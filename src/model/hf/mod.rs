@@ -33,7 +33,7 @@ mod tokenizer;
 pub use carried::{CarriedWeight, Fidelity};
 pub use description::Description;
 pub use export::{Export, ExportPlan, Shard};
-#[cfg(all(feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "std", any(unix, windows)))]
 pub use import::Converted;
 pub use import::{Import, ImportPlan};
 pub use names::{NameMap, Renamed};

@@ -33,15 +33,15 @@ pub(super) fn of_layer(key: &str, array: &Array, layer: u32) -> Result<u32> {
 
 /// The number under a key: that of this layer, where each has its own.
 pub(super) fn number(metadata: Metadata<'_>, key: &str, layer: u32) -> Result<Option<u32>> {
-    match metadata.value(key) {
+    match metadata.get(key) {
         Some(ValueRef::Array(array)) => of_layer(key, &array.to_owned(), layer).map(Some),
-        _ => metadata.get_opt(key),
+        _ => metadata.optional(key),
     }
 }
 
 /// The number that all layers have. `Some(None)` where they differ.
 pub(super) fn common(metadata: Metadata<'_>, key: &str) -> Option<Option<u32>> {
-    match metadata.value(key)? {
+    match metadata.get(key)? {
         ValueRef::Array(array) => {
             let numbers = numbers(&array.to_owned());
             Some(numbers.and_then(|numbers| {
@@ -49,6 +49,6 @@ pub(super) fn common(metadata: Metadata<'_>, key: &str) -> Option<Option<u32>> {
                 numbers.iter().all(|number| *number == first).then_some(first)
             }))
         }
-        _ => metadata.get_opt(key).ok().flatten().map(Some),
+        _ => metadata.optional(key).ok().flatten().map(Some),
     }
 }

@@ -58,10 +58,10 @@ impl Imatrix {
         mut writer: Writer<S>,
         mut step: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<S::Output> {
-        writer.metadata("general.type", "imatrix")?;
-        writer.metadata(DATASETS, Value::from(self.datasets.clone()))?;
-        writer.metadata(CHUNK_COUNT, self.chunk_count)?;
-        writer.metadata(CHUNK_SIZE_KEY, self.chunk_size)?;
+        writer.set_metadata("general.type", "imatrix")?;
+        writer.set_metadata(DATASETS, Value::from(self.datasets.clone()))?;
+        writer.set_metadata(CHUNK_COUNT, self.chunk_count)?;
+        writer.set_metadata(CHUNK_SIZE_KEY, self.chunk_size)?;
         let mut entries: Vec<_> = self.entries().iter().collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let parts = || {
@@ -75,7 +75,7 @@ impl Imatrix {
             })
         };
         for (name, extents, _) in parts() {
-            writer.tensor(&name, &extents.map(|extent| extent as u64), GgmlType::F32)?;
+            writer.declare_tensor(&name, &extents.map(|extent| extent as u64), GgmlType::F32)?;
         }
         let mut data = writer.write_header()?;
         for (name, _, values) in parts() {

@@ -22,12 +22,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
     let mut imatrix = Imatrix::new();
     if metadata.contains(DATASETS) {
         // Paths, in whatever encoding a file system had.
-        let names = metadata.get_array::<&[u8]>(DATASETS)?;
+        let names = metadata.require_array::<&[u8]>(DATASETS)?;
         imatrix.datasets =
             names.map(|name| Ok(String::from_utf8_lossy(name?).into_owned())).collect::<Result<_>>()?;
     }
-    imatrix.chunk_count = metadata.get_opt(CHUNK_COUNT)?.unwrap_or(0);
-    imatrix.chunk_size = metadata.get_opt(CHUNK_SIZE_KEY)?.unwrap_or(CHUNK_SIZE);
+    imatrix.chunk_count = metadata.optional(CHUNK_COUNT)?.unwrap_or(0);
+    imatrix.chunk_size = metadata.optional(CHUNK_SIZE_KEY)?.unwrap_or(CHUNK_SIZE);
     let mut others = BTreeMap::new();
     for tensor in file.tensors() {
         if let Some(part) = [SUMS, COUNTS].into_iter().find(|part| tensor.name().ends_with(part)) {

@@ -31,11 +31,11 @@ const CHUNK_SIZE: u32 = 512;
 /// use gguf_codec::{GgmlType, Writer};
 ///
 /// let mut writer = Writer::new(Vec::new());
-/// writer.metadata("general.type", "imatrix")?;
-/// writer.metadata("imatrix.datasets", vec!["wiki.train.raw".to_owned()])?;
-/// writer.metadata("imatrix.chunk_count", 1u32)?.metadata("imatrix.chunk_size", 512u32)?;
-/// writer.tensor("blk.0.ffn_up.weight.in_sum2", &[2, 1], GgmlType::F32)?;
-/// writer.tensor("blk.0.ffn_up.weight.counts", &[1, 1], GgmlType::F32)?;
+/// writer.set_metadata("general.type", "imatrix")?;
+/// writer.set_metadata("imatrix.datasets", vec!["wiki.train.raw".to_owned()])?;
+/// writer.set_metadata("imatrix.chunk_count", 1u32)?.set_metadata("imatrix.chunk_size", 512u32)?;
+/// writer.declare_tensor("blk.0.ffn_up.weight.in_sum2", &[2, 1], GgmlType::F32)?;
+/// writer.declare_tensor("blk.0.ffn_up.weight.counts", &[1, 1], GgmlType::F32)?;
 /// let mut data = writer.write_header()?;
 /// for (name, values) in [("in_sum2", &[6.0f32, 3.0][..]), ("counts", &[512.0])] {
 ///     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();

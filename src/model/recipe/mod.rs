@@ -11,9 +11,9 @@ use core::fmt;
 use core::str::FromStr;
 
 pub use plan::{TypeChoice, TypePlan, by_layer};
-#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 pub(in crate::model) use plan::{is_left_alone, layer_of};
-#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 pub(in crate::model) use role::Role;
 
 use crate::model::FileType;

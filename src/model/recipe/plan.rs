@@ -18,9 +18,9 @@ use crate::{Error, GgmlType, Metadata, Result, TensorInfo, ValueRef};
 /// use gguf_codec::model::{Recipe, TypePlan};
 /// use gguf_codec::{GgmlType, Gguf, Writer};
 /// # let mut writer = Writer::new(Vec::new());
-/// # writer.metadata("general.architecture", "llama")?.metadata("llama.block_count", 1u32)?;
-/// # writer.tensor("blk.0.ffn_down.weight", &[256, 2], GgmlType::F16)?;
-/// # writer.tensor("blk.0.attn_norm.weight", &[256], GgmlType::F32)?;
+/// # writer.set_metadata("general.architecture", "llama")?.set_metadata("llama.block_count", 1u32)?;
+/// # writer.declare_tensor("blk.0.ffn_down.weight", &[256, 2], GgmlType::F16)?;
+/// # writer.declare_tensor("blk.0.attn_norm.weight", &[256], GgmlType::F32)?;
 /// # let mut data = writer.write_header()?;
 /// # data.write_tensor("blk.0.ffn_down.weight", &[0; 1024])?;
 /// # data.write_tensor("blk.0.attn_norm.weight", &[0; 1024])?;
@@ -198,7 +198,7 @@ impl<'a> TypePlan<'a> {
     }
 
     fn facts(&self, metadata: Metadata<'_>, tensors: &[TensorInfo<'_>]) -> Result<Facts> {
-        let architecture = metadata.get_opt::<&str>("general.architecture")?.unwrap_or_default();
+        let architecture = metadata.optional::<&str>("general.architecture")?.unwrap_or_default();
         let number = |key: &str| first_number(metadata, &format!("{architecture}.{key}"));
         let role_count = |role| tensors.iter().filter(|tensor| Role::of(tensor.name()) == role).count();
         let layers = match number("block_count")? {
@@ -271,9 +271,9 @@ pub(in crate::model) fn layer_of(name: &str) -> Option<u64> {
 
 /// A number, or the first of an array of them: some models have one for each layer.
 fn first_number(metadata: Metadata<'_>, key: &str) -> Result<Option<u64>> {
-    match metadata.value(key) {
-        Some(ValueRef::Array(_)) => metadata.get_array(key)?.next().transpose(),
-        _ => metadata.get_opt(key),
+    match metadata.get(key) {
+        Some(ValueRef::Array(_)) => metadata.require_array(key)?.next().transpose(),
+        _ => metadata.optional(key),
     }
 }
 

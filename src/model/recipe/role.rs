@@ -38,7 +38,7 @@ impl Role {
     }
 }
 
-#[cfg(all(feature = "codecs", feature = "mmap", any(unix, windows)))]
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 impl Role {
     /// As llama.cpp calls its tensors.
     pub(in crate::model) fn name(self) -> &'static str {

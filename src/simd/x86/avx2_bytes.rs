@@ -31,8 +31,8 @@ pub(in crate::simd) fn run_with_avx_vnni<K: ByteKernel>(kernel: K) -> K::Output 
     kernel.run(Avx2Bytes::<AVX_VNNI>(unsafe { Avx2::proven() }))
 }
 
-/// Runs a kernel with AVX2, F16C, AVX-512 F, VL and VNNI.
-#[target_feature(enable = "avx2,f16c,avx512f,avx512vl,avx512vnni")]
+/// Runs a kernel with AVX2, F16C, AVX-512 F, BW, VL and VNNI.
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(in crate::simd) fn run_with_avx512_vnni<K: ByteKernel>(kernel: K) -> K::Output {
     // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
     kernel.run(Avx2Bytes::<AVX512_VNNI>(unsafe { Avx2::proven() }))
@@ -71,6 +71,37 @@ const fn two_bytes(number: usize) -> i16 {
     ((2 * number) | ((2 * number + 1) << 8)) as i16
 }
 
+/// In each half byte `i` is `of[control[i]]`. In assembly, since compilers make two instructions of it where they know the
+/// control.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn shuffle(of: __m256i, control: __m256i) -> __m256i {
+    let shuffled;
+    // SAFETY: the function is compiled for AVX2, and the instruction touches these registers only.
+    unsafe {
+        core::arch::asm!(
+            "vpshufb {}, {}, {}",
+            lateout(ymm_reg) shuffled,
+            in(ymm_reg) of,
+            in(ymm_reg) control,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    shuffled
+}
+
+/// The same bytes. Compilers do not see where they are from, so that they do not make other instructions of what is done with
+/// them.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn hidden(mut bytes: __m256i) -> __m256i {
+    // SAFETY: no instruction does nothing.
+    unsafe {
+        core::arch::asm!("/* {0} */", inlateout(ymm_reg) bytes, options(pure, nomem, nostack, preserves_flags));
+    }
+    bytes
+}
+
 impl<const DOT: u8> Avx2Bytes<DOT> {
     /// Adds to each lane the sum of four products.
     #[inline(always)]
@@ -95,6 +126,39 @@ impl<const DOT: u8> Avx2Bytes<DOT> {
                 _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(y, x))
             } else {
                 _mm256_maddubs_epi16(x, y)
+            }
+        })
+    }
+
+    /// Rows of a table laid end to end, each put in its place by a mask, which is done by more of the processor's ports
+    /// than inserting is.
+    #[inline(always)]
+    fn rows_by_masks<'a, const N: usize>(self, row: impl Fn(usize) -> &'a [u8; N]) -> __m256i {
+        registers!({
+            if N == 8 {
+                let eight = |k: usize| {
+                    _mm_cvtsi64_si128(i64::from_le_bytes(
+                        *row(k).first_chunk().expect("a row has eight bytes"),
+                    ))
+                };
+                let mut rows = _mm256_broadcastq_epi64(eight(0));
+                rows = _mm256_mask_broadcastq_epi64(rows, 2, eight(1));
+                rows = _mm256_mask_broadcastq_epi64(rows, 4, eight(2));
+                _mm256_mask_broadcastq_epi64(rows, 8, eight(3))
+            } else {
+                let four = |k: usize| {
+                    _mm_cvtsi32_si128(i32::from_le_bytes(
+                        *row(k).first_chunk().expect("a row has four bytes"),
+                    ))
+                };
+                let mut rows = _mm256_broadcastd_epi32(four(0));
+                rows = _mm256_mask_broadcastd_epi32(rows, 2, four(1));
+                rows = _mm256_mask_broadcastd_epi32(rows, 4, four(2));
+                rows = _mm256_mask_broadcastd_epi32(rows, 8, four(3));
+                rows = _mm256_mask_broadcastd_epi32(rows, 16, four(4));
+                rows = _mm256_mask_broadcastd_epi32(rows, 32, four(5));
+                rows = _mm256_mask_broadcastd_epi32(rows, 64, four(6));
+                _mm256_mask_broadcastd_epi32(rows, 128, four(7))
             }
         })
     }
@@ -193,6 +257,9 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
     #[inline(always)]
     fn rows_b<'a, const N: usize>(self, row: impl Fn(usize) -> &'a [u8; N]) -> __m256i {
         const { assert!(N == 4 || N == 8) };
+        if DOT == AVX512_VNNI {
+            return self.rows_by_masks(row);
+        }
         if N == 8 {
             let eight = |k| i64::from_le_bytes(*row(k).first_chunk().expect("a row has eight bytes"));
             let [a, b, c, d] = [eight(0), eight(1), eight(2), eight(3)];
@@ -252,12 +319,106 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
         registers!(_mm256_shuffle_epi8(table, index))
     }
     #[inline(always)]
+    fn second_words(self, of: &[[[u8; 4]; 2]; 8]) -> __m256i {
+        let halves: &[[u8; 32]; 2] = bytemuck::cast_ref(of);
+        let [a, b] = [self.load_32(&halves[0]), self.load_32(&halves[1])];
+        registers!({
+            let second = _mm256_shuffle_ps::<0b11_01_11_01>(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
+            _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(second))
+        })
+    }
+    #[inline(always)]
+    fn second_bytes(self, of: &[[u8; 2]; 32]) -> __m256i {
+        let halves: &[[u8; 32]; 2] = bytemuck::cast_ref(of);
+        let [a, b] = [self.load_32(&halves[0]), self.load_32(&halves[1])];
+        registers!({
+            let second = _mm256_packus_epi16(_mm256_srli_epi16::<8>(a), _mm256_srli_epi16::<8>(b));
+            _mm256_permute4x64_epi64::<0b11_01_10_00>(second)
+        })
+    }
+    #[inline(always)]
+    fn many_rows<const N: usize, const ROWS: usize, const VECTORS: usize>(
+        self,
+        table: &[[u8; N]; ROWS],
+        low: &[u8; 32],
+        high: __m256i,
+    ) -> [__m256i; VECTORS] {
+        const { assert!(ROWS.is_power_of_two() && ROWS <= 1 << 15 && VECTORS == N) };
+        let low = self.load_32(low);
+        let [first, second] = registers!({
+            let low = _mm256_permute4x64_epi64::<0b11_01_10_00>(low);
+            let high = _mm256_permute4x64_epi64::<0b11_01_10_00>(high);
+            let mask = _mm256_set1_epi16((ROWS - 1) as i16);
+            [
+                _mm256_and_si256(_mm256_unpacklo_epi8(low, high), mask),
+                _mm256_and_si256(_mm256_unpackhi_epi8(low, high), mask),
+            ]
+        });
+        let mut indices = [[0; 32]; 2];
+        self.store_b(first, &mut indices[0]);
+        self.store_b(second, &mut indices[1]);
+        let mut indices: [u16; 32] = bytemuck::cast(indices);
+        // SAFETY: no instruction does nothing. Compilers that know what is in memory would take the vectors apart, which costs
+        // more than reading.
+        unsafe {
+            core::arch::asm!("/* {0} */", in(reg) indices.as_mut_ptr(), options(nostack, preserves_flags));
+        }
+        let mut vectors = [registers!(_mm256_setzero_si256()); VECTORS];
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            *vector = self.rows_b(|k| {
+                let index = usize::from(indices[v * (32 / VECTORS) + k]);
+                // SAFETY: each index was masked above, and so is below the number of rows.
+                unsafe { table.get_unchecked(index) }
+            });
+        }
+        vectors
+    }
+    #[inline(always)]
+    fn spread_nibbles(self, from: &[u8; 16]) -> __m256i {
+        let from = self.load_16(from);
+        registers!({
+            let wide = _mm256_cvtepu8_epi16(from);
+            _mm256_and_si256(_mm256_or_si256(wide, _mm256_slli_epi16::<4>(wide)), _mm256_set1_epi8(15))
+        })
+    }
+    #[inline(always)]
+    fn times_3(self, a: __m256i) -> __m256i {
+        // In vectors of 16 bits, 9 or 27 times would be multiplied.
+        let twice = registers!(_mm256_add_epi8(a, a));
+        registers!(hidden(_mm256_add_epi8(twice, a)))
+    }
+    #[inline(always)]
+    fn shl_within_b<const BITS: i32>(self, a: __m256i) -> __m256i {
+        registers!(_mm256_slli_epi16::<BITS>(a))
+    }
+    #[inline(always)]
+    fn negate_b(self, a: __m256i, bits: u32) -> __m256i {
+        if DOT == AVX512_VNNI {
+            return registers!(_mm256_mask_sub_epi8(a, bits, _mm256_setzero_si256(), a));
+        }
+        registers!({
+            // The signs of ones and of minus ones.
+            let ones = _mm256_set1_epi8(1);
+            _mm256_sign_epi8(a, _mm256_or_si256(self.bits_b(bits), ones))
+        })
+    }
+    #[inline(always)]
+    fn add_where_b(self, a: __m256i, bits: u32, value: u8) -> __m256i {
+        let value = self.splat_b(value);
+        if DOT == AVX512_VNNI {
+            return registers!(_mm256_mask_add_epi8(a, bits, a, value));
+        }
+        registers!(_mm256_add_epi8(a, _mm256_and_si256(self.bits_b(bits), value)))
+    }
+    #[inline(always)]
     fn times_3_high(self, a: __m256i) -> __m256i {
         registers!({
             // 3 * 86 is the first product of 256 or more, and 3 * 171 the first of 512.
-            let reaches = |least| _mm256_cmpeq_epi8(_mm256_max_epu8(a, _mm256_set1_epi8(least)), a);
-            let sum = _mm256_add_epi8(reaches(86), reaches(171u8 as i8));
-            _mm256_sub_epi8(_mm256_setzero_si256(), sum)
+            let one = _mm256_set1_epi8(1);
+            let beyond = |bound: u8| hidden(_mm256_subs_epu8(a, _mm256_set1_epi8(bound as i8)));
+            let (reaches_86, reaches_171) =
+                (_mm256_min_epu8(beyond(85), one), _mm256_min_epu8(beyond(170), one));
+            _mm256_add_epi8(reaches_86, reaches_171)
         })
     }
 
@@ -339,7 +500,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
             if DOT == WITHOUT_DOT {
                 for u in 0..8 {
                     // In each half its scale of this unit, everywhere.
-                    let scale = _mm256_shuffle_epi8(scales, _mm256_set1_epi16(two_bytes(u)));
+                    let scale = shuffle(scales, _mm256_set1_epi16(two_bytes(u)));
                     let pairs = self.pairs(range, x[u], self.load_32(&y[u]));
                     sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, scale));
                 }
@@ -354,7 +515,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
                 for u in [0, 2, 4, 6] {
                     let (first, second) = (i64::from(two_bytes(u)), i64::from(two_bytes(u + 1)));
                     let [first, second] = [first * 0x0001_0001_0001_0001, second * 0x0001_0001_0001_0001];
-                    let scale = _mm256_shuffle_epi8(scales, _mm256_set_epi64x(second, first, second, first));
+                    let scale = shuffle(scales, _mm256_set_epi64x(second, first, second, first));
                     let fours = _mm256_packs_epi32(dots[u], dots[u + 1]);
                     sums = _mm256_add_epi32(sums, _mm256_madd_epi16(fours, scale));
                 }

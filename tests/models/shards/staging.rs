@@ -13,9 +13,9 @@ fn staged(folder: &Path, count: u16, content: i8) -> Vec<StagedFile> {
     let stage = |no: u16| {
         let mut writer = Writer::create(paths.path(no)).unwrap();
         writer
-            .shard(no, count, count.into())
+            .set_shard(no, count, count.into())
             .unwrap()
-            .tensor(&format!("t{no}"), &[32], GgmlType::I8)
+            .declare_tensor(&format!("t{no}"), &[32], GgmlType::I8)
             .unwrap();
         let mut data = writer.write_header().unwrap();
         data.write_tensor(&format!("t{no}"), &[content as u8; 32]).unwrap();
@@ -26,7 +26,7 @@ fn staged(folder: &Path, count: u16, content: i8) -> Vec<StagedFile> {
 
 fn content(folder: &Path) -> Vec<u8> {
     let model = read(&folder.join("m-00001-of-00002.gguf")).unwrap();
-    model.tensors().map(|tensor| tensor.tensor().unwrap().bytes()[0]).collect()
+    model.tensors().map(|tensor| tensor.tensor().unwrap().bytes().unwrap()[0]).collect()
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_file_alone_waits_for_its_place_too() {
 fn a_file_that_is_not_whole_cannot_be_staged() {
     let (folder, _) = Folder::of(&[]);
     let mut writer = Writer::create(folder.0.path().join("m.gguf")).unwrap();
-    writer.tensor("t", &[32], GgmlType::I8).unwrap();
+    writer.declare_tensor("t", &[32], GgmlType::I8).unwrap();
     let error = writer.write_header().unwrap().stage().unwrap_err().to_string();
     assert!(error.contains("tensor 't' was declared and is not written"), "{error}");
     assert!(folder.names().is_empty());

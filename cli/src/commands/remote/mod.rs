@@ -77,7 +77,7 @@ fn remote(args: &Args) -> Result<String> {
             summary::text(&model, &view)
         }
     };
-    let shard = match model.metadata().get_opt::<u16>("split.count") {
+    let shard = match model.metadata().optional::<u16>("split.count") {
         Ok(Some(count @ 2..)) => format!("One of {count} shards: the others have other tensors\n"),
         _ => String::new(),
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use gguf_codec::model::{Distribution, Input, Layer, Origin, Profile, Size, Subject, Survey};
-use gguf_codec::{Error, GgmlType, Mapped, QuantError, Shape, ShardProblem, ShardedGguf, TensorInfo};
+use gguf_codec::{Error, GgmlType, QuantError, Shape, ShardProblem, ShardedGguf, TensorInfo};
 
 use crate::cli;
 use crate::work::Work;
@@ -27,7 +27,7 @@ impl Source {
         Ok(Source { input, path: path.to_owned() })
     }
 
-    pub(crate) fn model(&self) -> &ShardedGguf<Mapped> {
+    pub(crate) fn model(&self) -> &ShardedGguf<Vec<u8>> {
         self.input.model()
     }
 

@@ -79,7 +79,7 @@ pub(crate) fn data_table(
 pub(crate) fn page(source: &Source, gathered: &Gathered<'_>, other: Option<&str>) -> String {
     let file = source.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let metadata = source.model().metadata();
-    let name = metadata.get::<&str>("general.name").ok().filter(|name| !name.trim().is_empty());
+    let name = metadata.require::<&str>("general.name").ok().filter(|name| !name.trim().is_empty());
     let title = words::name(words::first(name.unwrap_or(&file), 200).0);
     let sections = [
         ("overview", "Overview", overview(source, gathered)),
@@ -131,10 +131,10 @@ pub(crate) fn page(source: &Source, gathered: &Gathered<'_>, other: Option<&str>
 
 fn overview(source: &Source, gathered: &Gathered<'_>) -> Markup {
     let model = source.model();
-    let architecture = model.metadata().get::<&str>("general.architecture").ok();
+    let architecture = model.metadata().require::<&str>("general.architecture").ok();
     let of_architecture =
-        |key: &str| model.metadata().get::<u64>(&format!("{}.{key}", architecture?)).ok().map(grouped);
-    let file_type = model.metadata().get::<u32>("general.file_type").ok();
+        |key: &str| model.metadata().require::<u64>(&format!("{}.{key}", architecture?)).ok().map(grouped);
+    let file_type = model.metadata().require::<u32>("general.file_type").ok();
     let order = model.first().byte_order();
     let facts = [
         ("File", source.file_bytes().map(words::bytes)),

@@ -10,7 +10,7 @@ use super::*;
 /// A GGUF with one key, of a byte.
 fn gguf(value: u8) -> Vec<u8> {
     let mut writer = crate::Writer::new(Vec::new());
-    writer.metadata("key", value).unwrap().metadata("name", vec![value; 300]).unwrap();
+    writer.set_metadata("key", value).unwrap().set_metadata("name", vec![value; 300]).unwrap();
     writer.write_header().unwrap().finish().unwrap()
 }
 
@@ -37,13 +37,12 @@ fn names(folder: &Path) -> Vec<String> {
 type Reader = fn(&Path) -> Result<u8>;
 
 const READERS: &[Reader] = &[
-    |path| crate::Gguf::read(path)?.metadata().get("key"),
-    |path| crate::Gguf::read_header(fs::File::open(path).unwrap())?.metadata().get("key"),
-    |path| crate::Gguf::parse(fs::read(path).unwrap())?.metadata().get("key"),
+    |path| crate::Gguf::read(path)?.metadata().require("key"),
+    |path| crate::Gguf::read_header(fs::File::open(path).unwrap())?.metadata().require("key"),
+    |path| crate::Gguf::parse(fs::read(path).unwrap())?.metadata().require("key"),
     #[cfg(feature = "codecs")]
     |path| crate::model::Imatrix::read(path).map(|_| 0),
-    #[cfg(feature = "mmap")]
-    |path| crate::Gguf::open(path)?.metadata().get("key"),
+    |path| crate::Gguf::open(path)?.metadata().require("key"),
 ];
 
 fn is_refused(path: &Path) {

@@ -1,7 +1,6 @@
-//! The doors for raw bytes: lengths are checked here, once for a whole slice, and nowhere behind.
+//! Public entry points over raw bytes. Lengths are validated here, once per call; kernels assume them.
 
-use alloc::vec::Vec;
-use alloc::{format, vec};
+use alloc::format;
 
 use super::kernels::{Quantizer, Stores, quantizer};
 use crate::codec::float::Float;
@@ -12,7 +11,7 @@ use crate::{Error, GgmlType, Result};
 /// Values that are checked and quantized together, so that the check finds them in cache for the kernel.
 const CHUNK_VALUES: usize = 16 * 1024;
 
-/// Turns whole blocks of `ty`, in the bytes of a little-endian file, into floats.
+/// Turns whole blocks of `ty`, in the bytes of a little-endian file, into floats. [`Codec`](crate::Codec) does so on all cores.
 ///
 /// The values equal ggml's to the bit, on every machine; `f16` and `bf16` are ggml's `f32` rounded once to
 /// nearest even. A block with a NaN or infinite scale gives NaN or infinite values. Integers and `f64` become the
@@ -37,10 +36,7 @@ pub fn dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Resul
 }
 
 /// [`dequantize`] in the instruction set given: the same values, at another speed.
-///
-/// # Errors
-/// As [`dequantize`].
-pub fn dequantize_with<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
+pub(crate) fn dequantize_with<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     check_blocks(ty, blocks.len(), out.len())?;
     T::dequantize(isa, stores_for(out), ty, blocks, out);
     Ok(())
@@ -72,7 +68,8 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
     Ok(())
 }
 
-/// Turns rows of floats into blocks of `ty`, in the bytes of a little-endian file.
+/// Turns rows of floats into blocks of `ty`, in the bytes of a little-endian file. [`Codec`](crate::Codec) does so on all cores,
+/// into a new vector, or with a measure of what is lost.
 ///
 /// `values` holds whole rows of `row_len` values, and `out` takes exactly their blocks. `importance`, from an
 /// importance matrix, weighs the values of a row against each other (`row_len` weights, the same for every row,
@@ -109,34 +106,8 @@ pub fn quantize(
     quantize_with(Isa::detect(), ty, values, row_len, importance, out)
 }
 
-/// [`quantize`] into a new vector.
-///
-/// ```
-/// use gguf_codec::{GgmlType, quantize_to_vec};
-/// let values = [0.5; 2 * 512];
-/// let blocks = quantize_to_vec(GgmlType::Q4_K, &values, 512, None)?;
-/// assert_eq!(Some(blocks.len() as u64), GgmlType::Q4_K.bytes_for(2 * 512));
-/// # Ok::<(), gguf_codec::Error>(())
-/// ```
-///
-/// # Errors
-/// As [`quantize`].
-pub fn quantize_to_vec(
-    ty: GgmlType,
-    values: &[f32],
-    row_len: usize,
-    importance: Option<&[f32]>,
-) -> Result<Vec<u8>> {
-    let mut blocks = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
-    quantize(ty, values, row_len, importance, &mut blocks)?;
-    Ok(blocks)
-}
-
 /// [`quantize`] in the instruction set given: the same bytes, at another speed.
-///
-/// # Errors
-/// As [`quantize`].
-pub fn quantize_with(
+pub(super) fn quantize_with(
     isa: Isa,
     ty: GgmlType,
     values: &[f32],
@@ -258,29 +229,13 @@ impl Kernel for AllFinite<'_> {
     }
 }
 
-/// [`dequantize`] on all cores.
-///
-/// ```
-/// use gguf_codec::{GgmlType, par_dequantize, par_quantize};
-///
-/// let weights: Vec<f32> = (0..1 << 20).map(|i| (i as f32 * 0.1).sin()).collect();
-/// let mut blocks = vec![0; weights.len() / 32 * GgmlType::Q8_0.block_bytes()];
-/// par_quantize(GgmlType::Q8_0, &weights, 4096, None, &mut blocks)?;
-///
-/// let mut back = vec![0.0f32; weights.len()];
-/// par_dequantize(GgmlType::Q8_0, &blocks, &mut back)?;
-/// assert!(weights.iter().zip(&back).all(|(a, b)| (a - b).abs() < 0.01));
-/// # Ok::<(), gguf_codec::Error>(())
-/// ```
-///
-/// # Errors
-/// As [`dequantize`].
+/// [`dequantize`] on all cores, in the instruction set given.
 #[cfg(feature = "rayon")]
-pub fn par_dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
+pub(crate) fn par_dequantize<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     use rayon::prelude::*;
 
     check_blocks(ty, blocks.len(), out.len())?;
-    let (isa, stores) = (Isa::detect(), stores_for(out));
+    let stores = stores_for(out);
     let chunk_blocks = (CHUNK_VALUES / ty.block_len()).max(1);
     blocks
         .par_chunks(chunk_blocks * ty.block_bytes())
@@ -289,12 +244,10 @@ pub fn par_dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> R
     Ok(())
 }
 
-/// [`quantize`] on all cores: the same bytes and, of several errors, the same first one.
-///
-/// # Errors
-/// As [`quantize`].
+/// [`quantize`] on all cores, in the instruction set given: the same bytes and, of several errors, the same first one.
 #[cfg(feature = "rayon")]
-pub fn par_quantize(
+pub(crate) fn par_quantize(
+    isa: Isa,
     ty: GgmlType,
     values: &[f32],
     row_len: usize,
@@ -304,7 +257,6 @@ pub fn par_quantize(
     use rayon::prelude::*;
 
     let plan = Plan::new(ty, values.len(), row_len, importance)?.into(out.len())?;
-    let isa = Isa::detect();
     values
         .par_chunks(plan.chunk_values)
         .zip(out.par_chunks_mut(plan.chunk_bytes))
