@@ -169,6 +169,10 @@ impl<'a> Import<'a> {
             carried_weights.extend(carried_weight);
             tensors.extend(planned);
         }
+        if family.is_some_and(|family| family.keeps_codes) && carried.is_empty() {
+            // Where the converter writes them.
+            tensors.sort_by_key(|tensor| tensor.ty != GgmlType::MXFP4);
+        }
         let rows = rows.as_ref().map(|(rows, name)| (*rows, name.as_str()));
         let (mut metadata, mut notes) =
             self.metadata(carried, family, config.as_ref(), class, &tensors, rows)?;

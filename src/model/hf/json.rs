@@ -38,6 +38,11 @@ impl Document {
         }
     }
 
+    /// What a file would hold.
+    pub(super) fn of(name: &str, value: Value) -> Self {
+        Document { name: name.to_owned(), path: "", value }
+    }
+
     /// `None` where there is no such file.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
         if !exists(path)? {

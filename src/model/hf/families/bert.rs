@@ -90,6 +90,7 @@ pub(super) const XLM_ROBERTA: Family = Family {
         &[Key::Bool("attention.causal", false)],
         keys::POOLING,
     ],
+    has_prefix_space: false,
     exported: Exported::None("positions of its class begin later"),
     ..BERT
 };
