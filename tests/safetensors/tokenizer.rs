@@ -94,7 +94,7 @@ fn word_pieces_are_marked_where_words_begin() {
     let metadata = model.metadata();
     assert_eq!(strings(&model, "tokenizer.ggml.tokens"), ["[CLS]", "[SEP]", "\u{2581}the", "ing"]);
     assert_eq!(metadata.require::<&str>("tokenizer.ggml.model").unwrap(), "bert");
-    assert_eq!(metadata.require::<&str>("tokenizer.ggml.pre").unwrap(), "default");
+    assert_eq!(metadata.require::<&str>("tokenizer.ggml.pre").unwrap(), "bert-bge");
     for (key, id) in [("bos", 0), ("eos", 1), ("seperator", 1)] {
         assert_eq!(metadata.require::<u32>(&format!("tokenizer.ggml.{key}_token_id")).unwrap(), id, "{key}");
     }
@@ -111,8 +111,8 @@ fn word_pieces_are_marked_where_words_begin() {
 
 #[test]
 fn what_cannot_be_carried_over_is_noted_and_what_is_wrong_refused() {
-    let unigram = r#"{"model": {"type": "Unigram", "vocab": []}}"#;
-    assert!(!import(CONFIG, unigram, "{}").unwrap().metadata().contains("tokenizer.ggml.model"));
+    let other = r#"{"model": {"type": "WordLevel", "vocab": {}}}"#;
+    assert!(!import(CONFIG, other, "{}").unwrap().metadata().contains("tokenizer.ggml.model"));
     let split = BPE.replace(r#"{"type": "ByteLevel"}"#, r#"{"type": "Whitespace"}"#);
     let model = import(CONFIG, &split, "{}").unwrap();
     assert_eq!(model.metadata().require::<&str>("tokenizer.ggml.pre").unwrap(), "default");
@@ -168,4 +168,116 @@ fn only_separators_separate() {
     assert_eq!(template("</s> </s>", "</s>"), Some(true));
     assert_eq!(template("</s>", "</s>"), Some(false));
     assert_eq!(template("", ""), None);
+}
+
+/// What XLM-RoBERTa and its like have: pieces with their scores, and a table of what characters become.
+#[test]
+fn unigrams_keep_their_scores_and_characters() {
+    let tokenizer = r#"{"added_tokens": [{"id": 0, "content": "<s>", "special": true}, {"id": 4, "content": "<mask>", "special": true}],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": "AAEC/w=="},
+            {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}]},
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"},
+        "model": {"type": "Unigram", "unk_id": 1, "vocab": [["<s>", 0.0], ["<unk>", 0.0], ["\u2581a", -1.5], ["b", -2.25]]}}"#;
+    let model = import(CONFIG, tokenizer, r#"{"clean_up_tokenization_spaces": true}"#).unwrap();
+    let metadata = model.metadata();
+    assert_eq!(metadata.require::<&str>("tokenizer.ggml.model").unwrap(), "t5");
+    let wanted = ["<s>", "<unk>", "\u{2581}a", "b", "<mask>", "[PAD5]", "[PAD6]", "[PAD7]"];
+    assert_eq!(strings(&model, "tokenizer.ggml.tokens"), wanted);
+    assert_eq!(kinds(&model), [3, 2, 1, 1, 3, 5, 5, 5]);
+    let scores: Vec<f32> =
+        metadata.require_array("tokenizer.ggml.scores").unwrap().map(Result::unwrap).collect();
+    assert_eq!(scores, [0.0, 0.0, -1.5, -2.25, 0.0, -1e4, -1e4, -1e4]);
+    let map: Vec<u8> =
+        metadata.require_array("tokenizer.ggml.precompiled_charsmap").unwrap().map(Result::unwrap).collect();
+    assert_eq!(map, [0, 1, 2, 255]);
+    for (key, wanted) in [("add_space_prefix", true), ("remove_extra_whitespaces", true)] {
+        assert_eq!(metadata.require::<bool>(&format!("tokenizer.ggml.{key}")).unwrap(), wanted, "{key}");
+    }
+    let never = tokenizer.replace("always", "never");
+    let model = import(CONFIG, &never, "{}").unwrap();
+    assert!(!model.metadata().require::<bool>("tokenizer.ggml.add_space_prefix").unwrap());
+    for (old, new, part) in [
+        ("AAEC/w==", "A", "'normalizer.normalizers[0].precompiled_charsmap' is no base64"),
+        (r#"["b", -2.25]"#, r#"["b"]"#, "'model.vocab[3]' must be a piece and its score"),
+        (r#""id": 4"#, r#""id": 8"#, "ids up to 8"),
+    ] {
+        let error = import(CONFIG, &tokenizer.replace(old, new), "{}").unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+/// Files of a folder with a model of no layers.
+fn import_folder(files: &[(&str, &[u8])]) -> Result<Gguf<Vec<u8>>> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files.iter().chain(&[("config.json", CONFIG.as_bytes())]) {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let description = Description::read(folder.path())?;
+    let checkpoint = checkpoint([completed(CONFIG, &[])])?;
+    Gguf::parse(imported(Import::new(&checkpoint, &description))?)
+}
+
+/// A piece of a `tokenizer.model`.
+fn piece(text: &str, score: f32, kind: u8) -> Vec<u8> {
+    let mut message = [&[0x0a, text.len() as u8], text.as_bytes(), &[0x15], &score.to_le_bytes()].concat();
+    if kind != 1 {
+        message.extend([0x18, kind]);
+    }
+    [&[0x0a, message.len() as u8], &message[..]].concat()
+}
+
+/// `tokenizer.model` has the scores that tokenizer.json lacks.
+#[test]
+fn pieces_keep_their_scores_and_kinds() {
+    let pieces =
+        [piece("<unk>", 0.0, 2), piece("<s>", 0.0, 3), piece("<0x0A>", 0.0, 6), piece("\u{2581}a", -0.5, 1)];
+    // Byte-pair encoding.
+    let model = [pieces.concat(), vec![0x12, 2, 0x18, 2]].concat();
+    let settings = r#"{"bos_token": "<s>", "add_bos_token": true, "added_tokens_decoder": {"0": {"content": "<unk>", "special": true},
+        "1": {"content": "<s>", "special": true}, "4": {"content": "\u2581\u2581", "special": false}}}"#;
+    let json = r#"{"model": {"type": "BPE", "byte_fallback": true, "vocab": {"<unk>": 0, "<s>": 1, "<0x0A>": 2, "\u2581a": 3}, "merges": []}}"#;
+    let both: &[(&str, &[u8])] = &[
+        ("tokenizer.model", &model),
+        ("tokenizer_config.json", settings.as_bytes()),
+        ("tokenizer.json", json.as_bytes()),
+    ];
+    for files in [both, &both[..2]] {
+        let model = import_folder(files).unwrap();
+        let metadata = model.metadata();
+        assert_eq!(metadata.require::<&str>("tokenizer.ggml.model").unwrap(), "llama");
+        let wanted = ["<unk>", "<s>", "<0x0A>", "\u{2581}a", "  ", "[PAD5]", "[PAD6]", "[PAD7]"];
+        assert_eq!(strings(&model, "tokenizer.ggml.tokens"), wanted);
+        assert_eq!(kinds(&model), [3, 3, 6, 1, 4, 5, 5, 5]);
+        let scores: Vec<f32> =
+            metadata.require_array("tokenizer.ggml.scores").unwrap().map(Result::unwrap).collect();
+        assert_eq!(scores, [-1e3, -1e3, 0.0, -0.5, -1e3, -1e4, -1e4, -1e4]);
+        assert_eq!(metadata.require::<u32>("tokenizer.ggml.bos_token_id").unwrap(), 1);
+    }
+    let unigram = pieces.concat();
+    let model = import_folder(&[("tokenizer.model", &unigram)]).unwrap();
+    assert_eq!(model.metadata().require::<&str>("tokenizer.ggml.model").unwrap(), "t5");
+    let error = import_folder(&[("tokenizer.model", b"\x0a\x05ab")]).unwrap_err().to_string();
+    assert!(error.contains("tokenizer.model': not a model of SentencePiece"), "{error}");
+}
+
+/// The files that byte-level tokenizers had before `tokenizer.json`.
+#[test]
+fn vocabularies_and_merges_may_be_files_of_their_own() {
+    let files: &[(&str, &[u8])] = &[
+        ("vocab.json", br#"{"a": 0, "b": 1, "ab": 2}"#),
+        ("merges.txt", b"#version: 0.2\na b\n"),
+        (
+            "tokenizer_config.json",
+            br#"{"tokenizer_class": "Qwen2Tokenizer",
+            "added_tokens_decoder": {"3": {"content": "<|end|>", "special": true}}}"#,
+        ),
+    ];
+    let model = import_folder(files).unwrap();
+    assert_eq!(model.metadata().require::<&str>("tokenizer.ggml.pre").unwrap(), "qwen2");
+    let tokens = ["a", "b", "ab", "<|end|>", "[PAD4]", "[PAD5]", "[PAD6]", "[PAD7]"];
+    assert_eq!(strings(&model, "tokenizer.ggml.tokens"), tokens);
+    assert_eq!(strings(&model, "tokenizer.ggml.merges"), ["a b"]);
+    // Without merges they are no tokenizer.
+    let model = import_folder(&files[..1]).unwrap();
+    assert!(!model.metadata().contains("tokenizer.ggml.model"));
 }

@@ -18,7 +18,7 @@ use crate::{cli, output, size, types};
 
 /// Makes a GGUF of a model in safetensors files.
 ///
-/// Of Llama, Mistral, Qwen2, Qwen3, SmolLM3, Granite, StarCoder2 and BERT, names, parameters and order of rows become those
+/// Of Llama, Mistral, Mixtral, Qwen2, Qwen3, Gemma, Phi-3, gpt-oss, DeepSeek, BERT and others, names, parameters and order of rows become those
 /// of llama.cpp, as config.json beside the files asks for; the tokenizer comes from tokenizer.json. Other models keep their
 /// names. What to_safetensors wrote becomes the model again that it was.
 ///

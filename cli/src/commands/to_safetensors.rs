@@ -16,8 +16,8 @@ use crate::{cli, output, size};
 
 /// Makes safetensors files of a GGUF.
 ///
-/// Plain values stay what they are and blocks become floats. Of Llama, Mistral, Qwen2, Qwen3, SmolLM3, Granite, StarCoder2 and
-/// BERT, names and order of rows become those of the transformers library. All metadata goes along, so that from_safetensors
+/// Plain values stay what they are and blocks become floats. Of Llama, Mistral, Mixtral, Qwen2, Qwen3, Gemma, Phi-3, BERT
+/// and others, names and order of rows become those of the transformers library. All metadata goes along, so that from_safetensors
 /// makes the same model of it again.
 ///
 /// Where OUT ends with .safetensors it is one file, and otherwise a folder, with config.json where the metadata has what that

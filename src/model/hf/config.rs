@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::families::{Exported, Family};
+use super::families::{Exported, Family, Other};
 use super::per_layer::common;
 use super::planned::{Planned, most};
 use crate::{GgmlType, Metadata};
@@ -71,6 +71,10 @@ fn object(
         ));
         return None;
     }
+    if tensors.iter().any(|tensor| tensor.name == "rope_factors_long.weight") {
+        notes.push("there is no config.json, since its factors for long texts are tensors here".to_owned());
+        return None;
+    }
     let any = |end: &str| tensors.iter().any(|tensor| tensor.name.ends_with(end));
     let vocabulary = tensors.iter().find(|tensor| {
         tensor.name.ends_with("embed_tokens.weight") || tensor.name.ends_with("word_embeddings.weight")
@@ -91,8 +95,8 @@ fn object(
         set("torch_dtype", dtype.into());
     }
     match family.exported {
-        Exported::Decoder { activation, epsilon: (epsilon, key), biases } => {
-            set("hidden_act", activation.into());
+        Exported::Decoder { activation: (name, activation), epsilon: (epsilon, key), biases, others } => {
+            set(name, activation.into());
             set("num_key_value_heads", number("attention.head_count_kv").unwrap_or(heads).into());
             set(epsilon, parameters.number(key)?.into());
             set("rope_theta", parameters.number("rope.freq_base").unwrap_or(10000.0).into());
@@ -100,13 +104,20 @@ fn object(
                 "tie_word_embeddings",
                 (!tensors.iter().any(|tensor| tensor.name == "lm_head.weight")).into(),
             );
-            for (key, name) in family.numbers() {
-                if let Some(factor) = parameters.number(key) {
-                    set(name, factor.into());
-                }
-            }
-            if let Some(length) = number("attention.key_length") {
+            let head_dim = number("attention.key_length");
+            if let Some(length) = head_dim {
                 set("head_dim", length.into());
+            }
+            for (name, other) in others {
+                let width = number("embedding_length")?;
+                let is_largest = matches!(number("block_count"), Some(46 | 62));
+                match other {
+                    Other::True => set(name, true.into()),
+                    Other::QueryScale => match head_dim.filter(|_| !is_largest) {
+                        Some(length) => set(name, length.into()),
+                        None => set(name, width.checked_div(heads)?.into()),
+                    },
+                }
             }
             if let Some(scaling) = family.rope_scaling(&parameters, rope_freqs, notes) {
                 set("rope_scaling", scaling);
@@ -118,16 +129,29 @@ fn object(
                 }
             }
         }
+        Exported::None(why) => {
+            notes.push(format!("there is no config.json for {}: {why}", family.class()));
+            return None;
+        }
         Exported::Bert => {
             set("hidden_act", "gelu".into());
             set("layer_norm_eps", parameters.number("attention.layer_norm_epsilon")?.into());
-            let types = metadata.optional::<u32>("tokenizer.ggml.token_type_count").ok().flatten();
-            set("type_vocab_size", types.unwrap_or(1).into());
+            let types = tensors.iter().find(|tensor| tensor.name.ends_with("token_type_embeddings.weight"));
+            set("type_vocab_size", types.map_or(1, |tensor| tensor.source.shape().row_count()).into());
         }
     }
     for (name, key) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
         if let Ok(Some(id)) = metadata.optional::<u32>(&format!("tokenizer.ggml.{key}_token_id")) {
             set(name, id.into());
+        }
+    }
+    for (key, name, is_integer) in family.numbers() {
+        let value: Option<Json> = match is_integer {
+            true => number(key).map(Json::from),
+            false => parameters.number(key).map(Json::from),
+        };
+        if let Some(value) = value.filter(|_| config.get(name).is_none()) {
+            config[name] = value;
         }
     }
     Some(config)

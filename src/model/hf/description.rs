@@ -2,12 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::json::Document;
+use super::pre_tokenizer::QWEN_2;
+use super::sentencepiece::SentencePiece;
 use crate::error::Result;
 use crate::safetensors::path::{exists, read_bounded};
 
 /// The longest chat template that is read.
 const MAX_TEMPLATE_BYTES: u64 = 16_000_000;
+
+/// The largest `tokenizer.model` or `merges.txt` that is read.
+const MAX_PIECES_BYTES: u64 = 64_000_000;
 
 /// What stands beside a model's safetensors files: `config.json`, `tokenizer.json` and the like. Each may be missing.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +24,8 @@ pub struct Description {
     pub(super) generation: Option<Document>,
     pub(super) tokenizer: Option<Document>,
     pub(super) tokenizer_config: Option<Document>,
+    /// Scores and kinds of tokens, which `tokenizer.json` lacks.
+    pub(super) pieces: Option<SentencePiece>,
     /// How an embedding model makes one vector of many.
     pub(super) pooling: Option<Document>,
     pub(super) chat_template: Option<String>,
@@ -31,11 +40,12 @@ pub struct Description {
 }
 
 /// Files that are read where they are there.
-const READ: [&str; 7] = [
+const READ: [&str; 8] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "tokenizer.model",
     "chat_template.jinja",
     "modules.json",
     "adapter_config.json",
@@ -49,19 +59,12 @@ const QUANTIZATION: [&str; 5] = [
     "quanto_qmap.json",
 ];
 /// Tokenizers in other forms than `tokenizer.json`.
-const TOKENIZERS: [&str; 7] = [
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tekken.json",
-];
+const TOKENIZERS: [&str; 6] =
+    ["vocab.json", "merges.txt", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "tekken.json"];
 
 impl Description {
-    /// Reads the files of a folder: `config.json`, `generation_config.json`, `tokenizer.json`, `tokenizer_config.json`,
-    /// `chat_template.jinja`, and of sentence transformers `modules.json` and the pooling that it names.
+    /// Reads the files of a folder: `config.json`, `generation_config.json`, `tokenizer.json` (or `vocab.json` with `merges.txt`),
+    /// `tokenizer.model`, `tokenizer_config.json`, `chat_template.jinja`, and of sentence transformers `modules.json` and the pooling that it names.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io), and [`Error::Safetensors`](crate::Error::Safetensors) where one is not JSON.
@@ -95,7 +98,11 @@ impl Description {
             adapter: Document::read(&folder.join("adapter_config.json"))?,
             config: Document::read(&folder.join("config.json"))?,
             generation: Document::read(&folder.join("generation_config.json"))?,
-            tokenizer: Document::read(&folder.join("tokenizer.json"))?,
+            tokenizer: match Document::read(&folder.join("tokenizer.json"))? {
+                Some(tokenizer) => Some(tokenizer),
+                None => byte_pairs(folder)?,
+            },
+            pieces: pieces(folder)?,
             tokenizer_config: Document::read(&folder.join("tokenizer_config.json"))?,
             pooling: pooling.map_or(Ok(None), |path| Document::read(&path))?,
             chat_template,
@@ -133,6 +140,41 @@ impl Description {
         self.tokenizer_config = Some(Document::parse("tokenizer_config.json", json.as_bytes())?);
         Ok(self)
     }
+}
+
+/// The vocabulary of SentencePiece, where the folder has one.
+fn pieces(folder: &Path) -> Result<Option<SentencePiece>> {
+    let path = folder.join("tokenizer.model");
+    if !exists(&path)? {
+        return Ok(None);
+    }
+    SentencePiece::parse(&path.display().to_string(), &read_bounded(&path, MAX_PIECES_BYTES)?).map(Some)
+}
+
+/// What `tokenizer.json` would have of the older files `vocab.json` and `merges.txt`, where both are there.
+fn byte_pairs(folder: &Path) -> Result<Option<Document>> {
+    let merges = folder.join("merges.txt");
+    let Some(vocab) = Document::read(&folder.join("vocab.json"))?.filter(|_| merges.is_file()) else {
+        return Ok(None);
+    };
+    let text = read_bounded(&merges, MAX_PIECES_BYTES)?;
+    let text = String::from_utf8_lossy(&text);
+    let merges: Vec<&str> =
+        text.lines().filter(|line| !line.is_empty() && !line.starts_with("#version")).collect();
+    let class = Document::read(&folder.join("tokenizer_config.json"))?;
+    let class = class
+        .as_ref()
+        .and_then(|config| config.root().get("tokenizer_class")?.value.as_str().map(str::to_owned));
+    let pre = match class.as_deref() {
+        Some("Qwen2Tokenizer" | "Qwen2TokenizerFast") => {
+            json!({"type": "Split", "pattern": {"Regex": QWEN_2}})
+        }
+        Some("GPT2Tokenizer" | "GPT2TokenizerFast") => json!({"type": "ByteLevel"}),
+        _ => serde_json::Value::Null,
+    };
+    let tokenizer = json!({"pre_tokenizer": pre,
+        "model": {"type": "BPE", "vocab": vocab.root().value, "merges": merges}});
+    Ok(Some(Document::of(&folder.join("vocab.json").display().to_string(), tokenizer)))
 }
 
 /// The folder of the first pooling that `modules.json` names, inside the model's.

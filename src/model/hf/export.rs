@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::compressed;
 use super::config::config;
-use super::families::{Family, layer};
+use super::families::{Family, Origins, Step, layer};
+use super::names::fill_some;
 use super::per_layer::number;
 use super::planned::{Planned, Source, most};
 use super::rope::MAX_DIM;
@@ -18,7 +20,7 @@ use crate::file::read_at::ReadAt;
 use crate::model::scaled::{Scaled, scales};
 use crate::model::{FileType, Job, Origin};
 use crate::safetensors::{Dtype, Writer, folded};
-use crate::{Array, ByteOrder, GgmlType, Gguf, Metadata, ShardedGguf, Sink, TensorInfo};
+use crate::{Array, ByteOrder, GgmlType, Gguf, Metadata, Shape, ShardedGguf, Sink, TensorInfo};
 
 type Names<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
 
@@ -129,11 +131,9 @@ impl<'a> Export<'a> {
             return Err(Error::write(format!("blocks become F16, F32 or BF16, not {}", self.ty)));
         }
         let metadata = self.metadata;
-        let family = metadata
-            .optional::<&str>("general.architecture")
-            .ok()
-            .flatten()
-            .and_then(Family::of_architecture);
+        let architecture = metadata.optional::<&str>("general.architecture").ok().flatten();
+        let family =
+            architecture.and_then(|name| Family::of_architecture(name, |key| metadata.contains(key)));
         let mut tensors = Vec::with_capacity(self.tensors.len());
         let mut scales = scales(self.tensors.iter().map(|(tensor, origin)| (tensor.name, *origin)))?;
         // Plain values stay as they are, and so do the factors beside them.
@@ -148,14 +148,32 @@ impl<'a> Export<'a> {
         let mut multiplied = scales.len();
         for (tensor, origin) in self.tensors.iter().filter(|(tensor, _)| !beside.contains(tensor.name())) {
             let gguf_name = tensor.name();
-            let name =
-                self.names.as_ref().and_then(|names| names(gguf_name)).or_else(|| family?.to_hf(gguf_name));
-            let name = name.unwrap_or_else(|| gguf_name.to_owned());
-            let source = match heads(family, metadata, gguf_name)?.filter(|_| name != gguf_name) {
-                Some(heads) => Source::File(*origin).in_heads(gguf_name, heads, false)?,
-                None => Source::File(*origin),
+            let given = self.names.as_ref().and_then(|names| names(gguf_name));
+            let back = family.and_then(|family| family.back(gguf_name));
+            if let Some(Origins::Stack(pattern)) = back.as_ref().map(|back| &back.name)
+                && given.is_none()
+            {
+                dequantized_instead += usize::from(self.compressed && origin.ty.is_quantized());
+                let scales = scales.remove(gguf_name).unwrap_or_default();
+                tensors.extend(experts(pattern, *origin, &scales, self.ty)?);
+                continue;
+            }
+            let (built_in, steps) = match back.map(|back| (back.name, back.steps)) {
+                Some((Origins::One(name), steps)) => (Some(name), steps),
+                _ => (None, &[][..]),
             };
-            let mut source = source;
+            let name = given.or(built_in).unwrap_or_else(|| gguf_name.to_owned());
+            let mut source = Source::File(*origin);
+            for step in steps.iter().filter(|_| name != gguf_name) {
+                source = match step {
+                    Step::RotaryRows(of) => {
+                        let (heads, kv_heads) = heads(family, metadata, gguf_name)?;
+                        source.in_heads(gguf_name, of.either(heads, kv_heads), false)?
+                    }
+                    Step::AddOne => Arc::new(source).floats(Some(-1.0)),
+                    _ => source,
+                };
+            }
             if self.compressed {
                 let factor = match scales.get(gguf_name).map(Vec::as_slice) {
                     None => Some(None),
@@ -244,15 +262,44 @@ impl fmt::Debug for Export<'_> {
     }
 }
 
-fn heads(family: Option<&Family>, metadata: Metadata<'_>, name: &str) -> Result<Option<u32>> {
-    let Some(family) = family.filter(|family| family.rope_heads(name, 1, 1).is_some()) else {
-        return Ok(None);
+/// The matrices of a stack as tensors of their own, in `ty` where they are blocks.
+fn experts<'a>(pattern: &str, stack: Origin<'a>, scales: &[f32], ty: GgmlType) -> Result<Vec<Planned<'a>>> {
+    let dims = stack.shape.dims();
+    let (each, count) = match dims.split_last() {
+        Some((&count, each)) if each.len() > 1 => (each, count),
+        _ => (dims, 1),
     };
+    let shape = Shape::new(each).unwrap_or(stack.shape);
+    let bytes = stack.byte_len() / count.max(1);
+    let ty = if stack.ty.is_quantized() { ty } else { stack.ty };
+    (0..count)
+        .map(|expert| {
+            let offset = stack.offset + expert * bytes;
+            let source = Source::File(Origin::new(stack.source, offset, shape, stack.ty, stack.order)?);
+            let own = match scales {
+                [] => None,
+                [one] => Some(*one),
+                all => all.get(expert as usize).copied(),
+            };
+            let source = match own {
+                Some(scale) => Source::Scaled(Box::new(Scaled { blocks: source, scales: vec![scale] })),
+                None => source,
+            };
+            // Behind the layer, whose number is there already.
+            let name = fill_some(pattern, &[&expert.to_string()]);
+            Ok(Planned { name, source, ty, original: None, dtype: None })
+        })
+        .collect()
+}
+
+/// The numbers of heads of queries and of keys in the layer of a tensor.
+fn heads(family: Option<&Family>, metadata: Metadata<'_>, name: &str) -> Result<(u32, u32)> {
+    let architecture = family.map_or("", |family| family.architecture);
     let layer = layer(name).unwrap_or_default();
-    let number = |key: &str| number(metadata, &format!("{}.attention.{key}", family.architecture), layer);
+    let number = |key: &str| number(metadata, &format!("{architecture}.attention.{key}"), layer);
     let heads = number("head_count")?
-        .ok_or_else(|| Error::MissingKey { key: format!("{}.attention.head_count", family.architecture) })?;
-    Ok(family.rope_heads(name, heads, number("head_count_kv")?.unwrap_or(heads)))
+        .ok_or_else(|| Error::MissingKey { key: format!("{architecture}.attention.head_count") })?;
+    Ok((heads, number("head_count_kv")?.unwrap_or(heads)))
 }
 
 /// The metadata as text, its order, and a type of file that is true of dequantized tensors.

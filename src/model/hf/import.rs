@@ -5,13 +5,15 @@ use std::fmt;
 
 use super::carried::{CarriedWeight, Fidelity};
 use super::description::Description;
-use super::families::{Family, Parameters, file_type_of, layer};
+use super::families::{Family, Fate, Parameters, Step, Target, file_type_of, layer};
+use super::groups::{Group, Groups, Part, Settled, Values};
 use super::json::Node;
 use super::names::Renamed;
 use super::per_layer::of_layer;
 use super::planned::{Planned, Source, most};
-use super::quantized::{Kept, Quantized, Weight, is_quantized, weights};
+use super::quantized::{Quantized, Weight, is_quantized, weights};
 use super::required::{Listed, Present};
+use super::steps::{Numbers, applied};
 use super::stored::{ORIGINAL_SHAPE, carried, carried_in_order, original_shape};
 use super::tokenizer::tokenizer;
 use crate::codec::swap_byte_order;
@@ -88,10 +90,16 @@ impl<'a> Import<'a> {
         };
         let family = match carried.get("general.architecture") {
             Some(Value::String(architecture)) => {
-                std::str::from_utf8(architecture).ok().and_then(Family::of_architecture)
+                let architecture = std::str::from_utf8(architecture).ok();
+                architecture.and_then(|name| Family::of_architecture(name, |key| carried.contains_key(key)))
             }
             _ => class.and_then(Family::of_class),
         };
+        // What the class assumes where the file is silent, for the part that is about text.
+        let document = self.description.config.as_ref().zip(family);
+        let document =
+            document.map(|(document, family)| document.with_defaults("text_config", family.defaults));
+        let config = document.as_ref().map(|document| document.root()).or(config);
         // What `Export` made of a GGUF may be quantized as well.
         let (found, beside) = if carried.is_empty() || is_quantized(self.description) {
             let named = |name: &str| self.names.as_ref().and_then(|names| names(name));
@@ -106,49 +114,68 @@ impl<'a> Import<'a> {
         let (mut tensors, mut carried_weights) = (Vec::new(), Vec::new());
         let factors = match config.as_ref().zip(family) {
             Some((config, family)) if carried.is_empty() => family.rope_factors(config)?,
+            _ => Vec::new(),
+        };
+        for (name, factors) in factors {
+            if let Some(shape) = Shape::new(&[factors.len() as u64])
+                && self.checkpoint.tensor(name).is_none()
+            {
+                let bytes = factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
+                let (name, source) = (name.to_owned(), Source::Made(bytes, shape));
+                tensors.push(Planned { name, source, ty: GgmlType::F32, original: None, dtype: None });
+            }
+        }
+        let mut fates = Vec::new();
+        let later = match config.as_ref().zip(family).filter(|_| carried.is_empty()) {
+            Some((config, family)) if family.drops_later_layers => {
+                Some(config.required("num_hidden_layers")?.u32()?)
+            }
             _ => None,
         };
-        if let Some(factors) = factors
-            && let Some(shape) = Shape::new(&[factors.len() as u64])
-            && self.checkpoint.tensor("rope_freqs.weight").is_none()
-        {
-            let bytes = factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
-            tensors.push(Planned {
-                name: "rope_freqs.weight".to_owned(),
-                source: Source::Made(bytes, shape),
-                ty: GgmlType::F32,
-                original: None,
-                dtype: None,
-            });
-        }
-        let mut renamed = Vec::new();
         for weight in found {
-            let name = self.renamed(&weight.name, family, !carried.is_empty())?;
-            renamed.push((weight, name));
+            if later.is_some_and(|first| layer_of_hf(&weight.name) >= Some(first)) {
+                fates.push((weight, Fate::LeftOut));
+                continue;
+            }
+            let fate = self.fate(&weight.name, weight.quantized.is_some(), family, !carried.is_empty())?;
+            fates.push((weight, fate));
         }
         let mut rows = None;
         if let Some((config, family)) = config.as_ref().zip(family).filter(|_| carried.is_empty()) {
-            let present = self.present(&renamed, family);
+            let present = self.present(&fates, family);
             family.check(config, class, &present)?;
             rows = present.vocabulary().map(|(rows, name)| (rows, name.to_owned()));
         }
         let (mut original_shapes, mut any_folded) = (Vec::new(), 0);
-        for (weight, renamed) in renamed {
-            match renamed {
-                Renamed::LeftOut => left_out.push(weight.tensor.info().name()),
-                Renamed::To(name) => {
+        let (mut groups, mut parts) = (Groups::default(), Vec::new());
+        for (weight, fate) in fates {
+            match fate {
+                Fate::LeftOut => left_out.push(weight.tensor.info().name()),
+                Fate::To(targets) => {
                     if weight.shape.len() > Shape::MAX_DIMS {
-                        original_shapes
-                            .push((format!("{ORIGINAL_SHAPE}{name}"), original_shape(&weight.shape)));
+                        original_shapes.extend(targets.iter().map(|target| {
+                            (format!("{ORIGINAL_SHAPE}{}", target.name), original_shape(&weight.shape))
+                        }));
                     }
-                    let (planned, fate) = self.planned(weight, name, family, &heads, !carried.is_empty())?;
-                    carried_weights.extend(fate);
-                    tensors.extend(planned);
+                    parts.push(self.part(weight, &targets, family)?);
+                    groups.add(parts.len() - 1, targets);
                 }
             }
         }
+        let parts = groups.settled(parts);
+        for group in groups.in_order() {
+            let (planned, carried_weight) =
+                self.planned(group, &parts, family, &heads, !carried.is_empty())?;
+            carried_weights.extend(carried_weight);
+            tensors.extend(planned);
+        }
+        if family.is_some_and(|family| family.keeps_codes) && carried.is_empty() {
+            // Where the converter writes them.
+            tensors.sort_by_key(|tensor| tensor.ty != GgmlType::MXFP4);
+        }
         let rows = rows.as_ref().map(|(rows, name)| (*rows, name.as_str()));
-        let (mut metadata, mut notes) = self.metadata(carried, family, class, &tensors, rows)?;
+        let (mut metadata, mut notes) =
+            self.metadata(carried, family, config.as_ref(), class, &tensors, rows)?;
         for (key, shape) in original_shapes {
             if metadata.iter().all(|(known, _)| *known != key) {
                 metadata.push((key, shape));
@@ -175,38 +202,57 @@ impl<'a> Import<'a> {
     }
 
     /// What the family's tables are held against.
-    fn present<'t>(&self, renamed: &'t [(Weight<'a>, Renamed)], family: &Family) -> Present<'t> {
+    fn present<'t>(&self, fates: &'t [(Weight<'a>, Fate)], family: &Family) -> Present<'t> {
         let mut present = Present { tensors: BTreeMap::new(), taken: BTreeSet::new() };
-        for (weight, renamed) in renamed {
+        for (weight, fate) in fates {
             let name = weight.name.as_str();
             if self.names.as_ref().is_some_and(|names| names(name).is_some())
-                && let Some(Renamed::To(usual)) = family.to_gguf(&family.usual_name(name))
+                && let Some(Fate::To(usual)) =
+                    family.fate(&family.usual_name(name), weight.quantized.is_some())
             {
-                present.taken.insert(usual);
+                present.taken.extend(usual.into_iter().map(|target| target.name));
             }
-            if let Renamed::To(name) = renamed {
-                let listed = Listed { name: &weight.name, dtype: weight.dtype, shape: &weight.shape };
-                present.tensors.insert(name.clone(), listed);
+            if let Fate::To(targets) = fate {
+                for Target { name, member, steps } in targets {
+                    let (member, steps) = (*member, *steps);
+                    let listed = Listed {
+                        name: &weight.name,
+                        dtype: weight.dtype,
+                        shape: &weight.shape,
+                        member,
+                        steps,
+                    };
+                    present.tensors.entry(name.clone()).or_default().push(listed);
+                }
             }
         }
         present
     }
 
-    fn renamed(&self, name: &str, family: Option<&'static Family>, carried: bool) -> Result<Renamed> {
-        if let Some(renamed) = self.names.as_ref().and_then(|names| names(name)) {
-            return Ok(renamed);
+    fn fate(
+        &self,
+        name: &str,
+        is_quantized: bool,
+        family: Option<&'static Family>,
+        carried: bool,
+    ) -> Result<Fate> {
+        let one = |name: String, steps| Fate::To(vec![Target { name, member: None, steps }]);
+        match self.names.as_ref().and_then(|names| names(name)) {
+            Some(Renamed::LeftOut) => return Ok(Fate::LeftOut),
+            Some(Renamed::To(gguf_name)) => {
+                let steps = family
+                    .filter(|_| gguf_name != name)
+                    .map_or(&[][..], |family| family.steps_of(&gguf_name));
+                return Ok(one(gguf_name, steps));
+            }
+            None => {}
         }
-        let Some(family) = family else { return Ok(Renamed::To(name.to_owned())) };
+        let Some(family) = family else { return Ok(one(name.to_owned(), &[])) };
         if carried {
             // Only what `Export` renamed is renamed back: a GGUF may have names that no family knows.
-            let back = family.to_gguf(name).filter(|renamed| match renamed {
-                Renamed::To(gguf_name) => family.to_hf(gguf_name).as_deref() == Some(name),
-                Renamed::LeftOut => false,
-            });
-            return Ok(back.unwrap_or_else(|| Renamed::To(name.to_owned())));
+            return Ok(family.carried_fate(name).unwrap_or_else(|| one(name.to_owned(), &[])));
         }
-        let renamed = family.to_gguf(&family.usual_name(name));
-        renamed.ok_or_else(|| {
+        family.fate(&family.usual_name(name), is_quantized).ok_or_else(|| {
             Error::write(format!(
                 "tensor '{}' has no name in the {} family; a file of names can give it one, or leave it out",
                 Shown(name),
@@ -215,66 +261,74 @@ impl<'a> Import<'a> {
         })
     }
 
-    fn planned(
+    /// What is known of a weight before it is known what becomes of the others beside it.
+    fn part(
         &self,
         weight: Weight<'a>,
-        name: String,
+        targets: &[Target],
+        family: Option<&'static Family>,
+    ) -> Result<Part<'a>> {
+        let Some(quantized) = weight.quantized else {
+            let origin = weight.tensor.origin()?;
+            let own = origin.ggml_type();
+            return Ok(Part { name: weight.name, own, method: None, values: Values::Plain(origin) });
+        };
+        let shape = folded(&weight.shape).ok_or_else(|| {
+            Error::write(format!("tensor '{}' has more elements than GGUF counts", Shown(&weight.name)))
+        })?;
+        let method = Some(quantized.method.clone());
+        // What is computed is kept instead where it was to become the type that has the same codes.
+        let dims = shape.dims().len();
+        let may_be = |target: &Target| {
+            !family.is_some_and(|family| family.wants_f32(&target.name, dims))
+                && (name_of_scale(&target.name).is_some() || !quantized.has_factor())
+                && target.steps.iter().all(|step| step.keeps_blocks())
+        };
+        let keeps = |ty: GgmlType| {
+            let is_half = matches!(ty, GgmlType::F16 | GgmlType::BF16);
+            ty.is_quantized() || is_half && family.is_some_and(|family| family.keeps_codes)
+        };
+        let may_keep = self.ty.is_none_or(keeps) && targets.iter().all(may_be);
+        let own = weight.dtype.ggml_type().unwrap_or(GgmlType::BF16);
+        let kept = if may_keep { quantized.kept(shape)? } else { Err(quantized) };
+        let values = match kept {
+            Ok(kept) if self.ty.is_none_or(|asked| asked == kept.ty || !asked.is_quantized()) => {
+                Values::Kept(Box::new(kept), shape)
+            }
+            Ok(kept) => Values::Computed(Box::new(kept.blocks.into_matrix()), shape),
+            Err(Quantized { matrix, .. }) => Values::Computed(Box::new(matrix), shape),
+        };
+        Ok(Part { name: weight.name, own, method, values })
+    }
+
+    fn planned(
+        &self,
+        group: Group,
+        parts: &[Settled<'a>],
         family: Option<&'static Family>,
         heads: &Heads<'_>,
         carried: bool,
     ) -> Result<(Vec<Planned<'a>>, Option<CarriedWeight>)> {
-        let is_renamed = name != weight.name;
-        let (mut method, mut fidelity, mut factor) = (None, None, None);
-        let (source, own) = match weight.quantized {
-            None => {
-                let origin = weight.tensor.origin()?;
-                (Source::File(origin), origin.ggml_type())
-            }
-            Some(quantized) => {
-                let shape = folded(&weight.shape).ok_or_else(|| {
-                    Error::write(format!(
-                        "tensor '{}' has more elements than GGUF counts",
-                        Shown(&weight.name)
-                    ))
-                })?;
-                method = Some(quantized.method.clone());
-                // What is computed is kept instead where it was to become the type that has the same codes.
-                let may_keep = self.ty.is_none_or(GgmlType::is_quantized)
-                    && !family.is_some_and(|family| family.wants_f32(&name, shape.dims().len()))
-                    && (name_of_scale(&name).is_some() || !quantized.has_factor());
-                let kept = if may_keep { quantized.kept(shape)? } else { Err(quantized) };
-                let matrix = match kept {
-                    Ok(Kept { blocks, ty, factor: of_all, rounded })
-                        if self.ty.is_none_or(|asked| asked == ty) =>
-                    {
-                        factor = of_all.filter(|&factor| factor != 1.0);
-                        fidelity = Some(match rounded {
-                            0.0 => Fidelity::Exact,
-                            largest => Fidelity::ScalesRounded { largest },
-                        });
-                        Err((blocks, ty))
-                    }
-                    Ok(Kept { blocks, .. }) => Ok(blocks.into_matrix()),
-                    Err(Quantized { matrix, .. }) => Ok(matrix),
-                };
-                match matrix {
-                    Ok(matrix) => {
-                        let own = weight.dtype.ggml_type().unwrap_or(GgmlType::BF16);
-                        (Source::Computed { bytes: Box::new(matrix), shape, ty: GgmlType::F32 }, own)
-                    }
-                    Err((blocks, ty)) => (Source::Computed { bytes: Box::new(blocks), shape, ty }, ty),
-                }
-            }
+        let Group { name, steps, members, is_stack, .. } = group;
+        let members: Vec<&Settled<'a>> = members.values().filter_map(|&part| parts.get(part)).collect();
+        let Some(first) = members.first() else { return Ok((Vec::new(), None)) };
+        let mut source = match is_stack {
+            true => Source::stacked(&name, members.iter().map(|part| part.source.clone()).collect())?,
+            false => first.source.again(),
         };
-        let source = match heads.of(&name)?.filter(|_| is_renamed) {
-            Some(heads) => source.in_heads(&weight.name, heads, true)?,
-            None => source,
-        };
+        for &step in steps {
+            source = match (step, heads.of(step, &name)?) {
+                (Step::RotaryRows(_), Some(heads)) => source.in_heads(&first.name, heads, true)?,
+                (step, _) => applied(step, source, &first.name, heads)?,
+            };
+        }
+        let (own, method) = (first.own, first.method.clone());
         let shape = source.shape();
         let ty = match self.ty {
             _ if own.is_integer() => own,
             None if carried => own,
             _ if family.is_some_and(|family| family.wants_f32(&name, shape.dims().len())) => GgmlType::F32,
+            Some(_) if first.rounded.is_some() => own,
             Some(_) if shape.dims().len() < 2 => own,
             Some(ty) if shape.row_len().is_multiple_of(ty.block_len() as u64) => ty,
             Some(_) => GgmlType::F16,
@@ -282,39 +336,49 @@ impl<'a> Import<'a> {
             None if own == GgmlType::F64 && family.is_some() => GgmlType::F32,
             None => own,
         };
-        let fate = method.map(|method| CarriedWeight {
+        let fidelity =
+            members.iter().map(|part| part.rounded).try_fold(0.0f32, |most, of| Some(most.max(of?)));
+        let carried_weight = method.map(|method| CarriedWeight {
             name: name.clone(),
             method,
             ggml_type: ty,
-            fidelity: fidelity.unwrap_or(match ty {
-                GgmlType::F32 => Fidelity::Exact,
-                _ => Fidelity::Requantized,
-            }),
+            fidelity: match fidelity {
+                Some(0.0) => Fidelity::Exact,
+                Some(largest) => Fidelity::ScalesRounded { largest },
+                None if ty == GgmlType::F32 => Fidelity::Exact,
+                None => Fidelity::Requantized,
+            },
         });
-        let beside =
-            factor.zip(name_of_scale(&name)).zip(Shape::new(&[1])).map(|((factor, name), shape)| Planned {
-                name,
-                source: Source::Made(factor.to_le_bytes().to_vec(), shape),
-                ty: GgmlType::F32,
-                original: None,
-                dtype: None,
-            });
-        Ok((
-            [Planned { name, source, ty, original: None, dtype: None }].into_iter().chain(beside).collect(),
-            fate,
-        ))
+        // One for all, or one for each that is stacked.
+        let any = members.iter().any(|part| part.factor.is_some_and(|factor| factor != 1.0));
+        let factors: Vec<f32> =
+            members.iter().map(|part| part.factor.unwrap_or(1.0)).filter(|_| any).collect();
+        let beside = name_of_scale(&name).zip(Shape::new(&[factors.len() as u64])).filter(|_| any);
+        let beside = beside.map(|(name, shape)| Planned {
+            name,
+            source: Source::Made(factors.iter().flat_map(|factor| factor.to_le_bytes()).collect(), shape),
+            ty: GgmlType::F32,
+            original: None,
+            dtype: None,
+        });
+        let planned = Planned { name, source, ty, original: None, dtype: None };
+        Ok(([planned].into_iter().chain(beside).collect(), carried_weight))
     }
 
     fn metadata(
         &self,
         carried: BTreeMap<String, Value>,
         family: Option<&'static Family>,
+        config: Option<&Node<'_>>,
         class: Option<&str>,
         tensors: &[Planned<'_>],
         rows: Option<(u64, &str)>,
     ) -> Result<(Pairs, Vec<String>)> {
         // A model without matrices is as good as any.
-        let file_type = most(tensors).or(self.ty).and_then(file_type_of);
+        let keeps = family.is_some_and(|family| family.keeps_codes);
+        let kept = |tensor: &&Planned<'_>| keeps && tensor.ty == GgmlType::MXFP4;
+        let kept = tensors.iter().find(kept).map(|tensor| tensor.ty);
+        let file_type = kept.or(most(tensors)).or(self.ty).and_then(file_type_of);
         let mut notes = Vec::new();
         notes.extend(self.ty.and_then(|ty| fallen(ty, tensors)));
         if !carried.is_empty() {
@@ -333,8 +397,7 @@ impl<'a> Import<'a> {
         }
         let mut pairs = Vec::new();
         let mut push = |key: &str, value: Value| pairs.push((key.to_owned(), value));
-        let config = self.description.config.as_ref().map(|config| config.root());
-        let model_type = config.as_ref().and_then(|config| config.get("model_type"));
+        let model_type = config.and_then(|config| config.get("model_type"));
         let architecture = match (family, model_type) {
             (Some(family), _) => Some(family.architecture),
             (None, Some(model_type)) => Some(model_type.str()?),
@@ -343,6 +406,16 @@ impl<'a> Import<'a> {
         if let Some(architecture) = architecture {
             push("general.architecture", architecture.into());
         }
+        let of = config.map(|config| Parameters {
+            config,
+            description: self.description,
+            file_type,
+            rows: rows.and_then(|(rows, _)| u32::try_from(rows).ok()),
+        });
+        if let Some((family, of)) = family.zip(of.as_ref()) {
+            pairs.extend(family.first_parameters(of)?);
+        }
+        let mut push = |key: &str, value: Value| pairs.push((key.to_owned(), value));
         push("general.type", "model".into());
         if let Some(generation) = self.description.generation.as_ref().map(|document| document.root()) {
             if let Some(top_k) = generation.get("top_k") {
@@ -356,18 +429,14 @@ impl<'a> Import<'a> {
                 }
             }
         }
-        if let Some(name) = self.name(config.as_ref()) {
+        if let Some(name) = self.name() {
             push("general.name", name.into());
         }
-        push(
-            "general.size_label",
-            size_label(tensors.iter().map(|tensor| u128::from(tensor.element_count())).sum()).into(),
-        );
-        match family.zip(config.as_ref()) {
-            Some((family, config)) => {
-                let rows = rows.and_then(|(rows, _)| u32::try_from(rows).ok());
-                let of = Parameters { config, description: self.description, file_type, rows };
-                pairs.extend(family.parameters(&of, &mut notes)?);
+        let experts = family.zip(config).map_or(Ok(None), |(family, config)| family.experts(config))?;
+        push("general.size_label", size_label(tensors, experts).into());
+        match family.zip(of.as_ref()) {
+            Some((family, of)) => {
+                pairs.extend(family.parameters(of, &mut notes)?);
             }
             None => {
                 pairs.extend(
@@ -381,8 +450,7 @@ impl<'a> Import<'a> {
         }
         pairs.push(("general.quantization_version".to_owned(), Value::U32(QUANTIZATION_VERSION)));
         let tokenizer = tokenizer(self.description, family, rows)?;
-        if let Some(((rows, name), size)) =
-            rows.zip(config.as_ref().and_then(|config| config.get("vocab_size")))
+        if let Some(((rows, name), size)) = rows.zip(config.and_then(|config| config.get("vocab_size")))
             && u64::from(size.u32()?) != rows
         {
             return Err(size.wrong(&format!(
@@ -397,8 +465,9 @@ impl<'a> Import<'a> {
     }
 
     /// What the model is called: where it is published, or else as its folder.
-    fn name(&self, config: Option<&Node<'_>>) -> Option<String> {
-        let published = config.and_then(|config| config.get("_name_or_path")?.value.as_str());
+    fn name(&self) -> Option<String> {
+        let config = self.description.config.as_ref().map(|config| config.root());
+        let published = config.as_ref().and_then(|config| config.get("_name_or_path")?.value.as_str());
         let published = published.filter(|path| {
             !path.is_empty() && path.matches('/').count() <= 1 && !path.starts_with(['.', '/'])
         });
@@ -437,16 +506,23 @@ struct Heads<'a> {
     family: Option<&'static Family>,
 }
 
+impl Numbers for Heads<'_> {
+    fn of(&self, key: &str) -> Result<u64> {
+        match self.config {
+            Some(config) => config.of(key),
+            None => Err(Error::write(format!("there is no config.json, which has '{key}'"))),
+        }
+    }
+}
+
 impl Heads<'_> {
     /// `None` where rows stay in their order.
-    fn of(&self, gguf_name: &str) -> Result<Option<u32>> {
-        let Some(family) = self.family.filter(|family| family.rope_heads(gguf_name, 1, 1).is_some()) else {
-            return Ok(None);
-        };
+    fn of(&self, step: Step, gguf_name: &str) -> Result<Option<u32>> {
+        let (Some(family), Step::RotaryRows(of)) = (self.family, step) else { return Ok(None) };
         if let Some(config) = self.config.filter(|_| self.carried.is_empty()) {
             let heads = config.required("num_attention_heads")?.u32()?;
             let kv_heads = config.get("num_key_value_heads").map_or(Ok(heads), |heads| heads.u32())?;
-            return Ok(family.rope_heads(gguf_name, heads, kv_heads));
+            return Ok(Some(of.either(heads, kv_heads)));
         }
         let layer = layer(gguf_name).unwrap_or_default();
         let number = |key: &str| {
@@ -463,8 +539,13 @@ impl Heads<'_> {
                 Shown(gguf_name)
             ))
         })?;
-        Ok(family.rope_heads(gguf_name, heads, number("head_count_kv")?.unwrap_or(heads)))
+        Ok(Some(of.either(heads, number("head_count_kv")?.unwrap_or(heads))))
     }
+}
+
+/// The layer of a decoder's tensor in safetensors.
+fn layer_of_hf(name: &str) -> Option<u32> {
+    name.strip_prefix("model.layers.")?.split('.').next()?.parse().ok()
 }
 
 /// What became of matrices that cannot be of the type that was asked for.
@@ -485,8 +566,23 @@ fn fallen(ty: GgmlType, tensors: &[Planned<'_>]) -> Option<String> {
     ))
 }
 
-/// The number of parameters as `general.size_label` gives it: two digits or more, such as `1.1B` and `135M`.
-fn size_label(parameters: u128) -> String {
+/// The number of parameters as `general.size_label` gives it; of a mixture, that of its experts times what a model of one has.
+fn size_label(tensors: &[Planned<'_>], experts: Option<u32>) -> String {
+    let is_stack =
+        |tensor: &&Planned<'_>| tensor.name.contains("_exps.") && tensor.source.shape().dims().len() == 3;
+    let count = |tensor: &Planned<'_>| u128::from(tensor.element_count());
+    match experts.filter(|&experts| experts > 0) {
+        Some(experts) => {
+            let stacked: u128 = tensors.iter().filter(is_stack).map(count).sum();
+            let others: u128 = tensors.iter().filter(|tensor| !is_stack(tensor)).map(count).sum();
+            format!("{experts}x{}", rounded(others + stacked / u128::from(experts)))
+        }
+        None => rounded(tensors.iter().map(count).sum()),
+    }
+}
+
+/// A number with two digits or more, such as `1.1B` and `135M`.
+fn rounded(parameters: u128) -> String {
     let parameters = parameters as f64;
     let (scaled, unit) = match parameters {
         p if p > 1e12 => (p * 1e-12, 'T'),
@@ -685,8 +781,7 @@ mod tests {
             (1500, "1.5K"),
             (999_999, "1000K"),
         ] {
-            let label = label.to_owned();
-            assert_eq!(size_label(parameters), label);
+            assert_eq!(rounded(parameters), label);
         }
     }
 }

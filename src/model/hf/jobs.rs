@@ -375,13 +375,11 @@ impl<'a> ToSafetensors<'a> {
         let mut progress = told(total, progress);
         if is_file {
             let [only] = &files[..] else {
-                return Err(Error::Write {
-                    message: format!(
-                        "'{}' is one file, and {} are asked for: give a folder",
-                        output.display(),
-                        files.len()
-                    ),
-                });
+                return Err(Error::write(format!(
+                    "'{}' is one file, and {} are asked for: give a folder",
+                    output.display(),
+                    files.len()
+                )));
             };
             write(&plan, only, output, self.existing, &mut progress)?;
             // A file has no config.json beside it.

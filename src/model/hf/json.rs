@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::families::Default;
+
 use crate::error::{Error, Result, Shown};
 use crate::safetensors::path::{exists, read_bounded};
 
@@ -15,6 +17,8 @@ const MAX_BYTES: u64 = 64_000_000;
 pub(super) struct Document {
     /// What it is called in messages.
     name: String,
+    /// Of the value, where it is a part of the file.
+    path: &'static str,
     value: Value,
 }
 
@@ -26,12 +30,17 @@ impl Document {
             None => Err(error),
         });
         match parsed {
-            Ok(value) => Ok(Document { name: name.to_owned(), value }),
+            Ok(value) => Ok(Document { name: name.to_owned(), path: "", value }),
             Err(error) => {
                 let message = format!("not JSON: {error}");
                 Err(Error::Safetensors { file: Some(name.to_owned()), offset: None, message })
             }
         }
+    }
+
+    /// What a file would hold.
+    pub(super) fn of(name: &str, value: Value) -> Self {
+        Document { name: name.to_owned(), path: "", value }
     }
 
     /// `None` where there is no such file.
@@ -43,7 +52,22 @@ impl Document {
     }
 
     pub(super) fn root(&self) -> Node<'_> {
-        Node { file: &self.name, path: String::new(), value: &self.value }
+        Node { file: &self.name, path: self.path.to_owned(), value: &self.value }
+    }
+
+    /// The object of a key, or the whole where there is none, with values of keys that it lacks.
+    pub(super) fn with_defaults(&self, part: &'static str, defaults: &[(&str, Default)]) -> Self {
+        let inner = self.value.get(part).filter(|part| part.is_object());
+        let mut value = inner.unwrap_or(&self.value).clone();
+        if let Some(object) = value.as_object_mut() {
+            for (key, default) in defaults {
+                object.entry(*key).or_insert_with(|| match *default {
+                    Default::U32(number) => number.into(),
+                    Default::F64(number) => number.into(),
+                });
+            }
+        }
+        Document { name: self.name.clone(), path: if inner.is_some() { part } else { "" }, value }
     }
 }
 

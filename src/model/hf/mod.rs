@@ -4,29 +4,36 @@
 //! metadata, the tokenizer, and the order of rows that llama.cpp wants of Llama's queries and keys. [`Export`] plans
 //! safetensors files from a GGUF, and puts its metadata into them, so that the way back gives the same model. Both are carried
 //! out by [`Convert`](super::Convert); `FromSafetensors` and `ToSafetensors` are the whole job in one call. A [`NameMap`], or any function, adds names to those of the families that are known: Llama
-//! (with Mistral), Qwen2, Qwen3, SmolLM3, Granite, StarCoder2 and BERT.
+//! (with Mistral and Mixtral), Qwen2 and 3, Gemma 2 and 3, Phi-3, gpt-oss, DeepSeek V2 and V3, SmolLM3, Granite, StarCoder2, BERT,
+//! XLM-RoBERTa and ModernBERT.
 
 mod carried;
+mod composed;
 mod compressed;
 mod config;
 mod description;
 mod export;
 mod families;
+mod groups;
 mod import;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod jobs;
 mod json;
 mod names;
 mod per_layer;
+mod pieces;
 mod planned;
 mod pre_tokenizer;
 mod quantized;
 mod required;
 mod rope;
-mod rope_rows;
+mod rows;
+mod sentencepiece;
 mod special_tokens;
+mod steps;
 mod stored;
 mod tokenizer;
+mod unigram;
 
 pub use carried::{CarriedWeight, Fidelity};
 pub use description::Description;

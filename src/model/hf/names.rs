@@ -128,6 +128,13 @@ pub(super) fn fill(pattern: &str, parts: &[&str]) -> String {
     name
 }
 
+/// The name with placeholders beyond those parts left as they are.
+pub(super) fn fill_some(pattern: &str, parts: &[&str]) -> String {
+    let more = pattern.matches("{}").count().saturating_sub(parts.len());
+    let parts: Vec<&str> = parts.iter().copied().chain(std::iter::repeat_n("{}", more)).collect();
+    fill(pattern, &parts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
-use super::rope_rows::RopeRows;
+use super::composed::{Floats, Shared, Stack, Transposed, value_bytes};
+use super::rows::{RowOrder, Rows};
 use crate::codec::{dequantize, quantize, swap_byte_order};
 use crate::error::{Error, Result, Shown};
 use crate::model::scaled::{Blocks, Scaled};
@@ -26,8 +28,8 @@ pub(super) enum Source<'a> {
     File(Origin<'a>),
     /// Made of several tensors when it is read.
     Computed { bytes: Box<dyn ReadAt + 'a>, shape: Shape, ty: GgmlType },
-    /// With its rows in another order.
-    Rows { rows: RopeRows<'a>, shape: Shape, ty: GgmlType, order: ByteOrder },
+    /// With its rows in another order, or some of them.
+    Rows { rows: Rows<'a>, shape: Shape, ty: GgmlType, order: ByteOrder },
     /// Single-precision values that no file has.
     Made(Vec<u8>, Shape),
     /// Times the factors beside it.
@@ -58,8 +60,12 @@ impl<'a> Source<'a> {
                 Shown(name)
             )));
         };
+        let in_heads = match interleave {
+            true => RowOrder::Interleaved { group: head_rows },
+            false => RowOrder::Halved { group: head_rows },
+        };
         let in_rows = |source, offset, order| {
-            let rows = RopeRows { source, offset, row_bytes, head_rows, interleave };
+            let rows = Rows { source, offset, row_bytes, order: in_heads };
             Source::Rows { rows, shape, ty, order }
         };
         Ok(match self {
@@ -68,6 +74,92 @@ impl<'a> Source<'a> {
             Source::Made(bytes, _) => in_rows(Box::new(bytes), 0, ByteOrder::Little),
             Source::Rows { .. } | Source::Scaled(_) => self,
         })
+    }
+
+    /// The tensor again, for one of several that are made of it.
+    pub(super) fn again(self: &Arc<Self>) -> Source<'a> {
+        match &**self {
+            Source::File(origin) => Source::File(*origin),
+            of => Source::Computed {
+                shape: of.shape(),
+                ty: of.ggml_type(),
+                bytes: Box::new(Shared(self.clone())),
+            },
+        }
+    }
+
+    /// In every group of so many rows, or of single values where `of_values`, these.
+    pub(super) fn some_rows(
+        self,
+        name: &str,
+        order: RowOrder,
+        of_values: bool,
+        shape: Shape,
+    ) -> Result<Self> {
+        let ty = self.ggml_type();
+        let row_len = if of_values { 1 } else { self.shape().row_len() };
+        let row_bytes = ty.bytes_for(row_len).filter(|&bytes| bytes > 0);
+        let Some(row_bytes) = row_bytes.filter(|_| shape.element_count() > 0) else {
+            return Err(unfit(name, "has no rows that can be parted"));
+        };
+        let source = Box::new(Shared(Arc::new(self)));
+        let rows = Rows { source, offset: 0, row_bytes, order };
+        Ok(Source::Rows { rows, shape, ty, order: ByteOrder::Little })
+    }
+
+    /// Each of its matrices transposed.
+    pub(super) fn transposed(self, name: &str, shape: Shape) -> Result<Self> {
+        let ty = self.ggml_type();
+        let Some(value_bytes) = value_bytes(ty).filter(|_| shape.element_count() > 0) else {
+            return Err(unfit(
+                name,
+                "is transposed in GGUF, which blocks and tensors without values cannot be",
+            ));
+        };
+        let (rows, cols) = (shape.row_len(), shape.dims().get(1).copied().unwrap_or(1));
+        let bytes = Transposed::new(Shared(Arc::new(self)), rows, cols, value_bytes)?;
+        Ok(Source::Computed { bytes: Box::new(bytes), shape, ty })
+    }
+
+    /// Its values in single precision, with something added to each.
+    pub(super) fn floats(self: Arc<Self>, add: Option<f32>) -> Self {
+        let shape = self.shape();
+        Source::Computed { bytes: Box::new(Floats { source: self, add }), shape, ty: GgmlType::F32 }
+    }
+
+    /// Tensors of one shape, one after the other, in single precision where their types differ.
+    pub(super) fn stacked(name: &str, parts: Vec<Arc<Self>>) -> Result<Self> {
+        let Some(first) = parts.first() else { return Err(unfit(name, "has no parts")) };
+        let shape = first.shape();
+        if let Some(other) = parts.iter().find(|part| part.shape() != shape) {
+            return Err(unfit(
+                name,
+                &format!(
+                    "is made of tensors of the shapes {:?} and {:?}",
+                    shape.dims(),
+                    other.shape().dims()
+                ),
+            ));
+        }
+        let ty = first.ggml_type();
+        let differ = parts.iter().any(|part| part.ggml_type() != ty);
+        let count = parts.len() as u64;
+        let parts: Vec<_> =
+            parts.into_iter().map(|part| if differ { Arc::new(part.floats(None)) } else { part }).collect();
+        let ty = if differ { GgmlType::F32 } else { ty };
+        let dims: Vec<u64> = shape.dims().iter().copied().chain([count]).collect();
+        let part_bytes = ty.bytes_for(shape.element_count()).filter(|&bytes| bytes > 0);
+        let (Some(stack), Some(part_bytes)) = (Shape::new(&dims), part_bytes) else {
+            return Err(unfit(name, "is made of tensors that are no matrices"));
+        };
+        let bytes = Stack { parts: parts.into_iter().map(Shared).collect(), part_bytes };
+        Ok(Source::Computed { bytes: Box::new(bytes), shape: stack, ty })
+    }
+
+    /// The same values in another shape.
+    pub(super) fn reshaped(self, shape: Shape) -> Self {
+        let ty = self.ggml_type();
+        Source::Computed { bytes: Box::new(Shared(Arc::new(self))), shape, ty }
     }
 
     pub(super) fn ggml_type(&self) -> GgmlType {
@@ -168,4 +260,9 @@ pub(super) fn most(tensors: &[Planned<'_>]) -> Option<GgmlType> {
             u128::from(tensor.ty.bytes_for(tensor.element_count()).unwrap_or(u64::MAX));
     }
     bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(ty, _)| ty)
+}
+
+/// An error about a tensor from which another cannot be made.
+pub(super) fn unfit(name: &str, problem: &str) -> Error {
+    Error::write(format!("tensor '{}' {problem}", Shown(name)))
 }

@@ -5,9 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::families::Extent::{self, FeedForward, Head, Heads, KvHeads, Of, Pairs, Vocabulary, Width};
-use super::families::{Attention, Family, Need, Tensor, layer};
+use super::families::Extent::{
+    self, FeedForward, GateUp, Head, Heads, KvHeads, Of, OfHeads, Pairs, Positions, Product, Qkv, Sum,
+    Vocabulary, Width,
+};
+use super::families::{Attention, Family, Need, Step, Tensor, layer};
 use super::json::Node;
+use super::steps::{Numbers, before};
 use crate::error::{Error, Result, Shown};
 use crate::safetensors::{Dtype, Extents};
 
@@ -20,12 +24,23 @@ pub(super) struct Listed<'a> {
     pub(super) dtype: Dtype,
     /// Outermost extent first.
     pub(super) shape: &'a [u64],
+    /// Its place, where it is one of a stack.
+    pub(super) member: Option<u64>,
+    /// What is done to it.
+    pub(super) steps: &'static [Step],
+}
+
+/// The configuration's numbers.
+impl Numbers for Node<'_> {
+    fn of(&self, key: &str) -> Result<u64> {
+        self.required(key)?.u32().map(u64::from)
+    }
 }
 
 /// The tensors that a checkpoint gives a GGUF.
 pub(super) struct Present<'a> {
     /// By their names in the GGUF.
-    pub(super) tensors: BTreeMap<String, Listed<'a>>,
+    pub(super) tensors: BTreeMap<String, Vec<Listed<'a>>>,
     /// Names that the family's table gives to tensors for which the user has another or none: they are not missed.
     pub(super) taken: BTreeSet<String>,
 }
@@ -33,7 +48,7 @@ pub(super) struct Present<'a> {
 impl Present<'_> {
     /// The rows of the token embedding, and what it is called in the checkpoint.
     pub(super) fn vocabulary(&self) -> Option<(u64, &str)> {
-        let tokens = self.tensors.get(TOKENS)?;
+        let tokens = self.tensors.get(TOKENS)?.first()?;
         Some((*tokens.shape.first()?, tokens.name))
     }
 }
@@ -47,7 +62,7 @@ impl Family {
         let hf_name = |gguf_name: &str| self.to_hf(gguf_name).unwrap_or_else(|| gguf_name.to_owned());
         let check = |name: &str, extents: &[Extent], need: Need| {
             match present.tensors.get(name) {
-            Some(tensor) => sizes.check(config, tensor, extents),
+            Some(listed) => sizes.check_all(config, listed, extents),
             None if need == Need::Optional || present.taken.contains(name) => Ok(()),
             None if need == Need::UnlessTied => match tied {
                 Tied::Yes => Ok(()),
@@ -70,13 +85,24 @@ impl Family {
         };
         let (of_layers, others): (Vec<&Tensor>, Vec<&Tensor>) =
             self.all().partition(|tensor| tensor.gguf.starts_with("blk."));
-        for tensor in others {
+        // A tensor that comes in several forms is missed once.
+        let mut seen = BTreeSet::new();
+        let mut is_new = |tensor: &&Tensor| seen.insert(tensor.gguf);
+        let of_layers: Vec<&Tensor> = of_layers.into_iter().filter(&mut is_new).collect();
+        for tensor in others.into_iter().filter(&mut is_new) {
             check(tensor.gguf, tensor.extents, tensor.need)?;
         }
         // No more than there are tensors: each layer has one.
         for layer in 0..count {
+            let is_sparse = is_sparse(config, layer)?;
             for tensor in &of_layers {
-                check(&tensor.gguf.replace("{}", &layer.to_string()), tensor.extents, tensor.need)?;
+                let need = match tensor.need {
+                    Need::AfterFirst if layer == 0 => Need::Optional,
+                    Need::InDense if is_sparse => Need::Optional,
+                    Need::InSparse if !is_sparse => Need::Optional,
+                    need => need,
+                };
+                check(&tensor.gguf.replace("{}", &layer.to_string()), tensor.extents, need)?;
             }
         }
         Ok(())
@@ -95,6 +121,23 @@ impl Family {
     }
 }
 
+/// Whether a layer has experts, as the keys of several families say it.
+fn is_sparse(config: &Node<'_>, layer: u32) -> Result<bool> {
+    if let Some(dense) = config.get("mlp_only_layers") {
+        for dense in dense.array()? {
+            if dense.u32()? == layer {
+                return Ok(false);
+            }
+        }
+    }
+    let number = |key: &str| config.get(key).map(|number| number.u32()).transpose();
+    let is_every =
+        |every: Option<u32>, layer: u32| every.is_none_or(|every| every > 0 && layer.is_multiple_of(every));
+    Ok(number("first_k_dense_replace")?.is_none_or(|first| layer >= first)
+        && is_every(number("decoder_sparse_step")?, layer.saturating_add(1))
+        && is_every(number("moe_layer_freq")?, layer))
+}
+
 /// Whether the token embedding is the head's matrix, or why not.
 enum Tied {
     Yes,
@@ -111,6 +154,8 @@ struct Sizes {
     head_dim: u64,
     /// Whether `config.json` gives it itself.
     has_head_dim: bool,
+    /// Behind that of padding.
+    positions: u64,
     /// Other numbers, by their keys.
     of: BTreeMap<&'static str, u64>,
 }
@@ -148,12 +193,24 @@ impl Sizes {
                 "'hidden_size' is {width}, which 'num_attention_heads', {heads}, does not divide, and there is no 'head_dim'"
             )));
         }
-        // All decoders have one, whether or not a tensor depends on it.
-        number("max_position_embeddings")?;
+        // All have one, whether or not a tensor depends on it.
+        let positions = number("max_position_embeddings")?;
+        let padding = optional("pad_token_id").unwrap_or_default().unwrap_or(0);
         let mut of = BTreeMap::new();
-        for extent in family.all().flat_map(|tensor| tensor.extents) {
-            if let Of(key) = extent {
-                of.insert(*key, number(key)?);
+        for tensor in family.all() {
+            for extent in tensor.extents {
+                let keys = match extent {
+                    Of(key) => vec![*key],
+                    Sum(left, right) | Product(left, right) => vec![*left, *right],
+                    OfHeads(keys) => keys.to_vec(),
+                    _ => Vec::new(),
+                };
+                // What only some models have is not asked of the others.
+                for key in keys {
+                    if tensor.need == Need::Always || config.get(key).is_some() {
+                        of.insert(key, number(key)?);
+                    }
+                }
             }
         }
         Ok(Sizes {
@@ -164,6 +221,7 @@ impl Sizes {
             kv_heads,
             head_dim: known.unwrap_or(width / heads),
             has_head_dim: head_dim.is_some(),
+            positions: positions.saturating_sub(padding.saturating_add(1)),
             of,
         })
     }
@@ -173,8 +231,11 @@ impl Sizes {
         let node = config.required("num_hidden_layers")?;
         let count = node.u32()?;
         let mut found: BTreeSet<u32> = present.tensors.keys().filter_map(|name| layer(name)).collect();
-        if let Some((name, tensor)) =
-            present.tensors.iter().find(|(name, _)| layer(name).is_some_and(|layer| layer >= count))
+        if let Some((name, tensor)) = present
+            .tensors
+            .iter()
+            .find(|(name, _)| layer(name).is_some_and(|layer| layer >= count))
+            .and_then(|(name, tensors)| Some((name, tensors.first()?)))
         {
             let last = found.last().copied().unwrap_or_default();
             return Err(node.wrong(&format!(
@@ -200,8 +261,43 @@ impl Sizes {
             KvHeads => self.kv_heads.saturating_mul(self.head_dim),
             Head => self.head_dim,
             Pairs => self.head_dim / 2,
+            Qkv => (self.heads.saturating_add(self.kv_heads.saturating_mul(2))).saturating_mul(self.head_dim),
+            Positions => self.positions,
+            Sum(left, right) => self.of.get(left)?.saturating_add(*self.of.get(right)?),
+            Product(left, right) => self.of.get(left)?.saturating_mul(*self.of.get(right)?),
+            OfHeads(keys) => {
+                let each = keys.iter().map(|key| self.of.get(key)).sum::<Option<u64>>()?;
+                self.heads.saturating_mul(each)
+            }
+            GateUp => self.feed_forward.saturating_mul(2),
             Of(key) => return self.of.get(key).copied(),
         })
+    }
+
+    /// Checks a tensor, or all that are stacked to one.
+    fn check_all(&self, config: &Node<'_>, listed: &[Listed<'_>], extents: &[Extent]) -> Result<()> {
+        let Some(first) = listed.first() else { return Ok(()) };
+        if first.member.is_none() {
+            return listed.iter().try_for_each(|tensor| self.check(config, tensor, extents));
+        }
+        let (Some(&extent), Some(each)) = (extents.first(), extents.get(1..)) else { return Ok(()) };
+        let count = self.of(extent).unwrap_or(listed.len() as u64);
+        let found: BTreeSet<u64> = listed.iter().filter_map(|tensor| tensor.member).collect();
+        let key = if let Of(key) = extent { key } else { "the configuration" };
+        if let Some(tensor) = listed.iter().find(|tensor| tensor.member >= Some(count)) {
+            return Err(config.about(&format!(
+                "'{key}' is {count}, and tensor '{}' is of one more: where the tensors are right, change the configuration",
+                Shown(tensor.name)
+            )));
+        }
+        if let Some(missing) = (0..count).find(|member| !found.contains(member)) {
+            return Err(config.about(&format!(
+                "'{key}' is {count}, and the tensor of number {missing} beside '{}' is missing: the download or the save is \
+                 not complete",
+                Shown(first.name)
+            )));
+        }
+        listed.iter().try_for_each(|tensor| self.check(config, tensor, each))
     }
 
     fn check(&self, config: &Node<'_>, tensor: &Listed<'_>, extents: &[Extent]) -> Result<()> {
@@ -217,16 +313,23 @@ impl Sizes {
             .enumerate()
             .map(|(at, extent)| self.of(*extent).unwrap_or_else(|| shape.get(at).copied().unwrap_or(1)))
             .collect();
+        let is_changed = !tensor.steps.is_empty();
+        let wanted = before(tensor.steps, &wanted, config)?;
         if shape == wanted {
             return Ok(());
         }
         let (found, asked) = (Extents(shape), Extents(&wanted));
         let same_len = shape.len() == wanted.len();
         let other = (0..wanted.len()).find(|&at| same_len && shape[at] != wanted[at]);
-        let why = match other.map(|at| (extents[at], shape[at])) {
+        let extent = |at: usize| Some((*extents.get(at)?, shape[at]));
+        let why = match other.map(extent) {
+            Some(None) => "it follows from config.json".to_owned(),
+            Some(Some(_)) if is_changed && shape.len() != extents.len() => {
+                "it follows from config.json".to_owned()
+            }
             None => format!("it has {} dimensions", wanted.len()),
-            Some((Vocabulary, _)) => "as many rows as the token embedding".to_owned(),
-            Some((extent @ (Width | FeedForward | Of(_)), found)) => {
+            Some(Some((Vocabulary, _))) => "as many rows as the token embedding".to_owned(),
+            Some(Some((extent @ (Width | FeedForward | Of(_)), found))) => {
                 let key = match extent {
                     Width => "hidden_size",
                     Of(key) => key,
@@ -235,7 +338,7 @@ impl Sizes {
                 let asked = self.of(extent).unwrap_or_default();
                 format!("'{key}' is {asked}, and would have to be {found}")
             }
-            Some((extent, _)) => {
+            Some(Some((extent, _))) => {
                 let Sizes { heads, kv_heads, head_dim, width, .. } = self;
                 let head = match self.has_head_dim {
                     true => format!("'head_dim' is {head_dim}"),
@@ -247,8 +350,18 @@ impl Sizes {
                     ),
                 };
                 match extent {
+                    Sum(left, right) | Product(left, right) => {
+                        format!("it follows from '{left}' and '{right}'")
+                    }
+                    OfHeads(keys) => {
+                        format!(
+                            "'num_attention_heads' is {heads}, and a head has values of {}",
+                            keys.join(" and ")
+                        )
+                    }
+                    GateUp => format!("'intermediate_size' is {}", self.feed_forward),
                     Heads => format!("'num_attention_heads' is {heads}, and {head}"),
-                    KvHeads => format!(
+                    KvHeads | Qkv => format!(
                         "'num_key_value_heads' is {kv_heads}, 'num_attention_heads' is {heads}, and {head}"
                     ),
                     _ => head,

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::config::Parameters;
-use super::families::{Family, Keys};
+use super::families::{Factors, Family, Keys};
 use super::json::Node;
 use crate::Value;
 use crate::error::{Result, Shown};
@@ -23,10 +23,81 @@ pub(super) const MAX_DIM: u32 = 1 << 16;
 /// what subtracting makes of their last bits.
 const NEARLY: f32 = 1e-3;
 
+/// What the configuration says of scaling: that of layers which see all of a text, where layers differ.
+pub(super) fn scaling<'a>(config: &Node<'a>) -> Option<Node<'a>> {
+    let rope = config.any(&SCALING)?;
+    Some(rope.get("full_attention").unwrap_or(rope))
+}
+
+/// The base of rotary embeddings.
+pub(super) fn rope_base(config: &Node<'_>) -> Result<Option<f64>> {
+    let of_rope = scaling(config).and_then(|rope| rope.get("rope_theta"));
+    of_rope.or_else(|| config.get("rope_theta")).map(|theta| theta.f64()).transpose()
+}
+
+/// How many values of a head are turned, where that is a part of them.
+pub(super) fn rotary_dimensions(config: &Node<'_>) -> Result<u32> {
+    let heads = config.required("num_attention_heads")?;
+    let width = config.required("hidden_size")?.u32()?;
+    let key = "partial_rotary_factor";
+    let part = config.get(key).or_else(|| scaling(config)?.get(key));
+    let part = part.map_or(Ok(1.0), |part| part.f64())?;
+    let turned = (part * f64::from(width)) as u32;
+    turned.checked_div(heads.u32()?).ok_or_else(|| heads.wrong("must not be 0"))
+}
+
+/// Positions before long texts were learnt.
+pub(super) fn original_context(config: &Node<'_>) -> Result<Option<u32>> {
+    let key = "original_max_position_embeddings";
+    let context = config.get(key).or_else(|| scaling(config)?.get(key));
+    context.map(|context| context.u32()).transpose()
+}
+
+/// Whether pairs have factors of their own in short and in long texts.
+fn is_long_rope(config: &Node<'_>) -> Result<bool> {
+    let kind = scaling(config).and_then(|rope| rope.any(&["rope_type", "type"]));
+    Ok(matches!(kind.map(|kind| kind.str()).transpose()?, Some("longrope" | "su" | "yarn")))
+}
+
+/// What attention is multiplied by where texts may be longer than those of the start.
+pub(super) fn long_rope_factor(config: &Node<'_>) -> Result<Option<f64>> {
+    let context = config.required("max_position_embeddings")?;
+    let Some(original) = original_context(config)?.filter(|_| is_long_rope(config).is_ok_and(|is| is)) else {
+        return Ok(None);
+    };
+    if original < 2 {
+        return Err(config.about("'original_max_position_embeddings' must be more than 1"));
+    }
+    let (context, original) = (f64::from(context.u32()?), f64::from(original));
+    let scale = context / original;
+    Ok(Some(if scale <= 1.0 { 1.0 } else { (1.0 + scale.ln() / original.ln()).sqrt() }))
+}
+
+fn long_rope(config: &Node<'_>) -> Result<Vec<(&'static str, Vec<f32>)>> {
+    let Some(rope) = scaling(config).filter(|_| is_long_rope(config).is_ok_and(|is| is)) else {
+        return Ok(Vec::new());
+    };
+    let pairs = rotary_dimensions(config)? / 2;
+    let factors = |key: &str| -> Result<Vec<f32>> {
+        let node = rope.required(key)?;
+        let factors: Vec<f32> =
+            node.array()?.map(|factor| Ok(factor.f64()? as f32)).collect::<Result<_>>()?;
+        match factors.len() == pairs as usize {
+            true => Ok(factors),
+            false => Err(node
+                .wrong(&format!("has {} factors, and a head turns {pairs} pairs of values", factors.len()))),
+        }
+    };
+    Ok(vec![
+        ("rope_factors_long.weight", factors("long_factor")?),
+        ("rope_factors_short.weight", factors("short_factor")?),
+    ])
+}
+
 impl Family {
     /// The keys of rotary embeddings, and a note of a scaling that has none.
     pub(super) fn rope(&self, config: &Node<'_>, keys: &mut Keys, notes: &mut Vec<String>) -> Result<()> {
-        let rope = config.any(&SCALING);
+        let rope = scaling(config);
         let of_rope = |names: &[&str]| rope.as_ref().and_then(|rope| rope.any(names));
         let kind = of_rope(&["rope_type", "type"]).map(|kind| kind.str()).transpose()?;
         let factor = of_rope(&["factor"]);
@@ -40,7 +111,7 @@ impl Family {
                 keys.f32("rope.scaling.factor", factor.f64()?);
             }
             (Some("linear" | "yarn"), None) | (None, Some(_)) => left_out("it needs a type and a factor"),
-            (Some("llama3"), _) if self.has_rope_factors => {}
+            (Some("llama3"), _) if self.factors == Some(Factors::Llama3) => {}
             (Some("default") | None, _) => {}
             (Some("dynamic"), _) => {
                 left_out(
@@ -61,21 +132,32 @@ impl Family {
                 }
             }
         }
-        if let Some(theta) = config.get("rope_theta").or_else(|| of_rope(&["rope_theta"])) {
-            keys.f32("rope.freq_base", theta.f64()?);
+        if let Some(theta) = rope_base(config)? {
+            keys.f32("rope.freq_base", theta);
         }
         Ok(())
     }
 
+    /// Tensors of factors by which pairs turn slower, where the configuration asks for them.
+    pub(super) fn rope_factors(&self, config: &Node<'_>) -> Result<Vec<(&'static str, Vec<f32>)>> {
+        Ok(match self.factors {
+            Some(Factors::Llama3) => {
+                Self::llama3(config)?.map(|factors| ("rope_freqs.weight", factors)).into_iter().collect()
+            }
+            Some(Factors::LongRope) => long_rope(config)?,
+            None => Vec::new(),
+        })
+    }
+
     /// The factors by which Llama 3.1 slows the turning of each pair, where the configuration asks for it.
-    pub(super) fn rope_factors(&self, config: &Node<'_>) -> Result<Option<Vec<f32>>> {
-        let Some(rope) = config.any(&SCALING).filter(|_| self.has_rope_factors) else { return Ok(None) };
+    fn llama3(config: &Node<'_>) -> Result<Option<Vec<f32>>> {
+        let Some(rope) = scaling(config) else { return Ok(None) };
         match rope.any(&["rope_type", "type"]) {
             Some(kind) if kind.str()? == "llama3" => {}
             _ => return Ok(None),
         }
         let number = |node: Option<Node<'_>>, or: f32| node.map_or(Ok(or), |node| Ok(node.f64()? as f32));
-        let base = number(config.get("rope_theta").or_else(|| rope.get("rope_theta")), 10000.0)?;
+        let base = number(rope.get("rope_theta").or_else(|| config.get("rope_theta")), 10000.0)?;
         let heads = config.required("num_attention_heads")?;
         let dim = match config.get("head_dim") {
             Some(dim) => dim.u32()?,
@@ -105,7 +187,7 @@ impl Family {
         factors: Option<&[f32]>,
         notes: &mut Vec<String>,
     ) -> Option<Json> {
-        if self.has_rope_factors
+        if self.factors == Some(Factors::Llama3)
             && let Some(factors) = factors
         {
             let base = parameters.f32("rope.freq_base").unwrap_or(10000.0);

@@ -88,7 +88,10 @@ pub(super) fn special_tokens(description: &Description, root: &Node<'_>, out: &m
     if let Some(id) = eot.as_deref().and_then(id_of) {
         out.push("ggml.eot_token_id", id);
     }
-    for (meaning, adds) in [("bos", adds_bos), ("eos", adds_eos), ("sep", adds_sep)] {
+    // As the converter meets them: those of the template first.
+    let mut all = [("bos", adds_bos), ("eos", adds_eos), ("sep", adds_sep)];
+    all.sort_by_key(|(_, adds)| adds.is_none());
+    for (meaning, adds) in all {
         let said = config.as_ref().and_then(|config| config.get(&format!("add_{meaning}_token")));
         if let Some(adds) = said.and_then(|said| said.value.as_bool()).or(adds) {
             out.push(&format!("ggml.add_{meaning}_token"), adds);

@@ -7,17 +7,18 @@ use super::families::Family;
 use super::json::Node;
 use super::pre_tokenizer::pre_tokenizer;
 use super::special_tokens::special_tokens;
+use super::{pieces, unigram};
 use crate::error::{Result, Shown};
 use crate::{Array, Value};
 
 /// Kinds of tokens, as llama.cpp numbers them.
-mod kind {
-    pub(super) const NORMAL: i32 = 1;
-    pub(super) const UNKNOWN: i32 = 2;
-    pub(super) const CONTROL: i32 = 3;
-    pub(super) const USER_DEFINED: i32 = 4;
-    pub(super) const UNUSED: i32 = 5;
-    pub(super) const BYTE: i32 = 6;
+pub(super) mod kind {
+    pub(in crate::model::hf) const NORMAL: i32 = 1;
+    pub(in crate::model::hf) const UNKNOWN: i32 = 2;
+    pub(in crate::model::hf) const CONTROL: i32 = 3;
+    pub(in crate::model::hf) const USER_DEFINED: i32 = 4;
+    pub(in crate::model::hf) const UNUSED: i32 = 5;
+    pub(in crate::model::hf) const BYTE: i32 = 6;
 }
 
 /// Ids without a token that a vocabulary may have besides one for each that there is: models round their number up.
@@ -55,6 +56,11 @@ pub(super) fn tokenizer(
     rows: Option<(u64, &str)>,
 ) -> Result<Tokenizer> {
     let mut out = Tokenizer::default();
+    let config = description.config.as_ref().map(|config| config.root());
+    if let Some(pieces) = description.pieces.as_ref().filter(|_| is_of_pieces(description)) {
+        pieces::read(pieces, description, family, config.as_ref(), rows, &mut out)?;
+        return Ok(out);
+    }
     let Some(document) = &description.tokenizer else {
         let others = match &description.other_tokenizers[..] {
             [] => String::new(),
@@ -73,6 +79,10 @@ pub(super) fn tokenizer(
         "BPE" if flag("byte_fallback") && !flag("ignore_merges") => Model::Characters,
         "BPE" => Model::Bytes,
         "WordPiece" => Model::WordPiece,
+        "Unigram" => {
+            unigram::read(&root, &model, description, config.as_ref(), rows, &mut out)?;
+            return Ok(out);
+        }
         other => {
             let other = Shown(other);
             out.notes.push(format!(
@@ -81,20 +91,13 @@ pub(super) fn tokenizer(
             return Ok(out);
         }
     };
-    let config = description.config.as_ref().map(|config| config.root());
     let mut vocabulary = Vocabulary::read(&root, &model, description, config.as_ref(), rows)?;
     if let Some(types) =
         config.as_ref().and_then(|config| config.get("type_vocab_size")).filter(|_| kind == Model::WordPiece)
     {
         out.push("ggml.token_type_count", types.u32()?);
     }
-    // Of the others llama.cpp's converter does not ask.
-    if family.is_none_or(|family| family.has_prefix_space)
-        && let Some(prefix) =
-            description.tokenizer_config.as_ref().and_then(|config| config.root().get("add_prefix_space"))
-    {
-        out.push("ggml.add_space_prefix", prefix.bool()?);
-    }
+    prefix_space(description, family, &mut out)?;
     let mut merges = None;
     match kind {
         Model::Bytes => {
@@ -116,7 +119,7 @@ pub(super) fn tokenizer(
         }
         Model::WordPiece => {
             out.push("ggml.model", "bert");
-            out.push("ggml.pre", if vocabulary.is_uncased_bert() { "jina-v2-en" } else { "default" });
+            out.push("ggml.pre", if vocabulary.is_uncased_bert() { "jina-v2-en" } else { "bert-bge" });
             vocabulary.mark_word_starts();
         }
     }
@@ -133,13 +136,46 @@ pub(super) fn tokenizer(
         );
     }
     special_tokens(description, &root, &mut out)?;
+    known_prefix_space(family, &mut out);
     Ok(out)
 }
 
+/// What the tokenizer says of a space before a text, where llama.cpp's converter asks for it.
+pub(super) fn prefix_space(
+    description: &Description,
+    family: Option<&Family>,
+    out: &mut Tokenizer,
+) -> Result<()> {
+    if family.is_none_or(|family| family.has_prefix_space)
+        && let Some(prefix) =
+            description.tokenizer_config.as_ref().and_then(|config| config.root().get("add_prefix_space"))
+    {
+        out.push("ggml.add_space_prefix", prefix.bool()?);
+    }
+    Ok(())
+}
+
+/// What the family says of it.
+pub(super) fn known_prefix_space(family: Option<&Family>, out: &mut Tokenizer) {
+    if let Some(adds) = family.and_then(|family| family.adds_space_prefix) {
+        out.push("ggml.add_space_prefix", adds);
+    }
+}
+
+/// Whether tokens are merged by the scores of `tokenizer.model`, which is there.
+fn is_of_pieces(description: &Description) -> bool {
+    let Some(document) = &description.tokenizer else { return true };
+    let model = document.root().get("model");
+    let is = |key: &str| {
+        model.as_ref().and_then(|model| model.get(key)).is_some_and(|flag| flag.value.as_bool() == Some(true))
+    };
+    is("byte_fallback") && !is("ignore_merges")
+}
+
 /// Tokens and their kinds, by id.
-struct Vocabulary {
-    tokens: Vec<String>,
-    kinds: Vec<i32>,
+pub(super) struct Vocabulary {
+    pub(super) tokens: Vec<String>,
+    pub(super) kinds: Vec<i32>,
 }
 
 impl Vocabulary {
@@ -167,10 +203,18 @@ impl Vocabulary {
             }
         }
         for (id, content, special) in added_tokens(root, description)? {
-            let special = special || looks_special(&content);
-            let token = if special { content } else { content.replace('\u{2581}', " ") };
-            by_id.insert(id, (token, if special { kind::CONTROL } else { kind::USER_DEFINED }));
+            by_id.insert(id, added(content, special));
         }
+        Self::of(by_id, &vocab, config, rows)
+    }
+
+    /// Of tokens by their ids, which `vocab` has, with others for the rows that none has.
+    pub(super) fn of(
+        mut by_id: HashMap<u32, (String, i32)>,
+        vocab: &Node<'_>,
+        config: Option<&Node<'_>>,
+        rows: Option<(u64, &str)>,
+    ) -> Result<Self> {
         let least = by_id.keys().max().map_or(0, |&id| id as usize + 1);
         let size = config.and_then(|config| config.get("vocab_size"));
         let len = match (rows, size) {
@@ -240,12 +284,20 @@ impl Vocabulary {
         Ok(())
     }
 
-    fn put(self, out: &mut Tokenizer, scores: Option<Vec<f32>>) {
+    pub(super) fn put(self, out: &mut Tokenizer, scores: Option<Vec<f32>>) {
         out.push("ggml.tokens", Array::String(self.tokens.into_iter().map(String::into_bytes).collect()));
         if let Some(scores) = scores {
             out.push("ggml.scores", scores);
         }
         out.push("ggml.token_type", self.kinds);
+    }
+}
+
+/// A token that was added, and its kind.
+pub(super) fn added(content: String, special: bool) -> (String, i32) {
+    match special || looks_special(&content) {
+        true => (content, kind::CONTROL),
+        false => (content.replace('\u{2581}', " "), kind::USER_DEFINED),
     }
 }
 

@@ -1,16 +1,22 @@
 //! BERT, an encoder.
 
-use super::Extent::{FeedForward, Of, Vocabulary, Width};
+use super::Extent::{FeedForward, Of, Positions, Vocabulary, Width};
 use super::keys::{self, Key};
-use super::{Attention, DECODER, Exported, Family, Tensor, tensor};
+use super::{Attention, DECODER, Default, Exported, Family, Step, Tensor, tensor};
+
+const POSITIONS: &[Tensor] = &[tensor(
+    "embeddings.position_embeddings.weight",
+    "position_embd.weight",
+    &[Of("max_position_embeddings"), Width],
+)];
+
+/// Without the rows up to that of padding, which no text has.
+const LATER_POSITIONS: &[Tensor] =
+    &[tensor("embeddings.position_embeddings.weight", "position_embd.weight", &[Positions, Width])
+        .with(&[Step::From("pad_token_id")])];
 
 const EMBEDDINGS: &[Tensor] = &[
     tensor("embeddings.word_embeddings.weight", "token_embd.weight", &[Vocabulary, Width]),
-    tensor(
-        "embeddings.position_embeddings.weight",
-        "position_embd.weight",
-        &[Of("max_position_embeddings"), Width],
-    ),
     tensor("embeddings.token_type_embeddings.weight", "token_types.weight", &[Of("type_vocab_size"), Width]),
     tensor("embeddings.LayerNorm.weight", "token_embd_norm.weight", &[Width]),
     tensor("embeddings.LayerNorm.bias", "token_embd_norm.bias", &[Width]),
@@ -39,7 +45,7 @@ pub(super) const BERT: Family = Family {
     architecture: "bert",
     model_type: "bert",
     classes: &["BertModel", "BertForMaskedLM"],
-    tensors: &[EMBEDDINGS, LAYERS],
+    tensors: &[POSITIONS, EMBEDDINGS, LAYERS],
     // Not needed for embeddings, or not at all.
     left_out: &["embeddings.position_ids", "pooler.dense.*", "cls.predictions.*", "cls.seq_relationship.*"],
     starts: &[("bert.", "")],
@@ -60,4 +66,31 @@ pub(super) const BERT: Family = Family {
     has_prefix_space: true,
     exported: Exported::Bert,
     ..DECODER
+};
+
+/// XLM-RoBERTa, such as BGE-M3 and multilingual E5: as BERT, with positions that begin behind that of padding.
+pub(super) const XLM_ROBERTA: Family = Family {
+    model_type: "xlm-roberta",
+    classes: &["XLMRobertaModel", "XLMRobertaForMaskedLM"],
+    mark: Some("tokenizer.ggml.precompiled_charsmap"),
+    tensors: &[LATER_POSITIONS, EMBEDDINGS, LAYERS],
+    left_out: &["embeddings.position_ids", "pooler.dense.*", "lm_head.*"],
+    starts: &[("roberta.", "")],
+    defaults: &[("pad_token_id", Default::U32(1)), ("layer_norm_eps", Default::F64(1e-5))],
+    keys: &[
+        &[
+            Key::Required("block_count", "num_hidden_layers"),
+            Key::PositionsBehind("pad_token_id"),
+            Key::U32("embedding_length", &["hidden_size"]),
+            Key::U32("feed_forward_length", &["intermediate_size"]),
+            Key::U32("attention.head_count", &["num_attention_heads"]),
+            Key::F32Or("attention.layer_norm_epsilon", &["layer_norm_eps"], 1e-5),
+        ],
+        keys::FILE_TYPE,
+        &[Key::Bool("attention.causal", false)],
+        keys::POOLING,
+    ],
+    has_prefix_space: false,
+    exported: Exported::None("positions of its class begin later"),
+    ..BERT
 };

@@ -5,6 +5,7 @@ use crate::Value;
 use crate::error::Result;
 use crate::model::hf::description::Description;
 use crate::model::hf::json::Node;
+use crate::model::hf::rope::{long_rope_factor, original_context, rope_base, rotary_dimensions, scaling};
 
 /// A key of a GGUF, without the architecture that it begins with, or several; with the keys of `config.json`, of which the first
 /// that is there counts.
@@ -14,14 +15,42 @@ pub(in crate::model::hf) enum Key {
     U32(&'static str, &'static [&'static str]),
     /// An integer that must be there.
     Required(&'static str, &'static str),
+    /// An integer, and what the class has where its configuration is silent.
+    U32Or(&'static str, &'static [&'static str], u32),
+    /// The context, from behind the position that a number of `config.json` says.
+    PositionsBehind(&'static str),
     /// A number, where it is there.
     F32(&'static str, &'static [&'static str]),
     /// A number, and what the class has where its configuration is silent.
     F32Or(&'static str, &'static [&'static str], f64),
     /// The same in every model.
     Bool(&'static str, bool),
+    /// `true`, where it is.
+    Flag(&'static str, &'static str),
+    /// The sum of two integers.
+    Sum(&'static str, [&'static str; 2]),
+    /// The same integer in every model.
+    Constant(&'static str, u32),
+    /// How a router makes weights of what it computes.
+    Gating,
+    /// What YaRN multiplies the logarithm of its factor by.
+    YarnLogMultiplier,
+    /// The same text in every model.
+    Text(&'static str, &'static str),
+    /// A text, and what the class has where its configuration is silent.
+    TextOr(&'static str, &'static str, &'static str),
     /// The base and the scaling of rotary embeddings.
     Rope,
+    /// The base of rotary embeddings alone.
+    RopeBase,
+    /// That of some layers: of this kind in newer configurations, and under a key of its own in older ones.
+    RopeBaseOf(&'static str, &'static str, &'static str, f64),
+    /// How many values of a head are turned, where that is a part of them.
+    PartialRope,
+    /// Positions before long texts were learnt.
+    OriginalContext,
+    /// What the scaling `longrope` multiplies attention by.
+    LongRopeFactor,
     /// Lengths of keys and values of a head, where the configuration or the family has one.
     HeadLengths,
     /// As the last, and otherwise what heads share.
@@ -55,6 +84,11 @@ pub(super) const DECODER: &[Key] = &[
 
 pub(super) const HEADS: &[Key] = &[Key::HeadLengths];
 
+pub(super) const EXPERTS: &[Key] = &[
+    Key::U32("expert_count", &["num_local_experts"]),
+    Key::U32("expert_used_count", &["num_experts_per_tok", "experts_per_token"]),
+];
+
 pub(super) const FILE_TYPE: &[Key] = &[Key::FileType];
 
 /// What the converter adds for Llama and what it derives from it.
@@ -78,14 +112,89 @@ impl Family {
         of: &Parameters<'_>,
         notes: &mut Vec<String>,
     ) -> Result<Vec<(String, Value)>> {
+        self.pairs(self.keys, of, notes)
+    }
+
+    /// Those that come right behind the architecture.
+    pub(in crate::model::hf) fn first_parameters(&self, of: &Parameters<'_>) -> Result<Vec<(String, Value)>> {
+        self.pairs(&[self.first_keys], of, &mut Vec::new())
+    }
+
+    fn pairs(
+        &self,
+        which: &[&[Key]],
+        of: &Parameters<'_>,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<(String, Value)>> {
         let config = of.config;
         let mut keys = Keys { architecture: self.architecture, pairs: Vec::new() };
         let heads = config.required("num_attention_heads")?;
         let width = config.required("hidden_size")?.u32()?;
         let share = width.checked_div(heads.u32()?).ok_or_else(|| heads.wrong("must not be 0"))?;
         let head_dim = config.get("head_dim").map(|dim| dim.u32()).transpose()?;
-        for key in self.keys.iter().copied().flatten() {
+        for key in which.iter().copied().flatten() {
             match *key {
+                Key::U32Or(key, names, or) => {
+                    keys.u32(key, config.any(names).map_or(Ok(or), |value| value.u32())?);
+                }
+                Key::PositionsBehind(name) => {
+                    let positions = config.required("max_position_embeddings")?;
+                    let first = config.required(name)?.u32()?.saturating_add(1);
+                    let left = positions.u32()?.checked_sub(first).ok_or_else(|| {
+                        positions.wrong(&format!("must not be less than '{name}' and one more, {first}"))
+                    })?;
+                    keys.u32("context_length", left);
+                }
+                Key::Flag(key, name) => {
+                    if config.get(name).map_or(Ok(false), |flag| flag.bool())? {
+                        keys.push(key, Value::Bool(true));
+                    }
+                }
+                Key::Sum(key, [left, right]) => {
+                    let (left, right) = (config.required(left)?, config.required(right)?);
+                    let sum = left.u32()?.checked_add(right.u32()?);
+                    keys.u32(key, sum.ok_or_else(|| left.wrong("is too large"))?);
+                }
+                Key::Constant(key, number) => keys.u32(key, number),
+                Key::Gating => {
+                    let function = config.get("scoring_func");
+                    match function.as_ref().map(|function| function.str()).transpose()? {
+                        Some("softmax") => keys.u32("expert_gating_func", 1),
+                        Some("sigmoid") => keys.u32("expert_gating_func", 2),
+                        Some(_) => {
+                            let wrong = function.map(|function| function.wrong("must be softmax or sigmoid"));
+                            return wrong.map_or(Ok(keys.pairs), Err);
+                        }
+                        None => {}
+                    }
+                }
+                Key::YarnLogMultiplier => {
+                    if let Some(scale) = scaling(config).and_then(|rope| rope.get("mscale_all_dim")) {
+                        keys.f32("rope.scaling.yarn_log_multiplier", 0.1 * scale.f64()?);
+                    }
+                }
+                Key::Text(key, text) => keys.push(key, text.into()),
+                Key::TextOr(key, name, or) => {
+                    keys.push(key, config.get(name).map_or(Ok(or), |text| text.str())?.into());
+                }
+                Key::RopeBase => keys.f32("rope.freq_base", rope_base(config)?.unwrap_or(10_000.0)),
+                Key::RopeBaseOf(key, layers, name, or) => {
+                    let of_layers =
+                        config.get("rope_parameters").and_then(|rope| rope.get(layers)?.get("rope_theta"));
+                    let base = of_layers.or_else(|| config.get(name));
+                    keys.f32(key, base.map_or(Ok(or), |base| base.f64())?);
+                }
+                Key::PartialRope => keys.u32("rope.dimension_count", rotary_dimensions(config)?),
+                Key::OriginalContext => {
+                    if let Some(context) = original_context(config)? {
+                        keys.u32("rope.scaling.original_context_length", context);
+                    }
+                }
+                Key::LongRopeFactor => {
+                    if let Some(factor) = long_rope_factor(config)? {
+                        keys.f32("rope.scaling.attn_factor", factor);
+                    }
+                }
                 Key::U32(key, names) => {
                     if let Some(value) = config.any(names) {
                         keys.u32(key, value.u32()?);
@@ -131,12 +240,23 @@ impl Family {
         Ok(keys.pairs)
     }
 
-    /// The keys in GGUF whose values are numbers of `config.json`, with their names there.
-    pub(in crate::model::hf) fn numbers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.keys.iter().copied().flatten().filter_map(|key| match key {
-            Key::F32(key, [name, ..]) => Some((*key, *name)),
+    /// The keys in GGUF whose values are numbers of `config.json`, with their names there, and whether they are integers.
+    pub(in crate::model::hf) fn numbers(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        self.keys.iter().copied().flatten().filter_map(|key| match *key {
+            Key::F32(key, [name, ..]) | Key::F32Or(key, [name, ..], _) => Some((key, *name, false)),
+            Key::RopeBaseOf(key, _, name, _) => Some((key, name, false)),
+            Key::U32(key, [name, ..]) | Key::U32Or(key, [name, ..], _) => Some((key, *name, true)),
             _ => None,
         })
+    }
+
+    /// The number of experts of which a router takes some.
+    pub(in crate::model::hf) fn experts(&self, config: &Node<'_>) -> Result<Option<u32>> {
+        let names = self.keys.iter().copied().flatten().find_map(|key| match *key {
+            Key::U32("expert_count", names) => Some(names),
+            _ => None,
+        });
+        names.and_then(|names| config.any(names)).map(|count| count.u32()).transpose()
     }
 }
 

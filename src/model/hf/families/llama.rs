@@ -2,7 +2,7 @@
 
 use super::Extent::{FeedForward, Heads, KvHeads, Pairs, Vocabulary, Width};
 use super::keys::{self, Key};
-use super::{BIASES, DECODER, Exported, Family, HeadsOf, Step, Tensor, tensor};
+use super::{BIASES, DECODER, Exported, Factors, Family, HeadsOf, Step, Tensor, tensor};
 
 /// What every decoder here has.
 pub(super) const ENDS: &[Tensor] = &[
@@ -73,11 +73,31 @@ pub(super) const LLAMA: Family = Family {
         keys::LLAMA,
     ],
     has_prefix_space: true,
-    has_rope_factors: true,
+    factors: Some(Factors::Llama3),
     exported: Exported::Decoder {
-        activation: "silu",
+        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: BIASES,
+        others: &[],
     },
     ..DECODER
+};
+
+/// A Mistral inside a model that sees.
+pub(super) const MISTRAL3: Family = Family {
+    classes: &["Mistral3ForConditionalGeneration"],
+    mark: Some("-"),
+    left_out: &[
+        "model.layers.{}.self_attn.rotary_emb.inv_freq",
+        "vision_tower.*",
+        "multi_modal_projector.*",
+        "model.vision_tower.*",
+        "model.multi_modal_projector.*",
+    ],
+    starts: &[
+        ("language_model.model.", "model."),
+        ("model.language_model.", "model."),
+        ("language_model.lm_head.", "lm_head."),
+    ],
+    ..LLAMA
 };

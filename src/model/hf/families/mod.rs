@@ -5,18 +5,25 @@
 //! the vocabulary of [`Step`].
 
 mod bert;
+mod deepseek2;
+mod gemma;
+mod gpt_oss;
 mod granite;
 mod keys;
 mod llama;
+mod mixtral;
+mod modern_bert;
+mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen_moe;
 mod smollm3;
 mod starcoder2;
 
 pub(super) use keys::{Keys, Parameters};
 
 use self::keys::Key;
-use super::names::{Renamed, fill, matches};
+use super::names::{fill, fill_some, matches};
 use crate::GgmlType;
 use crate::model::Layer;
 
@@ -37,6 +44,18 @@ pub(super) enum Extent {
     Head,
     /// Half of `head_dim`.
     Pairs,
+    /// Rows of queries, keys and values together.
+    Qkv,
+    /// Twice `intermediate_size`: gate and up together.
+    GateUp,
+    /// `max_position_embeddings` without those up to that of padding.
+    Positions,
+    /// `num_attention_heads` of values that these numbers of `config.json` add up to.
+    OfHeads(&'static [&'static str]),
+    /// The sum of two numbers of `config.json`.
+    Sum(&'static str, &'static str),
+    /// Their product.
+    Product(&'static str, &'static str),
     /// Any other number of `config.json`, by its key.
     Of(&'static str),
 }
@@ -47,6 +66,12 @@ pub(super) enum Need {
     Optional,
     /// Unless the token embedding takes its place.
     UnlessTied,
+    /// In every layer but the first.
+    AfterFirst,
+    /// In layers without experts.
+    InDense,
+    /// In layers with experts.
+    InSparse,
 }
 
 /// Whose heads the rows of a tensor are in.
@@ -56,17 +81,56 @@ pub(super) enum HeadsOf {
     Keys,
 }
 
+impl HeadsOf {
+    /// One of the numbers of heads.
+    pub(super) fn either(self, queries: u32, keys: u32) -> u32 {
+        match self {
+            HeadsOf::Queries => queries,
+            HeadsOf::Keys => keys,
+        }
+    }
+}
+
 /// Something that is done to a tensor on its way into a GGUF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// The rows of each head in llama.cpp's order of rotary pairs.
     RotaryRows(HeadsOf),
+    /// The first half (0) of the rows of each matrix, or the second (1).
+    Half(u64),
+    /// Rows 0, 2, 4 … of each matrix (0), or 1, 3, 5 … (1).
+    EverySecond(u64),
+    /// The same of columns.
+    EverySecondColumn(u64),
+    /// The rows behind the one that a number of `config.json` says.
+    From(&'static str),
+    /// Of the rows of each head, which are those of two parts, one part: without those that a number of `config.json` says, as
+    /// many as another says. Each head is a matrix then.
+    OfEachHead { skip: Option<&'static str>, keep: &'static str, all: [&'static str; 2] },
+    /// Rows become columns in each matrix.
+    Transpose,
+    /// One is added to each value, in single precision.
+    AddOne,
+    /// Extents of 1 are left out.
+    Squeeze,
+}
+
+impl Step {
+    /// Whether tensors in blocks stay in them.
+    pub(super) fn keeps_blocks(self) -> bool {
+        !matches!(self, Step::Transpose | Step::AddOne | Step::EverySecondColumn(_))
+    }
+
+    /// Whether it can be taken back when a GGUF becomes safetensors.
+    fn is_reversible(self) -> bool {
+        matches!(self, Step::RotaryRows(_) | Step::AddOne)
+    }
 }
 
 /// A tensor of a family, or several of one kind: `{}` in its names is a layer.
 #[derive(Debug)]
 pub(super) struct Tensor {
-    /// Its name in safetensors.
+    /// Its name in safetensors. With one `{}` more than in GGUF, that is an expert, and all of them become one tensor, stacked.
     pub(super) hf: &'static str,
     /// Its name in GGUF.
     pub(super) gguf: &'static str,
@@ -74,16 +138,32 @@ pub(super) struct Tensor {
     pub(super) extents: &'static [Extent],
     pub(super) need: Need,
     pub(super) steps: &'static [Step],
+    /// Whether this is about weights that are quantized (or those that are not) alone.
+    is_quantized: Option<bool>,
 }
 
 /// A tensor that every model has, as it is.
 const fn tensor(hf: &'static str, gguf: &'static str, extents: &'static [Extent]) -> Tensor {
-    Tensor { hf, gguf, extents, need: Need::Always, steps: &[] }
+    Tensor { hf, gguf, extents, need: Need::Always, steps: &[], is_quantized: None }
 }
 
 impl Tensor {
+    /// Whether several tensors of safetensors, one for each expert, become this one.
+    pub(super) fn is_stack(&self) -> bool {
+        self.hf.matches("{}").count() > self.gguf.matches("{}").count()
+    }
+
     const fn optional(self) -> Self {
         Tensor { need: Need::Optional, ..self }
+    }
+
+    const fn needed(self, need: Need) -> Self {
+        Tensor { need, ..self }
+    }
+
+    /// For weights that are quantized, or those that are not.
+    const fn if_quantized(self, is: bool) -> Self {
+        Tensor { is_quantized: Some(is), ..self }
     }
 
     const fn unless_tied(self) -> Self {
@@ -93,6 +173,35 @@ impl Tensor {
     const fn with(self, steps: &'static [Step]) -> Self {
         Tensor { steps, ..self }
     }
+}
+
+/// What becomes of a tensor of a checkpoint.
+#[derive(Debug, PartialEq)]
+pub(super) enum Fate {
+    LeftOut,
+    To(Vec<Target>),
+}
+
+/// A tensor of a GGUF that one of a checkpoint becomes, or becomes a part of.
+#[derive(Debug, PartialEq)]
+pub(super) struct Target {
+    pub(super) name: String,
+    /// Its place, where it is one of those that are stacked.
+    pub(super) member: Option<u64>,
+    pub(super) steps: &'static [Step],
+}
+
+/// What a tensor of a GGUF becomes in safetensors.
+pub(super) struct Back {
+    pub(super) name: Origins,
+    /// Those that made it, to be taken back.
+    pub(super) steps: &'static [Step],
+}
+
+pub(super) enum Origins {
+    One(String),
+    /// A name with `{}` for the expert.
+    Stack(String),
 }
 
 /// Models whose tensors are called alike.
@@ -111,6 +220,18 @@ pub(super) struct Family {
     pub(super) starts: &'static [(&'static str, &'static str)],
     /// Ends that old models have, and what they are here.
     pub(super) ends: &'static [(&'static str, &'static str)],
+    /// A key of the architecture that only these models of it have, or a whole key of the tokenizer.
+    pub(super) mark: Option<&'static str>,
+    /// What the class has where `config.json` is silent, or the part of it that is about text.
+    pub(super) defaults: &'static [(&'static str, Default)],
+    /// The keys that come right behind the architecture.
+    pub(super) first_keys: &'static [Key],
+    /// What the converter says of a space before a text, whatever the tokenizer says.
+    pub(super) adds_space_prefix: Option<bool>,
+    /// Whether codes of 4 bits stay what they are where matrices become floats of 16 bits.
+    pub(super) keeps_codes: bool,
+    /// Whether layers beyond `num_hidden_layers` are left out.
+    pub(super) drops_later_layers: bool,
     /// The keys of parameters, in llama.cpp's order.
     pub(super) keys: &'static [&'static [Key]],
     /// Values of a head where `config.json` does not say, other than `hidden_size / num_attention_heads`: the class's default.
@@ -122,10 +243,26 @@ pub(super) struct Family {
     pub(super) pre_tokenizers: &'static [(&'static str, &'static str)],
     /// Whether the converter asks the tokenizer for `add_prefix_space`.
     pub(super) has_prefix_space: bool,
-    /// Whether the scaling of Llama 3.1 becomes a tensor of factors.
-    pub(super) has_rope_factors: bool,
+    /// Scaling that becomes tensors of factors.
+    pub(super) factors: Option<Factors>,
     /// What `config.json` of a model that is exported says, beside what every decoder has.
     pub(super) exported: Exported,
+}
+
+/// A default of a class.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Default {
+    U32(u32),
+    F64(f64),
+}
+
+/// Scaling of rotary embeddings that becomes tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Factors {
+    /// Of Llama 3.1.
+    Llama3,
+    /// For short texts and for long ones.
+    LongRope,
 }
 
 /// How heads of attention may be in number and size.
@@ -142,14 +279,25 @@ pub(super) enum Attention {
 /// What an exported `config.json` has of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exported {
-    /// Of a decoder with this activation, whose epsilon is called so, and under this key in GGUF.
+    /// Of a decoder with this activation under this key, whose epsilon is called so, and under this key in GGUF.
     Decoder {
-        activation: &'static str,
+        activation: (&'static str, &'static str),
         epsilon: (&'static str, &'static str),
         /// Names of flags, with the ends of tensors that are there where they are true.
         biases: &'static [(&'static str, &'static str)],
+        others: &'static [(&'static str, Other)],
     },
     Bert,
+    /// None, and why.
+    None(&'static str),
+}
+
+/// What an exported `config.json` says that no key of a GGUF does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Other {
+    True,
+    /// What queries are divided by the root of, as llama.cpp has it: the values of a head, or in the largest Gemmas what heads share.
+    QueryScale,
 }
 
 /// Flags without which Llama's class and its like leave out the biases that the files have.
@@ -179,11 +327,18 @@ const DECODER: Family = Family {
     attention: Attention::Grouped,
     pre_tokenizers: &[],
     has_prefix_space: false,
-    has_rope_factors: false,
+    factors: None,
+    first_keys: &[],
+    defaults: &[],
+    mark: None,
+    adds_space_prefix: None,
+    keeps_codes: false,
+    drops_later_layers: false,
     exported: Exported::Decoder {
-        activation: "silu",
+        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[],
+        others: &[],
     },
 };
 
@@ -195,6 +350,17 @@ const ALL: &[&Family] = &[
     &granite::GRANITE,
     &starcoder2::STARCODER2,
     &bert::BERT,
+    &qwen_moe::QWEN2_MOE,
+    &qwen_moe::QWEN3_MOE,
+    &mixtral::MIXTRAL,
+    &gemma::GEMMA2,
+    &gemma::GEMMA3,
+    &phi3::PHI3,
+    &gpt_oss::GPT_OSS,
+    &modern_bert::MODERN_BERT,
+    &llama::MISTRAL3,
+    &bert::XLM_ROBERTA,
+    &deepseek2::DEEPSEEK2,
 ];
 
 impl Family {
@@ -204,8 +370,12 @@ impl Family {
     }
 
     /// By `general.architecture`.
-    pub(super) fn of_architecture(architecture: &str) -> Option<&'static Self> {
-        ALL.iter().copied().find(|family| family.architecture == architecture)
+    pub(super) fn of_architecture(architecture: &str, has: impl Fn(&str) -> bool) -> Option<&'static Self> {
+        let mut all = ALL.iter().copied().filter(|family| family.architecture == architecture);
+        let is_marked = |family: &&Self| {
+            family.mark.is_some_and(|mark| has(mark) || has(&format!("{architecture}.{mark}")))
+        };
+        all.clone().find(is_marked).or_else(|| all.find(|family| family.mark.is_none()))
     }
 
     /// The class whose tensors the names are those of.
@@ -218,16 +388,70 @@ impl Family {
     }
 
     /// What becomes of a tensor of the family; `None` where it has none of this name.
-    pub(super) fn to_gguf(&self, hf_name: &str) -> Option<Renamed> {
+    pub(super) fn fate(&self, hf_name: &str, is_quantized: bool) -> Option<Fate> {
         if self.left_out.iter().any(|pattern| matches(pattern, hf_name).is_some()) {
-            return Some(Renamed::LeftOut);
+            return Some(Fate::LeftOut);
         }
-        self.all().find_map(|tensor| Some(Renamed::To(fill(tensor.gguf, &matches(tensor.hf, hf_name)?))))
+        let target = |tensor: &'static Tensor| {
+            if tensor.is_quantized.is_some_and(|is| is != is_quantized) {
+                return None;
+            }
+            let parts = matches(tensor.hf, hf_name)?;
+            let member = match tensor.is_stack() {
+                true => Some(parts.last()?.parse().ok()?),
+                false => None,
+            };
+            Some(Target { name: fill(tensor.gguf, &parts), member, steps: tensor.steps })
+        };
+        let targets: Vec<Target> = self.all().filter_map(target).collect();
+        (!targets.is_empty()).then_some(Fate::To(targets))
     }
 
-    /// The name in safetensors of a tensor of a GGUF.
+    /// The tensor of the table that a tensor of a GGUF is made from, where there is one that can be made of it again.
+    fn reversible(&self, gguf_name: &str) -> Option<(&'static Tensor, String)> {
+        self.all().find_map(|tensor| {
+            let parts = matches(tensor.gguf, gguf_name)?;
+            let reversible = tensor.steps.iter().all(|step| step.is_reversible());
+            // Of a stack, a name that lacks the expert.
+            reversible.then(|| (tensor, fill(tensor.hf, &parts)))
+        })
+    }
+
+    /// What a tensor of a GGUF becomes in safetensors, where the table knows it and the way back.
+    pub(super) fn back(&self, gguf_name: &str) -> Option<Back> {
+        let (tensor, name) = self.reversible(gguf_name)?;
+        let name = if tensor.is_stack() {
+            let parts = matches(tensor.gguf, gguf_name)?;
+            Origins::Stack(fill_some(tensor.hf, &parts))
+        } else {
+            Origins::One(name)
+        };
+        Some(Back { name, steps: tensor.steps })
+    }
+
+    /// What becomes of a tensor of safetensors files that were made of a GGUF.
+    pub(super) fn carried_fate(&self, hf_name: &str) -> Option<Fate> {
+        let Some(Fate::To(targets)) = self.fate(hf_name, false) else { return None };
+        let leads_back = |target: &Target| match (self.back(&target.name)?.name, target.member) {
+            (Origins::One(name), None) => Some(name == hf_name),
+            (Origins::Stack(name), Some(member)) => Some(fill_some(&name, &[&member.to_string()]) == hf_name),
+            _ => None,
+        };
+        let targets: Vec<Target> =
+            targets.into_iter().filter(|target| leads_back(target) == Some(true)).collect();
+        (targets.len() == 1).then_some(Fate::To(targets))
+    }
+
+    /// The name that messages have for a tensor of a GGUF.
     pub(super) fn to_hf(&self, gguf_name: &str) -> Option<String> {
-        self.all().find_map(|tensor| Some(fill(tensor.hf, &matches(tensor.gguf, gguf_name)?)))
+        self.all().find_map(|tensor| Some(fill_some(tensor.hf, &matches(tensor.gguf, gguf_name)?)))
+    }
+
+    /// What is done to a tensor to which the user gives a name of the family.
+    pub(super) fn steps_of(&self, gguf_name: &str) -> &'static [Step] {
+        self.reversible(gguf_name)
+            .filter(|(tensor, _)| !tensor.is_stack())
+            .map_or(&[], |(tensor, _)| tensor.steps)
     }
 
     /// The name as the table has it: models that are saved as part of another, or without it, have another start, and
@@ -239,19 +463,14 @@ impl Family {
         self.ends.iter().find_map(ended).unwrap_or(name)
     }
 
-    /// The number of heads by which the rows of this tensor of a GGUF are in another order than in safetensors.
-    pub(super) fn rope_heads(&self, gguf_name: &str, heads: u32, kv_heads: u32) -> Option<u32> {
-        let tensor = self.all().find(|tensor| matches(tensor.gguf, gguf_name).is_some())?;
-        tensor.steps.first().map(|step| match step {
-            Step::RotaryRows(HeadsOf::Queries) => heads,
-            Step::RotaryRows(HeadsOf::Keys) => kv_heads,
-        })
-    }
-
     /// Whether llama.cpp wants a tensor in single precision, whatever the others are.
     pub(super) fn wants_f32(&self, gguf_name: &str, dims: usize) -> bool {
         let is_table = matches!(gguf_name, "position_embd.weight" | "token_types.weight");
-        dims < 2 || is_table || gguf_name.ends_with("_norm.weight") || !gguf_name.ends_with(".weight")
+        dims < 2
+            || is_table
+            || gguf_name.ends_with("_norm.weight")
+            || gguf_name.contains("ffn_gate_inp")
+            || !gguf_name.ends_with(".weight")
     }
 }
 
@@ -279,7 +498,8 @@ mod tests {
             (&starcoder2::STARCODER2, "model.layers.3.mlp.c_fc.bias", "blk.3.ffn_up.bias"),
             (&bert::BERT, "encoder.layer.11.output.LayerNorm.bias", "blk.11.layer_output_norm.bias"),
         ] {
-            assert_eq!(family.to_gguf(there), Some(Renamed::To(here.to_owned())));
+            let Some(Fate::To(targets)) = family.fate(there, false) else { panic!("{there}") };
+            assert_eq!((targets.len(), targets[0].name.as_str()), (1, here));
             assert_eq!(family.to_hf(here).as_deref(), Some(there));
         }
         assert_eq!(bert::BERT.usual_name("bert.embeddings.LayerNorm.gamma"), "embeddings.LayerNorm.weight");
@@ -293,11 +513,12 @@ mod tests {
     fn tables_are_whole() {
         for family in ALL {
             for class in family.classes {
-                assert!(std::ptr::eq(Family::of_class(class).unwrap(), *family), "{class}");
+                assert_eq!(Family::of_class(class).unwrap().classes, family.classes, "{class}");
             }
             for tensor in family.all() {
                 let layers = |name: &str| name.matches("{}").count();
-                assert_eq!(layers(tensor.hf), layers(tensor.gguf), "{}", tensor.hf);
+                let more = layers(tensor.hf) - layers(tensor.gguf);
+                assert!(more == usize::from(tensor.is_stack()), "{}", tensor.hf);
                 assert!(!tensor.extents.is_empty(), "{}", tensor.hf);
             }
         }

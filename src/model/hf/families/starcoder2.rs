@@ -33,9 +33,10 @@ pub(super) const STARCODER2: Family = Family {
     is_tied: true,
     pre_tokenizers: &[("smollm", "starcoder")],
     exported: Exported::Decoder {
-        activation: "gelu_pytorch_tanh",
+        activation: ("hidden_act", "gelu_pytorch_tanh"),
         epsilon: ("norm_epsilon", "attention.layer_norm_epsilon"),
         biases: &[],
+        others: &[],
     },
     ..DECODER
 };

@@ -1,0 +1,34 @@
+//! Mixtral: Llama with several feed-forward networks in a layer, of which a router takes some.
+
+use super::Extent::{self, FeedForward, Of, Width};
+use super::keys;
+use super::llama::{ENDS, LLAMA, NORMS, ROTARY_ATTENTION};
+use super::{Family, Step, Tensor, tensor};
+
+const EXPERTS: Extent = Of("num_local_experts");
+const GATE: &str = "blk.{}.ffn_gate_exps.weight";
+const DOWN: &str = "blk.{}.ffn_down_exps.weight";
+const UP: &str = "blk.{}.ffn_up_exps.weight";
+
+const SPARSE: &[Tensor] = &[
+    tensor("model.layers.{}.block_sparse_moe.gate.weight", "blk.{}.ffn_gate_inp.weight", &[EXPERTS, Width]),
+    tensor("model.layers.{}.block_sparse_moe.experts.{}.w1.weight", GATE, &[EXPERTS, FeedForward, Width]),
+    tensor("model.layers.{}.block_sparse_moe.experts.{}.w2.weight", DOWN, &[EXPERTS, Width, FeedForward]),
+    tensor("model.layers.{}.block_sparse_moe.experts.{}.w3.weight", UP, &[EXPERTS, FeedForward, Width]),
+    // As newer versions of the transformers library keep them.
+    tensor("model.layers.{}.mlp.gate.weight", "blk.{}.ffn_gate_inp.weight", &[EXPERTS, Width]),
+    tensor("model.layers.{}.mlp.experts.down_proj", DOWN, &[EXPERTS, Width, FeedForward]),
+    tensor("model.layers.{}.mlp.experts.gate_up_proj", GATE, &[EXPERTS, FeedForward, Width])
+        .with(&[Step::Half(0)]),
+    tensor("model.layers.{}.mlp.experts.gate_up_proj", UP, &[EXPERTS, FeedForward, Width])
+        .with(&[Step::Half(1)]),
+];
+
+pub(super) const MIXTRAL: Family = Family {
+    model_type: "mixtral",
+    classes: &["MixtralForCausalLM"],
+    mark: Some("expert_count"),
+    tensors: &[ENDS, NORMS, ROTARY_ATTENTION, SPARSE],
+    keys: &[keys::TRANSFORMER, keys::DECODER, keys::EXPERTS, keys::HEADS, keys::FILE_TYPE, keys::LLAMA],
+    ..LLAMA
+};

@@ -1,0 +1,48 @@
+//! ModernBERT, an encoder with rotary embeddings, whose layers see all of a text or what is near.
+
+use super::Extent::{FeedForward, GateUp, Qkv, Vocabulary, Width};
+use super::keys::{self, Key};
+use super::{Attention, DECODER, Exported, Family, Need, Tensor, tensor};
+
+const TENSORS: &[Tensor] = &[
+    tensor("embeddings.tok_embeddings.weight", "token_embd.weight", &[Vocabulary, Width]),
+    tensor("embeddings.norm.weight", "token_embd_norm.weight", &[Width]),
+    tensor("final_norm.weight", "output_norm.weight", &[Width]),
+    tensor("layers.{}.attn_norm.weight", "blk.{}.attn_norm.weight", &[Width]).needed(Need::AfterFirst),
+    tensor("layers.{}.attn.Wqkv.weight", "blk.{}.attn_qkv.weight", &[Qkv, Width]),
+    tensor("layers.{}.attn.Wo.weight", "blk.{}.attn_output.weight", &[Width, Width]),
+    tensor("layers.{}.mlp_norm.weight", "blk.{}.ffn_norm.weight", &[Width]),
+    tensor("layers.{}.mlp.Wi.weight", "blk.{}.ffn_up.weight", &[GateUp, Width]),
+    tensor("layers.{}.mlp.Wo.weight", "blk.{}.ffn_down.weight", &[Width, FeedForward]),
+];
+
+pub(super) const MODERN_BERT: Family = Family {
+    architecture: "modern-bert",
+    model_type: "modernbert",
+    classes: &["ModernBertModel", "ModernBertForMaskedLM"],
+    tensors: &[TENSORS],
+    // The head that guesses masked tokens, which embeddings do not need.
+    left_out: &["head.*", "decoder.*"],
+    starts: &[("model.", "")],
+    keys: &[
+        keys::TRANSFORMER,
+        &[
+            Key::RopeBaseOf("rope.freq_base", "full_attention", "global_rope_theta", 160_000.0),
+            Key::RopeBaseOf("rope.freq_base_swa", "sliding_attention", "local_rope_theta", 10_000.0),
+            Key::F32Or("attention.layer_norm_rms_epsilon", &["norm_eps"], 1e-5),
+            Key::F32Or("attention.layer_norm_epsilon", &["layer_norm_eps", "norm_eps"], 1e-5),
+            Key::FileType,
+            Key::Bool("attention.causal", false),
+            Key::Pooling,
+            Key::U32Or("attention.sliding_window", &["local_attention"], 128),
+            Key::U32Or("attention.sliding_window_pattern", &["global_attn_every_n_layers"], 3),
+            Key::Text("rope.scaling.type", "none"),
+            Key::VocabularySize,
+            Key::TextOr("hidden_activation", "hidden_activation", "gelu"),
+        ],
+    ],
+    attention: Attention::Shared,
+    pre_tokenizers: &[("gpt-2", "modern-bert")],
+    exported: Exported::None("its class is not known that well"),
+    ..DECODER
+};
