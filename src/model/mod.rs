@@ -4,6 +4,7 @@
 //! |---|---|
 //! | quantize | `Quantize` does it in one call, `Budget` chooses the types for a size (on Unix and Windows) |
 //! | convert tensor by tensor | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
+//! | compute tensors | [`Computed`] is what a [`Job`] reads of adapters, averages and the like |
 //! | divide into shards, put together | `Split` and `Merge` (on Unix and Windows) |
 //! | do it on many machines | [`Part`] says which jobs are whose |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
@@ -14,6 +15,8 @@
 
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 mod budget;
+#[cfg(feature = "std")]
+mod computed;
 #[cfg(all(feature = "codecs", feature = "std"))]
 mod convert;
 #[cfg(all(feature = "codecs", feature = "std"))]
@@ -65,6 +68,8 @@ mod weight;
 
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 pub use budget::{AllocatedTensor, Allocation, Budget};
+#[cfg(feature = "std")]
+pub use computed::Computed;
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub use convert::{Convert, Outcome};
 #[cfg(all(feature = "codecs", feature = "std"))]
