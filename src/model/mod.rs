@@ -9,6 +9,7 @@
 //! | do it on many machines | [`Part`] says which jobs are whose |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
+//! | know tokens | [`Vocabulary`] has their text, scores, types and merges |
 //! | hold weights | `Weight` is a tensor that keeps its model alive |
 //! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is, [`Memory`] what it takes to run |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
@@ -63,6 +64,7 @@ mod summary;
 mod survey;
 #[cfg(feature = "std")]
 mod target;
+mod vocabulary;
 #[cfg(feature = "std")]
 mod weight;
 
@@ -106,5 +108,6 @@ pub use summary::Summary;
 pub use survey::{Profile, Subject, Survey};
 #[cfg(feature = "std")]
 pub use target::Target;
+pub use vocabulary::{TokenType, Vocabulary};
 #[cfg(feature = "std")]
 pub use weight::Weight;
