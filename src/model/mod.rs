@@ -4,16 +4,20 @@
 //! |---|---|
 //! | quantize | `Quantize` does it in one call, `Budget` chooses the types for a size (on Unix and Windows) |
 //! | convert tensor by tensor | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
+//! | compute tensors | [`Computed`] is what a [`Job`] reads of adapters, averages and the like |
 //! | divide into shards, put together | `Split` and `Merge` (on Unix and Windows) |
 //! | do it on many machines | [`Part`] says which jobs are whose |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
+//! | know tokens | [`Vocabulary`] has their text, scores, types and merges |
 //! | hold weights | `Weight` is a tensor that keeps its model alive |
 //! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is, [`Memory`] what it takes to run |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 mod budget;
+#[cfg(feature = "std")]
+mod computed;
 #[cfg(all(feature = "codecs", feature = "std"))]
 mod convert;
 #[cfg(all(feature = "codecs", feature = "std"))]
@@ -60,11 +64,14 @@ mod summary;
 mod survey;
 #[cfg(feature = "std")]
 mod target;
+mod vocabulary;
 #[cfg(feature = "std")]
 mod weight;
 
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 pub use budget::{AllocatedTensor, Allocation, Budget};
+#[cfg(feature = "std")]
+pub use computed::Computed;
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub use convert::{Convert, Outcome};
 #[cfg(all(feature = "codecs", feature = "std"))]
@@ -101,5 +108,6 @@ pub use summary::Summary;
 pub use survey::{Profile, Subject, Survey};
 #[cfg(feature = "std")]
 pub use target::Target;
+pub use vocabulary::{TokenType, Vocabulary};
 #[cfg(feature = "std")]
 pub use weight::Weight;

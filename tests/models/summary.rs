@@ -60,3 +60,34 @@ fn what_makes_no_sense_is_left_out() {
         Summary::default()
     );
 }
+
+#[test]
+fn a_vocabulary_is_what_its_keys_say() {
+    use gguf_codec::model::{TokenType, Vocabulary};
+    let file = |tokens: Value| {
+        let mut writer = Writer::new(Vec::new());
+        writer.set_metadata("tokenizer.ggml.tokens", tokens).unwrap();
+        writer.set_metadata("tokenizer.ggml.scores", vec![0.5f32, -1.0, 2.0]).unwrap();
+        writer.set_metadata("tokenizer.ggml.token_type", vec![3i32, 1, 99]).unwrap();
+        writer.set_metadata("tokenizer.ggml.bos_token_id", 2u32).unwrap();
+        writer.set_metadata("tokenizer.ggml.eos_token_id", 3u32).unwrap();
+        writer.write_header().unwrap().finish().unwrap()
+    };
+    let bytes = file(["<s>", "a", "é"].into());
+    let model = Gguf::parse(&bytes).unwrap();
+    let vocabulary = Vocabulary::of(model.metadata()).unwrap();
+    let tokens: [&[u8]; 3] = [b"<s>", b"a", "é".as_bytes()];
+    assert!(vocabulary.tokens().eq(tokens) && vocabulary.len() == 3 && !vocabulary.is_empty());
+    assert_eq!([2, 3].map(|id| vocabulary.token(id)), [Some(tokens[2]), None]);
+    let types = [0, 1, 2, 3].map(|id| vocabulary.token_type(id));
+    assert_eq!(types, [Some(TokenType::Control), Some(TokenType::Normal), None, None]);
+    let scores: Vec<f32> = vocabulary.scores().unwrap().unwrap().map(|score| score.unwrap()).collect();
+    assert_eq!(scores, [0.5, -1.0, 2.0]);
+    assert!(vocabulary.merges().unwrap().is_none() && vocabulary.chat_template().is_none());
+    // One beyond the last token is none.
+    assert_eq!(["bos", "eos", "eot"].map(|name| vocabulary.special(name)), [Some(2), None, None]);
+
+    let bytes = file(vec![1u32, 2].into());
+    let error = Vocabulary::of(Gguf::parse(&bytes).unwrap().metadata()).unwrap_err();
+    assert!(error.to_string().contains("not of strings"), "{error}");
+}

@@ -1,0 +1,136 @@
+//! [`Computed`]: values that are made when they are read.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+
+use super::job::{Origin, in_memory};
+use crate::{ByteOrder, GgmlType, ReadAt, Result, Shape};
+
+/// Values that are computed when a [`Job`](super::Job) reads them, some rows at a time and on all cores: adapters that are added, models that
+/// are averaged, weights that are pruned. None of it has to be in memory at once, or in a file.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use gguf_codec::model::{Computed, Convert, Job};
+/// use gguf_codec::{GgmlType, Gguf, Writer};
+///
+/// let model = Gguf::open("examples/sample.gguf")?;
+/// let (up, gate) = (model.tensor("blk.0.ffn_up.weight")?, model.tensor("blk.0.ffn_gate.weight")?);
+///
+/// // The mean of two tensors of one shape.
+/// let mean = Computed::new(up.shape(), |rows, out| {
+///     let mut other = vec![0.0; out.len()];
+///     up.rows_into(rows.clone(), out)?;
+///     gate.rows_into(rows, &mut other)?;
+///     out.iter_mut().zip(other).for_each(|(value, other)| *value = (*value + other) / 2.0);
+///     Ok(())
+/// });
+/// let job = Job::new("mean", mean.origin()?, GgmlType::Q8_0);
+///
+/// let mut writer = Writer::new(Vec::new());
+/// writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+/// let mut data = writer.write_header()?;
+/// let outcomes = Convert::new().measure(true).run(&[job], &mut data, |_bytes| ControlFlow::Continue(()))?;
+/// assert!(outcomes[0].error.unwrap().snr_db() > 30.0);
+/// let file = data.finish()?;
+/// # assert_eq!(Gguf::parse(&file)?.tensor("mean")?.shape(), up.shape());
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+pub struct Computed<F> {
+    shape: Shape,
+    rows: F,
+}
+
+/// Values that are computed at a time, or one row where that is longer.
+const PART: u64 = 16 * 1024;
+
+impl<F: Fn(Range<usize>, &mut [f32]) -> Result<()> + Send + Sync> Computed<F> {
+    /// A tensor of this shape. `rows` fills its argument with the values of some rows, which follow each other across matrices. It is called
+    /// by several threads, in any order, and for some rows more than once.
+    pub fn new(shape: Shape, rows: F) -> Self {
+        Computed { shape, rows }
+    }
+
+    /// What a job reads: the values as F32.
+    ///
+    /// # Errors
+    /// [`Error::Length`](crate::Error::Length) where the last byte is beyond what can be counted.
+    pub fn origin(&self) -> Result<Origin<'_>> {
+        Origin::new(self, 0, self.shape, GgmlType::F32, ByteOrder::Little)
+    }
+}
+
+impl<F: Fn(Range<usize>, &mut [f32]) -> Result<()> + Send + Sync> ReadAt for Computed<F> {
+    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        let (row_len, rows) = (self.shape.row_len().max(1), self.shape.row_count());
+        let row_bytes = 4 * row_len;
+        let at_once = (PART / row_len).max(1);
+        let (mut values, mut bytes) = (Vec::new(), Vec::new());
+        while !buffer.is_empty() {
+            let (first, within) = (offset / row_bytes, (offset % row_bytes) as usize);
+            let needed = (within as u64 + buffer.len() as u64).div_ceil(row_bytes);
+            let count = needed.min(at_once).min(rows.saturating_sub(first));
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            values.clear();
+            values.resize(in_memory(count * row_len).map_err(io::Error::other)?, 0.0f32);
+            let end = in_memory(first + count).map_err(io::Error::other)?;
+            (self.rows)(end - count as usize..end, &mut values).map_err(io::Error::other)?;
+            bytes.clear();
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            let len = (bytes.len() - within).min(buffer.len());
+            let (filled, rest) = std::mem::take(&mut buffer).split_at_mut(len);
+            filled.copy_from_slice(&bytes[within..within + len]);
+            buffer = rest;
+            offset += len as u64;
+        }
+        Ok(())
+    }
+}
+
+impl<F> fmt::Debug for Computed<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Computed").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+
+    #[test]
+    fn any_bytes_are_those_of_the_rows() {
+        for dims in [&[7, 5][..], &[40_000, 2], &[3, 2, 4], &[1, 9]] {
+            let shape = Shape::new(dims).unwrap();
+            let row_len = dims[0];
+            let computed = Computed::new(shape, |rows, out| {
+                let first = rows.start as u64 * row_len;
+                assert_eq!(out.len() as u64, rows.len() as u64 * row_len);
+                out.iter_mut().zip(first..).for_each(|(value, at)| *value = at as f32);
+                Ok(())
+            });
+            let all: Vec<u8> = (0..shape.element_count()).flat_map(|at| (at as f32).to_le_bytes()).collect();
+            for (offset, len) in [
+                (0, all.len()),
+                (0, 1),
+                (5, 30),
+                (all.len() - 3, 3),
+                (4 * row_len as usize, 4),
+                (2, all.len() - 2),
+            ] {
+                let mut bytes = vec![0; len];
+                computed.fill_at(&mut bytes, offset as u64).unwrap();
+                assert!(bytes == all[offset..offset + len], "{dims:?} {offset} {len}");
+            }
+            let end = computed.fill_at(&mut [0; 4], all.len() as u64 - 2).unwrap_err();
+            assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+        }
+        let failing = Computed::new(Shape::new(&[4, 1]).unwrap(), |_, _| {
+            Err(Error::Write { message: "no such adapter".into() })
+        });
+        assert_eq!(failing.fill_at(&mut [0; 4], 0).unwrap_err().to_string(), "no such adapter");
+    }
+}
