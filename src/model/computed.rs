@@ -128,9 +128,8 @@ mod tests {
             let end = computed.fill_at(&mut [0; 4], all.len() as u64 - 2).unwrap_err();
             assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
         }
-        let failing = Computed::new(Shape::new(&[4, 1]).unwrap(), |_, _| {
-            Err(Error::Write { message: "no such adapter".into() })
-        });
+        let failing =
+            Computed::new(Shape::new(&[4, 1]).unwrap(), |_, _| Err(Error::write("no such adapter".into())));
         assert_eq!(failing.fill_at(&mut [0; 4], 0).unwrap_err().to_string(), "no such adapter");
     }
 }

@@ -74,9 +74,10 @@ impl<'a> Vocabulary<'a> {
         const KEY: &str = "tokenizer.ggml.tokens";
         let tokens: ArrayRef<'a> = metadata.require(KEY)?;
         if !tokens.is_empty() && !matches!(tokens.get(0), Some(ValueRef::String(_))) {
-            return Err(Error::Parse {
-                message: format!("key '{KEY}' is an array of {}, not of strings", tokens.element_type()),
-            });
+            return Err(Error::parse(format!(
+                "key '{KEY}' is an array of {}, not of strings",
+                tokens.element_type()
+            )));
         }
         Ok(Vocabulary { metadata, tokens })
     }

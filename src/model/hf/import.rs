@@ -5,27 +5,24 @@ use std::fmt;
 
 use super::carried::{CarriedWeight, Fidelity};
 use super::description::Description;
-use super::families::{Family, Fate, Parameters, Step, Target, file_type_of, layer};
+use super::families::{Family, Fate, Step, Target};
 use super::groups::{Group, Groups, Part, Settled, Values};
-use super::json::Node;
+use super::heads::Heads;
+use super::import_plan::ImportPlan;
 use super::names::Renamed;
-use super::per_layer::of_layer;
-use super::planned::{Planned, Source, most};
+use super::planned::{Planned, Source};
 use super::quantized::{Quantized, Weight, is_quantized, weights};
 use super::required::{Listed, Present};
-use super::steps::{Numbers, applied};
-use super::stored::{ORIGINAL_SHAPE, carried, carried_in_order, original_shape};
-use super::tokenizer::tokenizer;
-use crate::codec::swap_byte_order;
+use super::steps::applied;
+use super::stored::{ORIGINAL_SHAPE, carried, original_shape};
 use crate::error::{Error, Result, Shown};
 use crate::gguf::layout::GGML_MAX_NAME_BYTES;
 use crate::model::scaled::name_of_scale;
-use crate::model::{Job, Origin, QUANTIZATION_VERSION};
 use crate::safetensors::{Checkpoint, folded};
-use crate::{ByteOrder, GgmlType, Gguf, Shape, Sink, Value, Writer};
+use crate::{GgmlType, Shape, Value};
 
 /// Keys and values, in the order in which they are written.
-type Pairs = Vec<(String, Value)>;
+pub(super) type Pairs = Vec<(String, Value)>;
 type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + Send + Sync + 'a>;
 
 /// Plans a GGUF from safetensors files.
@@ -51,8 +48,8 @@ type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + Send + Sync + 'a>;
 #[must_use = "nothing is planned before `plan`"]
 pub struct Import<'a> {
     checkpoint: &'a Checkpoint,
-    description: &'a Description,
-    ty: Option<GgmlType>,
+    pub(super) description: &'a Description,
+    pub(super) ty: Option<GgmlType>,
     names: Option<Names<'a>>,
 }
 
@@ -364,133 +361,6 @@ impl<'a> Import<'a> {
         let planned = Planned { name, source, ty, original: None, dtype: None };
         Ok(([planned].into_iter().chain(beside).collect(), carried_weight))
     }
-
-    fn metadata(
-        &self,
-        carried: BTreeMap<String, Value>,
-        family: Option<&'static Family>,
-        config: Option<&Node<'_>>,
-        class: Option<&str>,
-        tensors: &[Planned<'_>],
-        rows: Option<(u64, &str)>,
-    ) -> Result<(Pairs, Vec<String>)> {
-        // A model without matrices is as good as any.
-        let keeps = family.is_some_and(|family| family.keeps_codes);
-        let kept = |tensor: &&Planned<'_>| keeps && tensor.ty == GgmlType::MXFP4;
-        let kept = tensors.iter().find(kept).map(|tensor| tensor.ty);
-        let file_type = kept.or(most(tensors)).or(self.ty).and_then(file_type_of);
-        let mut notes = Vec::new();
-        notes.extend(self.ty.and_then(|ty| fallen(ty, tensors)));
-        if !carried.is_empty() {
-            let mut pairs = carried_in_order(carried);
-            if self.ty.is_some() {
-                let versions = [
-                    ("general.file_type", file_type),
-                    ("general.quantization_version", Some(QUANTIZATION_VERSION)),
-                ];
-                for (key, value) in versions {
-                    pairs.retain(|(known, _)| known != key);
-                    pairs.extend(value.map(|value| (key.to_owned(), Value::U32(value))));
-                }
-            }
-            return Ok((pairs, notes));
-        }
-        let mut pairs = Vec::new();
-        let mut push = |key: &str, value: Value| pairs.push((key.to_owned(), value));
-        let model_type = config.and_then(|config| config.get("model_type"));
-        let architecture = match (family, model_type) {
-            (Some(family), _) => Some(family.architecture),
-            (None, Some(model_type)) => Some(model_type.str()?),
-            (None, None) => None,
-        };
-        if let Some(architecture) = architecture {
-            push("general.architecture", architecture.into());
-        }
-        let of = config.map(|config| Parameters {
-            config,
-            description: self.description,
-            file_type,
-            rows: rows.and_then(|(rows, _)| u32::try_from(rows).ok()),
-        });
-        if let Some((family, of)) = family.zip(of.as_ref()) {
-            pairs.extend(family.first_parameters(of)?);
-        }
-        let mut push = |key: &str, value: Value| pairs.push((key.to_owned(), value));
-        push("general.type", "model".into());
-        if let Some(generation) = self.description.generation.as_ref().map(|document| document.root()) {
-            if let Some(top_k) = generation.get("top_k") {
-                let kept = i32::try_from(top_k.u32()?).map_err(|_| top_k.wrong("must be below 2^31"))?;
-                push("general.sampling.top_k", Value::I32(kept));
-            }
-            for (name, key) in [("top_p", "general.sampling.top_p"), ("temperature", "general.sampling.temp")]
-            {
-                if let Some(number) = generation.get(name) {
-                    push(key, Value::F32(number.f64()? as f32));
-                }
-            }
-        }
-        if let Some(name) = self.name() {
-            push("general.name", name.into());
-        }
-        let experts = family.zip(config).map_or(Ok(None), |(family, config)| family.experts(config))?;
-        push("general.size_label", size_label(tensors, experts).into());
-        match family.zip(of.as_ref()) {
-            Some((family, of)) => {
-                pairs.extend(family.parameters(of, &mut notes)?);
-            }
-            None => {
-                pairs.extend(
-                    file_type.map(|file_type| ("general.file_type".to_owned(), Value::U32(file_type))),
-                );
-                notes.push(match class {
-                    Some(class) => format!("{} is none of the families that are known: names stay, and parameters are not carried over. llama.cpp does not load the file", Shown(class)),
-                    None => "there is no config.json that names the model's class: names stay, and parameters are not carried over. llama.cpp does not load the file".to_owned(),
-                });
-            }
-        }
-        pairs.push(("general.quantization_version".to_owned(), Value::U32(QUANTIZATION_VERSION)));
-        let tokenizer = tokenizer(self.description, family, rows)?;
-        if let Some(((rows, name), size)) = rows.zip(config.and_then(|config| config.get("vocab_size")))
-            && u64::from(size.u32()?) != rows
-        {
-            return Err(size.wrong(&format!(
-                "is {}, and tensor '{}' has {rows} rows: set it to {rows}",
-                size.u32()?,
-                Shown(name)
-            )));
-        }
-        pairs.extend(tokenizer.pairs);
-        notes.extend(tokenizer.notes);
-        Ok((pairs, notes))
-    }
-
-    /// What the model is called: where it is published, or else as its folder.
-    fn name(&self) -> Option<String> {
-        let config = self.description.config.as_ref().map(|config| config.root());
-        let published = config.as_ref().and_then(|config| config.get("_name_or_path")?.value.as_str());
-        let published = published.filter(|path| {
-            !path.is_empty() && path.matches('/').count() <= 1 && !path.starts_with(['.', '/'])
-        });
-        let name = published
-            .map(|path| path.rsplit('/').next().unwrap_or(path))
-            .or(self.description.name.as_deref())?;
-        let title = |word: &str| {
-            let is_number = word.trim_start_matches('v').starts_with(|first: char| first.is_ascii_digit());
-            if is_number || word.chars().any(char::is_uppercase) {
-                return word.to_owned();
-            }
-            // As Python writes titles: each letter that follows none is a capital.
-            let mut out = String::with_capacity(word.len());
-            for letter in word.chars() {
-                match out.chars().last().is_some_and(char::is_alphabetic) {
-                    true => out.push(letter),
-                    false => out.extend(letter.to_uppercase()),
-                }
-            }
-            out
-        };
-        Some(name.replace('-', " ").split_whitespace().map(title).collect::<Vec<_>>().join(" "))
-    }
 }
 
 impl fmt::Debug for Import<'_> {
@@ -499,289 +369,12 @@ impl fmt::Debug for Import<'_> {
     }
 }
 
-/// How many heads the rows of a tensor are in.
-struct Heads<'a> {
-    carried: &'a BTreeMap<String, Value>,
-    config: Option<&'a Node<'a>>,
-    family: Option<&'static Family>,
-}
-
-impl Numbers for Heads<'_> {
-    fn of(&self, key: &str) -> Result<u64> {
-        match self.config {
-            Some(config) => config.of(key),
-            None => Err(Error::write(format!("there is no config.json, which has '{key}'"))),
-        }
-    }
-}
-
-impl Heads<'_> {
-    /// `None` where rows stay in their order.
-    fn of(&self, step: Step, gguf_name: &str) -> Result<Option<u32>> {
-        let (Some(family), Step::RotaryRows(of)) = (self.family, step) else { return Ok(None) };
-        if let Some(config) = self.config.filter(|_| self.carried.is_empty()) {
-            let heads = config.required("num_attention_heads")?.u32()?;
-            let kv_heads = config.get("num_key_value_heads").map_or(Ok(heads), |heads| heads.u32())?;
-            return Ok(Some(of.either(heads, kv_heads)));
-        }
-        let layer = layer(gguf_name).unwrap_or_default();
-        let number = |key: &str| {
-            let key = format!("{}.attention.{key}", family.architecture);
-            match self.carried.get(&key) {
-                Some(Value::U32(heads)) => Ok(Some(*heads)),
-                Some(Value::Array(array)) => of_layer(&key, array, layer).map(Some),
-                _ => Ok(None),
-            }
-        };
-        let heads = number("head_count")?.ok_or_else(|| {
-            Error::write(format!(
-                "tensor '{}' is in heads, and the metadata does not say in one number how many",
-                Shown(gguf_name)
-            ))
-        })?;
-        Ok(Some(of.either(heads, number("head_count_kv")?.unwrap_or(heads))))
-    }
-}
-
 /// The layer of a decoder's tensor in safetensors.
 fn layer_of_hf(name: &str) -> Option<u32> {
     name.strip_prefix("model.layers.")?.split('.').next()?.parse().ok()
 }
 
-/// What became of matrices that cannot be of the type that was asked for.
-fn fallen(ty: GgmlType, tensors: &[Planned<'_>]) -> Option<String> {
-    let len = ty.block_len() as u64;
-    let has_fallen = |tensor: &&Planned<'_>| {
-        let shape = tensor.source.shape();
-        tensor.ty == GgmlType::F16 && shape.dims().len() >= 2 && !shape.row_len().is_multiple_of(len)
-    };
-    let mut fallen = tensors.iter().filter(has_fallen);
-    let name = Shown(&fallen.next()?.name);
-    let (are, first) = match fallen.count() {
-        0 => ("1 tensor is".to_owned(), ""),
-        more => (format!("{} tensors are", more + 1), "the first is "),
-    };
-    Some(format!(
-        "{are} F16 instead of {ty}, since rows are not whole blocks of {len} values: {first}'{name}'"
-    ))
-}
-
-/// The number of parameters as `general.size_label` gives it; of a mixture, that of its experts times what a model of one has.
-fn size_label(tensors: &[Planned<'_>], experts: Option<u32>) -> String {
-    let is_stack =
-        |tensor: &&Planned<'_>| tensor.name.contains("_exps.") && tensor.source.shape().dims().len() == 3;
-    let count = |tensor: &Planned<'_>| u128::from(tensor.element_count());
-    match experts.filter(|&experts| experts > 0) {
-        Some(experts) => {
-            let stacked: u128 = tensors.iter().filter(is_stack).map(count).sum();
-            let others: u128 = tensors.iter().filter(|tensor| !is_stack(tensor)).map(count).sum();
-            format!("{experts}x{}", rounded(others + stacked / u128::from(experts)))
-        }
-        None => rounded(tensors.iter().map(count).sum()),
-    }
-}
-
-/// A number with two digits or more, such as `1.1B` and `135M`.
-fn rounded(parameters: u128) -> String {
-    let parameters = parameters as f64;
-    let (scaled, unit) = match parameters {
-        p if p > 1e12 => (p * 1e-12, 'T'),
-        p if p > 1e9 => (p * 1e-9, 'B'),
-        p if p > 1e6 => (p * 1e-6, 'M'),
-        p => (p * 1e-3, 'K'),
-    };
-    let digits = format!("{scaled:.0}").trim_start_matches('0').len();
-    format!("{scaled:.*}{unit}", 2usize.saturating_sub(digits))
-}
-
-/// A GGUF that is planned.
-pub struct ImportPlan<'a> {
-    metadata: Pairs,
-    tensors: Vec<Planned<'a>>,
-    left_out: Vec<&'a str>,
-    notes: Vec<String>,
-    carried_weights: Vec<CarriedWeight>,
-}
-
-impl<'a> ImportPlan<'a> {
-    /// Keys and values, in the order in which they are written.
-    pub fn metadata(&self) -> &[(String, Value)] {
-        &self.metadata
-    }
-
-    /// Tensors that have no place in the GGUF.
-    pub fn left_out(&self) -> &[&'a str] {
-        &self.left_out
-    }
-
-    /// What could not be carried over, a sentence each.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
-    /// What becomes of the weights that another program quantized, in the order of tensors.
-    pub fn carried_weights(&self) -> &[CarriedWeight] {
-        &self.carried_weights
-    }
-
-    /// Declares metadata and tensors.
-    ///
-    /// # Errors
-    /// [`Error::Write`] where a name is too long for GGUF, or two tensors get the same.
-    pub fn declare<S: Sink>(&self, writer: &mut Writer<S>) -> Result<()> {
-        for (key, value) in &self.metadata {
-            writer.set_metadata(key, value.clone())?;
-        }
-        for Planned { name, source, ty, .. } in &self.tensors {
-            writer.declare_tensor(name, source.shape().dims(), *ty)?;
-        }
-        Ok(())
-    }
-
-    /// Returns the header that the GGUF would have. With [`origin`](Self::origin) it stands for the converted model, and
-    /// `converted` gives both.
-    ///
-    /// # Errors
-    /// As [`declare`](Self::declare).
-    pub fn header(&self) -> Result<Gguf<Vec<u8>>> {
-        let mut bytes = Vec::new();
-        let mut writer = Writer::new(&mut bytes);
-        self.declare(&mut writer)?;
-        drop(writer.write_header()?);
-        Gguf::read_header(bytes.as_slice())
-    }
-
-    /// Returns the model that the GGUF would be, for a job that reads it without a file between, such as
-    /// [`Quantize`](crate::model::Quantize):
-    ///
-    /// ```no_run
-    /// use gguf_codec::model::{Quantize, Recipe, hf};
-    /// use gguf_codec::safetensors::Checkpoint;
-    ///
-    /// let checkpoint = Checkpoint::open("SmolLM2-135M")?;
-    /// let description = hf::Description::read("SmolLM2-135M")?;
-    /// let plan = hf::Import::new(&checkpoint, &description).plan()?;
-    /// let quantize = Quantize::recipe(Recipe::Q4_K_M);
-    /// quantize.run(&plan.converted()?, "smollm2-Q4_K_M.gguf")?;
-    /// # Ok::<(), gguf_codec::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`declare`](Self::declare).
-    #[cfg(all(feature = "std", any(unix, windows)))]
-    pub fn converted(&self) -> Result<Converted<'_>> {
-        Ok(Converted { model: self.header()?.into(), plan: self })
-    }
-
-    /// Reads a tensor of the GGUF and checks that its values and scales are finite.
-    ///
-    /// # Errors
-    /// As [`origin`](Self::origin), [`Error::Io`], and [`Error::InvalidBlock`] for a block of which a reader can make no numbers.
-    pub fn validate(&self, name: &str) -> Result<()> {
-        /// Blocks at a time.
-        const BLOCKS: u64 = 16 * 1024;
-        let origin = self.origin(name)?;
-        let block_bytes = origin.ggml_type().block_bytes() as u64;
-        let blocks = origin.byte_len() / block_bytes;
-        let mut bytes = Vec::new();
-        for first in (0..blocks).step_by(BLOCKS as usize) {
-            bytes.resize((BLOCKS.min(blocks - first) * block_bytes) as usize, 0);
-            let reading = |error| Error::io(format!("read tensor '{}'", Shown(name)), error);
-            origin.source.fill_at(&mut bytes, origin.offset + first * block_bytes).map_err(reading)?;
-            if origin.order == ByteOrder::Big {
-                swap_byte_order(origin.ty, &mut bytes);
-            }
-            origin.ggml_type().validate(&bytes).map_err(|error| match error {
-                Error::InvalidBlock { ty, block, what } => {
-                    Error::InvalidBlock { ty, block: block + first, what }
-                }
-                error => error,
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Returns where the values of a tensor of the GGUF are read from, as it would store them.
-    ///
-    /// # Errors
-    /// [`Error::MissingTensor`] where none of its tensors has that name.
-    pub fn origin(&self, name: &str) -> Result<Origin<'_>> {
-        match self.tensors.iter().find(|tensor| tensor.name == name) {
-            Some(tensor) => tensor.stored(),
-            None => Err(Error::MissingTensor { name: name.to_owned() }),
-        }
-    }
-
-    /// The tensors for [`Convert`](crate::model::Convert), in the order in which they are declared.
-    ///
-    /// # Errors
-    /// [`Error::Length`] for a tensor whose end cannot be counted.
-    pub fn jobs(&self) -> Result<Vec<Job<'_>>> {
-        self.tensors.iter().map(Planned::job).collect()
-    }
-}
-
-/// The model that a GGUF of an [`ImportPlan`] would be. It is made where it is read.
-#[cfg(all(feature = "std", any(unix, windows)))]
-#[derive(Debug)]
-pub struct Converted<'a> {
-    model: crate::ShardedGguf<Vec<u8>>,
-    plan: &'a ImportPlan<'a>,
-}
-
-#[cfg(all(feature = "std", any(unix, windows)))]
-impl crate::model::Source for Converted<'_> {
-    type Bytes = Vec<u8>;
-
-    fn model(&self) -> &crate::ShardedGguf<Vec<u8>> {
-        &self.model
-    }
-
-    fn origin(&self, tensor: &crate::TensorInfo<'_>) -> Result<Origin<'_>> {
-        self.plan.origin(tensor.name())
-    }
-
-    fn validate(&self, tensor: &crate::TensorInfo<'_>) -> Result<()> {
-        self.plan.validate(tensor.name())
-    }
-
-    /// None: a checkpoint does not know them all.
-    fn paths(&self) -> impl Iterator<Item = &std::path::Path> {
-        std::iter::empty()
-    }
-}
-
-impl fmt::Debug for ImportPlan<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImportPlan")
-            .field("keys", &self.metadata.len())
-            .field("tensors", &self.tensors.len())
-            .field("left_out", &self.left_out)
-            .field("notes", &self.notes)
-            .finish()
-    }
-}
-
 /// The start of a sentence about so many tensors.
 fn have(tensors: usize) -> String {
     if tensors == 1 { "1 tensor has".to_owned() } else { format!("{tensors} tensors have") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_labelled_as_gguf_py_does() {
-        for (parameters, label) in [
-            (22_565_376, "23M"),
-            (134_515_008, "135M"),
-            (1_100_048_384, "1.1B"),
-            (0, "0.00K"),
-            (1500, "1.5K"),
-            (999_999, "1000K"),
-        ] {
-            assert_eq!(rounded(parameters), label);
-        }
-    }
 }

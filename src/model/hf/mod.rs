@@ -15,10 +15,14 @@ mod description;
 mod export;
 mod families;
 mod groups;
+mod heads;
 mod import;
+mod import_metadata;
+mod import_plan;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod jobs;
 mod json;
+mod label;
 mod names;
 mod per_layer;
 mod pieces;
@@ -38,9 +42,10 @@ mod unigram;
 pub use carried::{CarriedWeight, Fidelity};
 pub use description::Description;
 pub use export::{Export, ExportPlan, Shard};
+pub use import::Import;
 #[cfg(all(feature = "std", any(unix, windows)))]
-pub use import::Converted;
-pub use import::{Import, ImportPlan};
+pub use import_plan::Converted;
+pub use import_plan::ImportPlan;
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use jobs::{ExportReport, FromSafetensors, ImportReport, ToSafetensors};
 pub use names::{NameMap, Renamed};
