@@ -129,7 +129,7 @@ mod tests {
             assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
         }
         let failing =
-            Computed::new(Shape::new(&[4, 1]).unwrap(), |_, _| Err(Error::write("no such adapter".into())));
+            Computed::new(Shape::new(&[4, 1]).unwrap(), |_, _| Err(Error::write("no such adapter")));
         assert_eq!(failing.fill_at(&mut [0; 4], 0).unwrap_err().to_string(), "no such adapter");
     }
 }

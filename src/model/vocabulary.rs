@@ -4,7 +4,7 @@ use alloc::format;
 use core::fmt;
 
 use crate::gguf::{ArrayIterAs, ArrayRef, Metadata, ValueRef};
-use crate::{Error, Result};
+use crate::{Error, ParseProblem, Result};
 
 /// A model's tokens by their ids, with their scores and types, and the pairs that merge, as its metadata has them. Nothing is copied.
 ///
@@ -74,10 +74,8 @@ impl<'a> Vocabulary<'a> {
         const KEY: &str = "tokenizer.ggml.tokens";
         let tokens: ArrayRef<'a> = metadata.require(KEY)?;
         if !tokens.is_empty() && !matches!(tokens.get(0), Some(ValueRef::String(_))) {
-            return Err(Error::parse(format!(
-                "key '{KEY}' is an array of {}, not of strings",
-                tokens.element_type()
-            )));
+            let message = format!("key '{KEY}' is an array of {}, not of strings", tokens.element_type());
+            return Err(Error::Parse { problem: ParseProblem::Value { message } });
         }
         Ok(Vocabulary { metadata, tokens })
     }

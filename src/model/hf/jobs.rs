@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::export::{Export, ExportPlan, Shard};
-use super::import::{Import, ImportPlan};
+use super::import::Import;
+use super::import_plan::ImportPlan;
 use super::{CarriedWeight, Description, Fidelity, NameMap};
 use crate::file::atomic::StagedFile;
 use crate::file::{Existing, Inputs};
