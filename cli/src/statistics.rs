@@ -66,7 +66,7 @@ impl Statistics {
             (0, 0) => return "no values\n".into(),
             (0, bad) => format!("not finite {}: all values\n", grouped(bad)),
             (_, bad) => format!(
-                "min {}  max {}  mean {}  standard deviation {}  not finite {}\n",
+                "min {}  max {}  mean {}\nstandard deviation {}  not finite {}\n",
                 shown(self.min.into()),
                 shown(self.max.into()),
                 shown(self.mean),
@@ -82,7 +82,9 @@ impl Statistics {
             text += &self.histogram();
         }
         let first: Vec<_> = self.first.iter().map(|&value| shown_float(value)).collect();
-        text + &format!("\nfirst values: {}\n", first.join(", "))
+        // As many in a line as fit, whatever their digits.
+        let lines: Vec<_> = first.chunks(4).map(|values| values.join(", ")).collect();
+        text + &format!("\nfirst values: {}\n", lines.join(",\n              "))
     }
 
     /// Bars of where all but a thousandth of the values lie, and how many lie farther out.

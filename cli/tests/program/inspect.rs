@@ -160,7 +160,7 @@ fn statistics_are_readable_at_every_magnitude() {
     );
     assert!(text.lines().all(|line| line.chars().count() < 110), "{text}");
     let text = shown(&[1e-9, 3e-9]);
-    assert!(text.contains("min 1e-9  max 3e-9  mean 2e-9  standard deviation 1e-9"), "{text}");
+    assert!(text.contains("min 1e-9  max 3e-9  mean 2e-9\nstandard deviation 1e-9"), "{text}");
     let text = shown(&[0.5; 40]);
     assert!(text.contains("all values are 0.5\n") && !text.contains('█'), "{text}");
     let text = shown(&[0.5, f32::NAN, 0.5]);

@@ -21,6 +21,7 @@ mod quantize;
 mod remote;
 mod report;
 mod safetensors;
+mod screens;
 mod shards;
 mod streams;
 mod support;
