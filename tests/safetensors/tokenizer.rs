@@ -70,7 +70,7 @@ fn byte_fallback_merges_in_the_order_that_was_learnt() {
         "unk_token": "<unk>", "vocab": {"<unk>": 0, "<0x0A>": 1, "ab": 2, "abc": 3, "a": 4}, "merges": ["ab c", "a b"]}}"#;
     let model = import(&CONFIG.replace("\"vocab_size\": 8", "\"vocab_size\": 5"), tokenizer, "{}").unwrap();
     assert_eq!(model.metadata().require::<&str>("tokenizer.ggml.model").unwrap(), "llama");
-    assert_eq!(kinds(&model), [2, 6, 1, 1, 1]);
+    assert_eq!(kinds(&model), [3, 6, 1, 1, 1]);
     let scores: Vec<f32> =
         model.metadata().require_array("tokenizer.ggml.scores").unwrap().map(Result::unwrap).collect();
     assert_eq!(scores, [-2.0, -2.0, -1.0, 0.0, -2.0]);
