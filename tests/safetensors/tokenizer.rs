@@ -70,7 +70,7 @@ fn byte_fallback_merges_in_the_order_that_was_learnt() {
         "unk_token": "<unk>", "vocab": {"<unk>": 0, "<0x0A>": 1, "ab": 2, "abc": 3, "a": 4}, "merges": ["ab c", "a b"]}}"#;
     let model = import(&CONFIG.replace("\"vocab_size\": 8", "\"vocab_size\": 5"), tokenizer, "{}").unwrap();
     assert_eq!(model.metadata().require::<&str>("tokenizer.ggml.model").unwrap(), "llama");
-    assert_eq!(kinds(&model), [2, 6, 1, 1, 1]);
+    assert_eq!(kinds(&model), [3, 6, 1, 1, 1]);
     let scores: Vec<f32> =
         model.metadata().require_array("tokenizer.ggml.scores").unwrap().map(Result::unwrap).collect();
     assert_eq!(scores, [-2.0, -2.0, -1.0, 0.0, -2.0]);
@@ -209,6 +209,7 @@ fn unigrams_keep_their_scores_and_characters() {
 /// Files of a folder with a model of no layers.
 fn import_folder(files: &[(&str, &[u8])]) -> Result<Gguf<Vec<u8>>> {
     let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("additional_chat_templates")).unwrap();
     for (name, bytes) in files.iter().chain(&[("config.json", CONFIG.as_bytes())]) {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
@@ -280,4 +281,31 @@ fn vocabularies_and_merges_may_be_files_of_their_own() {
     // Without merges they are no tokenizer.
     let model = import_folder(&files[..1]).unwrap();
     assert!(!model.metadata().contains("tokenizer.ggml.model"));
+}
+
+/// Chat templates are where the transformers library looks for them.
+#[test]
+fn chat_templates_are_found_in_files() {
+    let with = |files: &[(&str, &[u8])]| {
+        let all: Vec<_> =
+            [("tokenizer.json", BPE.as_bytes())].into_iter().chain(files.iter().copied()).collect();
+        import_folder(&all).unwrap()
+    };
+    let template = |model: &Gguf<Vec<u8>>, name: &str| {
+        model
+            .metadata()
+            .optional::<&str>(&format!("tokenizer.chat_template{name}"))
+            .unwrap()
+            .map(str::to_owned)
+    };
+    let json = with(&[("chat_template.json", br#"{"chat_template": "{{ json }}"}"#)]);
+    assert_eq!(template(&json, "").as_deref(), Some("{{ json }}"));
+    let several = with(&[
+        ("chat_template.jinja", b"{{ one }}"),
+        ("additional_chat_templates/tools.jinja", b"{{ tools }}"),
+        ("additional_chat_templates/notes.txt", b"none"),
+    ]);
+    assert_eq!(template(&several, "").as_deref(), Some("{{ one }}"));
+    assert_eq!(template(&several, ".tools").as_deref(), Some("{{ tools }}"));
+    assert_eq!(strings(&several, "tokenizer.chat_templates"), ["tools"]);
 }

@@ -16,6 +16,9 @@ const MAX_TEMPLATE_BYTES: u64 = 16_000_000;
 /// The largest `tokenizer.model` or `merges.txt` that is read.
 const MAX_PIECES_BYTES: u64 = 64_000_000;
 
+/// Texts by their names.
+type Named = Vec<(String, String)>;
+
 /// What stands beside a model's safetensors files: `config.json`, `tokenizer.json` and the like. Each may be missing.
 #[derive(Debug, Clone, Default)]
 pub struct Description {
@@ -29,6 +32,8 @@ pub struct Description {
     /// How an embedding model makes one vector of many.
     pub(super) pooling: Option<Document>,
     pub(super) chat_template: Option<String>,
+    /// Others, by their names.
+    pub(super) chat_templates: Named,
     pub(super) name: Option<String>,
     /// Files that describe how another program quantized the weights.
     pub(super) quantization: Vec<(&'static str, Document)>,
@@ -40,13 +45,14 @@ pub struct Description {
 }
 
 /// Files that are read where they are there.
-const READ: [&str; 8] = [
+const READ: [&str; 9] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
     "chat_template.jinja",
+    "chat_template.json",
     "modules.json",
     "adapter_config.json",
 ];
@@ -70,11 +76,7 @@ impl Description {
     /// [`Error::Io`](crate::Error::Io), and [`Error::Safetensors`](crate::Error::Safetensors) where one is not JSON.
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        let template = folder.join("chat_template.jinja");
-        let chat_template = match exists(&template)? {
-            true => Some(String::from_utf8_lossy(&read_bounded(&template, MAX_TEMPLATE_BYTES)?).into_owned()),
-            false => None,
-        };
+        let (chat_template, chat_templates) = templates(folder)?;
         // What the folder is called, not how it was reached.
         let absolute = folder.canonicalize().ok();
         let name =
@@ -90,7 +92,11 @@ impl Description {
         }
         let pooling = pooling_folder(folder)?.map(|folder| folder.join("config.json"));
         let beside = READ.iter().chain(&QUANTIZATION).chain(&TOKENIZERS).map(|file| folder.join(file));
-        let paths = beside.chain(pooling.clone()).filter(|path| path.symlink_metadata().is_ok()).collect();
+        let paths = beside
+            .chain(pooling.clone())
+            .chain(more_templates(folder))
+            .filter(|path| path.symlink_metadata().is_ok())
+            .collect();
         Ok(Description {
             paths,
             quantization,
@@ -106,6 +112,7 @@ impl Description {
             tokenizer_config: Document::read(&folder.join("tokenizer_config.json"))?,
             pooling: pooling.map_or(Ok(None), |path| Document::read(&path))?,
             chat_template,
+            chat_templates,
             name,
         })
     }
@@ -140,6 +147,39 @@ impl Description {
         self.tokenizer_config = Some(Document::parse("tokenizer_config.json", json.as_bytes())?);
         Ok(self)
     }
+}
+
+/// The chat template of a file of its own, and others beside it, by their names.
+fn templates(folder: &Path) -> Result<(Option<String>, Named)> {
+    let read = |path: &Path| -> Result<String> {
+        Ok(String::from_utf8_lossy(&read_bounded(path, MAX_TEMPLATE_BYTES)?).into_owned())
+    };
+    let template = folder.join("chat_template.jinja");
+    if !exists(&template)? {
+        // As processors of several media have it.
+        let Some(document) = Document::read(&folder.join("chat_template.json"))? else {
+            return Ok((None, Vec::new()));
+        };
+        let template = document.root().get("chat_template").map(|template| template.str()).transpose()?;
+        return Ok((template.map(str::to_owned), Vec::new()));
+    }
+    let mut others = Vec::new();
+    for path in more_templates(folder) {
+        if let Some(name) = path.file_stem() {
+            others.push((name.to_string_lossy().into_owned(), read(&path)?));
+        }
+    }
+    Ok((Some(read(&template)?), others))
+}
+
+/// Files of further chat templates, in the order of their names.
+fn more_templates(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder.join("additional_chat_templates")) else { return Vec::new() };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|end| end == "jinja")).collect();
+    paths.sort();
+    paths
 }
 
 /// The vocabulary of SentencePiece, where the folder has one.

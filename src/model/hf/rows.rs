@@ -44,6 +44,14 @@ impl RowOrder {
         }
     }
 
+    /// How many rows from this one on follow each other in the source.
+    fn run(self, row: u64) -> u64 {
+        match self {
+            RowOrder::Some { stride: 1, count, .. } => count - row % count,
+            _ => 1,
+        }
+    }
+
     /// The row in the source that is at `row` here.
     fn origin(self, row: u64) -> u64 {
         match self {
@@ -67,10 +75,12 @@ impl ReadAt for Rows<'_> {
         let mut gathered = (u64::MAX, Vec::new());
         while !buffer.is_empty() {
             let (row, within) = (offset / self.row_bytes, offset % self.row_bytes);
-            let len = buffer.len().min(usize::try_from(self.row_bytes - within).unwrap_or(usize::MAX));
+            let run = self.order.run(row);
+            let left = run.saturating_mul(self.row_bytes) - within;
+            let len = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let (piece, rest) = std::mem::take(&mut buffer).split_at_mut(len);
             let at = self.order.origin(row) * self.row_bytes + within;
-            if self.row_bytes >= SHORT_ROW_BYTES || group_bytes > MAX_GROUP_BYTES {
+            if run > 1 || self.row_bytes >= SHORT_ROW_BYTES || group_bytes > MAX_GROUP_BYTES {
                 self.source.fill_at(piece, self.offset + at)?;
             } else {
                 let group = at / group_bytes;

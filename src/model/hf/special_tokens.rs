@@ -152,28 +152,37 @@ fn special(element: &Node<'_>) -> Option<String> {
 fn chat_template(description: &Description, config: Option<&Node<'_>>, out: &mut Tokenizer) -> Result<()> {
     const KEY: &str = "chat_template";
     let inside = config.and_then(|config| config.get(KEY));
+    let (mut first, mut others) = (None, Vec::new());
     match inside {
         Some(several) if several.value.is_array() => {
-            let mut names = Vec::new();
             for template in several.array()? {
                 let (name, text) = (template.required("name")?.str()?, template.required("template")?.str()?);
-                if name == "default" {
-                    out.push(KEY, text);
-                } else {
-                    names.push(name.as_bytes().to_vec());
-                    out.push(&format!("{KEY}.{name}"), text);
+                match name {
+                    "default" => first = Some(text),
+                    name => others.push((name, text)),
                 }
             }
-            if !names.is_empty() {
-                out.push("chat_templates", Value::Array(Array::String(names)));
-            }
         }
-        Some(one) => out.push(KEY, one.str()?),
+        Some(one) => first = Some(one.str()?),
         None => {
-            if let Some(template) = &description.chat_template {
-                out.push(KEY, template.as_str());
-            }
+            first = description.chat_template.as_deref();
+            let files = description.chat_templates.iter();
+            others.extend(files.map(|(name, text)| (name.as_str(), text.as_str())));
         }
+    }
+    if let Some(text) = first {
+        out.push(KEY, text);
+    }
+    // A name is the end of a key, as the converter makes it.
+    let ends = |name: &str| name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+    let mut names = Vec::new();
+    for (name, text) in others {
+        let name = ends(name);
+        out.push(&format!("{KEY}.{name}"), text);
+        names.push(name.into_bytes());
+    }
+    if !names.is_empty() {
+        out.push("chat_templates", Value::Array(Array::String(names)));
     }
     Ok(())
 }

@@ -277,7 +277,7 @@ impl Vocabulary {
             let hex = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
             if hex.is_some_and(|hex| hex.len() == 2 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())) {
                 *kind = kind::BYTE;
-            } else if unknown == Some(token) {
+            } else if unknown == Some(token) && *kind == kind::NORMAL {
                 *kind = kind::UNKNOWN;
             }
         }
