@@ -171,6 +171,11 @@ impl<'a> Export<'a> {
                         source.in_heads(gguf_name, of.either(heads, kv_heads), false)?
                     }
                     Step::AddOne => Arc::new(source).floats(Some(-1.0)),
+                    Step::Squeeze => {
+                        let dims: Vec<u64> = source.shape().dims().iter().copied().chain([1]).collect();
+                        let shape = Shape::new(&dims).unwrap_or(source.shape());
+                        source.reshaped(shape)?
+                    }
                     _ => source,
                 };
             }
