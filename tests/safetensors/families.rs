@@ -553,3 +553,32 @@ fn the_gate_of_a_shared_expert_is_a_vector_and_a_row_again() {
     }
     assert!(imported(Import::new(&back, &Description::default())).unwrap() == bytes);
 }
+
+/// Where one cannot be subtracted and added again, and where a stack is none, tensors keep their names, and come back all the same.
+#[test]
+fn what_does_not_lead_back_keeps_its_name() {
+    let mut writer = gguf_codec::Writer::new(Vec::new());
+    writer.set_metadata("general.architecture", "gemma2").unwrap();
+    for norm in ["output_norm.weight", "blk.0.attn_norm.weight"] {
+        writer.declare_tensor(norm, &[2], GgmlType::F32).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for values in [[0.1f32, 1.0], [1.0625, 3.0]] {
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        let name = if values[0] < 1.0 { "output_norm.weight" } else { "blk.0.attn_norm.weight" };
+        data.write_tensor(name, &bytes).unwrap();
+    }
+    let bytes = data.finish().unwrap();
+    let model = Gguf::parse(&bytes).unwrap();
+    let plan = Export::new(&model, &bytes).plan().unwrap();
+    assert!(plan.config_json().is_none());
+    assert!(
+        plan.notes().iter().any(|note| note.contains("1 tensor keeps its name in GGUF")),
+        "{:?}",
+        plan.notes()
+    );
+    let back = checkpoint(exported(&bytes, None).unwrap()).unwrap();
+    assert!(back.tensor("output_norm.weight").is_some());
+    assert!(back.tensor("model.layers.0.input_layernorm.weight").is_some());
+    assert!(imported(Import::new(&back, &Description::default())).unwrap() == bytes);
+}
