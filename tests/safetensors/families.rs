@@ -506,3 +506,79 @@ fn the_compressed_context_of_deepseek_is_parted_by_heads() {
         assert_eq!(Value::from(found), wanted, "{key}");
     }
 }
+
+/// Qwen2 with experts has one that is shared, whose gate is a row there and a vector here.
+#[test]
+fn the_gate_of_a_shared_expert_is_a_vector_and_a_row_again() {
+    let width = 8;
+    let config = serde_json::json!({"architectures": ["Qwen2MoeForCausalLM"], "hidden_size": width, "intermediate_size": 12,
+        "moe_intermediate_size": 4, "shared_expert_intermediate_size": 6, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 16, "vocab_size": 6,
+        "num_experts": 2, "num_experts_per_tok": 1, "tie_word_embeddings": true});
+    let mut own: Vec<(String, Vec<u64>)> =
+        vec![("model.embed_tokens.weight".into(), vec![6, width]), ("model.norm.weight".into(), vec![width])];
+    let mut add = |name: &str, shape: &[u64]| own.push((format!("model.layers.0.{name}"), shape.to_vec()));
+    add("input_layernorm.weight", &[width]);
+    add("post_attention_layernorm.weight", &[width]);
+    for (part, rows) in [("q", 8), ("k", 4), ("v", 4)] {
+        add(&format!("self_attn.{part}_proj.weight"), &[rows, width]);
+        add(&format!("self_attn.{part}_proj.bias"), &[rows]);
+    }
+    add("self_attn.o_proj.weight", &[width, 8]);
+    add("mlp.gate.weight", &[2, width]);
+    add("mlp.shared_expert_gate.weight", &[1, width]);
+    for (of, middle) in [("experts.0", 4), ("experts.1", 4), ("shared_expert", 6)] {
+        add(&format!("mlp.{of}.gate_proj.weight"), &[middle, width]);
+        add(&format!("mlp.{of}.up_proj.weight"), &[middle, width]);
+        add(&format!("mlp.{of}.down_proj.weight"), &[width, middle]);
+    }
+    let source: Checkpoint = own
+        .into_iter()
+        .map(|(name, shape)| {
+            let zeros = vec![0; 4 * shape.iter().product::<u64>() as usize];
+            (name, (Dtype::F32, shape, zeros))
+        })
+        .collect();
+    let bytes = gguf(&serde_json::json!({ "config": config }), &source, None);
+    let model = Gguf::parse(&bytes).unwrap();
+    assert_eq!(model.tensor("blk.0.ffn_gate_inp_shexp.weight").unwrap().shape().dims(), [width]);
+    assert_eq!(model.metadata().require::<u32>("qwen2moe.expert_shared_feed_forward_length").unwrap(), 6);
+    let back = checkpoint(exported(&bytes, None).unwrap()).unwrap();
+    for (name, (_, shape, _)) in &source {
+        assert_eq!(
+            back.tensor(name).map(|tensor| tensor.info().shape().to_vec()).as_ref(),
+            Some(shape),
+            "{name}"
+        );
+    }
+    assert!(imported(Import::new(&back, &Description::default())).unwrap() == bytes);
+}
+
+/// Where one cannot be subtracted and added again, and where a stack is none, tensors keep their names, and come back all the same.
+#[test]
+fn what_does_not_lead_back_keeps_its_name() {
+    let mut writer = gguf_codec::Writer::new(Vec::new());
+    writer.set_metadata("general.architecture", "gemma2").unwrap();
+    for norm in ["output_norm.weight", "blk.0.attn_norm.weight"] {
+        writer.declare_tensor(norm, &[2], GgmlType::F32).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for values in [[0.1f32, 1.0], [1.0625, 3.0]] {
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        let name = if values[0] < 1.0 { "output_norm.weight" } else { "blk.0.attn_norm.weight" };
+        data.write_tensor(name, &bytes).unwrap();
+    }
+    let bytes = data.finish().unwrap();
+    let model = Gguf::parse(&bytes).unwrap();
+    let plan = Export::new(&model, &bytes).plan().unwrap();
+    assert!(plan.config_json().is_none());
+    assert!(
+        plan.notes().iter().any(|note| note.contains("1 tensor keeps its name in GGUF")),
+        "{:?}",
+        plan.notes()
+    );
+    let back = checkpoint(exported(&bytes, None).unwrap()).unwrap();
+    assert!(back.tensor("output_norm.weight").is_some());
+    assert!(back.tensor("model.layers.0.input_layernorm.weight").is_some());
+    assert!(imported(Import::new(&back, &Description::default())).unwrap() == bytes);
+}

@@ -18,8 +18,8 @@ use crate::{cli, output, size, types};
 
 /// Makes a GGUF of a model in safetensors files.
 ///
-/// Of Llama, Mistral, Mixtral, Qwen2, Qwen3, Gemma, Phi-3, gpt-oss, DeepSeek, BERT and others, names, parameters and order of rows become those
-/// of llama.cpp, as config.json beside the files asks for; the tokenizer comes from tokenizer.json. Other models keep their
+/// Of Llama, Mistral, Mixtral, Qwen2, Qwen3, Gemma, Phi-3, gpt-oss, DeepSeek, BERT and others, names, parameters and order of
+/// rows become those of llama.cpp, as config.json beside the files asks for; the tokenizer comes from tokenizer.json. Other models keep their
 /// names. What to_safetensors wrote becomes the model again that it was.
 ///
 /// Weights that bitsandbytes, GPTQ, AWQ, compressed-tensors, torchao, HQQ, quanto, ModelOpt or BitNet quantized, and FP8, MXFP4 and

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::compressed;
 use super::config::config;
-use super::families::{Family, Origins, Step, layer};
+use super::families::{Back, Family, Origins, Step, layer};
 use super::names::fill_some;
 use super::per_layer::number;
 use super::planned::{Planned, Source, most};
@@ -121,7 +121,7 @@ impl<'a> Export<'a> {
     }
 
     /// Looks at every tensor's name, type and shape, and at the metadata. Of data, only the factors of rotary embeddings are
-    /// read.
+    /// read, and norms from which one is subtracted.
     ///
     /// # Errors
     /// [`Error::Write`] where the type for blocks is none of plain floats, two tensors get the same name, or the rows of one
@@ -146,10 +146,18 @@ impl<'a> Export<'a> {
             .collect();
         let (mut modules, mut dequantized_instead) = (BTreeMap::new(), 0);
         let mut multiplied = scales.len();
+        let mut kept = 0;
         for (tensor, origin) in self.tensors.iter().filter(|(tensor, _)| !beside.contains(tensor.name())) {
             let gguf_name = tensor.name();
             let given = self.names.as_ref().and_then(|names| names(gguf_name));
             let back = family.and_then(|family| family.back(gguf_name));
+            let back = match back {
+                Some(back) if !leads_back(&back, *origin)? => {
+                    kept += 1;
+                    None
+                }
+                back => back,
+            };
             if let Some(Origins::Stack(pattern)) = back.as_ref().map(|back| &back.name)
                 && given.is_none()
             {
@@ -171,6 +179,11 @@ impl<'a> Export<'a> {
                         source.in_heads(gguf_name, of.either(heads, kv_heads), false)?
                     }
                     Step::AddOne => Arc::new(source).floats(Some(-1.0)),
+                    Step::Squeeze => {
+                        let dims: Vec<u64> = source.shape().dims().iter().copied().chain([1]).collect();
+                        let shape = Shape::new(&dims).unwrap_or(source.shape());
+                        source.reshaped(shape)?
+                    }
                     _ => source,
                 };
             }
@@ -221,6 +234,13 @@ impl<'a> Export<'a> {
             }
             None => (None, Vec::new()),
         };
+        let config = config.filter(|_| kept == 0);
+        if kept > 0 {
+            notes.push(format!(
+                "{kept} {} its name in GGUF, since its values or its shape would not come back as they were: there is no config.json",
+                if kept == 1 { "tensor keeps" } else { "tensors keep" }
+            ));
+        }
         if self.compressed && dequantized_instead > 0 {
             notes.push(format!(
                 "{dequantized_instead} {} not the codes of a compressed-tensors checkpoint, or not in a layer: blocks became {}",
@@ -260,6 +280,37 @@ impl fmt::Debug for Export<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Export").field("type", &self.ty).finish_non_exhaustive()
     }
+}
+
+/// Whether what becomes of a tensor becomes the tensor again.
+fn leads_back(back: &Back, origin: Origin<'_>) -> Result<bool> {
+    /// Far more than any model has.
+    const MAX_EXPERTS: u64 = 1 << 16;
+    let shape = origin.shape;
+    let dims = shape.dims();
+    let has_values = shape.element_count() > 0;
+    if let Origins::Stack(_) = back.name {
+        return Ok(dims.len() == 3 && has_values && dims[2] <= MAX_EXPERTS);
+    }
+    if back.steps.contains(&Step::Squeeze) {
+        return Ok(dims.len() == 1 && dims[0] > 1);
+    }
+    if !back.steps.contains(&Step::AddOne) {
+        return Ok(true);
+    }
+    if origin.ty != GgmlType::F32 || dims.len() != 1 || dims[0] > MAX_EXPERTS {
+        return Ok(false);
+    }
+    let mut bytes = vec![0; origin.byte_len() as usize];
+    origin.source.fill_at(&mut bytes, origin.offset).map_err(|error| Error::io("read a norm", error))?;
+    if origin.order == ByteOrder::Big {
+        swap_byte_order(origin.ty, &mut bytes);
+    }
+    let (singles, _) = bytes.as_chunks();
+    Ok(singles.iter().map(|single| f32::from_le_bytes(*single)).all(|value| {
+        // Small values lose digits when one is subtracted.
+        (value - 1.0 + 1.0).to_bits() == value.to_bits()
+    }))
 }
 
 /// The matrices of a stack as tensors of their own, in `ty` where they are blocks.

@@ -157,9 +157,13 @@ impl<'a> Source<'a> {
     }
 
     /// The same values in another shape.
-    pub(super) fn reshaped(self, shape: Shape) -> Self {
+    pub(super) fn reshaped(self, shape: Shape) -> Result<Self> {
         let ty = self.ggml_type();
-        Source::Computed { bytes: Box::new(Shared(Arc::new(self))), shape, ty }
+        Ok(match self {
+            // In its own byte order.
+            Source::File(of) => Source::File(Origin::new(of.source, of.offset, shape, ty, of.order)?),
+            of => Source::Computed { bytes: Box::new(Shared(Arc::new(of))), shape, ty },
+        })
     }
 
     pub(super) fn ggml_type(&self) -> GgmlType {

@@ -55,7 +55,7 @@ pub(super) fn applied<'a>(
         }
         Step::Squeeze => {
             let kept: Vec<u64> = dims.iter().copied().filter(|&extent| extent != 1).collect();
-            Ok(source.reshaped(shape_of(name, &kept)?))
+            source.reshaped(shape_of(name, &kept)?)
         }
         _ => {
             let of = dims.get(axis).copied().unwrap_or(0);
