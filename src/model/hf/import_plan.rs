@@ -71,7 +71,6 @@ impl<'a> ImportPlan<'a> {
     /// [`Quantize`](crate::model::Quantize):
     ///
     /// ```no_run
-    /// use std::ops::ControlFlow;
     /// use gguf_codec::model::{Quantize, Recipe, hf};
     /// use gguf_codec::safetensors::Checkpoint;
     ///
@@ -79,7 +78,7 @@ impl<'a> ImportPlan<'a> {
     /// let description = hf::Description::read("SmolLM2-135M")?;
     /// let plan = hf::Import::new(&checkpoint, &description).plan()?;
     /// let quantize = Quantize::recipe(Recipe::Q4_K_M);
-    /// quantize.run(&plan.converted()?, "smollm2-Q4_K_M.gguf", |_done, _total| ControlFlow::Continue(()))?;
+    /// quantize.run(&plan.converted()?, "smollm2-Q4_K_M.gguf")?;
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
     ///
