@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::back::{experts, heads, leads_back};
 use super::compressed;
 use super::config::config;
-use super::families::{Back, Family, Origins, Step, layer};
-use super::names::fill_some;
-use super::per_layer::number;
+use super::families::{Family, Origins, Step};
 use super::planned::{Planned, Source, most};
 use super::rope::MAX_DIM;
 use super::stored::{self, ORIGINAL_SHAPE};
@@ -280,77 +279,6 @@ impl fmt::Debug for Export<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Export").field("type", &self.ty).finish_non_exhaustive()
     }
-}
-
-/// Whether what becomes of a tensor becomes the tensor again.
-fn leads_back(back: &Back, origin: Origin<'_>) -> Result<bool> {
-    /// Far more than any model has.
-    const MAX_EXPERTS: u64 = 1 << 16;
-    let shape = origin.shape;
-    let dims = shape.dims();
-    let has_values = shape.element_count() > 0;
-    if let Origins::Stack(_) = back.name {
-        return Ok(dims.len() == 3 && has_values && dims[2] <= MAX_EXPERTS);
-    }
-    if back.steps.contains(&Step::Squeeze) {
-        return Ok(dims.len() == 1 && dims[0] > 1);
-    }
-    if !back.steps.contains(&Step::AddOne) {
-        return Ok(true);
-    }
-    if origin.ty != GgmlType::F32 || dims.len() != 1 || dims[0] > MAX_EXPERTS {
-        return Ok(false);
-    }
-    let mut bytes = vec![0; origin.byte_len() as usize];
-    origin.source.fill_at(&mut bytes, origin.offset).map_err(|error| Error::io("read a norm", error))?;
-    if origin.order == ByteOrder::Big {
-        swap_byte_order(origin.ty, &mut bytes);
-    }
-    let (singles, _) = bytes.as_chunks();
-    Ok(singles.iter().map(|single| f32::from_le_bytes(*single)).all(|value| {
-        // Small values lose digits when one is subtracted.
-        (value - 1.0 + 1.0).to_bits() == value.to_bits()
-    }))
-}
-
-/// The matrices of a stack as tensors of their own, in `ty` where they are blocks.
-fn experts<'a>(pattern: &str, stack: Origin<'a>, scales: &[f32], ty: GgmlType) -> Result<Vec<Planned<'a>>> {
-    let dims = stack.shape.dims();
-    let (each, count) = match dims.split_last() {
-        Some((&count, each)) if each.len() > 1 => (each, count),
-        _ => (dims, 1),
-    };
-    let shape = Shape::new(each).unwrap_or(stack.shape);
-    let bytes = stack.byte_len() / count.max(1);
-    let ty = if stack.ty.is_quantized() { ty } else { stack.ty };
-    (0..count)
-        .map(|expert| {
-            let offset = stack.offset + expert * bytes;
-            let source = Source::File(Origin::new(stack.source, offset, shape, stack.ty, stack.order)?);
-            let own = match scales {
-                [] => None,
-                [one] => Some(*one),
-                all => all.get(expert as usize).copied(),
-            };
-            let source = match own {
-                Some(scale) => Source::Scaled(Box::new(Scaled { blocks: source, scales: vec![scale] })),
-                None => source,
-            };
-            // Behind the layer, whose number is there already.
-            let name = fill_some(pattern, &[&expert.to_string()]);
-            Ok(Planned { name, source, ty, original: None, dtype: None })
-        })
-        .collect()
-}
-
-/// The numbers of heads of queries and of keys in the layer of a tensor.
-fn heads(family: Option<&Family>, metadata: Metadata<'_>, name: &str) -> Result<(u32, u32)> {
-    let architecture = family.map_or("", |family| family.architecture);
-    let layer = layer(name).unwrap_or_default();
-    let number = |key: &str| number(metadata, &format!("{architecture}.attention.{key}"), layer);
-    let heads = number("head_count")?
-        .ok_or_else(|| Error::MissingKey { key: format!("{architecture}.attention.head_count") })?;
-    Ok((heads, number("head_count_kv")?.unwrap_or(heads)))
 }
 
 /// The metadata as text, its order, and a type of file that is true of dequantized tensors.

@@ -1,0 +1,87 @@
+//! What a family's steps come to where they are taken back: heads, experts, and whether values are the same then.
+
+use super::families::{Back, Family, Origins, Step, layer};
+use super::names::fill_some;
+use super::per_layer::number;
+use super::planned::{Planned, Source};
+use crate::codec::swap_byte_order;
+use crate::error::{Error, Result};
+use crate::model::Origin;
+use crate::model::scaled::Scaled;
+use crate::{ByteOrder, GgmlType, Metadata, Shape};
+
+/// Whether what becomes of a tensor becomes the tensor again.
+pub(super) fn leads_back(back: &Back, origin: Origin<'_>) -> Result<bool> {
+    /// Far more than any model has.
+    const MAX_EXPERTS: u64 = 1 << 16;
+    let shape = origin.shape;
+    let dims = shape.dims();
+    let has_values = shape.element_count() > 0;
+    if let Origins::Stack(_) = back.name {
+        return Ok(dims.len() == 3 && has_values && dims[2] <= MAX_EXPERTS);
+    }
+    if back.steps.contains(&Step::Squeeze) {
+        return Ok(dims.len() == 1 && dims[0] > 1);
+    }
+    if !back.steps.contains(&Step::AddOne) {
+        return Ok(true);
+    }
+    if origin.ty != GgmlType::F32 || dims.len() != 1 || dims[0] > MAX_EXPERTS {
+        return Ok(false);
+    }
+    let mut bytes = vec![0; origin.byte_len() as usize];
+    origin.source.fill_at(&mut bytes, origin.offset).map_err(|error| Error::io("read a norm", error))?;
+    if origin.order == ByteOrder::Big {
+        swap_byte_order(origin.ty, &mut bytes);
+    }
+    let (singles, _) = bytes.as_chunks();
+    Ok(singles.iter().map(|single| f32::from_le_bytes(*single)).all(|value| {
+        // Small values lose digits when one is subtracted.
+        (value - 1.0 + 1.0).to_bits() == value.to_bits()
+    }))
+}
+
+/// The matrices of a stack as tensors of their own, in `ty` where they are blocks.
+pub(super) fn experts<'a>(
+    pattern: &str,
+    stack: Origin<'a>,
+    scales: &[f32],
+    ty: GgmlType,
+) -> Result<Vec<Planned<'a>>> {
+    let dims = stack.shape.dims();
+    let (each, count) = match dims.split_last() {
+        Some((&count, each)) if each.len() > 1 => (each, count),
+        _ => (dims, 1),
+    };
+    let shape = Shape::new(each).unwrap_or(stack.shape);
+    let bytes = stack.byte_len() / count.max(1);
+    let ty = if stack.ty.is_quantized() { ty } else { stack.ty };
+    (0..count)
+        .map(|expert| {
+            let offset = stack.offset + expert * bytes;
+            let source = Source::File(Origin::new(stack.source, offset, shape, stack.ty, stack.order)?);
+            let own = match scales {
+                [] => None,
+                [one] => Some(*one),
+                all => all.get(expert as usize).copied(),
+            };
+            let source = match own {
+                Some(scale) => Source::Scaled(Box::new(Scaled { blocks: source, scales: vec![scale] })),
+                None => source,
+            };
+            // Behind the layer, whose number is there already.
+            let name = fill_some(pattern, &[&expert.to_string()]);
+            Ok(Planned { name, source, ty, original: None, dtype: None })
+        })
+        .collect()
+}
+
+/// The numbers of heads of queries and of keys in the layer of a tensor.
+pub(super) fn heads(family: Option<&Family>, metadata: Metadata<'_>, name: &str) -> Result<(u32, u32)> {
+    let architecture = family.map_or("", |family| family.architecture);
+    let layer = layer(name).unwrap_or_default();
+    let number = |key: &str| number(metadata, &format!("{architecture}.attention.{key}"), layer);
+    let heads = number("head_count")?
+        .ok_or_else(|| Error::MissingKey { key: format!("{architecture}.attention.head_count") })?;
+    Ok((heads, number("head_count_kv")?.unwrap_or(heads)))
+}
