@@ -222,6 +222,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
 
     /// Returns what tensors are read from: the file, or the bytes where these are all there is.
     #[cfg(feature = "std")]
+    #[cfg_attr(not(any(unix, windows)), allow(dead_code, reason = "whole models are read at offsets"))]
     pub(crate) fn source(&self) -> &dyn ReadAt
     where
         B: ReadAt,
@@ -234,6 +235,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
 
     /// Returns what [`tensor`](Self::tensor) reads from, where that is not the bytes.
     #[cfg(feature = "std")]
+    #[cfg_attr(not(any(unix, windows)), allow(dead_code, reason = "whole models are read at offsets"))]
     pub(crate) fn file_data(&self) -> Option<&FileData> {
         match &self.data {
             Data::InFile(file) => Some(file),
