@@ -49,7 +49,8 @@ ON_THE_MODEL = ["Q4_K_M", "Q3_K_M", "Q4_0"]
 OF_MANY_LAYERS = ["Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_M", "IQ2_XS"]
 
 # Settings of `quantize`, and llama.cpp's for the same. Of patterns that match a name, the first decides.
-BY_NAME = [(r"ffn_(up|gate)", Type.Q8_0), (r"^blk\.[0-3]\.attn_[vk]\.", Type.F16), ("ffn", Type.Q2_K), (r"attn_norm|embd", Type.Q5_1)]
+# Each matches something in every model, which ours asks for: vectors stay as they are in both.
+BY_NAME = [(r"ffn_(up|gate)", Type.Q8_0), (r"^blk\.[0-3]\.attn_([vk]|norm)\.", Type.F16), ("ffn", Type.Q2_K), (r"attn_norm|embd", Type.Q5_1)]
 NAMED = [word for pattern, ty in BY_NAME for word in ("--tensor-type", f"{pattern}={ty.name}")]
 OUTPUT, EMBEDDING = ["--output-tensor-type", "Q8_0"], ["--token-embedding-type", "Q4_0"]
 SETTINGS = {
@@ -326,6 +327,8 @@ class Both:
         what = f"{pathlib.Path(source).name}, {recipe}{', with importance' if imatrix else ''} {' '.join(settings[0])}"
         if ours and "no tensor type fallback is defined" in log:
             return "refused", None, None  # here such tensors become F16
+        if ours and recipe == "F16" and "requantizing from type" in log:
+            return "refused", None, None  # here what is quantized becomes floats without more words
         if bool(ours) != bool(theirs):
             sys.exit(f"{what}: only one refused\nours: {said}\ntheirs: {log[-1500:]}")
         if not ours:
