@@ -131,8 +131,11 @@ fn no_more_is_read_than_is_asked_for() {
     assert_eq!(model.tensor("a").unwrap().matrix().unwrap().row_count(), 9);
     assert_eq!(watched.reads(), []);
 
-    let values: &[f32] = model.tensor("b").unwrap().as_slice().unwrap();
-    assert_eq!(values, model.tensor("b").unwrap().dequantize::<f32>().unwrap());
+    // The file's floats are in this machine's byte order where that is little-endian too.
+    if cfg!(target_endian = "little") {
+        let values: &[f32] = model.tensor("b").unwrap().as_slice().unwrap();
+        assert_eq!(values, model.tensor("b").unwrap().dequantize::<f32>().unwrap());
+    }
 }
 
 #[test]
@@ -178,8 +181,11 @@ fn a_tensor_that_cannot_be_read_is_named() {
         a.typed::<Q8_0>().map(drop),
         a.validate(),
         a.read_bytes(0, &mut [0]),
-        f.as_slice::<f32>().map(drop),
+        f.dequantize::<f32>().map(drop),
     ];
+    if cfg!(target_endian = "little") {
+        results.push(f.as_slice::<f32>().map(drop));
+    }
     #[cfg(feature = "codecs")]
     results.push(a.matrix().map(drop));
     #[cfg(feature = "rayon")]
