@@ -26,6 +26,8 @@ pub enum Measured {
     Group,
     /// Importance weights, one for each value of a row.
     Importance,
+    /// A row that has to be in memory at once.
+    InMemory,
     /// A file or buffer, in bytes.
     InputBytes,
     /// Values that are read, in values.
@@ -85,6 +87,7 @@ impl fmt::Display for Measured {
             Measured::GgufBytes => "what is left of the GGUF, in bytes,",
             Measured::Group => "a group, in values,",
             Measured::Importance => "the importance, in weights,",
+            Measured::InMemory => "a row that has to be in memory at once",
             Measured::InputBytes => "the input, in bytes,",
             Measured::InputValues => "the input, in values,",
             Measured::IntegerBits => "an integer, in bits,",

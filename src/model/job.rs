@@ -139,7 +139,7 @@ impl<'a> Job<'a> {
 
 pub(super) fn in_memory(len: u64) -> Result<usize> {
     usize::try_from(len).map_err(|_| Error::Length {
-        what: Measured::Row,
+        what: Measured::InMemory,
         found: len,
         wanted: format!("not more than {}", usize::MAX),
     })
