@@ -276,8 +276,8 @@ impl<'a> Quantize<'a> {
         Quantize { by_name: Some(by_name), ..self }
     }
 
-    /// Quantizes again what is quantized already, which loses more than quantizing the original. Without it that is an error.
-    /// Quantized tensors become F32, F16 or BF16 without it.
+    /// Takes what is quantized already, from which any other type loses more than from the original. Without it that is an
+    /// error, except where [`Quantize::uniform`] makes floats of it.
     pub fn allow_requantize(self, allow: bool) -> Self {
         Quantize { requantize: allow, ..self }
     }
@@ -445,10 +445,16 @@ impl<'a> Quantize<'a> {
             let mut task = Task { tensor, shard, choice, importance: false };
             let (name, from, ty) = (tensor.name(), tensor.ggml_type(), choice.ggml_type);
             if task.changes() {
-                if from.is_quantized() && ty.is_quantized() && !self.requantize {
+                let unpacks = matches!(self.types, Types::Uniform(_)) && !ty.is_quantized();
+                if from.is_quantized() && !unpacks && !self.requantize {
+                    let loss = match ty.is_quantized() {
+                        true => {
+                            format!("quantizing it again to {ty} loses more than quantizing the original")
+                        }
+                        false => format!("{ty} keeps what quantizing it lost"),
+                    };
                     return refused(format!(
-                        "tensor '{name}' is {from} already, and quantizing it again to {ty} loses more than quantizing the original; \
-                         with `Quantize::allow_requantize` it is done"
+                        "tensor '{name}' is {from} already, and {loss}; with `Quantize::allow_requantize` it is done"
                     ));
                 }
                 task.importance = self.imatrix.map_or(Ok(false), |imatrix| knows(imatrix, &tensor))?;

@@ -143,4 +143,8 @@ fn one_type_for_every_matrix() {
     assert!(!at("again.gguf").exists());
     Quantize::uniform(GgmlType::Q4_0).allow_requantize(true).run(&output, at("again.gguf")).unwrap();
     Quantize::uniform(GgmlType::F32).run(&output, at("floats.gguf")).unwrap();
+    // A recipe asks for the original whatever it makes, as llama.cpp does.
+    let error = Quantize::recipe(Recipe::F16).run(&output, at("halves.gguf")).unwrap_err();
+    assert!(error.to_string().contains("is Q8_0 already, and F16 keeps what quantizing it lost"), "{error}");
+    Quantize::recipe(Recipe::F16).allow_requantize(true).run(&output, at("halves.gguf")).unwrap();
 }
