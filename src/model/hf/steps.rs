@@ -97,7 +97,8 @@ pub(super) fn before(steps: &[Step], extents: &[u64], numbers: &dyn Numbers) -> 
                 extents[len - 2] = extents[len - 2].saturating_mul(2);
             }
             Step::EverySecondColumn(_) => {
-                *extents.last_mut().ok_or_else(too_few)? *= 2;
+                let last = extents.last_mut().ok_or_else(too_few)?;
+                *last = last.saturating_mul(2);
             }
             Step::From(key) => {
                 let first = extents.first_mut().ok_or_else(too_few)?;
