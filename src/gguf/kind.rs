@@ -340,7 +340,7 @@ fn converted_array(leaf: ValueType, depth: u32, array: Array) -> Why<Array> {
 }
 
 /// An integer, of whatever type.
-fn as_integer(value: &Value) -> Option<i128> {
+pub(crate) fn as_integer(value: &Value) -> Option<i128> {
     Some(match *value {
         Value::U8(value) => value.into(),
         Value::I8(value) => value.into(),

@@ -33,6 +33,8 @@ pub use index::Gguf;
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub(crate) use indexed::Indexed;
 pub use kind::ValueKind;
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub(crate) use kind::as_integer;
 pub use metadata::{Metadata, MetadataIter};
 pub use options::GgufOptions;
 pub use parser::{HeaderParser, HeaderProgress};

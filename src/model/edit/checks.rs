@@ -1,7 +1,7 @@
 //! What is probably not meant by an edit: values that no model has, or that do not fit the tensors.
 
 use super::plan::EditChange;
-use crate::gguf::{Indexed, Metadata};
+use crate::gguf::{Indexed, Metadata, as_integer};
 use crate::model::Layer;
 use crate::{Value, ValueRef};
 
@@ -107,17 +107,9 @@ impl Facts<'_> {
 }
 
 fn number(value: &Value) -> Option<f64> {
-    Some(match *value {
-        Value::U8(value) => value.into(),
-        Value::I8(value) => value.into(),
-        Value::U16(value) => value.into(),
-        Value::I16(value) => value.into(),
-        Value::U32(value) => value.into(),
-        Value::I32(value) => value.into(),
-        Value::U64(value) => value as f64,
-        Value::I64(value) => value as f64,
-        Value::F32(value) => value.into(),
-        Value::F64(value) => value,
-        _ => return None,
-    })
+    match *value {
+        Value::F32(value) => Some(value.into()),
+        Value::F64(value) => Some(value),
+        _ => as_integer(value).map(|integer| integer as f64),
+    }
 }

@@ -2,9 +2,10 @@
 //!
 //! llama.cpp wants the matrix that makes keys and values of the compressed context parted by heads, that of keys transposed.
 
-use super::Extent::{self, FeedForward, Of, OfHeads, Product, Sum, Width};
+use super::Extent::{self, Of, OfHeads, Product, Sum, Width};
 use super::keys::{self, Key};
 use super::llama::{ENDS, NORMS};
+use super::qwen_moe::DENSE;
 use super::{Attention, DECODER, Exported, Family, Need, Step, Tensor, tensor};
 
 const PLAIN: &str = "qk_nope_head_dim";
@@ -108,19 +109,13 @@ const SPARSE: &[Tensor] = &[
         &[Width, SHARED],
     )
     .needed(Need::InSparse),
-    tensor("model.layers.{}.mlp.gate_proj.weight", "blk.{}.ffn_gate.weight", &[FeedForward, Width])
-        .needed(Need::InDense),
-    tensor("model.layers.{}.mlp.up_proj.weight", "blk.{}.ffn_up.weight", &[FeedForward, Width])
-        .needed(Need::InDense),
-    tensor("model.layers.{}.mlp.down_proj.weight", "blk.{}.ffn_down.weight", &[Width, FeedForward])
-        .needed(Need::InDense),
 ];
 
 pub(super) const DEEPSEEK2: Family = Family {
     architecture: "deepseek2",
     model_type: "deepseek_v3",
     classes: &["DeepseekV3ForCausalLM", "DeepseekV2ForCausalLM"],
-    tensors: &[ENDS, NORMS, ATTENTION, SPARSE],
+    tensors: &[ENDS, NORMS, ATTENTION, SPARSE, DENSE],
     attention: Attention::Shared,
     // Layers that guess further tokens.
     drops_later_layers: true,

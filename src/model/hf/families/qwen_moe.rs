@@ -50,7 +50,7 @@ const SPARSE: &[Tensor] = &[
 ];
 
 /// Networks of layers without experts.
-const DENSE: &[Tensor] = &[
+pub(super) const DENSE: &[Tensor] = &[
     tensor("model.layers.{}.mlp.gate_proj.weight", "blk.{}.ffn_gate.weight", &[FeedForward, Width])
         .needed(Need::InDense),
     tensor("model.layers.{}.mlp.up_proj.weight", "blk.{}.ffn_up.weight", &[FeedForward, Width])
