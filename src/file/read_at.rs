@@ -97,9 +97,81 @@ impl ReadAt for File {
     }
 }
 
+/// Bytes that are made when they are read, in units that are made whole: rows, or blocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Units {
+    /// Bytes of each; not 0.
+    pub(crate) bytes: u64,
+    pub(crate) count: u64,
+    /// The most that are made at a time, or one.
+    pub(crate) at_once: u64,
+}
+
+impl Units {
+    /// As [`ReadAt::fill_at`], where `make` fills its second argument with the units from its first on. Units that are wanted
+    /// whole are made in their place.
+    pub(crate) fn fill(
+        self,
+        mut buffer: &mut [u8],
+        mut offset: u64,
+        mut make: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut made = Vec::new();
+        while !buffer.is_empty() {
+            let (first, within) = (offset / self.bytes, offset % self.bytes);
+            let whole = buffer.len() as u64 / self.bytes;
+            let left = self.count.saturating_sub(first).min(self.at_once.max(1));
+            let len = if within == 0 && whole > 0 && left > 0 {
+                let len = (whole.min(left) * self.bytes) as usize;
+                make(first, &mut buffer[..len])?;
+                len
+            } else {
+                let needed = within.saturating_add(buffer.len() as u64).div_ceil(self.bytes);
+                let count = needed.min(left);
+                if count == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let bytes = count.checked_mul(self.bytes).and_then(|bytes| usize::try_from(bytes).ok());
+                made.resize(bytes.ok_or(io::ErrorKind::OutOfMemory)?, 0);
+                make(first, &mut made)?;
+                let made = &made[within as usize..];
+                let len = made.len().min(buffer.len());
+                buffer[..len].copy_from_slice(&made[..len]);
+                len
+            };
+            buffer = &mut buffer[len..];
+            offset += len as u64;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_are_made_whole_and_end() {
+        for at_once in 0..5 {
+            let units = Units { bytes: 3, count: 7, at_once };
+            let read = |offset: usize, len| {
+                let mut buffer = vec![0; len];
+                let made = units.fill(&mut buffer, offset as u64, |first, out| {
+                    assert!(!out.is_empty() && out.len() % 3 == 0 && out.len() as u64 <= 3 * at_once.max(1));
+                    out.iter_mut().zip(3 * first..).for_each(|(byte, at)| *byte = at as u8);
+                    Ok(())
+                });
+                made.map(|()| buffer)
+            };
+            for start in 0..=21 {
+                for end in start..=21 {
+                    assert!(read(start, end - start).unwrap().into_iter().eq(start as u8..end as u8));
+                }
+                let error = read(start, 22 - start).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            }
+        }
+    }
 
     #[test]
     fn a_slice_is_read_inside_its_bounds() {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use super::job::{Origin, in_memory};
+use super::job::{Origin, in_memory, write_floats};
+use crate::file::read_at::Units;
 use crate::{ByteOrder, GgmlType, ReadAt, Result, Shape};
 
 /// Values that are computed when a [`Job`](super::Job) reads them, some rows at a time and on all cores: adapters that are added, models that
@@ -62,31 +63,20 @@ impl<F: Fn(Range<usize>, &mut [f32]) -> Result<()> + Send + Sync> Computed<F> {
 }
 
 impl<F: Fn(Range<usize>, &mut [f32]) -> Result<()> + Send + Sync> ReadAt for Computed<F> {
-    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-        let (row_len, rows) = (self.shape.row_len().max(1), self.shape.row_count());
-        let row_bytes = 4 * row_len;
-        let at_once = (PART / row_len).max(1);
-        let (mut values, mut bytes) = (Vec::new(), Vec::new());
-        while !buffer.is_empty() {
-            let (first, within) = (offset / row_bytes, (offset % row_bytes) as usize);
-            let needed = (within as u64 + buffer.len() as u64).div_ceil(row_bytes);
-            let count = needed.min(at_once).min(rows.saturating_sub(first));
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let row_len = self.shape.row_len().max(1);
+        let units =
+            Units { bytes: 4 * row_len, count: self.shape.row_count(), at_once: (PART / row_len).max(1) };
+        let mut values = Vec::new();
+        units.fill(buffer, offset, |first, out| {
             values.clear();
-            values.resize(in_memory(count * row_len).map_err(io::Error::other)?, 0.0f32);
-            let end = in_memory(first + count).map_err(io::Error::other)?;
-            (self.rows)(end - count as usize..end, &mut values).map_err(io::Error::other)?;
-            bytes.clear();
-            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-            let len = (bytes.len() - within).min(buffer.len());
-            let (filled, rest) = std::mem::take(&mut buffer).split_at_mut(len);
-            filled.copy_from_slice(&bytes[within..within + len]);
-            buffer = rest;
-            offset += len as u64;
-        }
-        Ok(())
+            values.resize(out.len() / 4, 0.0f32);
+            let end = first + (out.len() / 4) as u64 / row_len;
+            let end = in_memory(end).map_err(io::Error::other)?;
+            (self.rows)(first as usize..end, &mut values).map_err(io::Error::other)?;
+            write_floats(&values, out);
+            Ok(())
+        })
     }
 }
 

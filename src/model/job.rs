@@ -137,6 +137,13 @@ impl<'a> Job<'a> {
     }
 }
 
+/// Single precision as bytes, of which there are four times as many.
+pub(super) fn write_floats(values: &[f32], out: &mut [u8]) {
+    for (out, value) in out.as_chunks_mut().0.iter_mut().zip(values) {
+        *out = value.to_le_bytes();
+    }
+}
+
 pub(super) fn in_memory(len: u64) -> Result<usize> {
     usize::try_from(len).map_err(|_| Error::Length {
         what: Measured::InMemory,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::job::{Origin, in_memory};
-use crate::codec::{dequantize, swap_byte_order};
+use crate::codec::swap_byte_order;
 use crate::{ByteOrder, Error, GgmlType, ReadAt, Result};
 
 /// The name of the tensor with another's factors.
@@ -94,47 +94,21 @@ impl<T: Blocks> Scaled<T> {
 
 impl<T: Blocks> ReadAt for Scaled<T> {
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        /// Values at a time, whole blocks, for the caches.
-        const PART: u64 = 16 * 1024;
         let origin = self.blocks.origin().map_err(io::Error::other)?;
-        let (block_len, block_bytes) = (origin.ty.block_len() as u64, origin.ty.block_bytes() as u64);
         let matrix = (origin.shape.element_count() / (self.scales.len() as u64).max(1)).max(1);
-        let (mut bytes, mut values) = (Vec::new(), Vec::new());
-        let mut done = 0;
-        while done < buffer.len() {
-            let at = offset + done as u64;
-            let first = at / 4 / block_len * block_len;
-            let needed = (at + (buffer.len() - done) as u64).div_ceil(4) - first;
-            let count = needed.next_multiple_of(block_len).min(PART);
-            bytes.resize((count / block_len * block_bytes) as usize, 0);
-            values.resize(count as usize, 0.0f32);
-            origin.source.fill_at(&mut bytes, origin.offset + first / block_len * block_bytes)?;
-            if origin.order == ByteOrder::Big {
-                swap_byte_order(origin.ty, &mut bytes);
-            }
-            dequantize(origin.ty, &bytes, &mut values).map_err(io::Error::other)?;
+        origin.fill_as(GgmlType::F32, buffer, offset, |first, values| {
             for (value, at) in values.iter_mut().zip(first..) {
                 let scale = self.scales.get((at / matrix) as usize).or(self.scales.last());
                 *value *= scale.copied().unwrap_or(1.0);
             }
-            let made = values.iter().flat_map(|value| value.to_le_bytes()).skip((at - 4 * first) as usize);
-            let before = done;
-            for (byte, made) in buffer[done..].iter_mut().zip(made) {
-                *byte = made;
-                done += 1;
-            }
-            if done == before {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        Ok(())
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Shape;
+    use crate::{Shape, dequantize};
 
     #[test]
     fn any_part_is_that_of_the_whole_times_the_factor_of_its_matrix() {

@@ -4,11 +4,10 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::planned::Source;
-use crate::codec::{dequantize, swap_byte_order};
+use crate::GgmlType;
 use crate::error::{Error, Result};
 use crate::file::read_at::ReadAt;
 use crate::model::scaled::Blocks as _;
-use crate::{ByteOrder, GgmlType};
 
 /// The bytes of a tensor that several others are made of.
 pub(super) struct Shared<'a>(pub(super) Arc<Source<'a>>);
@@ -111,38 +110,13 @@ pub(super) struct Floats<'a> {
 }
 
 impl ReadAt for Floats<'_> {
-    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-        /// Values at a time, whole blocks of every type.
-        const PART: u64 = 16 * 1024;
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let origin = self.source.origin().map_err(io::Error::other)?;
-        let (len, bytes) = (origin.ty.block_len() as u64, origin.ty.block_bytes() as u64);
-        let (mut stored, mut values) = (Vec::new(), Vec::new());
-        while !buffer.is_empty() {
-            let first = offset / 4 / len * len;
-            let within = (offset - first * 4) as usize;
-            let needed = (within as u64 + buffer.len() as u64).div_ceil(4).div_ceil(len) * len;
-            let count = needed.min(PART).min(origin.shape.element_count().saturating_sub(first));
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            stored.resize((count / len * bytes) as usize, 0);
-            values.resize(count as usize, 0.0f32);
-            origin.source.fill_at(&mut stored, origin.offset + first / len * bytes)?;
-            if origin.order == ByteOrder::Big {
-                swap_byte_order(origin.ty, &mut stored);
-            }
-            dequantize(origin.ty, &stored, &mut values).map_err(io::Error::other)?;
+        origin.fill_as(GgmlType::F32, buffer, offset, |_, values| {
             if let Some(add) = self.add {
                 values.iter_mut().for_each(|value| *value += add);
             }
-            let made: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            let len = (made.len() - within).min(buffer.len());
-            let (filled, rest) = std::mem::take(&mut buffer).split_at_mut(len);
-            filled.copy_from_slice(&made[within..within + len]);
-            buffer = rest;
-            offset += len as u64;
-        }
-        Ok(())
+        })
     }
 }
 

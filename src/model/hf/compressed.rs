@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::planned::{Planned, Source};
 use crate::codec::swap_byte_order;
 use crate::error::{Error, Result};
-use crate::file::read_at::ReadAt;
+use crate::file::read_at::{ReadAt, Units};
 use crate::model::scaled::Blocks as _;
 use crate::safetensors::Dtype;
 use crate::simd::f16_to_f32;
@@ -218,25 +218,15 @@ impl PartOf<'_> {
 }
 
 impl ReadAt for PartOf<'_> {
-    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-        let (of_row, row_bytes) = self.row();
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let (of_row, bytes) = self.row();
         let rows = self.blocks.shape().row_count();
-        let mut row = vec![0; row_bytes as usize];
-        while !buffer.is_empty() {
-            let (index, within) = (offset / row_bytes, (offset % row_bytes) as usize);
+        Units { bytes, count: rows.div_ceil(of_row), at_once: 1 }.fill(buffer, offset, |index, out| {
             let first = index * of_row;
-            let count = of_row.min(rows.saturating_sub(first));
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.write(&rows_of(&self.blocks, first, count)?, count, &mut row);
-            let len = (row.len() - within).min(buffer.len());
-            let (filled, rest) = std::mem::take(&mut buffer).split_at_mut(len);
-            filled.copy_from_slice(&row[within..within + len]);
-            buffer = rest;
-            offset += len as u64;
-        }
-        Ok(())
+            let count = of_row.min(rows - first);
+            self.write(&rows_of(&self.blocks, first, count)?, count, out);
+            Ok(())
+        })
     }
 }
 

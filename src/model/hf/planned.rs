@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::composed::{Floats, Shared, Stack, Transposed, value_bytes};
 use super::rows::{RowOrder, Rows};
-use crate::codec::{dequantize, quantize, swap_byte_order};
 use crate::error::{Error, Result, Shown};
 use crate::model::scaled::{Blocks, Scaled};
 use crate::model::{Job, Origin};
@@ -217,40 +216,12 @@ impl Planned<'_> {
 
 /// The bytes that the tensor is stored as, made when they are read.
 impl ReadAt for Planned<'_> {
-    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-        /// Values at a time, whole blocks of every type, for the caches.
-        const PART: u64 = 16 * 1024;
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let origin = self.source.origin().map_err(io::Error::other)?;
         if origin.ty == self.ty {
             return origin.source.fill_at(buffer, origin.offset + offset);
         }
-        let (block_len, block_bytes) = (self.ty.block_len() as u64, self.ty.block_bytes() as u64);
-        let (from_len, from_bytes) = (origin.ty.block_len() as u64, origin.ty.block_bytes() as u64);
-        let (mut stored, mut values, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
-        while !buffer.is_empty() {
-            let first = offset / block_bytes * block_len;
-            let within = offset % block_bytes;
-            let needed = (within + buffer.len() as u64).div_ceil(block_bytes) * block_len;
-            let count = needed.min(PART).min(origin.shape.element_count().saturating_sub(first));
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            stored.resize((count / from_len * from_bytes) as usize, 0);
-            values.resize(count as usize, 0.0f32);
-            blocks.resize((count / block_len * block_bytes) as usize, 0);
-            origin.source.fill_at(&mut stored, origin.offset + first / from_len * from_bytes)?;
-            if origin.order == ByteOrder::Big {
-                swap_byte_order(origin.ty, &mut stored);
-            }
-            dequantize(origin.ty, &stored, &mut values).map_err(io::Error::other)?;
-            quantize(self.ty, &values, values.len(), None, &mut blocks).map_err(io::Error::other)?;
-            let len = (blocks.len() as u64 - within).min(buffer.len() as u64) as usize;
-            let (filled, rest) = std::mem::take(&mut buffer).split_at_mut(len);
-            filled.copy_from_slice(&blocks[within as usize..within as usize + len]);
-            buffer = rest;
-            offset += len as u64;
-        }
-        Ok(())
+        origin.fill_as(self.ty, buffer, offset, |_, _| {})
     }
 }
 

@@ -1,9 +1,59 @@
 //! Jobs whose values become another type.
 
-use super::{Job, Origin, in_memory};
-use crate::codec::quantize;
+use std::io;
+
+use super::{Job, Origin, in_memory, write_floats};
+use crate::codec::{dequantize, quantize, swap_byte_order};
 use crate::error::Measured;
-use crate::{Error, GgmlType, Result};
+use crate::file::read_at::Units;
+use crate::{ByteOrder, Error, GgmlType, Result};
+
+/// Values at a time, whole blocks of every type, for the caches.
+const PART: u64 = 16 * 1024;
+
+impl Origin<'_> {
+    /// The values from `first` on, which is the first of a block, as many whole blocks as there is room for.
+    fn values(&self, first: u64, stored: &mut Vec<u8>, values: &mut [f32]) -> io::Result<()> {
+        let (len, bytes) = (self.ty.block_len(), self.ty.block_bytes());
+        stored.resize(values.len() / len * bytes, 0);
+        self.source.fill_at(stored, self.offset + first / len as u64 * bytes as u64)?;
+        if self.order == ByteOrder::Big {
+            swap_byte_order(self.ty, stored);
+        }
+        dequantize(self.ty, stored, values).map_err(io::Error::other)
+    }
+
+    /// As [`ReadAt::fill_at`](crate::ReadAt::fill_at) of the tensor as `ty`, after `change` was made to its values, of which it is
+    /// told the number of the first.
+    pub(in crate::model) fn fill_as(
+        &self,
+        ty: GgmlType,
+        buffer: &mut [u8],
+        offset: u64,
+        mut change: impl FnMut(u64, &mut [f32]),
+    ) -> io::Result<()> {
+        let (block_len, block_bytes) = (ty.block_len() as u64, ty.block_bytes() as u64);
+        // Whole blocks of both, of which one has a length that is a multiple of the other's.
+        let unit = block_len.max(self.ty.block_len() as u64);
+        let units = Units {
+            bytes: unit / block_len * block_bytes,
+            count: self.shape.element_count() / unit,
+            at_once: PART / unit,
+        };
+        let (mut stored, mut values) = (Vec::new(), Vec::new());
+        units.fill(buffer, offset, |first, out| {
+            values.resize(out.len() / block_bytes as usize * block_len as usize, 0.0);
+            let first = first * unit;
+            self.values(first, &mut stored, &mut values)?;
+            change(first, &mut values);
+            if ty == GgmlType::F32 {
+                write_floats(&values, out);
+                return Ok(());
+            }
+            quantize(ty, &values, values.len(), None, out).map_err(io::Error::other)
+        })
+    }
+}
 
 impl<'a> Job<'a> {
     /// The values become `ty`. Where that is the type they have, their bytes are copied.

@@ -5,7 +5,7 @@ use std::io;
 use super::matrix::{Columns, Factors, Groups, Last, Matrix};
 use super::{Codes, Quantized};
 use crate::error::{Error, Result};
-use crate::file::read_at::ReadAt;
+use crate::file::read_at::{ReadAt, Units};
 use crate::simd::{f16_to_f32, f32_to_f16};
 use crate::{GgmlType, Shape};
 
@@ -250,27 +250,14 @@ fn halves(codes: &[u8], out: &mut [u8]) {
 }
 
 impl ReadAt for Blocks<'_> {
-    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         const PART_BYTES: u64 = 64 * 1024;
-        let cols = self.matrix.codes.cols;
-        let row_bytes = cols / self.ty.block_len() as u64 * self.ty.block_bytes() as u64;
-        let mut rows = Vec::new();
-        while !buffer.is_empty() {
-            let (row, within) = (offset / row_bytes, offset % row_bytes);
-            let needed = (within + buffer.len() as u64).div_ceil(row_bytes);
-            let left = self.matrix.codes.rows.saturating_sub(row);
-            let count = needed.min((PART_BYTES / row_bytes).max(1)).min(left);
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            rows.resize((count * row_bytes) as usize, 0);
-            self.rows(row, &mut rows)?;
-            let len = (count * row_bytes - within).min(buffer.len() as u64) as usize;
-            let (filled, rest) = std::mem::take(&mut buffer).split_at_mut(len);
-            filled.copy_from_slice(&rows[within as usize..within as usize + len]);
-            buffer = rest;
-            offset += len as u64;
-        }
-        Ok(())
+        let codes = &self.matrix.codes;
+        let bytes = codes.cols / self.ty.block_len() as u64 * self.ty.block_bytes() as u64;
+        Units { bytes, count: codes.rows, at_once: PART_BYTES / bytes.max(1) }.fill(
+            buffer,
+            offset,
+            |first, out| self.rows(first, out),
+        )
     }
 }

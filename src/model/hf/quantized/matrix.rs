@@ -4,7 +4,8 @@ use std::io;
 
 use super::grid::Grid;
 use crate::affine;
-use crate::file::read_at::ReadAt;
+use crate::file::read_at::{ReadAt, Units};
+use crate::model::job::write_floats;
 
 /// Numbers beside codes, of which each holds for a group.
 pub(super) enum Factors<'a> {
@@ -283,33 +284,18 @@ fn finite(factors: &[f32], first: u64, of_row: usize) -> io::Result<()> {
 
 /// The values as those of an F32 tensor.
 impl ReadAt for Matrix<'_> {
-    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let cols = self.codes.cols.max(1);
         let mut values = Vec::new();
-        while !buffer.is_empty() {
-            let row = offset / 4 / cols;
-            let within = offset - row * cols * 4;
-            let needed = (within + buffer.len() as u64).div_ceil(cols * 4);
-            let count = needed.min((PART_VALUES / cols).max(1)).min(self.codes.rows.saturating_sub(row));
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            values.resize((count * cols) as usize, 0.0);
-            self.rows(row, &mut values)?;
-            let len = (count * cols * 4 - within).min(buffer.len() as u64) as usize;
-            let (filled, rest) = std::mem::take(&mut buffer).split_at_mut(len);
-            if within.is_multiple_of(4) && len.is_multiple_of(4) {
-                for (bytes, value) in filled.as_chunks_mut().0.iter_mut().zip(&values[within as usize / 4..])
-                {
-                    *bytes = value.to_le_bytes();
-                }
-            } else {
-                let bytes = values.iter().flat_map(|value| value.to_le_bytes()).skip(within as usize);
-                filled.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
-            }
-            buffer = rest;
-            offset += len as u64;
-        }
-        Ok(())
+        Units { bytes: 4 * cols, count: self.codes.rows, at_once: PART_VALUES / cols }.fill(
+            buffer,
+            offset,
+            |first, out| {
+                values.resize(out.len() / 4, 0.0);
+                self.rows(first, &mut values)?;
+                write_floats(&values, out);
+                Ok(())
+            },
+        )
     }
 }
