@@ -185,14 +185,14 @@ impl Edit {
     }
 
     /// Writes the file in this byte order: the header, and the numbers inside the tensors. Where it is another than the file has,
-    /// the whole file is written anew.
+    /// the whole file is rewritten.
     pub fn byte_order(&mut self, order: ByteOrder) -> &mut Self {
         self.byte_order = Some(order);
         self
     }
 
     /// Leaves out bytes behind the data, which belong to no tensor. Without it, they stay where the data stays where it is, and
-    /// are an error where the file is written anew.
+    /// are an error where the file is rewritten.
     pub fn drop_trailing(&mut self) -> &mut Self {
         self.drop_trailing = true;
         self
@@ -277,9 +277,9 @@ impl Edit {
     /// reader of this crate answers with [`Problem::UnfinishedEdit`](crate::Problem::UnfinishedEdit). What was there is kept
     /// beside the file in an *undo record*, `.NAME.NUMBER.undo`, until the new bytes are on the disk: after a crash or a power
     /// failure within the edit, [`recover`](Self::recover) and every other edit of the file put it back. Where the data must
-    /// move, the whole file is written anew, as with [`write`](Self::write).
+    /// move, the whole file is rewritten, as with [`write`](Self::write).
     ///
-    /// As long as this goes on the file is locked against other edits of this kind. **Nobody may have it mapped**
+    /// As long as this goes on the file is locked against other edits of this kind. **No program may have it mapped**
     /// ([`Gguf::map`](crate::Gguf::map)): the header changes in their hands. Those who have it open read tensors where they were.
     ///
     /// ```

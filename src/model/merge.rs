@@ -82,14 +82,14 @@ impl Merge {
         Ok(bytes)
     }
 
-    /// Merges, and removes each shard once its data is on the disk in the merged file: that takes room for the largest shard beside the
-    /// model, where [`run`](Self::run) takes room for the model twice. Returns the length of the file.
+    /// Merges, and removes each shard once its data is on the disk in the merged file: that needs room for the largest shard beside the
+    /// model, where [`run`](Self::run) needs room for the model twice. Returns the length of the file.
     ///
     /// `first` is the path of the first shard, and the others are beside it. All are opened and checked before anything is written.
     ///
     /// **After an error, an interruption, a crash or a power failure the same call finishes the work.** Until it is done the merged
     /// file is called [`unfinished_path`](Self::unfinished_path), and no program takes it for a model; it has the data of the shards
-    /// that are gone, and the shards that are there have the rest. Nobody may change or remove either in between. Where nothing was
+    /// that are gone, and the shards that are there have the rest. Neither may be changed or removed in between. Where nothing was
     /// removed yet, an error leaves everything as it was.
     ///
     /// ```

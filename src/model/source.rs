@@ -9,7 +9,7 @@ use crate::gguf::{ShardedGguf, TensorInfo};
 /// A model that a job reads: what a GGUF of it says, and where its tensors' values are.
 ///
 /// [`Input`](super::Input) is one of GGUF files. With the feature `safetensors`,
-/// [`ImportPlan::converted`](super::hf::ImportPlan::converted) is one of a Hugging Face model on its way.
+/// `hf::ImportPlan::converted` is one of a Hugging Face model on its way.
 pub trait Source {
     /// What holds the bytes of the header.
     type Bytes: AsRef<[u8]>;

@@ -56,7 +56,7 @@ pub struct ImportReport {
     pub left_out: Vec<String>,
     /// What the GGUF cannot say, in sentences.
     pub notes: Vec<String>,
-    /// What became of each weight that another program had quantized, and what it lost where it was quantized anew.
+    /// What became of each weight that another program had quantized, and what it lost where it was quantized again.
     pub carried: Vec<(CarriedWeight, Option<QuantError>)>,
     /// What became of each tensor where the model was [quantized](FromSafetensors::quantize) on the way.
     pub quantized: Option<QuantizeReport>,
