@@ -65,8 +65,7 @@ impl<F: Fn(Range<usize>, &mut [f32]) -> Result<()> + Send + Sync> Computed<F> {
 impl<F: Fn(Range<usize>, &mut [f32]) -> Result<()> + Send + Sync> ReadAt for Computed<F> {
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let row_len = self.shape.row_len().max(1);
-        let units =
-            Units { bytes: 4 * row_len, count: self.shape.row_count(), at_once: (PART / row_len).max(1) };
+        let units = Units { bytes: 4 * row_len, count: self.shape.row_count(), at_once: PART / row_len };
         let mut values = Vec::new();
         units.fill(buffer, offset, |first, out| {
             values.clear();

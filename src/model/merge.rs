@@ -82,8 +82,8 @@ impl Merge {
         Ok(bytes)
     }
 
-    /// Merges, and removes each shard once its data is on the disk in the merged file: that needs room for the largest shard beside the
-    /// model, where [`run`](Self::run) needs room for the model twice. Returns the length of the file.
+    /// Merges, and removes each shard once its data is on the disk in the merged file: that needs space for the largest shard beside the
+    /// model, where [`run`](Self::run) needs it for the model twice. Returns the length of the file.
     ///
     /// `first` is the path of the first shard, and the others are beside it. All are opened and checked before anything is written.
     ///

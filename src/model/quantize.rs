@@ -276,8 +276,8 @@ impl<'a> Quantize<'a> {
         Quantize { by_name: Some(by_name), ..self }
     }
 
-    /// Takes what is quantized already, from which any other type loses more than from the original. Without it that is an
-    /// error, except where [`Quantize::uniform`] makes floats of it.
+    /// Takes tensors that are quantized already, which give less exact results than the original. Without it they are an error,
+    /// except where [`Quantize::uniform`] makes floats of them.
     pub fn allow_requantize(self, allow: bool) -> Self {
         Quantize { requantize: allow, ..self }
     }

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::io;
 
 use super::job::{Origin, in_memory};
-use crate::codec::swap_byte_order;
 use crate::{ByteOrder, Error, GgmlType, ReadAt, Result};
 
 /// The name of the tensor with another's factors.
@@ -60,10 +59,7 @@ pub(crate) fn check(beside: &str, ty: GgmlType, found: u64, name: &str, dims: &[
 fn read(beside: &str, factors: &Origin<'_>) -> Result<Vec<f32>> {
     let mut bytes = vec![0; in_memory(factors.byte_len())?];
     let reading = |error| Error::io(format!("read tensor '{}'", beside.escape_debug()), error);
-    factors.source.fill_at(&mut bytes, factors.offset).map_err(reading)?;
-    if factors.order == ByteOrder::Big {
-        swap_byte_order(factors.ty, &mut bytes);
-    }
+    factors.fill_little_endian(&mut bytes, 0).map_err(reading)?;
     Ok(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
 }
 

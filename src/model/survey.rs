@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use super::distribution::Distribution;
 use super::in_order::in_order;
 use super::job::{Origin, in_memory};
-use crate::codec::{dequantize, swap_byte_order};
+use crate::codec::dequantize;
 use crate::error::Measured;
-use crate::{ByteOrder, Error, QuantError, Result};
+use crate::{Error, QuantError, Result};
 
 /// Values that a thread reads at a time: whole blocks of every type.
 const PIECE_VALUES: u64 = 128 * 1024;
@@ -204,12 +204,8 @@ impl Piece<'_> {
         values.resize(in_memory(self.values)?, 0.0);
         let name = self.subject.name.escape_debug();
         origin
-            .source
-            .fill_at(source, origin.offset + bytes(origin, self.first))
+            .fill_little_endian(source, bytes(origin, self.first))
             .map_err(|error| Error::io(format!("read tensor '{name}'"), error))?;
-        if origin.order == ByteOrder::Big {
-            swap_byte_order(origin.ty, source);
-        }
         dequantize(origin.ty, source, values)
     }
 }
@@ -230,7 +226,7 @@ struct Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GgmlType, Shape};
+    use crate::{ByteOrder, GgmlType, Shape};
 
     fn go_on(_: u64) -> ControlFlow<()> {
         ControlFlow::Continue(())

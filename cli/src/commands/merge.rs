@@ -17,7 +17,7 @@ use crate::{cli, output};
 /// and moved there when it is complete: after a failure or an interruption (Ctrl-C, SIGTERM) what was there is as it was,
 /// and nothing is left behind. The shards stay.
 ///
-/// With --consume each shard is removed once its data is on the disk in OUT, which needs room for the largest shard beside the model
+/// With --consume each shard is removed once its data is on the disk in OUT, which needs space for the largest shard beside the model
 /// and not for a second model. Until all is done OUT is called OUT.merging: that has the data of the shards that are gone. After an
 /// interruption, a crash or a power failure the same command goes on from there.
 #[derive(clap::Args)]

@@ -1,8 +1,8 @@
 //! How much of a tensor each type loses, by a sample of its values.
 
 use super::super::job::{Origin, in_memory};
-use crate::codec::{dequantize, swap_byte_order};
-use crate::{ByteOrder, Error, GgmlType, QuantError, Result};
+use crate::codec::dequantize;
+use crate::{Error, GgmlType, QuantError, Result};
 
 /// Values of a run: whole blocks of every type.
 const RUN: u64 = 4096;
@@ -50,11 +50,7 @@ fn read(
     bytes.resize(in_memory(len(count))?, 0);
     values.resize(in_memory(count)?, 0.0);
     origin
-        .source
-        .fill_at(bytes, origin.offset + len(first))
+        .fill_little_endian(bytes, len(first))
         .map_err(|error| Error::io(format!("read tensor '{}'", name.escape_debug()), error))?;
-    if origin.order == ByteOrder::Big {
-        swap_byte_order(origin.ty, bytes);
-    }
     dequantize(origin.ty, bytes, values)
 }

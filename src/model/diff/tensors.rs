@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Change, TensorDiff, ValueDiff};
-use crate::codec::{dequantize, swap_byte_order};
+use crate::codec::dequantize;
 use crate::model::in_order::in_order;
 use crate::model::job::{Origin, in_memory};
 use crate::model::scaled::{Scaled, scales};
-use crate::{ByteOrder, Error, QuantError, Result, Shape};
+use crate::{Error, QuantError, Result, Shape};
 
 /// Values that a thread compares at a time: whole blocks of every type.
 const PIECE_VALUES: u64 = 256 * 1024;
@@ -172,13 +172,10 @@ impl<'a> Piece<'a> {
         for (origin, buffer) in [(self.pair.a, a), (self.pair.b, b)] {
             let bytes_for = |values| origin.ty.bytes_for(values).unwrap_or(0);
             buffer.resize(in_memory(bytes_for(self.values))?, 0);
-            let read = origin.source.fill_at(buffer, origin.offset + bytes_for(self.first));
+            let read = origin.fill_little_endian(buffer, bytes_for(self.first));
             read.map_err(|error| {
                 Error::io(format!("read tensor '{}'", self.pair.name.escape_debug()), error)
             })?;
-            if origin.order == ByteOrder::Big {
-                swap_byte_order(origin.ty, buffer);
-            }
         }
         Ok(())
     }

@@ -4,11 +4,10 @@ use super::families::{Back, Family, Origins, Step, layer};
 use super::names::fill_some;
 use super::per_layer::number;
 use super::planned::{Planned, Source};
-use crate::codec::swap_byte_order;
 use crate::error::{Error, Result};
 use crate::model::Origin;
 use crate::model::scaled::Scaled;
-use crate::{ByteOrder, GgmlType, Metadata, Shape};
+use crate::{GgmlType, Metadata, Shape};
 
 /// Whether what becomes of a tensor becomes the tensor again.
 pub(super) fn leads_back(back: &Back, origin: Origin<'_>) -> Result<bool> {
@@ -30,10 +29,7 @@ pub(super) fn leads_back(back: &Back, origin: Origin<'_>) -> Result<bool> {
         return Ok(false);
     }
     let mut bytes = vec![0; origin.byte_len() as usize];
-    origin.source.fill_at(&mut bytes, origin.offset).map_err(|error| Error::io("read a norm", error))?;
-    if origin.order == ByteOrder::Big {
-        swap_byte_order(origin.ty, &mut bytes);
-    }
+    origin.fill_little_endian(&mut bytes, 0).map_err(|error| Error::io("read a norm", error))?;
     let (singles, _) = bytes.as_chunks();
     Ok(singles.iter().map(|single| f32::from_le_bytes(*single)).all(|value| {
         // Small values lose digits when one is subtracted.

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::planned::{Planned, Source};
-use crate::codec::swap_byte_order;
 use crate::error::{Error, Result};
 use crate::file::read_at::{ReadAt, Units};
 use crate::model::scaled::Blocks as _;
 use crate::safetensors::Dtype;
 use crate::simd::f16_to_f32;
-use crate::{ByteOrder, GgmlType, Shape};
+use crate::{GgmlType, Shape};
 
 /// Rows of zero points that share a word.
 const ROWS_OF_WORD: u64 = 8;
@@ -149,10 +148,7 @@ fn rows_of(source: &Source<'_>, first: u64, count: u64) -> io::Result<Vec<u8>> {
     let origin = source.origin().map_err(io::Error::other)?;
     let row_bytes = origin.ty.bytes_for(origin.shape.row_len()).unwrap_or(0);
     let mut bytes = vec![0; (count * row_bytes) as usize];
-    origin.source.fill_at(&mut bytes, origin.offset + first * row_bytes)?;
-    if origin.order == ByteOrder::Big {
-        swap_byte_order(origin.ty, &mut bytes);
-    }
+    origin.fill_little_endian(&mut bytes, first * row_bytes)?;
     Ok(bytes)
 }
 

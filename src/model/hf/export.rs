@@ -13,13 +13,12 @@ use super::families::{Family, Origins, Step};
 use super::planned::{Planned, Source, most};
 use super::rope::MAX_DIM;
 use super::stored::{self, ORIGINAL_SHAPE};
-use crate::codec::swap_byte_order;
 use crate::error::{Error, Result, Shown};
 use crate::file::read_at::ReadAt;
 use crate::model::scaled::{Scaled, scales};
 use crate::model::{FileType, Job, Origin};
 use crate::safetensors::{Dtype, Writer, folded};
-use crate::{Array, ByteOrder, GgmlType, Gguf, Metadata, Shape, ShardedGguf, Sink, TensorInfo};
+use crate::{Array, GgmlType, Gguf, Metadata, Shape, ShardedGguf, Sink, TensorInfo};
 
 type Names<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
 
@@ -266,10 +265,7 @@ impl<'a> Export<'a> {
         }
         let mut bytes = vec![0; origin.byte_len() as usize];
         let reading = |error| Error::io("read tensor 'rope_freqs.weight'", error);
-        origin.source.fill_at(&mut bytes, origin.offset).map_err(reading)?;
-        if origin.order == ByteOrder::Big {
-            swap_byte_order(origin.ty, &mut bytes);
-        }
+        origin.fill_little_endian(&mut bytes, 0).map_err(reading)?;
         let (singles, _) = bytes.as_chunks();
         Ok(Some(singles.iter().map(|single| f32::from_le_bytes(*single)).collect()))
     }

@@ -5,10 +5,9 @@ use std::fmt;
 use super::carried::CarriedWeight;
 use super::import::Pairs;
 use super::planned::Planned;
-use crate::codec::swap_byte_order;
 use crate::error::{Error, Result, Shown};
 use crate::model::{Job, Origin};
-use crate::{ByteOrder, Gguf, Sink, Value, Writer};
+use crate::{Gguf, Sink, Value, Writer};
 
 /// A GGUF that is planned.
 pub struct ImportPlan<'a> {
@@ -103,10 +102,7 @@ impl<'a> ImportPlan<'a> {
         for first in (0..blocks).step_by(BLOCKS as usize) {
             bytes.resize((BLOCKS.min(blocks - first) * block_bytes) as usize, 0);
             let reading = |error| Error::io(format!("read tensor '{}'", Shown(name)), error);
-            origin.source.fill_at(&mut bytes, origin.offset + first * block_bytes).map_err(reading)?;
-            if origin.order == ByteOrder::Big {
-                swap_byte_order(origin.ty, &mut bytes);
-            }
+            origin.fill_little_endian(&mut bytes, first * block_bytes).map_err(reading)?;
             origin.ggml_type().validate(&bytes).map_err(|error| match error {
                 Error::InvalidBlock { ty, block, what } => {
                     Error::InvalidBlock { ty, block: block + first, what }

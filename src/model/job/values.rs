@@ -12,14 +12,20 @@ use crate::{ByteOrder, Error, GgmlType, Result};
 const PART: u64 = 16 * 1024;
 
 impl Origin<'_> {
-    /// The values from `first` on, which is the first of a block, as many whole blocks as there is room for.
+    /// Fills `buffer`, whole blocks, from byte `at` of the tensor on, in little-endian order whatever the file's is.
+    pub(in crate::model) fn fill_little_endian(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        self.source.fill_at(buffer, self.offset + at)?;
+        if self.order == ByteOrder::Big {
+            swap_byte_order(self.ty, buffer);
+        }
+        Ok(())
+    }
+
+    /// Fills `values`, whole blocks, from value `first` on.
     fn values(&self, first: u64, stored: &mut Vec<u8>, values: &mut [f32]) -> io::Result<()> {
         let (len, bytes) = (self.ty.block_len(), self.ty.block_bytes());
         stored.resize(values.len() / len * bytes, 0);
-        self.source.fill_at(stored, self.offset + first / len as u64 * bytes as u64)?;
-        if self.order == ByteOrder::Big {
-            swap_byte_order(self.ty, stored);
-        }
+        self.fill_little_endian(stored, first / len as u64 * bytes as u64)?;
         dequantize(self.ty, stored, values).map_err(io::Error::other)
     }
 
