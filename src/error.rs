@@ -27,7 +27,7 @@ pub use self::problem::{Problem, ShardProblem};
 #[cfg(feature = "safetensors")]
 pub(crate) use self::shown::Shown;
 pub use self::write::{TensorProblem, WriteProblem};
-use crate::GgmlType;
+use crate::{GgmlType, Shape};
 
 /// The crate's result.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -183,6 +183,17 @@ pub enum Error {
         found: GgmlType,
         /// The type asked for.
         wanted: GgmlType,
+    },
+
+    /// A tensor does not have the extents that it must have.
+    #[error("tensor '{}' has shape {found}, and must have {wanted:?}", tensor.escape_debug())]
+    WrongShape {
+        /// The tensor's name.
+        tensor: String,
+        /// Its shape.
+        found: Shape,
+        /// The extents that were asked for, innermost first.
+        wanted: Vec<u64>,
     },
 
     /// What models of this architecture keep of their context is not known here, and is not guessed.

@@ -25,6 +25,19 @@ impl Mapped {
         // caller has promised; no operating system lets a reader forbid it.
         unsafe { memmap2::Mmap::map(file) }.map(Mapped)
     }
+
+    /// Asks the operating system, where it can be asked, to begin reading a part of the file.
+    pub(crate) fn prefetch(&self, part: &[u8]) -> io::Result<()> {
+        let start = part.as_ptr().addr().checked_sub(self.0.as_ptr().addr());
+        let inside = start.filter(|start| start.saturating_add(part.len()) <= self.0.len());
+        match inside {
+            #[cfg(unix)]
+            Some(start) if !part.is_empty() => {
+                self.0.advise_range(memmap2::Advice::WillNeed, start, part.len())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl ReadAt for Mapped {

@@ -142,6 +142,27 @@ impl Gguf<Mapped> {
         // SAFETY: the caller's promise is the one that is asked for.
         unsafe { GgufOptions::default().map(path) }
     }
+
+    /// Asks the operating system to begin reading a tensor's data from disk, and returns at once: a layer's weights are read while
+    /// the one before is computed with. Without it pages are read when they are first touched.
+    ///
+    /// Where the system cannot be asked (other than Unix) nothing happens.
+    ///
+    /// ```
+    /// use gguf_codec::Gguf;
+    ///
+    /// // SAFETY: nothing changes the sample while this runs.
+    /// let model = unsafe { Gguf::map("examples/sample.gguf") }?;
+    /// model.prefetch("blk.1.ffn_down.weight")?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`tensor`](Self::tensor), and [`Error::Io`] where the system refuses.
+    pub fn prefetch(&self, name: &str) -> Result<()> {
+        let bytes = self.tensor(name)?.bytes()?;
+        self.bytes.prefetch(bytes).map_err(|error| Error::io(format!("read ahead tensor '{name}'"), error))
+    }
 }
 
 impl GgufOptions {

@@ -10,7 +10,7 @@
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
 //! | know tokens | [`Vocabulary`] has their text, scores, types and merges |
-//! | hold weights | `Weight` is a tensor that keeps its model alive |
+//! | hold weights | `Weight` is a tensor that keeps its model alive, and `Weights` finds them, in the shapes that they must have |
 //! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is, [`Memory`] what it takes to run |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
@@ -67,6 +67,8 @@ mod target;
 mod vocabulary;
 #[cfg(feature = "std")]
 mod weight;
+#[cfg(feature = "std")]
+mod weights;
 
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 pub use budget::{AllocatedTensor, Allocation, Budget};
@@ -111,3 +113,5 @@ pub use target::Target;
 pub use vocabulary::{TokenType, Vocabulary};
 #[cfg(feature = "std")]
 pub use weight::Weight;
+#[cfg(feature = "std")]
+pub use weights::Weights;

@@ -89,6 +89,16 @@ impl<B: AsRef<[u8]>> Weight<B> {
         self.shape
     }
 
+    /// Returns which of the model's shards has it.
+    pub(super) fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Returns its position in the table of its shard.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
     /// Returns the model that it is of.
     pub fn model(&self) -> &Arc<ShardedGguf<B>> {
         &self.model

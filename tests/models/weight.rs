@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use gguf_codec::model::Weight;
+use gguf_codec::model::{Weight, Weights};
 use gguf_codec::{Error, Gguf, ShardedGguf};
 
 const SAMPLE: &[u8] = include_bytes!("../../examples/sample.gguf");
@@ -37,4 +37,47 @@ fn weights_outlive_the_handle_of_their_model() {
 fn a_header_alone_has_no_weights() {
     let model = Arc::new(ShardedGguf::from(Gguf::read_header(SAMPLE).unwrap()));
     assert!(matches!(Weight::new(&model, "output_norm.weight"), Err(Error::HeaderOnly { .. })));
+}
+
+#[test]
+fn weights_are_found_by_layer_in_their_shapes_and_the_rest_is_told() {
+    let model: Arc<ShardedGguf<_>> = Arc::new(Gguf::parse(SAMPLE).unwrap().into());
+    let all: Vec<(String, Vec<u64>)> =
+        model.tensors().map(|tensor| (tensor.name().to_owned(), tensor.shape().dims().to_vec())).collect();
+    let weights = Weights::new(&model);
+    assert_eq!(weights.unused().count(), all.len());
+    // Layers on threads of their own, and one tensor more.
+    std::thread::scope(|scope| {
+        for index in 0..2 {
+            let (layer, all) = (weights.layer(index), &all);
+            scope.spawn(move || {
+                for (name, shape) in all {
+                    if let Some(part) = name.strip_prefix(&format!("blk.{index}.")) {
+                        let weight = layer.weight(part, shape).unwrap();
+                        assert_eq!((weight.name(), layer.name(part)), (name.as_str(), name.clone()));
+                    }
+                }
+            });
+        }
+    });
+    let (name, shape) = all.iter().find(|(name, _)| name == "output_norm.weight").unwrap();
+    let norm = model.tensor(name).unwrap().dequantize::<f32>().unwrap();
+    assert_eq!(weights.floats(name, shape).unwrap(), norm);
+    assert_eq!(weights.floats(name, &[shape[0], 1]).unwrap(), norm);
+    assert!(weights.at("blk").at("1").contains("attn_norm.weight") && !weights.contains("attn_norm.weight"));
+    assert_eq!(weights.unused().collect::<Vec<_>>(), ["token_embd.weight"]);
+
+    for wrong in [&[shape[0] + 1][..], &[shape[0], 2], &[], &[1; 5]] {
+        let error = weights.weight(name, wrong).unwrap_err();
+        assert!(
+            matches!(&error, Error::WrongShape { tensor, wanted, .. } if tensor == name && wanted == wrong)
+        );
+        assert_eq!(
+            error.to_string(),
+            format!("tensor 'output_norm.weight' has shape [64], and must have {wrong:?}")
+        );
+    }
+    assert!(
+        matches!(weights.layer(2).weight("attn_q.weight", &[1]), Err(Error::MissingTensor { name }) if name == "blk.2.attn_q.weight")
+    );
 }

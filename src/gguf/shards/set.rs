@@ -73,6 +73,15 @@ impl ShardedGguf<Mapped> {
         // SAFETY: the caller's promise is the one that is asked for, of each file.
         Self::open_with(first, |path| unsafe { Gguf::map(path) })
     }
+
+    /// Asks the operating system to begin reading a tensor's data from disk, as [`Gguf::prefetch`].
+    ///
+    /// # Errors
+    /// Those of [`Gguf::prefetch`].
+    pub fn prefetch(&self, name: &str) -> Result<()> {
+        let shard = self.shard_of(name)?;
+        self.shards.get(shard).map_or(Ok(()), |shard| shard.prefetch(name))
+    }
 }
 
 impl<B: AsRef<[u8]>> ShardedGguf<B> {

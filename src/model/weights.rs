@@ -1,0 +1,133 @@
+//! [`Weights`]: the tensors of a model by the names that an engine asks for, with their shapes checked.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Weight;
+use crate::error::{Error, Result};
+use crate::gguf::ShardedGguf;
+use crate::tensor::Shape;
+
+/// What an engine loads a model with: tensors by their names within a layer, each in the shape that it must have, and in the end
+/// those that were never asked for.
+///
+/// A copy costs two counts of references. All of a model's `Weights` share what was asked for, so that layers can be
+/// loaded on several threads.
+///
+/// ```
+/// use std::sync::Arc;
+/// use gguf_codec::{Gguf, ShardedGguf};
+/// use gguf_codec::model::{Weight, Weights};
+///
+/// struct Layer {
+///     attn_norm: Vec<f32>,
+///     query: Weight<Vec<u8>>,
+/// }
+///
+/// let model: Arc<ShardedGguf<_>> = Arc::new(Gguf::read("examples/sample.gguf")?.into()); // or `ShardedGguf::open`
+/// let width: u64 = model.metadata().require_arch("embedding_length")?;
+/// let count: u32 = model.metadata().require_arch("block_count")?;
+/// let weights = Weights::new(&model);
+/// let layers = (0..count).map(|index| {
+///     let layer = weights.layer(index);
+///     Ok(Layer {
+///         attn_norm: layer.floats("attn_norm.weight", &[width])?,
+///         query: layer.weight("attn_q.weight", &[width, width])?,
+///     })
+/// });
+/// let layers: Vec<Layer> = layers.collect::<Result<_, gguf_codec::Error>>()?;
+/// assert_eq!((layers.len(), layers[0].attn_norm.len()), (2, 64));
+///
+/// // A bias, say, that an answer would be wrong without.
+/// assert_eq!(weights.unused().next(), Some("token_embd.weight"));
+/// let error = weights.layer(1).floats("ffn_norm.weight", &[48]).unwrap_err();
+/// assert_eq!(error.to_string(), "tensor 'blk.1.ffn_norm.weight' has shape [64], and must have [48]");
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+pub struct Weights<B> {
+    model: Arc<ShardedGguf<B>>,
+    /// What stands before the names, with the dot that ends it.
+    prefix: String,
+    /// Of each tensor in the model's order.
+    used: Arc<Mutex<Vec<bool>>>,
+}
+
+impl<B: AsRef<[u8]>> Weights<B> {
+    /// Returns the tensors of a model by their whole names, none of them asked for yet.
+    pub fn new(model: &Arc<ShardedGguf<B>>) -> Self {
+        let used = vec![false; model.tensor_count()];
+        Weights { model: Arc::clone(model), prefix: String::new(), used: Arc::new(Mutex::new(used)) }
+    }
+
+    /// Returns those whose names begin with what these begin with, `part` and a dot: `at("v").layer(3)` are the tensors `v.blk.3.`*.
+    #[must_use]
+    pub fn at(&self, part: &str) -> Self {
+        Weights { prefix: format!("{}{part}.", self.prefix), ..self.clone() }
+    }
+
+    /// Returns those of a layer: [`at`](Self::at) `blk.`*index*.
+    #[must_use]
+    pub fn layer(&self, index: u32) -> Self {
+        self.at(&format!("blk.{index}"))
+    }
+
+    /// Returns the name that a tensor has in the file.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Returns whether the model has such a tensor. That does not count as asking for it.
+    pub fn contains(&self, name: &str) -> bool {
+        self.model.tensor_info(&self.name(name)).is_ok()
+    }
+
+    /// Returns a tensor whose extents, innermost first, are these. Extents of 1 behind all others do not count.
+    ///
+    /// # Errors
+    /// [`Error::WrongShape`] where they are others, and those of [`Weight::new`].
+    pub fn weight(&self, name: &str, shape: &[u64]) -> Result<Weight<B>> {
+        let name = self.name(name);
+        let weight = Weight::new(&self.model, &name)?;
+        if !Shape::new(shape).is_some_and(|wanted| wanted.counts_as(weight.shape())) {
+            return Err(Error::WrongShape { tensor: name, found: weight.shape(), wanted: shape.to_vec() });
+        }
+        let before = self.model.shards().iter().take(weight.shard());
+        let index = before.map(|shard| shard.tensor_count()).sum::<usize>() + weight.index();
+        if let Some(used) = self.used.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
+            *used = true;
+        }
+        Ok(weight)
+    }
+
+    /// Returns the values of a tensor of any type but integers, such as a norm or a bias, whose extents, innermost first, are these.
+    ///
+    /// # Errors
+    /// Those of [`weight`](Self::weight) and of [`Tensor::dequantize`](crate::Tensor::dequantize).
+    #[cfg(feature = "codecs")]
+    pub fn floats(&self, name: &str, shape: &[u64]) -> Result<Vec<f32>> {
+        self.weight(name, shape)?.tensor()?.dequantize()
+    }
+
+    /// Returns the model that they are of.
+    pub fn model(&self) -> &Arc<ShardedGguf<B>> {
+        &self.model
+    }
+
+    /// Returns the whole names of the model's tensors that were not asked for, in the model's order.
+    pub fn unused(&self) -> impl Iterator<Item = &str> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.model.tensors().zip(used).filter(|(_, used)| !used).map(|(tensor, _)| tensor.name())
+    }
+}
+
+impl<B> Clone for Weights<B> {
+    fn clone(&self) -> Self {
+        Weights { model: Arc::clone(&self.model), prefix: self.prefix.clone(), used: Arc::clone(&self.used) }
+    }
+}
+
+impl<B> fmt::Debug for Weights<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Weights").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
