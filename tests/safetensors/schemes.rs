@@ -425,6 +425,39 @@ fn compressed(groups: &str) -> String {
     )
 }
 
+/// Two groups that differ in nothing but their zero points: only the name tells which one a module is of.
+#[test]
+fn a_module_is_quantized_as_the_group_that_means_it_by_name() {
+    let (rows, cols, width, bits) = (8usize, 64usize, 32usize, 4u32);
+    let across = cols / width;
+    let (q, s) = (codes(rows * cols, bits), scales(rows * across));
+    let words: Vec<u32> = q.chunks(cols).flat_map(|row| stream(row, bits)).collect();
+    let shape = [rows as u64, cols as u64].iter().flat_map(|extent| extent.to_le_bytes()).collect();
+    let parts = vec![
+        ("w.weight_packed", vec![rows as u64, (words.len() / rows) as u64], Dtype::I32, word_bytes(words)),
+        ("w.weight_shape", vec![2], Dtype::I64, shape),
+        ("w.weight_scale", vec![rows as u64, across as u64], Dtype::BF16, bf16s(&s)),
+    ];
+    let config = |of_asymmetric: &str, of_symmetric: &str| {
+        let group = |target: &str, symmetric: bool| {
+            format!(
+                r#"{{"targets": ["{target}"], "weights": {{"num_bits": {bits}, "type": "int", "symmetric": {symmetric}, "group_size": {width}}}}}"#
+            )
+        };
+        compressed(&format!(
+            r#"{{"a": {}, "b": {}}}"#,
+            group(of_asymmetric, false),
+            group(of_symmetric, true)
+        ))
+    };
+    for (asymmetric, symmetric) in [("re:other.*", "w"), ("other", "re:w"), ("Linear", "re:[a-w]$")] {
+        Wanted { rows, cols }.check(&config(asymmetric, symmetric), &parts, |row, col| {
+            (q[row * cols + col] as f32 - 8.0) * s[row * across + col / width]
+        });
+        assert!(problem(&config(symmetric, asymmetric), &parts).contains("'w.weight_zero_point' is missing"));
+    }
+}
+
 #[test]
 fn packed_integers_are_read_in_any_bits_and_by_the_group_that_fits() {
     for bits in 2..=8u32 {

@@ -1,7 +1,8 @@
 //! compressed-tensors, and bytes of ModelOpt and BitNet that look like it.
 
-use super::config::{Config, Group};
+use super::config::Config;
 use super::grid::{Layout, Number};
+use super::group::Group;
 use super::matrix::{Columns, Factors, Groups, Last, Matrix};
 use super::parts::{Parts, Weighed};
 use super::scales::{extents, scaled};
@@ -103,7 +104,7 @@ fn pack_quantized<'a>(
         return Err(part.wrong_shape(&scale, &format!("of {rows} rows")));
     }
     // The width of a row says how many bits a code has, where the configuration does not.
-    let groups = config.groups();
+    let groups = config.groups(part.module());
     let stream = |bits: u32| cols.checked_mul(bits.into()).is_some_and(|all| all.div_ceil(32) == words);
     let whole = |bits: u32| cols.div_ceil(u64::from(32 / bits)) == words;
     let fits = |bits: u32| stream(bits) || whole(bits);
@@ -203,10 +204,10 @@ pub(super) fn integers<'a>(
         Number::signed_bytes(),
     );
     let mut matrix = Matrix::new(codes, Groups::Flat(1));
-    let groups = config.groups();
+    let groups = config.groups(part.module());
     let widths: Vec<u64> =
         groups.iter().filter(|group| !group.is_float).filter_map(|group| group.width).collect();
-    scaled(&part, &mut matrix, shape, &scale, &widths, config.block())?;
+    scaled(&part, &mut matrix, shape, &scale, &widths, config.block(part.module()))?;
     let zeros = match !groups.is_empty() && groups.iter().all(|group| !group.symmetric) {
         true => Some(part.require("_zero_point")?),
         false => part.get("_zero_point"),
@@ -309,8 +310,7 @@ fn two_rows<'a>(
     let mut matrix = Matrix::new(codes, Groups::Flat(1));
     let width = config.integer("group_size").and_then(|width| u64::try_from(width).ok());
     scaled(part, &mut matrix, &[rows, cols], scale, width.as_slice(), None)?;
-    let module = part.stem.strip_suffix(".weight").unwrap_or(part.stem);
-    let part = &Weighed { stem: module, ..*part };
+    let part = &Weighed { stem: part.module(), ..*part };
     let smoothed = part.get(".pre_quant_scale");
     if let Some(factors) = &smoothed {
         let mut by_column = vec![0.0; usize::try_from(cols).unwrap_or(0)];

@@ -1,5 +1,6 @@
 //! [`Config`]: what `quantization_config` and the files like it say.
 
+use super::group::{self, Group};
 use super::refused::of_files;
 use crate::model::hf::description::Description;
 use crate::model::hf::json::Node;
@@ -98,57 +99,15 @@ impl<'a> Config<'a> {
         self.get(key)?.value.as_i64()
     }
 
-    /// Bits that a group of the configuration can have, and the widths of groups and blocks: of compressed-tensors the groups'
-    /// own, of others those of all.
-    pub(super) fn groups(&self) -> Vec<Group> {
-        let groups = self.get("config_groups");
-        let of_groups = groups.as_ref().and_then(|groups| groups.value.as_object());
-        let nodes = of_groups
-            .into_iter()
-            .flat_map(|object| object.keys())
-            .filter_map(|key| groups.as_ref()?.get(key));
-        nodes
-            .filter_map(|group| {
-                let weights = group.get("weights")?;
-                let number = |key: &str| weights.get(key).and_then(|number| number.value.as_u64());
-                let block = weights.any(&["block_structure", "block_size"]).and_then(|block| pair(&block));
-                Some(Group {
-                    bits: number("num_bits"),
-                    is_float: weights.get("type").and_then(|kind| kind.value.as_str()) == Some("float"),
-                    symmetric: weights.get("symmetric").and_then(|flag| flag.value.as_bool()).unwrap_or(true),
-                    width: number("group_size"),
-                    block,
-                    by_group: weights.get("actorder").is_some_and(|order| {
-                        order.value.as_str() == Some("group") || order.value.as_bool() == Some(true)
-                    }),
-                })
-            })
-            .collect()
+    /// The groups of the configuration that a module can be of.
+    pub(super) fn groups(&self, module: &str) -> Vec<Group> {
+        self.get("config_groups").map_or(Vec::new(), |groups| group::of_module(&groups, module))
     }
 
-    /// Rows and columns of a block.
-    pub(super) fn block(&self) -> Option<(u64, u64)> {
+    /// Rows and columns of a block of a module's weight.
+    pub(super) fn block(&self, module: &str) -> Option<(u64, u64)> {
         self.get("weight_block_size")
-            .and_then(|block| pair(&block))
-            .or_else(|| self.groups().into_iter().find_map(|group| group.block))
+            .and_then(|block| group::pair(&block))
+            .or_else(|| self.groups(module).into_iter().find_map(|group| group.block))
     }
-}
-
-fn pair(node: &Node<'_>) -> Option<(u64, u64)> {
-    match node.value.as_array()?.as_slice() {
-        [rows, cols] => Some((rows.as_u64()?, cols.as_u64()?)),
-        _ => None,
-    }
-}
-
-/// What a group of modules is quantized to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Group {
-    pub(super) bits: Option<u64>,
-    pub(super) is_float: bool,
-    pub(super) symmetric: bool,
-    pub(super) width: Option<u64>,
-    pub(super) block: Option<(u64, u64)>,
-    /// Whether columns are sorted, so that an index of groups is needed.
-    pub(super) by_group: bool,
 }

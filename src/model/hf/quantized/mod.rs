@@ -10,6 +10,7 @@ mod config;
 mod fp4;
 mod gptq;
 mod grid;
+mod group;
 mod hqq;
 mod kept;
 mod matrix;

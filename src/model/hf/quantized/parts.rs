@@ -53,6 +53,11 @@ pub(super) struct Weighed<'p, 'a> {
 }
 
 impl<'a> Weighed<'_, 'a> {
+    /// The name of the module whose weight it is.
+    pub(super) fn module(&self) -> &str {
+        self.stem.strip_suffix(".weight").unwrap_or(self.stem)
+    }
+
     /// The part of this end, which is known to be one from now on.
     pub(super) fn get(&self, end: &str) -> Option<CheckpointTensor<'a>> {
         let found = self.parts.get(&format!("{}{end}", self.stem));

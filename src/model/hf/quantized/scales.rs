@@ -143,9 +143,13 @@ pub(super) fn floats<'a>(
     if is_mx && scale.info().dtype() == Dtype::U8 {
         super::fp4::powers_of_two(&part, &mut matrix, info.shape(), &scale)?;
     } else {
-        let widths: Vec<u64> =
-            config.groups().iter().filter(|group| group.is_float).filter_map(|group| group.width).collect();
-        scaled(&part, &mut matrix, info.shape(), &scale, &widths, config.block())?;
+        let widths: Vec<u64> = config
+            .groups(part.module())
+            .iter()
+            .filter(|group| group.is_float)
+            .filter_map(|group| group.width)
+            .collect();
+        scaled(&part, &mut matrix, info.shape(), &scale, &widths, config.block(part.module()))?;
     }
     let dtype = match scale.info().dtype() {
         Dtype::F16 => Dtype::F16,
