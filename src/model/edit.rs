@@ -1,8 +1,10 @@
 //! [`Edit`]: other keys and other names; the tensors' data stays as it is.
 
+mod change;
 mod checks;
 mod layers;
 mod plan;
+mod renames;
 mod template;
 
 use std::io;
@@ -15,8 +17,9 @@ use crate::file::{Existing, Inputs, journal};
 use crate::gguf::Indexed;
 use crate::write::{Layout, write_around};
 use crate::{ByteOrder, Error, Gguf, ReadAt, Result, Value, ValueKind, Writer};
+pub use change::EditChange;
+pub use plan::EditPlan;
 use plan::Resolved;
-pub use plan::{EditChange, EditPlan};
 
 /// What became of an edited file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

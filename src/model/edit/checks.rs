@@ -1,6 +1,6 @@
 //! What is probably not meant by an edit: values that no model has, or that do not fit the tensors.
 
-use super::plan::EditChange;
+use super::change::EditChange;
 use crate::gguf::{Indexed, Metadata, as_integer};
 use crate::model::Layer;
 use crate::{Value, ValueRef};

@@ -1,8 +1,9 @@
 //! What an [`Edit`] comes to for one file: which keys and tensors it has afterwards, and what that changes.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::{self, Display};
 
+use super::change::{EditChange, Name};
+use super::renames::{Renames, contradiction};
 use super::{Edit, Given, Put};
 use crate::gguf::Indexed;
 use crate::gguf::layout::GGML_MAX_NAME_BYTES;
@@ -20,117 +21,6 @@ pub struct EditPlan {
     pub changes: Vec<EditChange>,
     /// What is probably not meant, in sentences.
     pub notes: Vec<String>,
-}
-
-/// A change to a file's header. Displayed it is a line: `llama.context_length: 8192 → 16384 (u32)`.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum EditChange {
-    /// A key has another value; the types differ only where that was asked for.
-    Set {
-        /// The key's name in the file that is written.
-        key: String,
-        /// Its value before.
-        from: Value,
-        /// And after.
-        to: Value,
-    },
-    /// One element of an array is another.
-    SetElement {
-        /// The key's name in the file that is written.
-        key: String,
-        /// The element's position, from 0.
-        index: usize,
-        /// The element before.
-        from: Value,
-        /// And after.
-        to: Value,
-    },
-    /// A key is new.
-    Added {
-        /// The key.
-        key: String,
-        /// Its value.
-        value: Value,
-    },
-    /// A key is gone.
-    Removed {
-        /// The key.
-        key: String,
-        /// The value that it had.
-        value: Value,
-    },
-    /// A key has another name.
-    KeyRenamed {
-        /// The name before.
-        from: String,
-        /// And after.
-        to: String,
-    },
-    /// A tensor has another name.
-    TensorRenamed {
-        /// The name before.
-        from: String,
-        /// And after.
-        to: String,
-    },
-    /// A tensor is left out.
-    TensorRemoved {
-        /// Its name.
-        name: String,
-    },
-    /// The numbers of the file are in the other byte order.
-    ByteOrder {
-        /// The order before.
-        from: ByteOrder,
-        /// And after.
-        to: ByteOrder,
-    },
-}
-
-impl Display for EditChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let change =
-            |f: &mut fmt::Formatter<'_>, from: &Value, to: &Value| match [from, to].map(Value::value_type) {
-                [kind, _] if from == to => write!(f, "{from} ({kind}), as it was"),
-                [a, b] if a == b => write!(f, "{from} → {to} ({b})"),
-                [a, b] => write!(f, "{from} ({a}) → {to} ({b})"),
-            };
-        match self {
-            EditChange::Set { key, from, to } => {
-                write!(f, "{}: ", Name(key))?;
-                change(f, from, to)
-            }
-            EditChange::SetElement { key, index, from, to } => {
-                write!(f, "{}[{index}]: ", Name(key))?;
-                change(f, from, to)
-            }
-            EditChange::Added { key, value } => {
-                write!(f, "{}: added, {value} ({})", Name(key), value.value_type())
-            }
-            EditChange::Removed { key, value } => {
-                write!(f, "{}: removed, was {value} ({})", Name(key), value.value_type())
-            }
-            EditChange::KeyRenamed { from, to } => write!(f, "{}: renamed to {}", Name(from), Name(to)),
-            EditChange::TensorRenamed { from, to } => {
-                write!(f, "tensor {}: renamed to {}", Name(from), Name(to))
-            }
-            EditChange::TensorRemoved { name } => write!(f, "tensor {}: removed", Name(name)),
-            EditChange::ByteOrder { from, to } => write!(f, "byte order: {from} → {to}"),
-        }
-    }
-}
-
-/// A name within a line: escaped, and cut where it is long.
-struct Name<'a>(&'a str);
-
-impl Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.char_indices().nth(256) {
-            Some((end, _)) => write!(f, "{}…", self.0[..end].escape_debug()),
-            None => self.0.escape_debug().fmt(f),
-        }
-    }
 }
 
 const ARCHITECTURE: &str = "general.architecture";
@@ -508,70 +398,4 @@ impl Given {
 
 fn no_key<'a>(key: &str, names: impl Iterator<Item = &'a str>) -> Error {
     Error::NotInFile { what: "key", name: key.to_owned(), nearest: nearest_names(key, names) }
-}
-
-/// Names and what they become.
-struct Renames<'a> {
-    to: HashMap<&'a str, &'a str>,
-    from: HashMap<&'a str, &'a str>,
-}
-
-impl<'a> Renames<'a> {
-    /// Refuses where a name is there afterwards twice.
-    fn new(
-        what: &str,
-        renames: &'a [(String, String)],
-        is_there: impl Fn(&str) -> bool,
-        removed: &HashSet<&str>,
-    ) -> Result<Self> {
-        let (mut to, mut taken) = (HashMap::new(), HashMap::new());
-        for (from, name) in renames {
-            if removed.contains(from.as_str()) {
-                return Err(contradiction(what, from, "is to be renamed and to be removed"));
-            }
-            if to.insert(from.as_str(), name.as_str()).is_some() {
-                return Err(contradiction(what, from, "is to be renamed twice"));
-            }
-        }
-        for (from, name) in renames {
-            let stays = is_there(name) && !to.contains_key(name.as_str()) && !removed.contains(name.as_str());
-            if stays || taken.insert(name.as_str(), from.as_str()).is_some() {
-                let name = Name(name);
-                return Err(contradiction(
-                    what,
-                    from,
-                    format_args!("cannot become '{name}', which is another {what}'s name"),
-                ));
-            }
-        }
-        Ok(Renames { to, from: taken })
-    }
-
-    /// What a name becomes.
-    fn name<'b>(&self, name: &'b str) -> &'b str
-    where
-        'a: 'b,
-    {
-        self.to.get(name).copied().unwrap_or(name)
-    }
-
-    /// Whether another name becomes this one.
-    fn gives(&self, name: &str) -> bool {
-        self.from.contains_key(name)
-    }
-
-    /// The name before of what is called this afterwards, if anything can be.
-    fn source<'b>(&self, name: &'b str, removed: &HashSet<&str>) -> Option<&'b str>
-    where
-        'a: 'b,
-    {
-        match self.from.get(name) {
-            Some(&from) => Some(from),
-            None => (!self.to.contains_key(name) && !removed.contains(name)).then_some(name),
-        }
-    }
-}
-
-fn contradiction(what: &str, name: &str, problem: impl Display) -> Error {
-    Error::write(format!("{what} '{}' {problem}", Name(name)))
 }
