@@ -100,7 +100,9 @@ mod tests {
             assert_eq!(back.dims(), [256 / row as usize, row as usize]);
             let restored =
                 back.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            assert!(restored.iter().zip(&values).all(|(a, b)| (a - b).abs() < 1.5), "{ty}");
+            // Floats of 4 bits have nothing between 4 and 6.
+            let error = if matches!(ty, GgmlType::MXFP4 | GgmlType::NVFP4) { 2.0 } else { 1.0 };
+            assert!(restored.iter().zip(&values).all(|(a, b)| (a - b).abs() < error), "{ty}");
             assert_eq!(restored, own.dequantize::<f32>().unwrap(), "{ty}");
             if ty.is_quantized() {
                 let blocks = quantized(&own, &device).unwrap();
