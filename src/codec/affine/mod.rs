@@ -54,6 +54,7 @@ use alloc::vec::Vec;
 use self::calibrate::{Range, calibrated};
 pub use self::packing::Packing;
 pub use self::tensor::AffineTensor;
+#[cfg(feature = "safetensors")]
 pub(crate) use self::tensor::restore;
 use crate::error::Measured;
 use crate::simd::nearest;
