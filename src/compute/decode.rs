@@ -10,7 +10,7 @@ use super::dot::{group_mins, group_scales};
 use super::table::Shape;
 use crate::codec::BlockFormat;
 use crate::codec::operand::{Mins, Quants, SmallBlocks, SuperBlocks, Terms, eight_units};
-use crate::simd::{ByteKernel, Bytes, Isa, Range, Simd};
+use crate::simd::{ByteKernel, Bytes, Floats, Isa, Range, Simd};
 
 /// 256 weights of one row.
 #[repr(C, align(64))]
@@ -195,6 +195,14 @@ fn halves(range: Range, w: &[u8; 32], x: &[u8; 32]) -> [i32; 2] {
 #[inline(always)]
 pub(super) fn tree([a0, a1, a2, a3, a4, a5, a6, a7]: [f32; 8]) -> f32 {
     ((a0 + a4) + (a2 + a6)) + ((a1 + a5) + (a3 + a7))
+}
+
+/// The sum of eight accumulators in lanes.
+#[inline(always)]
+pub(super) fn total<D: Bytes>(d: D, sums: Floats<D>) -> f32 {
+    let mut lanes = [0.0; 8];
+    d.lanes().store(sums, &mut lanes);
+    tree(lanes)
 }
 
 /// A function that decodes a row.

@@ -6,10 +6,9 @@
 use core::marker::PhantomData;
 
 use super::activations::{Chunk, Column};
-use super::decode::{Decoded, tree};
+use super::decode::{Decoded, total};
 use super::dot::{Rows, integers};
-use super::matmul::{FOUR, SEVEN, SIGNED, SIX, range_of};
-use super::table::{Products, Shape};
+use super::table::{FOUR, Products, SEVEN, SIGNED, SIX, Shape, range_of};
 use crate::codec::operand::{Terms, eight_units};
 use crate::simd::{ByteKernel, Bytes, Isa, Range, Simd};
 
@@ -105,9 +104,7 @@ impl<const RANGE: u8, const TERMS: u8> Kind for Small<RANGE, TERMS> {
             };
             sums = s.add(sums, term);
         }
-        let mut lanes = [0.0; 8];
-        s.store(sums, &mut lanes);
-        tree(lanes)
+        total(d, sums)
     }
 }
 
@@ -140,8 +137,6 @@ impl<const RANGE: u8, const MINS: bool> Kind for Super<RANGE, MINS> {
             }
             sums = s.add(sums, terms);
         }
-        let mut lanes = [0.0; 8];
-        s.store(sums, &mut lanes);
-        tree(lanes)
+        total(d, sums)
     }
 }

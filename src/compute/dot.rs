@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use bytemuck::Zeroable;
 
 use super::activations::{Chunk, Column};
-use super::decode::{self, Block, Blocks, Decoded, Small, Super, tree};
+use super::decode::{self, Block, Blocks, Decoded, Small, Super, total};
 use crate::codec::operand::{Mins, SmallBlocks, SuperBlocks, Terms, eight_units};
 use crate::simd::{ByteKernel, Bytes, Floats, Integers, Isa, Range, Simd};
 
@@ -132,9 +132,7 @@ impl<F: SmallBlocks> Dots for Small<F> {
             padded[..last.len()].copy_from_slice(last);
             sums = s.add(sums, small_terms::<D, F>(d, &padded[..at_once], &x[at]));
         }
-        let mut lanes = [0.0; 8];
-        s.store(sums, &mut lanes);
-        tree(lanes)
+        total(d, sums)
     }
 }
 
@@ -199,9 +197,7 @@ impl<F: SuperBlocks> Dots for Super<F> {
             }
             sums = s.add(sums, terms);
         }
-        let mut lanes = [0.0; 8];
-        s.store(sums, &mut lanes);
-        tree(lanes)
+        total(d, sums)
     }
 }
 

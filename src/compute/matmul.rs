@@ -10,7 +10,7 @@ use bytemuck::Zeroable;
 
 use super::activations::{Activations, Chunk};
 use super::decode::Decoded;
-use super::table::{Products, Shape};
+use super::table::{FOUR, Products, SEVEN, SIGNED, Shape, range_of};
 use crate::codec::operand::Terms;
 use crate::simd::{Isa, Range, Simd, TileKernel, Tiles};
 
@@ -81,22 +81,6 @@ pub(super) fn multiply(product: Product<'_>) {
                 unreachable!("no format has signed bytes and small groups or mins")
             }
         },
-    }
-}
-
-pub(super) const FOUR: u8 = Range::Four as u8;
-pub(super) const SIX: u8 = Range::Six as u8;
-pub(super) const SEVEN: u8 = Range::Seven as u8;
-pub(super) const SIGNED: u8 = Range::Signed as u8;
-
-/// The range of a kernel, which is compiled for it by its number.
-pub(super) const fn range_of(number: u8) -> Range {
-    match number {
-        FOUR => Range::Four,
-        SIX => Range::Six,
-        SEVEN => Range::Seven,
-        SIGNED => Range::Signed,
-        _ => panic!("no kernel is for another range"),
     }
 }
 

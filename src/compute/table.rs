@@ -16,6 +16,23 @@ pub(super) enum Shape {
     Super { range: Range, group: usize, has_mins: bool },
 }
 
+// Kernels are compiled for a range by its number.
+pub(super) const FOUR: u8 = Range::Four as u8;
+pub(super) const SIX: u8 = Range::Six as u8;
+pub(super) const SEVEN: u8 = Range::Seven as u8;
+pub(super) const SIGNED: u8 = Range::Signed as u8;
+
+/// The range that has a number.
+pub(super) const fn range_of(number: u8) -> Range {
+    match number {
+        FOUR => Range::Four,
+        SIX => Range::Six,
+        SEVEN => Range::Seven,
+        SIGNED => Range::Signed,
+        _ => panic!("no kernel is for another range"),
+    }
+}
+
 /// A format's functions.
 #[derive(Clone, Copy)]
 pub(super) struct Products {
