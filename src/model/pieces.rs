@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::in_order::in_order;
 use super::job::{Job, Origin, in_memory};
 use super::runs::run_len;
-use super::target::{Target, TargetTensor};
+use super::target::Target;
 #[cfg(any(unix, windows))]
 use crate::TensorInfo;
 use crate::codec::swap_byte_order;
@@ -117,7 +117,8 @@ pub(super) fn write<R: Remake, T: Target>(
         (outcome, buffers)
     };
     // What the kernel copies between files is nobody's work here.
-    let runs = writer.alignment_of_runs();
+    let stream = writer.stream();
+    let runs = stream.leaves_to_the_kernel().then(|| stream.alignment());
     let by_kernel = |job: &Job<'_>| {
         runs.is_some() && job.copies() && job.origin.order == order && job.origin.source.as_file().is_some()
     };
@@ -128,25 +129,25 @@ pub(super) fn write<R: Remake, T: Target>(
             if let Some(alignment) = runs.filter(|_| by_kernel(job)) {
                 let run = run_len(&jobs[outcomes.len()..], alignment, by_kernel);
                 let Origin { source, offset, .. } = job.origin;
-                writer.copy_run(job.name, run - 1, source, offset, &mut |bytes| {
+                stream.copy_run(job.name, run - 1, source, offset, &mut |bytes| {
                     if progress(bytes).is_break() { Err(Error::Interrupted) } else { Ok(()) }
                 })?;
                 outcomes.extend(jobs[outcomes.len()..][..run].iter().map(|job| remake.nothing_yet(job)));
                 continue;
             }
-            let mut out = writer.begin_tensor(job.name)?;
+            stream.begin(job.name)?;
             let mut all = remake.nothing_yet(job);
             for piece in Piece::of(job) {
                 let Some((outcome, buffers)) = next() else { break };
                 let outcome = outcome?;
-                out.write(if job.copies() { &buffers.source } else { &buffers.blocks })?;
+                stream.write(if job.copies() { &buffers.source } else { &buffers.blocks })?;
                 lock(&memory).push(buffers);
                 R::add(&mut all, outcome);
                 if progress(piece.bytes).is_break() {
                     return Err(Error::Interrupted);
                 }
             }
-            out.end()?;
+            stream.end()?;
             outcomes.push(all);
         }
         Ok(outcomes)

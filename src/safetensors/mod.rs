@@ -18,4 +18,5 @@ pub use dtype::Dtype;
 #[cfg(feature = "codecs")]
 pub(crate) use index::{Extents, folded};
 pub use index::{SafeTensors, TensorInfo};
+pub(crate) use writer::Kind;
 pub use writer::{DataWriter, TensorWriter, Writer};

@@ -11,7 +11,9 @@ use super::json::METADATA;
 use crate::error::{Error, Result, Shown};
 use crate::file::Existing;
 use crate::file::atomic::AtomicFile;
-use crate::file::sink::Sink;
+use crate::file::sink::{Sink, put};
+use crate::gguf::layout::FinalPadding;
+use crate::write::stream::{Declared, Stream};
 use crate::{GgmlType, Shape};
 
 /// Data begins at a multiple of this, so that whoever maps the file finds values aligned.
@@ -34,16 +36,15 @@ const ALIGNMENT: usize = 8;
 pub struct Writer<S> {
     sink: S,
     metadata: BTreeMap<String, String>,
-    tensors: Vec<Declared>,
+    tensors: Vec<Declared<Kind>>,
     names: HashSet<String>,
 }
 
+/// What the header says of a tensor beside its name: its extents outermost first.
 #[derive(Debug)]
-struct Declared {
-    name: String,
+pub struct Kind {
     dtype: Dtype,
     shape: Vec<u64>,
-    bytes: u64,
 }
 
 impl<W: Write> Writer<W> {
@@ -103,7 +104,8 @@ impl<S: Sink> Writer<S> {
         if !self.names.insert(name.to_owned()) {
             return Err(wrong(format!("tensor '{shown}' is declared twice; names must differ")));
         }
-        self.tensors.push(Declared { name: name.to_owned(), dtype, shape: shape.to_vec(), bytes });
+        let kind = Kind { dtype, shape: shape.to_vec() };
+        self.tensors.push(Declared { name: name.to_owned(), bytes, kind });
         Ok(self)
     }
 
@@ -126,7 +128,7 @@ impl<S: Sink> Writer<S> {
             json.push(b'}');
         }
         let mut start = 0u64;
-        for Declared { name, dtype, shape, bytes } in &tensors {
+        for Declared { name, bytes, kind: Kind { dtype, shape } } in &tensors {
             let end = start.checked_add(*bytes).ok_or_else(|| {
                 wrong(format!("with tensor '{}' the file is longer than 64 bits can count", Shown(name)))
             })?;
@@ -148,21 +150,14 @@ impl<S: Sink> Writer<S> {
         json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
         put(&mut sink, &(json.len() as u64).to_le_bytes())?;
         put(&mut sink, &json)?;
-        Ok(DataWriter { sink, tensors, next: 0, written: 0, begun: false, broken: false })
+        Ok(DataWriter { stream: Stream::new(sink, tensors, 1, FinalPadding::Whole) })
     }
 }
 
 /// The second stage: takes the tensors' data, in the order in which they were declared.
 #[must_use = "the file is not whole before `finish`"]
 pub struct DataWriter<S: Sink> {
-    sink: S,
-    tensors: Vec<Declared>,
-    next: usize,
-    /// Bytes of the next tensor that are written.
-    written: u64,
-    begun: bool,
-    /// Whether an error left part of the data in the file.
-    broken: bool,
+    pub(crate) stream: Stream<S, Kind>,
 }
 
 impl<S: Sink> DataWriter<S> {
@@ -181,9 +176,8 @@ impl<S: Sink> DataWriter<S> {
     /// # Errors
     /// [`Error::Write`] where `name` is not the next tensor.
     pub fn begin(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
-        self.expect_name(0, name)?;
-        self.begun = true;
-        Ok(TensorWriter { file: self })
+        self.stream.begin(name)?;
+        Ok(TensorWriter { stream: &mut self.stream })
     }
 
     /// Ends the file: flushes a stream and gives it back, or syncs a file and moves it to its place.
@@ -191,18 +185,12 @@ impl<S: Sink> DataWriter<S> {
     /// # Errors
     /// [`Error::Write`] where a tensor is not written, and [`Error::Io`].
     pub fn finish(self) -> Result<S::Output> {
-        self.check_between()?;
-        match self.tensors.get(self.next) {
-            Some(missing) => {
-                Err(wrong(format!("tensor '{}' was declared and is not written", Shown(&missing.name))))
-            }
-            None => self.sink.complete(),
-        }
+        self.stream.complete()
     }
 
     /// Refuses where the tensor that comes after `ahead` others is not this one.
     pub(crate) fn expect(&self, ahead: usize, name: &str, shape: Shape, ty: GgmlType) -> Result<()> {
-        let declared = self.expect_name(ahead, name)?;
+        let declared = &self.stream.expect(ahead, name)?.kind;
         let is_folded = declared.shape.len() > Shape::MAX_DIMS && folded(&declared.shape) == Some(shape);
         let same = declared.shape.iter().rev().eq(shape.dims()) || is_folded;
         // GGUF has no other bytes than these for types of safetensors that it lacks.
@@ -219,31 +207,11 @@ impl<S: Sink> DataWriter<S> {
             Extents(&declared.shape)
         )))
     }
-
-    fn check_between(&self) -> Result<()> {
-        if self.broken || self.begun {
-            return Err(wrong("the file is given up: a tensor was not written to its end".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn expect_name(&self, ahead: usize, name: &str) -> Result<&Declared> {
-        self.check_between()?;
-        match self.tensors.get(self.next.saturating_add(ahead)) {
-            Some(next) if next.name == name => Ok(next),
-            Some(next) => Err(wrong(format!(
-                "tensor '{}' cannot be written here: '{}' comes next",
-                Shown(name),
-                Shown(&next.name)
-            ))),
-            None => Err(wrong(format!("tensor '{}' cannot be written: all are", Shown(name)))),
-        }
-    }
 }
 
 impl<S: Sink> fmt::Debug for DataWriter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataWriter").field("next", &self.tensors.get(self.next)).finish_non_exhaustive()
+        f.debug_tuple("DataWriter").field(&self.stream).finish()
     }
 }
 
@@ -251,7 +219,7 @@ impl<S: Sink> fmt::Debug for DataWriter<S> {
 /// [`finish`](Self::finish).
 #[must_use = "the tensor is not whole before `finish`"]
 pub struct TensorWriter<'a, S: Sink> {
-    file: &'a mut DataWriter<S>,
+    stream: &'a mut Stream<S, Kind>,
 }
 
 impl<S: Sink> TensorWriter<'_, S> {
@@ -260,22 +228,7 @@ impl<S: Sink> TensorWriter<'_, S> {
     /// # Errors
     /// [`Error::Write`] where there are more bytes than remain, and [`Error::Io`].
     pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        let Declared { name, bytes: whole, .. } = &self.file.tensors[self.file.next];
-        let remaining = whole - self.file.written;
-        if bytes.len() as u64 > remaining {
-            self.file.broken = true;
-            return Err(wrong(format!(
-                "tensor '{}' was given {} more bytes, and {remaining} of its {whole} remain",
-                Shown(name),
-                bytes.len()
-            )));
-        }
-        if let Err(error) = put(&mut self.file.sink, bytes) {
-            self.file.broken = true;
-            return Err(error);
-        }
-        self.file.written += bytes.len() as u64;
-        Ok(())
+        self.stream.write(bytes)
     }
 
     /// Ends the tensor.
@@ -283,28 +236,14 @@ impl<S: Sink> TensorWriter<'_, S> {
     /// # Errors
     /// [`Error::Write`] where bytes are missing.
     pub fn finish(self) -> Result<()> {
-        let Declared { name, bytes, .. } = &self.file.tensors[self.file.next];
-        if self.file.broken || self.file.written < *bytes {
-            let (name, written) = (Shown(name), self.file.written);
-            return Err(wrong(format!(
-                "tensor '{name}' ends too early: {written} of its {bytes} bytes are there"
-            )));
-        }
-        self.file.next += 1;
-        self.file.written = 0;
-        self.file.begun = false;
-        Ok(())
+        self.stream.end()
     }
 }
 
 impl<S: Sink> fmt::Debug for TensorWriter<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TensorWriter").field("written", &self.file.written).finish_non_exhaustive()
+        f.debug_struct("TensorWriter").field("written", &self.stream.written()).finish_non_exhaustive()
     }
-}
-
-fn put(sink: &mut impl Sink, bytes: &[u8]) -> Result<()> {
-    sink.put(bytes).map_err(|error| Error::io(sink.action(), error))
 }
 
 fn quoted(text: &str) -> Vec<u8> {

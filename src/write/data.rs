@@ -3,13 +3,13 @@
 use std::fmt;
 
 use super::Shape;
-use super::header::{Declared, Header, wrong};
+use super::header::{Header, Kind, wrong};
+use super::stream::Stream;
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
-use crate::error::{Result, TensorProblem, WriteProblem};
+use crate::error::{Result, TensorProblem};
 use crate::file::atomic::{AtomicFile, StagedFile};
 use crate::file::sink::Sink;
-use crate::gguf::layout::FinalPadding;
 use crate::tensor::READ_BYTES;
 use crate::{GgmlType, Tensor};
 
@@ -36,53 +36,28 @@ use crate::{GgmlType, Tensor};
 /// ```
 #[must_use = "the file is not whole before `finish`"]
 pub struct DataWriter<S: Sink> {
-    pub(super) sink: S,
-    pub(super) tensors: Vec<Declared>,
-    /// Position in `tensors` of the first that is not finished.
-    pub(super) next: usize,
-    /// Whether that one was begun.
-    pub(super) begun: bool,
-    /// Its bytes that are in the file.
-    pub(super) written: u64,
+    pub(crate) stream: Stream<S, Kind>,
     pub(super) order: ByteOrder,
-    pub(super) alignment: u32,
-    pub(super) final_padding: FinalPadding,
-    /// Why the file is given up.
-    pub(super) broken: Option<String>,
     /// Blocks on their way into the file; kept between calls for its memory, not for what is in it.
     pub(super) buffer: Vec<u8>,
 }
 
 impl<S: Sink> DataWriter<S> {
     pub(super) fn new(sink: S, header: Header, alignment: u32) -> Self {
-        DataWriter {
-            sink,
-            next: 0,
-            begun: false,
-            written: 0,
-            order: header.order,
-            alignment,
-            final_padding: header.final_padding,
-            tensors: header.into_tensors(),
-            broken: None,
-            buffer: Vec::new(),
-        }
+        let (order, final_padding) = (header.order, header.final_padding);
+        let stream = Stream::new(sink, header.into_tensors(), alignment, final_padding);
+        DataWriter { stream, order, buffer: Vec::new() }
     }
 
     /// The tensor whose data comes next, or `None` when all are written.
     pub fn next_tensor(&self) -> Option<(&str, Shape, GgmlType)> {
-        self.tensors.get(self.next).map(|tensor| (tensor.name.as_str(), tensor.shape, tensor.ty))
+        self.stream.next().map(|tensor| (tensor.name.as_str(), tensor.kind.shape, tensor.kind.ty))
     }
 
     /// The byte order of the file, which is that of the bytes that [`write_tensor`](Self::write_tensor) and
     /// [`TensorWriter::write_bytes`] take.
     pub fn byte_order(&self) -> ByteOrder {
         self.order
-    }
-
-    /// Every tensor's data begins at a multiple of this many bytes.
-    pub(crate) fn alignment(&self) -> u32 {
-        self.alignment
     }
 
     /// Writes the next tensor from its bytes, which are in the file's byte order and without padding.
@@ -132,8 +107,7 @@ impl<S: Sink> DataWriter<S> {
     /// [`Error::Write`](crate::Error::Write) where `name` is not the next tensor; the message says which is, and the file stays as it
     /// was.
     pub fn begin(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
-        self.expect_next(name)?;
-        self.begun = true;
+        self.stream.begin(name)?;
         Ok(TensorWriter { file: self })
     }
 
@@ -144,78 +118,25 @@ impl<S: Sink> DataWriter<S> {
     /// [`Writer::create`](crate::Writer::create) was to replace is then still there, and whole; only an error at
     /// syncing the folder comes after it was replaced.
     pub fn finish(self) -> Result<S::Output> {
-        self.check_whole()?;
-        self.sink.complete()
-    }
-
-    fn check_whole(&self) -> Result<()> {
-        self.check_between_tensors()?;
-        if let Some(missing) = self.tensors.get(self.next) {
-            let declared = self.tensors.len();
-            let (tensor, missing) = (missing.name.clone(), declared - self.next);
-            return Err(WriteProblem::Missing { tensor, missing, declared }.error());
-        }
-        Ok(())
-    }
-
-    pub(super) fn check_not_broken(&self) -> Result<()> {
-        self.broken.as_ref().map_or(Ok(()), |why| Err(WriteProblem::Abandoned { why: why.clone() }.error()))
-    }
-
-    /// Refuses where a tensor was begun and left, which the borrow of its [`TensorWriter`] having ended shows.
-    fn check_between_tensors(&self) -> Result<()> {
-        self.check_not_broken()?;
-        match self.tensors.get(self.next) {
-            Some(Declared { name, bytes, .. }) if self.begun => {
-                let (tensor, written, bytes) = (name.clone(), self.written, *bytes);
-                Err(WriteProblem::Dropped { tensor, written, bytes }.error())
-            }
-            _ => Ok(()),
-        }
+        self.stream.complete()
     }
 
     fn begin_of(&mut self, name: &str, bytes: u64) -> Result<TensorWriter<'_, S>> {
-        let declared = self.expect_next(name)?;
+        let declared = self.stream.expect(0, name)?;
         if declared.bytes != bytes {
-            let Declared { shape, ty, bytes: wanted, .. } = *declared;
+            let (Kind { shape, ty }, wanted) = (declared.kind, declared.bytes);
             return Err(wrong(name, TensorProblem::Length { found: bytes, wanted, ty, shape }));
         }
         self.begin(name)
     }
 
-    pub(super) fn expect_next(&self, name: &str) -> Result<&Declared> {
-        self.expect_name(0, name)
-    }
-
     /// Refuses where the tensor that comes after `ahead` others is not this one.
     pub(crate) fn expect(&self, ahead: usize, name: &str, shape: Shape, ty: GgmlType) -> Result<()> {
-        let declared = self.expect_name(ahead, name)?;
-        if declared.shape.counts_as(shape) && declared.ty == ty {
+        let Kind { shape: declared_shape, ty: declared_ty } = self.stream.expect(ahead, name)?.kind;
+        if declared_shape.counts_as(shape) && declared_ty == ty {
             return Ok(());
         }
-        let Declared { shape: declared_shape, ty: declared_ty, .. } = *declared;
         Err(wrong(name, TensorProblem::Declared { ty, shape, declared_ty, declared_shape }))
-    }
-
-    fn expect_name(&self, ahead: usize, name: &str) -> Result<&Declared> {
-        self.check_between_tensors()?;
-        let at = self.next.saturating_add(ahead);
-        match self.tensors.get(at) {
-            Some(next) if next.name == name => Ok(next),
-            next => {
-                let its = self.tensors.iter().position(|tensor| tensor.name == name);
-                Err(wrong(
-                    name,
-                    match (its, next) {
-                        (None, _) => TensorProblem::Undeclared,
-                        (Some(its), Some(next)) if its > at => {
-                            TensorProblem::NotNext { next: next.name.clone() }
-                        }
-                        (Some(_), _) => TensorProblem::Written,
-                    },
-                ))
-            }
-        }
     }
 }
 
@@ -226,16 +147,12 @@ impl DataWriter<AtomicFile> {
     /// # Errors
     /// As [`finish`](Self::finish).
     pub fn stage(self) -> Result<StagedFile> {
-        self.check_whole()?;
-        self.sink.stage()
+        self.stream.stage()
     }
 }
 
 impl<S: Sink> fmt::Debug for DataWriter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataWriter")
-            .field("next", &self.next_tensor())
-            .field("broken", &self.broken)
-            .finish_non_exhaustive()
+        f.debug_tuple("DataWriter").field(&self.stream).finish()
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use byteorder::{BigEndian, ByteOrder as Order, LittleEndian, WriteBytesExt};
 
+use super::stream::Declared;
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result, TensorProblem, WriteProblem};
 use crate::file::sink::Counter;
@@ -14,18 +15,15 @@ use crate::gguf::value::{MAX_DEPTH, Value, ValueType};
 use crate::{GgmlType, Limits, Shape};
 
 /// An [`Error::Write`] about a tensor.
-pub(super) fn wrong(tensor: &str, problem: TensorProblem) -> Error {
+pub(crate) fn wrong(tensor: &str, problem: TensorProblem) -> Error {
     WriteProblem::tensor(tensor, problem).error()
 }
 
-/// A tensor that the header names.
-#[derive(Debug, Clone)]
-pub(super) struct Declared {
-    pub(super) name: String,
+/// What GGUF's header says of a tensor beside its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
     pub(super) shape: Shape,
     pub(super) ty: GgmlType,
-    /// Of its data, without padding.
-    pub(super) bytes: u64,
 }
 
 /// Everything before the tensors' data.
@@ -40,7 +38,7 @@ pub(super) struct Header {
     metadata: Vec<Option<(String, Stored)>>,
     /// Positions in `metadata` of the pairs that are there.
     keys: HashMap<String, usize>,
-    tensors: Vec<Declared>,
+    tensors: Vec<Declared<Kind>>,
     /// Positions in `tensors`.
     names: HashMap<String, usize>,
 }
@@ -140,11 +138,11 @@ impl Header {
             return wrong(TensorProblem::Bytes { shape, ty });
         };
         self.names.insert(name.to_owned(), self.tensors.len());
-        self.tensors.push(Declared { name: name.to_owned(), shape, ty, bytes });
+        self.tensors.push(Declared { name: name.to_owned(), bytes, kind: Kind { shape, ty } });
         Ok(())
     }
 
-    pub(super) fn into_tensors(self) -> Vec<Declared> {
+    pub(super) fn into_tensors(self) -> Vec<Declared<Kind>> {
         self.tensors
     }
 
@@ -204,10 +202,10 @@ impl Header {
         }
         for (index, tensor) in self.tensors.iter().enumerate() {
             encode::write_string::<B>(out, tensor.name.as_bytes())?;
-            let extents = tensor.shape.dims();
+            let extents = tensor.kind.shape.dims();
             out.write_u32::<B>(extents.len() as u32)?;
             extents.iter().try_for_each(|&extent| out.write_u64::<B>(extent))?;
-            out.write_u32::<B>(tensor.ty.id())?;
+            out.write_u32::<B>(tensor.kind.ty.id())?;
             out.write_u64::<B>(offsets.get(index).copied().unwrap_or(0))?;
         }
         Ok(())

@@ -3,9 +3,9 @@
 
 mod copy;
 mod data;
-mod from_source;
 mod header;
 mod shard;
+pub(crate) mod stream;
 mod tensor;
 #[cfg(all(test, feature = "codecs"))]
 mod tests;
@@ -19,6 +19,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 pub use data::DataWriter;
+pub(crate) use header::Kind;
 pub use tensor::TensorWriter;
 
 use crate::byte_order::ByteOrder;

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use super::data::DataWriter;
-use super::header::{Declared, wrong};
+use super::stream::Declared;
 use crate::byte_order::ByteOrder;
 use crate::codec::{BlockFormat, swap_byte_order};
-use crate::error::{Error, Result, TensorProblem};
-use crate::file::sink::{Sink, put, put_zeros};
-use crate::gguf::layout::align_up;
+use crate::error::{Error, Result};
+use crate::file::read_at::ReadAt;
+use crate::file::sink::Sink;
 
 /// Blocks are turned into the other byte order this many bytes at a time, or one block where that is more.
 const SWAP_BYTES: usize = 64 * 1024;
@@ -40,7 +40,7 @@ pub struct TensorWriter<'a, S: Sink> {
 impl<S: Sink> TensorWriter<'_, S> {
     /// Bytes that are still to come.
     pub fn remaining(&self) -> u64 {
-        self.declared().bytes - self.file.written
+        self.file.stream.remaining()
     }
 
     /// Writes bytes as they are: they must be in the file's byte order. Pieces may be cut anywhere.
@@ -48,10 +48,7 @@ impl<S: Sink> TensorWriter<'_, S> {
     /// # Errors
     /// [`Error::Write`] where there are more than [`remaining`](Self::remaining), and [`Error::Io`].
     pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.guarded(|tensor| {
-            tensor.expect_room(bytes.len() as u64)?;
-            tensor.put(bytes)
-        })
+        self.file.stream.write(bytes)
     }
 
     /// Writes blocks, in the file's byte order.
@@ -61,9 +58,9 @@ impl<S: Sink> TensorWriter<'_, S> {
     /// than remain, or pieces before ended within a block. [`Error::Io`].
     pub fn write_blocks<F: BlockFormat>(&mut self, blocks: &[F::Block]) -> Result<()> {
         self.guarded(|tensor| {
-            let Declared { name, ty, .. } = tensor.declared();
-            if *ty != F::TYPE {
-                return Err(Error::WrongType { tensor: name.clone(), found: *ty, wanted: F::TYPE });
+            let Declared { name, kind, .. } = tensor.file.stream.current();
+            if kind.ty != F::TYPE {
+                return Err(Error::WrongType { tensor: name.clone(), found: kind.ty, wanted: F::TYPE });
             }
             tensor.put_blocks(bytemuck::cast_slice(blocks), ByteOrder::Little)
         })
@@ -73,81 +70,60 @@ impl<S: Sink> TensorWriter<'_, S> {
     ///
     /// # Errors
     /// [`Error::Write`] where bytes are missing, and [`Error::Io`].
-    pub fn finish(mut self) -> Result<()> {
-        self.guarded(|tensor| {
-            let missing = tensor.remaining();
-            if missing > 0 {
-                let Declared { bytes, .. } = tensor.declared();
-                return Err(tensor.wrong(TensorProblem::TooFew { missing, bytes: *bytes }));
-            }
-            let is_last = tensor.file.next + 1 == tensor.file.tensors.len();
-            // The layout has checked that the padded file can be counted.
-            let written = tensor.file.written;
-            let padding = align_up(written, tensor.file.alignment).unwrap_or(written) - written;
-            let padding = if is_last { tensor.file.final_padding.of(padding) } else { padding };
-            put_zeros(&mut tensor.file.sink, padding)?;
-            tensor.file.next += 1;
-            tensor.file.begun = false;
-            tensor.file.written = 0;
-            Ok(())
-        })
+    pub fn finish(self) -> Result<()> {
+        self.file.stream.end()
     }
 
-    /// The tensor being written: `begin` has found it there, and only `finish` moves on.
-    pub(super) fn declared(&self) -> &Declared {
-        &self.file.tensors[self.file.next]
-    }
-
-    pub(super) fn wrong(&self, problem: TensorProblem) -> Error {
-        wrong(&self.declared().name, problem)
+    /// Copies `bytes` bytes of `source`, which begin at `offset` and must be in this file's byte order.
+    ///
+    /// From a [`File`](std::fs::File) into the file of [`Writer::create`](crate::Writer::create), Linux copies by
+    /// itself (`copy_file_range`): the bytes do not pass through this process, and file systems that can share storage
+    /// between files (btrfs, XFS) do so where the bytes lie equally far from a multiple of 4096 in both. Elsewhere they
+    /// go through 1 MiB of memory.
+    ///
+    /// ```no_run
+    /// # use gguf_codec::{Gguf, Result, Writer};
+    /// # fn copy(model: &Gguf<Vec<u8>>, source: &std::fs::File) -> Result<()> {
+    /// let mut writer = Writer::create("copy.gguf")?;
+    /// writer.copy_header_from(model)?;
+    /// let mut data = writer.write_header()?;
+    /// for tensor in model.tensors() {
+    ///     let mut out = data.begin(tensor.name())?;
+    ///     out.copy_from(source, tensor.file_offset(), tensor.byte_len())?;
+    ///     out.finish()?;
+    /// }
+    /// data.finish()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Write`] where there are more than [`remaining`](Self::remaining), and [`Error::Io`], which names the
+    /// tensor where the source ends too early.
+    pub fn copy_from(&mut self, source: &dyn ReadAt, offset: u64, bytes: u64) -> Result<()> {
+        self.file.stream.copy_from(source, offset, bytes)
     }
 
     /// Refuses when the file is given up, and gives it up on an error: part of the data may then be in it.
     pub(super) fn guarded(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        self.file.check_not_broken()?;
-        write(self).inspect_err(|error| {
-            let name = self.declared().name.escape_debug();
-            self.file.broken = Some(format!("writing tensor '{name}' failed: {error:?}"));
-        })
-    }
-
-    pub(super) fn expect_room(&self, bytes: u64) -> Result<()> {
-        let remaining = self.remaining();
-        if bytes <= remaining {
-            return Ok(());
-        }
-        Err(self.wrong(TensorProblem::TooMany { found: bytes, remaining, bytes: self.declared().bytes }))
-    }
-
-    /// Refuses where the pieces before do not end at a whole number of `unit`s.
-    pub(super) fn expect_boundary(&self, unit: &'static str, unit_bytes: u64) -> Result<()> {
-        let over = self.file.written.checked_rem(unit_bytes).unwrap_or(0);
-        if over == 0 {
-            return Ok(());
-        }
-        Err(self.wrong(TensorProblem::Within { over, unit, unit_bytes }))
-    }
-
-    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        put(&mut self.file.sink, bytes)?;
-        self.file.written += bytes.len() as u64;
-        Ok(())
+        self.file.stream.check_not_broken()?;
+        write(self).inspect_err(|error| self.file.stream.give_up(error))
     }
 
     /// Writes whole blocks that are in byte order `from`.
     pub(super) fn put_blocks(&mut self, bytes: &[u8], from: ByteOrder) -> Result<()> {
-        let ty = self.declared().ty;
-        self.expect_boundary("block", ty.block_bytes() as u64)?;
-        self.expect_room(bytes.len() as u64)?;
+        let stream = &mut self.file.stream;
+        let ty = stream.current().kind.ty;
+        stream.expect_boundary("block", ty.block_bytes() as u64)?;
+        stream.expect_room(bytes.len() as u64)?;
         if from == self.file.order {
-            return self.put(bytes);
+            return stream.put(bytes);
         }
         let mut buffer = std::mem::take(&mut self.file.buffer);
         for blocks in bytes.chunks((SWAP_BYTES / ty.block_bytes()).max(1) * ty.block_bytes()) {
             buffer.clear();
             buffer.extend_from_slice(blocks);
             swap_byte_order(ty, &mut buffer);
-            self.put(&buffer)?;
+            stream.put(&buffer)?;
         }
         self.file.buffer = buffer;
         Ok(())
@@ -157,8 +133,8 @@ impl<S: Sink> TensorWriter<'_, S> {
 impl<S: Sink> fmt::Debug for TensorWriter<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TensorWriter")
-            .field("tensor", &self.declared().name)
-            .field("written", &self.file.written)
+            .field("tensor", &self.file.stream.current().name)
+            .field("written", &self.file.stream.written())
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! Values that are quantized on their way into the file, which the feature `codecs` adds.
 
 use super::data::DataWriter;
-use super::header::{Declared, wrong};
+use super::header::{Kind, wrong};
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
 use crate::codec::{Codec, swap_byte_order};
@@ -31,9 +31,9 @@ impl<S: Sink> DataWriter<S> {
     /// As [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) where the number of values is not the
     /// tensor's: these leave the file as it was. Those of [`TensorWriter::write_values`] give it up.
     pub fn write_values(&mut self, name: &str, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
-        let Declared { shape, .. } = self.expect_next(name)?;
+        let Kind { shape, .. } = self.stream.expect(0, name)?.kind;
         if shape.element_count() != values.len() as u64 {
-            return Err(wrong(name, TensorProblem::Values { found: values.len() as u64, shape: *shape }));
+            return Err(wrong(name, TensorProblem::Values { found: values.len() as u64, shape }));
         }
         let mut tensor = self.begin(name)?;
         tensor.write_values(values, importance)?;
@@ -58,19 +58,20 @@ impl<S: Sink> TensorWriter<'_, S> {
     }
 
     fn put_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
-        let Declared { ty, shape, .. } = *self.declared();
+        let stream = &mut self.file.stream;
+        let Kind { ty, shape } = stream.current().kind;
         // A row beyond the address space is longer than any slice of whole rows.
         let row_len = usize::try_from(shape.row_len()).unwrap_or(usize::MAX);
         let row_bytes = ty.bytes_for(shape.row_len()).unwrap_or(0);
         if let Some(weights) = importance.map(<[f32]>::len).filter(|&weights| weights != row_len) {
-            return Err(self.wrong(TensorProblem::Weights { row_len, found: weights }));
+            return Err(stream.wrong(TensorProblem::Weights { row_len, found: weights }));
         }
         if !values.len().is_multiple_of(row_len) {
-            return Err(self.wrong(TensorProblem::PartialRow { found: values.len(), row_len }));
+            return Err(stream.wrong(TensorProblem::PartialRow { found: values.len(), row_len }));
         }
-        self.expect_boundary("row", row_bytes)?;
+        stream.expect_boundary("row", row_bytes)?;
         let bytes_of = |values: usize| values / ty.block_len() * ty.block_bytes();
-        self.expect_room(bytes_of(values.len()) as u64)?;
+        stream.expect_room(bytes_of(values.len()) as u64)?;
 
         // Plain types have no rows to keep together: any piece serves as one.
         let (unit, importance) = if ty.is_quantized() { (row_len, importance) } else { (1, None) };
@@ -81,12 +82,12 @@ impl<S: Sink> TensorWriter<'_, S> {
             buffer.resize(bytes_of(rows.len()), 0);
             let row_len = if ty.is_quantized() { row_len } else { rows.len() };
             codec.quantize(rows, row_len, &mut buffer).map_err(|error| {
-                self.wrong(TensorProblem::Quantize(Box::new(counted_from(error, index * at_once))))
+                stream.wrong(TensorProblem::Quantize(Box::new(counted_from(error, index * at_once))))
             })?;
             if self.file.order == ByteOrder::Big {
                 swap_byte_order(ty, &mut buffer);
             }
-            self.put(&buffer)?;
+            stream.put(&buffer)?;
         }
         self.file.buffer = buffer;
         Ok(())

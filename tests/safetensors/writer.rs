@@ -70,20 +70,20 @@ fn tensors_come_in_their_order_and_whole() {
         writer.write_header().unwrap()
     };
     let mut data = begun();
-    says(data.write_tensor("b", &[]), "tensor 'b' cannot be written here: 'a' comes next");
+    says(data.write_tensor("b", &[]), "tensor 'b' cannot be written yet: 'a' was declared before it");
     says(begun().finish().map(drop), "tensor 'a' was declared and is not written");
     data.write_tensor("a", &[1, 2]).unwrap();
-    says(data.write_tensor("a", &[1, 2]), "'b' comes next");
+    says(data.write_tensor("a", &[1, 2]), "'a' is written already");
     data.write_tensor("b", &[]).unwrap();
-    says(data.write_tensor("c", &[]), "all are");
+    says(data.write_tensor("c", &[]), "was not declared");
     data.finish().unwrap();
 
     let mut data = begun();
-    says(data.write_tensor("a", &[1]), "ends too early: 1 of its 2 bytes");
+    says(data.write_tensor("a", &[1]), "ends too early: 1 of its 2 bytes are missing");
     says(data.write_tensor("a", &[1, 2]), "given up");
     says(data.finish().map(drop), "given up");
     let mut data = begun();
-    says(data.write_tensor("a", &[1, 2, 3]), "was given 3 more bytes, and 2 of its 2 remain");
+    says(data.write_tensor("a", &[1, 2, 3]), "was given 3 more bytes, and only 2 of its 2 remain");
     says(data.finish().map(drop), "given up");
     let mut data = begun();
     drop(data.begin("a").unwrap());
