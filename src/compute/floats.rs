@@ -38,10 +38,19 @@ pub(super) fn matmul(isa: Isa, rows: FloatRows<'_>) -> Result<()> {
         return Ok(());
     }
     for (r, bytes) in bytes.chunks(ROWS * row_bytes).enumerate() {
-        let here = bytes.len() / row_bytes;
-        floats.resize(here * row_len, 0.0);
-        codec::dequantize_with(isa, ty, bytes, floats)?;
-        isa.run(Tiles { rows: floats, columns, row_len, out: &mut out[r * ROWS..], stride });
+        let as_they_lie = match ty {
+            GgmlType::F32 if cfg!(target_endian = "little") => bytemuck::try_cast_slice(bytes).ok(),
+            _ => None,
+        };
+        let rows = match as_they_lie {
+            Some(rows) => rows,
+            None => {
+                floats.resize(bytes.len() / row_bytes * row_len, 0.0);
+                codec::dequantize_with(isa, ty, bytes, floats)?;
+                floats.as_slice()
+            }
+        };
+        isa.run(Tiles { rows, columns, row_len, out: &mut out[r * ROWS..], stride });
     }
     Ok(())
 }

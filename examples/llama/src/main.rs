@@ -6,10 +6,11 @@
 //!     ... -- MODEL --imatrix imatrix.gguf calibration.txt
 //!     ... -- MODEL --kl MODEL-F16.gguf wiki.test.raw
 //!
-//! Reading order: [`model`] takes weights from a file, [`session`] multiplies them, [`math`] is what lies between,
+//! Reading order: [`model`] takes weights from a file, [`session`] multiplies them, [`attention`] and [`math`] are what lies between,
 //! [`tokenizer`] makes tokens of text, and [`measure`] is done to whole texts. It answers greedily, with the likeliest token
 //! each time, and knows SmolLM2's tokenizer and chat template (ChatML) alone; what it does not know is an error.
 
+mod attention;
 mod math;
 mod measure;
 mod model;

@@ -5,11 +5,15 @@ use gguf_codec::compute::{Activations, par_matmul};
 use gguf_codec::model::ImatrixCollector;
 use rayon::prelude::*;
 
-use crate::math::{add, dot, rms_norm, rope, softmax, swiglu};
+use crate::attention::Head;
+use crate::math::{add, rms_norm, rope, swiglu};
 use crate::model::{Layer, Model, Weight};
 
 /// Tokens that go through the layers together: what a long prompt takes memory for.
 const BATCH: usize = 512;
+
+/// Tokens whose attention is computed together.
+const TOGETHER: usize = 16;
 
 /// How weights are multiplied with activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,22 +28,17 @@ pub enum Precision {
 pub struct Session<'a> {
     model: &'a Model<'a>,
     precision: Precision,
-    /// Each layer's keys and values, of one token after the other.
-    cache: Vec<Cache>,
+    /// The keys and values of each layer's heads.
+    cache: Vec<Vec<Head>>,
     len: usize,
     collector: Option<&'a mut ImatrixCollector>,
-}
-
-#[derive(Default)]
-struct Cache {
-    keys: Vec<f32>,
-    values: Vec<f32>,
 }
 
 impl<'a> Session<'a> {
     /// Nothing read yet.
     pub fn new(model: &'a Model<'a>, precision: Precision) -> Self {
-        let cache = model.layers.iter().map(|_| Cache::default()).collect();
+        let heads = || (0..model.config.kv_heads).map(|_| Head::new(model.config.head_len)).collect();
+        let cache = model.layers.iter().map(|_| heads()).collect();
         Session { model, precision, cache, len: 0, collector: None }
     }
 
@@ -51,10 +50,7 @@ impl<'a> Session<'a> {
     /// Forgets what was read.
     pub fn clear(&mut self) {
         self.len = 0;
-        for Cache { keys, values } in &mut self.cache {
-            keys.clear();
-            values.clear();
-        }
+        self.cache.iter_mut().flatten().for_each(Head::clear);
     }
 
     /// Reads more tokens. Returns what the model expects after each of the last `wanted`: a number for each token that there is,
@@ -100,24 +96,32 @@ impl<'a> Session<'a> {
                 heads.chunks_mut(head_len).for_each(|head| rope(head, self.len + token, rope_steps));
             });
         }
-        let cache = &mut self.cache[index];
-        cache.keys.extend(k);
-        cache.values.extend(v);
-
-        let mut out = vec![0.0; q.len()];
-        let scale = 1.0 / (head_len as f32).sqrt();
-        out.par_chunks_mut(head_len).zip(q.par_chunks(head_len)).enumerate().for_each(|(i, (out, q))| {
-            // Each token sees those before it, and itself.
-            let (seen, head) = (self.len + i / config.heads + 1, i % config.heads);
-            let of_head = head / shared * head_len..(head / shared + 1) * head_len;
-            let [keys, values] = [&cache.keys, &cache.values]
-                .map(|all| all.chunks(kv_len).take(seen).map(|token| &token[of_head.clone()]));
-            let mut weights: Vec<f32> = keys.map(|key| dot(q, key) * scale).collect();
-            softmax(&mut weights);
-            for (weight, value) in weights.iter().zip(values) {
-                out.iter_mut().zip(value).for_each(|(out, value)| *out += weight * value);
-            }
+        let heads = &mut self.cache[index];
+        heads.par_iter_mut().enumerate().for_each(|(head, cache)| {
+            let of_head = |all: &[f32]| -> Vec<f32> {
+                all.chunks(kv_len).flat_map(|token| &token[head * head_len..][..head_len]).copied().collect()
+            };
+            cache.push(self.len, &of_head(&k), &of_head(&v));
         });
+
+        // Queries of `shared` heads, which lie together, take part of the keys and values of one.
+        let mut out = vec![0.0; q.len()];
+        let some = out.par_chunks_mut(TOGETHER * q_len).zip(q.par_chunks(TOGETHER * q_len)).enumerate();
+        some.try_for_each(|(i, (out, q))| {
+            let seen = self.len + i * TOGETHER + 1;
+            let of_heads = heads.par_iter().enumerate().map(|(head, cache)| {
+                let of_head = |token: &[f32]| token[head * shared * head_len..][..shared * head_len].to_vec();
+                let queries: Vec<f32> = q.chunks(q_len).flat_map(of_head).collect();
+                cache.attend(&queries, |column| seen + column / shared)
+            });
+            let of_heads: Vec<Vec<f32>> = of_heads.collect::<Result<_>>()?;
+            for (head, found) in of_heads.iter().enumerate() {
+                for (out, found) in out.chunks_mut(q_len).zip(found.chunks(shared * head_len)) {
+                    out[head * shared * head_len..][..shared * head_len].copy_from_slice(found);
+                }
+            }
+            Ok::<(), anyhow::Error>(())
+        })?;
         let [out] = self.multiply([&layer.attn_output], &out)?;
         Ok(out)
     }

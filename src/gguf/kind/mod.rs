@@ -9,6 +9,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 use core::str::FromStr;
 
+#[cfg(all(feature = "std", any(unix, windows)))]
 pub(crate) use self::convert::as_integer;
 use self::convert::{convert, converted_array};
 use self::text::scalar;
