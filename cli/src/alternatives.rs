@@ -6,10 +6,10 @@ use serde_json::{Value as Json, json};
 use crate::errors;
 use crate::json::double;
 
-/// Values of the tensor that are tried, spread evenly: enough to see the types' order, and quick for the slowest.
+/// Number of the tensor's values to try, spread evenly: enough to rank the types, and fast even for the slowest type.
 const SAMPLE: usize = 64 * 1024;
 
-/// The error of each type that the tensor's rows can be quantized to without importance weights, on some of them.
+/// The error of each type to which the tensor's rows can be quantized without importance weights, measured on some of them.
 pub(crate) struct Alternatives {
     rows_tried: usize,
     rows: usize,
@@ -17,8 +17,8 @@ pub(crate) struct Alternatives {
 }
 
 impl Alternatives {
-    /// `None` of what is not worth quantizing, or cannot be: vectors, integers, NaN and infinity, and rows too long
-    /// to try.
+    /// `None` for tensors that are not worth quantizing or cannot be quantized: vectors, integers, NaN and infinity, and rows that are
+    /// too long to try.
     pub(crate) fn of(tensor: &Tensor<'_>) -> Result<Option<Self>> {
         let (row_len, rows) = (tensor.row_len(), tensor.row_count());
         if rows < 2 || row_len == 0 || row_len > SAMPLE || tensor.ggml_type().is_integer() {

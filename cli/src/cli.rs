@@ -9,10 +9,10 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use gguf_codec::{Error, OutputProblem};
 
-/// The program's, which its messages begin with.
+/// The program's name, with which its messages begin.
 static NAME: OnceLock<String> = OnceLock::new();
 
-/// What a command prints, and the exit code that goes with it.
+/// A command's output and its exit code.
 pub(crate) struct Answer(pub(crate) Vec<u8>, pub(crate) u8);
 
 impl From<String> for Answer {
@@ -21,8 +21,8 @@ impl From<String> for Answer {
     }
 }
 
-/// Parses the arguments and runs: prints what comes back and exits with 0 or what comes with it, or with 1 after one
-/// line on standard error.
+/// Parses the arguments and runs the command. Prints its output and exits with its code, or prints one line on standard error and exits
+/// with 1.
 pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<Answer>) -> ExitCode {
     NAME.get_or_init(|| {
         let (command, first) = (A::command(), std::env::args().nth(1));
@@ -32,12 +32,12 @@ pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<Answer>) -> 
     });
     let args = match A::try_parse() {
         Ok(args) => args,
-        // Help and version are printed, not failures.
+        // Help and version are printed and are not failures.
         Err(message) if !message.use_stderr() => {
             let _ = message.print();
             return ExitCode::SUCCESS;
         }
-        // Without a command there is nothing to say but what the commands are.
+        // Without a command, only list the commands.
         Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = help.print();
             return ExitCode::from(2);
@@ -54,9 +54,9 @@ pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<Answer>) -> 
     }
 }
 
-/// The error in one line, in terms of the program.
+/// The error in one line, in terms of the program instead of the library.
 fn described(error: &anyhow::Error) -> String {
-    // The library speaks of functions.
+    // The library's messages name its functions.
     let said = format!("{error:#}")
         .replace("`Edit::recover`", "`gguf edit FILE --in-place`, with or without changes,")
         .replace("`Edit::drop_trailing`", "--drop-trailing")
@@ -66,7 +66,7 @@ fn described(error: &anyhow::Error) -> String {
     format!("{said}{}", hint(error))
 }
 
-/// Says what is wrong with one of several things, in a line of its own; the command goes on.
+/// Reports a problem with one of several inputs on a separate line; the command continues.
 pub(crate) fn warn(error: &anyhow::Error) {
     say(&described(error));
 }
@@ -77,7 +77,7 @@ fn say(message: &str) {
     let _ = writeln!(std::io::stderr(), "{name}: {}", printable(message));
 }
 
-/// What the program's user can do about an error that asks for permission, behind its text.
+/// A hint on how to permit the refused operation, to append to the error.
 fn hint(error: &anyhow::Error) -> &'static str {
     let mut errors = error.chain().filter_map(|error| error.downcast_ref::<Error>());
     let problem = errors.find_map(|error| match error {
@@ -95,30 +95,30 @@ fn hint(error: &anyhow::Error) -> &'static str {
 fn print(output: &[u8]) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(output).and_then(|()| stdout.flush()) {
-        // Whoever reads has seen enough.
+        // The reader has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(anyhow::Error::from(error).context("cannot write to standard output")),
         Ok(()) => Ok(()),
     }
 }
 
-/// Says what is wrong, in one line.
+/// Reports an error in one line.
 pub(crate) fn fail(message: &str) -> ExitCode {
-    // One line, though work that is interrupted may fail on two threads.
+    // Only one line, although interrupted work may fail on two threads.
     static SAID: Once = Once::new();
     SAID.call_once(|| say(message));
     ExitCode::FAILURE
 }
 
-/// Up to the first empty line, joined into one: clap lists what is missing on lines of its own, and the usage
-/// behind an empty one.
+/// The text up to the first empty line, joined into one line: clap lists missing arguments on separate lines, followed by an empty line
+/// and the usage.
 fn first_paragraph(error: &str) -> String {
     let lines: Vec<_> = error.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
-/// Whether a character shows nothing itself and changes what is around it: controls, ends of lines and paragraphs, marks that
-/// turn the direction of writing, joiners, tags.
+/// Whether a character is itself invisible and affects its surroundings: controls, line and paragraph separators, marks that
+/// change the writing direction, joiners, tags.
 fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -128,7 +128,7 @@ fn is_invisible(character: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
-/// Text with its invisible characters escaped, so that names from files and arguments cannot steer a terminal, or look like others.
+/// Escapes invisible characters in a text, so that names from files and arguments cannot control a terminal or imitate other names.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -141,7 +141,7 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
-/// The error, with the file that it is about where it does not say that itself.
+/// Adds the file's name to an error that does not already mention it.
 pub(crate) fn about(path: &Path, error: Error) -> anyhow::Error {
     let names_a_file = matches!(error, Error::Shard { .. });
     let (shown, error) = (path.display().to_string(), anyhow::Error::from(error));

@@ -1,4 +1,4 @@
-//! All about one tensor.
+//! The details of one tensor.
 
 use anyhow::Result;
 use gguf_codec::Tensor;
@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use crate::alternatives::Alternatives;
 use crate::statistics::{self, Statistics};
 
-/// Its values in numbers, and what quantizing it would cost, in words. `values` are those that it stands for, itself as a rule.
+/// Statistics of its values, and the cost of quantizing it, as text. `values` are the tensor's values, possibly scaled.
 pub(crate) fn text(tensor: &Tensor<'_>, values: &Tensor<'_>) -> Result<String> {
     let statistics = Statistics::of(values)?;
     let alternatives = Alternatives::of(values)?.map_or_else(String::new, |alternatives| alternatives.text());

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use gguf_codec::QuantError;
 
-/// A row for each error, behind cells of its own.
+/// A row for each error, after the caller's own cells.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = ([String; N], QuantError)>,
@@ -21,6 +21,6 @@ pub(crate) fn table<const N: usize>(
         table.add_row(cells.into_iter().chain(figures));
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    // Nothing is padded to the end of the line.
+    // Do not pad to the end of the line.
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use gguf_codec::model::nearest_names;
 
-/// Whether an argument is a pattern and not a name.
+/// Whether an argument is a pattern rather than a name.
 pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// Whether the whole name is of the pattern.
+/// Whether the whole name matches the pattern.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<_>, Vec<_>) = (pattern.chars().collect(), name.chars().collect());
     let (mut at, mut reached) = (0, 0);
-    // After the last `*`, and what it has not taken yet.
+    // The position after the last `*`, and the first character that it has not consumed.
     let mut again: Option<(usize, usize)> = None;
     while reached < name.len() {
         match pattern.get(at) {
@@ -35,9 +35,9 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     pattern[at..].iter().all(|&character| character == '*')
 }
 
-/// What a pattern or a name may have meant that is none of these: the end of a message, or nothing.
+/// A suggestion for a pattern or a name without a match: the end of a message, or an empty string.
 pub(crate) fn is_it<'a>(pattern: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    // Layers are alike: one of them stands for all.
+    // Layers are alike, so one of them represents all.
     let alike = |name: &str| {
         let parts = name.split('.').map(|part| if part.parse::<u32>().is_ok() { "*" } else { part });
         parts.collect::<Vec<_>>().join(".")

@@ -3,7 +3,7 @@
 use gguf_codec::ValueRef;
 use serde_json::{Value as Json, json};
 
-/// Arrays longer than `most` become their type, length and first elements.
+/// Arrays longer than `most` are shown as their type, length and first elements.
 pub(crate) fn value(value: ValueRef<'_>, most: usize) -> Json {
     match value {
         ValueRef::U8(value) => json!(value),
@@ -29,11 +29,11 @@ pub(crate) fn value(value: ValueRef<'_>, most: usize) -> Json {
     }
 }
 
-/// Announces a byte that is not UTF-8, as the character behind it, up to [`pretty`]: no text has this noncharacter, and where
-/// one does it is there twice.
+/// Marks a byte that is not UTF-8, which is encoded in the next character, until [`pretty`] writes it. Text does not use this
+/// noncharacter; if it occurs in a text, it is doubled.
 const ESCAPE: char = '\u{10fffe}';
 
-/// The characters behind [`ESCAPE`] are these and the byte.
+/// The characters after [`ESCAPE`] are this number plus the byte.
 const BYTES: u32 = 0x100;
 
 fn text(bytes: &[u8]) -> String {
@@ -50,13 +50,13 @@ fn text(bytes: &[u8]) -> String {
     text
 }
 
-/// The document in lines. Bytes that are not UTF-8 are the lone surrogates that Python has for them, `\udcff` for 0xFF, which
-/// `edit` reads.
+/// The document on several lines. Bytes that are not UTF-8 are written as the lone surrogates that Python uses for them, `\udcff` for
+/// 0xFF, which `edit` accepts.
 pub(crate) fn pretty(json: &Json) -> String {
     written(&format!("{json:#}\n"))
 }
 
-/// The document in one line, as [`pretty`].
+/// The document on one line, otherwise like [`pretty`].
 pub(crate) fn line(json: &Json) -> String {
     written(&json.to_string())
 }
@@ -80,10 +80,10 @@ fn written(json: &str) -> String {
     out
 }
 
-/// A float as its own shortest digits, which a reader of doubles turns back into it; JSON has no NaN and no
-/// infinity, and these are strings.
+/// A float by its own shortest digits, which a parser of doubles converts back to the same float. JSON has no NaN and no
+/// infinity, so these are strings.
 pub(crate) fn number(value: f32) -> Json {
-    // Widened first, 1e-5 would become 9.999999747378752e-6.
+    // If it were widened first, 1e-5 would become 9.999999747378752e-6.
     value.to_string().parse().map_or(Json::Null, double)
 }
 

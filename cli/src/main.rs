@@ -1,4 +1,4 @@
-//! The program `gguf`: looks into models in the GGUF format, changes them and makes them.
+//! The program `gguf`: inspects, changes and creates models in the GGUF format.
 
 mod alternatives;
 mod budget;
@@ -92,7 +92,7 @@ fn completions(shell: Shell) -> Answer {
     Answer(script, 0)
 }
 
-/// One page for all commands.
+/// One manual page for all commands.
 fn man() -> Result<Answer> {
     let mut page = Vec::new();
     let command = Gguf::command();

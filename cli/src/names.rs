@@ -1,9 +1,9 @@
-//! Many tensors' names on one line: those of a model's layers, which differ in numbers only, are told together.
+//! Lists many tensors' names on one line: names of layers that differ only in numbers are grouped.
 
 use std::collections::HashMap;
 use std::fmt;
 
-/// Names in groups, in the order in which they came.
+/// Names in groups, in order of first appearance.
 #[derive(Default)]
 pub(crate) struct Names {
     groups: Vec<Group>,
@@ -16,7 +16,7 @@ struct Group {
     count: u64,
 }
 
-/// A piece of a name's pattern; apart from numbers, nothing is equal that is not the same.
+/// A piece of a name's pattern: a number, which equals every other number, or another character.
 #[derive(PartialEq, Eq, Hash, Clone, Copy)]
 enum Part {
     Number,
@@ -46,7 +46,7 @@ impl Names {
 }
 
 impl fmt::Display for Names {
-    /// A name that is alone in full, others with `*` for their numbers and how many there are.
+    /// A group of one name shows it in full; other groups have `*` for numbers, and a count.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, group) in self.groups.iter().enumerate() {
             f.write_str(if i > 0 { ", " } else { "" })?;

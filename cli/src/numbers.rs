@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
 /// A number with commas between its thousands.
 pub(crate) fn grouped(number: u64) -> String {
@@ -13,12 +13,12 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
-/// As `1 tensor` or `2 tensors`.
+/// Formats a count as `1 tensor` or `2 tensors`.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
-/// A name for a line or a table, whose other rows are all as wide: the start of a long one, and how long it is.
+/// A name for a line or a table whose other rows have a common width: a long name is cut, and its length added.
 pub(crate) fn short(name: &str) -> String {
     const MOST: usize = 64;
     match name.char_indices().nth(MOST) {

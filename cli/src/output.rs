@@ -1,4 +1,4 @@
-//! Where a tool writes: never over what it reads, and over what exists only with --force.
+//! Checks where a tool writes: never over its input, and over existing files only with --force.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -22,7 +22,7 @@ impl Force {
     }
 }
 
-/// Standard output, for a model.
+/// Standard output, as the target for a model.
 pub(crate) fn standard() -> Result<impl Write> {
     ensure!(
         !io::stdout().is_terminal(),
@@ -31,7 +31,7 @@ pub(crate) fn standard() -> Result<impl Write> {
     Ok(io::stdout().lock())
 }
 
-/// The answer where `output` was written: it goes to standard error where the model went to standard output.
+/// The answer after writing `output`: it goes to standard error if the model went to standard output.
 pub(crate) fn answer(output: &Path, text: String) -> Answer {
     if !paths::is_stream(output) {
         return text.into();

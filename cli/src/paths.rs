@@ -1,4 +1,4 @@
-//! Paths of files that are not standard input or output.
+//! Paths of files that are neither standard input nor output.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ pub(crate) fn is_stream(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// A file, since it is read or written at more than one place, or together with others.
+/// A path that must be a file, because it is read or written at several offsets, or together with other files.
 pub(crate) fn file() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| match is_stream(&path) {
         true => Err("standard input and output cannot be used here, since a file is read or written at several places; \

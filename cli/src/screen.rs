@@ -1,19 +1,19 @@
-//! Lines as wide as the terminal, and no wider.
+//! Fits lines to the terminal's width.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use console::{Term, measure_text_width, truncate_str};
 
-/// How wide lines may be.
+/// The maximum width of lines.
 #[derive(Clone, Copy)]
 pub(crate) struct Screen {
-    /// In columns; `None` where lines may have any length, as in a pipe.
+    /// In columns; `None` if lines may have any length, as in a pipe.
     width: Option<usize>,
 }
 
 impl Screen {
-    /// The width that was asked for, where 0 is none; otherwise the terminal's, where there is one.
+    /// The requested width, where 0 means unlimited; otherwise the terminal's width, if there is a terminal.
     pub(crate) fn new(asked: Option<usize>) -> Self {
         let terminal = || Term::stdout().size_checked().map(|(_rows, columns)| usize::from(columns));
         let width = asked.or_else(terminal).filter(|&width| width > 0);
@@ -24,14 +24,14 @@ impl Screen {
         self.width
     }
 
-    /// The line, without blanks at its end, cut where it is too long.
+    /// The line, cut if it is too long, without trailing blanks.
     pub(crate) fn line(self, line: &str) -> String {
         let line = line.trim_end();
         let cut = self.width.map_or(Cow::Borrowed(line), |width| truncate_str(line, width, "…"));
         format!("{}\n", cut.trim_end())
     }
 
-    /// The items with a dot between them, in as few lines as hold them.
+    /// The items, separated by dots, on as few lines as possible.
     pub(crate) fn flow(self, items: impl IntoIterator<Item = String>) -> String {
         const DOT: &str = " · ";
         let (mut text, mut line) = (String::new(), String::new());
@@ -51,23 +51,23 @@ impl Screen {
     }
 }
 
-/// The text and spaces up to a width, two at least, so that another column can follow.
+/// The text, padded with at least two spaces to a width, so that another column can follow.
 pub(crate) fn padded(text: &str, width: usize) -> String {
     let spaces = (width + 2).saturating_sub(measure_text_width(text)).max(2);
     format!("{text}{}", " ".repeat(spaces))
 }
 
-/// The text with spaces before it.
+/// The text, padded with spaces on the left.
 pub(crate) fn right(text: &str, width: usize) -> String {
     format!("{}{text}", " ".repeat(width.saturating_sub(measure_text_width(text))))
 }
 
-/// The columns that a text takes.
+/// The number of columns that a text takes.
 pub(crate) fn columns(text: &str) -> usize {
     measure_text_width(text)
 }
 
-/// Order in which numbers within names count as numbers: `blk.2` before `blk.10`.
+/// An order that compares numbers within names as numbers: `blk.2` before `blk.10`.
 pub(crate) fn natural(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a, b);
     loop {
@@ -82,7 +82,7 @@ pub(crate) fn natural(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// Takes the digits, or what is not digits, off the start.
+/// Splits off the leading digits, or the leading characters that are not digits.
 fn split<'a>(text: &mut &'a str, digits: bool) -> &'a str {
     let end = text.find(|character: char| character.is_ascii_digit() != digits).unwrap_or(text.len());
     let (start, rest) = text.split_at(end);

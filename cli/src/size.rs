@@ -1,4 +1,4 @@
-//! Numbers of bytes: read from arguments and shown, in units of 1000.
+//! Numbers of bytes: parsed from arguments and formatted, in units of 1000.
 
 const UNITS: [(&str, u64); 5] = [
     ("kB", 1_000),
@@ -8,8 +8,8 @@ const UNITS: [(&str, u64); 5] = [
     ("PB", 1_000_000_000_000_000),
 ];
 
-/// Reads a number of bytes such as `50M`, `50 MB`, `1.5GB` or `2GiB`: kB, MB, GB and TB are powers of 1000, with or without their B,
-/// and KiB, MiB, GiB and TiB powers of 1024.
+/// Parses a number of bytes such as `50M`, `50 MB`, `1.5GB` or `2GiB`. kB, MB, GB and TB, with or without the B, are powers of 1000;
+/// KiB, MiB, GiB and TiB are powers of 1024.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     parsed(text).filter(|&size| size > 0).ok_or_else(|| {
         "a size is a number above 0, perhaps with a unit after it, such as 50M, 50MB or 48MiB".to_owned()
@@ -39,7 +39,7 @@ fn parsed(text: &str) -> Option<u64> {
         return None;
     }
     let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
-    // A part of a byte is none.
+    // Fractions of a byte are dropped.
     let part = if part.is_empty() {
         0
     } else {
@@ -48,12 +48,12 @@ fn parsed(text: &str) -> Option<u64> {
     whole.checked_add(u64::try_from(part).ok()?)
 }
 
-/// Shows a number of bytes with three digits: `576 B`, `207 kB`, `98.4 MB`.
+/// Formats a number of bytes with three digits: `576 B`, `207 kB`, `98.4 MB`.
 pub(crate) fn shown(bytes: u64) -> String {
     scaled(bytes, &UNITS).unwrap_or_else(|| format!("{bytes} B"))
 }
 
-/// Shows a number of bytes in the unit that the greatest of several has: `0.5 MB` beside `269.0 MB`.
+/// Formats a number of bytes in the unit of the largest of several: `0.5 MB` next to `269.0 MB`.
 pub(crate) fn in_unit_of(bytes: u64, most: u64) -> String {
     match UNITS.iter().rev().find(|(_, unit)| most >= *unit) {
         Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
@@ -61,7 +61,7 @@ pub(crate) fn in_unit_of(bytes: u64, most: u64) -> String {
     }
 }
 
-/// Shows a number of parameters: `135 M`, `7.24 B`.
+/// Formats a number of parameters: `135 M`, `7.24 B`.
 pub(crate) fn parameters(count: u64) -> String {
     let units = [("k", UNITS[0].1), ("M", UNITS[1].1), ("B", UNITS[2].1), ("T", UNITS[3].1)];
     let digits = |value: f64| {
@@ -73,7 +73,7 @@ pub(crate) fn parameters(count: u64) -> String {
             2
         }
     };
-    // What rounds to 1000 has the next unit.
+    // A number that rounds to 1000 takes the next unit.
     match units.iter().rev().find(|(_, unit)| count as f64 >= *unit as f64 * 0.99995) {
         Some((name, unit)) => {
             let value = count as f64 / *unit as f64;
@@ -93,7 +93,7 @@ fn scaled(number: u64, units: &[(&str, u64)]) -> Option<String> {
             2
         }
     };
-    // What rounds to 1000 has the next unit.
+    // A number that rounds to 1000 takes the next unit.
     let (name, unit) = units.iter().rev().find(|(_, unit)| number as f64 >= *unit as f64 * 0.9995)?;
     let value = number as f64 / *unit as f64;
     Some(format!("{value:.*} {name}", digits(value)))

@@ -1,4 +1,4 @@
-//! What a model's tensors take before and after.
+//! The size of a model's tensors before and after a conversion.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::numbers::grouped;
 use crate::screen::{columns, right};
 use crate::size;
 
-/// The sizes of the tensors of each type before and after, all in one unit.
+/// The total size of the tensors of each type, before and after, all in one unit.
 pub(crate) fn table(types: &[(&str, (Size, Size))]) -> String {
     let mut all = (Size::default(), Size::default());
     for (_, (before, after)) in types {
@@ -45,7 +45,7 @@ pub(crate) fn table(types: &[(&str, (Size, Size))]) -> String {
     text
 }
 
-/// The file's length, what part of the tensors' bytes is left, and how long it took.
+/// The file's length, its size relative to the tensors before, and the time taken.
 pub(crate) fn last_line(file: u64, before: u64, after: u64, time: Option<Duration>) -> String {
     let part = if before == 0 { 100.0 } else { after as f64 * 100.0 / before as f64 };
     let time = time.map_or_else(String::new, |time| match time.as_secs() {

@@ -1,4 +1,4 @@
-//! What one tensor's values look like.
+//! Statistics of one tensor's values.
 
 use gguf_codec::model::Distribution;
 use gguf_codec::{Shape, Tensor};
@@ -7,10 +7,10 @@ use serde_json::{Value as Json, json};
 use crate::json::{double, number};
 use crate::numbers::grouped;
 
-/// Values that are dequantized at a time.
+/// Number of values to dequantize at a time.
 const CHUNK: usize = 1 << 20;
 
-/// The values' distribution; those that are not finite are counted apart.
+/// The values' distribution; values that are not finite are counted separately.
 pub(crate) struct Statistics {
     min: f32,
     max: f32,
@@ -50,7 +50,7 @@ impl Statistics {
             for value in values.iter().filter(|value| value.is_finite()) {
                 squares += (f64::from(*value) - mean).powi(2);
                 let bin = (f64::from(*value) - f64::from(min)) / width;
-                // The greatest value belongs to the last bin; equal values have no width and go to the first.
+                // The greatest value belongs to the last bin. If all values are equal, the width is zero and they go to the first bin.
                 histogram[(bin as usize).min(histogram.len() - 1)] += 1;
             }
         })?;
@@ -82,12 +82,12 @@ impl Statistics {
             text += &self.histogram();
         }
         let first: Vec<_> = self.first.iter().map(|&value| shown_float(value)).collect();
-        // As many in a line as fit, whatever their digits.
+        // As many per line as fit, whatever their number of digits.
         let lines: Vec<_> = first.chunks(4).map(|values| values.join(", ")).collect();
         text + &format!("\nfirst values: {}\n", lines.join(",\n              "))
     }
 
-    /// Bars of where all but a thousandth of the values lie, and how many lie farther out.
+    /// Bars for the range of all but a thousandth of the values, and the number of values outside it.
     fn histogram(&self) -> String {
         const BARS: usize = 16;
         const SHOWN: f64 = 0.999;
@@ -100,7 +100,7 @@ impl Statistics {
         let width = (to - from) / BARS as f64;
         let bar = |(bin, count): (usize, &u64)| {
             let edge = from + width * bin as f64;
-            // Rounding leaves crumbs where the range is on both sides of zero.
+            // Rounding leaves tiny errors where the range spans zero.
             let edge = if edge.abs() < width * 1e-9 { 0.0 } else { edge };
             let bar = "█".repeat(((*count as u128 * 50).div_ceil(most.into())) as usize);
             format!("{:>12}  {bar} {}\n", shown(edge), grouped(*count))
@@ -114,7 +114,7 @@ impl Statistics {
     }
 }
 
-/// Cut between blocks, wherever rows begin: a row may be as long as the tensor.
+/// Cuts between blocks, regardless of rows, because a row may be as long as the tensor.
 pub(crate) fn for_each_chunk(tensor: &Tensor<'_>, mut visit: impl FnMut(&[f32])) -> gguf_codec::Result<()> {
     let ty = tensor.ggml_type();
     let (mut bytes, mut values) = (Vec::new(), Vec::new());
@@ -148,7 +148,7 @@ pub(crate) fn json(tensor: &Tensor<'_>, statistics: &Statistics) -> Json {
     let mut json = json!({ "name": tensor.name(), "type": tensor.ggml_type().name(),
         "shape": tensor.shape().dims(), "bytes": tensor.byte_len() });
     let first: Vec<_> = statistics.first.iter().map(|&value| number(value)).collect();
-    // Of no values there is no least one.
+    // Without values there is no minimum.
     let of_values = |value: Json| if statistics.finite == 0 { Json::Null } else { value };
     json["min"] = of_values(number(statistics.min));
     json["max"] = of_values(number(statistics.max));
@@ -160,12 +160,12 @@ pub(crate) fn json(tensor: &Tensor<'_>, statistics: &Statistics) -> Json {
     json
 }
 
-/// Six digits, with an exponent where plain digits would be many or few of them left.
+/// Six digits, with an exponent where plain digits would be too many or would leave few of the six.
 fn shown(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
         1e-4..1e6 => {
-            // Digits behind the point so that there are six in all.
+            // Digits after the point, so that there are six in total.
             let before = value.abs().log10().floor() as i32 + 1;
             trimmed(&format!("{value:.*}", (6 - before).clamp(0, 9) as usize)).to_owned()
         }
@@ -182,7 +182,7 @@ fn trimmed(digits: &str) -> &str {
     if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
 }
 
-/// All digits that tell a float from its neighbours.
+/// All digits that distinguish a float from its neighbours.
 fn shown_float(value: f32) -> String {
     match value.abs() {
         0.0 | 1e-4..1e6 => value.to_string(),

@@ -1,18 +1,18 @@
-//! Models in the stores of other programs, by the names that they have there.
+//! Finds models in the stores of other programs, by the names that these programs use.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value as Json;
 
-/// Where a model is.
+/// Where a model is found.
 pub(crate) enum Place {
     File(PathBuf),
     Url(String),
 }
 
-/// What a name stands for: `ollama:model:tag` in Ollama's store, `hf:org/repo/file.gguf` in the cache of Hugging Face's programs or else on
-/// the hub, and a URL. Any other name is a path, and so is that of a file that is there.
+/// Resolves a name: `ollama:model:tag` in Ollama's store, `hf:org/repo/file.gguf` in the cache of Hugging Face's programs or else on
+/// the hub, or a URL. Any other name is a path, and so is the name of an existing file.
 pub(crate) fn resolved(name: &Path) -> Result<Place> {
     let text = name.to_string_lossy();
     if name.exists() {
@@ -40,7 +40,7 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Whether a name is one folder or file below another.
+/// Whether a name is a single path component.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['\\', '\0'])
 }
@@ -78,7 +78,7 @@ fn ollama(model: &str) -> Result<PathBuf> {
     Ok(root.join("blobs").join(format!("sha256-{hash}")))
 }
 
-/// `org/repo/file`, in the snapshot that the branch `main` had when it was fetched, or else where the hub has it.
+/// `org/repo/file`, in the cached snapshot of the branch `main`, or else on the hub.
 fn hugging_face(file: &str) -> Result<Place> {
     let parts: Vec<_> = file.split('/').collect();
     let [org, repo, path @ ..] = parts.as_slice() else { bail!("a file is called hf:ORG/REPO/FILE") };
@@ -90,7 +90,7 @@ fn hugging_face(file: &str) -> Result<Place> {
         (None, None) => home()?.join(".cache").join("huggingface").join("hub"),
     };
     let folder = cache.join(format!("models--{org}--{repo}"));
-    // The hub is asked where nothing was fetched.
+    // If nothing was fetched, use the hub.
     if let Ok(commit) = std::fs::read_to_string(folder.join("refs").join("main")) {
         let commit = commit.trim();
         ensure!(is_plain(commit) && !commit.contains('/'), "the cache has a branch that is none");
@@ -107,7 +107,7 @@ fn hugging_face(file: &str) -> Result<Place> {
     ))
 }
 
-/// Whether a URL is of the hub that [`resolved`] asks, which may know its user.
+/// Whether a URL belongs to the hub that [`resolved`] uses, which may get the user's token.
 pub(crate) fn is_of_hub(url: &str) -> bool {
     let hub =
         variable("HF_ENDPOINT").map_or_else(|| HUB.to_owned(), |hub| hub.to_string_lossy().into_owned());

@@ -1,4 +1,4 @@
-//! What a header says, in words and in JSON.
+//! Shows the contents of a header, as text and as JSON.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +14,7 @@ use crate::numbers::{counted, grouped, short};
 use crate::screen::{Screen, columns, natural, padded, right};
 use crate::{cli, size};
 
-/// A row of the table of tensors, whether this crate can read the tensor or not.
+/// A row of the table of tensors; this crate may or may not be able to read the tensor.
 struct Row<'a> {
     name: &'a str,
     ty: String,
@@ -32,7 +32,7 @@ impl Row<'_> {
         }
     }
 
-    /// Whether a file of so many bytes ends before the data does.
+    /// Whether a file of this many bytes ends before the data does.
     fn is_cut(&self, len: u64) -> bool {
         self.file_offset.saturating_add(self.bytes.unwrap_or(1)) > len
     }
@@ -75,7 +75,7 @@ fn rows<B: AsRef<[u8]>>(model: &ShardedGguf<B>) -> Vec<Row<'_>> {
 
 fn totals(rows: &[Row<'_>]) -> (Size, BTreeMap<(u32, String), Size>) {
     let (mut all, mut by_type) = (Size::default(), BTreeMap::<_, Size>::new());
-    // The types in ggml's order, and then the others.
+    // The types in ggml's order, followed by all others.
     let order = |name: &str| name.parse::<GgmlType>().map_or(u32::MAX, GgmlType::id);
     for row in rows {
         let parameters = row.extents.iter().fold(1, |product: u64, &extent| product.saturating_mul(extent));
@@ -92,7 +92,7 @@ fn size_json(size: Size) -> Json {
         "bits_per_weight": size.bits_per_weight() })
 }
 
-/// All that the header says. Arrays of more than 8 elements are told by their length and first elements unless `all` asks for more.
+/// The contents of the header. Arrays of more than 8 elements are shown by their length and first elements unless `all` is set.
 pub(crate) fn json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, all: bool, run: Run) -> Json {
     let most = if all { usize::MAX } else { 8 };
     let metadata: serde_json::Map<_, _> =
@@ -141,29 +141,29 @@ pub(crate) fn json<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, all: boo
         "tensors": tensors, "totals": size_json(all), "by_type": by_type })
 }
 
-/// What is shown of a header, and how.
+/// What to show of a header, and how.
 pub(crate) struct View<'a> {
-    /// The file's name, or what stands for it.
+    /// The file's name, or its substitute.
     pub(crate) title: &'a str,
     pub(crate) screen: Screen,
-    /// Shows each layer by itself, and arrays in full.
+    /// Shows each layer separately, and arrays in full.
     pub(crate) all: bool,
-    /// Bytes of the file, where tensors' data may end beyond them.
+    /// The file's length, if tensors' data may extend past it.
     pub(crate) cut_at: Option<u64>,
     pub(crate) run: Run,
 }
 
-/// How the model would be run, as far as its memory depends on it.
+/// How the model would be run, as far as this affects its memory.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Run {
-    /// Tokens; those that the model was trained for if there is none.
+    /// Number of tokens; `None` means the context that the model was trained for.
     pub(crate) context: Option<u64>,
-    /// The type of keys and values, F16 if there is none.
+    /// The type of keys and values; `None` means F16.
     pub(crate) kv_type: Option<GgmlType>,
 }
 
 impl Run {
-    /// Whether it was asked what memory that takes.
+    /// Whether the user asked for the memory.
     pub(crate) fn is_asked(self) -> bool {
         self.context.is_some() || self.kv_type.is_some()
     }
@@ -172,7 +172,7 @@ impl Run {
         self.kv_type.unwrap_or(GgmlType::F16)
     }
 
-    /// The memory that the model takes in a context of so many tokens, or why that is not known; `None` where no context is known
+    /// The memory that the model needs in this context, or why it is unknown; `None` if no context length is known
     /// either.
     pub(crate) fn memory<B: AsRef<[u8]>>(
         self,
@@ -186,7 +186,7 @@ impl Run {
 }
 
 impl View<'_> {
-    /// Layers that are alike are told together where lines are cut, too.
+    /// Identical layers are folded wherever lines are cut.
     fn folds(&self) -> bool {
         !self.all && self.screen.width().is_some()
     }
@@ -215,7 +215,7 @@ pub(crate) fn text<B: AsRef<[u8]>>(model: &ShardedGguf<B>, view: &View<'_>) -> S
     text
 }
 
-/// The first lines: what the model is.
+/// The first lines, which describe the model.
 fn head<B: AsRef<[u8]>>(model: &ShardedGguf<B>, rows: &[Row<'_>], view: &View<'_>) -> String {
     let summary = Summary::new(model.metadata(), model.tensors());
     let first = model.first();
@@ -303,7 +303,7 @@ fn memory_line(context: u64, memory: MemoryEstimate, run: Run) -> String {
     format!("memory at {}: {}", counted(context, "token"), parts.join(" + "))
 }
 
-/// One number or two with a dash.
+/// One number, or two with a dash between them.
 fn span(range: &RangeInclusive<u64>) -> String {
     if range.start() == range.end() {
         grouped(*range.start())
@@ -364,17 +364,17 @@ fn tensors(rows: &[Row<'_>], view: &View<'_>) -> String {
     text
 }
 
-/// A line of the table of tensors: the heading of some layers, or a tensor.
+/// A line of the table of tensors: the heading of a group of layers, or a tensor.
 struct Line<'a, 'r> {
     name: String,
     row: Option<&'r Row<'a>>,
 }
 
-/// The tensors of the first of some layers, and all layers that are like it.
+/// The tensors of the first layer of a group, and all layers that are identical to it.
 type Alike<'a, 'r> = (Vec<(&'a str, &'r Row<'a>)>, Vec<Layer<'a>>);
 
-/// The tensors by name, with the embedding first, then the layers, then all others. Layers with the same tensors of the same types
-/// and shapes are one where the view folds them.
+/// The tensors by name: first the embedding, then the layers, then all others. If the view folds layers, those with the same
+/// tensors, types and shapes are combined.
 fn folded<'a, 'r>(rows: &'r [Row<'a>], view: &View<'_>) -> Vec<Line<'a, 'r>> {
     let is_first = |name: &str| {
         ["token_embd", "position_embd", "token_types", "per_layer_"]
@@ -395,7 +395,7 @@ fn folded<'a, 'r>(rows: &'r [Row<'a>], view: &View<'_>) -> Vec<Line<'a, 'r>> {
     }
     let line = |row: &'r Row<'a>| Line { name: short(row.name), row: Some(row) };
     let mut lines: Vec<_> = first.into_iter().map(line).collect();
-    // Of each kind of layer the tensors of the first, and all that are like it.
+    // For each group of layers, the tensors of the first, and all layers identical to it.
     let mut kinds: Vec<Alike<'_, '_>> = Vec::new();
     let mut by_tensors = HashMap::new();
     for (layer, mut its) in layers {
@@ -432,7 +432,7 @@ fn folded<'a, 'r>(rows: &'r [Row<'a>], view: &View<'_>) -> Vec<Line<'a, 'r>> {
     lines
 }
 
-/// Numbers that rise, as `0–3, 7, 9–10`.
+/// Formats ascending numbers as `0–3, 7, 9–10`.
 fn spans(numbers: &[u32]) -> String {
     let mut spans: Vec<(u32, u32)> = Vec::new();
     for &number in numbers {
@@ -484,16 +484,16 @@ fn truncate(text: &str, width: Option<usize>) -> Cow<'_, str> {
     width.map_or(Cow::Borrowed(text), |width| truncate_str(text, width, "…"))
 }
 
-/// The name of a value's type, as `edit` takes it.
+/// The name of a value's type, in the form that `edit` accepts.
 fn kind(value: ValueRef<'_>) -> String {
     match value {
-        // Arrays in an array may be of types that differ.
+        // Arrays within an array may have different types.
         ValueRef::Array(array) if array.element_type() == ValueType::Array => "[[…]]".to_owned(),
         value => value.value_type().to_string().replace("string", "str"),
     }
 }
 
-/// As [`kind`], with the length of an array: `str[49152]`.
+/// As [`kind`], with an array's length: `str[49152]`.
 fn shown_type(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::Array(array) => {
@@ -504,8 +504,8 @@ fn shown_type(value: ValueRef<'_>) -> String {
     }
 }
 
-/// A value in one line, in full or so much of it that it fills `left` columns: text as it is where that can be told from
-/// anything else.
+/// A value on one line, in full or cut to `left` columns. Text is not quoted if it cannot be mistaken for
+/// another value.
 fn shown_value(value: ValueRef<'_>, left: Option<usize>, all: bool) -> String {
     match value {
         ValueRef::Array(array) => shown_array(array, left, all),
@@ -519,12 +519,12 @@ fn shown_value(value: ValueRef<'_>, left: Option<usize>, all: bool) -> String {
     }
 }
 
-/// Text without invisible characters and ends of lines.
+/// Text without invisible characters and line breaks.
 fn printable_line(text: &str) -> String {
     cli::printable(text)
 }
 
-/// Text within other text.
+/// Text quoted within other text.
 fn quoted(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::String(bytes) => format!("\"{}\"", printable_line(&String::from_utf8_lossy(bytes))),
@@ -551,7 +551,7 @@ fn shown_array(array: ArrayRef<'_>, left: Option<usize>, all: bool) -> String {
             element => element.to_string(),
         };
         let next = format!("{text}{}{element}", if index > 0 { ", " } else { "" });
-        // So that what is cut away is not half an element.
+        // So that the cut never leaves half an element.
         if left.is_some_and(|left| index > 0 && columns(&next) + 3 > left) && array.len() > index {
             return format!("{text}, …");
         }

@@ -1,4 +1,4 @@
-//! The types that a tool can be asked for.
+//! The types that a tool accepts.
 
 use std::ffi::OsStr;
 
@@ -8,8 +8,8 @@ use clap::{Arg, Command};
 use gguf_codec::GgmlType;
 use gguf_codec::model::{FileType, Recipe};
 
-/// The types that models are made of and that floats can be turned into without importance weights: a new codec is
-/// one of them by itself.
+/// The types of which models are made and to which floats can be quantized without importance weights. A new codec is
+/// included automatically.
 pub(crate) fn target() -> impl TypedValueParser<Value = GgmlType> {
     let is_target =
         |ty: &&GgmlType| ty.can_quantize() && !ty.needs_importance() && FileType::mostly(**ty).is_some();
@@ -17,7 +17,7 @@ pub(crate) fn target() -> impl TypedValueParser<Value = GgmlType> {
     Target(PossibleValuesParser::new(names))
 }
 
-/// Says of a recipe's name that it is one.
+/// Explains that a name is that of a recipe.
 #[derive(Clone)]
 struct Target(PossibleValuesParser);
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use gguf_codec::{Value, ValueKind};
 
-/// A key, and what is to be known of its value: text, or the file that it is in.
+/// A key with its value: text, or the file that contains it.
 pub(crate) fn key_and_text(argument: &str) -> Result<(String, String), String> {
     let (key, text) = argument.split_once('=').ok_or("there is no '=' after the key")?;
     if key.is_empty() {
@@ -42,7 +42,7 @@ pub(crate) fn key_type_and_file(argument: &str) -> Result<(String, ValueKind, Pa
     Ok((key, kind, file.ok_or("there is no ':' after the type")?.into()))
 }
 
-/// What a key becomes by `KEY=TYPE`, with a value or without.
+/// The new type of a key by `KEY=TYPE`, with or without a value.
 #[derive(Debug, Clone)]
 pub(crate) enum Retyped {
     Kind(ValueKind),
@@ -68,20 +68,20 @@ pub(crate) fn two_names(argument: &str) -> Result<(String, String), String> {
     Ok((from.to_owned(), to.to_owned()))
 }
 
-/// The array and the element of `KEY[N]`.
+/// The array and the element's index in `KEY[N]`.
 pub(crate) fn element(key: &str) -> Option<(&str, usize)> {
     let (key, index) = key.strip_suffix(']')?.rsplit_once('[')?;
     let is_number = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
     Some((key, index.parse().ok().filter(|_| is_number && !key.is_empty())?))
 }
 
-/// A type and the rest of `TYPE:VALUE`.
+/// A type, and the rest of `TYPE:VALUE`.
 pub(crate) fn typed(text: &str) -> Option<(ValueKind, &str)> {
     let (kind, rest) = text.split_once(':')?;
     Some((kind.parse().ok()?, rest))
 }
 
-/// Numbers of layers, from 0: `20-25`, `3` or `1,20-25`.
+/// Layer numbers, from 0: `20-25`, `3` or `1,20-25`.
 pub(crate) fn layers(text: &str) -> Result<Layers, String> {
     const MOST: u32 = 100_000;
     let number = |text: &str| text.trim().parse::<u32>().ok().filter(|&number| number < MOST);
@@ -100,6 +100,6 @@ pub(crate) fn layers(text: &str) -> Result<Layers, String> {
     Ok(Layers(layers))
 }
 
-/// Numbers of layers.
+/// Layer numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Layers(pub(crate) Vec<u32>);

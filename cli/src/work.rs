@@ -1,4 +1,4 @@
-//! Long work on a file that is written: shown while it goes on, and stopped by Ctrl-C and SIGTERM.
+//! Long work on an output file: shows its progress, and is stopped by Ctrl-C and SIGTERM.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use crate::paths;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// What has been asked to stop may do so between two steps of its work.
+/// Work that can be asked to stop, which it does between two steps.
 pub(crate) struct Work {
     output: PathBuf,
     bar: ProgressBar,
 }
 
-/// How many bytes are done of how many, in a line that fits.
+/// A progress bar of bytes done and total bytes, in a line that fits.
 pub(crate) fn bar(bytes: u64) -> Result<ProgressBar> {
     let bar = ProgressBar::new(bytes);
     bar.set_style(ProgressStyle::with_template(
@@ -30,7 +30,7 @@ pub(crate) fn bar(bytes: u64) -> Result<ProgressBar> {
 }
 
 impl Work {
-    /// Listens for signals from here on; of the first the work hears, the second ends the process, even where the work hangs.
+    /// Listens for signals from here on. The first stops the work; the second ends the process, even if the work hangs.
     pub(crate) fn begin(output: &Path) -> Result<Self> {
         let on_signal = || {
             if INTERRUPTED.swap(true, Ordering::Relaxed) {
@@ -41,38 +41,38 @@ impl Work {
             }
         };
         ctrlc::set_handler(on_signal).context("cannot listen for signals")?;
-        // A write beyond the largest file that is allowed (`ulimit -f`) is an error then, as on a full disk, and not the end.
+        // Then a write past the file size limit (`ulimit -f`) is an error, as on a full disk, instead of ending the process.
         #[cfg(unix)]
         signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())
             .context("cannot listen for signals")?;
-        // Not without a length, which could not be added to.
+        // The bar needs a length, because a missing length could not be increased.
         Ok(Work { output: output.to_owned(), bar: bar(0)? })
     }
 
-    /// So many bytes more are to come.
+    /// Adds to the number of expected bytes.
     pub(crate) fn expect(&self, bytes: u64) {
         self.bar.inc_length(bytes);
     }
 
-    /// So many bytes are done. Breaks where the work should stop.
+    /// Reports bytes done. Breaks if the work should stop.
     pub(crate) fn step(&self, bytes: u64) -> ControlFlow<()> {
         self.bar.inc(bytes);
         if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// So many bytes of so many are done. Breaks where the work should stop.
+    /// Reports the bytes done and the total. Breaks if the work should stop.
     pub(crate) fn reached(&self, done: u64, total: u64) -> ControlFlow<()> {
         self.bar.set_length(total);
         self.bar.set_position(done);
         if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Nothing more is to come.
+    /// Ends the progress bar.
     pub(crate) fn done(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Says of an interruption what became of the output: nothing.
+    /// Says after an interruption that the old output is unchanged.
     pub(crate) fn explained(&self, error: Error) -> anyhow::Error {
         match error {
             Error::Interrupted if paths::is_stream(&self.output) => anyhow!("interrupted"),

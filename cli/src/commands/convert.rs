@@ -44,7 +44,7 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-/// Why a tensor stays as it is.
+/// Why a tensor is left unchanged.
 fn reason(tensor: &QuantizedTensor, ty: GgmlType) -> String {
     if tensor.from == ty {
         format!("already {ty}")
@@ -106,7 +106,7 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     Ok(output::answer(&args.output, summary))
 }
 
-/// How far each tensor that was converted is from what it was, and all together.
+/// The error of each converted tensor, and of all together.
 fn errors_of(report: &QuantizeReport) -> String {
     let measured = report.tensors.iter().filter_map(|tensor| {
         let cells = [cli::printable(&tensor.name), tensor.from.name().to_owned()];

@@ -1,4 +1,4 @@
-//! Changes a model's metadata and the names of its tensors. The tensors' data is not looked at.
+//! Changes a model's metadata and the names of its tensors, without reading the tensors' data.
 
 use std::fs::File;
 use std::io::Read;
@@ -84,7 +84,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Refuses to make a shard one that no set is whole with.
+/// Refuses to write a shard under a name that does not fit its set.
 fn check_shard(args: &Args, model: &Gguf<Vec<u8>>) -> Result<()> {
     let number = |key| model.metadata().optional::<u16>(key).ok().flatten();
     let (Some(no), Some(count @ 2..)) = (number("split.no"), number("split.count")) else { return Ok(()) };
@@ -99,7 +99,7 @@ fn check_shard(args: &Args, model: &Gguf<Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
-/// The largest file that a value is read from: as much as a header may have.
+/// The largest file from which a value is read: the maximum size of a header.
 const MAX_VALUE_BYTES: u64 = 1 << 30;
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -110,7 +110,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The changes that the arguments ask for. Which of them mean an element of an array depends on the file's keys.
+/// The requested changes. Whether an argument means an element of an array depends on the file's keys.
 fn changes(args: &Args, model: Option<&Gguf<Vec<u8>>>) -> Result<Edit> {
     let mut edit = Edit::new();
     let is_key = |key: &str| {
@@ -169,7 +169,7 @@ fn changes(args: &Args, model: Option<&Gguf<Vec<u8>>>) -> Result<Edit> {
     Ok(edit)
 }
 
-/// The names that are given, and those of the patterns that are given.
+/// The given names, and the names that match the given patterns.
 fn all_of<'a>(what: &str, given: &'a [String], names: &[&'a str]) -> Result<Vec<&'a str>> {
     let mut all: Vec<&str> = Vec::new();
     for pattern in given {
@@ -184,14 +184,14 @@ fn all_of<'a>(what: &str, given: &'a [String], names: &[&'a str]) -> Result<Vec<
             pattern.escape_debug(),
             glob::is_it(pattern, names.iter().copied())
         );
-        // Two patterns may have some in common.
+        // Two patterns may match the same name.
         let more: Vec<_> = matching().filter(|name| !all.contains(name)).collect();
         all.extend(more);
     }
     Ok(all)
 }
 
-/// What else could be asked for, where a change cannot be made.
+/// A suggestion for a change that cannot be made.
 fn hint(args: &Args, error: &gguf_codec::Error) -> Option<String> {
     let text = error.to_string();
     if let gguf_codec::Error::NotInFile { what: "key", name, .. } = error {
@@ -206,7 +206,7 @@ fn hint(args: &Args, error: &gguf_codec::Error) -> Option<String> {
     })
 }
 
-/// Text that was taken as it is, and looks as if something else were meant.
+/// Notes text that was taken literally but looks as if something else was meant.
 fn notes(args: &Args) -> impl Iterator<Item = String> {
     args.set.iter().filter_map(|(key, text)| {
         if text.starts_with('@') {
@@ -220,7 +220,7 @@ fn notes(args: &Args) -> impl Iterator<Item = String> {
     })
 }
 
-/// Lines of changes and notes. Tensors of layers that are left out or renumbered are counted.
+/// One line for each change and note. Tensors of dropped or renumbered layers are only counted.
 fn lines(args: &Args, plan: &EditPlan, notes: &[String]) -> String {
     let mut lines = String::new();
     let (mut removed, mut renamed) = (0, 0);
@@ -248,7 +248,7 @@ fn lines(args: &Args, plan: &EditPlan, notes: &[String]) -> String {
 }
 
 pub(crate) fn run(args: Args) -> Result<String> {
-    // What is wrong with the file is said when it is edited. A pipe is not waited for.
+    // Errors in the file are reported when it is edited. Do not wait for a pipe.
     let is_file = std::fs::metadata(&args.input).is_ok_and(|metadata| metadata.is_file());
     let model = || Gguf::options().foreign_tensors(true).read_header(File::open(&args.input).ok()?).ok();
     let model = if is_file { model() } else { None };
@@ -283,7 +283,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
         let text = format!("{:#}", about(error));
         anyhow!("{text}{hint}")
     })?;
-    // Where the text was a number's, it was read as one.
+    // Text for a key with a number was parsed as a number.
     let texts = plan.changes.iter().any(|change| match change {
         EditChange::Set { to, .. } | EditChange::SetElement { to, .. } => {
             to.value_type() == ValueType::String
@@ -312,7 +312,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     work.done();
     let edited = edited.map_err(|error| match error {
         gguf_codec::Error::Interrupted => work.explained(error),
-        // What cannot be written is not what is wrong with IN.
+        // An error of the output is not an error of IN.
         error if error.to_string().contains(&output.display().to_string()) => error.into(),
         error => about(error),
     })?;

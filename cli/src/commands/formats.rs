@@ -1,4 +1,4 @@
-//! What each format loses of a tensor, and how fast it is on one thread: the table and the plot of docs/codecs.md.
+//! Measures what each format loses on a tensor, and its speed on one thread: the table and the plot of docs/codecs.md.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use serde_json::{Value as Json, json};
 
 use crate::{cli, output};
 
-/// Values that every format is tried on.
+/// Number of values to try every format on.
 const VALUES: usize = 1 << 20;
 /// Values in a row.
 const ROW: usize = 4096;
-/// Values that are left out before the first: half a block, so that no block is one that the tensor itself is stored
-/// in, which its own format gives back without loss.
+/// Values skipped at the start: half a block, so that no block coincides with one of the tensor's own stored blocks, which their format
+/// would reproduce without loss.
 const SKIPPED: usize = 16;
 
 /// Tries every format on some rows of a tensor: what is lost, at how many bits for each weight, and how fast.
@@ -48,7 +48,7 @@ pub(crate) struct Args {
 struct Figures {
     ty: GgmlType,
     error: QuantError,
-    /// Millions of values a second.
+    /// Millions of values per second.
     quantized: f64,
     dequantized: f64,
 }
@@ -70,7 +70,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     }
     all.sort_by(|a, b| a.ty.bits_per_weight().total_cmp(&b.ty.bits_per_weight()));
     if let Some(path) = &args.svg {
-        // The plotting library's errors are not Send.
+        // The plotting library's errors are not `Send`.
         let drawn =
             draw(&title, &all).map_err(|error| anyhow!("cannot draw '{}': {error}", path.display()))?;
         AtomicFile::write_with(path, drawn.as_bytes(), args.force.existing())?;
@@ -78,7 +78,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     Ok(if args.json { json(&title, &all) } else { text(&title, &all) })
 }
 
-/// Some of a tensor's values, and what they are called.
+/// Some of a tensor's values, and their name.
 fn sample<B: AsRef<[u8]>>(model: &Gguf<B>, name: Option<&str>) -> Result<(String, Vec<f32>)> {
     let largest = || model.tensors().max_by_key(|tensor| tensor.shape().element_count());
     let tensor = match name {
@@ -111,9 +111,9 @@ fn normal(len: usize) -> Vec<f32> {
 fn figures(ty: GgmlType, values: &[f32]) -> Result<Figures> {
     let equal = vec![1.0; ROW];
     let importance = ty.needs_importance().then_some(&equal[..]);
-    // Not zeros, which the system would only put there when they are touched.
+    // Not zeros, whose memory the system would only provide on first use.
     let mut blocks = vec![1; values.len() / ty.block_len() * ty.block_bytes()];
-    // Once unmeasured, for tables that are made on first use.
+    // One unmeasured run, for tables that are made on first use.
     quantize(ty, &values[..ROW], ROW, importance, &mut blocks[..ROW / ty.block_len() * ty.block_bytes()])?;
     let start = Instant::now();
     quantize(ty, values, ROW, importance, &mut blocks)?;
@@ -177,7 +177,7 @@ fn json(title: &str, all: &[Figures]) -> String {
     format!("{:#}\n", json!({ "data": title, "formats": formats }))
 }
 
-/// Families, by the prefixes of their names, and their colours.
+/// Families, by the prefixes of their names, with their colours.
 const FAMILIES: [(&str, &[&str], RGBColor); 4] = [
     ("K-quants", &["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K"], RGBColor(0, 90, 181)),
     ("grids and tables (IQ)", &["IQ"], RGBColor(220, 50, 32)),

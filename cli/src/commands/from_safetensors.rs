@@ -1,4 +1,4 @@
-//! Makes a GGUF of a model in safetensors files. Reading, converting and writing overlap, on all cores.
+//! Converts a model in safetensors files to GGUF. Reading, converting and writing overlap and use all cores.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -120,7 +120,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
 }
 
-/// The only file, or the first and the last.
+/// The only file, or the first and the last file.
 fn first_to_last(paths: &[PathBuf]) -> String {
     match paths {
         [first, .., last] => format!("{} to {}", first.display(), last.display()),
@@ -128,7 +128,7 @@ fn first_to_last(paths: &[PathBuf]) -> String {
     }
 }
 
-/// What is said of a model that was quantized on the way.
+/// The summary of a model that was quantized during conversion.
 fn quantized(
     args: &Args,
     recipe: Recipe,
@@ -154,7 +154,7 @@ fn quantized(
     Ok(text)
 }
 
-/// What became of a quantized weight, with what it lost where that was measured.
+/// The result for a quantized weight, with its error if that was measured.
 struct Carried<'a> {
     weight: &'a CarriedWeight,
     error: Option<QuantError>,
@@ -186,7 +186,7 @@ impl Carried<'_> {
     }
 }
 
-/// A line for each method, type and fate, with how many weights it is that of and the worst of them.
+/// A line for each method, type and result, with the number of weights and their largest error.
 fn summarized(carried: &[Carried<'_>]) -> String {
     let mut kinds: BTreeMap<(&str, &str, u8), (u64, &Carried<'_>)> = BTreeMap::new();
     for weight in carried {

@@ -1,4 +1,4 @@
-//! Hashes a model's tensors, each and all together, and compares with hashes that were kept.
+//! Hashes each of a model's tensors and all of them together, and compares with saved hashes.
 
 mod kinds;
 
@@ -17,7 +17,7 @@ use crate::numbers::counted;
 use crate::{paths, work};
 use kinds::{Hash, Kind};
 
-/// Bytes that are hashed between two steps of the progress bar.
+/// Number of bytes to hash between two updates of the progress bar.
 const CHUNK: u64 = 1 << 20;
 
 /// Hashes the data of a model's tensors: a line for each, and one for all of it.
@@ -54,10 +54,10 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// The hashes of a model, of each kind.
+/// A model's hashes of one kind.
 struct Hashes {
     kinds: Vec<Kind>,
-    /// Of each tensor, with its name.
+    /// The hash of each tensor, with its name.
     tensors: Vec<(String, Vec<String>)>,
     all: Vec<String>,
 }
@@ -116,7 +116,7 @@ fn as_text(hashes: &Hashes, title: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Hashes on all cores: one goes through all data in its order, the others take a tensor each.
+/// Hashes on all cores: one thread hashes all data in order, the others take one tensor each.
 fn hashes(model: &ShardedGguf<Vec<u8>>, kinds: Vec<Kind>, each: bool) -> Result<Hashes> {
     let tensors = model.tensors().map(|info| info.tensor()).collect::<Result<Vec<_>, Error>>()?;
     let bytes: u64 = tensors.iter().map(Tensor::byte_len).sum();
@@ -167,7 +167,7 @@ fn hashes(model: &ShardedGguf<Vec<u8>>, kinds: Vec<Kind>, each: bool) -> Result<
     Ok(Hashes { kinds, tensors, all })
 }
 
-/// The lines of a manifest that have hashes of a kind: the hash, and whose it is.
+/// The lines of a manifest that have hashes of this kind: each hash with the name of what was hashed.
 fn lines(manifest: &str, kind: Kind) -> impl Iterator<Item = (&str, &str)> {
     manifest.lines().filter_map(move |line| {
         let (its, rest) = line.split_once(char::is_whitespace)?;
@@ -176,14 +176,14 @@ fn lines(manifest: &str, kind: Kind) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Compares with the lines of a manifest, whichever name the file had then.
+/// Compares with the lines of a manifest, whatever name the file had when they were written.
 fn check(hashes: &Hashes, manifest: &str, title: &str, json: bool) -> Result<Answer> {
     let by_name: HashMap<_, _> =
         hashes.tensors.iter().map(|(name, hashes)| (cli::printable(name), hashes)).collect();
     let (mut wrong, mut seen, mut all) = (Vec::new(), HashSet::new(), None);
     for (at, kind) in hashes.kinds.iter().enumerate() {
         for (hash, name) in lines(manifest, *kind) {
-            // A path may have colons, and so may a tensor's name.
+            // Both paths and tensor names may contain colons.
             let mut ends = name.match_indices(':').map(|(at, _)| &name[at + 1..]);
             match ends.find_map(|end| by_name.get_key_value(end)) {
                 Some((name, found)) => {

@@ -1,4 +1,4 @@
-//! Turns importance matrices of either form into one of either, and shows what is in it.
+//! Converts importance matrices between their two forms, merges them, and shows what they contain.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;

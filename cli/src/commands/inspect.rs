@@ -1,4 +1,4 @@
-//! Looks into a GGUF file: header, metadata, tensors, totals, and the values of one tensor.
+//! Shows a GGUF file: header, metadata, tensors, totals, and the values of one tensor.
 
 mod remote;
 
@@ -18,7 +18,7 @@ use crate::screen::{Screen, natural};
 use crate::summary::{Run, View};
 use crate::{cli, details, glob, json, paths, statistics, stores, summary};
 
-/// A miniature model, so that there is something to see without a file.
+/// A miniature model, so that there is something to show without a file.
 const SAMPLE: &[u8] = include_bytes!("../../../examples/sample.gguf");
 
 /// Looks into GGUF files: what the model is, its metadata, its tensors and their types.
@@ -60,7 +60,7 @@ pub(crate) struct Args {
     tensor: Option<String>,
 }
 
-/// What is shown of one file: text, or JSON where that is asked for.
+/// The output for one file: text, or JSON if requested.
 enum Shown {
     Text(Vec<u8>),
     Json(Json),
@@ -118,7 +118,7 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     Ok(if args.json { Answer(pretty(&list.into()).into_bytes(), code) } else { Answer(texts, code) })
 }
 
-/// The files but shards of models whose first shard is there as well, which stands for them.
+/// The files, without shards whose first shard is also among the files and represents the whole model.
 fn without_followers(files: &[PathBuf]) -> Vec<&PathBuf> {
     let is_follower = |path: &&PathBuf| {
         ShardPaths::parse(path.as_path())
@@ -134,7 +134,7 @@ fn answer(shown: Shown) -> Answer {
     }
 }
 
-/// What is shown of a file, and what is wrong with it though it can be shown.
+/// The output for a file, and any problem found in a file that can still be shown.
 fn file(path: &Path, args: &Args) -> Result<(Shown, Option<anyhow::Error>)> {
     let title = path.display().to_string();
     if paths::is_stream(path) {
@@ -170,7 +170,7 @@ fn file(path: &Path, args: &Args) -> Result<(Shown, Option<anyhow::Error>)> {
     }
 }
 
-/// The header of a file whose data is not all there, as while it is downloaded, and the file's length.
+/// The header of an incomplete file, such as one that is still being downloaded, and the file's length.
 fn incomplete(path: &Path) -> Option<(ShardedGguf<Vec<u8>>, u64)> {
     let len = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?.len();
     let model = Gguf::options().foreign_tensors(true).read_header(File::open(path).ok()?).ok()?;
@@ -178,7 +178,7 @@ fn incomplete(path: &Path) -> Option<(ShardedGguf<Vec<u8>>, u64)> {
     is_cut.then(|| (model.into(), len))
 }
 
-/// The whole model by its first shard or only file; another shard alone.
+/// The whole model, if the path is its first shard or only file; otherwise this shard alone.
 fn open(path: &Path) -> Result<ShardedGguf<Vec<u8>>, Error> {
     let open = |path: &Path| Gguf::options().foreign_tensors(true).open(path);
     match ShardedGguf::open_with(path, open) {
@@ -197,7 +197,7 @@ fn inspect<B: AsRef<[u8]>>(model: &ShardedGguf<B>, title: &str, args: &Args) -> 
     overview(model, title, args, None)
 }
 
-/// The values of the tensors with this name or of this pattern.
+/// The values of the tensors with this name or matching this pattern.
 fn tensors<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -> Result<Shown> {
     if model.tensor_info(pattern).is_ok() {
         return tensor(model, pattern, args);
@@ -217,7 +217,7 @@ fn tensors<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -
     Ok(if args.json { Shown::Json(list.into()) } else { Shown::Text(text) })
 }
 
-/// The tensors with this name or of this pattern.
+/// The tensors with this name or matching this pattern.
 fn names<'m, B: AsRef<[u8]>>(model: &'m ShardedGguf<B>, pattern: &'m str) -> Result<Vec<&'m str>> {
     if let Ok(info) = model.tensor_info(pattern) {
         return Ok(vec![info.name()]);
@@ -226,7 +226,7 @@ fn names<'m, B: AsRef<[u8]>>(model: &'m ShardedGguf<B>, pattern: &'m str) -> Res
     names.retain(|name| glob::matches(pattern, name));
     names.sort_by(|a, b| natural(a, b));
     if names.is_empty() {
-        // One that is there and cannot be read says why.
+        // A tensor that exists but cannot be read gives its own error.
         if !glob::is_pattern(pattern)
             && let Err(error) = model.tensor_info(pattern)
             && !matches!(error, Error::MissingTensor { .. })
@@ -267,7 +267,7 @@ fn tensor<B: AsRef<[u8]>>(model: &ShardedGguf<B>, name: &str, args: &Args) -> Re
     ))
 }
 
-/// The whole value of a key, or a line for each key that matches a pattern.
+/// The whole value of a key, or one line for each key that matches a pattern.
 fn keys<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -> Result<Shown> {
     let metadata = model.metadata();
     if metadata.contains(pattern) {
@@ -292,7 +292,7 @@ fn keys<B: AsRef<[u8]>>(model: &ShardedGguf<B>, pattern: &str, args: &Args) -> R
     Ok(Shown::Text(values.map(line).collect::<String>().into_bytes()))
 }
 
-/// What the header says; where the file ends before its data does, `cut_at` is its length.
+/// The contents of the header. If the file ends before its data does, `cut_at` is its length.
 fn overview<B: AsRef<[u8]>>(
     model: &ShardedGguf<B>,
     title: &str,
@@ -338,7 +338,7 @@ fn overview<B: AsRef<[u8]>>(
     Ok(Shown::Text(text.into_bytes()))
 }
 
-/// The first value that is infinite as an f32, though its block is valid: these types reach beyond that.
+/// The first value that becomes infinite as an f32 although its block is valid: these types have a larger range.
 fn first_infinite(tensor: &Tensor<'_>) -> Result<Option<String>> {
     if !matches!(tensor.ggml_type(), GgmlType::MXFP4 | GgmlType::Q8_K | GgmlType::F64) {
         return Ok(None);
@@ -357,7 +357,7 @@ fn first_infinite(tensor: &Tensor<'_>) -> Result<Option<String>> {
     }))
 }
 
-/// The values of an NVFP4 tensor times the factors beside it, one or one for each matrix.
+/// The values of an NVFP4 tensor multiplied by the factors beside it, either one factor or one for each matrix.
 fn multiplied(tensor: &Tensor<'_>, scales: &[f32]) -> Result<Vec<u8>> {
     let mut values = tensor.par_dequantize::<f32>()?;
     let matrix = (values.len() / scales.len().max(1)).max(1);
@@ -367,7 +367,7 @@ fn multiplied(tensor: &Tensor<'_>, scales: &[f32]) -> Result<Vec<u8>> {
     Ok(values.iter().flat_map(|value| value.to_ne_bytes()).collect())
 }
 
-/// Strings as they are, so that `edit --set-file` takes them again; arrays an element to a line, in JSON.
+/// Strings in full, so that `edit --set-file` accepts them; arrays in JSON, one element per line.
 fn whole_value(value: ValueRef<'_>) -> Vec<u8> {
     match value {
         ValueRef::String(bytes) => {
@@ -382,7 +382,7 @@ fn whole_value(value: ValueRef<'_>) -> Vec<u8> {
     }
 }
 
-/// Fails with the first block that is not valid, and says how many tensors have any.
+/// Fails with the first invalid block, and says how many tensors have invalid blocks.
 fn check<B: AsRef<[u8]>>(model: &ShardedGguf<B>) -> Result<()> {
     let mut bad = Vec::new();
     for info in model.tensors() {

@@ -1,4 +1,4 @@
-//! Puts the shards of a model together into one file.
+//! Merges the shards of a model into one file.
 
 use std::path::PathBuf;
 
@@ -62,7 +62,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     })
 }
 
-/// Merges shards that stay; gives them and the length of OUT.
+/// Merges shards and keeps them; returns the length of OUT and the shards.
 fn keep(args: &Args, merge: Merge, work: &Work) -> Result<(u64, Input)> {
     let input = Input::open(&args.first).map_err(|error| cli::about(&args.first, error))?;
     let merged = merge.run_with(&input, &args.output, |done, total| work.reached(done, total));
@@ -70,7 +70,7 @@ fn keep(args: &Args, merge: Merge, work: &Work) -> Result<(u64, Input)> {
     Ok((merged.map_err(|error| work.explained(error))?, input))
 }
 
-/// Merges shards and removes them; gives OUT and its length.
+/// Merges shards and removes them; returns the length of OUT and OUT itself.
 fn consume(args: &Args, merge: Merge, work: &Work) -> Result<(u64, Input)> {
     let merged = merge.consume_with(&args.first, &args.output, |done, total| work.reached(done, total));
     work.done();

@@ -1,4 +1,4 @@
-//! The commands, each a module with its arguments and what it does with them.
+//! The commands. Each module has a command's arguments and its implementation.
 
 pub(crate) mod convert;
 pub(crate) mod diff;

@@ -217,7 +217,7 @@ pub(crate) fn remarks(idle: &Idle<'_>, report: &QuantizeReport) -> Result<String
     Ok(text)
 }
 
-/// What the model is made to.
+/// The target of the quantization: a recipe or a set of types.
 fn what(args: &Args) -> String {
     let like = args.types_like.as_ref().map(|path| format!("of the types of '{}'", path.display()));
     let recipe = || args.recipe.map(|recipe| recipe.to_string());
@@ -263,7 +263,7 @@ fn as_json(args: &Args, idle: &Idle<'_>, report: &QuantizeReport, allocation: Op
     format!("{json:#}\n")
 }
 
-/// What a model became, or would become.
+/// The result for the model, or the result that it would have.
 pub(crate) fn report_as_json(
     recipe: Option<Recipe>,
     idle: &Idle<'_>,

@@ -1,4 +1,4 @@
-//! Makes safetensors files of a GGUF. Reading, converting and writing overlap, on all cores.
+//! Converts a GGUF to safetensors files. Reading, converting and writing overlap and use all cores.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -15,10 +15,10 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// In the order of `gguf-hash`.
+    /// All kinds, in the order of `gguf-hash`.
     pub(super) const ALL: [Kind; 4] = [Kind::Xxh64, Kind::Xxh3, Kind::Sha1, Kind::Sha256];
 
-    /// As its lines begin.
+    /// The prefix of its lines.
     pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Xxh64 => "xxh64",
@@ -29,7 +29,7 @@ impl Kind {
     }
 }
 
-/// A hash of what is given so far.
+/// Updates a hash with the given data.
 pub(super) enum Hash {
     Xxh64(XxHash64),
     Xxh3(Box<XxHash3_64>),
@@ -72,7 +72,7 @@ impl Hash {
 mod tests {
     use super::*;
 
-    /// What the published programs print for these bytes.
+    /// The output of the published programs for these bytes.
     #[test]
     fn hashes_are_those_of_the_published_programs() {
         for (kind, empty, abc) in [

@@ -1,5 +1,5 @@
-//! Looks into a GGUF file on a web server through range requests: reads its header and the tensors that are asked for, and not the
-//! gigabytes around them.
+//! Inspects a GGUF file on a web server through range requests. Reads its header and the requested tensors, and not the gigabytes
+//! around them.
 
 mod server;
 
@@ -12,10 +12,10 @@ use crate::numbers::{counted, grouped};
 use crate::{details, stores, work};
 use server::{Answer, Server};
 
-/// Bytes that are asked for beyond what the header is known to need: fewer requests for a few bytes too many.
+/// Number of bytes to request in addition to those that the header is known to need: a few unneeded bytes save requests.
 const AHEAD: u64 = 64 * 1024;
 
-/// What is shown of the file at a URL. `title` is what it was called.
+/// The output for the file at a URL. `title` is the name that the user gave.
 pub(super) fn inspect(title: &str, url: &str, args: &Args) -> Result<Shown> {
     let shown = shown(title, url, args);
     if title == url {
@@ -40,7 +40,7 @@ fn shown(title: &str, url: &str, args: &Args) -> Result<Shown> {
         None => overview(&model, title, args, None)?,
         Some(pattern) => tensors(&mut server, &model, pattern, args)?,
     };
-    // A value is all that there is to say of one.
+    // For a single value, nothing else is printed.
     if args.key.is_some() {
         return Ok(shown);
     }
@@ -64,7 +64,7 @@ fn shown(title: &str, url: &str, args: &Args) -> Result<Shown> {
     })
 }
 
-/// The values of the tensors with this name or of this pattern.
+/// The values of the tensors with this name or matching this pattern.
 fn tensors(server: &mut Server, model: &ShardedGguf<Vec<u8>>, pattern: &str, args: &Args) -> Result<Shown> {
     let (mut texts, mut list) = (Vec::new(), Vec::new());
     for name in names(model, pattern)? {
@@ -88,16 +88,16 @@ fn tensors(server: &mut Server, model: &ShardedGguf<Vec<u8>>, pattern: &str, arg
     })
 }
 
-/// The parser says how much more it needs; the server's answers are all the I/O there is.
+/// The parser says how many more bytes it needs; the server's answers are the only I/O.
 fn header(server: &mut Server) -> Result<Gguf<Vec<u8>>> {
     let mut parser = HeaderParser::new(Limits::default());
     let mut received = Vec::new();
     while let HeaderProgress::NeedMore(more) = parser.advance(&received)? {
-        // Of a header the parser never asks for bytes behind its end, so this reads at most AHEAD of them.
+        // Within a header, the parser never asks for bytes past its end, so this reads at most AHEAD of them.
         match server.range(received.len() as u64, more.saturating_add(AHEAD))? {
             Answer::Part(mut body) => {
                 if body.read_into(&mut received, |_| {})? == 0 {
-                    // The file has ended, and the parser says in the middle of what.
+                    // The file has ended; the parser's error says where in the header.
                     break;
                 }
             }
@@ -108,7 +108,7 @@ fn header(server: &mut Server) -> Result<Gguf<Vec<u8>>> {
     Ok(parser.finish(received)?)
 }
 
-/// The bytes of a tensor. Memory grows as they come, whatever the header says.
+/// The bytes of a tensor. Memory grows as they arrive, whatever size the header claims.
 fn data(server: &mut Server, offset: u64, len: u64) -> Result<Vec<u8>> {
     let progress = work::bar(len)?;
     let mut received = Vec::new();

@@ -14,20 +14,20 @@ use crate::numbers::{counted, grouped};
 /// The drawing's width. Pages scale it.
 pub(crate) const WIDTH: f64 = 1000.0;
 
-/// How many fills there are; further types share the last.
+/// Number of fills; further types share the last.
 const FILLS: usize = 8;
 
-/// The fill of the `place`-th type, which is a colour with a pattern.
+/// The fill of the `place`-th type: a colour with a pattern.
 pub(crate) fn fill(place: usize) -> String {
     format!("fill{}", place.min(FILLS - 1))
 }
 
-/// A coordinate, to a hundredth.
+/// A coordinate, rounded to a hundredth.
 pub(crate) fn at(coordinate: f64) -> impl Display {
     (coordinate * 100.0).round() / 100.0
 }
 
-/// The patterns that the fills are made of, once for the whole page: colour is never the only difference.
+/// The patterns that the fills use, once for the whole page: types never differ in colour alone.
 pub(crate) fn patterns() -> Markup {
     let lines = [
         "",
@@ -53,7 +53,7 @@ pub(crate) fn patterns() -> Markup {
     }
 }
 
-/// What the fills mean.
+/// The legend of the fills.
 pub(crate) fn legend(gathered: &Gathered<'_>) -> Markup {
     html! {
         ul class="legend" aria-label="Legend: types" {
@@ -122,7 +122,7 @@ pub(crate) fn by_type(gathered: &Gathered<'_>) -> Markup {
     })
 }
 
-/// Columns of layers, and where they are labelled.
+/// Columns of layers, and the positions of their labels.
 struct Columns {
     left: f64,
     top: f64,
@@ -141,7 +141,7 @@ impl Columns {
         self.top + self.height * (1.0 - part)
     }
 
-    /// Lines at round numbers, and the layers' numbers.
+    /// Grid lines at round numbers, and the layers' numbers.
     fn axes(&self, gathered: &Gathered<'_>, most: f64, label: impl Fn(f64) -> String) -> Markup {
         let step = words::round_step(most / 4.0);
         let count = gathered.layers.len();
@@ -163,7 +163,7 @@ impl Columns {
     }
 }
 
-/// A column for each layer, of its types.
+/// A column for each layer, divided by type.
 pub(crate) fn by_layer(gathered: &Gathered<'_>) -> Markup {
     let sizes: Vec<_> = gathered.layers.iter().map(|(_, entries)| gathered.size(entries)).collect();
     let count = sizes.len();
@@ -230,7 +230,7 @@ pub(crate) fn bits_by_layer(gathered: &Gathered<'_>) -> Markup {
     let (least, greatest) =
         bits.iter().fold((f64::INFINITY, 0f64), |(a, b), &bits| (a.min(bits), b.max(bits)));
     let mean = gathered.total.bits_per_weight();
-    // Of no values there are no bits, and still an axis.
+    // Without values there are no bits, but still an axis.
     let most = if greatest.max(mean) > 0.0 { greatest.max(mean) * 1.12 } else { 1.0 };
     let dot = |i: usize| ((COLUMNS.x(i, count) + COLUMNS.x(i + 1, count)) / 2.0, COLUMNS.y(bits[i] / most));
     let points: Vec<_> = (0..count).map(|i| format!("{},{}", at(dot(i).0), at(dot(i).1))).collect();
@@ -246,7 +246,7 @@ pub(crate) fn bits_by_layer(gathered: &Gathered<'_>) -> Markup {
                 circle cx=(at(x)) cy=(at(y)) r="4" class="dot" {}
             }
         }
-        // Where the curve is not: above the line where that is above the layers.
+        // Away from the curve: above the line where that is above the layers.
         @let label_y = if mean >= bits.last().copied().unwrap_or(0.0) { mean_y - 7.0 } else { mean_y + 17.0 };
         text x=(at(COLUMNS.left + COLUMNS.width - 4.0)) y=(at(label_y)) text-anchor="end" class="name halo" {
             (format!("whole model: {mean:.2}"))

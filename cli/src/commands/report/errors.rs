@@ -1,4 +1,4 @@
-//! How far the tensors are from another model's: a cell for each, kinds by layers.
+//! The tensors' errors relative to another model: a cell for each tensor, with kinds as rows and layers as columns.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ use super::page::{Picture, data_table, figure};
 use super::words;
 use crate::numbers::counted;
 
-/// Decibels from which on a cell has the next shade.
+/// The decibels from which on a cell has the next shade.
 const SHADES: [f64; 6] = [10.0, 15.0, 20.0, 25.0, 30.0, 40.0];
-/// Tensors that are listed as those with the most error.
+/// Number of tensors to list as those with the largest errors.
 const WORST: usize = 10;
-/// Rows of the picture.
+/// Maximum number of rows in the picture.
 const MOST: usize = 40;
 
-/// The picture's measures: room for the kinds' names and the layers' numbers, and how high a row is.
+/// The picture's measures: space for the kinds' names and the layers' numbers, and the height of a row.
 const LEFT: f64 = 190.0;
 const TOP: f64 = 26.0;
 const ROW: f64 = 24.0;
@@ -59,7 +59,7 @@ fn not_compared(gathered: &Gathered<'_>) -> Markup {
     }
 }
 
-/// From the least precise on; NaN is the worst.
+/// Sorted from the least precise; NaN counts as the worst.
 fn by_error(a: &QuantError, b: &QuantError) -> Ordering {
     let rank = |error: &QuantError| if error.snr_db().is_nan() { f64::NEG_INFINITY } else { error.snr_db() };
     rank(a).total_cmp(&rank(b))
@@ -94,7 +94,7 @@ fn heatmap(gathered: &Gathered<'_>) -> Markup {
         });
         rows[row].1.push(entry);
     }
-    // What is lost nowhere needs no picture.
+    // If nothing is lost, no picture is needed.
     let is_exact = |entries: &[&Entry<'_>]| {
         entries.iter().filter_map(|entry| entry.error()).all(|error| error.snr_db() == f64::INFINITY)
     };
@@ -212,7 +212,7 @@ fn row(entry: &Entry<'_>) -> Vec<String> {
     ]
 }
 
-/// The tensors that lost the most.
+/// The tensors with the largest errors.
 fn worst(mut measured: Vec<(&Entry<'_>, &QuantError)>) -> Markup {
     measured.retain(|(_, error)| error.snr_db() != f64::INFINITY);
     measured.sort_by(|(_, a), (_, b)| by_error(a, b));

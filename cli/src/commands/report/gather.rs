@@ -1,4 +1,4 @@
-//! The numbers behind the page: what the header says, and what a survey of the values finds.
+//! The numbers on the page: the contents of the header, and the results of a survey of the values.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use gguf_codec::{Error, GgmlType, QuantError, Shape, ShardProblem, ShardedGguf, 
 use crate::cli;
 use crate::work::Work;
 
-/// A model, and its path as it was given.
+/// A model, and its path as the user gave it.
 pub(crate) struct Source {
     input: Input,
     pub(crate) path: PathBuf,
 }
 
 impl Source {
-    /// The whole model by its first shard or only file; another shard alone.
+    /// The whole model, if the path is its first shard or only file; otherwise this shard alone.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let opened = match Input::open(path) {
             Err(Error::Shard { problem: ShardProblem::NotFirst { .. }, .. }) => Input::open_alone(path),
@@ -31,12 +31,12 @@ impl Source {
         self.input.model()
     }
 
-    /// Of all its files.
+    /// The paths of all its files.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.input.paths()
     }
 
-    /// Bytes of all files.
+    /// Total number of bytes in all files.
     pub(crate) fn file_bytes(&self) -> Option<u64> {
         Some(self.input.file_len())
     }
@@ -46,18 +46,18 @@ impl Source {
     }
 }
 
-/// All that the page shows.
+/// Everything that the page shows.
 pub(crate) struct Gathered<'a> {
     pub(crate) entries: Vec<Entry<'a>>,
     pub(crate) total: Size,
-    /// From the type that takes the most bytes on; a type's place is its colour.
+    /// Sorted by size, largest first; a type's index determines its colour.
     pub(crate) types: Vec<(GgmlType, Size)>,
     /// The tensors of each layer, as indices of entries.
     pub(crate) layers: Vec<(Layer<'a>, Vec<usize>)>,
-    /// Those of no layer.
+    /// The tensors outside of layers.
     pub(crate) outside: Vec<usize>,
     pub(crate) kinds: Vec<Kind<'a>>,
-    /// Whether values were left out.
+    /// Whether values were skipped.
     pub(crate) sampled: bool,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Gathered<'a> {
 pub(crate) struct Entry<'a> {
     pub(crate) name: &'a str,
     pub(crate) layer: Option<Layer<'a>>,
-    /// What it is in its layer.
+    /// Its kind within its layer.
     pub(crate) kind: &'a str,
     pub(crate) ty: GgmlType,
     pub(crate) shape: Shape,
@@ -74,7 +74,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) against: Against,
 }
 
-/// What the other model has of a tensor's name.
+/// What the other model has under a tensor's name.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Against {
     NoModel,
@@ -83,13 +83,13 @@ pub(crate) enum Against {
     Type(GgmlType),
 }
 
-/// Matrices that are the same thing in each layer.
+/// Matrices with the same role in each layer.
 pub(crate) struct Kind<'a> {
     pub(crate) part: &'a str,
     pub(crate) name: &'a str,
     pub(crate) entries: Vec<usize>,
     pub(crate) distribution: Distribution,
-    /// Values looked at, and all there are.
+    /// The number of values examined, and the number of all values.
     pub(crate) values: (u64, u64),
     pub(crate) bytes: u64,
 }
@@ -99,7 +99,7 @@ impl Entry<'_> {
         self.shape.row_count() > 1 && self.shape.row_len() > 1 && !self.ty.is_integer()
     }
 
-    /// How far it is from the other model's.
+    /// Its error relative to the other model.
     pub(crate) fn error(&self) -> Option<&QuantError> {
         self.profile.error.as_ref()
     }
@@ -185,12 +185,12 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// The size of some tensors.
+    /// The total size of some tensors.
     pub(crate) fn size(&self, entries: &[usize]) -> Size {
         entries.iter().map(|&i| self.entries[i].size).sum()
     }
 
-    /// The type's place among all, and so its colour.
+    /// The type's index among all types, which determines its colour.
     pub(crate) fn place(&self, ty: GgmlType) -> usize {
         self.types.iter().position(|(other, _)| *other == ty).unwrap_or(0)
     }
@@ -208,7 +208,7 @@ impl<'a> Kind<'a> {
         }
     }
 
-    /// With its part, where models have several.
+    /// The kind's name, with its part if models have several.
     pub(crate) fn title(&self) -> String {
         if self.part.is_empty() { self.name.into() } else { format!("{}: {}", self.part, self.name) }
     }

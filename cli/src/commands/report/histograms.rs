@@ -9,24 +9,24 @@ use super::page::{Picture, data_table, figure};
 use super::words;
 use crate::numbers::{counted, grouped};
 
-/// Kinds that are drawn.
+/// Number of kinds to draw.
 const MOST: usize = 24;
-/// Odd, so that zero lies in the middle of a bar.
+/// Odd, so that zero is in the middle of a bar.
 const BARS: usize = 41;
-/// What part of the values a histogram shows; the others lie farther out.
+/// The fraction of the values that a histogram shows; the others lie farther out.
 const SHOWN: f64 = 0.999;
 
-/// The picture's measures; the bars stand on the floor.
+/// The picture's measures. The bars stand on the floor.
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 130.0;
 const FLOOR: f64 = 108.0;
 
-/// From where to where a histogram goes: as far on both sides.
+/// The range of a histogram, symmetric around zero.
 fn reach(distribution: &Distribution) -> f64 {
     distribution.quantile(SHOWN)
 }
 
-/// A figure for each kind.
+/// A chart for each kind.
 pub(crate) fn section(gathered: &Gathered<'_>) -> Markup {
     let left_out = gathered.kinds.len().saturating_sub(MOST);
     html! {
@@ -50,7 +50,7 @@ fn of_kind(i: usize, kind: &Kind<'_>) -> Markup {
     let most = bars.iter().copied().max().unwrap_or(0).max(1) as f64;
     let width = WIDTH / BARS as f64;
     let bar_width = 2.0 * reach / BARS as f64;
-    // As high as if the values that are counted were normally distributed.
+    // The height that a normal distribution of the counted values would have.
     let (mean, deviation) = (distribution.mean(), distribution.std_dev());
     let normal = |value: f64| {
         let density =
@@ -114,7 +114,7 @@ fn of_kind(i: usize, kind: &Kind<'_>) -> Markup {
     })
 }
 
-/// A histogram as small as a word. Its figures stand beside it.
+/// A histogram the size of a word. Its numbers are next to it.
 pub(crate) fn spark(distribution: &Distribution) -> Markup {
     const BARS: usize = 25;
     let reach = reach(distribution);

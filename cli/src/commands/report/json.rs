@@ -1,4 +1,4 @@
-//! The page's numbers for programs.
+//! The page's numbers in JSON, for other programs.
 
 use gguf_codec::QuantError;
 use gguf_codec::model::Size;
@@ -37,7 +37,7 @@ fn tensor(entry: &Entry<'_>) -> Json {
         "not_finite": distribution.not_finite(), "error": entry.error().map(error) })
 }
 
-/// JSON has no NaN and no infinity: these are strings.
+/// JSON has no NaN and no infinity, so they are written as strings.
 fn error(error: &QuantError) -> Json {
     let double = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
     json!({ "rmse": double(error.rmse()), "max": double(error.max().into()), "snr_db": double(error.snr_db()),

@@ -1,4 +1,4 @@
-//! Draws a model: where its bytes go, its bits per weight, its values, and its error beside another model, as one page.
+//! Draws a model as one page: where its bytes go, its bits per weight, its values, and its error relative to another model.
 
 mod charts;
 mod errors;

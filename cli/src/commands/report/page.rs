@@ -1,4 +1,4 @@
-//! The page: one file that needs nothing from anywhere, and every string of the model is escaped in it.
+//! The page: a single self-contained file, in which every string from the model is escaped.
 
 use gguf_codec::model::FileType;
 use gguf_codec::{ByteOrder, ValueRef};
@@ -11,11 +11,11 @@ use crate::numbers::{counted, grouped};
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// Nothing may be loaded, whatever a model's strings say.
+/// Nothing may be loaded, whatever the model's strings contain.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
                       form-action 'none'";
 
-/// A picture and what belongs to it.
+/// A picture with its texts and its table.
 pub(crate) struct Picture<'a> {
     pub(crate) id: &'a str,
     pub(crate) title: &'a str,
@@ -25,11 +25,11 @@ pub(crate) struct Picture<'a> {
     pub(crate) drawing: Markup,
     /// The same as a table.
     pub(crate) behind: Markup,
-    /// What stands between the two.
+    /// Content between the picture and the table.
     pub(crate) more: Markup,
 }
 
-/// A picture with its caption, its text for those who do not see it, and a table of what it shows.
+/// A picture with its caption, a text alternative for screen readers, and a table of the data.
 pub(crate) fn figure(picture: Picture<'_>) -> Markup {
     let Picture { id, title, description, size: (width, height), drawing, behind, more } = picture;
     let wide = if width >= charts::WIDTH { "wide" } else { "narrow" };
@@ -188,7 +188,7 @@ fn bits(gathered: &Gathered<'_>) -> Markup {
     }
 }
 
-/// Whether a metadata value is better read as text of its own.
+/// Whether a metadata value is better shown as a separate text.
 pub(crate) fn is_long(value: &ValueRef<'_>, text: &str) -> bool {
     matches!(value, ValueRef::String(_)) && (text.len() > 160 || text.contains('\n'))
 }

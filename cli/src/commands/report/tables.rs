@@ -8,7 +8,7 @@ use super::gather::{Against, Entry, Gathered};
 use super::{histograms, page, words};
 use crate::numbers::{counted, grouped};
 
-/// Characters of a string that are shown.
+/// Maximum number of characters of a string to show.
 const MOST: usize = 20_000;
 
 pub(crate) fn metadata<B: AsRef<[u8]>>(model: &ShardedGguf<B>) -> Markup {
@@ -81,7 +81,7 @@ pub(crate) fn tensors(gathered: &Gathered<'_>, compared: bool) -> Markup {
     }
 }
 
-/// A cell with the number that it is sorted by.
+/// A cell with the number by which it is sorted.
 fn number(by: f64, shown: impl AsRef<str>) -> Markup {
     html! { td class="number" data-by=(by) { (shown.as_ref()) } }
 }

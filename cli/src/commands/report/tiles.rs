@@ -1,4 +1,4 @@
-//! The treemap: a tile for each tensor, as large as its bytes, the tiles of a layer together.
+//! The treemap: a tile for each tensor, with an area in proportion to its bytes, grouped by layer.
 
 use std::cmp::Reverse;
 
@@ -12,14 +12,14 @@ use super::words;
 use crate::numbers::{counted, grouped};
 
 const HEIGHT: f64 = 600.0;
-/// Tensors of a layer that are smaller than this part of it share a tile.
+/// Tensors of a layer that are smaller than this fraction of it share a tile.
 const SMALL: u64 = 200;
-/// Above this many tiles the layers are tiles, not their tensors.
+/// Above this number of tiles, each layer is one tile instead of one for each tensor.
 const MOST: usize = 4000;
-/// About how wide a character of a label is.
+/// Approximate width of a character in a label.
 const CHARACTER: f64 = 5.7;
 
-/// A layer, or a tensor of none.
+/// A layer, or a tensor outside of layers.
 struct Group {
     title: String,
     tiles: Vec<Tile>,
@@ -27,7 +27,7 @@ struct Group {
 
 struct Tile {
     name: String,
-    /// The tensors; a tile of one leads to its row in the table.
+    /// The tensors; a tile for a single tensor links to its row in the table.
     entries: Vec<usize>,
     bytes: u64,
 }
@@ -61,7 +61,7 @@ fn groups(gathered: &Gathered<'_>) -> Vec<Group> {
         Group { title: words::name(&layer.to_string()), tiles }
     });
     let mut groups: Vec<_> = outside.chain(layers).filter(|group| group.bytes() > 0).collect();
-    // A model of vectors and nothing else, say, may have more tensors outside of layers than can be seen.
+    // A model of nothing but vectors, for example, may have more tensors outside of layers than can be seen.
     if groups.iter().map(|group| group.tiles.len()).sum::<usize>() > MOST {
         groups.sort_by_key(|group| Reverse(group.bytes()));
         let rest = groups.split_off(MOST.min(groups.len()) / 2);
@@ -143,7 +143,7 @@ fn draw_tile(gathered: &Gathered<'_>, group: &Group, tile: &Tile, rect: Rect) ->
     let types = types(gathered, tile);
     let short = tile.name.strip_suffix(".weight").unwrap_or(&tile.name);
     let (bytes, share) = (words::bytes(tile.bytes), words::percent(tile.bytes, gathered.total.bytes));
-    // What is to be seen is in it as it is to be seen, so that it can be spoken.
+    // The text has the same content as the picture, so that it can be read aloud.
     let label = format!("{} {short} {types} {bytes}, {share}", group.title);
     let target = match tile.entries[..] {
         [one] => format!("#tensor-{one}"),
@@ -165,7 +165,7 @@ fn draw_tile(gathered: &Gathered<'_>, group: &Group, tile: &Tile, rect: Rect) ->
     }
 }
 
-/// The tile's types, without repetition.
+/// The tile's types, without duplicates.
 fn types(gathered: &Gathered<'_>, tile: &Tile) -> String {
     let mut types: Vec<_> = tile.entries.iter().map(|&i| gathered.entries[i].ty).collect();
     types.sort_by_key(|&ty| gathered.place(ty));
@@ -174,7 +174,7 @@ fn types(gathered: &Gathered<'_>, tile: &Tile) -> String {
     types.join(", ")
 }
 
-/// As much of a label as fits.
+/// As much of a label as fits the width.
 fn fitting(label: &str, width: f64) -> String {
     let most = (width / CHARACTER).max(0.0) as usize;
     match words::first(label, most) {

@@ -1,6 +1,6 @@
-//! Rectangles whose areas are as given: squarified treemaps (Bruls, Huizing and van Wijk, 2000).
+//! Rectangles with given areas: squarified treemaps (Bruls, Huizing and van Wijk, 2000).
 
-/// Where something is drawn, in the picture's units.
+/// The position and size of an element, in the picture's units.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rect {
     pub(crate) x: f64,
@@ -10,7 +10,7 @@ pub(crate) struct Rect {
 }
 
 impl Rect {
-    /// With a margin left out on each side, and another on top.
+    /// The rectangle without a margin on each side, and without a separate one at the top.
     pub(crate) fn inside(self, margin: f64, top: f64) -> Rect {
         Rect {
             x: self.x + margin,
@@ -21,7 +21,7 @@ impl Rect {
     }
 }
 
-/// A rectangle for each size, in the order of the sizes, which together are the whole. Those of size 0 are empty.
+/// A rectangle for each size, in the order of the sizes; together they fill the whole. Those of size 0 are empty.
 pub(crate) fn squarify(sizes: &[u64], whole: Rect) -> Vec<Rect> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(sizes[i]));
@@ -32,7 +32,7 @@ pub(crate) fn squarify(sizes: &[u64], whole: Rect) -> Vec<Rect> {
     let mut rects = vec![Rect { width: 0.0, height: 0.0, ..whole }; sizes.len()];
     let (mut rest, mut left) = (&order[..], whole);
     while !rest.is_empty() {
-        // A row along the shorter side takes tensors as long as that makes its longest rectangle squarer.
+        // A row along the shorter side takes further tensors as long as this makes its longest rectangle squarer.
         let side = left.width.min(left.height);
         let (mut count, mut row_area, mut best) = (0, 0.0, f64::INFINITY);
         while let Some(&next) = rest.get(count) {
@@ -50,7 +50,7 @@ pub(crate) fn squarify(sizes: &[u64], whole: Rect) -> Vec<Rect> {
     rects
 }
 
-/// Of a row, how much longer than wide its least square rectangle is.
+/// The worst aspect ratio of the rectangles in a row.
 fn worst_aspect(greatest: f64, least: f64, row_area: f64, side: f64) -> f64 {
     if least <= 0.0 || row_area <= 0.0 {
         return f64::INFINITY;
@@ -59,7 +59,7 @@ fn worst_aspect(greatest: f64, least: f64, row_area: f64, side: f64) -> f64 {
     (greatest * square).max(1.0 / (least * square))
 }
 
-/// Places a row along the shorter side, and gives what is left.
+/// Places a row along the shorter side, and returns the remaining area.
 fn lay(row: &[usize], row_area: f64, left: Rect, area: impl Fn(usize) -> f64, rects: &mut [Rect]) -> Rect {
     let upright = left.width >= left.height;
     let side = if upright { left.height } else { left.width };

@@ -1,10 +1,10 @@
-//! Numbers and strings as the page has them.
+//! Formats numbers and strings for the page.
 
 use gguf_codec::{ArrayRef, Shape, ValueRef};
 
 use crate::numbers::grouped;
 
-/// Bytes with three digits, in the units that disks are sold in.
+/// A number of bytes with three digits, in decimal units.
 pub(crate) fn bytes(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, "bytes");
     for next in ["kB", "MB", "GB", "TB", "PB", "EB"] {
@@ -33,7 +33,7 @@ fn three_digits(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// A share of a whole, in percent.
+/// A fraction of a whole, in percent.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     let share = if whole == 0 { 0.0 } else { part as f64 / whole as f64 * 100.0 };
     match share {
@@ -44,7 +44,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// A value of a weight: four digits, with an exponent where plain digits would be many.
+/// A weight's value: four digits, with an exponent where plain digits would be too many.
 pub(crate) fn value(value: f64) -> String {
     let shown = match value.abs() {
         0.0 => "0".into(),
@@ -84,7 +84,7 @@ pub(crate) fn shape(shape: Shape) -> String {
     if dims.is_empty() { "scalar".into() } else { dims.join(" × ") }
 }
 
-/// Text without what steers a terminal or turns the reading direction; lines stay lines.
+/// Text without characters that control a terminal or change the reading direction; line breaks are kept.
 pub(crate) fn text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -104,7 +104,7 @@ pub(crate) fn name(name: &str) -> String {
     text(name).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// The first characters of a text, and whether these are all.
+/// The first characters of a text, and whether these are the whole text.
 pub(crate) fn first(text: &str, most: usize) -> (&str, bool) {
     match text.char_indices().nth(most) {
         Some((at, _)) => (&text[..at], false),
@@ -112,7 +112,7 @@ pub(crate) fn first(text: &str, most: usize) -> (&str, bool) {
     }
 }
 
-/// A metadata value in words, strings without quotes; arrays are their first elements and how many there are.
+/// A metadata value as text, with strings unquoted; arrays are shown by their first elements and their length.
 pub(crate) fn metadata(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::String(bytes) => text(&String::from_utf8_lossy(bytes)),

@@ -1,4 +1,4 @@
-//! Range requests to a web server that is not trusted to answer them well.
+//! Range requests to a web server whose answers are not trusted.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -9,31 +9,31 @@ use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// How long to wait for a connection, and for more of an answer.
+/// How long to wait for a connection, and for the next bytes of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A file on a server.
 pub(crate) struct Server {
     agent: Agent,
     url: String,
-    /// What a hub knows its user by.
+    /// The token that identifies the user to a hub.
     token: Option<String>,
-    /// The file's length and version, as the first answer to a range has them.
+    /// The file's length and version, from the first answer to a range request.
     file_len: Option<u64>,
     version: Option<String>,
     requests: u64,
     bytes_read: u64,
 }
 
-/// What came back for a range.
+/// The answer to a range request.
 pub(crate) enum Answer<'a> {
-    /// Bytes from the range's start on, perhaps not as many; none behind the file's end.
+    /// Bytes from the start of the range, perhaps fewer than requested; none past the file's end.
     Part(Part<'a>),
-    /// The file from its start: the server knows no ranges.
+    /// The file from its start: the server does not support ranges.
     Whole(Box<dyn Read + 'a>),
 }
 
-/// A part of the file that is on its way.
+/// A part of the file that is being received.
 pub(crate) struct Part<'a> {
     body: Box<dyn Read + 'a>,
     len: u64,
@@ -77,12 +77,12 @@ impl Server {
         })
     }
 
-    /// With the token by which a hub knows its user. It goes to no other server, wherever the hub leads to.
+    /// Sends the token that identifies the user to a hub. No other server gets the token, even if the hub redirects there.
     pub(crate) fn authorized(self, token: Option<String>) -> Self {
         Server { token, ..self }
     }
 
-    /// The file's length, where the server has said it.
+    /// The file's length, if the server has sent it.
     pub(crate) fn file_len(&self) -> Option<u64> {
         self.file_len
     }
@@ -95,7 +95,7 @@ impl Server {
         self.bytes_read
     }
 
-    /// Asks for `len` bytes that begin at `from`. What is not read of the answer is not waited for.
+    /// Requests `len` bytes from offset `from`. Dropping the part does not wait for the rest of the answer.
     pub(crate) fn range(&mut self, from: u64, len: u64) -> Result<Answer<'_>> {
         let last = from.saturating_add(len.max(1)) - 1;
         self.requests += 1;
@@ -118,7 +118,7 @@ impl Server {
                 let body = self.counted(response.into_body().into_reader().take(len));
                 Ok(Answer::Part(Part { body, len }))
             }
-            // Behind the end of the file there is nothing.
+            // There is nothing past the end of the file.
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 let file_len = content_range(&headers).and_then(|range| range.file_len);
                 if file_len.is_some_and(|len| from < len) {
@@ -138,7 +138,7 @@ impl Server {
         }
     }
 
-    /// Refuses a file that changes while it is read.
+    /// Fails if the file changes while it is read.
     fn same_file(&mut self, len: Option<u64>, headers: &HeaderMap) -> Result<()> {
         let version = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let other_len = self.file_len.zip(len).is_some_and(|(before, now)| before != now);
@@ -158,7 +158,7 @@ impl Server {
 }
 
 impl Part<'_> {
-    /// Appends all of the part, and tells how many bytes it had. `step` hears of them as they come.
+    /// Appends the whole part and returns its length. Calls `step` with the number of bytes as they arrive.
     pub(crate) fn read_into(&mut self, out: &mut Vec<u8>, mut step: impl FnMut(u64)) -> Result<u64> {
         let mut buffer = [0; 64 * 1024];
         let mut read = 0;
@@ -201,14 +201,14 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// Whether a server that sends a byte now and then would hold this for days.
+/// Whether the transfer is so slow that it could take days, as from a server that sends a byte now and then.
 fn is_too_slow(bytes: u64, elapsed: Duration) -> bool {
     elapsed > PATIENCE && u128::from(bytes) < elapsed.as_millis()
 }
 
-/// What a Content-Range says.
+/// The contents of a Content-Range header.
 struct ContentRange {
-    /// The first byte and the last.
+    /// The first and the last byte.
     bytes: Option<(u64, u64)>,
     file_len: Option<u64>,
     shown: String,
@@ -225,7 +225,7 @@ fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     Some(ContentRange { bytes, file_len: len.trim().parse().ok(), shown: shown.into() })
 }
 
-/// The certificates that are trusted instead of those of the web, as behind a proxy that looks into TLS.
+/// The certificates that are trusted instead of the built-in root certificates, as needed with a proxy that intercepts TLS.
 fn certificates(path: &Path) -> Result<RootCerts> {
     let shown = path.display();
     let pem =
