@@ -1,4 +1,4 @@
-//! `convert`: what becomes of a file, and of one that was there.
+//! `convert`: the converted file, and the file that was at OUT before.
 
 use std::fs;
 use std::process::Stdio;
@@ -47,7 +47,7 @@ fn values_beyond_a_types_range_are_an_error_that_names_the_tensors() {
     let line = folder.conversion_fails(&input, "Q8_0");
     assert!(line.contains("value 40 (row 0, column 40) is inf as an f32"), "{line}");
 
-    // One value was infinite before and is not counted, one becomes so, one is just within.
+    // One value was infinite before and does not count, one becomes infinite, and one is just within the range.
     let mut values = vec![1.0f32; 128];
     (values[3], values[70], values[71]) = (f32::NEG_INFINITY, -3e38, 65_504.0);
     let bytes = floats(&values);
@@ -99,7 +99,7 @@ fn a_files_type_changes_only_with_its_tensors() {
 #[test]
 fn pieces_join_to_what_the_whole_would_be_in_both_byte_orders() {
     let folder = Folder::new();
-    // More values than are converted at a time, whose rows end nowhere near that.
+    // More values than are converted at a time, in rows that do not end at the same places.
     let (row, rows) = (96 * 7, 2000);
     let values = wave(row * rows);
     let little = floats(&values);
@@ -111,7 +111,7 @@ fn pieces_join_to_what_the_whole_would_be_in_both_byte_orders() {
         quantize(ty, &values, row, None, &mut wanted).unwrap();
         for (order, bytes) in [(ByteOrder::Little, &little), (ByteOrder::Big, &big)] {
             let dims = [row as u64, rows as u64];
-            // The copied one is longer than what is copied at a time, and ends within.
+            // The copied tensor is longer than a copied piece, and ends in the middle of one.
             let file = model(
                 order,
                 &[("kept", &[(row * rows) as u64], GgmlType::F32, bytes), ("w", &dims, GgmlType::F32, bytes)],
@@ -137,7 +137,7 @@ fn memory_does_not_grow_with_a_rows_length() {
         return;
     }
     let folder = Folder::new();
-    // Rows of 64 MiB, one to be copied and two to be converted.
+    // Rows of 64 MiB: one to copy and two to convert.
     let row = 1u64 << 24;
     let raw = Raw::new(LITTLE, 2, 0).tensor("kept", &[row], 0, 0).tensor("w", &[row, 2], 0, 4 * row);
     let input = sparse(&folder, "sparse.gguf", raw, 3 * 4 * row);
@@ -203,7 +203,7 @@ fn what_is_quantized_is_quantized_again_only_when_asked() {
             "{line}"
         );
     }
-    // Floats are made of it without more ado, and measured where that is asked for.
+    // Converting it to floats needs no permission, and the error is measured on request.
     let text = works("convert", &[SAMPLE, &out, "--type", "F32", "--report"]);
     assert!(text.lines().any(|line| line.starts_with(" all ") && line.ends_with("1.000000")), "{text}");
     works("convert", &[SAMPLE, &folder.path("again.gguf"), "--type", "Q4_0", "--allow-requantize"]);

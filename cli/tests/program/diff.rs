@@ -1,4 +1,4 @@
-//! `diff`: what it says of two models, in words and in JSON, and how it exits.
+//! `diff`: its report on two models, in words and in JSON, and its exit code.
 
 use gguf_codec::{ByteOrder, GgmlType};
 use serde_json::{Value as Json, json};
@@ -26,7 +26,7 @@ fn a_model_and_its_copy_are_the_same() {
     let folder = Folder::new();
     let a = file(&folder, "a.gguf", GgmlType::F32, &wave(64));
     let b = folder.path("b.gguf");
-    // Everything moves.
+    // Every offset changes.
     works("edit", &[&a, &b, "--add", "general.alignment=u32:1024"]);
     let text = works("diff", &[&a, &a]);
     assert_eq!(text, "0 keys different, 0 the same\n0 tensors different, 2 the same\n");

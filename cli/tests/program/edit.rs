@@ -1,4 +1,4 @@
-//! `edit`: what its arguments make of a file, and what others read in that.
+//! `edit`: how its arguments change a file, and what other readers find in the result.
 
 use std::fs;
 use std::process::Command;
@@ -51,7 +51,7 @@ fn every_type_of_value_can_be_set() {
         ("[i32]:[-1,2]", Value::Array(Array::I32(vec![-1, 2]))),
         ("[u64]:[18446744073709551615]", Value::Array(Array::U64(vec![u64::MAX]))),
         ("[i64]:[]", Value::Array(Array::I64(vec![]))),
-        // One digit more than half way between two floats, which is lost on the way through a double.
+        // One digit more than half way between two floats; a detour through a double would lose it.
         ("[f32]:[1.00000005960464477540, 0.5]", Value::Array(Array::F32(vec![1.0 + f32::EPSILON, 0.5]))),
         ("[f64]:[0.1]", Value::Array(Array::F64(vec![0.1]))),
         ("[bool]:[true,false]", Value::Array(Array::Bool(vec![true, false]))),
@@ -141,7 +141,7 @@ fn a_file_is_edited_in_its_place() {
     assert!(text.ends_with("in.gguf: 6 bytes changed where the file is\n"), "{text}");
 }
 
-/// What gguf-py reads: keys with their values, and of each tensor its name, type, shape and a checksum.
+/// What gguf-py reads: the keys with their values, and each tensor's name, type, shape and checksum.
 const READ: &str = "
 import sys, hashlib
 from gguf import GGUFReader

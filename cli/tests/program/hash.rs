@@ -1,4 +1,4 @@
-//! `hash`: tensors' data alone, in the lines of llama.cpp's `gguf-hash`, and what is not the same any more.
+//! `hash`: hashes of the tensors' data only, in the format of llama.cpp's `gguf-hash`, and detected changes.
 
 use gguf_codec::Gguf;
 use sha2::{Digest, Sha256};
@@ -25,7 +25,7 @@ fn each_tensor_and_all_data_are_hashed() {
     let json: serde_json::Value = serde_json::from_str(&works("hash", &[SAMPLE, "--json"])).unwrap();
     assert_eq!(json["hashes"]["sha256"]["all"], sha256(&all));
     assert_eq!(json["hashes"]["sha256"]["tensors"].as_object().unwrap().len(), 20);
-    // Of several kinds there is a line each, tensor by tensor.
+    // With several kinds, each tensor has one line for each kind.
     let text = works("hash", &[SAMPLE, "--sha256", "--xxh64", "--sha1"]);
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let lines: Vec<_> = text.lines().map(words).collect();

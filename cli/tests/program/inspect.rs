@@ -1,4 +1,4 @@
-//! `inspect`: what it shows, in words and in JSON.
+//! `inspect`: its output, in words and in JSON.
 
 use std::process::Stdio;
 
@@ -35,7 +35,7 @@ fn every_type_is_checked_and_shown_in_both_byte_orders() {
         assert!(shown.contains("values are ") && json["not_finite"] == 0, "{shown}");
         bytes[3 * size..4 * size].fill(0xff);
         let input = write(&bytes);
-        // Integers have no scale, and every scale code of NVFP4 is a number.
+        // Integers have no scale, and every scale code of NVFP4 is a valid number.
         if (ty.name().starts_with('I') && !ty.is_quantized()) || ty == GgmlType::NVFP4 {
             works("inspect", &[&input, "--check"]);
         } else {
@@ -79,7 +79,7 @@ fn bytes_behind_the_data_are_told_and_not_lost() {
     assert!(works("inspect", &[&joined]).contains("Another GGUF begins there"));
 }
 
-/// A key that is very long does not make all rows as wide.
+/// A single very long key does not widen all rows.
 #[test]
 fn long_names_are_cut_in_tables() {
     let folder = Folder::new();
@@ -167,7 +167,7 @@ fn statistics_are_readable_at_every_magnitude() {
     assert!(text.contains("not finite 1") && text.contains("all finite values are 0.5\n"), "{text}");
     assert!(shown(&[f32::NAN; 3]).contains("not finite 3: all values"));
     assert!(shown(&[]).ends_with("no values\n"));
-    // A few values far out do not push all others into two bars.
+    // A few outliers do not push all other values into two bars.
     let mut values = wave(25_700);
     (values[0], values[1]) = (500.0, -500.0);
     let text = shown(&values);
@@ -213,7 +213,7 @@ fn strings_that_are_no_text_come_out_and_go_in_again() {
     let json = works("inspect", &[&input, "--json"]);
     assert!(json.contains(r#""blob": "\udcf0\n\udc9f""#) && json.contains(r#""tokens": "[str]""#), "{json}");
 
-    // Both forms are what `edit` takes.
+    // `edit` accepts both forms.
     let tokens =
         folder.file("tokens.json", works("inspect", &[&input, "--key", "tokens", "--json"]).into_bytes());
     let mut command = gguf("inspect");
@@ -323,7 +323,7 @@ fn values_of_nvfp4_are_times_the_factor_beside_them() {
         assert_eq!(diff["tensors"]["different"][0]["name"], "w.weight");
         assert!(diff["tensors"]["different"][0]["values"]["differing"].as_u64().unwrap() > 100);
     }
-    // As another type they have it beside them still.
+    // The factor also applies to a tensor of another type.
     let (input, q8) = (folder.file("nvfp4.gguf", file(&[0.3])), folder.path("q8.gguf"));
     works("convert", &[&input, &q8, "--type", "Q8_0", "--allow-requantize"]);
     let diff: serde_json::Value = serde_json::from_str(&works("diff", &[&input, &q8, "--json"])).unwrap();
@@ -359,7 +359,7 @@ fn values_beyond_f32_are_no_clean_bill() {
     }
 }
 
-/// The lines of a screen, which `GGUF_WRITE_SCREENS=1` writes anew.
+/// The expected screens, which `GGUF_WRITE_SCREENS=1` rewrites.
 fn is_screen(name: &str, text: &str) {
     let path = format!("{}/tests/program/screens/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("GGUF_WRITE_SCREENS").is_some() {
@@ -380,11 +380,11 @@ fn screens_are_as_wide_as_the_terminal() {
     let piped = works("inspect", &[]);
     assert!(!piped.lines().any(|line| line.ends_with(' ')), "{piped}");
     is_screen("inspect-piped", &piped);
-    // Whole values and every tensor by its name.
+    // Full values, and every tensor by name.
     assert!(piped.contains("add_generation_prompt") && piped.contains("\nblk.1.ffn_up.weight "), "{piped}");
 }
 
-/// A model with four layers, of which one differs.
+/// A model with four layers, one of which differs.
 fn four_layers() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     writer.set_metadata("general.architecture", "llama").unwrap();
@@ -419,7 +419,7 @@ fn layers_that_are_alike_are_told_together() {
         let text = works("inspect", &[&[input.as_str()], more].concat());
         assert!(text.contains("\nblk.3.b ") && !text.contains("alike"), "{text}");
     }
-    // Of a part of the file the layers that are there are told apart from those that are not.
+    // For an incomplete file, layers with data are distinguished from those without.
     let part = folder.file("part.gguf", &file[..file.len() - 200]);
     let output = finish(forced("inspect", &[&part, "--width", "80"]));
     let text = String::from_utf8(output.stdout).unwrap();
@@ -542,7 +542,7 @@ fn models_in_other_programs_stores_have_their_names() {
     let run = |name: &str| {
         let mut command = gguf("inspect");
         command.arg(name).env("OLLAMA_MODELS", folder.path("ollama")).env("HF_HUB_CACHE", folder.path("hub"));
-        // The hub is asked for what is not there: nobody is, at this port.
+        // The hub is asked for files that are not in the cache: nothing listens at this port.
         command.env("HF_ENDPOINT", "http://127.0.0.1:1").env_remove("HTTP_PROXY").env_remove("http_proxy");
         let output = finish(command);
         let (text, errors) =

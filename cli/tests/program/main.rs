@@ -1,6 +1,6 @@
-//! The program as a user runs it: exit codes, one line for a failure, hostile files, and what conversions leave behind.
+//! The program as a user runs it: exit codes, one line for each failure, hostile files, and what conversions leave behind.
 
-/// Of what the library's tests share.
+/// Helpers shared with the library's tests.
 #[path = "../../../tests/common"]
 mod common {
     pub(crate) mod layout;
@@ -125,7 +125,7 @@ fn headers_that_claim_too_much_fail_at_once() {
             );
         }
     }
-    // No data at all, and as many rows as can be counted.
+    // No data at all, and the maximum number of rows.
     let input = folder.file("empty.gguf", header(&[0, 1 << 60]));
     works("convert", &[&input, &folder.path("empty-out.gguf"), "--type", "Q4_0"]);
     assert!(works("inspect", &[&input, "--check", "--json"]).contains("\"tensors\": 1"));
@@ -147,7 +147,7 @@ fn a_value_that_blocks_cannot_hold_is_found_in_its_tensor() {
         folder.conversion_fails(&input, "Q4_0"),
         "tensor 'w': value 1200005 (row 18750, column 5) is NaN, and a block of Q4_0 cannot hold that"
     );
-    // A plain type can.
+    // A plain type is possible.
     let summary = works("convert", &[&input, &folder.path("f16.gguf"), "--type", "F16"]);
     assert!(summary.contains("1 tensor became F16"), "{summary}");
     let line = fails("inspect", &[&input, "--check"]);

@@ -1,4 +1,4 @@
-//! What is written is never a file that is read, and replaces another only with --force.
+//! An output never overwrites an input, and replaces another file only with --force.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use gguf_codec::{ByteOrder, GgmlType, Writer};
 
 use crate::support::*;
 
-/// A model of four tensors that every tool takes.
+/// A model of four tensors that every tool accepts.
 fn whole() -> Vec<u8> {
     let bytes = floats(&wave(64 * 4));
     let names = ["a.weight", "b.weight", "c.weight", "d.weight"];
@@ -20,7 +20,7 @@ fn imatrix() -> Vec<u8> {
     imatrix.write(Writer::new(Vec::new())).unwrap()
 }
 
-/// A run with the names of files in a folder, each of which begins with a `/`.
+/// A run with the names of files in a folder; arguments that name files begin with `/`.
 fn named(folder: &Folder, args: &str) -> Vec<String> {
     let at = |word: &str| match word.split_once('/') {
         Some((before, name)) if before.is_empty() || before.ends_with(':') => {
@@ -31,7 +31,7 @@ fn named(folder: &Folder, args: &str) -> Vec<String> {
     args.split(' ').map(at).collect()
 }
 
-/// Runs a tool that must fail, with and without --force, and leave every file as it was.
+/// Runs a tool that must fail, with and without --force, and leave every file unchanged.
 fn is_never_done(folder: &Folder, run: &str) {
     let before: Vec<_> = folder.names().into_iter().map(|path| (fs::read(&path).ok(), path)).collect();
     let (tool, args) = run.split_once(' ').unwrap();
@@ -44,7 +44,7 @@ fn is_never_done(folder: &Folder, run: &str) {
     assert!(before == after, "{run} changed something");
 }
 
-/// A folder with a model, the same in two shards, and an importance matrix.
+/// A folder with a model, the same model in two shards, and an importance matrix.
 fn inputs() -> Folder {
     let folder = Folder::new();
     let input = folder.file("in.gguf", whole());
@@ -57,7 +57,7 @@ fn inputs() -> Folder {
 fn no_input_is_an_output() {
     let folder = inputs();
     for run in [
-        // The second is where OUT was forgotten behind a pattern for both shards.
+        // In the second line, OUT was forgotten after a pattern that matches both shards.
         "merge /m-00001-of-00002.gguf /m-00001-of-00002.gguf",
         "merge /m-00001-of-00002.gguf /m-00002-of-00002.gguf",
         "split /m-00001-of-00002.gguf /m --max-tensors 3",
@@ -106,7 +106,7 @@ fn nothing_of_a_checkpoint_is_an_output() {
     let input = folder.file("in.gguf", whole());
     works("to-safetensors", &[&input, &folder.path("d"), "--max-size", "1K"]);
     fs::write(folder.path("d/config.json"), "{}").unwrap();
-    // One piece, "<unk>", of the kind for what is unknown.
+    // One piece, "<unk>", of the kind for unknown tokens.
     fs::write(folder.path("d/tokenizer.model"), b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02").unwrap();
     fs::write(folder.path("d/names"), "").unwrap();
     let first = fs::read_dir(folder.path("d")).unwrap().map(|entry| entry.unwrap().file_name());
@@ -117,7 +117,7 @@ fn nothing_of_a_checkpoint_is_an_output() {
         is_never_done(&folder, &format!("from-safetensors /d/model.safetensors.index.json /d/{output}"));
     }
     is_never_done(&folder, "from-safetensors /d /d/names --names /d/names");
-    // A model beside its source is one that may be written, and written again.
+    // A model next to its source may be written, and written again.
     works("from-safetensors", &[&folder.path("d"), &folder.path("d/out.gguf")]);
     works("from-safetensors", &[&folder.path("d"), &folder.path("d/out.gguf")]);
     let names = folder.file("names.safetensors", "");
@@ -158,7 +158,7 @@ fn what_exists_is_replaced_with_force_alone() {
     }
 }
 
-/// As in a cache, where names lead to files that are named after their contents.
+/// As in a cache, where links lead to files that are named after their contents.
 #[cfg(unix)]
 #[test]
 fn a_link_is_replaced_and_what_it_leads_to_stays() {
@@ -175,7 +175,7 @@ fn a_link_is_replaced_and_what_it_leads_to_stays() {
     assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(fs::read(&blob).unwrap() == whole());
 
-    // In place there is no other file to make.
+    // An edit in place creates no other file.
     fs::remove_file(&link).unwrap();
     symlink("blob", &link).unwrap();
     let args = [link.as_str(), "--in-place", "--remove-tensor", "a.weight"];
@@ -188,7 +188,7 @@ fn a_link_is_replaced_and_what_it_leads_to_stays() {
     works("edit", &args);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(fs::read(&blob).unwrap() != whole());
-    // One that leads nowhere is not followed either.
+    // A dangling link is not followed either.
     let dangling = folder.path("dangling.gguf");
     symlink("elsewhere", &dangling).unwrap();
     let line = is_refused("convert", &[&folder.path("in.gguf"), &dangling, "--type", "F16"]);

@@ -1,4 +1,4 @@
-//! `quantize --part k/N`: as many processes, which know nothing of each other, make a model together.
+//! `quantize --part k/N`: N processes build a model without coordinating.
 
 use std::fs;
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use gguf_codec::{ByteOrder, GgmlType, Gguf, Value, Writer};
 
 use crate::support::*;
 
-/// Four layers in F16, in an order that is not the quantizer's.
+/// Four layers in F16, in an order that differs from the quantizer's.
 fn source() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     writer.set_metadata("general.architecture", Value::String(b"llama".to_vec())).unwrap();
@@ -37,7 +37,7 @@ fn source() -> Vec<u8> {
 struct Model {
     folder: Folder,
     input: String,
-    /// What one process makes of it.
+    /// The file that a single process makes.
     whole: Vec<u8>,
 }
 
@@ -65,7 +65,7 @@ impl Model {
 fn processes_make_together_what_one_makes() {
     let model = Model::new("Q4_K_M");
     let out = model.folder.path("out.gguf");
-    // The last have nothing to do: there are 22 tensors.
+    // The last parts are empty: there are 22 tensors.
     for count in [1, 3, 25] {
         let start = |part: u16| {
             let mut command = gguf("quantize");
@@ -102,7 +102,7 @@ fn a_part_that_failed_is_named_and_made_again() {
     part("3/4");
     part("3/4");
     assert!(model.merged(4) == model.whole);
-    // One of another division does not fit in.
+    // A shard of another division does not fit.
     part("1/3");
     fs::copy(model.shard(1, 3), model.shard(1, 4)).unwrap();
     let line = fails("merge", &[&model.shard(1, 4), &out]);

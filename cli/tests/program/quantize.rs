@@ -1,4 +1,4 @@
-//! `quantize` and `imatrix`: settings, refusals, and what is left behind.
+//! `quantize` and `imatrix`: settings, refusals, and leftovers.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::support::*;
 
-/// Two matrices of a llama, and a vector.
+/// Two matrices of a Llama model, and a vector.
 fn llama(folder: &Folder, ty: GgmlType) -> String {
     let values = wave(256 * 16);
     let mut writer = Writer::new(Vec::new());
@@ -108,7 +108,7 @@ fn importance_is_taken_where_it_fits() {
             && !summary.contains("not in the model"),
         "{summary}"
     );
-    // A matrix that knows more.
+    // A matrix with entries for other tensors.
     let mut more = Imatrix::read(&importance).unwrap();
     (0..3).for_each(|i| more.add(&format!("blk.{i}.other.weight"), vec![1.0], vec![1.0], None).unwrap());
     let more = folder.file("more.gguf", more.write(Writer::new(Vec::new())).unwrap());
@@ -118,7 +118,7 @@ fn importance_is_taken_where_it_fits() {
         "{summary}"
     );
 
-    // Both forms mean the same, and quantize the same.
+    // Both forms have the same meaning, and give the same quantized file.
     let (dat, twice) = (folder.path("im.dat"), folder.path("twice.gguf"));
     works("imatrix", &[&importance, &dat]);
     assert!(fs::read(&dat).unwrap().starts_with(&1i32.to_le_bytes()));
@@ -137,7 +137,7 @@ fn importance_is_taken_where_it_fits() {
     assert!(works("imatrix", &[&importance, &copy]).contains("1 tensor, measured on 0 chunks of 512 tokens"));
 }
 
-/// Sums that are finite and too great for the search of a scale.
+/// Sums that are finite but too large for the search for a scale.
 #[test]
 fn importance_that_takes_scales_beyond_their_range_is_an_error() {
     let folder = Folder::new();
@@ -282,7 +282,7 @@ fn shards_and_types_are_those_of_others() {
     let whole = folder.path("whole.gguf");
     works("quantize", &[&input, &whole, "--recipe", "Q4_K_M"]);
     assert_eq!(fs::read(&like).unwrap(), fs::read(&whole).unwrap());
-    // The model whose types are taken is read too, whatever it is replaced by.
+    // The model whose types are used is an input too, so the output must not replace it.
     let before = fs::read(&made).unwrap();
     for out in [&[made.as_str()][..], &[out.as_str(), "--keep-split"]] {
         let args = [&[&first[..], out[0], "--types-like", &made], &out[1..]].concat();
@@ -309,7 +309,7 @@ fn types_are_chosen_for_a_size() {
     assert!(told.contains("\n  ffn_down     "), "{told}");
     assert!(!fs::exists(&out).unwrap());
 
-    // 3328 values, 256 of them F32.
+    // 3328 values, 256 of which are F32.
     for (option, value, most) in [("--bpw", "8", 3328), ("--size", "3kB", 3000), ("--size", "1MB", 1_000_000)]
     {
         let json = works("quantize", &[&input, &out, option, value, "--json"]);

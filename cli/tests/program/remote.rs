@@ -1,4 +1,4 @@
-//! `inspect` of what is on the web: what it shows, how little it reads, and servers that are not as they should be.
+//! `inspect` of files on the web: its output, how few bytes it reads, and misbehaving servers.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,30 +14,30 @@ use crate::support::*;
 #[derive(Clone, Copy, PartialEq)]
 enum Manner {
     Ranges,
-    /// As many bytes at a time, fewer than are asked for.
+    /// This many bytes at a time, fewer than requested.
     SmallRanges(u64),
-    /// The whole file, and behind it so many zeros more, whatever is asked for.
+    /// The whole file, followed by this many zeros, whatever is requested.
     Whole(u64),
     Status(&'static str),
-    /// To where ranges are served.
+    /// Redirects to a server that supports ranges.
     Redirect,
     RedirectForEver,
-    /// Promises all and sends half.
+    /// Promises the whole answer and sends half.
     Half,
-    /// Sends from the next byte on, and says so.
+    /// Starts one byte late, and says so.
     Shifted,
-    /// Says no range.
+    /// Does not say which range it sends.
     NoContentRange,
-    /// Says that the file ends here.
+    /// Claims that the file ends here.
     FileLen(u64),
-    /// Another version each time.
+    /// A different version each time.
     Changing,
-    /// Ranges first, the whole later.
+    /// Ranges at first, later the whole file.
     Forgetful,
     NotHttp,
 }
 
-/// A server on this machine that counts what it sends of its file.
+/// A server on this machine that counts the bytes it sends of its file.
 struct Server {
     url: String,
     sent: Arc<AtomicU64>,
@@ -59,7 +59,7 @@ impl Server {
                 if stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                // Whoever hangs up has seen enough.
+                // The client may have closed the connection.
                 let _ = served.answer(stream.unwrap());
             }
         });
@@ -189,7 +189,7 @@ impl Served {
     }
 }
 
-/// A header much longer than what is read ahead, and three tensors of 2 MB in sum.
+/// A header much longer than what is read ahead, and three tensors of 2 MB in total.
 fn large() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     writer.set_metadata("general.architecture", "llama").unwrap();
@@ -237,7 +237,7 @@ fn no_more_is_read_than_the_header_64_kib_and_the_tensor() {
         assert_eq!(shown, works("inspect", &[&local, "--tensor", "blk.0.w"]));
         let read: u64 = read.split(' ').next().unwrap().replace(',', "").parse().unwrap();
         assert_eq!(read, tensor + header_sent);
-        // A request for each part of the header that can be known of, not for each string.
+        // One request for each part of the header whose size is known, not one for each string.
         let requests = server.requests.lock().unwrap().len();
         assert!(requests < 40 || manner == Manner::SmallRanges(50_000), "{requests} requests");
     }
@@ -283,7 +283,7 @@ fn a_server_without_ranges_is_not_read_to_its_end() {
     let more = 1 << 28;
     let server = Server::new(large(), Manner::Whole(more));
     assert!(works("inspect", &[&server.url]).contains("str[40000]"));
-    // Beyond the header that is what fits on the way.
+    // Besides the header, only what was already in transit.
     assert!(server.sent() < more / 4, "{} bytes", server.sent());
     let line = fails("inspect", &[&server.url, "--tensor", "blk.0.w"]);
     assert!(line.contains("the server does not serve ranges"), "{line}");
@@ -340,7 +340,7 @@ fn files_that_are_not_whole_are_told_of() {
 
 #[test]
 fn what_is_no_server_is_told_of() {
-    // Nobody listens at a port that was just given back.
+    // Nothing listens at a port that was just released.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/m.gguf", listener.local_addr().unwrap());
     drop(listener);
@@ -368,7 +368,7 @@ fn tensors_of_a_pattern_are_fetched_and_no_others() {
     assert!(server.sent() - before < 2 * 4 * 320 * 512 + 2_000_000);
 }
 
-/// Runs `inspect` with variables of the environment.
+/// Runs `inspect` with environment variables.
 fn with(variables: &[(&str, &str)], args: &[&str]) -> std::process::Output {
     let mut command = gguf("inspect");
     command.args(args).envs(variables.iter().copied());
@@ -394,12 +394,12 @@ fn a_file_of_the_hub_is_looked_into_where_it_is() {
         requests[0].ends_with(" Bearer a secret") && requests[1].starts_with("/elsewhere "),
         "{requests:?}"
     );
-    // Nobody else learns it.
+    // No other server gets the token.
     assert!(!requests[1].contains("secret"), "{requests:?}");
     with(&[("HF_TOKEN", "a secret")], &[&server.url]);
     assert!(!server.requests.lock().unwrap()[2].contains("secret"));
 
-    // What was fetched before is read from there.
+    // A file that was fetched before is read from the cache.
     let snapshot = std::path::Path::new(&cache).join("models--org--repo/snapshots/abc/sub");
     std::fs::create_dir_all(&snapshot).unwrap();
     std::fs::create_dir_all(snapshot.join("../../../refs")).unwrap();
@@ -411,7 +411,7 @@ fn a_file_of_the_hub_is_looked_into_where_it_is() {
     assert_eq!(server.requests.lock().unwrap().len(), asked);
 }
 
-/// Answers one connection after the other with what a server without TLS does. Gives the URL and the certificate.
+/// Answers one connection after the other with TLS, in front of a server without TLS. Returns the URL and the certificate.
 fn encrypted(server: &Server) -> (String, String) {
     let key = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let certificate = key.cert.pem();
@@ -466,7 +466,7 @@ fn https_is_spoken_with_servers_that_are_who_they_say() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("GGUF 3, big-endian"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 
-    // Without it nobody vouches for the server.
+    // Without the variable, no certificate authority vouches for the server.
     let output = with(&[("SSL_CERT_FILE", "")], &[&url]);
     let line = String::from_utf8(output.stderr).unwrap();
     assert!(line.contains("certificate") && line.contains(&url), "{line}");

@@ -1,6 +1,6 @@
-//! `report`: a page that holds together, says what is in the file, and runs nothing that the file says.
+//! `report`: a well-formed page that shows the file's contents and runs nothing from the file.
 //!
-//! `tests/browser/report.mjs` tries it in a browser.
+//! `tests/browser/report.mjs` tests the page in a browser.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ struct Tag {
     attributes: BTreeMap<String, String>,
 }
 
-/// The page's tags, as strict as XML: attributes are quoted, and `<` stands only before a tag. Styles and the
+/// The page's tags, parsed as strictly as XML: attributes are quoted, and `<` occurs only at the start of a tag. Styles and the
 /// script are skipped.
 fn tags(page: &str) -> Vec<Tag> {
     let mut tags = Vec::new();
@@ -56,7 +56,7 @@ fn tags(page: &str) -> Vec<Tag> {
     tags
 }
 
-/// Fails where elements are not closed in their order, names are given twice or lead nowhere, something would be loaded,
+/// Fails if elements are not closed in order, an id is used twice, a reference leads nowhere, something would be loaded,
 /// or a picture has no text.
 fn check(page: &str) {
     let tags = tags(page);
@@ -107,7 +107,7 @@ fn check(page: &str) {
         assert_eq!(count(one), 1, "{one}");
     }
     assert_eq!(count("figure"), count("figcaption"));
-    // A table behind every picture.
+    // A table for every picture.
     for figure in page.split("<figure").skip(1) {
         let figure = figure.split_once("</figure>").unwrap().0;
         assert!(figure.contains("<details>") && figure.contains("<tbody>"), "{figure}");
@@ -128,7 +128,7 @@ fn the_page_holds_together_and_needs_nothing() {
     for part in ["id=\"treemap\"", "id=\"by-type\"", "id=\"by-layer\"", "id=\"bits\"", "id=\"histogram-0\""] {
         assert!(page.contains(part), "{part}");
     }
-    // What is optional is not there.
+    // Optional parts are absent.
     assert!(!page.contains("id=\"errors\"") && !page.contains("Other type"));
     for part in ["general.architecture", "blk.1.ffn_down.weight", "token_embd.weight"] {
         assert!(page.contains(part), "{part}");
@@ -247,7 +247,7 @@ fn what_a_model_says_is_text() {
     let out = folder.path("report.html");
     works("report", &[&input, "-o", &out, "--against", &input]);
     let page = fs::read_to_string(&out).unwrap();
-    // Fails on tags and attributes that are not the page's own.
+    // Fails on tags and attributes that do not belong to the page.
     check(&page);
     assert_eq!(page.matches("<script").count(), 1);
     assert_eq!(page.matches("<img").count(), 0);
@@ -287,7 +287,7 @@ fn odd_models_are_drawn() {
         works("report", &[&input, "-o", &out]);
         let page = fs::read_to_string(&out).unwrap();
         check(&page);
-        // Of drawings; `data-by` may say that there is none.
+        // NaN from drawings; `data-by` may be NaN, which means that there is no value.
         assert!(!page.replace("data-by=\"NaN\"", "").contains("\"NaN"), "model {i}");
         assert!(i == 0 || i == 1 || page.contains("<rect"), "model {i}");
         if i > 1 {
@@ -336,7 +336,7 @@ fn an_interruption_leaves_no_page() {
     use std::process::Stdio;
 
     let folder = Folder::new();
-    // Long enough to be met at work.
+    // Long enough to be interrupted at work.
     let len = 1u64 << 33;
     let raw = crate::common::raw::Raw::new(LITTLE, 1, 0).tensor("w", &[1 << 20, len >> 20], 24, 0);
     let input = sparse(&folder, "sparse.gguf", raw, len);

@@ -1,4 +1,4 @@
-//! `from_safetensors` and `to_safetensors`: what becomes of files, and of those that were there.
+//! `from-safetensors` and `to-safetensors`: the converted files, and files that existed before.
 
 use std::fs;
 
@@ -76,7 +76,7 @@ fn a_model_comes_back_to_the_byte_from_a_file_and_from_a_folder() {
     assert_eq!((&config["vocab_size"], &config["rms_norm_eps"]), (&2.into(), &1e-5.into()));
     assert_eq!(config["tie_word_embeddings"], true);
 
-    // An empty folder is as good as none; one file has no index.
+    // An empty folder is accepted like a missing one; a single file has no index.
     let empty = folder.path("empty");
     fs::create_dir(&empty).unwrap();
     works("to-safetensors", &[&input, &empty, "--max-size", "1G"]);
@@ -90,7 +90,7 @@ fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
     let input = folder.file("in.gguf", llama());
     let hf = folder.path("hf");
     works("to-safetensors", &[&input, &hf]);
-    // As others write it: without the metadata of a GGUF.
+    // As other programs write it: without the metadata of a GGUF.
     let map = folder.file("map", "other.{}.* o.{}.*\n* *\n");
     let file = fs::read(format!("{hf}/model.safetensors")).unwrap();
     let header = SafeTensors::parse(&file).unwrap();
@@ -98,7 +98,7 @@ fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
     for tensor in header.tensors() {
         writer.declare_tensor(tensor.name(), tensor.shape(), tensor.dtype()).unwrap();
     }
-    // What the small model here lacks of a whole one.
+    // What this small model lacks for a complete one.
     let at = "model.layers.0";
     let others: [(String, &[u64]); 8] = [
         (format!("{at}.self_attn.k_proj.weight"), &[32, 32]),
@@ -152,7 +152,7 @@ fn a_folder_of_hugging_face_becomes_a_model_and_says_what_it_lacks() {
     );
 }
 
-/// Runs a tool, which must fail, leave what was there, and leave nothing else.
+/// Runs a tool, which must fail, leave existing files unchanged, and leave no other file.
 fn leaves_everything(folder: &Folder, name: &str, args: &[&str], out: &str) -> String {
     let (before, was) = (folder.names(), fs::read(out).ok());
     let line = fails(name, args);
@@ -200,7 +200,7 @@ fn what_config_json_cannot_say_is_noted() {
     let json = works("to-safetensors", &[&input, &folder.path("json"), "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(json["notes"][0].as_str().unwrap().contains("'longrope'"), "{json}");
-    // There is none beside a file.
+    // A single file has no config.json next to it.
     let summary = works("to-safetensors", &[&input, &folder.path("out.safetensors")]);
     assert_eq!(summary.lines().count(), 1, "{summary}");
 }
@@ -208,7 +208,7 @@ fn what_config_json_cannot_say_is_noted() {
 #[test]
 fn values_beyond_the_range_of_their_type_leave_everything() {
     let folder = Folder::new();
-    // Two blocks of the scale 1000 with one quant of 127 each, which F16 has no number for.
+    // Two blocks with a scale of 1000 and a quant of 127 each, whose product F16 cannot represent.
     let mut block = vec![0; 34];
     block[..2].copy_from_slice(&half::f16::from_f32(1000.0).to_le_bytes());
     block[2] = 127;
@@ -266,7 +266,7 @@ fn bad_input_is_one_line_and_leaves_everything() {
     let line = from(&[&good, &out, "--names", &map]);
     assert!(line.contains("map': line 1 of the names, 'a b c', must be two names"), "{line}");
     assert!(from(&[&good, &out, "--names", &missing]).contains("cannot read"));
-    // A value that its type cannot hold is met when the file is half written.
+    // A value that its type cannot represent is found when the file is half written.
     let bad = floats(&[f32::NAN; 64]);
     let nan = folder.file("nan.gguf", model(ByteOrder::Little, &[("w", &[32, 2], GgmlType::F32, &bad)]));
     let file = folder.path("nan.safetensors");
@@ -294,7 +294,7 @@ fn bad_input_is_one_line_and_leaves_everything() {
     assert!(line.ends_with("out' is not a folder (the name of a file ends with .safetensors)"), "{line}");
 }
 
-/// A Llama of one layer, whose up projection is FP8 with a scale for each row and whose gate is of packed 4-bit integers.
+/// A Llama of one layer. Its up projection is FP8 with a scale for each row, and its gate is packed 4-bit integers.
 fn quantized(folder: &Folder) -> String {
     use gguf_codec::safetensors::Dtype;
     let hf = folder.path("hf");
@@ -376,7 +376,7 @@ fn one_pass_makes_the_bytes_of_two_and_of_three() {
         }
     }
     assert!(shards > 1);
-    // Without a recipe too.
+    // The same without a recipe.
     let whole = folder.path("whole.gguf");
     works("from-safetensors", &[&hf, &folder.path("cut.gguf"), "--max-size", "200K"]);
     let first = fs::read_dir(folder.path(""))
@@ -385,7 +385,7 @@ fn one_pass_makes_the_bytes_of_two_and_of_three() {
         .find(|path| path.file_name().unwrap().to_string_lossy().starts_with("cut-00001-of-"));
     works("merge", &[first.unwrap().to_str().unwrap(), &whole]);
     assert_eq!(fs::read(&whole).unwrap(), fs::read(&stored).unwrap());
-    // And out again, with the codes as they are.
+    // And exported again, with the codes unchanged.
     works("to-safetensors", &[&stored, &folder.path("out"), "--quantized", "compressed-tensors"]);
     let config = fs::read_to_string(folder.path("out/config.json")).unwrap();
     let config: serde_json::Value = serde_json::from_str(&config).unwrap();

@@ -1,10 +1,10 @@
-//! What commands print, letter by letter, in no more than 80 columns where that can be. What `inspect` prints by width is in its own tests.
+//! The exact output of commands, in at most 80 columns where possible. The tests of `inspect` cover its output at several widths.
 
 use std::fs;
 
 use crate::support::*;
 
-/// With this variable, what is printed becomes what is expected.
+/// If this variable is set, the actual output becomes the expected output.
 const WRITE: &str = "GGUF_WRITE_SCREENS";
 
 #[test]

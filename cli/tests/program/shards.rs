@@ -9,7 +9,7 @@ use gguf_codec::{GgmlType, Value, Writer};
 use crate::common::raw::Raw;
 use crate::support::*;
 
-/// Ten tensors of 1000 floats, with metadata and an alignment of their own.
+/// Ten tensors of 1000 floats, with metadata and an alignment other than the default.
 fn whole() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     writer.set_metadata("general.architecture", "llama").unwrap().set_alignment(64).unwrap();
@@ -53,7 +53,7 @@ fn what_is_split_is_merged_again_byte_for_byte() {
             if shards == 1 { "10 tensors of 1 shard, 41,".into() } else { format!("of {shards} shards") };
         assert!(summary.contains(&wanted), "{summary}");
         assert!(fs::read(&out).unwrap() == whole(), "{limit:?}");
-        // Shards are divided anew by the first of them.
+        // Shards given by the first of them can be divided again.
         let again = folder.path("again");
         works("split", &[&first, &again, "--max-tensors", "3"]);
         works("merge", &[&format!("{again}-00001-of-00004.gguf"), &out]);
@@ -83,7 +83,7 @@ fn what_was_made_is_told_in_json() {
     let inspected = works("inspect", &[&first, "--json"]);
     let json: serde_json::Value = serde_json::from_str(&inspected).unwrap();
     assert_eq!((&json["shards"], &json["tensors"][9]["shard"]), (&2.into(), &1.into()));
-    // Another than the first is shown by itself.
+    // Shards other than the first are shown separately.
     let inspected = works("inspect", &[&folder.path("m-00002-of-00002.gguf"), "--json"]);
     let json: serde_json::Value = serde_json::from_str(&inspected).unwrap();
     assert_eq!((&json["shards"], &json["totals"]["tensors"]), (&1.into(), &4.into()));
@@ -158,7 +158,7 @@ fn a_shard_that_cannot_be_written_leaves_none() {
     assert_eq!(fs::read(old).unwrap(), b"what was there");
 }
 
-/// Neither those that are read nor those that wait to be put in their places are all open at once.
+/// Neither the files being read nor those waiting to be renamed are all open at once.
 #[cfg(unix)]
 #[test]
 fn there_may_be_more_shards_than_open_files() {
@@ -183,7 +183,7 @@ fn there_may_be_more_shards_than_open_files() {
     assert!(fs::read(out).unwrap() == file);
 }
 
-/// A file may not grow beyond a limit, as on a full disk.
+/// A file must not grow past a limit, as on a full disk.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_no_shard() {
@@ -192,8 +192,8 @@ fn a_full_disk_leaves_no_shard() {
     let input = sparse(&folder, "sparse.gguf", raw, (1 << 22) + (1 << 20));
     let before = folder.names();
     let program = gguf("split");
-    // In units of 512 or 1024 bytes, by the shell: the first shard fits and the second does not. A signal that is
-    // ignored leaves the error.
+    // In units of 512 or 1024 bytes, depending on the shell: the first shard fits and the second does not. An ignored signal
+    // leaves the error.
     let script = format!(
         "trap '' XFSZ; ulimit -f 3000; exec '{}' split '{input}' '{}' --max-tensors 1",
         program.get_program().to_str().unwrap(),
@@ -208,7 +208,7 @@ fn a_full_disk_leaves_no_shard() {
     assert_eq!(folder.names(), before);
 }
 
-/// Every tool that takes a model takes all of it, by its first shard.
+/// Every tool that takes a model takes all of it when given its first shard.
 #[test]
 fn a_set_is_read_as_a_whole() {
     let folder = Folder::new();
@@ -223,7 +223,7 @@ fn a_set_is_read_as_a_whole() {
     assert_eq!(works("diff", &[&input, &shard(1), "--exit-code"]), same);
     assert_eq!(works("diff", &[&shard(1), &input, "--exit-code"]), same);
 
-    // No shard of it is written over; and one tensor's bytes in another shard are a difference.
+    // No shard of it is overwritten; and one tensor's bytes in another shard are a difference.
     for tool in [&["convert", "--type", "F16"][..], &["quantize", "--recipe", "Q8_0"]] {
         let (first, second) = (shard(1), shard(2));
         let line = fails(tool[0], &[&tool[1..], &[first.as_str(), &second]].concat());

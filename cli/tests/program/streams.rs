@@ -1,11 +1,11 @@
-//! Standard input and output in the place of files, where that is possible.
+//! Standard input and output instead of files, where that is possible.
 
 use std::fs::{self, File};
 use std::process::Stdio;
 
 use crate::support::*;
 
-/// What is printed, and what is said on standard error.
+/// The bytes on standard output, and the text on standard error.
 fn with_input(name: &str, args: &[&str], input: &str) -> (Vec<u8>, String) {
     let child = gguf(name)
         .args(args)
@@ -33,7 +33,7 @@ fn models_are_written_to_standard_output() {
             command
         });
         assert!(output.status.success() && output.stdout == fs::read(&out).unwrap(), "{name}");
-        // The summary is there too, beside it.
+        // The summary is there too, on standard error.
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(errors.lines().count(), text.lines().count(), "{errors}");
         assert!(errors.lines().any(|line| line.starts_with("  all")), "{errors}");

@@ -1,4 +1,4 @@
-//! Running the program, and models for it to run on.
+//! Runs the program, and makes models for it.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::common::raw::Raw;
 
-/// Longer than any run here takes, and short enough to see that one hangs.
+/// Longer than any run here takes, and short enough to detect one that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const LITTLE: (u32, bool) = (3, false);
@@ -24,7 +24,7 @@ pub(crate) fn gguf(command: &str) -> Command {
     program
 }
 
-/// Waits for the end, or ends it and fails.
+/// Waits for the process to end, or kills it and fails.
 pub(crate) fn finish(mut command: Command) -> Output {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -54,7 +54,7 @@ fn read(from: &mut impl std::io::Read) -> Vec<u8> {
     bytes
 }
 
-/// A run that may replace what is at OUT, since most tests write again and again. What happens without --force is in `outputs.rs`.
+/// A run that may replace what is at OUT, because most tests write repeatedly. `outputs.rs` tests runs without --force.
 pub(crate) fn forced(name: &str, args: &[&str]) -> Command {
     let mut command = gguf(name);
     command.args(args);
@@ -64,7 +64,7 @@ pub(crate) fn forced(name: &str, args: &[&str]) -> Command {
     command
 }
 
-/// What it prints; it must succeed, and say nothing on standard error.
+/// The output of a run that must succeed, with nothing on standard error.
 pub(crate) fn works(name: &str, args: &[&str]) -> String {
     let output = finish(forced(name, args));
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -77,7 +77,7 @@ pub(crate) fn fails(name: &str, args: &[&str]) -> String {
     failed(name, args, finish(forced(name, args)))
 }
 
-/// The same of a run without --force.
+/// The same for a run without --force.
 pub(crate) fn is_refused(name: &str, args: &[&str]) -> String {
     let mut command = gguf(name);
     command.args(args);
@@ -86,7 +86,7 @@ pub(crate) fn is_refused(name: &str, args: &[&str]) -> String {
 
 fn failed(name: &str, args: &[&str], output: Output) -> String {
     let errors = String::from_utf8(output.stderr).unwrap();
-    // Arguments that make no sense end with another code, and alone point to the help.
+    // Invalid arguments give another exit code, and only these refer to the help.
     let code = if errors.ends_with("(see --help)\n") { 2 } else { 1 };
     assert_eq!(output.status.code(), Some(code), "{name} {args:?}: {errors}");
     assert!(output.stdout.is_empty(), "{name} {args:?}");
@@ -120,7 +120,7 @@ impl Folder {
         names
     }
 
-    /// Converts, which must fail, leave what was at OUT, and leave nothing else.
+    /// Runs a conversion that must fail, leave OUT unchanged, and leave no other file.
     pub(crate) fn conversion_fails(&self, input: &str, ty: &str) -> String {
         let out = self.file("out.gguf", "what was there");
         let before = self.names();
@@ -131,7 +131,7 @@ impl Folder {
     }
 }
 
-/// A file of tensors, each from its bytes in the file's byte order.
+/// A file of tensors, each given as bytes in the file's byte order.
 pub(crate) fn model(order: ByteOrder, tensors: &[(&str, &[u64], GgmlType, &[u8])]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     writer.set_byte_order(order);
@@ -157,12 +157,12 @@ pub(crate) fn wave(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 31 % 257) as f32 - 128.0) / 100.0).collect()
 }
 
-/// A header, and zeros behind it that take no space on disk.
+/// A header, followed by zeros that take no space on disk.
 pub(crate) fn sparse(folder: &Folder, name: &str, raw: Raw, data_bytes: u64) -> String {
     with_zeros(folder, name, &raw.pad(32).bytes, data_bytes)
 }
 
-/// These bytes, and zeros behind them that take no space on disk.
+/// These bytes, followed by zeros that take no space on disk.
 pub(crate) fn with_zeros(folder: &Folder, name: &str, bytes: &[u8], zeros: u64) -> String {
     let path = folder.file(name, bytes);
     File::options().write(true).open(&path).unwrap().set_len(bytes.len() as u64 + zeros).unwrap();
@@ -175,15 +175,15 @@ pub(crate) fn send(signal: &str, id: u32) {
     assert!(sent.unwrap().success());
 }
 
-/// Both signals that a tool listens to, as near to each other as one program can send them.
+/// Both signals that a tool handles, in as quick succession as one program can send them.
 pub(crate) fn send_both(id: u32) {
     let sent = Command::new("sh").args(["-c", &format!("kill -INT {id}; kill -TERM {id}")]).status();
     // The first may have ended it before the second was sent.
     sent.unwrap();
 }
 
-/// Sends a signal when a child listens to it, and waits until it was heard: what the child does after that, it does
-/// interrupted. It may have ended by then.
+/// Sends a signal once a child listens for it, and waits until the child has received it. Everything that the child does after
+/// that is interrupted. It may have ended by then.
 #[cfg(target_os = "linux")]
 pub(crate) fn interrupt(signal: &str, child: &mut Child) {
     let (id, start) = (child.id(), Instant::now());
@@ -200,14 +200,14 @@ pub(crate) fn interrupt(signal: &str, child: &mut Child) {
             std::thread::yield_now();
         }
     };
-    // It sleeps until there is a signal, and again when it has told of it.
+    // The thread sleeps until there is a signal, and sleeps again once it has reported the signal.
     let listening = wait_until(&|status| status.contains("State:\tS"));
     let before = sleeps(&listening.expect("the child works until it is interrupted"));
     send(signal, id);
     wait_until(&|status| sleeps(status) > before);
 }
 
-/// The status of the thread that listens to signals.
+/// The status of the thread that listens for signals.
 #[cfg(target_os = "linux")]
 fn listener(id: u32) -> Option<String> {
     let tasks = fs::read_dir(format!("/proc/{id}/task")).ok()?.flatten();

@@ -1,5 +1,5 @@
-//! Long work: what it shows in a terminal, and what ends it in the middle, signals and a full disk: one line, exit code 1,
-//! what was there as it was, and no temporary file.
+//! Long work: what it shows in a terminal, and interruptions by signals and a full disk, which give one line and exit code 1,
+//! leave the old file unchanged, and leave no temporary file.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use gguf_codec::model::Imatrix;
 use crate::common::raw::{Raw, U8};
 use crate::support::*;
 
-/// Of tensors that no tool converts.
+/// The type of tensors that no tool converts.
 const I8_TENSOR: u32 = 24;
 
 /// A run of a tool.
@@ -20,7 +20,7 @@ struct Run {
     args: Vec<String>,
     /// The argument that its messages name.
     output: String,
-    /// How many files there are beside those that were there, when it is in the middle of its work.
+    /// The number of new files while it is in the middle of its work.
     files: usize,
 }
 
@@ -91,7 +91,7 @@ fn is_as_it_was(folder: &Folder) {
 #[test]
 fn an_interruption_leaves_what_was_there() {
     let (inputs, out) = (Folder::new(), with_outputs());
-    // Long enough to be met at work.
+    // Long enough to be interrupted at work.
     for Run { tool, args, output, files } in runs(&inputs, &out, 1 << 33) {
         for signal in ["INT", "TERM"] {
             let mut command = gguf(tool);
@@ -112,7 +112,7 @@ fn an_interruption_leaves_what_was_there() {
     }
 }
 
-/// Two interruptions at once: the second ends the tool where it is, unless the first has.
+/// Two interruptions at once: the second ends the tool immediately, unless the first has already ended it.
 #[test]
 fn a_second_interruption_leaves_what_was_there_too() {
     let (inputs, out) = (Folder::new(), with_outputs());
@@ -124,7 +124,7 @@ fn a_second_interruption_leaves_what_was_there_too() {
             assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none(), "{tool} {args:?}");
             std::thread::yield_now();
         }
-        // Two signals, of which each is delivered.
+        // Two different signals, so that both are delivered.
         send_both(child.id());
         let finished = child.wait_with_output().unwrap();
         let errors = String::from_utf8(finished.stderr).unwrap();
@@ -138,7 +138,7 @@ fn a_second_interruption_leaves_what_was_there_too() {
     }
 }
 
-/// Tools whose temporary file is there too shortly to be met: they are interrupted while they read, which goes on until
+/// Tools whose temporary file exists too briefly to be observed. They are interrupted while they read, which lasts until
 /// the pipe ends.
 #[cfg(target_os = "linux")]
 #[test]
@@ -168,7 +168,7 @@ fn imatrix(columns: usize) -> Vec<u8> {
     imatrix.write(Writer::new(Vec::new())).unwrap()
 }
 
-/// Files may not grow beyond a limit, as on a full disk.
+/// Files must not grow past a limit, as on a full disk.
 #[test]
 fn a_full_disk_leaves_what_was_there() {
     let (inputs, out) = (Folder::new(), with_outputs());
@@ -182,7 +182,7 @@ fn a_full_disk_leaves_what_was_there() {
         output: matrix,
         files: 1,
     });
-    // In units of 512 or 1024 bytes, by the shell: not much more than a header. The signal may be ignored already or not.
+    // In units of 512 or 1024 bytes, depending on the shell: not much more than a header. The signal may already be ignored.
     let limits =
         [r#"trap '' XFSZ; ulimit -f 8; exec "$0" "$@""#, r#"ulimit -c 0; ulimit -f 8; exec "$0" "$@""#];
     let both = runs.iter().flat_map(|run| limits.map(|limit| (run, limit)));
@@ -205,7 +205,7 @@ fn a_full_disk_leaves_what_was_there() {
     }
 }
 
-/// The frames of the bar are told by what all of them end with.
+/// All frames of the bar end with the same text, by which they are recognized.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_bar_shows_bytes_of_all_and_the_time_left() {
@@ -225,7 +225,7 @@ fn a_bar_shows_bytes_of_all_and_the_time_left() {
         assert!(output.status.success(), "{tool}");
         let text = String::from_utf8(output.stdout).unwrap();
         let frames: Vec<_> = text.split(['\r', '\n']).filter(|frame| frame.contains("B/s eta ")).collect();
-        // Before the end, too: the length is known from the start.
+        // Also before the end: the length is known from the start.
         let not_done = |frame: &&&str, all: &str| {
             frame.contains(&format!("/{all} ")) && !frame.contains(&format!(" {all}/{all} "))
         };
@@ -235,7 +235,7 @@ fn a_bar_shows_bytes_of_all_and_the_time_left() {
     }
 }
 
-/// A folder that a killed run left is removed by the next, and one that is being written is not.
+/// The next run removes a folder that a killed run left, but not one that is being written.
 #[test]
 fn a_folder_that_a_kill_left_is_removed_by_the_next_run() {
     let (inputs, out) = (Folder::new(), Folder::new());
