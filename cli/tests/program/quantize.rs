@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::support::*;
 
-/// Two matrices of a Llama model, and a vector.
+/// Two matrices of a llama, and a vector.
 fn llama(folder: &Folder, ty: GgmlType) -> String {
     let values = wave(256 * 16);
     let mut writer = Writer::new(Vec::new());
@@ -309,7 +309,7 @@ fn types_are_chosen_for_a_size() {
     assert!(told.contains("\n  ffn_down     "), "{told}");
     assert!(!fs::exists(&out).unwrap());
 
-    // 3328 values, 256 of which are F32.
+    // 3328 values, 256 of them F32.
     for (option, value, most) in [("--bpw", "8", 3328), ("--size", "3kB", 3000), ("--size", "1MB", 1_000_000)]
     {
         let json = works("quantize", &[&input, &out, option, value, "--json"]);

@@ -31,7 +31,7 @@ impl Source {
         self.input.model()
     }
 
-    /// The paths of all its files.
+    /// Of all its files.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.input.paths()
     }
