@@ -1,5 +1,5 @@
-// Runs a wasm32-wasip1 program in node, as .ci/cross does: wasi-run.mjs PROGRAM [arguments]. It sees the folder
-// that it is started in, under its own name, and the environment.
+// Runs a wasm32-wasip1 program in node, as .ci/cross does: wasi-run.mjs PROGRAM [arguments]. The program sees the
+// current folder, under its own name, and the environment.
 import { readFile } from 'node:fs/promises';
 import { WASI } from 'node:wasi';
 
@@ -11,8 +11,8 @@ const wasi = new WASI({
     preopens: { [process.cwd()]: process.cwd() },
     returnOnExit: true,
 });
-// V8 calls node's functions without going through JavaScript where it can, after which node 20 often crashes when the
-// program ends. It cannot call these so.
+// Where it can, V8 calls node's functions without going through JavaScript. node 20 then often crashes when the
+// program ends. V8 cannot call these functions that way.
 const imports = wasi.getImportObject();
 const calls = imports.wasi_snapshot_preview1;
 for (const [name, call] of Object.entries(calls)) calls[name] = (...args) => call(...args);

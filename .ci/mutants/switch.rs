@@ -1,5 +1,5 @@
-//! Which mutant is on: the one that the environment variable `MUTANT` names, or none. `MUTANT_REACH` names a file of a
-//! byte for each mutant, and those that are asked for are noted in it, by child processes too.
+//! Selects the active mutant: the one that the environment variable `MUTANT` names, or none. `MUTANT_REACH` names a file with one
+//! byte for each mutant, in which the mutants that are reached are marked, also by child processes.
 
 #![allow(unsafe_code, static_mut_refs, missing_docs)]
 
@@ -31,7 +31,8 @@ extern "C" fn start() {
     if let Ok(path) = std::env::var("MUTANT_REACH") {
         let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
         let len = file.metadata().unwrap().len() as usize;
-        // PROT_READ | PROT_WRITE, MAP_SHARED: what a killed process noted stays.
+        // PROT_READ
+        // PROT_WRITE, MAP_SHARED: marks from a killed process are kept.
         unsafe {
             REACHED = mmap(std::ptr::null_mut(), len, 3, 1, file.as_raw_fd(), 0);
             ACTIVE = NOTE;

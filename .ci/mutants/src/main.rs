@@ -1,13 +1,13 @@
-//! Puts every mutant that cargo-mutants lists into one copy of the sources, each behind a switch: `mutants LIST TREE SKIP`.
+//! Puts every mutant that cargo-mutants lists into one copy of the sources, each with a switch: `mutants LIST TREE SKIP`.
 //!
-//! A mutant a time, cargo-mutants builds the crate for each of thousands. Here all are compiled once, and
-//! `crate::mutant::is(n)` asks at run time whether the n-th is on (`switch.rs`). Sources are edited as text, at places
-//! that the syntax tree gives; each edit is between `/*[n*/` and `/*n]*/` and each mutated alternative between `/*<n*/` and `/*n>*/`, so
-//! that an error of the compiler tells whose it is. `SKIP` lists the numbers to leave out, one a line.
+//! cargo-mutants builds the crate once for each of thousands of mutants. Here all are compiled once, and
+//! `crate::mutant::is(n)` checks at run time whether the n-th is on (`switch.rs`). Sources are edited as text, at positions
+//! from the syntax tree. Each edit is between `/*[n*/` and `/*n]*/` and each mutated alternative between `/*<n*/` and `/*n>*/`, so
+//! that a compiler error shows which mutant caused it. `SKIP` lists the numbers to leave out, one per line.
 //!
-//! Operands are evaluated once and bound, so that edits nest without growing: `a + b` becomes
-//! `match (a, b) { (l, r) => if is(1) { l - r } else { l + r } }`. One thing differs from cargo-mutants: it
-//! replaces an operator's text, after which precedence may group operands anew; here they stay as they were grouped.
+//! Operands are evaluated once and bound, so that nested edits do not multiply the code: `a + b` becomes
+//! `match (a, b) { (l, r) => if is(1) { l - r } else { l + r } }`. This differs from cargo-mutants in one way: cargo-mutants
+//! replaces an operator's text, after which precedence may group the operands differently; here the grouping is unchanged.
 
 mod schema;
 
@@ -18,7 +18,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-/// What is read of a line of `cargo mutants --list --json`.
+/// The fields that are read from a line of `cargo mutants --list --json`.
 #[derive(Debug, Deserialize)]
 struct Mutant {
     name: String,
@@ -43,7 +43,7 @@ struct Span {
     start: LineColumn,
 }
 
-/// Both begin with 1; columns count characters.
+/// Lines and columns both begin with 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 struct LineColumn {
     line: usize,

@@ -11,7 +11,7 @@ use syn::{BinOp, Expr};
 
 use super::{Genre, LineColumn, Mutant};
 
-/// Text in place of a range of the source; zero-length ranges insert.
+/// Text that replaces a range of the source; an empty range inserts it.
 struct Edit {
     range: Range<usize>,
     parts: Vec<Part>,
@@ -19,11 +19,11 @@ struct Edit {
 
 enum Part {
     Text(String),
-    /// Of the source, with the edits inside it.
+    /// A range of the source, with the edits inside it.
     Source(Range<usize>),
 }
 
-/// The file with its mutants, and those that have no switch, with the reason.
+/// The file with its mutants, and the mutants without a switch, with the reason.
 pub(crate) fn apply(
     source: &str,
     mutants: &[(usize, &Mutant)],
@@ -44,7 +44,7 @@ pub(crate) fn apply(
     Ok((out, left_out))
 }
 
-/// Edits are in the order of the tree, so one that is inside another comes after it.
+/// Edits are in the order of the tree, so an edit inside another comes after it.
 fn render(source: &str, edits: &[Edit], first: usize, range: Range<usize>, out: &mut String) -> Option<()> {
     let mut at = range.start;
     for (i, edit) in edits.iter().enumerate().skip(first) {
@@ -68,9 +68,9 @@ struct Editor<'a> {
     at: HashMap<LineColumn, Vec<(usize, &'a Mutant)>>,
     skip: &'a HashSet<usize>,
     edits: Vec<Edit>,
-    /// How many constants, patterns and `const fn` are around: a switch cannot be asked there.
+    /// The number of enclosing constants, patterns and `const fn`, where a switch cannot be evaluated.
     constant: usize,
-    /// Every mutant seen, and why it has no switch.
+    /// Every mutant seen, with the reason if it has no switch.
     met: BTreeMap<usize, Option<&'static str>>,
 }
 
@@ -101,13 +101,13 @@ fn is(number: usize) -> String {
     format!("crate::mutant::is({number})")
 }
 
-/// Where an alternative is, for errors.
+/// The position of an alternative, for errors.
 fn marked(number: usize, text: &str) -> String {
     format!("/*<{number}*/{text}/*{number}>*/")
 }
 
 impl<'a> Editor<'a> {
-    /// The mutants of a genre that begin where the span does, if they can have a switch.
+    /// The mutants of a genre that begin at the start of the span and can have a switch.
     fn mutants(&mut self, span: Span, genre: Genre) -> Vec<(usize, &'a Mutant)> {
         let start = span.start();
         let start = LineColumn { line: start.line, column: start.column + 1 };
@@ -142,7 +142,7 @@ impl<'a> Editor<'a> {
             let mut mutants = self.mutants(first.span(), Genre::FnValue);
             if matches!(&sig.output, syn::ReturnType::Type(_, ty) if matches!(**ty, syn::Type::ImplTrait(_)))
             {
-                // The body and what replaces it would have to be one type.
+                // The body and its replacement would need the same type.
                 for (number, _) in mutants.drain(..) {
                     self.met.insert(number, Some("form"));
                 }
@@ -159,7 +159,7 @@ impl<'a> Editor<'a> {
     }
 }
 
-/// Whether a `let` of a chain is among the operands.
+/// Whether the operands include a `let` of a chain.
 fn has_let(expr: &Expr) -> bool {
     match expr {
         Expr::Let(_) => true,
@@ -230,12 +230,12 @@ impl<'ast> Visit<'ast> for Editor<'_> {
             [binary.span(), binary.left.span(), binary.right.span()].map(|s| s.byte_range());
         if matches!(binary.op, BinOp::And(_) | BinOp::Or(_)) {
             if has_let(&binary.left) || has_let(&binary.right) {
-                // `let` is for chains of `&&` only.
+                // `let` is allowed in chains of `&&` only.
                 for (number, _) in mutants.drain(..) {
                     self.met.insert(number, Some("unviable"));
                 }
             }
-            // The one mutant of each is the other.
+            // The only mutant of each operator is the other operator.
             if let [(number, _)] = mutants[..] {
                 let other = if matches!(binary.op, BinOp::And(_)) { "!=" } else { "==" };
                 let middle = format!(" {{ l => if l {other} {} {{ ", is(number));
@@ -293,7 +293,7 @@ impl<'ast> Visit<'ast> for Editor<'_> {
         let (whole, operand) = (unary.span().byte_range(), unary.expr.span().byte_range());
         for (number, _) in self.mutants(unary.op.span(), Genre::UnaryOperator) {
             let parts = if matches!(*unary.expr, Expr::Lit(_)) {
-                // Not bound: the least integer has no positive one.
+                // Not bound, because the least integer has no positive counterpart.
                 let then = format!("(if {} {{ ", is(number));
                 parts![then, operand.clone(), format!(" }} else {{ {op}"), operand.clone(), " })"]
             } else {
