@@ -1,8 +1,8 @@
-//! Products of quantized weights with activations, beside ggml's: `vec_dot` called for each row, and `MUL_MAT` in a graph, in the
-//! plain buffer and in the one that repacks weights.
+//! Products of quantized weights with activations, compared with ggml's: `vec_dot`, called for each row, and `MUL_MAT` in a graph,
+//! both in the plain buffer and in the one that repacks weights.
 //!
-//! `GGML_CPU_SO` names the library with ggml's kernels for this machine, and `GGML_CPU_AVX2_SO` the one for AVX2 alone, which
-//! this crate's AVX2 without instructions for dot products is compared with.
+//! `GGML_CPU_SO` names the library with ggml's kernels for this machine, and `GGML_CPU_AVX2_SO` the one for AVX2 alone, with which
+//! this crate's AVX2 code without dot-product instructions is compared.
 
 use std::ffi::{c_int, c_void};
 use std::hint::black_box;
@@ -130,7 +130,7 @@ impl<'a> Cpu<'a> {
 const REPACKED: [GgmlType; 5] =
     [GgmlType::Q4_0, GgmlType::Q4_K, GgmlType::Q2_K, GgmlType::IQ4_NL, GgmlType::MXFP4];
 
-/// Blocks of any bytes with values of a moderate size.
+/// Random bytes as blocks whose values have a moderate size.
 fn blocks(ty: GgmlType, count: usize) -> Vec<u8> {
     let (mut all, mut state) = (Vec::with_capacity(count * ty.block_bytes()), 1u64);
     let mut values = vec![0.0f32; ty.block_len()];
@@ -158,12 +158,12 @@ fn activations(len: usize) -> Vec<f32> {
     (0..len).map(|i| (i as f32 * 0.7).sin() * (1.0 + (i % 13) as f32)).collect()
 }
 
-/// In the best instruction set of this machine, beside ggml's kernels for it.
+/// On the best instruction set of this machine, compared with ggml's kernels for it.
 pub(crate) fn run(ggml: Option<&Ggml>, formats: &[GgmlType]) {
     one_set(ggml, formats, Isa::detect(), "best", "GGML_CPU_SO");
 }
 
-/// In AVX2 without instructions for dot products. A process of its own, since ggml does not stand two libraries in one.
+/// On AVX2 without dot-product instructions. This needs a separate process, because ggml does not support two libraries in one.
 pub(crate) fn run_avx2(ggml: Option<&Ggml>, formats: &[GgmlType]) {
     match Isa::available().into_iter().find(|isa| isa.name() == "avx2") {
         Some(avx2) => one_set(ggml, formats, avx2.without_dot_products(), "avx2", "GGML_CPU_AVX2_SO"),
@@ -181,7 +181,7 @@ fn one_set(ggml: Option<&Ggml>, formats: &[GgmlType], isa: Isa, name: &str, vari
     many_columns(cpu.as_ref(), formats, isa, name);
 }
 
-/// Products on all cores, beside reading on all cores and one core's product.
+/// Products on all cores, compared with reading on all cores and with one core's product.
 pub(crate) fn all_cores(formats: &[GgmlType]) {
     use rayon::prelude::*;
 
@@ -196,7 +196,7 @@ pub(crate) fn all_cores(formats: &[GgmlType]) {
         let Ok(one) = Activations::new(ty, &activations(ROW), ROW) else { continue };
         let many = Activations::new(ty, &activations(64 * ROW), ROW).expect("whole columns");
         let bytes = blocks(ty, ROWS * ROW / ty.block_len());
-        // In turn, so that none is left in the cache from the last time.
+        // The copies alternate, so that none stays in the cache from the last time.
         let copies = [bytes.clone(), bytes.clone(), bytes];
         let matrices = copies.each_ref().map(|bytes| Matrix::new(ty, bytes, ROW).expect("whole rows"));
         let mut seconds = Vec::new();
@@ -244,7 +244,7 @@ fn one_column(
     let mut compared = 0;
     for &ty in formats {
         let Ok(prepared) = Activations::new_with(isa, ty, &x, ROW) else { continue };
-        // From memory: several copies in turn, so that none is left in the cache from the last time.
+        // From memory: several copies alternate, so that none stays in the cache from the last time.
         let copies = if times == 1 { 4 } else { 1 };
         let bytes = blocks(ty, rows * ROW / ty.block_len());
         let weights: Vec<Vec<u8>> = vec![bytes; copies];
@@ -301,7 +301,7 @@ fn one_column(
     table.print();
 }
 
-/// Reads all bytes, asking for them ahead as the products do.
+/// Reads all bytes, with the same prefetching as the products.
 fn read_all(bytes: &[u8]) -> u64 {
     let mut sums = [0u64; 8];
     for (i, line) in bytes.as_chunks::<64>().0.iter().enumerate() {

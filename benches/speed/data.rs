@@ -1,4 +1,4 @@
-//! What is measured on: seeded, the same in every run.
+//! The measured data: seeded, and the same in every run.
 
 use gguf_codec::{GgmlType, quantize};
 
@@ -13,7 +13,7 @@ fn uniform(seed: u64) -> impl FnMut() -> f32 {
     }
 }
 
-/// Normal values of a model's size: standard deviation 0.02. Repeats itself after a million.
+/// Normal values of the size of model weights: standard deviation 0.02. They repeat after a million.
 pub(crate) fn normal(len: usize) -> Vec<f32> {
     let mut next = uniform(0x9e37_79b9_7f4a_7c15);
     let part: Vec<f32> = (0..len.min(1 << 20))

@@ -1,4 +1,4 @@
-//! Dequantizing beside ggml and the machine's limits: in cache, in memory, over sizes, and on all cores.
+//! Dequantizing, compared with ggml and the machine's limits: in cache, in memory, at various sizes, and on all cores.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ use crate::plot::Points;
 use crate::timing::{Table, measure, rate};
 use crate::{IN_CACHE, IN_MEMORY, TARGETS, data};
 
-/// All but the scalar lanes, unless there is nothing else; the widest last.
+/// All instruction sets except scalar, unless there is no other; the widest is last.
 fn vector_isas() -> Vec<Isa> {
     let all = Isa::available();
     let vectors: Vec<_> = all.iter().copied().filter(|isa| *isa != Isa::SCALAR).collect();
@@ -24,7 +24,7 @@ fn to<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) {
     std::hint::black_box(out);
 }
 
-/// What is timed, and the bytes that it reads and writes.
+/// A timed job, and the bytes that it reads and writes.
 struct Job<'a> {
     name: String,
     read: usize,
@@ -38,7 +38,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// To f32, f16 and bf16, beside ggml and the limits. `values` decides between cache and memory.
+/// To f32, f16 and bf16, compared with ggml and the limits. `values` decides between cache and memory.
 pub(crate) fn run(ggml: Option<&Ggml>, points: &mut Points, formats: &[GgmlType], values: usize) {
     let in_cache = values == IN_CACHE;
     let place = if in_cache { "in cache" } else { "in memory" };
@@ -48,7 +48,7 @@ pub(crate) fn run(ggml: Option<&Ggml>, points: &mut Points, formats: &[GgmlType]
     );
     let isas = vector_isas();
     let widest = *isas.last().expect("there is scalar");
-    // One output for all instruction sets in turn, and one for all fills: cells, since each job borrows it.
+    // One output for all instruction sets, which take turns, and one for all fills. They are cells, because each job borrows them.
     let [filled, floats] = [(); 2].map(|()| RefCell::new(data::aligned(values)));
     let [mut streamed, mut copied, mut stream_copied] = [(); 3].map(|()| data::aligned(values));
     let source = vec![1.0f32; values];
@@ -76,7 +76,7 @@ pub(crate) fn run(ggml: Option<&Ggml>, points: &mut Points, formats: &[GgmlType]
             jobs.push(Job::new("nt copy", bytes, bytes, nt_copy));
             jobs.push(Job::new("read", bytes, 0, || limits::read(widest, &source)));
         }
-        // It has no function for Q8_1.
+        // ggml has no function for Q8_1.
         if let Some(ggml) = ggml.filter(|_| ty != GgmlType::Q8_1) {
             let (blocks, reference) = (&blocks, &mut reference);
             jobs.push(Job::new("ggml", read, bytes, move || ggml.dequantize(ty, blocks, reference)));
@@ -125,8 +125,8 @@ pub(crate) fn run(ggml: Option<&Ggml>, points: &mut Points, formats: &[GgmlType]
     }
 }
 
-/// Where stores around the caches begin to pay, for Q8_0. The crate goes around them from 16 MiB of output on; in pieces of
-/// less it does not, whatever they make together, so that both ways can be timed at any size.
+/// The size from which stores around the caches pay off, for Q8_0. The crate stores around them from 16 MiB of output on. It stores
+/// smaller pieces into the caches, whatever their total size, so both ways can be timed at any size.
 pub(crate) fn threshold() {
     let threads = rayon::current_num_threads();
     let all = |what: &str| format!("{what}, {threads} threads");
@@ -151,7 +151,7 @@ pub(crate) fn threshold() {
                 }
             }),
             Box::new(|| {
-                // As `par_dequantize` divides it.
+                // Divided as in `par_dequantize`.
                 let pieces = blocks.par_chunks(IN_CACHE / ty.block_len() * ty.block_bytes());
                 pieces
                     .zip(into.borrow_mut().as_mut_slice().par_chunks_mut(IN_CACHE))
@@ -179,7 +179,7 @@ pub(crate) fn threshold() {
     table.print();
 }
 
-/// On all cores in memory, beside one thread and beside fills around the caches on as many.
+/// On all cores in memory, compared with one thread and with fills around the caches on the same number of threads.
 pub(crate) fn parallel(formats: &[GgmlType]) {
     let threads = rayon::current_num_threads();
     let mut table = Table::new(

@@ -1,4 +1,4 @@
-//! What the machine can do at most: filling, copying and reading memory with plain instructions.
+//! The machine's limits: filling, copying and reading memory with plain instructions.
 
 use gguf_codec::Isa;
 
@@ -11,10 +11,10 @@ pub(crate) enum Stores {
     Streaming,
 }
 
-/// Whether there are functions in `isa`'s own vectors. All others are measured in those that the build takes for granted.
+/// Whether there are functions in `isa`'s own vectors. All others are measured in the vectors that the build target guarantees.
 #[cfg(target_arch = "x86_64")]
 fn is_wide(isa: Isa) -> bool {
-    // Detected again, so that the calls below rest on nothing that a name says.
+    // Detected again, so that the safety of the calls below does not depend on a name.
     match isa.name() {
         "avx512" => is_x86_feature_detected!("avx512f"),
         "avx2" => is_x86_feature_detected!("avx2"),
@@ -36,7 +36,7 @@ pub(crate) fn fill(isa: Isa, stores: Stores, out: &mut [f32]) {
     std::hint::black_box(out);
 }
 
-/// Copies `from` to `out`, which are equally long, with the vectors of `isa`. `out`'s address is a multiple of 64.
+/// Copies `from` to `out`, which have the same length, with the vectors of `isa`. `out`'s address is a multiple of 64.
 pub(crate) fn copy(isa: Isa, stores: Stores, from: &[f32], out: &mut [f32]) {
     assert_eq!(from.len(), out.len());
     #[cfg(target_arch = "x86_64")]
@@ -77,7 +77,7 @@ fn read_all(values: &[f32]) {
     std::hint::black_box(sums);
 }
 
-/// Writes a vector to a chunk of its length, one of those that a buffer aligned to 64 is cut into.
+/// Writes a vector to a chunk of its length, cut from a buffer that is aligned to 64.
 #[cfg(target_arch = "x86_64")]
 macro_rules! put {
     ($stores:ident, $chunk:ident, $value:ident, $store:ident, $stream:ident) => {
@@ -90,7 +90,7 @@ macro_rules! put {
     };
 }
 
-/// The same in one instruction set's vectors of `$lanes` floats.
+/// The same functions for one instruction set's vectors of `$lanes` floats.
 #[cfg(target_arch = "x86_64")]
 macro_rules! limits {
     ($module:ident, $feature:literal, $lanes:literal, $splat:ident, $load:ident, $store:ident, $stream:ident) => {

@@ -1,9 +1,9 @@
-//! Speed against the limits of the machine and against ggml, in one run, interleaved.
+//! Measures speed against the limits of the machine and against ggml, in one run, interleaved.
 //!
-//! `cargo bench` prints everything as tables of ratios beside absolute figures; `cargo bench -- cache open` only the parts
-//! named, and `--formats Q8_0,Q4_K` only these formats. `GGML_BASE_SO` names ggml's library
+//! `cargo bench` prints everything as tables of ratios and absolute figures. `cargo bench -- cache open` prints only the named
+//! parts, and `--formats Q8_0,Q4_K` only these formats. `GGML_BASE_SO` names ggml's library
 //! (`eval "$(.ci/fetch-oracles)"` sets it); without it, its columns are left out and the first line says so. `--plot FILE.svg`
-//! draws the roofline of what was measured.
+//! draws the roofline of the results.
 
 mod compute;
 mod data;
@@ -19,7 +19,7 @@ mod whole;
 use ggml::Ggml;
 use gguf_codec::{GgmlType, Isa};
 
-/// Those that have targets of their own: the roofline shows them, and all limits stand beside them.
+/// The formats that have their own targets: the roofline shows them, and all limits are measured with them.
 const TARGETS: [GgmlType; 5] =
     [GgmlType::Q8_0, GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q4_K, GgmlType::Q6_K];
 
@@ -55,7 +55,7 @@ fn main() {
         Some(args.remove(at))
     };
     let plot = option("--plot");
-    // All that store values in blocks.
+    // All types that store values in blocks.
     let mut formats: Vec<_> = GgmlType::ALL.iter().copied().filter(|ty| ty.is_quantized()).collect();
     if let Some(names) = option("--formats") {
         formats = names.split(',').map(|name| name.parse().expect("a format")).collect();

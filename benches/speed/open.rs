@@ -1,4 +1,4 @@
-//! Opening files with large vocabularies, beside ggml.
+//! Opening files with large vocabularies, compared with ggml.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use gguf_codec::{Array, GgmlType, Gguf, Value, Writer};
 use crate::ggml::Ggml;
 use crate::timing::{Table, measure};
 
-/// A header as Gemma's: tokens, scores and types of a large vocabulary.
+/// A header like Gemma's: tokens, scores and types of a large vocabulary.
 fn write_vocabulary(path: &Path, tokens: u32) -> gguf_codec::Result<()> {
     let mut writer = Writer::create(path)?;
     let names =
@@ -26,7 +26,7 @@ fn write_vocabulary(path: &Path, tokens: u32) -> gguf_codec::Result<()> {
     data.finish()
 }
 
-/// What is opened: two that are written into `folder`, and SmolLM2 where it is there.
+/// The files to open: two that are written into `folder`, and SmolLM2 if it is present.
 pub(crate) fn files(folder: &Path) -> Vec<(String, PathBuf)> {
     let mut files = Vec::new();
     for tokens in [49_152, 262_144] {
@@ -70,7 +70,7 @@ pub(crate) fn run(ggml: Option<&Ggml>) {
     }
 }
 
-/// Opening a model, and going through its values, in each of the ways to have a file.
+/// Opening a model and going through its values, in each of the three ways.
 fn ways(path: &Path) {
     let open = || Gguf::open(path).expect("it opens");
     // SAFETY: nothing changes the file, which was given to be measured.

@@ -1,4 +1,4 @@
-//! The roofline: values a second over bytes moved for each value, with the machine's limits as lines.
+//! The roofline: values per second over bytes moved per value, with the machine's limits as lines.
 
 use gguf_codec::{GgmlType, Isa};
 use plotters::coord::Shift;
@@ -9,16 +9,16 @@ use crate::IN_CACHE;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Failure = Box<dyn std::error::Error>;
 
-/// A row of the table on its way into the picture.
+/// A row of the table for the picture.
 struct Point {
     ty: GgmlType,
     kind: Kind,
     bytes_per_value: f64,
-    /// Billions a second.
+    /// Billions per second.
     speed: f64,
 }
 
-/// Who wrote what.
+/// The library, and for this crate also the type of the output.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     F32,
@@ -58,7 +58,7 @@ impl Kind {
     }
 }
 
-/// What was measured, in memory and in cache.
+/// The results, in memory and in cache.
 #[derive(Default)]
 pub(crate) struct Points {
     panels: [Panel; 2],
@@ -67,7 +67,7 @@ pub(crate) struct Points {
 #[derive(Default)]
 struct Panel {
     points: Vec<Point>,
-    /// Bytes a second of the fill, in billions.
+    /// Bytes per second of the fill, in billions.
     fill: f64,
 }
 
@@ -162,7 +162,7 @@ impl Panel {
         self.label(area, &at)
     }
 
-    /// Names each point where nothing else is, as near to it as there is room, and joins the two where they are apart.
+    /// Labels each point where there is free space, as near to it as possible, and joins the two with a line if they are apart.
     fn label(&self, area: &Area<'_>, at: &[(i32, i32)]) -> Result<(), Failure> {
         const HEIGHT: i32 = 12;
         let mut taken: Vec<[i32; 4]> = at.iter().map(|&(x, y)| [x - 5, y - 5, x + 5, y + 5]).collect();
@@ -196,14 +196,14 @@ impl Panel {
     }
 }
 
-/// The processor's name, where Linux tells.
+/// The processor's name, on Linux.
 pub(crate) fn processor() -> Option<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find_map(|line| line.strip_prefix("model name"))?;
     Some(line.trim_start_matches([' ', '\t', ':']).to_owned())
 }
 
-/// The date, where the system has a command for it.
+/// The date, if the system has a command for it.
 fn today() -> Option<String> {
     let output = std::process::Command::new("date").arg("+%F").output().ok()?;
     String::from_utf8(output.stdout).ok().map(|day| day.trim().to_owned())

@@ -1,4 +1,4 @@
-//! Quantizing beside ggml, in cache; beside reading the floats, in memory; and on more and more threads.
+//! Quantizing, compared with ggml, in cache; compared with reading the floats, in memory; and on increasing numbers of threads.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::ggml::Ggml;
 use crate::timing::{Table, measure, rate};
 use crate::{IN_CACHE, IN_MEMORY, ROW, data, limits};
 
-/// Those that importance makes no difference to.
+/// The formats for which importance makes no difference.
 const WITHOUT_SEARCH: [GgmlType; 9] = [
     GgmlType::Q8_0,
     GgmlType::Q8_1,
@@ -21,7 +21,7 @@ const WITHOUT_SEARCH: [GgmlType; 9] = [
     GgmlType::Q2_0,
 ];
 
-/// Every format with and without importance, beside ggml and reading the floats.
+/// Every format with and without importance, compared with ggml and with reading the floats.
 pub(crate) fn run(ggml: Option<&Ggml>, formats: &[GgmlType]) {
     let mut table = Table::new(
         &format!("quantize {IN_CACHE} values in cache, rows of {ROW}, one thread"),
@@ -54,7 +54,7 @@ pub(crate) fn run(ggml: Option<&Ggml>, formats: &[GgmlType]) {
                 let values = &values;
                 jobs.push(Box::new(move || ggml.quantize(ty, values, ROW, importance, reference)));
             }
-            // The fastest take microseconds: as many in a row as make a round of milliseconds.
+            // The fastest take microseconds: repeat them until a round takes milliseconds.
             let start = Instant::now();
             jobs.iter_mut().for_each(|job| job());
             let seconds = measure(&mut jobs, (3e-3 / start.elapsed().as_secs_f64()) as usize + 1);
@@ -112,7 +112,7 @@ pub(crate) fn run(ggml: Option<&Ggml>, formats: &[GgmlType]) {
     table.print();
 }
 
-/// Q4_K on 1, 2, 4 … threads, as many as there are cores.
+/// Q4_K on 1, 2, 4 … threads, up to the number of cores.
 pub(crate) fn threads() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut table =

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// Rounds, each of which runs every job once, so that a slow moment of the machine meets all alike.
+/// Number of rounds. Each runs every job once, so that a slow moment of the machine affects all jobs alike.
 const ROUNDS: usize = 15;
 
 /// The median seconds of each job, which runs `times` times in a row for one figure.
@@ -11,12 +11,12 @@ pub(crate) fn measure(jobs: &mut [Box<dyn FnMut() + '_>], times: usize) -> Vec<f
     measure_by(&|| start.elapsed().as_secs_f64(), jobs, times)
 }
 
-/// [`measure`], by the seconds that this thread had a processor for: what neighbours take is not counted.
+/// As [`measure`], in processor seconds of this thread: time taken by neighbours does not count.
 pub(crate) fn measure_processor(jobs: &mut [Box<dyn FnMut() + '_>], times: usize) -> Vec<f64> {
     measure_by(&processor_seconds, jobs, times)
 }
 
-/// The seconds that this thread had a processor for.
+/// The processor seconds of this thread.
 #[cfg(target_os = "linux")]
 fn processor_seconds() -> f64 {
     type GetTime = unsafe extern "C" fn(i32, *mut [i64; 2]) -> i32;
@@ -35,7 +35,7 @@ fn processor_seconds() -> f64 {
     time[0] as f64 + time[1] as f64 * 1e-9
 }
 
-/// Elsewhere the clock is all there is.
+/// Elsewhere only the clock is available.
 #[cfg(not(target_os = "linux"))]
 fn processor_seconds() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
@@ -65,12 +65,12 @@ fn measure_by(now: &dyn Fn() -> f64, jobs: &mut [Box<dyn FnMut() + '_>], times: 
         .collect()
 }
 
-/// Billions in a second.
+/// Billions per second.
 pub(crate) fn rate(count: usize, seconds: f64) -> f64 {
     count as f64 / seconds / 1e9
 }
 
-/// A Markdown table that is printed when it is whole.
+/// A Markdown table that is printed once it is complete.
 pub(crate) struct Table {
     title: String,
     rows: Vec<Vec<String>>,

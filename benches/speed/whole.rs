@@ -1,4 +1,4 @@
-//! The `convert` example on a model of 1 GB, as a process, beside quantizing the same number of values from memory.
+//! `gguf convert` on a model of 1 GB, as a process, compared with quantizing the same number of values from memory.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ const ROW: u64 = 4096;
 const ROWS: u64 = 4096;
 const TENSORS: usize = 30;
 
-/// Where cargo puts the program: beside the folder of this benchmark.
+/// Where cargo puts the program: next to the folder of this benchmark.
 fn program() -> Option<PathBuf> {
     let path = std::env::current_exe().ok()?.parent()?.parent()?.join("gguf");
     path.exists().then_some(path)
@@ -44,7 +44,7 @@ pub(crate) fn run() {
                 .expect("lengths fit");
         }
         quantizing.push(start.elapsed().as_secs_f64());
-        // Replacing the file of the round before would free its pages, which is not converting.
+        // Replacing the file of the previous round would free its pages, which is not part of converting.
         let _ = std::fs::remove_file(&output);
         let start = Instant::now();
         let mut child = Command::new(&program)
@@ -82,12 +82,12 @@ pub(crate) fn run() {
     table.print();
 }
 
-/// The most memory that a process had, in units of 1000 bytes; 0 where the system does not tell.
+/// The peak memory of a process, in units of 1000 bytes; 0 if the system does not report it.
 #[derive(Default)]
 struct Peak {
-    /// What it asked for: the greatest that was seen.
+    /// Its own memory: the largest value that was observed.
     own: u64,
-    /// The same with the files that it maps, of which the system keeps the greatest.
+    /// The same including mapped files, whose peak the system records.
     all: u64,
 }
 

@@ -1,10 +1,10 @@
-//! This crate beside others that read and write GGUF: ggml, candle-core, anamnesis and rlx-gguf, in one run,
+//! Compares this crate with others that read and write GGUF: ggml, candle-core, anamnesis and rlx-gguf, in one run,
 //! interleaved, on one thread.
 //!
 //!     eval "$(.ci/fetch-oracles)"    # ggml, and SmolLM2 to open
 //!     cargo run --release --manifest-path benches/peers/Cargo.toml
 //!
-//! candle chooses its instructions when it is compiled: `RUSTFLAGS=-Ctarget-cpu=native` shows it at its best.
+//! candle chooses its instructions at compile time: `RUSTFLAGS=-Ctarget-cpu=native` shows its best speed.
 
 #[path = "../../speed/data.rs"]
 #[allow(dead_code, reason = "the other benchmark needs more of it")]
@@ -27,7 +27,7 @@ use ggml::Ggml;
 use gguf_codec::{GgmlType, Gguf, dequantize, quantize};
 use timing::{Table, measure, rate};
 
-/// Values that fit the caches as floats, and values that do not.
+/// Number of values that fit the caches as floats, and number of values that do not.
 const IN_CACHE: usize = 16 * 1024;
 const IN_MEMORY: usize = 32 * 1024 * 1024;
 const ROW: usize = 4096;
@@ -145,7 +145,7 @@ fn opening(ggml: Option<&Ggml>) {
     table.print();
 }
 
-/// Measures the jobs, of which ggml is the last where it is there.
+/// Measures the jobs; ggml is the last, if present.
 fn run(table: &mut Table, ty: GgmlType, values: usize, jobs: Vec<Job<'_>>, times: usize) {
     let (names, mut jobs): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
     let seconds = measure(&mut jobs, times);
@@ -156,7 +156,7 @@ fn run(table: &mut Table, ty: GgmlType, values: usize, jobs: Vec<Job<'_>>, times
     }
 }
 
-/// candle's blocks of normal values, and their values again.
+/// Normal values as candle's blocks, and converted back to values.
 fn candle_dequantizer<'a>(ty: GgmlType, values: usize, out: &'a mut [f32]) -> Box<dyn FnMut() + 'a> {
     fn of<'a, B: k_quants::GgmlType + 'a>(values: usize, out: &'a mut [f32]) -> Box<dyn FnMut() + 'a> {
         let some = data::normal(1 << 14);
