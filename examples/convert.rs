@@ -1,4 +1,4 @@
-//! Converts a model's matrices to Q8_0, on all cores; a model in shards is given by the first of them.
+//! Converts a model's matrices to Q8_0, on all cores; give a sharded model by its first file.
 //!
 //!     cargo run --release --example convert -- model.gguf smaller.gguf
 //!
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let to = GgmlType::Q8_0;
     let model = Input::open(&input)?;
-    // Nothing is written over what is read, under any name.
+    // Never overwrite an input, under any name.
     Inputs::new().add_all(model.paths()).check(&output, Existing::Refuse)?;
 
     let jobs: Vec<_> = model
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .collect::<gguf_codec::Result<_>>()?;
 
-    // The file gets its name when it is whole.
+    // The file appears under its name once it is complete.
     let mut writer = Writer::create_with(&output, Existing::Refuse)?;
     writer.copy_sharded_metadata_from(model.model())?;
     if let Some(file_type) = FileType::mostly(to) {

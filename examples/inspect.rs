@@ -1,4 +1,4 @@
-//! Prints what a model says of itself: of the file that is given, or of a small sample.
+//! Prints a summary of a model: of the given file, or of a small sample.
 //!
 //!     cargo run --release --example inspect -- model.gguf
 //!
@@ -11,7 +11,7 @@ use gguf_codec::{Gguf, ValueRef};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args_os().nth(1);
     let path = path.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf").into());
-    // The header is read and no tensor.
+    // This reads the header and no tensor.
     let model = Gguf::read_header(File::open(&path)?)?;
 
     println!("{}: GGUF version {}, {}", path.display(), model.version(), model.byte_order());

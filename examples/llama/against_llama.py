@@ -86,8 +86,8 @@ class Engine(Llama):
         params = self.lib.llama_context_default_params()
         at = lambda kind, offset: kind.from_buffer(params, offset)
         words = [at(c_int32, 4 * i).value for i in range(48)]
-        # The defaults show where things are: threads come as a pair of 4 after the batch sizes, and the types of keys and
-        # values, F16, as a pair of 1 after two empty pointers.
+        # The defaults show the offsets: the numbers of threads are a pair of 4 after the batch sizes, and the types of keys and
+        # values, F16, are a pair of 1 after two empty pointers.
         pair = next(i for i in range(3, 8) if words[i : i + 2] == [4, 4])
         types = next(i for i in range(16, 40) if words[i - 4 : i + 2] == [0, 0, 0, 0, 1, 1])
         assert words[1:3] == [2048, 512], f"other parameters: {words}"

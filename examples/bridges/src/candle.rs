@@ -1,4 +1,4 @@
-//! candle: plain tensors of the same type, blocks dequantized or as candle's own quantized tensors.
+//! candle: plain tensors of the same type, and blocks dequantized or as candle's own quantized tensors.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use gguf_codec::{ByteOrder, GgmlType, Sink, Tensor, TensorWriter};
 
 use crate::extents;
 
-/// A tensor as candle's: plain floats and integers that candle has keep their type, everything else becomes F32.
+/// A tensor as candle's: floats and integers of types that candle has keep their type; everything else becomes F32.
 pub(crate) fn tensor(tensor: &Tensor<'_>, device: &Device) -> Result<candle_core::Tensor> {
     let extents = extents(tensor)?;
     let dtype = match tensor.ggml_type() {
@@ -61,7 +61,7 @@ pub(crate) fn quantized(tensor: &Tensor<'_>, device: &Device) -> Result<QTensor>
     Ok(QTensor::new(QStorage::from_data(blocks, device, dtype)?, extents(tensor)?)?)
 }
 
-/// Writes candle's tensor as the next one, in whatever type that was declared.
+/// Writes candle's tensor as the next one, in its declared type.
 pub(crate) fn write<S: Sink>(tensor: &candle_core::Tensor, mut writer: TensorWriter<'_, S>) -> Result<()> {
     let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     writer.write_values(&values, None)?;

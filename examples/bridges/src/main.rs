@@ -1,10 +1,10 @@
-//! Tensors of a GGUF as those of ndarray and candle, and back.
+//! Converts tensors of a GGUF to those of ndarray and candle, and back.
 //!
 //!     cargo run --manifest-path examples/bridges/Cargo.toml -- examples/sample.gguf
 //!     cargo test --manifest-path examples/bridges/Cargo.toml
 //!
-//! Both libraries count extents the other way round than GGUF: outermost first. A matrix whose GGUF shape is
-//! `[columns, rows]` is `[rows, columns]` there, and its values lie in the same order.
+//! Both libraries list extents in the opposite order to GGUF: outermost first. A matrix whose GGUF shape is
+//! `[columns, rows]` is `[rows, columns]` there, and its values have the same order in memory.
 
 #[allow(dead_code, reason = "to be copied from; the tests use it")]
 mod candle;

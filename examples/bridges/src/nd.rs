@@ -1,4 +1,4 @@
-//! ndarray: a view of values that are there as they are, and arrays of what has to be dequantized.
+//! ndarray: a view of values that are stored as plain floats, and arrays of dequantized values.
 
 use anyhow::{Context, Result, ensure};
 use gguf_codec::{GgmlType, Sink, Tensor, TensorWriter};
@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewD};
 
 use crate::extents;
 
-/// The values of a tensor of F32, where they lie: nothing is copied.
+/// The values of an F32 tensor in place: nothing is copied.
 pub(crate) fn view<'a>(tensor: &Tensor<'a>) -> Result<ArrayViewD<'a, f32>> {
     Ok(ArrayViewD::from_shape(extents(tensor)?, tensor.as_slice::<f32>()?)?)
 }
@@ -23,7 +23,7 @@ pub(crate) fn rows(tensor: &Tensor<'_>, indices: &[usize]) -> Result<Array2<f32>
     Ok(array)
 }
 
-/// Writes a matrix as the next tensor, in whatever type that was declared; the array may be a view, transposed or cut.
+/// Writes a matrix as the next tensor, in its declared type; the array may be a transposed or cut view.
 pub(crate) fn write<S: Sink>(
     matrix: ArrayView2<'_, f32>,
     mut writer: TensorWriter<'_, S>,
@@ -57,7 +57,7 @@ mod tests {
                 .unwrap();
             let mut data = writer.write_header().unwrap();
             write(matrix.view(), data.begin("w").unwrap(), ty).unwrap();
-            // Transposed, rows are not in one piece.
+            // Rows of a transposed view are not contiguous.
             write(matrix.t(), data.begin("t").unwrap(), GgmlType::F32).unwrap();
             let file = data.finish().unwrap();
             let model = Gguf::parse(&file).unwrap();
@@ -78,7 +78,7 @@ mod tests {
         data.write_tensor("w", &values).unwrap();
         let file = data.finish().unwrap();
         let model = Gguf::parse(&file).unwrap();
-        // A view wants values at a multiple of four bytes, where mapped files have them, and memory as a rule.
+        // A view needs values at a multiple of four bytes, which holds in mapped files, and usually in memory.
         let view = view(&model.tensor("w").unwrap()).unwrap();
         assert_eq!(view, ndarray::arr2(&[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]).into_dyn());
     }

@@ -14,8 +14,8 @@ use crate::tokenizer::Tokenizer;
 
 const WINDOW: usize = 512;
 
-/// A text in windows, without the last tokens that fill none. Each begins as the model wants a text to, in the place of what it
-/// has there.
+/// A text in windows, without the last tokens that do not fill one. Each window begins with the model's start token, which replaces
+/// the text's token there.
 pub fn windows(tokenizer: &Tokenizer, text: &str, most: Option<usize>) -> Result<Vec<Vec<u32>>> {
     let mut tokens = Vec::from_iter(tokenizer.begin);
     tokens.extend(tokenizer.encode(text));
@@ -28,8 +28,8 @@ pub fn windows(tokenizer: &Tokenizer, text: &str, most: Option<usize>) -> Result
     Ok(tokens.chunks_exact(WINDOW).take(most.unwrap_or(usize::MAX)).map(window).collect())
 }
 
-/// The text's perplexity: e to the mean of minus the logarithm of what each token was expected with. Only the second half of a
-/// window counts, whose tokens have something before them.
+/// The text's perplexity: e to the power of the mean negative logarithm of each token's probability. Only the second half of a
+/// window counts, whose tokens have a context before them.
 pub fn perplexity(session: &mut Session<'_>, windows: &[Vec<u32>]) -> Result<()> {
     let mut sum = Sum::default();
     for (i, window) in windows.iter().enumerate() {
@@ -43,7 +43,7 @@ pub fn perplexity(session: &mut Session<'_>, windows: &[Vec<u32>]) -> Result<()>
     Ok(())
 }
 
-/// The mean Kullback-Leibler divergence from what a reference expects after each token to what a model does, in nats.
+/// The mean Kullback-Leibler divergence, in nats, of a model's predictions after each token from those of a reference.
 pub fn kl_divergence([mut reference, mut model]: [Session<'_>; 2], windows: &[Vec<u32>]) -> Result<()> {
     let (mut sum, mut same) = (Sum::default(), Sum::default());
     for (i, window) in windows.iter().enumerate() {
@@ -68,7 +68,7 @@ pub fn imatrix(
     dataset: &str,
     out: &Path,
 ) -> Result<()> {
-    // Before the work: a file that exists is not overwritten.
+    // Checked before the work: an existing file is not overwritten.
     let writer = Writer::create_with(out, Existing::Refuse)?;
     let mut collector = ImatrixCollector::new();
     let mut session = Session::new(model, precision).collecting(&mut collector);
@@ -86,10 +86,10 @@ pub fn imatrix(
     Ok(())
 }
 
-/// What is expected in a window's second half, each beside the token that came.
+/// The predictions in a window's second half, each with the token that followed.
 fn second_half(session: &mut Session<'_>, window: &[u32]) -> Result<Vec<(Vec<f32>, u32)>> {
     session.clear();
-    // After the last token comes none that is known.
+    // The token after the last one is unknown.
     let half = window.len() / 2;
     let read = &window[..window.len() - 1];
     let logits = session.read(read, read.len() - half)?;

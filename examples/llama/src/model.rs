@@ -4,26 +4,26 @@ use anyhow::{Context, Result, ensure};
 use gguf_codec::compute::Matrix;
 use gguf_codec::{Gguf, Metadata};
 
-/// Sizes, as the metadata has them.
+/// Sizes, from the metadata.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub layers: usize,
-    /// Values of a token between layers.
+    /// Number of values of a token between layers.
     pub width: usize,
     pub feed_forward: usize,
     pub heads: usize,
-    /// Heads that keys and values have: each serves `heads / kv_heads` heads of queries.
+    /// Number of heads of keys and values: each serves `heads / kv_heads` heads of queries.
     pub kv_heads: usize,
     pub head_len: usize,
-    /// Values of a head that are rotated, from its first on.
+    /// Number of values of a head that are rotated, starting with the first.
     pub rope_len: usize,
     pub rope_base: f32,
     pub norm_epsilon: f32,
-    /// Tokens that the model was made for.
+    /// The context length for which the model was made.
     pub context: usize,
 }
 
-/// A weight and its name, by which an importance matrix knows it.
+/// A weight and its name, which identifies it in an importance matrix.
 #[derive(Clone)]
 pub struct Weight<'a> {
     pub name: String,
@@ -49,14 +49,14 @@ pub struct Model<'a> {
     pub embedding: Weight<'a>,
     pub layers: Vec<Layer<'a>>,
     pub output_norm: Vec<f32>,
-    /// The embedding where the file has no other.
+    /// The embedding, if the file has no separate output.
     pub output: Weight<'a>,
-    /// The angle that each pair of a head turns by from one token to the next.
+    /// The angle by which each pair of a head rotates from one token to the next.
     pub rope_steps: Vec<f32>,
 }
 
 impl<'a> Model<'a> {
-    /// The model that a GGUF has.
+    /// Loads the model from a GGUF.
     pub fn new<B: AsRef<[u8]>>(file: &'a Gguf<B>) -> Result<Self> {
         let config = Config::new(file.metadata())?;
         let mut weights = Weights { file, used: 0 };
@@ -91,7 +91,7 @@ impl<'a> Model<'a> {
             })
         });
         let layers = layers.collect::<Result<_>>()?;
-        // Biases or experts, say: an answer without them would be wrong.
+        // For example biases or experts: an answer without them would be wrong.
         let (used, all) = (weights.used, file.tensor_count());
         ensure!(used == all, "the file has {all} tensors, of which this example knows the use of {used}");
         Ok(Model { config, embedding, layers, output_norm, output, rope_steps })
@@ -141,7 +141,7 @@ impl Config {
     }
 }
 
-/// Takes weights from a file, with their shapes checked.
+/// Takes weights from a file and checks their shapes.
 struct Weights<'a, B> {
     file: &'a Gguf<B>,
     used: usize,

@@ -1,4 +1,4 @@
-//! [`Tokenizer`]: byte-pair encoding in the words that GPT-2 cuts a text into, as SmolLM2 has it.
+//! [`Tokenizer`]: byte-pair encoding within the words into which GPT-2 splits a text, as in SmolLM2.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -8,27 +8,27 @@ use anyhow::{Context, Result, bail, ensure};
 use gguf_codec::Metadata;
 use regex::Regex;
 
-/// Token types that stand for themselves in a prompt: control tokens and those that a model's maker added.
+/// Types of tokens that a prompt can contain as special tokens: control tokens and user-defined tokens.
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 
-/// The words of GPT-2. White space is cut once more: see [`Tokenizer::words`].
+/// The words of GPT-2. White space is split further: see [`Tokenizer::words`].
 const WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
 
-/// Text to tokens and back.
+/// Converts text to tokens and back.
 pub struct Tokenizer {
     /// The bytes of each token.
     bytes: Vec<Vec<u8>>,
-    /// The token of each single byte. Vocabularies may lack bytes that UTF-8 has no use for.
+    /// The token of each single byte. Vocabularies may lack bytes that do not occur in UTF-8.
     single: [Option<u32>; 256],
-    /// Two tokens that follow each other: how early they are merged, and into what.
+    /// For two consecutive tokens: the rank of their merge, and the merged token.
     merges: HashMap<(u32, u32), (usize, u32)>,
-    /// Tokens with a meaning of their own, longest text first.
+    /// Special tokens, longest text first.
     special: Vec<(String, u32)>,
     words: Regex,
-    /// What begins a text, where the model wants it.
+    /// The token that begins a text, if the model wants one.
     pub begin: Option<u32>,
-    /// What ends an answer.
+    /// The token that ends an answer.
     pub end: Vec<u32>,
 }
 
@@ -100,12 +100,12 @@ impl Tokenizer {
         })
     }
 
-    /// How many tokens there are.
+    /// The number of tokens.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The bytes of a token: a character may be in several.
+    /// The bytes of a token; a character may be spread over several tokens.
     pub fn bytes(&self, token: u32) -> Result<&[u8]> {
         let Some(bytes) = self.bytes.get(token as usize) else {
             bail!("token {token} is none of the {}", self.bytes.len());
@@ -113,7 +113,7 @@ impl Tokenizer {
         Ok(bytes)
     }
 
-    /// The tokens of a text in which special tokens are nothing but text.
+    /// The tokens of a text in which special tokens are treated as plain text.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut tokens = Vec::new();
         for word in self.words(text) {
@@ -122,12 +122,12 @@ impl Tokenizer {
         tokens
     }
 
-    /// The tokens of a prompt, where `<|im_start|>` and its like are tokens.
+    /// The tokens of a prompt, in which `<|im_start|>` and similar texts are special tokens.
     pub fn encode_with_special(&self, text: &str) -> Vec<u32> {
         let mut tokens = Vec::new();
         let mut rest = text;
         loop {
-            // The first of them; of several at one place, the longest.
+            // The first special token; of several at one position, the longest.
             let found =
                 self.special.iter().filter_map(|(text, token)| Some((rest.find(&**text)?, text, token)));
             let Some((at, text, &token)) = found.min_by_key(|&(at, text, _)| (at, Reverse(text.len())))
@@ -141,8 +141,8 @@ impl Tokenizer {
         }
     }
 
-    /// Cuts a text into words. A digit is always alone. Of white space before a word the last character goes with that word:
-    /// the pattern takes a space there, and leaves any other alone.
+    /// Splits a text into words. A digit is always a separate word. The last character of white space before a word goes with that word:
+    /// the pattern takes a space there, and leaves any other character separate.
     fn words(&self, text: &str) -> Vec<Range<usize>> {
         let mut words = Vec::new();
         let mut start = 0;
@@ -154,7 +154,7 @@ impl Tokenizer {
             };
             let mut at = start;
             while let Some(found) = self.words.find_at(&text[..end], at) {
-                // Characters of no word, should there be any, are words.
+                // Characters that match no word become words too.
                 if found.start() > at {
                     words.push(at..found.start());
                 }
@@ -172,8 +172,8 @@ impl Tokenizer {
         words
     }
 
-    /// Merges neighbours, those first that the vocabulary has first and of these the leftmost, until there are none to merge.
-    /// Bytes without a token are left out, as llama.cpp does.
+    /// Merges neighbours until no pair can be merged: first the pair that comes first in the vocabulary, and of equal pairs the leftmost.
+    /// Bytes without a token are dropped, as in llama.cpp.
     fn encode_word(&self, word: &[u8], tokens: &mut Vec<u32>) {
         let mut symbols: Vec<Option<u32>> = word.iter().map(|&byte| self.single[usize::from(byte)]).collect();
         let mut next: Vec<usize> = (1..=symbols.len()).collect();
@@ -187,7 +187,7 @@ impl Tokenizer {
         };
         queue.extend((0..symbols.len()).filter_map(|left| merge_at(left, &symbols, &next)));
         while let Some(merge) = queue.pop() {
-            // Neighbours may have been merged with others meanwhile.
+            // The neighbours may already have been merged with others.
             let Reverse((_, left, _, merged)) = merge;
             if merge_at(left, &symbols, &next) != Some(merge) {
                 continue;
@@ -206,7 +206,7 @@ impl Tokenizer {
     }
 }
 
-/// The character that a byte is written as in the vocabulary: itself where that is visible, else one from U+0100 on.
+/// The character that represents a byte in the vocabulary: the byte itself if it is visible, otherwise one from U+0100 on.
 fn char_of(byte: u8) -> char {
     let is_visible = |byte: u8| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     if is_visible(byte) {
