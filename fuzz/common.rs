@@ -1,11 +1,11 @@
-//! What the fuzz targets share: random pieces, and what a file says.
+//! Helpers of the fuzz targets: random pieces, and the contents of a file as text.
 
 use std::fmt::Write;
 use std::io::{self, ErrorKind, Read};
 
 use gguf_codec::{Error, Gguf, Result, ValueRef};
 
-/// Xorshift, seeded with the input, so that an input alone reproduces a failure and files can serve as seeds.
+/// Xorshift, seeded with the input, so that the input alone reproduces a failure and any file can be a seed.
 pub struct Rng(u64);
 
 impl Rng {
@@ -24,7 +24,7 @@ impl Rng {
     }
 }
 
-/// Hands bytes out in pieces of random size, with interruptions.
+/// Returns bytes in pieces of random size, with interruptions.
 pub struct ShortReads<'a> {
     pub data: &'a [u8],
     pub rng: Rng,
@@ -44,7 +44,7 @@ impl Read for ShortReads<'_> {
     }
 }
 
-/// All that a header says, as text; or the error with all its fields.
+/// The whole contents of a header as text, or the error with all its fields.
 pub fn describe<B: AsRef<[u8]>>(result: &Result<Gguf<B>>) -> Result<String, String> {
     let gguf = result.as_ref().map_err(|error| {
         assert!(!error.to_string().is_empty());
@@ -73,7 +73,7 @@ pub fn describe<B: AsRef<[u8]>>(result: &Result<Gguf<B>>) -> Result<String, Stri
     Ok(text)
 }
 
-/// Shows a value and visits each element of an array, in several ways that must agree.
+/// Formats a value and visits each element of an array, in several ways that must agree.
 fn touch(value: ValueRef<'_>) {
     assert!(value.to_string().len() < 10_000);
     let _ = (value.get::<u64>(), value.get::<f32>(), value.get::<&str>(), value.get::<bool>());

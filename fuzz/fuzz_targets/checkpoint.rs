@@ -1,5 +1,5 @@
-//! A configuration, an empty line and a safetensors file: a checkpoint that another program quantized. Nothing panics, and what is
-//! taken becomes a GGUF that can be read, with its codes kept and with its values computed; then a checkpoint again.
+//! A configuration, an empty line and a safetensors file: a checkpoint quantized by another program. Nothing panics, and an accepted
+//! checkpoint becomes a GGUF that can be read, with its codes kept and with its values computed, and then a checkpoint again.
 #![no_main]
 
 use std::ops::ControlFlow;

@@ -1,5 +1,5 @@
-//! Any bytes behind the first, which chooses a type, are blocks of it, and every instruction set reads the same values
-//! from them, to the bit. NaN is NaN: its sign and payload are the processor's.
+//! The first byte chooses a type. All further bytes are blocks of that type, and every instruction set reads the same values
+//! from them, bit for bit. NaNs count as equal, because their sign and payload depend on the processor.
 #![no_main]
 
 use gguf_codec::{ByteOrder, Codec, Float, GgmlType, Isa, Shape, Tensor};

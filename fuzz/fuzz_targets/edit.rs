@@ -1,4 +1,4 @@
-//! A file that is edited in place is what editing into another file gives, or neither succeeds; the input stays, nothing is
+//! Editing a file in place gives the same result as editing into another file, or both fail. The input is unchanged, nothing is
 //! left behind, and tensors keep their bytes.
 #![no_main]
 
@@ -87,7 +87,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(fs::read(&input).unwrap() == data, "the input changed");
     let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2 + usize::from(apart.is_ok()), "{names:?}");
-    // Bytes behind the data stay where it stays, and are an error where it moves.
+    // Bytes after the data are kept if the data does not move, and give an error if it moves.
     let trailing = !before.trailing().is_empty();
     assert!(apart.is_ok() == in_place.is_ok() || trailing, "{apart:?} {in_place:?}");
     if in_place.is_err() {

@@ -1,5 +1,5 @@
-//! A GGUF that becomes safetensors and a GGUF again has the same metadata in the same order, and plain tensors of the same
-//! bytes; whatever is written can be read.
+//! A GGUF that is converted to safetensors and back has the same metadata in the same order, and plain tensors with the same
+//! bytes. Everything that is written can be read.
 #![no_main]
 
 use std::ops::ControlFlow;
@@ -49,14 +49,14 @@ fn metadata(gguf: &Gguf<&[u8]>) -> Vec<String> {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(before) = Gguf::parse(data) else { return };
-    // What one file of a set says of that is left out on the way.
+    // The keys of a shard are dropped on the way.
     if before.metadata().iter().any(|(key, _)| key.starts_with("split.")) {
         return;
     }
     let (bytes, mut rng) = (data.to_vec(), Rng::new(data));
     let files = match exported(&before, &bytes, &mut rng) {
         Ok(files) => files,
-        // Names that meet, values that are none, heads that do not fit: named, and no panic.
+        // Colliding names, invalid values and heads that do not fit give an error and no panic.
         Err(
             Error::Write { .. } | Error::WrongValue { .. } | Error::NonFinite { .. } | Error::Scale { .. },
         ) => return,
@@ -70,7 +70,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(metadata(&before), metadata(&after));
     }
     for tensor in before.tensors().filter(|tensor| !tensor.ggml_type().is_quantized()) {
-        // Factors of NVFP4 tensors are part of these afterwards.
+        // The factors of NVFP4 tensors are multiplied into these tensors.
         let Ok(found) = after.tensor(tensor.name()) else {
             assert!(!plain, "tensor {:?} is gone", tensor.name());
             continue;

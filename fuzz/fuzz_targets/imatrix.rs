@@ -1,5 +1,5 @@
-//! Any bytes as an importance matrix of either form: an error, or weights for every sum, and what is written of it is
-//! read as the same.
+//! Any bytes, as an importance matrix in either form, give an error, or weights for every sum; the matrix can be written and
+//! read back unchanged.
 #![no_main]
 
 use gguf_codec::Writer;
@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(weights.len(), entry.sums.len());
         assert!(weights.iter().all(|weight| *weight >= 0.0));
     }
-    // A name of a binary file can be longer than a tensor's.
+    // A name in a binary file can be longer than a tensor's name.
     let Ok(written) = imatrix.write(Writer::new(Vec::new())) else { return };
     let again = Imatrix::parse(&written).expect("what was written can be read");
     for entry in imatrix.entries() {

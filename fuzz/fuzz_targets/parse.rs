@@ -1,5 +1,5 @@
-//! Any bytes: the slice, the parser fed in random pieces and a reader of short reads say the same, or fail with
-//! the same error; and everything in the file can be looked at.
+//! For any bytes, the slice, the parser fed in random pieces and a reader of short reads give the same result, or fail with
+//! the same error. Everything in the file can be accessed.
 #![no_main]
 
 use common::{Rng, ShortReads, describe};

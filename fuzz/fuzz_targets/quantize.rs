@@ -1,16 +1,16 @@
-//! Any finite floats become blocks of every type, the same bytes in every instruction set, with importance
-//! weights and, where the type can do without, without. NaN and infinity are errors for quantized types. The blocks are
-//! valid where the values are neither too large nor too small for a scale, and no weight is negative.
+//! Any finite floats become blocks of every type, with the same bytes on every instruction set, with importance
+//! weights and, if the type allows it, without. NaN and infinity are errors for quantized types. The blocks are
+//! valid if the values are neither too large nor too small for a scale, and no weight is negative.
 #![no_main]
 
 use gguf_codec::{Codec, Error, GgmlType, Isa, dequantize};
 use libfuzzer_sys::fuzz_target;
 
-/// Below this magnitude no scale of any type overflows: f16 holds numbers up to 65504, and the sum of 32 values that
-/// Q8_1 keeps is the greatest of them.
+/// Below this magnitude no scale of any type overflows: f16 represents numbers up to 65504, and the largest of these numbers is the
+/// sum of 32 values that Q8_1 stores.
 const SAFE_MAGNITUDE: f32 = 65504.0 / 33.0;
 
-/// MXFP4 has no exponent for a block of less than this; ggml writes one that wraps.
+/// MXFP4 has no exponent for a block of smaller values; ggml writes one that wraps.
 const LEAST_OF_MXFP4: f32 = f32::MIN_POSITIVE * 2.0;
 
 fuzz_target!(|data: &[u8]| {
@@ -23,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
     if floats.is_empty() {
         return;
     }
-    // Rows of one block or two, as many as the floats fill, the last one filled up with the first floats again.
+    // Rows of one or two blocks, as many as the floats fill. The last one is completed with the first floats.
     let row_len = ty.block_len() * if choice & 0x80 != 0 { 2 } else { 1 };
     let values: Vec<f32> =
         floats.iter().copied().cycle().take(floats.len().next_multiple_of(row_len)).collect();

@@ -1,5 +1,5 @@
-//! A file that can be read is written again with the bytes that `docs/format.md` promises, and is the same again
-//! after a journey into the other byte order.
+//! A file that can be read is written again with the bytes that `docs/format.md` promises, and is unchanged
+//! after conversion to the other byte order and back.
 #![no_main]
 
 use gguf_codec::{ByteOrder, Gguf, Result, Writer};
@@ -20,7 +20,7 @@ fn copy(file: &[u8], order: Option<ByteOrder>) -> Result<Vec<u8>> {
     Ok(copy)
 }
 
-/// What the copy of a file of version 2 or 3 must be, by the list of exceptions in `docs/format.md`.
+/// The expected copy of a file of version 2 or 3, by the list of exceptions in `docs/format.md`.
 fn promised(file: &[u8]) -> Vec<u8> {
     let model = Gguf::parse(file).unwrap();
     let alignment = model.alignment() as usize;

@@ -1,5 +1,5 @@
-//! Any bytes as a safetensors file, as its header, as the index of several, and as the files that describe a model: nothing
-//! panics, what is taken covers its data, can be written again with the same content, and becomes a GGUF that can be read.
+//! Any bytes, as a safetensors file, a header, an index, or the files that describe a model: nothing panics. An accepted file covers
+//! its data, can be written again with the same content, and becomes a GGUF that can be read.
 #![no_main]
 
 use std::fs;
@@ -15,11 +15,11 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     whole(data);
-    // What does not begin like JSON is refused at once, and not worth a file.
+    // Input that does not begin like JSON is refused at once, so it is not worth creating a file.
     if data.trim_ascii_start().starts_with(b"{") {
         index(data);
     }
-    // As a header, with as much data as its tensors may want.
+    // As a header, with as much data as its tensors may need.
     let mut file = (data.len() as u64).to_le_bytes().to_vec();
     file.extend(data);
     for zeros in [0, 4, 64] {
@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// As the index of a model that has all its tensors in the one file beside it. An index is opened by its path alone.
+/// As the index of a model whose tensors are all in the one file next to it. An index can be opened only by its path.
 fn index(data: &[u8]) {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
@@ -97,7 +97,7 @@ fn whole(file: &[u8]) {
     become_gguf(file, &Description::default());
 }
 
-/// Three tensors that a description of a small Llama fits.
+/// Three tensors that fit the description of a small Llama.
 fn llama() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     for name in ["model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "embeddings.LayerNorm.gamma"]
@@ -117,13 +117,13 @@ fn become_gguf(file: &[u8], description: &Description) {
     let files = Checkpoint::of([("fuzz".to_owned(), source, file.len() as u64)]).unwrap();
     let Ok(plan) = Import::new(&files, description).names(|_| None).plan() else { return };
     let mut writer = gguf_codec::Writer::new(Vec::new());
-    // Names may be too long for GGUF, or metadata no alignment.
+    // Names may be too long for GGUF, or the metadata may have an invalid alignment.
     if plan.declare(&mut writer).is_err() {
         return;
     }
     let Ok(mut data) = writer.write_header() else { return };
     let converted = Convert::new().run(&plan.jobs().unwrap(), &mut data, |_| ControlFlow::Continue(()));
-    // The scales of quantized weights are looked at when they are read.
+    // The scales of quantized weights are checked when they are read.
     if converted.is_err() && !plan.carried_weights().is_empty() {
         return;
     }

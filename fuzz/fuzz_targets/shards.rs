@@ -1,5 +1,5 @@
-//! A file that can be read is divided into shards that are the same model, and merged again; shards with a few bytes
-//! changed, in another order or left out are refused, or are a model whose every tensor can be found.
+//! A file that can be read is divided into shards that are the same model, and merged again. Shards with a few bytes
+//! changed, in another order or missing are refused, or form a model whose every tensor can be found.
 #![no_main]
 
 use common::Rng;
@@ -29,7 +29,7 @@ fn open(shards: &[Vec<u8>]) -> Result<ShardedGguf<&[u8]>> {
     ShardedGguf::new(parsed?)
 }
 
-/// Everything that can be asked of a set.
+/// Everything that can be read from a set.
 fn look(model: &ShardedGguf<&[u8]>) {
     assert_eq!(model.tensors().count(), model.tensor_count());
     for tensor in model.tensors() {
@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
         2 => ShardPlan::balanced(&bytes, most as u16),
         _ => ShardPlan::by_tensors(bytes.len(), most).and_then(ShardPlan::with_empty_first),
     };
-    // Sizes that cannot be counted, and more shards than can be numbered.
+    // Sizes that overflow, and more shards than there are numbers.
     let Ok(plan) = plan else { return };
     if plan.count() > 300 {
         return;
@@ -69,7 +69,7 @@ fuzz_target!(|data: &[u8]| {
         );
     }
     let merged = copy(&set, 0, &plan, true).unwrap();
-    // As if it had never been divided, but for padding where the last shard has no tensor.
+    // The merged file equals the original, except for padding if the last shard has no tensor.
     let undivided = copy(&alone, 0, &plan, true).unwrap();
     let (same, more) = merged.split_at_checked(undivided.len()).expect("merging loses nothing");
     let last_is_empty = plan.shards().last().is_some_and(|last| last.is_empty());

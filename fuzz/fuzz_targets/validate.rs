@@ -1,5 +1,5 @@
-//! Any bytes behind the first, which chooses a type, as blocks of it: those that are called valid hold no NaN, and the
-//! first that is not is the one that is named.
+//! The first byte chooses a type, and all further bytes are blocks of it. Blocks that are reported as valid contain no NaN, and
+//! the first invalid block is the one that the error names.
 #![no_main]
 
 use gguf_codec::{ByteOrder, Error, GgmlType, Shape, Tensor, dequantize};
