@@ -1,4 +1,4 @@
-//! The bound on memory: opening takes less than ten times the header's bytes, whatever the header claims.
+//! The memory bound: opening takes less than ten times the header's size, whatever the header claims.
 
 #![cfg(feature = "codecs")]
 #![cfg(feature = "std")]
@@ -12,12 +12,12 @@ use gguf_codec::{Gguf, Limits};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most bytes held at a time.
+/// The most bytes allocated at one time.
 fn peak<T>(work: impl FnOnce() -> T) -> usize {
     measure(work).1.peak
 }
 
-/// The most that opening took in any way, for each byte there is.
+/// The most that opening allocated in any way, for each byte of the file.
 fn factor(name: &str, bytes: &[u8], limits: Limits) -> f64 {
     let mut options = Gguf::options();
     options.limits(limits);
@@ -28,7 +28,7 @@ fn factor(name: &str, bytes: &[u8], limits: Limits) -> f64 {
     factor
 }
 
-/// A different name of three bytes for each number below 357,911.
+/// A different three-byte name for each number below 357,911.
 fn name(i: usize) -> [u8; 3] {
     [i % 71, i / 71 % 71, i / 71 / 71].map(|digit| digit as u8 + b'0')
 }
@@ -37,7 +37,7 @@ fn name(i: usize) -> [u8; 3] {
 fn opening_takes_less_than_ten_times_the_header() {
     let v1 = (1, false);
     for limits in [Limits::default(), ANY] {
-        // The least entries there can be, in numbers on and about the steps at which lists grow.
+        // Minimum-size entries, in numbers at and around the steps at which lists grow.
         for count in [1, 2, 5, 9, 100, 1000, 1500, 4096, 4097, 20_000, 100_000] {
             let keys = (0..count).fold(Raw::new(v1, 0, count as u64), |raw, i| raw.key(name(i), U8).u8(0));
             assert!(factor("keys", &keys.bytes, limits) < 10.0);
@@ -50,7 +50,7 @@ fn opening_takes_less_than_ten_times_the_header() {
                 (0..count).fold(Raw::new(v1, count as u64, 0), |raw, _| raw.tensor("", &[], 24, 0));
             assert!(factor("nameless", &nameless.bytes, limits) < 10.0);
         }
-        // Promises.
+        // Claims without data.
         for format in FORMATS {
             let most = if format.0 == 1 { u32::MAX.into() } else { u64::MAX };
             for count in [1 << 20, 1 << 30, most] {
@@ -71,12 +71,12 @@ fn opening_takes_less_than_ten_times_the_header() {
             assert!(factor("everything", &everything(format).bytes, limits) < 10.0);
         }
     }
-    // Tensor data behind a header lets its promises seem kept; still only what was read is remembered.
+    // With tensor data after the header, its claims seem to be met; still, only what was read is remembered.
     for (tensors, keys) in [(0, 1 << 20), (1 << 20, 0)] {
         let raw = Raw::new((3, false), tensors, keys).zeros(40 << 20);
         assert!(peak(|| Gguf::parse(&raw.bytes).unwrap_err()) < 1000);
     }
-    // Elements and strings cost nothing.
+    // Elements and strings take no memory.
     let mut raw = Raw::new((3, false), 0, 1).array("tokens", STRING, 100_000);
     for i in 0..100_000 {
         raw = raw.string(name(i));

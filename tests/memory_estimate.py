@@ -56,7 +56,7 @@ xverse""".split()
 FULL_EXPERTS = """arctic bailingmoe bailingmoe2 dbrx deepseek deepseek2-ocr dots1 ernie4_5-moe glm4moe granitemoe grok grovemoe hunyuan-moe llama
 minimax-m2 olmoe phimoe qwen2moe qwen3moe""".split()
 
-# Architecture and keys beside the plain ones.
+# An architecture, and its keys in addition to the plain ones.
 CASES = [
     *((name, {}) for name in FULL),
     *((name, EXPERTS) for name in FULL_EXPERTS),
@@ -125,7 +125,7 @@ class Judge:
     def context(self, model, tokens, kind):
         """Makes a context, in which layers with windows keep those alone."""
         params = self.llama.lib.llama_context_default_params()
-        # llama.h's `llama_context_params`; the defaults show whether this is where they are.
+        # llama.h's `llama_context_params`; the defaults show whether the offsets are right.
         assert struct.unpack_from("<IIII", params.bytes, 0) == (512, 2048, 512, 1), "other parameters"
         assert struct.unpack_from("<ii", params.bytes, 104) == (F16, F16) and bytes(params.bytes[128:134]) == b"\0\1\1\1\1\0"
         struct.pack_into("<I", params.bytes, 0, tokens)
@@ -187,7 +187,7 @@ def write(path, architecture, keys, tensors):
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     writer.close()
-    # Zeros that take no space: some tensors are of gigabytes whatever the model's size.
+    # Zeros that take no space: some tensors have gigabytes whatever the model's size.
     os.truncate(path, -(-os.path.getsize(path) // 32) * 32 + length)
 
 
@@ -221,14 +221,14 @@ def compare(judge, gguf, path, name, tokens, kind):
     cache = [float(k) + float(v) for what, *_, k, v in found if what == "llama_kv_cache"]
     state = [float(r) + float(s) for what, *_, r, s in found if what == "llama_memory_recurrent"]
     if not found and not text.endswith("\nmade\n"):
-        # Some attention has no kernel for Q8_0.
+        # Some kinds of attention have no kernel for Q8_0.
         return None if kind == Q8_0 else f"{name}: nothing was measured\n{text[-300:]}"
     kv = {F16: "F16", Q8_0: "Q8_0"}[kind]
     shown = subprocess.run([gguf, "inspect", path, "--json", "--context", str(tokens), "--kv-type", kv], check=True, capture_output=True)
     memory = json.loads(shown.stdout)["memory"]
     if "unknown" in memory:
         return f"{name}: {memory['unknown']}"
-    # Each number was rounded by itself.
+    # Each number was rounded separately.
     for what, ours, theirs in (("kv_cache", memory["kv_cache"], cache), ("state", memory["state"], state)):
         if abs(ours / 2**20 - sum(theirs)) > 0.0101 * max(1, len(theirs)):
             return f"{name}, {tokens} tokens, {kv}: {what} is {ours / 2**20:.3f} MiB, and for llama.cpp {theirs}"

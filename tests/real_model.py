@@ -27,8 +27,8 @@ sys.path.insert(0, str(HERE / "gguf_py"))
 from ggml import Ggml  # noqa: E402
 from measured import run_measured  # noqa: E402
 
-# general.file_type for a model whose matrices are all of one type (llama.h's `llama_ftype`); _S for Q4_K,
-# since _M means a mixture. Without Q1_0 and Q2_0, whose values gguf-py cannot give.
+# general.file_type for a model whose matrices all have one type (llama.h's `llama_ftype`); _S for Q4_K,
+# because _M means a mixture. Without Q1_0 and Q2_0, whose values gguf-py cannot decode.
 FILE_TYPES = {
     "F32": 0,
     "F16": 1,
@@ -62,7 +62,7 @@ class Model:
 
     def __init__(self, path):
         reader = GGUFReader(path)
-        # The bytes of key, type and value as they lie in the file.
+        # The bytes of key, type and value as stored in the file.
         self.fields = {
             name: b"".join(part.tobytes() for part in field.parts)
             for name, field in reader.fields.items()

@@ -63,7 +63,7 @@ LLAMA_NAMES = {
     "mlp.down_proj": "ffn_down",
 }
 LEFT_OUT = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
-# What convert_hf_to_gguf.py writes of this model, but for what it takes from README.md.
+# The keys that convert_hf_to_gguf.py writes for this model, except those from README.md.
 MINILM_KEYS = {
     "general.architecture": "bert",
     "general.type": "model",
@@ -94,7 +94,7 @@ MINILM_KEYS = {
     "tokenizer.ggml.normalizer.lowercase": True,
 }
 SENTENCE = "The quick brown fox jumps over the lazy dog."
-# Of the tokenizers library.
+# From the tokenizers library.
 SENTENCE_TOKENS = [101, 1996, 4248, 2829, 4419, 14523, 2058, 1996, 13971, 3899, 1012, 102]
 
 failures = []

@@ -187,7 +187,7 @@ def making_models(tools, llama, work, f16, model):
     wanted = {name.replace("general.type", "x.type"): value for name, value in wanted.items() if name != "general.license"}
     assert keys(out) == wanted and same_data(out, f16), "gguf-py finds another edited model"
     assert loads_as(out) == parameters, "libllama loads another edited model"
-    # A text of the same length moves nothing.
+    # A text of the same length does not move the data.
     name = keys(out)["general.name"]
     naming = lambda text: ("edit", out, "--in-place", "--set", f"general.name={text}")
     tools.run("edit --in-place", *naming(name[::-1]), before=lambda: tools.quietly(*naming(name)))
@@ -241,7 +241,7 @@ def looking(tools, work, f16, quantized):
     figures = (one["min"], one["max"], one["mean"])
     assert all(map(close, figures, (exact.min(), exact.max(), exact.mean()))), f"of a URL: {figures}"
     data_start = min(int(tensor.data_offset) for tensor in a.values())
-    # Two bytes a value, and of the header no more than 64 KiB too many.
+    # Two bytes per value, and at most 64 KiB more than the header.
     assert Ranges.sent <= (1 + tools.rounds) * (data_start + (64 << 10) + 2 * exact.size), f"inspect read {Ranges.sent} bytes"
 
 

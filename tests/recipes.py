@@ -33,7 +33,7 @@ from llama import Llama  # noqa: E402
 
 SEED = 20261124
 
-# Number and name of every recipe (llama.h's `llama_ftype`) but NVFP4, which this llama.cpp only reads.
+# Number and name of every recipe (llama.h's `llama_ftype`) except NVFP4, which this llama.cpp only reads.
 RECIPES = {
     "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11,
     "Q3_K_M": 12, "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18,
@@ -42,14 +42,14 @@ RECIPES = {
     "TQ2_0": 37, "MXFP4_MOE": 38, "Q1_0": 40, "Q2_0": 41,
 }  # fmt: skip
 
-# The model given is large: two mixtures and what is quick. `--all` tries every recipe on it.
+# The given model is large: two mixtures and the fast recipes. `--all` tries every recipe on it.
 ON_THE_MODEL = ["Q4_K_M", "Q3_K_M", "Q4_0"]
 
-# Models of 80 layers have rules of their own in few recipes.
+# Few recipes have separate rules for models of 80 layers.
 OF_MANY_LAYERS = ["Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_M", "IQ2_XS"]
 
-# Settings of `quantize`, and llama.cpp's for the same. Of patterns that match a name, the first decides.
-# Each matches something in every model, which ours asks for: vectors stay as they are in both.
+# Settings of `gguf quantize`, and llama.cpp's equivalents. Of patterns that match a name, the first counts.
+# Each matches something in every model, because ours must match: vectors are unchanged in both.
 BY_NAME = [(r"ffn_(up|gate)", Type.Q8_0), (r"^blk\.[0-3]\.attn_([vk]|norm)\.", Type.F16), ("ffn", Type.Q2_K), (r"attn_norm|embd", Type.Q5_1)]
 NAMED = [word for pattern, ty in BY_NAME for word in ("--tensor-type", f"{pattern}={ty.name}")]
 OUTPUT, EMBEDDING = ["--output-tensor-type", "Q8_0"], ["--token-embedding-type", "Q4_0"]
@@ -69,10 +69,10 @@ SETTINGS = {
 PLAIN = ([], {})
 AGAIN = (["--allow-requantize"], dict(allow_requantize=True))
 
-# Where settings meet rules: a mixture, one that asks for importance, one of experts, one that quantizes nothing.
+# Recipes that combine settings and rules: a mixture, one that requires importance, one for experts, one that quantizes nothing.
 WITH_SETTINGS = ["Q4_K_M", "IQ2_M", "MXFP4_MOE", "F16"]
 OF_OTHER_INPUTS = ["Q4_K_M", "IQ4_XS", "Q8_0", "F16"]
-# One whose embedding is its output, and two where they are apart.
+# A model whose embedding is its output, and two models with separate ones.
 MODELS_WITH_SETTINGS = ["shared values, odd rows", "8 experts", "falcon"]
 
 
@@ -215,7 +215,7 @@ def make(path, rng, arch, layers, heads, kv_heads, experts=0, tied=False, joined
             tensor("abcdef", 3, width)
             tensor("one.weight", 1, width)
         if odd:
-            # Whole blocks of 32, of 64 and of none that has 256 values.
+            # Whole blocks of 32, of 64, and of no type that has 256 values.
             tensor(f"{layer}.ssm_in.weight", 3, 320)
             tensor(f"{layer}.ssm_conv1d.weight", 3, 320)
     writer.write_header_to_file()
@@ -257,7 +257,7 @@ def difference(ours, theirs):
     return "something else than the tensors"
 
 
-# Models whose types are kept as golden ones: M and T lines say what they are, R lines what a recipe made of them.
+# Models whose types are saved as golden data: M and T lines describe a model, R lines the result of a recipe.
 GOLDEN = ["shared values, odd rows", "8 experts", "falcon", "shared experts"]
 
 
@@ -404,7 +404,7 @@ def main():
         make(sources[name], rng, **settings)
     imatrices = {}
     for index, (name, path) in enumerate(sources.items()):
-        # Both forms, in turn; the binary one has no counts for experts that nobody asked.
+        # Both forms, alternating; the binary one has no counts for experts that were never chosen.
         imatrices[name] = str(args.work / f"imatrix{index}.{'dat' if index % 2 else 'gguf'}")
         write_imatrix(imatrices[name], path, rng)
 

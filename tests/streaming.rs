@@ -1,6 +1,6 @@
-//! Editing and comparing do not hold a model in memory, and editing leaves the copying to the kernel.
+//! Editing and comparing do not hold a model in memory, and editing lets the kernel copy the data.
 //!
-//! The only test of its binary, since it asks the system what the whole process did.
+//! This is the only test of its binary, because it measures the whole process.
 
 #![cfg(feature = "codecs")]
 #![cfg(feature = "std")]
@@ -15,11 +15,11 @@ use common::raw::{Raw, U32};
 use gguf_codec::Gguf;
 use gguf_codec::model::{Diff, Edit, Edited, Side};
 
-/// Data that would be seen in memory.
+/// Enough data to be visible in the memory figures.
 const TENSOR: u64 = 48 << 20;
 const MOST: u64 = 40 << 20;
 
-/// A number that the system keeps of this process.
+/// A number that the system records for this process.
 fn figure(file: &str, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/self/{file}")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -58,7 +58,7 @@ fn memory_does_not_grow_with_the_model_and_the_kernel_copies() {
     let calls = figure("io", "syscr") + figure("io", "syscw") - calls;
     assert!(matches!(edited, Ok(Edited::Written { .. })), "{edited:?}");
     assert!(most - before < MOST && steps > 2, "{most} bytes, {steps} times");
-    // Read and written in pieces as large as 256 KiB it would take more.
+    // Reading and writing in pieces of at most 256 KiB would take more calls.
     assert!(calls < 300, "{calls} calls");
 
     let (a, b) = (File::open(&input).unwrap(), File::open(&output).unwrap());

@@ -1,5 +1,5 @@
-//! What is there without the feature `codecs`: files are read, checked, written, copied, edited, split and merged, and their
-//! blocks are seen. `.ci/run` runs this without it; with it all is the same.
+//! What works without the feature `codecs`: files are read, checked, written, copied, edited, split and merged, and their
+//! blocks can be viewed. `.ci/run` runs this without the feature; with it, the results are the same.
 
 #![cfg(all(feature = "std", any(unix, windows), not(target_family = "wasm")))]
 
@@ -44,7 +44,7 @@ fn blocks_are_written_and_seen() {
     let pieces = model.tensor("pieces").unwrap().typed::<Q4_0>().unwrap().blocks();
     assert_eq!((pieces[0].d, pieces[1].qs), ([1, 0x3c], [0x43; 16]));
     if ByteOrder::NATIVE == ByteOrder::Little {
-        // Tensors begin at multiples of 32 bytes, of which the vector may begin anywhere.
+        // Tensors begin at multiples of 32 bytes; the vector's memory may begin anywhere relative to those.
         let halves = model.tensor("halves").unwrap();
         if halves.bytes().unwrap().as_ptr().addr().is_multiple_of(2) {
             assert_eq!(halves.as_slice::<f16>().unwrap(), [1.0, 2.0, 3.0].map(f16::from_f32));
@@ -92,7 +92,7 @@ fn files_are_edited() {
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("little"), model(ByteOrder::Little)).unwrap();
 
-    // Tensors are copied in pieces, and turned, where the byte order changes.
+    // Tensors are copied in pieces, and swapped if the byte order changes.
     let mut turn = Edit::new();
     turn.byte_order(ByteOrder::Big);
     turn.write(path("little"), path("big")).unwrap();

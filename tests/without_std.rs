@@ -1,4 +1,4 @@
-//! What is promised without `std` beside the codecs: decisions about models, and importance matrices in memory.
+//! What works without `std` besides the codecs: decisions about models, and importance matrices in memory.
 
 #![cfg(feature = "codecs")]
 

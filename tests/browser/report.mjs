@@ -1,5 +1,5 @@
-// Tries pages that the example `report` made in a browser: nothing is loaded, nothing fails, the rules of accessibility
-// that a program can check hold (axe-core), and the keyboard is enough. With --shots FOLDER it also takes pictures.
+// Tests pages from `gguf report` in a browser: nothing is loaded, nothing fails, the accessibility rules that
+// axe-core can check hold, and the keyboard is sufficient. With --shots FOLDER it also takes screenshots.
 //
 //     npm install --prefix FOLDER playwright-core@1.65.1 axe-core@4.14.1   # and Debian's chromium
 //     NODE_PATH=FOLDER/node_modules node tests/browser/report.mjs PAGE.html…
@@ -23,7 +23,7 @@ const browser = await chromium.launch({
     "--disable-component-update", "--disable-sync"],
 });
 
-// A page, with what it asked for and what went wrong in it.
+// A page, with its requests and its errors.
 async function open(file, options) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
@@ -44,7 +44,7 @@ const focused = (page) => page.evaluate(() => {
 });
 
 async function accessible(page, what) {
-  // The page's own policy keeps foreign scripts out; the debugger's are let in.
+  // The page's own policy blocks foreign scripts; those of the debugger are allowed.
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
   const shown = violations.map((v) => `${v.id} (${v.impact}): ${v.help}\n  ${v.nodes.slice(0, 3).map((n) => n.html).join("\n  ")}`);
@@ -57,7 +57,7 @@ async function keyboard(page) {
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate(() => location.hash), "#main");
 
-  // The tiles are one stop; arrows move between them, and the line below tells of each.
+  // The tiles are one tab stop. Arrow keys move between them, and the line below describes the current one.
   const tiles = await page.locator("svg.tiles a.tile").count();
   assert.equal(await page.locator("svg.tiles a.tile[tabindex='0']").count(), Math.min(tiles, 1));
   if (tiles > 1) {
@@ -111,7 +111,7 @@ for (const path of pages) {
   for (const colorScheme of ["light", "dark"]) {
     const { page, troubles, close } = await open(file, { colorScheme });
     await accessible(page, `${path}, ${colorScheme}`);
-    // And with everything that can be opened.
+    // The same with everything opened.
     await page.evaluate(() => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
     await accessible(page, `${path}, ${colorScheme}, all open`);
     assert.deepEqual(troubles, [], path);
@@ -124,7 +124,7 @@ for (const path of pages) {
   if (shots) await page.screenshot({ path: `${shots}/report.png` });
   await close();
 
-  // Narrow, the page itself does not scroll sideways; without the script nothing is missing but the script's own.
+  // On a narrow screen, the page itself does not scroll sideways. Without the script, only the script's own features are missing.
   const narrow = await open(file, { viewport: { width: 360, height: 740 }, javaScriptEnabled: true });
   const [scroll, width] = await narrow.page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert(scroll <= width, `${path}: ${scroll} wide in a window of ${width}`);

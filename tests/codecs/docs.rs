@@ -1,4 +1,4 @@
-//! What the documentation repeats is what it repeats.
+//! The documentation repeats the sources exactly.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
 }
 
-/// The documentation of a format's block, as text: links are their names.
+/// The documentation of a format's block as text, with links replaced by their names.
 fn block_docs(source: &str) -> String {
     let lines: Vec<&str> = source.lines().collect();
     let end = lines.iter().position(|line| line.starts_with("pub struct Block")).unwrap();
@@ -26,7 +26,7 @@ fn block_docs(source: &str) -> String {
     text
 }
 
-/// `docs/codecs.md` has the picture and the formula of each format, which the sources have too.
+/// `docs/codecs.md` shows each format with the same picture and formula as its source.
 #[test]
 fn every_format_is_shown_as_its_source_shows_it() {
     let shown = read("docs/codecs.md");

@@ -1,4 +1,4 @@
-//! The crate against vectors that ggml's reference library made; `tests/golden/README.md` says how.
+//! Compares the crate with vectors made by ggml's reference library; see `tests/golden/README.md`.
 
 use crate::common;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ struct Case {
 }
 
 impl Case {
-    /// What differs from ggml, both ways.
+    /// The differences from ggml, in both directions.
     fn failures(&self) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(values) = &self.values {
@@ -96,7 +96,7 @@ fn same_bits_as_ggml() {
     assert!(failures.is_empty(), "{} differences from ggml, of which the first:\n{shown}", failures.len());
 }
 
-/// What a lost line or a format without vectors would hide.
+/// Detects a lost line or a format without vectors.
 #[test]
 fn every_format_has_every_case() {
     let cases = cases();
@@ -107,7 +107,7 @@ fn every_format_has_every_case() {
     };
     let all = quantized(GgmlType::Q4_K);
     assert_eq!(all.len(), 2 * 20, "the kinds of make_golden.py, with importance and without");
-    // Of F32 and F64 ggml has no quantizer: theirs is a copy, or a conversion that every language has.
+    // ggml has no quantizer for F32 and F64: quantizing these is a copy, or a conversion that every language has.
     let plain = [GgmlType::F32, GgmlType::F64];
     for &ty in GgmlType::ALL.iter().filter(|ty| ty.can_quantize() && !plain.contains(ty)) {
         let possible =

@@ -8,6 +8,6 @@ mod docs;
 mod golden;
 mod parity;
 mod promises;
-// Beside ggml, which is a library that is loaded.
+// Comparison with ggml, which is loaded as a library.
 #[cfg(not(target_family = "wasm"))]
 mod validate;

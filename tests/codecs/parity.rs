@@ -1,4 +1,4 @@
-//! The crate against ggml's reference library itself, with fresh data each run.
+//! Compares the crate with ggml's reference library itself, with fresh data in each run.
 //!
 //! `GGML_BASE_SO` names the library; `.ci/fetch-oracles` fetches it. `GGUF_CODEC_SEED` repeats a run, and
 //! `GGUF_CODEC_VALUES` sets how many values each cell of the tables compares.
@@ -14,13 +14,13 @@ use common::ggml::Ggml;
 use common::{compare, say};
 use gguf_codec::{Error, GgmlType};
 
-/// All but those whose conversion is a copy, or one that every language has.
+/// All types except those whose conversion is a copy, or one that every language has.
 fn types() -> impl Iterator<Item = GgmlType> {
     use GgmlType::{F32, F64, I8, I16, I32, I64};
     GgmlType::ALL.iter().copied().filter(|ty| ![F32, F64, I8, I16, I32, I64].contains(ty))
 }
 
-/// Blocks in a row: one, odd numbers, and a row as long as a model's.
+/// Numbers of blocks in a row: one, odd numbers, and a row as long as a model's.
 const BLOCKS_PER_ROW: [usize; 4] = [1, 3, 5, 16];
 
 const DIRECTIONS: [&str; 3] = ["quantize", "quantize with importance", "dequantize"];
@@ -32,13 +32,13 @@ fn from_env(variable: &str, default: u64) -> u64 {
     }
 }
 
-/// A cell for each direction, format and kind: what differs first, if anything does.
+/// A cell for each direction, format and kind, with the first difference, if any.
 struct Report {
     cells: Vec<(&'static str, GgmlType, &'static str, Option<String>)>,
 }
 
 impl Report {
-    /// Records a cell, whose parts are one for each shape of the data.
+    /// Records a cell, whose parts are the shapes of the data.
     fn add(&mut self, direction: &'static str, ty: GgmlType, kind: &'static str, difference: Option<String>) {
         let same = |cell: &&mut (&str, GgmlType, &str, _)| (cell.0, cell.1, cell.2) == (direction, ty, kind);
         match self.cells.iter_mut().find(same) {
@@ -126,12 +126,12 @@ fn same_bits_as_ggml() {
     let Some(ggml) = Ggml::load("the comparison with ggml") else { return };
     let clock = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
     let seed = from_env("GGUF_CODEC_SEED", clock);
-    // Debug builds are far slower, and their job is the overflow checks.
+    // Debug builds are far slower; their purpose is the overflow checks.
     let values = from_env("GGUF_CODEC_VALUES", if cfg!(debug_assertions) { 16 << 10 } else { 192 << 10 });
     let mut rng = Rng::new(seed);
     let mut report = Report { cells: Vec::new() };
     for ty in types() {
-        // Rows of a plain type need some length too.
+        // Rows of a plain type need a length too.
         let unit = ty.block_len().max(32);
         for kind in KINDS {
             for blocks in BLOCKS_PER_ROW {

@@ -1,5 +1,5 @@
-//! The codecs' promises that need no reference: the same bits on every instruction set, in every float type, on
-//! any number of threads; clear errors; nothing panics.
+//! Properties of the codecs that need no reference: the same bits on every instruction set, in every float type, on
+//! any number of threads; clear errors; no panics.
 
 use crate::common;
 use gguf_codec::*;
@@ -10,12 +10,12 @@ fn quantizing() -> impl Iterator<Item = GgmlType> {
     GgmlType::ALL.iter().copied().filter(|ty| ty.can_quantize())
 }
 
-/// Without importance and with it, or only with it where a type needs it.
+/// Without importance and with it, or only with it if a type needs it.
 fn ways(ty: GgmlType, importance: &[f32]) -> impl Iterator<Item = Option<&[f32]>> {
     [None, Some(importance)].into_iter().filter(move |way| way.is_some() || !ty.needs_importance())
 }
 
-/// Floats of every exponent, with whole blocks now and then of one kind.
+/// Floats of every exponent, with occasional whole blocks of one kind.
 fn values(len: usize) -> impl Strategy<Value = Vec<f32>> {
     let finite = any::<u32>().prop_map(|bits| {
         let value = f32::from_bits(bits);
@@ -31,12 +31,12 @@ fn values(len: usize) -> impl Strategy<Value = Vec<f32>> {
 }
 
 fn bits<T: Float>(values: &[T]) -> Vec<u32> {
-    // NaNs are equal to each other: which payload arithmetic gives is the processor's choice.
+    // NaNs count as equal, because their payload depends on the processor.
     let bits = |value: &T| if value.to_f32().is_nan() { u32::MAX } else { value.to_f32().to_bits() };
     values.iter().map(bits).collect()
 }
 
-/// ggml's least value begins with the block's first value and gives way to lesser ones only, so that of equal zeros
+/// ggml's minimum starts with the block's first value and is replaced only by smaller ones, so that of equal zeros
 /// the first one's sign is stored.
 #[test]
 fn the_least_value_of_a_block_may_be_zero_of_either_sign() {
@@ -77,10 +77,10 @@ fn the_types_with_the_fewest_bits_ask_for_importance() {
     }
 }
 
-/// Instructions that round to bfloats take subnormal numbers for zeros.
+/// Instructions that round to bfloats treat subnormal numbers as zeros.
 #[test]
 fn subnormal_values_stay_what_they_are_as_bfloats() {
-    // The types whose scale can be so small: MXFP4's is a power of two from 2^-127 on, Q8_K's an f32.
+    // The types whose scale can be that small: MXFP4's is a power of two from 2^-127 on, Q8_K's an f32.
     let mxfp4 = [[0; 17], [1; 17]].map(|mut block: [u8; 17]| {
         block[1..].copy_from_slice(&0x0123_4567_89ab_cdef_0fed_cba9_8765_4321u128.to_le_bytes());
         block
@@ -132,7 +132,7 @@ proptest! {
 
     #[test]
     fn every_instruction_set_quantizes_alike(
-        // Three rows of three super-blocks: sub-blocks that fill no vector evenly.
+        // Three rows of three super-blocks: sub-blocks that do not fill vectors evenly.
         values in values(3 * 768),
         importance in prop::collection::vec(prop_oneof![Just(0.0f32), 0.0f32..10.0], 768),
     ) {
@@ -198,7 +198,7 @@ proptest! {
 
     #[test]
     fn what_is_quantized_comes_back_within_a_step(values in prop::collection::vec(-1.0f32..1.0, 512)) {
-        // The widest step between neighbouring quants of values in -1..1, and half as much again for the rounding
+        // The largest step between neighbouring quants of values in -1..1, plus half as much for the rounding
         // of scales.
         let steps = [
             ("F32", 0.0),
@@ -223,7 +223,7 @@ proptest! {
             ("TQ2_0", 0.51),
             ("MXFP4", 0.3),
             ("NVFP4", 0.3),
-            // The scale is the mean magnitude, which may be far from any value's.
+            // The scale is the mean magnitude, which may be far from every value's magnitude.
             ("Q1_0", 1.01),
             ("Q2_0", 0.51),
         ];
@@ -261,12 +261,12 @@ proptest! {
     }
 }
 
-/// Outputs of 16 MiB and more are written by kernels of their own.
+/// Outputs of 16 MiB and more are written by separate kernels.
 #[test]
 fn large_outputs_are_written_wherever_they_lie() {
-    // Not a whole number of the pieces that are written at once.
+    // Not a multiple of the size of the pieces that are written at once.
     const PERIOD: usize = 256 * 37;
-    /// `blocks` are those of `PERIOD` values again and again.
+    /// `blocks` are those of `PERIOD` values, repeated.
     fn check<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], first: usize) {
         let bytes = |values: usize| values / ty.block_len() * ty.block_bytes();
         let values = (16 << 20) / size_of::<T>() + 256 * 3;
@@ -302,8 +302,8 @@ fn large_outputs_are_written_wherever_they_lie() {
     }
 }
 
-/// A name that is misspelt, or of what this machine has not, chooses nothing: whoever runs the tests to see one instruction
-/// set would see another.
+/// A name that is misspelt, or that this machine does not support, selects nothing: otherwise a test run for one instruction
+/// set would silently test another.
 #[test]
 fn the_instruction_set_asked_for_is_the_one_in_use() {
     if let Ok(name) = std::env::var("GGUF_CODEC_ISA") {
@@ -311,7 +311,7 @@ fn the_instruction_set_asked_for_is_the_one_in_use() {
     }
 }
 
-/// A grid has no widest step: what is said of it is how much of all values together is lost.
+/// A grid has no largest step, so the total error of all values is bounded instead.
 #[test]
 fn what_is_quantized_in_few_bits_comes_back_on_the_whole() {
     let values: Vec<f32> = (0..4096).map(|i| ((i * 7919 % 4093) as f32 - 2046.0) / 2046.0).collect();
@@ -324,7 +324,7 @@ fn what_is_quantized_in_few_bits_comes_back_on_the_whole() {
         ("IQ2_XXS", 0.12),
         ("IQ1_M", 0.15),
         ("IQ1_S", 0.17),
-        // Above, steps as wide as the values themselves would let zeros pass for these.
+        // Above that, steps as large as the values themselves would allow zeros.
         ("Q2_K", 0.1),
         ("Q1_0", 0.26),
     ] {

@@ -1,4 +1,4 @@
-//! Finding NaN and infinite scales in blocks of every type: by hand, and against `ggml_validate_row_data`.
+//! Finding NaN and infinite scales in blocks of every type: by hand, and compared with `ggml_validate_row_data`.
 
 use crate::common;
 use std::process::Command;
@@ -13,7 +13,7 @@ fn is_always_valid(ty: GgmlType) -> bool {
     matches!(ty, GgmlType::I8 | GgmlType::I16 | GgmlType::I32 | GgmlType::I64 | GgmlType::NVFP4)
 }
 
-/// The first block that is not valid, and why.
+/// The first invalid block, and the reason.
 fn first(ty: GgmlType, bytes: &[u8]) -> Option<(u64, &'static str)> {
     match ty.validate(bytes) {
         Ok(()) => None,
@@ -22,7 +22,7 @@ fn first(ty: GgmlType, bytes: &[u8]) -> Option<(u64, &'static str)> {
     }
 }
 
-/// The same of a tensor in the other byte order.
+/// The same for a tensor in the other byte order.
 fn first_big_endian(ty: GgmlType, little: &[u8]) -> Option<(u64, &'static str)> {
     let mut bytes = little.to_vec();
     layout::swap(ty, &mut bytes);
@@ -56,7 +56,7 @@ fn zeros_are_valid_and_ones_are_not_in_every_type() {
 
 #[test]
 fn each_kind_of_scale_is_looked_at_as_it_is_stored() {
-    // Type, where in a block, bytes, and what is found there.
+    // Type, position in a block, bytes, and the expected finding.
     let cases: &[(GgmlType, usize, &[u8], Option<&str>)] = &[
         (GgmlType::Q4_K, 2, &[0x00, 0x7c], Some("a scale is infinite")),
         (GgmlType::Q4_K, 2, &[0xff, 0x7b], None),
@@ -67,7 +67,7 @@ fn each_kind_of_scale_is_looked_at_as_it_is_stored() {
         (GgmlType::Q8_K, 0, &[0, 0, 0x7f, 0x7f], None),
         (GgmlType::BF16, 0, &[0x80, 0xff], Some("the value is infinite")),
         (GgmlType::BF16, 0, &[0x7f, 0xff], None),
-        // 1e300, which no f32 can hold, and the least NaN.
+        // 1e300, which f32 cannot represent, and the smallest NaN.
         (GgmlType::F64, 0, &1e300f64.to_le_bytes(), None),
         (GgmlType::F64, 0, &0x7ff0_0000_0000_0001u64.to_le_bytes(), Some("the value is NaN")),
         (GgmlType::F64, 0, &f64::NEG_INFINITY.to_le_bytes(), Some("the value is infinite")),
@@ -90,7 +90,7 @@ fn each_kind_of_scale_is_looked_at_as_it_is_stored() {
     }
 }
 
-/// What ggml makes of the codes for which UE4M3 has NaN, which therefore are valid.
+/// ggml accepts the codes that mean NaN in UE4M3, so they are valid.
 #[test]
 fn every_scale_code_of_nvfp4_is_a_number() {
     let mut block = [0x22; 36]; // code 2 stands for 1
@@ -110,11 +110,11 @@ fn of_several_bad_scales_the_first_blocks_is_named() {
     assert_eq!(first(GgmlType::Q4_1, &bytes), Some((1, "a scale is NaN")));
 }
 
-/// Random blocks, in some of which something that may or may not be a scale is NaN or infinite.
+/// Random blocks, some of which have a NaN or an infinity at a position that may or may not be a scale.
 fn poisoned(rng: &mut Rng, ty: GgmlType) -> Vec<u8> {
     let blocks = 1 + rng.below(6);
     if ty == GgmlType::F64 {
-        // As f32 can hold them, since ggml looks no closer.
+        // Within the range of f32, because ggml checks no more than that.
         let value = |rng: &mut Rng| match rng.below(20) {
             0 => f64::NAN,
             1 => f64::NEG_INFINITY,
@@ -124,14 +124,14 @@ fn poisoned(rng: &mut Rng, ty: GgmlType) -> Vec<u8> {
     }
     let mut bytes: Vec<u8> = (0..blocks * ty.block_bytes()).map(|_| rng.bits() as u8).collect();
     if rng.below(2) == 0 {
-        // Mostly valid: in all types, small bytes make small scales.
+        // Mostly valid: in all types, small bytes give small scales.
         bytes.iter_mut().for_each(|byte| *byte &= 0x3b);
     }
     if rng.below(3) > 0 {
         let poison: [&[u8]; 6] =
             [&[0x00, 0x7c], &[0x01, 0xfc], &[0x80, 0x7f], &[0, 0, 0x80, 0x7f], &[0xff], &[0xff; 4]];
         let poison = poison[rng.below(poison.len())];
-        // Scales lie at either end of a block.
+        // Scales are at either end of a block.
         let near = rng.below(ty.block_bytes().min(8));
         let block = rng.below(blocks) * ty.block_bytes();
         let at = block + if rng.below(2) == 0 { near } else { ty.block_bytes() - 1 - near };
@@ -142,13 +142,13 @@ fn poisoned(rng: &mut Rng, ty: GgmlType) -> Vec<u8> {
     bytes
 }
 
-/// Of a block of Q8_1, about which ggml's function says nothing, what this crate's documentation says.
+/// ggml's function does not check blocks of Q8_1; this is what this crate's documentation says of them.
 fn is_valid_q8_1(block: &[u8]) -> bool {
     let finite = |at| u16::from_le_bytes([block[at], block[at + 1]]) & 0x7c00 != 0x7c00;
     finite(0) && finite(2)
 }
 
-/// ggml prints a line on standard error for each block it refuses, so the comparison runs in a process of its own.
+/// ggml prints a line on standard error for each block that it refuses, so the comparison runs in a separate process.
 const INNER: &str = "GGUF_CODEC_VALIDATE_SEED";
 
 #[test]

@@ -1,11 +1,11 @@
-//! Raw GGUF bytes, made by hand and independently of the crate's writer: any version, either byte order, and
+//! Builds raw GGUF bytes by hand, independently of the crate's writer: any version, either byte order, and
 //! any nonsense that a test needs.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use gguf_codec::{Gguf, Result};
 
-/// Version, and whether it is big-endian: all there are.
+/// All pairs of version and whether the file is big-endian.
 pub(crate) const FORMATS: [(u32, bool); 6] =
     [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)];
 
@@ -72,7 +72,7 @@ impl Raw {
         self.u64(value.to_bits())
     }
 
-    /// A count, length or dimension: 32 bits in version 1, 64 later.
+    /// A count, length or dimension: 32 bits in version 1, 64 bits in later versions.
     pub(crate) fn len(self, value: u64) -> Self {
         if self.version == 1 { self.u32(value.try_into().expect("fits version 1")) } else { self.u64(value) }
     }
@@ -113,12 +113,12 @@ impl Raw {
         self
     }
 
-    /// Bytes so far: where the next field begins.
+    /// The number of bytes so far, which is the offset of the next field.
     pub(crate) fn at(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// 4 in version 1, 8 later.
+    /// 4 in version 1, 8 in later versions.
     pub(crate) fn len_bytes(&self) -> u64 {
         if self.version == 1 { 4 } else { 8 }
     }

@@ -1,9 +1,9 @@
-//! Comparing with ggml bit for bit. Only NaN is compared by kind: its sign and payload are the processor's.
+//! Compares with ggml bit for bit. NaNs count as equal, because their sign and payload depend on the processor.
 
 use gguf_codec::GgmlType;
 
-/// Where a block of `ty` keeps its f16 numbers: where a NaN makes it invalid, which `tests/codecs/validate.rs` compares with
-/// ggml. Only these can be NaN in what quantizers write.
+/// The positions of a block's f16 numbers, where a NaN makes the block invalid; `tests/codecs/validate.rs` compares them with
+/// ggml. Only these can be NaN in the output of quantizers.
 fn f16_offsets(ty: GgmlType) -> Vec<usize> {
     let is_number = |&at: &usize| {
         let mut block = vec![0; ty.block_bytes()];
@@ -13,7 +13,7 @@ fn f16_offsets(ty: GgmlType) -> Vec<usize> {
     (0..ty.block_bytes() - 1).filter(is_number).collect()
 }
 
-/// A block with every NaN scale written in one way.
+/// A block with every NaN scale in one canonical form.
 fn canonical(ty: GgmlType, block: &[u8]) -> Vec<u8> {
     let mut block = block.to_vec();
     for at in f16_offsets(ty) {
@@ -24,7 +24,7 @@ fn canonical(ty: GgmlType, block: &[u8]) -> Vec<u8> {
     block
 }
 
-/// The first block in which `ours` is not `ggml`'s, with both blocks' bytes; `None` when they are equal.
+/// The first block in which `ours` differs from `ggml`'s, with both blocks' bytes; `None` if all are equal.
 pub(crate) fn blocks(ty: GgmlType, ours: &[u8], ggml: &[u8]) -> Option<String> {
     if ours.len() != ggml.len() {
         return Some(format!("ours has {} bytes, ggml's {}", ours.len(), ggml.len()));
@@ -43,7 +43,7 @@ pub(crate) fn blocks(ty: GgmlType, ours: &[u8], ggml: &[u8]) -> Option<String> {
     ))
 }
 
-/// The first value in which `ours` is not `ggml`'s, bit for bit; `None` when all are equal.
+/// The first value in which `ours` differs from `ggml`'s, bit for bit; `None` if all are equal.
 pub(crate) fn values(ty: GgmlType, ours: &[f32], ggml: &[f32]) -> Option<String> {
     if ours.len() != ggml.len() {
         return Some(format!("ours has {} values, ggml's {}", ours.len(), ggml.len()));

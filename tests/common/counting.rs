@@ -1,23 +1,23 @@
-//! An allocator that counts what each thread asks for, so that tests can say how much opening a file takes. A test binary
-//! makes it its own with `#[global_allocator]`.
+//! An allocator that counts the allocations of each thread, so that tests can measure how much opening a file takes. A test binary
+//! installs it with `#[global_allocator]`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// In bytes, but for the last.
+/// In bytes, except the last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Work {
-    /// The most that was held at a time.
+    /// The most that was allocated at one time.
     pub(crate) peak: usize,
-    /// All that was ever asked for, also what was given back.
+    /// The total of all allocations, including those that were freed.
     pub(crate) total: usize,
-    /// How many times.
+    /// The number of allocations.
     pub(crate) requests: usize,
 }
 
 #[derive(Clone, Copy)]
 struct Count {
-    /// What is held; below zero where a thread frees what another allocated.
+    /// The bytes currently allocated; negative if a thread frees memory that another allocated.
     now: isize,
     peak: isize,
     total: usize,
@@ -54,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What `work` asks for on this thread, its result included.
+/// The allocations of `work` on this thread, including its result.
 pub(crate) fn measure<T>(work: impl FnOnce() -> T) -> (T, Work) {
     let before = COUNT.get();
     COUNT.set(Count { peak: before.now, ..before });

@@ -1,9 +1,9 @@
-//! Data to quantize, by kind. Each kind is there for what it would catch; `tests/golden/make_golden.py` has the
-//! same kinds, but for `overflowing` and `from_zero`. Everything follows from a seed, which the tests print.
+//! Data to quantize, by kind. Each kind catches certain errors. `tests/golden/make_golden.py` has the
+//! same kinds, except `overflowing` and `from_zero`. Everything follows from a seed, which the tests print.
 
 use gguf_codec::GgmlType;
 
-/// SplitMix64: small, and good enough to make test data.
+/// SplitMix64: small, and good enough for test data.
 pub(crate) struct Rng(u64);
 
 impl Rng {
@@ -32,7 +32,7 @@ impl Rng {
         (self.unit() * n as f64) as usize
     }
 
-    /// Mean 0, standard deviation 1, by Box and Muller.
+    /// Mean 0, standard deviation 1, by the Box-Muller method.
     pub(crate) fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
@@ -44,7 +44,7 @@ impl Rng {
     }
 }
 
-/// The deviation of a typical model's weights.
+/// The standard deviation of a typical model's weights.
 const SIGMA: f64 = 0.02;
 
 /// A kind of data: its name, and `n` values of it.
@@ -65,7 +65,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind { name: "tiny", make: |rng, n| each(n, || rng.normal() * 1e-9) },
     // Scales around the smallest normal f16 (6.1e-5) and the smallest subnormal (6e-8).
     Kind { name: "subnormal_scale", make: |rng, n| scaled(rng, n, -5.5, -1.5) },
-    // Greatest values, and scales made of them, on both sides of the 1e-15 below which searches see only zeros.
+    // Maxima, and scales derived from them, on both sides of 1e-15, below which searches treat everything as zero.
     Kind { name: "least_magnitude", make: |rng, n| scaled(rng, n, -15.2, -11.0) },
     Kind { name: "subnormal", make: |rng, n| each(n, || rng.normal() * 1e-39) },
     Kind { name: "zero", make: |rng, n| each(n, || if rng.unit() < 0.3 { -0.0 } else { 0.0 }) },
@@ -75,15 +75,15 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind { name: "outlier", make: outlier },
     Kind { name: "positive", make: |rng, n| each(n, || rng.normal().abs() * SIGMA + 1e-3) },
     Kind { name: "negative", make: |rng, n| each(n, || -rng.normal().abs() * SIGMA - 1e-3) },
-    // The least value is a zero, of either sign.
+    // The minimum is a zero, of either sign.
     Kind { name: "from_zero", make: from_zero },
     Kind { name: "mixed_magnitudes", make: |rng, n| scaled(rng, n, -6.0, 3.0) },
     Kind { name: "tied", make: tied },
-    // Greatest values a few last places below a power of two, whose logarithm may be rounded up to it.
+    // Maxima a few units in the last place below a power of two, whose logarithm may be rounded up to it.
     Kind { name: "below_power_of_two", make: below_power_of_two },
-    // Sixteenths of the greatest value, a power of two: what is halfway between two quants.
+    // Sixteenths of the maximum, which is a power of two: values halfway between two quants.
     Kind { name: "coarse", make: coarse },
-    // Scales around and beyond f16's largest (65504), while the searches' sums of cubes stay finite.
+    // Scales around and above f16's maximum (65504), while the searches' sums of cubes stay finite.
     Kind { name: "large", make: |rng, n| by_run(rng, n, 256, |rng| 10f64.powf(rng.between(4.0, 10.0))) },
     // Some of the searches' sums overflow, and others do not.
     Kind {
@@ -112,12 +112,12 @@ fn normal(rng: &mut Rng, n: usize) -> Vec<f64> {
     each(n, || rng.normal() * SIGMA)
 }
 
-/// Student's t with 1.5 degrees of freedom, near enough: its variance is infinite.
+/// Student's t with 1.5 degrees of freedom, approximately: its variance is infinite.
 fn heavy_tailed(rng: &mut Rng, n: usize) -> Vec<f64> {
     each(n, || rng.normal() * SIGMA / (1.0 - rng.unit()).powf(1.0 / 1.5))
 }
 
-/// Normal values with a magnitude of its own, 10^low to 10^high, for each 32.
+/// Normal values with a separate magnitude, from 10^low to 10^high, for each 32 values.
 fn scaled(rng: &mut Rng, n: usize, low: f64, high: f64) -> Vec<f64> {
     let mut values = normal(rng, n);
     for run in values.chunks_mut(32) {
@@ -131,7 +131,7 @@ fn from_zero(rng: &mut Rng, n: usize) -> Vec<f64> {
     each(n, || if rng.unit() < 0.2 { 0.0 * rng.sign() } else { rng.normal().abs() * SIGMA })
 }
 
-/// Some blocks of zeros only beside others: a super-block with empty sub-blocks.
+/// Some blocks of zeros among others: a super-block with empty sub-blocks.
 fn sparse(rng: &mut Rng, n: usize) -> Vec<f64> {
     by_run(rng, n, 32, |rng| if rng.unit() < 0.5 { 0.0 } else { SIGMA })
 }
@@ -146,7 +146,7 @@ fn outlier(rng: &mut Rng, n: usize) -> Vec<f64> {
     values
 }
 
-/// The largest magnitude with both signs, twice: which of the equals a search takes for the largest.
+/// The largest magnitude with both signs, twice: shows which of the equal magnitudes a search selects.
 fn tied(rng: &mut Rng, n: usize) -> Vec<f64> {
     let mut values = normal(rng, n);
     for run in values.chunks_mut(32) {
@@ -159,7 +159,7 @@ fn tied(rng: &mut Rng, n: usize) -> Vec<f64> {
     values
 }
 
-/// The greatest of each 32 is a power of two, less up to 63 times the least that single precision can take away.
+/// The maximum of each 32 values is a power of two, less up to 63 units in the last place.
 fn below_power_of_two(rng: &mut Rng, n: usize) -> Vec<f64> {
     let mut values = normal(rng, n);
     for run in values.chunks_mut(32) {
@@ -172,7 +172,7 @@ fn below_power_of_two(rng: &mut Rng, n: usize) -> Vec<f64> {
     values
 }
 
-/// Sixteenths of a power of two for each 256, the power itself among them.
+/// Sixteenths of a power of two for each 256 values, including the power itself.
 fn coarse(rng: &mut Rng, n: usize) -> Vec<f64> {
     let mut values = each(n, || rng.below(33) as f64 / 16.0 - 1.0);
     for run in values.chunks_mut(256) {
@@ -184,8 +184,8 @@ fn coarse(rng: &mut Rng, n: usize) -> Vec<f64> {
     values
 }
 
-/// Importance weights for a row, as an importance matrix has them: positive and uneven, some of them 0, and in a
-/// few places 32 zeros in a row, which no search can weigh.
+/// Importance weights for a row, like those in an importance matrix: positive and uneven, with some zeros, and in a
+/// few places 32 zeros in a row, which give a search nothing to weigh by.
 pub(crate) fn importance(rng: &mut Rng, row_len: usize) -> Vec<f32> {
     let weight = || if rng.unit() < 0.05 { 0.0 } else { (2.0 * rng.normal()).exp() as f32 };
     let mut weights: Vec<f32> = std::iter::repeat_with(weight).take(row_len).collect();
@@ -197,14 +197,14 @@ pub(crate) fn importance(rng: &mut Rng, row_len: usize) -> Vec<f32> {
     weights
 }
 
-/// Blocks of random bytes: bit patterns, of scales as well, that no quantizer writes.
+/// Blocks of random bytes: bit patterns, also of scales, that no quantizer writes.
 pub(crate) fn random_blocks(rng: &mut Rng, ty: GgmlType, values: usize) -> Vec<u8> {
     let len = values / ty.block_len() * ty.block_bytes();
     std::iter::repeat_with(|| rng.bits() as u8).take(len).collect()
 }
 
-/// Whether ggml ends the process when it quantizes such data: the formats with a grid assert that errors can be compared,
-/// which they cannot be where they overflow. `make_golden.py` leaves these out too.
+/// Whether ggml aborts when it quantizes such data: the formats with a grid assert that errors can be compared,
+/// which fails where they overflow. `make_golden.py` excludes these too.
 pub(crate) fn ends_ggml(ty: GgmlType, kind: &str) -> bool {
     use GgmlType::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
     ["huge", "overflowing"].contains(&kind)

@@ -1,5 +1,5 @@
-//! ggml's reference library, loaded from the path in `GGML_BASE_SO`. The only unsafe code of the tests beside the
-//! counting allocator beside it.
+//! ggml's reference library, loaded from the path in `GGML_BASE_SO`. Together with the counting allocator, this is the only unsafe code
+//! of the tests.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
@@ -9,9 +9,9 @@ use libloading::{Library, Symbol};
 
 /// `size_t ggml_quantize_chunk(type, src, dst, start, nrows, n_per_row, imatrix)` of `ggml.h`.
 type QuantizeChunk = unsafe extern "C" fn(c_int, *const f32, *mut c_void, i64, i64, i64, *const f32) -> usize;
-/// `void dequantize_row_q4_K(const block_q4_K *, float *, int64_t)` and its like, of `ggml-quants.h`.
+/// `void dequantize_row_q4_K(const block_q4_K *, float *, int64_t)` and similar functions of `ggml-quants.h`.
 type DequantizeRow = unsafe extern "C" fn(*const c_void, *mut f32, i64);
-/// `void quantize_row_q8_K_ref(const float *, block_q8_K *, int64_t)` and its like, of `ggml-quants.h`.
+/// `void quantize_row_q8_K_ref(const float *, block_q8_K *, int64_t)` and similar functions of `ggml-quants.h`.
 type QuantizeRow = unsafe extern "C" fn(*const f32, *mut c_void, i64);
 /// `struct gguf_init_params` of `gguf.h`.
 #[repr(C)]
@@ -24,7 +24,7 @@ struct InitParams {
 pub(crate) struct Ggml(Library);
 
 impl Ggml {
-    /// Loads the library; where `GGML_BASE_SO` is not set, says that `test` was not run.
+    /// Loads the library. If `GGML_BASE_SO` is not set, prints that `test` was not run.
     pub(crate) fn load(test: &str) -> Option<Self> {
         let path = super::needs("GGML_BASE_SO", test)?;
         // SAFETY: the variable's owner vouches for the library, as for any program they run; ggml's
@@ -33,7 +33,7 @@ impl Ggml {
         Some(Ggml(library.unwrap_or_else(|error| panic!("cannot load GGML_BASE_SO={path}: {error}"))))
     }
 
-    /// The bytes ggml stores `values` in, rows of `row_len` that are whole blocks of `ty`.
+    /// The bytes that ggml writes for `values`, in rows of `row_len` that are whole blocks of `ty`.
     pub(crate) fn quantize(
         &self,
         ty: GgmlType,
@@ -45,7 +45,7 @@ impl Ggml {
         assert!(importance.is_none_or(|weights| weights.len() == row_len));
         let rows = values.len() / row_len;
         let mut out = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
-        // Activations' types, which ggml_quantize_chunk refuses: what it would do for others.
+        // Types of activations, which ggml_quantize_chunk refuses: this does what it does for other types.
         let activations = match ty {
             GgmlType::Q8_1 => Some("quantize_row_q8_1_ref"),
             GgmlType::Q8_K => Some("quantize_row_q8_K_ref"),
@@ -87,7 +87,7 @@ impl Ggml {
             let blocks: Vec<u8> = blocks.chunks(ty.block_bytes()).flat_map(without_sum).collect();
             return self.dequantize(GgmlType::Q8_0, &blocks);
         }
-        // ggml's structs hold 16-bit numbers, and a Vec<u8> may lie at any address.
+        // ggml's structs contain 16-bit numbers, and a Vec<u8> may have any alignment.
         let mut aligned = vec![0u64; blocks.len().div_ceil(8)];
         bytemuck::cast_slice_mut(&mut aligned)[..blocks.len()].copy_from_slice(blocks);
         let mut out = vec![0f32; blocks.len() / ty.block_bytes() * ty.block_len()];
@@ -104,7 +104,7 @@ impl Ggml {
         out
     }
 
-    /// Whether `ggml_validate_row_data` finds nothing wrong with `blocks`; it says on standard error what it finds.
+    /// Whether `ggml_validate_row_data` finds no error in `blocks`; it prints any error on standard error.
     pub(crate) fn validate(&self, ty: GgmlType, blocks: &[u8]) -> bool {
         let mut aligned = vec![0u64; blocks.len().div_ceil(8)];
         bytemuck::cast_slice_mut(&mut aligned)[..blocks.len()].copy_from_slice(blocks);
@@ -114,7 +114,7 @@ impl Ggml {
         unsafe { function(ty.id() as c_int, aligned.as_ptr().cast(), blocks.len()) }
     }
 
-    /// How many keys and tensors `gguf_init_from_file` finds; `None` when it refuses the file.
+    /// The numbers of keys and tensors that `gguf_init_from_file` finds; `None` if it refuses the file.
     pub(crate) fn open_header(&self, path: &Path) -> Option<(i64, i64)> {
         let path = CString::new(path.to_str()?).ok()?;
         let init: Symbol<'_, unsafe extern "C" fn(*const c_char, InitParams) -> *mut c_void> =

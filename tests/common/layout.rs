@@ -1,11 +1,11 @@
-//! Where a block of each type keeps its numbers of several bytes, from ggml's structs: what differs between the byte
-//! orders. Written out for every type there is, so that a new codec finds its own already here.
+//! The positions of multi-byte numbers in a block of each type, from ggml's structs: the bytes that differ between the byte
+//! orders. The table lists every type, so that the tests of a new codec find it here.
 
 use gguf_codec::GgmlType;
 
-/// Start and width of each number, for types of every id.
+/// Offset and width of each number, for types of every id.
 fn numbers(ty: GgmlType) -> Vec<(usize, usize)> {
-    /// `count` numbers of two bytes in a row.
+    /// `count` consecutive numbers of two bytes.
     fn shorts(at: usize, count: usize) -> impl Iterator<Item = (usize, usize)> {
         (0..count).map(move |i| (at + 2 * i, 2))
     }
@@ -30,7 +30,7 @@ fn numbers(ty: GgmlType) -> Vec<(usize, usize)> {
     }
 }
 
-/// Turns blocks from one byte order into the other.
+/// Converts blocks from one byte order to the other.
 pub(crate) fn swap(ty: GgmlType, blocks: &mut [u8]) {
     let numbers = numbers(ty);
     for block in blocks.chunks_mut(ty.block_bytes()) {

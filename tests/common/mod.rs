@@ -1,4 +1,4 @@
-//! What the tests share: data to quantize, ggml's library, comparing, and saying what was not run.
+//! Helpers of the tests: data to quantize, ggml's library, comparisons, and messages for tests that are not run.
 
 #![allow(dead_code, unused_imports, reason = "each test uses its own part")]
 
@@ -15,7 +15,7 @@ pub(crate) mod raw;
 pub(crate) use oracles::{needs, say};
 use proptest::test_runner::{Config, FileFailurePersistence};
 
-/// A failing case prints its seed, and is kept beside the test to be tried first from then on. `PROPTEST_CASES` can
+/// A failing case prints its seed, which is saved next to the test and tried first from then on. `PROPTEST_CASES` can
 /// lower the number of cases, for emulated machines.
 pub(crate) fn property(cases: u32) -> Config {
     let most = std::env::var("PROPTEST_CASES").ok().and_then(|most| most.parse().ok()).unwrap_or(u32::MAX);

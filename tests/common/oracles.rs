@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-/// Prints a line past the test harness, which keeps what a passing test prints to itself.
+/// Prints a line directly, because the test harness captures the output of a passing test.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

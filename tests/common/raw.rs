@@ -1,4 +1,4 @@
-//! Files made by hand, and what every way to read them must agree on.
+//! Files made by hand; all ways of reading must agree on them.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
@@ -6,7 +6,7 @@ use gguf_codec::{Error, Gguf, HeaderParser, HeaderProgress, Limits, Place, Probl
 
 pub(crate) use super::builder::*;
 
-/// Nothing is limited but by what numbers can count.
+/// Limited only by the largest numbers that can be counted.
 pub(crate) const ANY: Limits = Limits {
     max_header_bytes: u64::MAX,
     max_keys: u64::MAX,
@@ -18,14 +18,14 @@ pub(crate) const ANY: Limits = Limits {
 };
 
 impl Raw {
-    /// Parses, and checks that all ways to read agree.
+    /// Parses, and checks that all ways of reading agree.
     pub(crate) fn ok(&self) -> Gguf<&[u8]> {
         agree(&self.bytes, Limits::default())
             .unwrap_or_else(|error| panic!("{error} ({} {})", self.version, self.big));
         self.parse().unwrap_or_else(|error| panic!("{error} ({} {})", self.version, self.big))
     }
 
-    /// Fails to parse, in every way to read alike, with this problem at this byte. Returns the place.
+    /// Fails to parse, in all ways of reading, with this problem at this byte. Returns the place.
     #[track_caller]
     pub(crate) fn fails(&self, at: u64, wanted: Problem) -> Place {
         let format = (self.version, self.big);
@@ -33,7 +33,7 @@ impl Raw {
         self.data_fails(at, wanted)
     }
 
-    /// As [`fails`](Self::fails), for what a header alone does not show.
+    /// As [`fails`](Self::fails), for problems that the header alone does not show.
     #[track_caller]
     pub(crate) fn data_fails(&self, at: u64, wanted: Problem) -> Place {
         match self.parse() {
@@ -45,7 +45,7 @@ impl Raw {
         }
     }
 
-    /// Meets a limit, in every way to read alike. Returns offset, quantity and limit.
+    /// Exceeds a limit, in all ways of reading. Returns offset, quantity and limit.
     #[track_caller]
     pub(crate) fn exceeds(&self, limits: Limits) -> (u64, u64, u64) {
         agree(&self.bytes, limits).expect_err("a limit");
@@ -56,13 +56,13 @@ impl Raw {
     }
 }
 
-/// Runs a test in each version and byte order.
+/// Runs a test for each version and byte order.
 pub(crate) fn every_format(test: impl Fn((u32, bool))) {
     FORMATS.into_iter().for_each(test);
 }
 
-/// Reads a header in every way there is, and checks that the outcome is the same: everything that can be
-/// asked of it, or the error to the last field. Returns it, the header's length with it.
+/// Reads a header in every way, and checks that the outcome is the same: either everything that can be
+/// read from it, or the error in every field. Returns it with the header's length.
 pub(crate) fn agree(bytes: &[u8], limits: Limits) -> std::result::Result<(String, u64), String> {
     let whole = outcome(HeaderParser::new(limits).finish(bytes));
 
@@ -94,7 +94,7 @@ pub(crate) fn agree(bytes: &[u8], limits: Limits) -> std::result::Result<(String
     let parsed = Gguf::options().limits(limits).parse(bytes);
     #[cfg(feature = "std")]
     {
-        // A file is read at an offset; what is in it is the same, and what fails is as well.
+        // When a file is read at an offset, its contents and errors are the same.
         let opened = Gguf::options().limits(limits).read_at(bytes.to_vec(), bytes.len() as u64);
         match (&opened, &parsed) {
             (Ok(opened), Ok(parsed)) => {
@@ -120,7 +120,7 @@ pub(crate) fn agree(bytes: &[u8], limits: Limits) -> std::result::Result<(String
     whole
 }
 
-/// An error to the last field.
+/// An error with all its fields.
 fn fields(error: &Error) -> String {
     match error {
         Error::Malformed { offset, place, problem } => format!("{error}: {offset} {place:?} {problem:?}"),
@@ -131,7 +131,7 @@ fn fields(error: &Error) -> String {
     }
 }
 
-/// The header alone.
+/// Only the header.
 pub(crate) fn header_of<B: AsRef<[u8]>>(bytes: B) -> Result<Gguf<B>> {
     HeaderParser::new(Limits::default()).finish(bytes)
 }
@@ -150,7 +150,7 @@ fn outcome<B: AsRef<[u8]>>(result: Result<Gguf<B>>) -> std::result::Result<(Stri
     Ok((format!("{gguf:?} {owned:?} {tensors:?}"), gguf.header_len()))
 }
 
-/// Hands out one byte, three, two, an interruption, and so on.
+/// Returns one byte, three, two, an interruption, and so on.
 pub(crate) struct Trickle<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) at: usize,
@@ -170,7 +170,7 @@ impl std::io::Read for Trickle<'_> {
     }
 }
 
-/// A file with some of everything: each value type, arrays, nested arrays, tensors.
+/// A file with one of everything: each value type, arrays, nested arrays, tensors.
 pub(crate) fn everything(format: (u32, bool)) -> Raw {
     Raw::new(format, 3, 17)
         .key("u8", U8)

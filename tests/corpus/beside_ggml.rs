@@ -1,4 +1,4 @@
-//! The corpus as ggml reads it: no file may be read here that ggml refuses, but for those named below; and those that
+//! Compares with ggml on the corpus: a file that ggml refuses must be refused here, except for those named below. Files that
 //! ggml reads and this crate refuses are named too.
 
 use std::io::{BufRead, BufReader, Write};
@@ -11,10 +11,10 @@ use crate::common::raw::agree;
 use crate::common::{needs, say};
 use gguf_codec::{Error, Gguf, Limits, Place};
 
-/// Set in the child that asks ggml.
+/// Set in the child process that runs ggml.
 const CHILD: &str = "GGUF_CODEC_TEST_ASK_GGML";
 
-/// What this crate reads and ggml does not: the start of cases' names, and why.
+/// Files that this crate reads and ggml does not: the prefix of the cases' names, and the reason.
 const READ_HERE_ALONE: &[(&str, &str)] = &[
     ("rule-07-bools/in-an-array-in-an-array", NESTED),
     ("rule-03-array-counts/type-9-", NESTED),
@@ -36,7 +36,7 @@ const READ_HERE_ALONE: &[(&str, &str)] = &[
 const NESTED: &str = "the specification allows arrays in arrays";
 const NAME_OF_64: &str = "the specification allows names of 64 bytes";
 
-/// What ggml reads, or dies of, and this crate refuses.
+/// Files that ggml reads, or crashes on, and that this crate refuses.
 const READ_THERE_ALONE: &[(&str, &str)] = &[
     ("rule-04-strings/key-", NO_UTF8),
     ("rule-09-names/", NO_UTF8),
@@ -64,7 +64,7 @@ fn no_header_is_read_that_ggml_refuses_but_those_named() {
     }
     let verdicts = ask(&files.iter().map(|(path, ..)| path.as_path()).collect::<Vec<_>>());
     for ((_, case, format), there) in files.iter().zip(&verdicts) {
-        // Reading the header alone, ggml wants the padding behind it, and no data.
+        // When it reads only the header, ggml requires the padding after it, but no data.
         let padded = !matches!(Gguf::parse(&case.bytes), Err(Error::Malformed { place: Place::Padding, .. }));
         let here = padded && agree(&case.bytes, case.limits).is_ok();
         let named = |list: &[(&str, &str)]| list.iter().any(|(start, _)| case.name.starts_with(start));
@@ -82,7 +82,7 @@ fn no_header_is_read_that_ggml_refuses_but_those_named() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// ggml's verdict on each file, given by a child, which begins again behind a file that it died of.
+/// ggml's verdict on each file, from a child process, which restarts after a file that crashed it.
 fn ask(paths: &[&Path]) -> Vec<String> {
     let mut verdicts = Vec::new();
     while verdicts.len() < paths.len() {
@@ -97,7 +97,7 @@ fn ask(paths: &[&Path]) -> Vec<String> {
         let mut stdin = child.stdin.take().unwrap();
         let left = &paths[verdicts.len()..];
         std::thread::scope(|scope| {
-            // It may die before it has read all.
+            // It may crash before it has read everything.
             scope.spawn(move || left.iter().try_for_each(|path| writeln!(stdin, "{}", path.display())));
             let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
             verdicts.extend(lines.filter_map(|line| line.strip_prefix("ggml ").map(str::to_owned)));

@@ -1,22 +1,22 @@
-//! What a case is, and the list that rules add to.
+//! The type of a case, and the list to which the rules add cases.
 
 use crate::common::raw::Raw;
 use gguf_codec::Limits;
 
-/// What must come of a file, as the author of the case sees it. The manifest has the whole message.
+/// The outcome that the author of a case expects. The manifest has the whole message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// It opens.
     Ok,
     /// It breaks the rule with this name in `Problem`.
     Bad(&'static str),
-    /// Its header alone is well formed, and the whole file breaks this rule.
+    /// Its header alone is well formed, but the whole file breaks this rule.
     BadData(&'static str),
-    /// It asks for more than the limits allow.
+    /// It exceeds a limit.
     Limit,
 }
 
-/// A file and what must come of it.
+/// A file and its expected outcome.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
@@ -24,10 +24,10 @@ pub(crate) struct Case {
     pub(crate) wanted: Wanted,
 }
 
-/// The cases of one version and byte order.
+/// The cases for one version and byte order.
 pub(crate) struct Cases {
     pub(crate) format: (u32, bool),
-    /// Put before each name.
+    /// The prefix of each name.
     pub(crate) rule: &'static str,
     pub(crate) list: Vec<Case>,
 }
@@ -43,7 +43,7 @@ impl Cases {
         self.format.0 > 1
     }
 
-    /// The most that a count, length or dimension can say.
+    /// The largest possible count, length or dimension.
     pub(crate) fn most(&self) -> u64 {
         if self.wide() { u64::MAX } else { u32::MAX.into() }
     }
@@ -65,7 +65,7 @@ impl Cases {
         self.list.push(Case { name, bytes: raw.bytes, limits, wanted });
     }
 
-    /// The file opens; with its last byte gone it breaks this rule.
+    /// The file opens; without its last byte it breaks this rule.
     pub(crate) fn at_the_byte(&mut self, name: impl AsRef<str>, problem: &'static str, raw: Raw) {
         self.at_the_byte_within(name, problem, raw, Limits::default());
     }

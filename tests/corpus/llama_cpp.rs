@@ -1,21 +1,21 @@
-//! The cases that `tests/test-gguf.cpp` of llama.cpp makes by hand, under their names there. What is in them is ours:
-//! theirs is random, ours the same each time. Ten keys, and five tensors where there are any.
+//! The cases that `tests/test-gguf.cpp` of llama.cpp makes by hand, under the same names. Their contents differ:
+//! theirs are random, ours are always the same. Ten keys, and five tensors if there are any.
 
 use crate::cases::{Cases, Wanted};
 use crate::common::raw::*;
 
-/// A name of theirs, and what differs from a good file.
+/// The name of one of these cases, and its difference from a valid file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Twist {
     None,
-    /// Each key has this length, and its own bytes behind it.
+    /// Each key has this length, followed by its normal bytes.
     KeyLength,
     EmptyKeys,
     ValueType,
     KeysInPairs,
     NameLength,
     FiveDimensions,
-    /// Every extent is this.
+    /// Every extent has this value.
     Extents(u64),
     NoRows,
     Int64(u64),
@@ -26,7 +26,7 @@ enum Twist {
     OffsetsUnpadded,
 }
 
-/// A value type, and the type of its elements where it is an array.
+/// A value type, and the type of its elements if it is an array.
 const KEYS: [(u32, u32); 10] = [
     (U8, 0),
     (STRING, 0),
@@ -40,7 +40,7 @@ const KEYS: [(u32, u32); 10] = [
     (ARRAY, F64),
 ];
 
-/// Extents and a type, of 20, 136, 144, 66 and 8 bytes: none a multiple of 32.
+/// Extents and a type, with 20, 136, 144, 66 and 8 bytes: none is a multiple of 32.
 const TENSORS: [(&[u64], u32); 5] =
     [(&[5], 0), (&[32, 2, 2], 8), (&[256], 12), (&[11, 3], 1), (&[2, 1, 1, 4], 24)];
 
@@ -116,7 +116,7 @@ pub(crate) fn add(cases: &mut Cases) {
     cases.bad("HEADER_BAD_MAGIC", "Magic", fugg.pad(32));
     let version = |version| Raw::new((version, format.1), 0, 0).zeros(8).pad(32);
     cases.bad("HEADER_BAD_VERSION_0", "Version", version(0));
-    // ggml reads none of version 1. Its counts have 32 bits.
+    // ggml reads no file of version 1, whose counts have 32 bits.
     cases.ok("HEADER_BAD_VERSION_1", version(1));
     cases.bad("HEADER_BAD_VERSION_FUTURE", "Version", version(4));
     cases.add("HEADER_BAD_N_TENSORS", raw(most, 0).pad(32), Default::default(), Wanted::Limit);
@@ -141,7 +141,7 @@ pub(crate) fn add(cases: &mut Cases) {
     cases.ok("TENSORS_ZERO_DIM", table(Twist::NoRows).0);
     let too_big = if wide { 4 * i32::MAX as u64 } else { u32::MAX.into() };
     cases.bad("TENSORS_NE_TOO_BIG", "Elements", table(Twist::Extents(too_big)).0);
-    // Squared, 8 bytes each are just beyond 64 bits.
+    // Squared, with 8 bytes each, these just exceed 64 bits.
     cases.bad("TENSORS_NBYTES_TOO_BIG", "Bytes", table(Twist::Int64(1_533_916_891)).0);
     cases.bad("TENSORS_BAD_TYPE", "TypeUnknown", table(Twist::TensorType).0);
     cases.bad("TENSORS_BAD_OFFSET", "Offset", table(Twist::Offset).0);
@@ -151,7 +151,7 @@ pub(crate) fn add(cases: &mut Cases) {
     };
     cases.bad("TENSORS_BAD_ALIGN", "Alignment", aligned(13).0);
     cases.bad("TENSORS_INCONSISTENT_ALIGN", "Offset", table(Twist::OffsetsUnpadded).0);
-    // There the table alone is read, for which data need not be there.
+    // In this case only the table is read, which needs no data.
     cases.bad_data("TENSORS_SUCCESS", "DataBeyondEnd", table(Twist::None).0);
     cases.bad_data("TENSORS_CUSTOM_ALIGN", "DataBeyondEnd", aligned(1).0);
 
@@ -160,7 +160,7 @@ pub(crate) fn add(cases: &mut Cases) {
         raw.raw(&data)
     };
     let (head, len) = table(Twist::None);
-    // A byte less than the data and its padding: ggml wants the last padding too.
+    // One byte less than the data and its padding: ggml requires the final padding too.
     let padding_short = with_data((head.clone(), len - 1));
     cases.ok("DATA_NOT_ENOUGH_DATA", padding_short);
     cases.bad_data("DATA_NOT_ENOUGH_DATA/but-padding", "DataBeyondEnd", with_data((head, len - 32 + 8 - 1)));

@@ -13,7 +13,7 @@ pub(crate) fn add(cases: &mut Cases) {
     alignment(cases);
 }
 
-/// Bytes that are not UTF-8, each in another way.
+/// Invalid UTF-8, each in a different way.
 pub(crate) const NOT_UTF8: [(&str, &[u8]); 7] = [
     ("no-start", b"\x80"),
     ("never-a-byte", b"a\xffb"),
@@ -24,7 +24,7 @@ pub(crate) const NOT_UTF8: [(&str, &[u8]); 7] = [
     ("five-bytes", b"\xf8\x88\x80\x80\x80"),
 ];
 
-/// Bytes that are UTF-8, as strange as they may be.
+/// Valid but unusual UTF-8.
 pub(crate) const UTF8: [(&str, &[u8]); 5] = [
     ("nul", b"a\0b"),
     ("control", b"\n\x1b[2J\r"),
@@ -51,10 +51,10 @@ fn strings(cases: &mut Cases) {
     for (name, bytes) in UTF8 {
         cases.ok(format!("key-{name}"), raw().key(bytes, U8).u8(0));
     }
-    // Lengths about the limit of 2^30, which the limit on the header, as high, is met before.
+    // Lengths around the limit of 2^30; the limit on the header, which is equally high, is reached first.
     let mut long = vec![1 << 30, (1 << 30) + 1, 1 << 31, (1 << 32) - 1];
     if cases.wide() {
-        // Added to a position, or to what must follow, the last are beyond 64 bits.
+        // Added to an offset, or to the required bytes that follow, the last ones exceed 64 bits.
         long.extend([1 << 32, 1 << 62, 1 << 63, u64::MAX - 100, u64::MAX - 8, u64::MAX]);
     }
     for len in long {
@@ -82,7 +82,7 @@ fn keys(cases: &mut Cases) {
     cases.ok("other-case", raw(2).key("k", U8).u8(0).key("K", U8).u8(0));
     cases.ok("prefix", raw(2).key("k", U8).u8(0).key("kk", U8).u8(0));
     cases.ok("nul-behind-it", raw(2).key("k", U8).u8(0).key("k\0", U8).u8(0));
-    // One character in two ways: different bytes are different keys.
+    // One character in two encodings: different bytes are different keys.
     cases.ok("composed", raw(2).key("\u{e9}", U8).u8(0).key("e\u{301}", U8).u8(0));
     let hundred = |last: &str| {
         let start = (0..99).fold(raw(100), |raw, i| raw.key(format!("key.{i}"), U8).u8(0));
@@ -98,7 +98,7 @@ fn keys(cases: &mut Cases) {
     }
 }
 
-/// A value of each type, the least that there is.
+/// A value of each type, of minimum size.
 fn least(raw: Raw, ty: u32) -> Raw {
     match ty {
         U8 | I8 | BOOL => raw.u8(1),
@@ -116,7 +116,7 @@ fn values(cases: &mut Cases) {
     let raw = || Raw::new(format, 0, 1);
     for ty in 0..13 {
         let value = least(raw().key("k", ty), ty);
-        // What a pair of one byte takes is counted before the type is known.
+        // A pair with a one-byte value is checked against the remaining bytes before its type is known.
         let problem = match ty {
             U8 | I8 | BOOL | ARRAY => "Count",
             _ => "Truncated",
@@ -142,7 +142,7 @@ fn arrays(cases: &mut Cases) {
         cases.ok(format!("two-of-type-{element}"), two.clone());
         let mut short = two;
         short.bytes.pop();
-        // Strings and arrays may end before their own ends.
+        // Strings and arrays may be cut before their end.
         let problem = if element == STRING { "Truncated" } else { "Count" };
         cases.bad(format!("two-of-type-{element}-a-byte-short"), problem, short);
     }
@@ -155,7 +155,7 @@ fn arrays(cases: &mut Cases) {
     cases.at_the_byte("of-empty-arrays", "Count", empties);
     let deep = raw().array("k", ARRAY, 1).u32(ARRAY).len(1).u32(STRING).len(2).string("a").string("b");
     cases.at_the_byte("of-arrays-of-strings", "Truncated", deep);
-    // An inner array that takes what the next one needs.
+    // An inner array that uses the space that the next one needs.
     let greedy = raw().array("k", ARRAY, 2).u32(U8).len(13).zeros(13);
     cases.bad("inner-array-takes-all", "Count", greedy);
 }
@@ -194,7 +194,7 @@ fn alignment(cases: &mut Cases) {
                 cases.add(format!("2^{power}-unlimited"), alone, ANY, Wanted::Ok);
             }
         }
-        // 3 stands beside 2 already.
+        // 3 is already tested as the neighbour of 2.
         let beside = [Some(alignment + 1).filter(|_| power > 0), Some(alignment - 1).filter(|_| power > 2)];
         for wrong in beside.into_iter().flatten() {
             cases.bad(format!("{wrong:#x}"), "Alignment", raw(0, 1).alignment(wrong));

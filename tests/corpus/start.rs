@@ -1,4 +1,4 @@
-//! Rules 1 to 3: magic, version, counts; and the limits on what a header may ask for.
+//! Rules 1 to 3: magic, version, counts; and the limits on what a header may claim.
 
 use crate::cases::{Cases, Wanted};
 use crate::common::raw::*;
@@ -60,14 +60,14 @@ fn counts(cases: &mut Cases) {
         let cut = Raw { bytes: whole.bytes[..at].to_vec(), ..whole };
         cases.bad(format!("cut-{from_the_end}-before-their-end"), "Truncated", cut);
     }
-    // The least that a pair and a tensor can be.
+    // The minimum sizes of a pair and a tensor.
     cases.at_the_byte("one-key", "Count", cases.raw(0, 1).key("k", U8).u8(0));
     cases.at_the_byte("two-keys", "Count", cases.raw(0, 2).key("k", U8).u8(0).key("l", U8).u8(0));
     cases.ok("one-tensor", cases.raw(1, 0).tensor("", &[0], 0, 0).pad(32));
     let mut short = cases.raw(1, 0).tensor("", &[], 0, 0);
     short.bytes.pop();
     cases.bad("one-tensor-a-byte-short", "Count", short);
-    // What a key and a tensor need together, less a byte.
+    // The size that a key and a tensor need together, minus one byte.
     let both = cases.raw(1, 1).key("k", U8).u8(0).tensor("", &[], 24, 0);
     cases.ok("one-of-each", both.clone().pad(32).u8(0));
     let mut short = both;
@@ -80,18 +80,18 @@ fn counts(cases: &mut Cases) {
     let mut beyond = vec![many + 1, 1 << 31, (1 << 32) - 1];
     if cases.wide() {
         beyond.extend([1 << 32, i64::MAX as u64, 1 << 63, u64::MAX]);
-        // Times the least size of a pair, 14, and of a tensor, 24, these are beyond 64 bits.
+        // Multiplied by the minimum size of a pair, 14, and of a tensor, 24, these exceed 64 bits.
         beyond.extend([u64::MAX / 14 + 1, u64::MAX / 24 + 1]);
     }
     for count in beyond {
         cases.add(format!("{count:#x}-keys"), cases.raw(0, count), Limits::default(), Wanted::Limit);
         cases.add(format!("{count:#x}-tensors"), cases.raw(count, 0), Limits::default(), Wanted::Limit);
-        // A position takes 32 bits, whatever the limits say.
+        // An index has 32 bits, whatever the limits say.
         let wanted = if count > u32::MAX.into() { Wanted::Limit } else { Wanted::Bad("Count") };
         cases.add(format!("{count:#x}-keys-unlimited"), cases.raw(0, count), ANY, wanted);
         cases.add(format!("{count:#x}-tensors-unlimited"), cases.raw(count, 0), ANY, wanted);
     }
-    // Enough bytes for the counts, and none of them a pair or a tensor.
+    // Enough bytes for the counts, but none of them form a pair or a tensor.
     cases.bad("keys-of-zeros", "EmptyKey", cases.raw(0, 1000).zeros(14_000));
     // Nameless scalars of 4 bytes, all at the same offset.
     cases.bad("tensors-of-zeros", "Offset", cases.raw(1000, 0).zeros(24_000));
@@ -114,12 +114,12 @@ fn array_counts(cases: &mut Cases) {
         let name = |what: &str| format!("type-{element}-{what}");
         cases.at_the_byte(name("five"), "Count", array(5, 5 * least));
         cases.bad(name("2^20"), "Count", array(1 << 20, 100));
-        // The header would be longer than it may be.
+        // The header would be longer than allowed.
         cases.add(name("2^30"), array(1 << 30, 100), Limits::default(), Wanted::Limit);
         cases.add(name("most"), array(most, 100), Limits::default(), Wanted::Limit);
         cases.add(name("most-unlimited"), array(most, 100), ANY, Wanted::Bad("Count"));
         if cases.wide() && least > 1 {
-            // In 64 bits, as many elements take no bytes at all, and one more takes one element's.
+            // In 64 bits, this number of elements wraps to no bytes at all, and one more to the bytes of one element.
             let wraps = u64::MAX / least + 1;
             cases.add(name("wraps-to-0-unlimited"), array(wraps, 100), ANY, Wanted::Bad("Count"));
             cases.add(name("wraps-to-1-unlimited"), array(wraps + 1, 100), ANY, Wanted::Bad("Count"));
@@ -166,14 +166,14 @@ fn limits(cases: &mut Cases) {
     about("alignment", &aligned, alignment(64), alignment(63));
     cases.ok("depth-4-by-default", levels(format, 4));
     cases.add("depth-5-by-default", levels(format, 5), default, Wanted::Limit);
-    // Whatever the limit says.
+    // Regardless of the limit.
     cases.add("depth-64-unlimited", levels(format, 64), ANY, Wanted::Ok);
     cases.add("depth-65-unlimited", levels(format, 65), ANY, Wanted::Limit);
     cases.add("depth-50000-unlimited", levels(format, 50_000), ANY, Wanted::Limit);
     cases.add("depth-50000", levels(format, 50_000), default, Wanted::Limit);
 }
 
-/// Arrays in each other, and a byte in the innermost.
+/// Nested arrays, with a byte in the innermost.
 fn levels(format: (u32, bool), depth: u32) -> Raw {
     let start = Raw::new(format, 0, 1).key("k", ARRAY);
     (1..depth).fold(start, |raw, _| raw.u32(ARRAY).len(1)).u32(U8).len(1).u8(7)

@@ -1,11 +1,11 @@
-//! Rules 9 to 17: the tensor table, and the data behind it.
+//! Rules 9 to 17: the tensor table, and the data after it.
 
 use crate::cases::Cases;
 use crate::common::raw::*;
 use crate::metadata::{NOT_UTF8, UTF8};
 use gguf_codec::GgmlType;
 
-/// Ids of types used below.
+/// The type ids used below.
 const I8_TENSOR: u32 = 24;
 const I64_TENSOR: u32 = 27;
 const Q8_0: u32 = 8;
@@ -34,7 +34,7 @@ fn names(cases: &mut Cases) {
     }
     let mut lengths = vec![(1 << 32) - 1];
     if cases.wide() {
-        // Whose low bits are a length that could be.
+        // The low bits are a plausible length.
         lengths.extend([1 << 32, (1 << 32) + 1, 1 << 63, u64::MAX]);
     }
     for len in lengths {
@@ -110,7 +110,7 @@ fn sizes(cases: &mut Cases) {
         cases.bad("2^62-in-i64", "Bytes", raw(&[1 << 31, 1 << 31], I64_TENSOR));
         return;
     }
-    // The products that ggml allows are less than this.
+    // The products that ggml allows are smaller.
     let bound = i64::MAX as u64;
     for (name, dims) in [
         ("2^63-1", &[bound][..]),
@@ -142,7 +142,7 @@ fn sizes(cases: &mut Cases) {
     ] {
         cases.bad_data(name, "DataBeyondEnd", raw(dims, I8_TENSOR));
     }
-    // In bytes: what wraps to 0, to little, and what fits but for its padding.
+    // Sizes in bytes that wrap to 0 or to a small number, and a size that fits without its padding but not with it.
     for (name, dims, ty) in [
         ("2^61-of-8", 1 << 61, I64_TENSOR),
         ("2^61+1-of-8", (1 << 61) + 1, I64_TENSOR),
@@ -157,7 +157,7 @@ fn sizes(cases: &mut Cases) {
         ("2^61-1-of-8", (1 << 61) - 1, I64_TENSOR),
         ("2^62-1-of-4", (1 << 62) - 1, 0),
         ("2^63-2-of-2", bound - 1, 1),
-        // Padded it fits, and not once the header stands before it.
+        // Padded it fits, but no longer once the header precedes it.
         ("2^62-16-of-4", (1 << 62) - 16, 0),
     ] {
         cases.bad(name, "TotalBytes", raw(&[dims], ty));
@@ -177,7 +177,7 @@ fn sums(cases: &mut Cases) {
         return;
     }
     let format = cases.format;
-    // As many tensors of as many bytes, whose padded sizes are summed up in 64 bits.
+    // Tensors of a given number of bytes, whose padded sizes are summed in 64 bits.
     let raw = |count: u64, len: u64| {
         let start = Raw::new(format, count, 0);
         let offset = |i: u64| i.wrapping_mul(len.next_multiple_of(32));
@@ -186,7 +186,7 @@ fn sums(cases: &mut Cases) {
     cases.bad("4-of-2^62", "TotalBytes", raw(4, 1 << 62));
     cases.bad("5-of-2^62", "TotalBytes", raw(5, 1 << 62));
     cases.bad_data("3-of-2^62", "DataBeyondEnd", raw(3, 1 << 62));
-    // Their end wraps only in a header of more than 96 bytes.
+    // Their end wraps only with a header of more than 96 bytes.
     cases.bad("2-of-2^63-32", "TotalBytes", raw(2, (1 << 63) - 32));
     cases.bad_data("2-of-2^63-1024", "DataBeyondEnd", raw(2, (1 << 63) - 1024));
     cases.bad("3-of-2^63-64", "TotalBytes", raw(3, (1 << 63) - 64));
@@ -210,7 +210,7 @@ fn types(cases: &mut Cases) {
                 let raw = raw(&[wrong], ty.id()).zeros(2 * bytes);
                 cases.bad(format!("{ty}-row-of-{wrong}"), "PartialBlock", raw);
             }
-            // As many values as a block has, and not in a row.
+            // The same number of values as a block, but not in one row.
             let rows = raw(&[len / 2, 2], ty.id()).zeros(bytes);
             cases.bad(format!("{ty}-half-a-block-of-2-rows"), "PartialBlock", rows);
             cases.bad(format!("{ty}-no-dimensions"), "PartialBlock", raw(&[], ty.id()).zeros(bytes));

@@ -10,7 +10,7 @@ use super::{Rng, STEP, child_command, names};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf");
 
-/// What a child does: it merges, and is gone at a step.
+/// The work of a child process: it merges, and ends abruptly at a step.
 pub(super) fn consume_until(target: &Path, last: usize) -> ! {
     let mut steps = 0;
     let shard = target.with_file_name("m-00001-of-00003.gguf");
@@ -28,7 +28,7 @@ pub(super) fn consume_until(target: &Path, last: usize) -> ! {
     std::process::exit(0);
 }
 
-/// Whether a child got to the end of its work before the step at which it would be gone.
+/// Whether a child finished its work before the step at which it would end.
 fn child_ends(target: &Path, last: usize) -> bool {
     let output = child_command(&format!("consume {last}"), target).output().unwrap();
     assert!(
@@ -54,7 +54,7 @@ fn a_merge_that_is_killed_at_any_step_is_finished_by_the_next() {
             break;
         }
         assert!(!target.exists(), "step {steps}");
-        // And the next is killed as well, now and then later than it has anything to do.
+        // The next one is killed as well, sometimes after it has finished all work.
         let again = 1 + rng.below(12) as usize;
         if !child_ends(&target, again) {
             assert!(!target.exists(), "steps {steps} and {again}");

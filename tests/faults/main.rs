@@ -1,5 +1,5 @@
-//! What fails around the crate: processes that are killed, disks that are full, streams that give and take little, files
-//! that are cut short while they are mapped. The target is wholly old or wholly new, and the next run leaves nothing beside it.
+//! Failures around the crate: killed processes, full disks, streams that accept or return little, mapped files
+//! that are truncated. The target is completely old or completely new, and the next run removes all leftovers.
 
 #![cfg(feature = "codecs")]
 #![cfg(feature = "std")]
@@ -24,21 +24,21 @@ use common::say;
 use gguf_codec::model::{Convert, Job, Origin};
 use gguf_codec::{GgmlType, Gguf, Sink, TensorInfo, Writer};
 
-/// What a child does, and what it writes.
+/// The task of a child process, and its output file.
 const TASK: &str = "GGUF_CODEC_TEST_TASK";
 const TARGET: &str = "GGUF_CODEC_TEST_TARGET";
 
-/// What a child prints after each step.
+/// The line that a child prints after each step.
 const STEP: u8 = 1;
 
 const TENSORS: usize = 8;
 const PIECES: usize = 4;
-/// Several files' buffers in all, so that what fails can fail with some of them on the disk and others on their way.
+/// Larger than several file buffers, so that a failure can occur with some of them on the disk and others not yet written.
 const PIECE: [u8; 10 * 1024] = [0; 10 * 1024];
-/// What a file gathers before it is given to the system.
+/// The size of a file's buffer.
 const BUFFER: usize = 64 * 1024;
 
-/// A file whose every tensor is full of `tag`, and a step told after each piece of work.
+/// A file whose tensors are all filled with `tag`; reports a step after each piece of work.
 fn write<S: Sink>(mut writer: Writer<S>, tag: u8, mut step: impl FnMut()) -> Result<S::Output> {
     step();
     writer.set_metadata("general.name", "faults")?;
@@ -61,7 +61,7 @@ fn write<S: Sink>(mut writer: Writer<S>, tag: u8, mut step: impl FnMut()) -> Res
     Ok(output)
 }
 
-/// The sample in another type.
+/// The sample converted to another type.
 fn convert<S: Sink>(mut writer: Writer<S>, ty: GgmlType, mut step: impl FnMut()) -> Result<S::Output> {
     step();
     let source = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"))?;
@@ -87,7 +87,7 @@ fn convert<S: Sink>(mut writer: Writer<S>, ty: GgmlType, mut step: impl FnMut())
     Ok(output)
 }
 
-/// Does a task, `write TAG` or `convert TYPE`, into any sink.
+/// Runs a task, `write TAG` or `convert TYPE`, with any sink.
 fn perform<S: Sink>(task: &str, writer: Writer<S>, step: impl FnMut()) -> Result<S::Output> {
     match task.split_once(' ') {
         Some(("write", tag)) => write(writer, tag.parse()?, step),
@@ -111,11 +111,11 @@ fn child() {
     };
     #[cfg(feature = "mmap")]
     if task == "map" {
-        // SAFETY: none is claimed. That the file is cut short is what is tested.
+        // SAFETY: no promise is made. The test is that the file is truncated.
         let model = unsafe { Gguf::map(&target) }.unwrap();
         File::options().write(true).open(&target).unwrap().set_len(0).unwrap();
         step();
-        // The pages are gone.
+        // The pages no longer exist.
         let sum: u64 = model
             .tensors()
             .flat_map(|info| info.tensor().unwrap().bytes().unwrap())
@@ -137,7 +137,7 @@ fn child() {
     }
 }
 
-/// This test program again, as a child that does a task.
+/// Starts this test program as a child process that runs a task.
 fn child_command(task: &str, target: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "child", "--nocapture"]);
@@ -156,7 +156,7 @@ fn names(folder: &Path) -> Vec<String> {
 struct Rng(u64);
 
 impl Rng {
-    /// A seed of its own, or the one that an earlier run printed.
+    /// A fresh seed, or the one that an earlier run printed.
     fn new(test: &str) -> Self {
         let given = std::env::var("GGUF_CODEC_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| RandomState::new().hash_one(test)) | 1;
@@ -172,7 +172,7 @@ impl Rng {
     }
 }
 
-/// Waits for a child's steps, and a moment longer, and kills it. `false` where it ended before.
+/// Waits for a number of a child's steps, and a moment longer, and kills it. `false` if it ended before.
 fn kill_after(child: &mut Child, steps: u64, moment: u64) -> bool {
     let mut out = child.stdout.take().unwrap();
     let mut byte = [0];
@@ -210,7 +210,7 @@ fn a_kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
             continue;
         }
         let mut child = child_command(&tasks[new], &target).spawn().unwrap();
-        // A few steps more than there are: some get through. The moments about the end are the ones to try most.
+        // Up to a few steps more than there are, so that some runs finish. The moments around the end matter most.
         let steps = if rng.below(2) == 0 { 1 + rng.below(12) } else { 34 + rng.below(4) };
         killed += u64::from(kill_after(&mut child, steps, rng.below(100_000)));
 
@@ -219,7 +219,7 @@ fn a_kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
         if now == contents[new] {
             (old, replaced) = (new, replaced + 1);
         }
-        // Of all that were killed, only the last can have left something: each begins by removing what others left.
+        // Only the last of the killed processes can have left something: each begins by removing what the others left.
         let beside: Vec<_> = names(folder.path()).into_iter().filter(|name| name != "model.gguf").collect();
         assert!(beside.len() <= 1, "{beside:?}");
         leftovers += beside.len();
@@ -260,7 +260,7 @@ fn what_is_being_written_is_not_taken_for_a_leftover() {
     let mut killed = child_command("write 1", &target).spawn().unwrap();
     assert!(kill_after(&mut killed, 3, 0));
     let stray = names(folder.path());
-    // What looks like one and is none.
+    // A file that looks like a leftover but is not one.
     let (mine, link) = (folder.path().join(".model.gguf.bak.tmp"), folder.path().join(".model.gguf.2-2.tmp"));
     fs::write(&mine, "mine").unwrap();
     std::os::unix::fs::symlink("nowhere", &link).unwrap();
@@ -283,7 +283,7 @@ fn a_disk_that_is_full_leaves_the_old_file() {
     let old = made("write 1");
     fs::write(&target, &old).unwrap();
     let new = made("write 2");
-    // Every 4 KiB, and each byte about the ends of buffers, of tensors, of the header and of the file.
+    // Every 4 KiB, and every byte around the ends of buffers, of tensors, of the header and of the file.
     let about = |byte: usize| byte.saturating_sub(2)..=byte + 2;
     let buffers = (0..=new.len()).step_by(BUFFER).flat_map(about);
     let tensors =
@@ -306,7 +306,7 @@ fn a_disk_that_is_full_leaves_the_old_file() {
     say(&format!("a disk that fills at {} places of {} bytes", limits.len() - 1, new.len()));
 }
 
-/// A command whose files the system lets grow to so many bytes. What lies behind, it refuses with "File too large".
+/// A command whose files may grow only to this many bytes. The system refuses writes past that with "File too large".
 #[cfg(target_os = "linux")]
 fn limited(plain: Command, bytes: usize) -> Command {
     let mut limited = Command::new("sh");
@@ -314,7 +314,7 @@ fn limited(plain: Command, bytes: usize) -> Command {
     as_given(limited, plain)
 }
 
-/// Other systems' shells count in units of 512 bytes; the last is given in full.
+/// Shells on other systems count in units of 512 bytes; for the length of the whole file, the last unit is rounded up.
 #[cfg(not(target_os = "linux"))]
 fn limited(plain: Command, bytes: usize) -> Command {
     let mut limited = Command::new("sh");
@@ -340,7 +340,7 @@ fn a_device_that_is_full_is_an_error() {
     assert!(error.starts_with("cannot write the GGUF: No space left on device"), "{error}");
 }
 
-/// Takes a few bytes at a time, with interruptions, and then no more.
+/// Accepts a few bytes at a time, with interruptions, and eventually no more.
 #[derive(Debug)]
 struct Fitful {
     taken: Vec<u8>,
@@ -374,7 +374,7 @@ fn a_fitful_stream_gets_every_byte_once_and_in_order() {
         let mut fitful = Fitful { taken: Vec::new(), room: usize::MAX, step: 0 };
         perform(task, Writer::new(&mut fitful), || ()).unwrap();
         assert!(fitful.taken == whole, "{task}");
-        // Wherever it ends, what it got is the file's start.
+        // Wherever it ends, its contents are the start of the file.
         for room in
             (0..whole.len()).step_by(if task == "write 9" { 1009 } else { 7001 }).chain([whole.len() - 1])
         {

@@ -1,4 +1,4 @@
-//! Sets of files that are replaced, and processes that are killed meanwhile.
+//! Sets of files that are replaced while processes are killed.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use gguf_codec::{GgmlType, Gguf, ShardPaths, ShardedGguf, StagedFile, Writer};
 use super::common::say;
 use super::{Rng, child_command, kill_after, names};
 
-/// The shards of a set: so many that moving them to their places takes a while.
+/// The shards of a set: enough that moving them to their places takes a while.
 const SHARDS: u16 = 24;
 
-/// Shards whose every tensor is full of `tag`, which appear together; a step is told when all of them are whole.
+/// Shards whose tensors are all filled with `tag`, and which appear together; reports a step once all of them are complete.
 pub(super) fn write_set(first: &Path, tag: u8, step: impl FnOnce()) -> Result<()> {
     let (paths, _) = ShardPaths::parse(first).context("the first shard's name")?;
     let stage = |no: u16| {
@@ -27,11 +27,11 @@ pub(super) fn write_set(first: &Path, tag: u8, step: impl FnOnce()) -> Result<()
     Ok(StagedFile::commit_all(staged)?)
 }
 
-/// A set that is replaced is the old one, the new one, or none that can be opened, since its first shard is not there. It is
-/// never some shards of each.
+/// A set that is being replaced is the old one, the new one, or one that cannot be opened because its first shard is missing. It
+/// never mixes shards of both.
 #[test]
 fn a_kill_while_a_set_is_replaced_never_mixes_two() {
-    /// Until each outcome was seen.
+    /// Until each outcome has occurred.
     const MOST: u64 = 600;
     let least: u64 = std::env::var("GGUF_CODEC_KILLS").map_or(60, |kills| kills.parse().unwrap());
     let mut rng = Rng::new("kills of sets");
@@ -43,13 +43,13 @@ fn a_kill_while_a_set_is_replaced_never_mixes_two() {
         model.tensors().map(|info| Ok(info.tensor()?.bytes()?[0])).collect()
     };
     write_set(&first, 0, || ()).unwrap();
-    // The old, none, the new.
+    // The old set, none, the new set.
     let (mut kills, mut seen, mut old) = (0, [0; 3], 0u8);
     while kills < least || seen.contains(&0) {
         assert!(kills < least + MOST, "{kills} kills gave {seen:?} sets that were old, cut off and new");
         let new = old.wrapping_add(1);
         let mut child = child_command(&format!("set {new}"), &first).spawn().unwrap();
-        // Moments of very different lengths: how long it takes is the machine's affair.
+        // Delays of very different lengths, because the duration depends on the machine.
         let moment = 1 << (10 + rng.below(14));
         kills += u64::from(kill_after(&mut child, 1, rng.below(moment)));
         match tags() {
@@ -61,7 +61,7 @@ fn a_kill_while_a_set_is_replaced_never_mixes_two() {
             Err(error) => {
                 assert!(!first.exists() && error.to_string().contains("read '"), "{error}");
                 seen[1] += 1;
-                // What was left does no harm to the next set, and nothing of it stays beside that.
+                // Leftovers do not harm the next set, and none of them remain next to it.
                 old = new.wrapping_add(1);
                 write_set(&first, old, || ()).unwrap();
                 assert_eq!(tags().unwrap(), [old; SHARDS as usize]);

@@ -1,12 +1,12 @@
-//! The arithmetic of files against arithmetic that has twice the bits: block sizes and shapes exhaustively about every
-//! boundary, and tables of tensors whose sizes are about to overflow.
+//! Compares the arithmetic of files with arithmetic of twice the bits: block sizes and shapes exhaustively around every
+//! boundary, and tables of tensors whose sizes almost overflow.
 
 use crate::common;
 use common::raw::{ANY, FORMATS, Raw};
 use gguf_codec::{ByteOrder, Error, GgmlType, HeaderParser, Problem, Shape};
 use proptest::prelude::*;
 
-/// Numbers from 0 to 1200 and about every power of two.
+/// Numbers from 0 to 1200 and around every power of two.
 fn near_boundaries() -> impl Iterator<Item = u64> {
     let about = |anchor: u64| (0..=600).map(move |step: u64| anchor.wrapping_add(step).wrapping_sub(300));
     (0..1200).chain((0..64).flat_map(move |bit| about(1 << bit))).chain(about(0))
@@ -16,7 +16,7 @@ fn near_boundaries() -> impl Iterator<Item = u64> {
 fn bytes_of_values_equal_those_counted_in_more_bits() {
     for ty in GgmlType::ALL {
         let (len, size) = (ty.block_len() as u128, ty.block_bytes() as u128);
-        // The last number of blocks whose bytes 64 bits can count, and those beside it.
+        // The largest number of blocks whose bytes fit 64 bits, and its neighbours.
         let last = (u128::from(u64::MAX) / size * len).min(u64::MAX.into()) as u64;
         let about_last =
             (0..4 * ty.block_len() as u64).map(|step| last.saturating_add(step).wrapping_sub(step / 2));
@@ -29,7 +29,7 @@ fn bytes_of_values_equal_those_counted_in_more_bits() {
     }
 }
 
-/// ggml divides to find whether a product is below 2^63 - 1, and so refuses a few that are, by less than an extent.
+/// ggml divides to check whether a product is below 2^63 - 1, and so refuses a few that are below by less than an extent.
 #[test]
 fn shapes_are_countable_or_refused() {
     const BOUND: u128 = i64::MAX as u128;
@@ -60,7 +60,7 @@ fn shapes_are_countable_or_refused() {
     assert!(counts.iter().all(|&count| count > 1000), "{counts:?}");
 }
 
-/// A number of elements, small or such that a few make the sum overflow.
+/// A number of elements: small, or so large that a few make the sum overflow.
 fn elements() -> impl Strategy<Value = u64> {
     prop_oneof![
         3 => 0u64..100,
@@ -72,8 +72,8 @@ fn elements() -> impl Strategy<Value = u64> {
 proptest! {
     #![proptest_config(common::property(4000))]
 
-    /// Each tensor begins where the padded sizes before it end, counted in 128 bits; where 64 cannot hold the end of one,
-    /// or its end in the file, the header is refused, and nothing else is.
+    /// Each tensor begins at the sum of the padded sizes before it, computed in 128 bits. The header is refused if and only if the end
+    /// of a tensor, or its end in the file, does not fit 64 bits.
     #[test]
     fn tables_are_laid_out_as_in_more_bits(
         format in prop::sample::select(FORMATS[1..3].to_vec()),

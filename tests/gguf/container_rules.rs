@@ -1,5 +1,5 @@
-//! The format's rules, each from both sides of its boundary, in every version and byte order. The names count
-//! as the table of rules in `docs/format.md` does.
+//! Tests each rule of the format on both sides of its boundary, in every version and byte order. The names use the numbers
+//! of the table of rules in `docs/format.md`.
 
 use crate::common;
 use common::raw::*;
@@ -44,7 +44,7 @@ fn rule_3_counts_are_compared_with_the_bytes_that_remain() {
         let counts = Raw::new(format, 0, 0).at();
         let (tensors_at, keys_at) = (8, 8 + (counts - 8) / 2);
 
-        // One pair of the least size, and one byte less.
+        // One pair of minimum size, and one byte less.
         let one = Raw::new(format, 0, 1).key("k", U8).u8(1);
         assert_eq!(one.at() - counts, least.0);
         one.ok();
@@ -63,12 +63,12 @@ fn rule_3_counts_are_compared_with_the_bytes_that_remain() {
         let problem = Problem::Count { what: "tensors", count: 1, needed: least.1, remaining };
         short.fails(tensors_at, problem);
 
-        // What the keys need is not there for tensors.
+        // The bytes that the keys need are not available for tensors.
         let both = Raw::new(format, 1, 1).key("k", U8).u8(1).zeros(least.1 as usize - 1);
         let problem = Problem::Count { what: "tensors", count: 1, needed: least.1, remaining };
         both.fails(tensors_at, problem);
 
-        // Arrays of each kind, nothing of them there.
+        // Arrays of each kind, without any of their elements.
         for (element, size) in [(U8, 1), (U16, 2), (F32, 4), (F64, 8), (BOOL, 1)] {
             let raw = Raw::new(format, 0, 1).array("k", element, 100).zeros(100 * size);
             raw.ok();
@@ -94,7 +94,7 @@ fn rule_3_limits_on_counts() {
         assert_eq!(Raw::new(format, 1, 2).exceeds(limits), (keys_at, 2, 1));
         assert_eq!(Raw::new(format, 2, 1).exceeds(limits), (8, 2, 1));
     });
-    // Counts that C reads as negative.
+    // Counts that are negative as signed numbers.
     let huge = Raw::new((3, false), u64::MAX, 0);
     assert_eq!(huge.exceeds(Limits::default()), (8, u64::MAX, 1 << 20));
     let none =
@@ -126,7 +126,7 @@ fn rule_4_strings() {
         let raw = Raw::new(format, 1, 1).key("\u{fc}", U8).u8(0).tensor("\u{fc}", &[], 0, 0).pad(32).zeros(4);
         assert_eq!(raw.ok().tensor("\u{fc}").unwrap().bytes().unwrap(), [0; 4]);
 
-        // In arrays, too.
+        // Also in arrays.
         let raw = Raw::new(format, 0, 1).array("k", STRING, 2).string("abc").string("de");
         let at = raw.at() - 2 - raw.len_bytes();
         raw.ok();
@@ -172,7 +172,7 @@ fn rule_6_value_types_and_nested_arrays() {
             raw.clone().array("k", found, 0).fails(type_at + 4, Problem::ValueType { found });
         }
 
-        // Four levels by default, and not five.
+        // Four levels are allowed by default, and five are not.
         let nested = |depth| {
             let start = Raw::new(format, 0, 1).key("k", ARRAY);
             (1..depth).fold(start, |raw, _| raw.u32(ARRAY).len(1)).u32(U8).len(1).u8(7)
@@ -291,10 +291,10 @@ fn rule_11_sizes_do_not_wrap() {
         for dims in [&[1 << 32, 1 << 32][..], &[1 << 63], &[i64::MAX as u64, 2], &[u64::MAX, 0]] {
             raw(dims, 0).fails(dims_at, Problem::Elements { shape: dims.to_vec() });
         }
-        // Countable, but not in bytes: 2^61 values of 8 bytes wrap to 0.
+        // The number of elements fits, but not the bytes: 2^61 values of 8 bytes wrap to 0.
         let problem = Problem::Bytes { shape: vec![1 << 61], ty: GgmlType::F64 };
         raw(&[1 << 61], 28).fails(dims_at, problem);
-        // A size that wraps to 0 when it is padded, one that does when the header's length is added, and one
+        // A size that wraps to 0 when it is padded, one that wraps when the header's length is added, and one
         // that is only too long.
         raw(&[(1 << 62) - 1], 0).fails(dims_at, Problem::TotalBytes);
         let header_len = Raw::new(format, 1, 0).tensor("t", &[0], 0, 0).at();
@@ -312,11 +312,11 @@ fn rule_11_sizes_do_not_wrap() {
             .fold(two, |raw, (i, name)| raw.tensor(name, &[quarter], 24, (i as u64).wrapping_mul(quarter)));
         let last = raw.at() - 8 - 4 - 8;
         raw.fails(last, Problem::TotalBytes);
-        // Zero is zero, whatever stands beside it.
+        // Zero stays zero, whatever the other extents are.
         let raw = Raw::new(format, 1, 0).tensor("t", &[0, 1 << 62, 1 << 62], 0, 0).pad(32);
         assert!(raw.ok().tensor("t").unwrap().bytes().unwrap().is_empty());
     }
-    // The start of the data added, it wraps; the data alone does not.
+    // With the start of the data added, it wraps; the data alone does not.
     let rest = u64::MAX - 31 - 4 * ((1 << 62) - 16);
     let raw = Raw::new((3, false), 2, 0).tensor("a", &[(1 << 62) - 16], 0, 0).tensor(
         "b",
@@ -324,7 +324,7 @@ fn rule_11_sizes_do_not_wrap() {
         24,
         4 * ((1 << 62) - 16),
     );
-    // Behind the extent stand the type and the offset.
+    // The type and the offset follow the extent.
     let place = raw.fails(raw.at() - 8 - 4 - 8, Problem::TotalBytes);
     assert_eq!(place, Place::Tensor { index: 1, name: Some("b".into()) });
 }
@@ -364,10 +364,10 @@ fn rule_13_data_begins_at_the_alignment_from_the_start_of_the_gguf() {
         let (needed, remaining) = (padded.at() - len, padded.at() - len - 1);
         let place = short.data_fails(len, Problem::Truncated { what: "padding", needed, remaining });
         assert_eq!(place, Place::Padding);
-        // With no tensors there need be none.
+        // Without tensors, no padding is needed.
         assert_eq!(Raw::new(format, 0, 1).key("k", U8).u8(0).ok().tensor_count(), 0);
 
-        // Inside a larger buffer, at no multiple of the alignment.
+        // Inside a larger buffer, at an address that is not a multiple of the alignment.
         let inner = Raw::new(format, 1, 0).tensor("t", &[3], 24, 0).pad(32).raw(&[1, 2, 3]);
         for start in [0, 1, 31, 32, 100] {
             let outer = [vec![0xee; start], inner.bytes.clone(), vec![0xee; 9]].concat();
@@ -418,7 +418,7 @@ fn rules_15_to_17_the_end_of_the_file() {
         let head = Raw::new(format, 2, 0).tensor("a", &[8], 0, 0).tensor("b", &[3], 24, 32);
         let offset_at = head.at() - 8;
         let start = head.clone().pad(32);
-        // No final padding, part of it, all of it, and something behind it.
+        // No final padding, part of it, all of it, and further bytes after it.
         for (count, padded) in [(35, false), (63, false), (64, true), (99, true)] {
             let raw = start.clone().zeros(count);
             let gguf = raw.ok();
@@ -433,14 +433,14 @@ fn rules_15_to_17_the_end_of_the_file() {
             Problem::DataBeyondEnd { end: start.at() + 35, file_len: start.at() + 34 },
         );
         assert_eq!(place, Place::Tensor { index: 1, name: Some("b".into()) });
-        // The first that is cut is named, not the last.
+        // The error names the first truncated tensor, not the last.
         let place = start.clone().zeros(31).data_fails(
             Raw::new(format, 1, 0).tensor("a", &[8], 0, 0).at() - 8,
             Problem::DataBeyondEnd { end: start.at() + 32, file_len: start.at() + 31 },
         );
         assert_eq!(place, Place::Tensor { index: 0, name: Some("a".into()) });
 
-        // The header alone does not tell.
+        // The header alone does not show it.
         let gguf = header_of(&short.bytes).unwrap();
         assert!(gguf.is_header_only() && gguf.has_final_padding());
         assert!(matches!(gguf.tensor("b"), Err(Error::HeaderOnly { tensor }) if tensor == "b"));

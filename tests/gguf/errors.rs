@@ -1,4 +1,4 @@
-//! Errors as a caller meets them: matched, printed, and with their causes.
+//! Errors as a caller sees them: matched, printed, and with their causes.
 
 use std::error::Error as _;
 use std::io;
@@ -11,10 +11,10 @@ use gguf_codec::{
 
 #[test]
 fn a_cause_is_the_source_and_debug_shows_all_in_one_line() {
-    // WebAssembly knows only the folder that it was given, by its whole path.
+    // WebAssembly only knows the folder that it was given, by its full path.
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/no-such-file.gguf");
     let error = Gguf::open(path).unwrap_err();
-    // Where files cannot be read at offsets, opening one reads it.
+    // If files cannot be read at offsets, opening one reads it.
     let what = if cfg!(any(unix, windows)) { "open" } else { "read" };
     assert_eq!(error.to_string(), format!("cannot {what} '{path}'"));
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).unwrap();

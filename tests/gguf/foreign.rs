@@ -1,4 +1,4 @@
-//! Tensors that this crate cannot read: refused, or listed where that is asked for.
+//! Tensors that this crate cannot read: refused, or listed on request.
 
 use crate::common::raw::{Raw, agree, every_format};
 use gguf_codec::{Error, GgmlType, Gguf, GgufOptions, HeaderParser, HeaderProgress, Limits, Place, Problem};
@@ -48,7 +48,7 @@ fn the_last_one_ends_with_the_file() {
     assert!(model.trailing().is_empty());
     let header = HeaderParser::new(Limits::default()).foreign_tensors(true).finish(&raw.bytes[..]).unwrap();
     assert_eq!(header.foreign_tensors().next().unwrap().byte_len(), None);
-    // Its data must at least begin within the file.
+    // Its data must begin within the file.
     let end = usize::try_from(model.data_offset()).unwrap() + 31;
     let error = options().parse(&raw.bytes[..end]).unwrap_err();
     assert!(matches!(error, Error::Malformed { problem: Problem::DataBeyondEnd { .. }, .. }), "{error}");
@@ -67,7 +67,7 @@ fn more_than_four_dimensions_are_counted() {
         assert_eq!(model.tensor("a").unwrap().bytes().unwrap(), [9]);
         assert!(agree(&raw.bytes, Limits::default()).unwrap_err().contains("Dimensions { found: 5 }"));
     });
-    // The size is known, so the next one's place is, and a product must not wrap.
+    // The size is known, so the offset of the next tensor is known, and a product must not wrap.
     let wrong = Raw::new((3, false), 2, 0).tensor("five", &[2, 2, 1, 4, 2], 1, 0).tensor("a", &[1], 24, 96);
     let error = options().parse(wrong.pad(32).zeros(200).bytes).unwrap_err();
     assert!(matches!(error, Error::Malformed { problem: Problem::Offset { .. }, .. }), "{error}");

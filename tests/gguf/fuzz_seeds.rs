@@ -1,5 +1,6 @@
-//! The fuzzers begin with the file of `common::raw::everything`, in each version and byte order, with the head of a real
-//! model, and with what gguf-py wrote; with blocks of each type where they take blocks. To write the seeds anew: `GGUF_CODEC_WRITE_SEEDS=1 cargo test --test gguf fuzz_seeds`.
+//! The seeds of the fuzz targets: the file of `common::raw::everything` in each version and byte order, the header of a real
+//! model, and files from gguf-py; for targets that take blocks, blocks of each type. To rewrite them:
+//! `GGUF_CODEC_WRITE_SEEDS=1 cargo test --test gguf fuzz_seeds`.
 
 #![cfg(feature = "std")]
 
@@ -25,7 +26,7 @@ fn the_seeds_of_the_fuzzers_are_todays() {
     });
 }
 
-/// A byte that chooses the type and two blocks: half floats from 1 to 2 wherever one begins, whatever the layout.
+/// A byte that chooses the type, and two blocks: every half float is from 1 to 2, whatever the layout.
 #[test]
 fn every_type_of_block_is_a_seed() {
     for (choice, ty) in GgmlType::ALL.iter().enumerate() {
@@ -35,7 +36,7 @@ fn every_type_of_block_is_a_seed() {
     }
 }
 
-/// The keys of SmolLM2 with the first elements of its arrays, and of its first tensors the first block: small enough that
+/// The keys of SmolLM2 with the first elements of its arrays, and the first block of its first tensors: small enough that
 /// fuzzers try all of it.
 #[test]
 fn the_head_of_a_real_model_is_a_seed() {

@@ -1,5 +1,5 @@
-//! Bytes that mean harm, or were cut or flipped on the way: an error or a header, never a panic, a hang or a
-//! disagreement between the ways to read.
+//! Malicious bytes, and bytes that were cut or flipped in transit: they give an error or a header, never a panic, a hang or a
+//! disagreement between the ways of reading.
 
 use crate::common;
 use std::cell::Cell;
@@ -52,13 +52,13 @@ fn what_broke_other_readers() {
         Raw::new(format, count, 0).zeros(100).parse().unwrap_err();
         Raw::new(format, 0, count).zeros(100).parse().unwrap_err();
     }
-    // A hundred thousand arrays in each other.
+    // A hundred thousand nested arrays.
     let start = Raw::new(format, 0, 1).key("k", ARRAY);
     let nested = (0..100_000).fold(start, |raw, _| raw.u32(ARRAY).len(1));
     assert!(matches!(nested.parse(), Err(Error::Limit { limit: 4, .. })));
     let deep = Limits { max_array_depth: u32::MAX, ..Limits::default() };
     Gguf::options().limits(deep).parse(&nested.bytes).unwrap_err();
-    // A key a megabyte long does not make a message a megabyte long.
+    // A key of a megabyte does not give a message of a megabyte.
     let raw = Raw::new(format, 0, 1).key("k".repeat(1 << 20), 99).zeros(64);
     assert!(raw.parse().unwrap_err().to_string().len() < 1000);
     let raw = Raw::new(format, 0, 1).key("\n\u{1b}[2J", 99).zeros(64);
@@ -83,8 +83,8 @@ fn many_keys_tensors_and_arrays_are_found_however_they_come() {
         assert_eq!(gguf.tensor_info(&format!("blk.{i}.weight")).unwrap().offset(), i * 32);
     }
 
-    // Long keys and values, and arrays in arrays, shown a byte more each time. A parser that began anew each time
-    // would look at a hundred billion bytes: it shows as a test without an end.
+    // Long keys and values, and nested arrays, given one more byte at a time. A parser that started over each time
+    // would read a hundred billion bytes, and the test would not end.
     let mut raw = Raw::new(format, 0, 2).key("k".repeat(1 << 17), STRING).string("v".repeat(1 << 17));
     raw = raw.array("nested", ARRAY, 5000);
     for _ in 0..5000 {
@@ -123,7 +123,7 @@ fn a_large_vocabulary_takes_few_reads() {
 #[cfg(feature = "std")]
 #[test]
 fn a_reader_of_few_bytes_at_a_time_costs_linear_time() {
-    /// A pipe that never has more than a few bytes ready.
+    /// A pipe that never has more than a few bytes available.
     struct Drip<'a>(&'a [u8]);
     impl std::io::Read for Drip<'_> {
         fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
@@ -131,7 +131,7 @@ fn a_reader_of_few_bytes_at_a_time_costs_linear_time() {
             self.0.read(&mut into[..count])
         }
     }
-    // Work for each read that grows with the header would be terabytes here: it shows as a test without an end.
+    // If the work for each read grew with the header, it would be terabytes here, and the test would not end.
     let raw = Raw::new((3, false), 0, 1).key("k", STRING).string("v".repeat(6 << 20));
     let gguf = Gguf::read_header(Drip(&raw.bytes)).unwrap();
     assert_eq!(gguf.metadata().require::<&[u8]>("k").unwrap().len(), 6 << 20);
@@ -154,7 +154,7 @@ fn header_length_is_limited() {
 
 #[test]
 fn bytes_that_change_behind_the_index_do_no_harm() {
-    /// Shows other bytes from the second look on.
+    /// Returns other bytes from the second access on.
     struct Fickle(Vec<Vec<u8>>, Cell<usize>);
     impl AsRef<[u8]> for Fickle {
         fn as_ref(&self) -> &[u8] {
@@ -205,7 +205,7 @@ fn bytes_that_vanished_are_not_taken_for_a_header_alone() {
 
 #[test]
 fn looking_an_array_up_does_not_walk_through_it() {
-    /// Shows a vocabulary whose second string is longer than the file, once it was parsed.
+    /// After parsing, returns a vocabulary whose second string is longer than the file.
     struct Changing(Vec<u8>, Vec<u8>, Cell<bool>);
     impl AsRef<[u8]> for Changing {
         fn as_ref(&self) -> &[u8] {
@@ -218,7 +218,7 @@ fn looking_an_array_up_does_not_walk_through_it() {
             raw.len(len).raw(b"b").string("c").bytes
         };
         let gguf = Gguf::parse(Changing(vocabulary(1), vocabulary(1 << 20), Cell::new(false))).unwrap();
-        // A walk would stumble over that string.
+        // A walk through the strings would fail at that string.
         let tokens: ArrayRef = gguf.metadata().require("tokens").unwrap();
         assert_eq!((tokens.len(), tokens.iter().map_while(|token| token.get::<&str>()).count()), (3, 1));
     });
@@ -246,7 +246,7 @@ fn files_are_opened_mapped_and_read_alike() {
     let raw = everything((3, false));
     std::fs::write(&path, &raw.bytes).unwrap();
     let (opened, read) = (Gguf::open(&path).unwrap(), Gguf::read(&path).unwrap());
-    // SAFETY: nobody else knows of the file, and it is written again when the mapping is gone.
+    // SAFETY: no other code uses the file, and it is written again only after the mapping is dropped.
     let mapped = unsafe { Gguf::map(&path) }.unwrap();
     assert!(mapped.metadata().iter().eq(read.metadata()) && opened.metadata().iter().eq(read.metadata()));
     let norm = read.tensor("norm").unwrap().bytes().unwrap();
@@ -277,7 +277,7 @@ fn only_regular_files_are_opened_by_path() {
     }
     #[cfg(unix)]
     {
-        // Opening a pipe that nobody writes into never comes back, and reading this device neither.
+        // Opening a pipe without a writer never returns, and neither does reading this device.
         let pipe = directory.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         for path in [pipe.as_path(), std::path::Path::new("/dev/zero"), std::path::Path::new("/dev/null")] {

@@ -1,4 +1,4 @@
-//! Reading GGUF: what the format's rules, limits and arithmetic promise, on any bytes.
+//! Reading GGUF: the format's rules, limits and arithmetic, on any bytes.
 
 #![cfg(feature = "codecs")]
 

@@ -1,4 +1,4 @@
-//! Metadata as a user meets it: order, typed getters, arrays, errors that say what is there.
+//! Metadata as a user sees it: order, typed getters, arrays, errors that name what is present.
 
 use crate::common;
 use common::raw::*;
@@ -209,7 +209,7 @@ fn arrays_are_equal_when_type_and_elements_are() {
     for other in ["other value", "longer", "other type"] {
         assert_ne!(array("a"), array(other), "{other}");
     }
-    // Empty ones differ by their type alone.
+    // Empty arrays differ only by their type.
     let raw = Raw::new((3, false), 0, 2).array("a", U8, 0).array("b", I8, 0);
     let gguf = raw.ok();
     assert_ne!(gguf.metadata().get("a").unwrap(), gguf.metadata().get("b").unwrap());
@@ -261,7 +261,7 @@ fn values_are_shown_short() {
     assert_eq!(shown("b"), r#""a\n\"\u{1b}""#);
     assert_eq!(shown("c"), "[0, 1, 2, 3, 4, 5, …] (100 i32)");
 
-    // Six arrays of six in each other, four levels deep, with six long strings in the innermost.
+    // Arrays of six arrays, nested four levels deep, with six long strings in the innermost.
     fn tree(raw: Raw, levels: u32) -> Raw {
         let raw = raw.u32(if levels == 1 { STRING } else { ARRAY }).len(6);
         (0..6).fold(
@@ -328,7 +328,7 @@ fn values_are_made_from_rust_types() {
     assert!(ValueType::try_from(13).unwrap_err().to_string().contains("13"));
 }
 
-/// Bytes go in and come out as what they are: an array, or a string.
+/// Bytes keep their kind: an array, or a string.
 #[test]
 #[cfg(feature = "std")]
 fn bytes_are_read_as_they_were_written() {
@@ -352,7 +352,7 @@ fn bytes_are_read_as_they_were_written() {
     assert_eq!(metadata.require::<Vec<String>>("tokens").unwrap(), ["a", "b"]);
 }
 
-/// What is owned is shown as what is borrowed, short by `Display` and whole, as text, by `Debug`.
+/// Owned values are formatted like borrowed ones: shortened by `Display` and in full, as text, by `Debug`.
 #[test]
 fn owned_values_are_shown_as_borrowed_ones() {
     every_format(|format| {

@@ -1,4 +1,4 @@
-//! Tensors that stay in a file: the same values as in memory, of no more bytes than are asked for.
+//! Tensors that stay in a file have the same values as in memory, and only the requested bytes are read.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use gguf_codec::{ByteOrder, Error, GgmlType, Gguf, ReadAt, Shape, Tensor, Writer
 
 const ROW: usize = 512;
 
-/// A file whose reads are written down, and fail while it is broken.
+/// A file that records its reads, and fails them while it is broken.
 #[derive(Clone)]
 struct Watched(Arc<State>);
 
@@ -30,7 +30,7 @@ impl Watched {
         model
     }
 
-    /// Offset and length of each read since it was asked last.
+    /// Offset and length of each read since the last call.
     fn reads(&self) -> Vec<(u64, usize)> {
         std::mem::take(&mut self.0.reads.lock().unwrap())
     }
@@ -64,7 +64,7 @@ fn file(order: ByteOrder, tensors: &[(&str, GgmlType, usize)]) -> Vec<u8> {
     data.finish().unwrap()
 }
 
-/// All that a tensor is asked for, as text.
+/// Everything that can be read from a tensor, as text.
 fn all_of(tensor: &Tensor<'_>) -> String {
     let all: Vec<f32> = tensor.dequantize().unwrap();
     let halves: Vec<f16> = tensor.dequantize().unwrap();
@@ -123,7 +123,7 @@ fn no_more_is_read_than_is_asked_for() {
     tensor.read_bytes(5, &mut [0; 3]).unwrap();
     assert_eq!(watched.reads(), [(start + 5, 3)]);
 
-    // A slice is of the whole tensor, which is read once, whoever asks for it.
+    // A slice covers the whole tensor, which is read only once, whoever requests it.
     let blocks = tensor.row(8).unwrap().typed::<Q8_0>().unwrap().blocks();
     assert_eq!((blocks.len(), watched.reads()), (ROW / 32, vec![(start, 9 * row)]));
     assert!(std::ptr::eq(&tensor.typed::<Q8_0>().unwrap().blocks()[8 * ROW / 32], &blocks[0]));
@@ -131,7 +131,7 @@ fn no_more_is_read_than_is_asked_for() {
     assert_eq!(model.tensor("a").unwrap().matrix().unwrap().row_count(), 9);
     assert_eq!(watched.reads(), []);
 
-    // The file's floats are in this machine's byte order where that is little-endian too.
+    // The file's floats have this machine's byte order only if it is little-endian too.
     if cfg!(target_endian = "little") {
         let values: &[f32] = model.tensor("b").unwrap().as_slice().unwrap();
         assert_eq!(values, model.tensor("b").unwrap().dequantize::<f32>().unwrap());
@@ -196,7 +196,7 @@ fn a_tensor_that_cannot_be_read_is_named() {
         let error = error.to_string();
         assert!(error.contains("read tensor 'a'") || error.contains("read tensor 'f'"), "{error}");
     }
-    // What failed once is tried again.
+    // A read that failed is tried again.
     watched.0.is_broken.store(false, Ordering::Relaxed);
     assert_eq!(a.bytes().unwrap().len(), 2 * ROW / 32 * 34);
 }

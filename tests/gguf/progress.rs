@@ -1,10 +1,10 @@
-//! What a header parser asks for: always as much as the header is sure to have left, and never a byte more.
+//! How much a header parser requests: always as much as the header is sure to have left, and never a byte more.
 
 use crate::common;
 use common::raw::*;
 use gguf_codec::{HeaderParser, HeaderProgress, Limits};
 
-/// A header, and where it shows that it is longer than it had to be so far.
+/// A header, and the offsets at which it shows that it is longer than its minimum so far.
 struct Header {
     raw: Raw,
     told: Vec<Told>,
@@ -13,12 +13,12 @@ struct Header {
 struct Told {
     at: u64,
     more: u64,
-    /// Whether it is a count: a parser goes on only when all that it promises could be there.
+    /// Whether the field is a count: the parser continues only if all promised entries could be present.
     waits: bool,
 }
 
 impl Header {
-    /// Continues the header; its last field says that `more` bytes follow than the fewest.
+    /// Continues the header; its last field says that `more` bytes follow beyond the minimum.
     fn tells(mut self, more: u64, raw: impl FnOnce(Raw) -> Raw) -> Self {
         self.raw = raw(self.raw);
         self.told.push(Told { at: self.raw.at(), more, waits: false });
@@ -37,30 +37,30 @@ impl Header {
         self
     }
 
-    /// Counts that stand for the fewest bytes of pairs and tensors.
+    /// Counts that imply the minimum number of bytes of pairs and tensors.
     fn new(format: (u32, bool), tensors: u64, keys: u64) -> Self {
         let raw = Raw::new(format, tensors, keys);
         let length = raw.len_bytes();
         // A pair has a key of one byte and a value of one byte; a tensor may have neither a name nor dimensions.
         let (pairs, table) = (keys * (length + 1 + 4 + 1), tensors * (length + 4 + 4 + 8));
-        // Before the version is known, counts may be short.
+        // Before the version is known, counts may have 32 bits.
         let version = Told { at: 8, more: 2 * (length - 4), waits: false };
         Header { raw, told: vec![version] }.promises(pairs, |raw| raw).promises(table, |raw| raw)
     }
 
-    /// A string of which more was not expected than its length.
+    /// A string of which only the length was expected so far.
     fn string(self, text: &str) -> Self {
         self.tells(text.len() as u64, |raw| raw.len(text.len() as u64)).then(|raw| raw.raw(text.as_bytes()))
     }
 
-    /// A key and its value's type; `least` is what such a value takes at least.
+    /// A key and its value's type; `least` is the minimum size of such a value.
     fn key(self, key: &str, ty: u32, least: u64) -> Self {
         self.tells(key.len() as u64 - 1, |raw| raw.len(key.len() as u64))
             .then(|raw| raw.raw(key.as_bytes()))
             .tells(least - 1, |raw| raw.u32(ty))
     }
 
-    /// An array's element type and number of elements, which take `least` bytes each.
+    /// An array's element type and number of elements, each of which takes at least `least` bytes.
     fn array(self, ty: u32, count: u64, least: u64) -> Self {
         self.promises(count * least, |raw| raw.u32(ty).len(count))
     }
@@ -88,8 +88,8 @@ fn a_parser_asks_for_all_that_is_sure_to_come_and_no_more() {
     every_format(|format| {
         let length = Raw::new(format, 0, 0).len_bytes();
         Header::new(format, 0, 0).check();
-        // The first string makes the header longer than all that the counts promise, so that every later field is
-        // met before it is there.
+        // The first string makes the header longer than everything that the counts promise, so every later field is
+        // reached before its bytes are available.
         Header::new(format, 3, 6)
             .key("a", STRING, length)
             .string(&"x".repeat(400))

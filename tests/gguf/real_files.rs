@@ -1,4 +1,4 @@
-//! A real model, read in every way there is, and written again.
+//! A real model, read in every way, and written again.
 
 #![cfg(feature = "std")]
 
@@ -10,7 +10,7 @@ use gguf_codec::{Gguf, Writer};
 
 const SMOLLM2: &str = "GGUF_CODEC_SMOLLM2";
 
-/// Takes what is equal to the file, as it comes, and nothing else: no second copy is held.
+/// Accepts only bytes that equal the file's, as they arrive, so that no second copy is held.
 struct Same<'a> {
     left: &'a [u8],
     at: usize,
@@ -61,7 +61,7 @@ fn smollm2_is_the_same_however_it_is_read() {
     }
 }
 
-/// Checks that both headers say the same of every key and tensor.
+/// Checks that two headers have the same keys and tensors.
 fn agree<A: AsRef<[u8]>, B: AsRef<[u8]>>(a: &Gguf<A>, b: &Gguf<B>) {
     assert_eq!(format!("{a:?}"), format!("{b:?}"));
     assert_eq!((a.header_len(), a.data_offset()), (b.header_len(), b.data_offset()));

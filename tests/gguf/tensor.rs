@@ -170,7 +170,7 @@ fn a_tensor_is_as_long_as_its_shape_says() {
     let empty = Tensor::new("t", shape, GgmlType::F32, ByteOrder::Little, &[]).unwrap();
     assert!(empty.row(7).unwrap().is_empty());
     assert!(empty.rows(..).unwrap().dequantize::<f32>().unwrap().is_empty());
-    // More rows than an extent can be.
+    // More rows than fit an extent.
     let shape = Shape::new(&[0, 1 << 62, 1 << 62]).unwrap();
     let empty = Tensor::new("t", shape, GgmlType::F32, ByteOrder::Little, &[]).unwrap();
     assert!(empty.rows(..).unwrap().is_empty() && empty.row(7).unwrap().is_empty());

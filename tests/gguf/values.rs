@@ -1,4 +1,4 @@
-//! Owned values and iterators, beside the borrowed ones they come from.
+//! Owned values and iterators, compared with the borrowed ones that they come from.
 
 use crate::common;
 use common::raw::*;
@@ -77,7 +77,7 @@ fn a_header_alone_says_so() {
     assert!(HeaderParser::new(Limits::default()).finish(&raw.bytes).unwrap().is_header_only());
 }
 
-/// What a log or a failed assertion shows: which model and how far a writer is, never the data.
+/// The contents of a log or a failed assertion: which model, and how far a writer is, never the data.
 #[cfg(feature = "std")]
 #[test]
 fn models_and_writers_are_told_apart_when_they_are_printed() {

@@ -69,7 +69,7 @@ def ended(structs):
     return (type(structs[0]) * (len(structs) + 1))(*structs)
 
 
-# Kept as long as the process, since the library keeps it longer than whoever opened that.
+# Kept for the life of the process, because the library outlives the object that opened it.
 SILENT = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)(lambda *_: None)
 
 
@@ -78,7 +78,7 @@ class Llama:
 
     def __init__(self, folder, silent=True):
         folder = pathlib.Path(folder)
-        # The name behind `lib` must not go on: `libggml-base.so` is not libggml.
+        # A dot must follow the name: `libggml-base.so` is not libggml.
         find = lambda name: sorted(folder.glob(f"{name}.*so*"))[0]
         load = lambda name: ctypes.CDLL(str(find(name)), mode=ctypes.RTLD_GLOBAL)
         self.base, ggml, self.lib = map(load, ("libggml-base", "libggml", "libllama"))

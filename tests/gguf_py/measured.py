@@ -32,7 +32,7 @@ def run_measured(command, threads=None):
     os.set_blocking(process.stdout.fileno(), False)
     output = b""
     while True:
-        # Not getrusage's memory: a child's peak there begins with what its parent, this program, held at the fork.
+        # Not getrusage's memory: a child's peak there starts at the memory that its parent, this program, had at the fork.
         own, resident = max(own, memory(process.pid, "RssAnon")), max(resident, memory(process.pid, "VmHWM"))
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         output += process.stdout.read() or b""

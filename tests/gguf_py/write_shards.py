@@ -14,7 +14,7 @@ def write(path: Path, **limits: int) -> None:
     writer = GGUFWriter(path, "llama", **limits)
     writer.add_string("general.name", "shards")
     writer.add_array("tokenizer.ggml.tokens", ["a", "bb", "ccc"])
-    # Of multiples of 32 bytes: gguf-py does not count the padding. The fifth is longer than the limit.
+    # Multiples of 32 bytes, because gguf-py does not count the padding. The fifth is larger than the limit.
     for i, count in enumerate([64, 512, 480, 8, 2000, 16, 1000, 24, 512, 512, 8]):
         writer.add_tensor(f"blk.{i}.weight", np.arange(count, dtype=np.float32).reshape(-1, 8) + i)
     writer.write_header_to_file()

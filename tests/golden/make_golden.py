@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "gguf_py"))
 from ggml import Q2_0, SIZES, Ggml  # noqa: E402
 
-# A format that floats can be turned into needs its place here; tests/codecs/golden.rs fails without.
+# Every format to which floats can be quantized must be listed here; otherwise tests/codecs/golden.rs fails.
 TYPES = [
     Type.F16,
     Type.Q4_0,
@@ -48,12 +48,12 @@ TYPES = [
     Type.Q1_0,
     Q2_0,
 ]
-# ggml ends the process when it is asked for one of them without importance.
+# ggml aborts when it is asked for one of these without importance.
 NEED_IMPORTANCE = {Type.IQ2_XXS, Type.IQ2_XS, Type.IQ1_S}
-# It ends the process as well where errors overflow that these compare, and so with the kind "huge".
+# It also aborts where the errors that these compare overflow, and so with the kind "huge".
 END_WITH_HUGE = {Type.IQ2_XXS, Type.IQ2_XS, Type.IQ3_XXS, Type.IQ1_S, Type.IQ3_S, Type.IQ2_S, Type.IQ1_M}
 ROW_LEN, ROWS = 512, 2
-# Rows that are whole blocks of 32 and not of 64 or 256: an odd number of blocks.
+# Rows that are whole blocks of 32 but not of 64 or 256: an odd number of blocks.
 SHORT_ROW_LEN = 96
 
 
@@ -70,14 +70,14 @@ def kinds(rng):
 
     outlier = blocks.copy()
     outlier[np.arange(len(blocks)), rng.integers(0, 32, len(blocks))] *= 500
-    # The same magnitude with both signs, twice: which of the equals a search takes for the largest.
+    # The same magnitude with both signs, twice: shows which of the equal magnitudes a search selects.
     tied = blocks.copy()
     for block in tied:
         top = np.abs(block).max() * 1.5
         block[rng.permutation(32)[:4]] = [top, -top, top, -top]
     zero = np.zeros(n)
     zero[rng.random(n) < 0.3] = -0.0
-    # Some blocks of zeros only, beside others: a super-block with empty sub-blocks.
+    # Some blocks of zeros among others: a super-block with empty sub-blocks.
     sparse = np.where(np.repeat(rng.random(n // 32) < 0.5, 32), 0, normal)
     return {
         "normal": normal,
@@ -95,7 +95,7 @@ def kinds(rng):
         "negative": -np.abs(normal) - 1e-3,
         "mixed_magnitudes": normal * np.repeat(magnitudes(rng, n // 32, -20, 10), 32),
         "tied": tied,
-        # Scales around and beyond f16's largest (65504), while the searches' sums of cubes stay finite.
+        # Scales around and above f16's maximum (65504), while the searches' sums of cubes stay finite.
         "large": rng.normal(0, 1, n) * np.repeat([1e4, 1e6, 1e5, 1e10], n // 4),
         # Finite, and the searches' sums overflow.
         "huge": rng.choice([-1, 1], n) * magnitudes(rng, n, 40, 100),
@@ -106,21 +106,21 @@ def later_kinds():
     """Inputs that came later, each from a generator of its own, so that the others stay what they were."""
     n = ROW_LEN * ROWS
     least = np.random.default_rng(20260901)
-    # The fifth of the rounds in which Q4_K's scales and mins are improved changes them for one seed in a thousand.
+    # The fifth round of improving Q4_K's scales and mins changes them for one seed in a thousand.
     fifth = np.random.default_rng(141)
-    # The greatest of each 32 a power of two, less a few times the least that single precision can take away: there
-    # the logarithm may be rounded up to the power's.
+    # The maximum of each 32 values is a power of two, less a few units in the last place:
+    # there the logarithm may be rounded up to that of the power.
     logarithm = np.random.default_rng(20260902)
     below = logarithm.uniform(-0.9, 0.9, (n // 32, 32))
     below[:, 5] = 1 - logarithm.integers(0, 64, n // 32) * 2.0**-24
     below *= np.ldexp(1.0, logarithm.integers(-50, 30, n // 32))[:, None]
-    # Sixteenths of a power of two, which is among them, for each 256: what is halfway between two quants.
+    # Sixteenths of a power of two, including the power itself, for each 256 values: values halfway between two quants.
     ties = np.random.default_rng(20260903)
     coarse = ties.integers(-16, 17, (n // 256, 256)) / 16.0
     coarse[:, 3::16] = ties.choice([-1, 1], (n // 256, 16))
     coarse *= np.ldexp(1.0, ties.integers(-20, 20, n // 256))[:, None]
     return {
-        # Greatest values, and scales made of them, on both sides of the 1e-15 below which searches see only zeros.
+        # Maxima, and scales derived from them, on both sides of 1e-15, below which searches treat everything as zero.
         "least_magnitude": least.normal(0, 1, n) * np.repeat(magnitudes(least, n // 32, -54, -40), 32),
         "fifth_round": fifth.normal(0, 0.02, n) * np.repeat(magnitudes(fifth, n // 32, -3, 3), 32),
         "below_power_of_two": below,

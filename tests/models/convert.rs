@@ -1,5 +1,5 @@
-//! Converting whole files: the bytes that one thread makes of the same values, in both byte orders, whatever is in
-//! between.
+//! Converting whole files gives the bytes that one thread makes from the same values, in both byte orders, however the work
+//! is divided.
 
 #![cfg(feature = "std")]
 
@@ -11,7 +11,7 @@ use common::raw::Raw;
 use gguf_codec::model::{Convert, Job, Origin, Outcome};
 use gguf_codec::*;
 
-/// Longer than a piece, with a piece and rows that end at different places.
+/// Longer than a piece, so that pieces and rows end at different places.
 const ROW: usize = 768;
 const ROWS: usize = 700;
 
@@ -159,7 +159,7 @@ fn what_overflows_is_counted() {
     assert_eq!(overflowed(GgmlType::BF16), [0; 4]);
 }
 
-/// Long before a scale overflows, the sum of values that Q8_1 keeps does.
+/// The sum of values that Q8_1 stores overflows long before a scale does.
 #[test]
 fn sums_that_overflow_are_counted() {
     let file = model(ByteOrder::Little, GgmlType::F32, &[2500.0; ROW * ROWS]);
@@ -205,7 +205,7 @@ fn a_source_that_ends_is_named() {
 
 const NOTHING: &[u8] = &[];
 
-/// Tries jobs on a file that declares `declared`, which must stay as it was, and gives the message.
+/// Tries jobs on a file that declares `declared`, which must stay unchanged, and returns the message.
 fn refused(declared: &[(&str, [u64; 2], GgmlType)], jobs: &[Job<'_>]) -> String {
     let mut writer = Writer::new(Vec::new());
     for (name, dims, ty) in declared {
@@ -268,7 +268,7 @@ fn jobs_that_cannot_be_done_are_refused_before_the_first_is_begun() {
     );
 }
 
-/// Rows are as long as a header says, which costs it nothing to say.
+/// Rows may be as long as a header claims, and claiming costs a header nothing.
 #[test]
 fn rows_that_only_a_header_claims_take_no_memory() {
     let long = 1u64 << 56;
@@ -285,13 +285,13 @@ fn rows_that_only_a_header_claims_take_no_memory() {
         writer.declare_tensor("w", &[long, 1], job.ggml_type()).unwrap();
         let mut data = writer.write_header().unwrap();
         let error = Convert::new().run(&[job], &mut data, go_on).unwrap_err().to_string();
-        // Where such a row cannot be in memory at all, that is what is wrong with it.
+        // If such a row does not fit memory at all, the error says so.
         let too_long = cfg!(target_pointer_width = "32") && error.contains("in memory at once");
         assert!(error.contains(message) || too_long, "{error}");
     }
 }
 
-/// Nobody waits for a result that does not come.
+/// No thread waits for a result that never comes.
 #[test]
 fn a_source_that_panics_ends_the_conversion() {
     struct Panics;
@@ -337,7 +337,7 @@ fn an_origin_is_whole_rows_below_the_last_byte_that_can_be_counted() {
     }
 }
 
-/// Experts, of which each has its own weights; their matrices end within pieces, and pieces within them.
+/// Experts with separate weights; pieces end within their matrices, and matrices within pieces.
 #[test]
 fn each_matrix_of_a_stack_has_its_own_importance() {
     for rows in [3usize, 400] {
@@ -368,7 +368,7 @@ fn each_matrix_of_a_stack_has_its_own_importance() {
             quantize(GgmlType::Q4_K, values, ROW, Some(weights), out).unwrap();
         }
         assert!(convert(job.importance(Some(&weights))).unwrap() == wanted, "{rows} rows");
-        // One for all of them.
+        // One set of weights for all of them.
         quantize(GgmlType::Q4_K, &values, ROW, Some(&weights[..ROW]), &mut wanted).unwrap();
         assert!(convert(job.importance(Some(&weights[..ROW]))).unwrap() == wanted, "{rows} rows");
         let error = convert(job.importance(Some(&weights[..2 * ROW]))).unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! The promises of `model::Diff`: a model does not differ from itself, in whatever form it is written, and whatever else
-//! does is found.
+//! Tests of `model::Diff`: a model equals itself in whatever form it is written, and every other difference is
+//! found.
 
 #![cfg(feature = "std")]
 
@@ -16,7 +16,7 @@ fn wave(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 31 % 257) as f32 - 128.0) / 100.0).collect()
 }
 
-/// A file of tensors of two rows or more, quantized from values.
+/// A file of tensors with two or more rows, quantized from values.
 fn model(
     order: ByteOrder,
     metadata: &[(&str, Value)],
@@ -62,7 +62,7 @@ fn versions_and_byte_orders_are_no_difference() {
             });
         }
     }
-    // Blocks with numbers in them, longer than what is compared at a time.
+    // Blocks that contain numbers, longer than the pieces that are compared.
     let values = wave(768 * 700);
     let file = |order| {
         let nan = Value::F32(f32::NAN);
@@ -153,7 +153,7 @@ fn tensors_differ_in_shape_type_bytes_and_in_being_there() {
         assert!(matches!(diff.tensors[4].tensor, Change::OnlyInA(_)));
         assert!(matches!(diff.tensors[5].tensor, Change::OnlyInB(_)));
     });
-    // Nothing is lost where a type holds all that another does.
+    // Nothing is lost if a type can represent all values of another.
     let file = |ty, values| model(little, &[], &[("w", ty, rows, values)]);
     let halves: Vec<f32> = values.iter().map(|&value| half::f16::from_f32(value).to_f32()).collect();
     with_diff(&file(GgmlType::F16, &halves), &file(GgmlType::F32, &halves), |diff| {

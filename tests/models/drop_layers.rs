@@ -1,11 +1,11 @@
-//! The promises of `Edit::drop_layers`: the layers that stay are what they were, under the numbers that are free.
+//! Tests of `Edit::drop_layers`: the remaining layers are unchanged, and renumbered without gaps.
 
 #![cfg(all(feature = "std", any(unix, windows)))]
 
 use gguf_codec::model::Edit;
 use gguf_codec::{GgmlType, Gguf, Result, Value, Writer};
 
-/// A model whose tensors hold the numbers of their layers.
+/// A model whose tensors contain the numbers of their layers.
 fn file(architecture: &str, layers: u32, keys: &[(&str, Value)]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     writer.set_metadata("general.architecture", architecture).unwrap();
@@ -25,7 +25,7 @@ fn file(architecture: &str, layers: u32, keys: &[(&str, Value)]) -> Vec<u8> {
     data.finish().unwrap()
 }
 
-/// The edited file, or why there is none.
+/// The edited file, or the error.
 fn without(file: &[u8], layers: &[u32]) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("in.gguf"), folder.path().join("out.gguf"));
@@ -60,10 +60,10 @@ fn the_others_move_up_with_what_belongs_to_them() {
     assert_eq!(model.require_arch::<u32>("nextn_predict_layers").unwrap(), 0);
     let value = |name: &str| model.tensor(name).unwrap().bytes().unwrap().to_vec();
     assert_eq!([0, 1, 2].map(|layer| value(&format!("blk.{layer}.a"))[0]), [0, 2, 4]);
-    // The layers of a vision encoder are others.
+    // The layers of a vision encoder are different layers.
     assert_eq!(model.tensor_count(), 3 + 6);
     assert_eq!(value("v.blk.5.b")[0], 5);
-    // None is none.
+    // Dropping no layers changes nothing.
     assert_eq!(without(&file, &[]).unwrap(), file);
 }
 
@@ -78,7 +78,7 @@ fn windows_stay_where_they_were() {
         let model = Gguf::parse(file).unwrap();
         model.metadata().optional_arch::<Vec<bool>>("attention.sliding_window_pattern").unwrap()
     };
-    // Every sixth layer sees all of the context, 5 and 11.
+    // Every sixth layer attends to the whole context, 5 and 11.
     let wanted = [true, true, true, false, true, true, true, true, true, false];
     assert_eq!(pattern(without(&windows(None), &[0, 3]).unwrap()), Some(wanted.to_vec()));
     assert_eq!(pattern(without(&windows(Some(6)), &[0, 3]).unwrap()), Some(wanted.to_vec()));
@@ -105,7 +105,7 @@ fn what_would_be_another_model_is_refused() {
         "{line}"
     );
     without(&hybrid, &[0, 1, 2, 3]).unwrap();
-    // The last may always go.
+    // The last layer can always be dropped.
     without(&hybrid, &[7]).unwrap();
     let line = without(
         &Gguf::parse(&plain).map(|_| b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec()).unwrap(),

@@ -1,5 +1,5 @@
-//! The promises of `model::Edit`: keys and names change, data does not; what is done can be undone to the byte; and
-//! editing in place gives the file that editing into another gives.
+//! Tests of `model::Edit`: keys and names change, data does not; edits can be undone byte for byte; and
+//! editing in place gives the same file as editing into another file.
 
 #![cfg(feature = "std")]
 // WebAssembly has no temporary folder.
@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tempfile::TempDir;
 
-/// A file in a folder of its own.
+/// A file in a separate folder.
 struct File {
     folder: TempDir,
     path: PathBuf,
@@ -38,7 +38,7 @@ impl File {
         self.folder.path().join("out.gguf")
     }
 
-    /// The bytes that an edit makes of it, in another file.
+    /// The bytes that an edit writes to another file.
     fn edited(&self, edit: &Edit) -> Result<Vec<u8>> {
         let out = self.out();
         edit.write(&self.path, &out)?;
@@ -108,7 +108,7 @@ fn model(
     }
     let mut data = writer.write_header().unwrap();
     for (i, len) in lengths.iter().enumerate() {
-        // Never zero, so that padding and data cannot be taken for each other.
+        // Never zero, so that padding and data cannot be confused.
         data.write_tensor(&format!("blk.{i}"), &vec![i as u8 + 1; *len as usize * 4]).unwrap();
     }
     data.finish().unwrap()
@@ -135,7 +135,7 @@ proptest! {
         let file = File::new(&original);
         let (picked, renamed) = (picked.index(metadata.len()), renamed.index(metadata.len()));
         let (mut edit, mut reverse) = (Edit::new(), Edit::new());
-        // A key that is set is called what it is called afterwards.
+        // A key that is set and renamed is given by its new name.
         let name = if renamed == picked { "renamed".to_owned() } else { format!("key.{picked}") };
         edit.replace(name, new.clone()).rename_key(format!("key.{renamed}"), "renamed").add("added", 1u32);
         reverse.replace(format!("key.{picked}"), metadata[picked].clone()).rename_key("renamed", format!("key.{renamed}"));
@@ -162,7 +162,7 @@ proptest! {
         let data = |file: &[u8]| tensors(file).into_iter().map(|(_, ty, dims, bytes)| (ty, dims, bytes)).collect::<Vec<_>>();
         prop_assert!(data(&edited) == data(&original));
 
-        // Where the edited file ends at the alignment, nothing tells whether it would have been padded, and then it is.
+        // If the edited file ends at the alignment, it is unknown whether it was padded; then it is padded.
         let back = file.edited(&reverse).unwrap();
         let is_told = !edited.len().is_multiple_of(1 << alignment.unwrap_or(5));
         let padded = model(&metadata, &lengths, alignment, order, true);
@@ -180,7 +180,7 @@ fn every_version_and_byte_order_keeps_its_data() {
     for format in FORMATS {
         let original = everything(format).bytes;
         let file = File::new(&original);
-        // Nothing is a change only where the version cannot be written.
+        // An empty edit changes a file only if its version cannot be written.
         if format.0 > 1 {
             assert!(file.edited(&Edit::new()).unwrap() == original);
             assert_eq!(Edit::new().in_place(&file.path).unwrap(), Edited::Patched { changed: 0 });
@@ -221,7 +221,7 @@ fn in_place_only_the_bytes_that_differ_change_where_the_data_can_stay() {
     let patched = |edit: &Edit| {
         let file = File::new(&original);
         let done = match edit.in_place(&file.path) {
-            // Where the data must move, bytes behind it are not lost without a word.
+            // If the data must move, bytes after it are not dropped silently.
             Err(error) => {
                 assert!(error.to_string().starts_with("32 bytes follow the data"), "{error}");
                 assert!(file.bytes() == original && file.is_alone());
@@ -348,11 +348,11 @@ fn a_tensor_is_left_out_wherever_it_stands() {
         let left: Vec<_> = (0..3).filter(|at| !removed.contains(at)).map(|at| all[at].clone()).collect();
         assert_eq!(tensors(&edited), left, "{removed:?}");
         assert_eq!(pairs(&edited), pairs(&original));
-        // In its place it is the same file.
+        // In place, it is the same file.
         edit.in_place(&file.path).unwrap();
         assert!(file.bytes() == edited && file.is_alone(), "{removed:?}");
     }
-    // A name that is free again may be taken.
+    // A name that has become free can be reused.
     let mut edit = Edit::new();
     edit.remove_tensor(all[0].0.as_str()).rename_tensor(all[1].0.as_str(), all[0].0.as_str());
     let names: Vec<_> =
@@ -388,7 +388,7 @@ fn it_stops_when_it_is_told_to() {
     }
 }
 
-/// What an edit leaves that is cut off: `file/journal` has the test of what comes from where.
+/// The leftovers of an interrupted edit: `file/journal` tests which step leaves what.
 #[test]
 fn an_edit_that_was_cut_off_stops_every_other_until_its_record_is_there() {
     let original = model(&[Value::U8(1)], &[4], None, ByteOrder::Little, true);
@@ -404,7 +404,7 @@ fn an_edit_that_was_cut_off_stops_every_other_until_its_record_is_there() {
         assert!(message.contains("'.*.30313233343536373839616263646566.undo'"), "{message}");
     }
     assert!(file.bytes() == half && file.is_alone());
-    // A record beside a file that is whole says nothing, whatever it is.
+    // A record next to a complete file has no effect, whatever it contains.
     fs::write(&file.path, &original).unwrap();
     for name in [".model.gguf.undo", ".model.gguf.30313233343536373839616263646566.undo"] {
         fs::create_dir(file.folder.path().join(name)).unwrap();
@@ -518,7 +518,7 @@ fn bools_keep_the_byte_that_they_have() {
     }
 }
 
-/// A model with a tensor of an unknown type in the middle, one of five dimensions, and a long name at the end, and its data.
+/// A model with a tensor of an unknown type in the middle, one of five dimensions, and one with a long name at the end, and its data.
 fn foreign(format: (u32, bool), value: u32, long: &str) -> Vec<u8> {
     let raw = Raw::new(format, 4, 1).key("k", U32).u32(value).tensor("plain", &[4], 24, 0);
     let raw = raw.tensor("forked", &[256, 2], 139, 32).tensor("folded", &[1, 2, 1, 2, 1], 24, 32 + 96);
@@ -606,7 +606,7 @@ fn values_that_no_model_has_are_told_of() {
     ] {
         assert!(note(key, value).is_empty(), "{key}");
     }
-    // With its layers the count goes.
+    // The count is dropped together with its layers.
     let mut edit = Edit::new();
     edit.drop_layers(&Gguf::read(SAMPLE).unwrap(), [0]).unwrap();
     assert!(edit.plan(SAMPLE).unwrap().notes.is_empty());

@@ -1,4 +1,4 @@
-//! Importance matrices: both forms say the same, what is broken is named, and nothing panics.
+//! Importance matrices: both forms are equivalent, errors name what is broken, and nothing panics.
 
 #![cfg(feature = "std")]
 
@@ -53,7 +53,7 @@ fn the_binary_form_becomes_the_gguf_form() {
     let bytes = binary(&[("b", 7, &[7.0, 0.3, 1e-30]), ("a", 3, &[1.0, 2.0])], Some((7, "wiki.raw")));
     let old = Imatrix::parse(&bytes).unwrap();
     assert_eq!((old.chunk_count, old.chunk_size, &old.datasets[..]), (7, 512, &["wiki.raw".to_owned()][..]));
-    // As llama.cpp divides them.
+    // Divided as in llama.cpp.
     assert_eq!(old.weights("b").unwrap(), [1.0, 0.3 / 7.0, 1e-30 / 7.0]);
     let new = Imatrix::parse(&written(&old)).unwrap();
     for entry in old.entries() {
@@ -64,10 +64,10 @@ fn the_binary_form_becomes_the_gguf_form() {
     assert_eq!((new.chunk_count, &new.datasets), (7, &old.datasets));
     assert_eq!(written(&new), written(&old));
 
-    // Too much to be counted in tokens.
+    // Too large to count in tokens.
     let old = Imatrix::parse(&binary(&[("a", 2, &[1e38])], None)).unwrap();
     assert_eq!(old.weights("a"), Some(vec![5e37]));
-    // The end is missing in old files, and calls that were not counted are one.
+    // Old files lack the end, and calls that were not counted count as one.
     let old = Imatrix::parse(&binary(&[("a", 0, &[3.0])], None)).unwrap();
     assert_eq!((old.weights("a"), old.chunk_count, old.datasets.len()), (Some(vec![3.0]), 0, 0));
     assert_eq!(old.weights("b"), None);
@@ -78,7 +78,7 @@ fn each_expert_is_divided_by_its_own_count() {
     let mut imatrix = Imatrix::new();
     let sums = vec![2.0, 4.0, 5.0, 6.0, 7.0, 8.0];
     imatrix.add("exps", sums.clone(), vec![2.0, 0.0, 4.0], Some(vec![-1.0; 6])).unwrap();
-    // Nobody asked the second.
+    // The second expert was never chosen.
     assert_eq!(imatrix.weights("exps").unwrap(), [1.0, 2.0, 1.0, 1.0, 1.75, 2.0]);
     imatrix.add("dense", sums, vec![2.0], None).unwrap();
     assert_eq!(imatrix.weights("dense").unwrap(), [1.0, 2.0, 2.5, 3.0, 3.5, 4.0]);
@@ -148,7 +148,7 @@ proptest! {
     }
 }
 
-/// Such as what a shell makes of a program that unpacks one.
+/// For example the pipe that a shell makes for a program that unpacks one.
 #[cfg(all(feature = "std", unix, not(target_family = "wasm")))]
 #[test]
 fn a_pipe_is_read_to_its_end() {
@@ -173,11 +173,11 @@ fn the_binary_form_comes_back_as_it_was() {
     let read = Imatrix::parse(&bytes).unwrap();
     assert_eq!(read.to_binary().unwrap(), bytes);
     let again = Imatrix::parse(&written(&read)).unwrap();
-    // By name there.
+    // Sorted by name in that form.
     let sorted = binary(&[("a", 3, &[1.0, 2.1]), ("b", 7, &[7.0, 0.3, 1e-30, 3e35])], Some((7, "wiki.raw")));
     assert_eq!(again.to_binary().unwrap(), sorted);
 
-    // Of experts, one of which was never asked, and of chunks that are not whole.
+    // From experts, one of which was never chosen, and from chunks that are not complete.
     let mut experts = Imatrix::new();
     experts.add("e", vec![6.0, 3.0, 0.0, 0.0], vec![3.0, 0.0], None).unwrap();
     let again = Imatrix::parse(&experts.to_binary().unwrap()).unwrap();
@@ -216,7 +216,7 @@ fn matrices_of_one_model_are_put_together() {
     let huge = with("b", &[f32::MAX], &[1.0], None);
     all.merge(&huge).unwrap();
     assert!(all.merge(&huge).unwrap_err().to_string().contains("too large"));
-    // Sums that only one has are not those of both.
+    // Sums of activations that only one matrix has do not belong to both, so the merged entry has none.
     all.merge(&with("a", &[1.0, 2.0], &[4.0], None)).unwrap();
     assert_eq!(all.entry("a").unwrap().activations, None);
 }

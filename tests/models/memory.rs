@@ -1,4 +1,4 @@
-//! The promises of `model::Memory`: llama.cpp's figures, and no guess. tests/memory_estimate.py compares with llama.cpp itself, for
+//! Tests of `model::Memory`: llama.cpp's figures, without guesses. tests/memory_estimate.py compares with llama.cpp itself, for
 //! every architecture; the figures here are those that it reported.
 
 #![cfg(feature = "std")]
@@ -47,7 +47,7 @@ fn keys_and_values_of_grouped_heads() {
     let mut keys = plain();
     keys.extend([("attention.key_length", 24u32.into()), ("attention.value_length", 8u32.into())]);
     assert_eq!(estimate(Memory::at(4096), "qwen3", &keys).unwrap().kv_cache, 4 * MIB);
-    // One number for each layer, and layers that foretell tokens.
+    // One number for each layer, and layers that predict further tokens.
     keys[3].1 = [2u32, 1, 2, 4, 2, 1, 1, 1].into();
     keys.push(("nextn_predict_layers", 1u32.into()));
     assert_eq!(estimate(Memory::at(256), "deci", &keys).unwrap().kv_cache, 256 * 13 * 32 * 2);
@@ -65,7 +65,7 @@ fn layers_with_windows_keep_those_alone() {
     let found = estimate(Memory::at(4096).batch(1), "gemma3", &keys).unwrap();
     assert_eq!(found.kv_cache, MIB / 2 + 7 * 256 * 128);
     assert_eq!(estimate(Memory::at(4096), "gpt-oss", &keys).unwrap().kv_cache, 2 * MIB + 4 * 768 * 128);
-    // Windows of llama's are not used, and without the key Gemma 2 has one of 4096.
+    // A Llama's windows are not used, and Gemma 2 has a window of 4096 if the key is missing.
     assert_eq!(estimate(Memory::at(4096), "llama", &keys).unwrap().kv_cache, 4 * MIB);
     assert_eq!(estimate(Memory::at(8192), "gemma2", &plain()).unwrap().kv_cache, 4 * MIB + 4 * 4608 * 128);
     let flags = [true, false, true, false, false, false, false, false];

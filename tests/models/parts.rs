@@ -1,4 +1,4 @@
-//! Several processes each make a part of a model, and know nothing of each other; merged, the parts are the file that one
+//! Several processes each make a part of a model without coordinating. Merged, the parts are the file that a single
 //! process makes.
 
 #![cfg(feature = "std")]
@@ -15,7 +15,7 @@ use gguf_codec::model::{Convert, Job, Origin, Part};
 use gguf_codec::{GgmlType, Gguf, ShardedGguf, Writer};
 use proptest::prelude::*;
 
-/// Set for the processes that this test starts: the folder, and the part.
+/// Set for the processes that this test starts: the folder and the part.
 const FOLDER: &str = "GGUF_CODEC_TEST_FOLDER";
 const PART: &str = "GGUF_CODEC_TEST_PART";
 
@@ -45,7 +45,7 @@ fn source() -> Vec<u8> {
     data.finish().unwrap()
 }
 
-/// Makes Q4_K of the matrices: all of them, or a part.
+/// Converts the matrices to Q4_K: all of them, or a part.
 fn quantize(folder: &Path, part: Option<Part>) {
     let path = folder.join("in.gguf");
     let model = Gguf::read(&path).unwrap();
@@ -75,7 +75,7 @@ fn quantize(folder: &Path, part: Option<Part>) {
     data.finish().unwrap();
 }
 
-/// Not a test of its own: what each of the processes runs.
+/// Not a separate test: the code that each of the processes runs.
 #[test]
 fn one_part() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
@@ -97,7 +97,7 @@ fn processes_make_together_what_one_makes() {
     let whole = fs::read(folder.join("out.gguf")).unwrap();
     for count in [1, 2, 5, 25] {
         let parts: Vec<_> = (0..count).map(|no| Part::new(no, count).unwrap()).collect();
-        // All at once, and two of the first, as after a restart that was not needed.
+        // All at once, and the first part twice, as after an unnecessary restart.
         let mut running: Vec<_> = parts.iter().map(|part| start(folder, *part)).collect();
         running.push(start(folder, parts[0]));
         for mut process in running {
@@ -142,7 +142,7 @@ proptest! {
         let parts: Vec<_> = (0..count).map(|no| Part::new(no, count).unwrap().jobs(&jobs)).collect();
         let all: Vec<usize> = parts.iter().cloned().flatten().collect();
         prop_assert_eq!(all, (0..jobs.len()).collect::<Vec<_>>());
-        // No part has more than an equal share and the greatest tensor.
+        // No part has more than an equal share plus the largest tensor.
         let work = |job: &Job<'_>| {
             let values = job.shape().element_count();
             if job.copies() { 4 * values } else { 20 * values }

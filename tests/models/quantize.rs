@@ -1,4 +1,4 @@
-//! The promises of `model::Quantize`: what is planned is done, shards stay shards, and types are taken from another model.
+//! Tests of `model::Quantize`: the result follows the plan, shards stay shards, and types can be taken from another model.
 
 #![cfg(all(feature = "std", any(unix, windows)))]
 
@@ -57,7 +57,7 @@ fn what_is_planned_is_done() {
     let sizes = &report.by_type()[&GgmlType::F32];
     assert_eq!((sizes.0.bytes, sizes.1.bytes), (3072, 3072));
     assert_eq!(report.by_type()[&GgmlType::F16].1.tensors, 0);
-    // It is there now, and stays.
+    // It exists now, and is kept.
     let error = quantize.run(&input, &out).unwrap_err();
     assert!(matches!(error, Error::Output { .. }), "{error}");
     let error =
@@ -91,13 +91,13 @@ fn shards_stay_shards() {
             names(after.tensors().map(|t| t.name()).collect())
         );
     }
-    // Together they are what one file would be.
+    // Merged, they equal the single file.
     Quantize::recipe(Recipe::Q8_0).run(&input, at("whole.gguf")).unwrap();
     Merge::new().run(&Input::open(&report.paths[0]).unwrap(), at("merged.gguf")).unwrap();
     let (a, b) = (Input::open(at("whole.gguf")).unwrap(), Input::open(at("merged.gguf")).unwrap());
     let diff = Diff::between(&Side::of_input(&a).unwrap(), &Side::of_input(&b).unwrap()).unwrap();
     assert!(diff.is_empty(), "{diff:?}");
-    // One file stays one.
+    // A single file stays a single file.
     let one = Quantize::recipe(Recipe::Q8_0).keep_split(true).run(&input, at("one.gguf")).unwrap();
     assert_eq!(one.paths, [at("one.gguf")]);
 }
@@ -112,7 +112,7 @@ fn types_are_taken_from_another_model() {
     let report = Quantize::like(other.metadata(), other.tensors()).run(&input, at("like.gguf")).unwrap();
     assert_eq!(std::fs::read(at("like.gguf")).unwrap(), std::fs::read(at("recipe.gguf")).unwrap());
     assert_eq!(report.tensors.iter().filter(|tensor| tensor.changes()).count(), 3);
-    // What the other model lacks stays, and names come first.
+    // Tensors that the other model lacks are unchanged, and names take precedence.
     let some = other.tensors().filter(|tensor| tensor.name().starts_with("blk.1"));
     let by_name = |name: &str| name.starts_with("blk.2.ffn").then_some(GgmlType::Q5_0);
     let plan = Quantize::like(other.metadata(), some).types_by_name(&by_name).plan(&input, at("x")).unwrap();
@@ -137,13 +137,13 @@ fn one_type_for_every_matrix() {
         assert_eq!(told.error.is_some(), told.changes());
         assert!(told.error.is_none_or(|error| error.rmse() > 0.0 && error.snr_db() > 30.0), "{told:?}");
     }
-    // Quantizing again is to be asked for, and making floats is not.
+    // Requantizing must be permitted, and converting to floats need not be.
     let error = Quantize::uniform(GgmlType::Q4_0).run(&output, at("again.gguf")).unwrap_err();
     assert!(error.to_string().contains("with `Quantize::allow_requantize` it is done"), "{error}");
     assert!(!at("again.gguf").exists());
     Quantize::uniform(GgmlType::Q4_0).allow_requantize(true).run(&output, at("again.gguf")).unwrap();
     Quantize::uniform(GgmlType::F32).run(&output, at("floats.gguf")).unwrap();
-    // A recipe asks for the original whatever it makes, as llama.cpp does.
+    // A recipe needs the original whatever its types are, as in llama.cpp.
     let error = Quantize::recipe(Recipe::F16).run(&output, at("halves.gguf")).unwrap_err();
     assert!(error.to_string().contains("is Q8_0 already, and F16 keeps what quantizing it lost"), "{error}");
     Quantize::recipe(Recipe::F16).allow_requantize(true).run(&output, at("halves.gguf")).unwrap();

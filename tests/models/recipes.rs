@@ -1,5 +1,5 @@
-//! Recipes: the types that llama.cpp gave to the tensors of small models, which `tests/recipes.py` wrote down. That also
-//! compares whole files, where llama.cpp is at hand.
+//! Recipes: the types that llama.cpp gave to the tensors of small models, recorded by `tests/recipes.py`. That script also
+//! compares whole files if llama.cpp is available.
 
 use crate::common;
 use common::raw::{Raw, header_of};
@@ -10,7 +10,7 @@ const GOLDEN: &str = include_str!("../golden/recipes.txt");
 
 const LITTLE: (u32, bool) = (3, false);
 
-/// A header of `tensors`, as they are after the keys of an architecture.
+/// A header with `tensors` after the keys of an architecture.
 fn model(arch: &str, numbers: [u32; 4], tensors: &[(&str, GgmlType, Vec<u64>)]) -> Gguf<Vec<u8>> {
     let keys = ["block_count", "attention.head_count", "attention.head_count_kv", "expert_count"];
     let mut raw = Raw::new(LITTLE, tensors.len() as u64, 5);
@@ -137,7 +137,7 @@ fn an_expert_without_a_layer_is_named() {
 #[test]
 fn strange_numbers_are_refused_or_harmless() {
     let tensors = [("blk.0.ffn_down.weight", GgmlType::F32, vec![256, 2])];
-    // No heads, and more layers than there can be.
+    // No heads, and more layers than possible.
     for numbers in [[0, 0, 0, 0], [u32::MAX, u32::MAX, 0, 1], [1, 0, 7, u32::MAX]] {
         let model = model("llama", numbers, &tensors);
         for &recipe in Recipe::ALL {

@@ -1,4 +1,4 @@
-//! The promises of `model::Summary`: what the header says, and nothing where it says nothing or nonsense.
+//! Tests of `model::Summary`: it reports what the header says, and nothing if the header is silent or wrong.
 
 #![cfg(feature = "std")]
 
@@ -84,7 +84,7 @@ fn a_vocabulary_is_what_its_keys_say() {
     let scores: Vec<f32> = vocabulary.scores().unwrap().unwrap().map(|score| score.unwrap()).collect();
     assert_eq!(scores, [0.5, -1.0, 2.0]);
     assert!(vocabulary.merges().unwrap().is_none() && vocabulary.chat_template().is_none());
-    // One beyond the last token is none.
+    // An id past the last token is ignored.
     assert_eq!(["bos", "eos", "eot"].map(|name| vocabulary.special(name)), [Some(2), None, None]);
 
     let bytes = file(vec![1u32, 2].into());

@@ -1,4 +1,4 @@
-//! The promises of `model::Weight`: the model's own bytes, for as long as anybody has one.
+//! Tests of `model::Weight`: it has the model's own bytes, and keeps them alive.
 
 #![cfg(feature = "std")]
 
@@ -46,7 +46,7 @@ fn weights_are_found_by_layer_in_their_shapes_and_the_rest_is_told() {
         model.tensors().map(|tensor| (tensor.name().to_owned(), tensor.shape().dims().to_vec())).collect();
     let weights = Weights::new(&model);
     assert_eq!(weights.unused().count(), all.len());
-    // Layers on threads of their own, and one tensor more.
+    // Layers on separate threads, and one more tensor.
     std::thread::scope(|scope| {
         for index in 0..2 {
             let (layer, all) = (weights.layer(index), &all);

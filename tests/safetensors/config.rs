@@ -1,4 +1,4 @@
-//! `config.json` of a model that is exported: true of its tensors, and read back to the same parameters.
+//! `config.json` of an exported model agrees with its tensors, and is read back to the same parameters.
 
 use gguf_codec::model::hf::{Description, Export, Import};
 use gguf_codec::{ByteOrder, GgmlType, Gguf, Value, Writer};
@@ -10,7 +10,7 @@ type Tensors<'a> = &'a [(&'a str, &'a [u64], GgmlType)];
 
 const EMBEDDING: (&str, &[u64], GgmlType) = ("token_embd.weight", &[32, 8], GgmlType::F32);
 
-/// A model of no layers with these keys of its architecture and tensors, all of zeros but for `rope_freqs.weight`.
+/// A model of no layers with these keys of its architecture and these tensors, all zeros except `rope_freqs.weight`.
 fn model(architecture: &str, keys: &[(&str, Value)], tensors: Tensors<'_>, factors: &[f32]) -> Vec<u8> {
     in_order(ByteOrder::Little, architecture, keys, tensors, factors)
 }
@@ -54,14 +54,14 @@ fn in_order(
     data.finish().unwrap()
 }
 
-/// The file and what it lacks, where blocks become F16.
+/// The file and what it lacks, if blocks become F16.
 fn config(gguf: &Vec<u8>) -> (Json, Vec<String>) {
     let model = Gguf::parse(gguf).unwrap();
     let plan = Export::new(&model, gguf).plan().unwrap();
     (serde_json::from_str(plan.config_json().unwrap()).unwrap(), plan.notes().to_vec())
 }
 
-/// The GGUF that the file makes of a model without tensors.
+/// The GGUF that the file gives for a model without tensors.
 fn back(config: &Json) -> Vec<u8> {
     let files = checkpoint([completed(&config.to_string(), &[])]).unwrap();
     let description = Description::from_config(&config.to_string()).unwrap();
@@ -78,7 +78,7 @@ fn the_dtype_is_that_of_most_bytes_of_matrices() {
         (F16, F32, "float32"),
         (F64, F16, "float64"),
     ] {
-        // Four times as many values in the second, and a vector that does not count.
+        // The second has four times as many values; the vector does not count.
         let tensors: Tensors<'_> = &[
             ("token_embd.weight", &[32, if up == F16 { 64 } else { 8 }], embedding),
             ("blk.0.ffn_up.weight", &[32, 32], up),
@@ -133,7 +133,7 @@ fn rope_scaling_that_is_not_named_is_linear_and_what_has_no_name_is_noted() {
     let kind = |kind: &str| ("rope.scaling.type", Value::String(kind.into()));
     let factor = |factor| ("rope.scaling.factor", Value::F32(factor));
     assert_eq!(scaled(&[kind("none"), factor(2.0)]), (Json::Null, vec![]));
-    // llama.cpp takes 0 for nothing.
+    // llama.cpp treats 0 as unset.
     assert_eq!(scaled(&[kind("linear"), factor(0.0)]), (Json::Null, vec![]));
     let (scaling, notes) = scaled(&[kind("longrope"), factor(2.0)]);
     assert!(scaling.is_null() && notes.len() == 1 && notes[0].contains("'longrope'"), "{notes:?}");

@@ -1,7 +1,7 @@
-//! Each family against what llama.cpp's converter makes of a small model of it: names, types, shapes, values and keys.
+//! Compares each family with the output of llama.cpp's converter for a small model: names, types, shapes, values and keys.
 //!
-//! A file of `families/` holds a model's `config.json`, its tensors, and of the converter's GGUF each tensor, with where its values
-//! are from and what was done to them, and each key that is not of the tokenizer.
+//! A file of `families/` contains a model's `config.json`, its tensors, and the converter's GGUF: each tensor, with the source of
+//! its values and the steps applied to them, and each key except those of the tokenizer.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ const FAMILIES: &[(&str, &str)] = &[
     ("xlm-roberta", include_str!("families/xlm-roberta.json")),
 ];
 
-/// Tensors of a checkpoint, by name, with values that tell rows and tensors apart.
+/// Tensors of a checkpoint, by name, with values that identify rows and tensors.
 type Checkpoint = BTreeMap<String, (Dtype, Vec<u64>, Vec<u8>)>;
 
 fn extents(shape: &Json) -> Vec<u64> {
@@ -52,7 +52,7 @@ fn source(family: &Json) -> Checkpoint {
         let shape = extents(&tensor[2]);
         let count = shape.iter().product::<u64>() as usize;
         let bytes = match dtype {
-            // About 0: a scale, or a pair of codes.
+            // Near 0: a scale, or a pair of codes.
             Dtype::U8 => (0..count)
                 .map(|_| (next() % 256) as u8 % if name.ends_with("scales") { 128 } else { 255 })
                 .collect(),
@@ -97,7 +97,7 @@ fn values(source: &Checkpoint, name: &str) -> Vec<f32> {
     }
 }
 
-/// The blocks of MXFP4 of a tensor of gpt-oss: a scale, and 16 pairs of codes, of neighbours there and of halves here.
+/// The MXFP4 blocks of a tensor of gpt-oss: a scale, and 16 pairs of codes, which are neighbours there and halves here.
 fn blocks(source: &Checkpoint, name: &str) -> Vec<u8> {
     let ((.., codes), (.., scales)) =
         (&source[&format!("{name}_blocks")], &source[&format!("{name}_scales")]);
@@ -110,12 +110,12 @@ fn blocks(source: &Checkpoint, name: &str) -> Vec<u8> {
     codes.chunks(16).zip(scales).flat_map(block).collect()
 }
 
-/// Every second row of so many elements each, from `first` on.
+/// Every second row, each of a given number of elements, from `first` on.
 fn every_second<T: Copy>(elements: &[T], len: usize, first: usize) -> Vec<T> {
     elements.chunks(len).skip(first).step_by(2).flatten().copied().collect()
 }
 
-/// The values that a tensor of the GGUF must have.
+/// The expected values of a tensor of the GGUF.
 fn wanted(source: &Checkpoint, shape: &[u64], how: &str, from: &str) -> Vec<f32> {
     let len = *shape.last().unwrap() as usize;
     if let Some((before, after)) = from.split_once('*') {
@@ -179,7 +179,7 @@ fn check(name: &str, family: &Json, source: &Checkpoint, model: &Gguf<Vec<u8>>) 
     }
 }
 
-/// A key's value as the files have it.
+/// A key's value in the form of the files.
 fn value(expected: &Json) -> Value {
     let value = &expected[1];
     match expected[0].as_str().unwrap() {
@@ -202,7 +202,7 @@ fn tensors_and_keys_are_those_of_the_converter() {
         let bytes = gguf(&family, &source, Some(ty));
         let model = Gguf::parse(bytes.clone()).unwrap();
         check(name, &family, &source, &model);
-        // Those of other files than config.json are tested elsewhere.
+        // Keys from files other than config.json are tested elsewhere.
         let elsewhere = |key: &str| key.starts_with("general.sampling.") || key.ends_with(".pooling_type");
         let keys: BTreeMap<&str, Value> = family["keys"]
             .as_object()
@@ -214,7 +214,7 @@ fn tensors_and_keys_are_those_of_the_converter() {
         let found: BTreeMap<&str, Value> =
             model.metadata().iter().map(|(key, value)| (key, Value::from(value))).collect();
         assert_eq!(found, keys, "{name}");
-        // Safetensors of it bring the same back, but for blocks, which become floats.
+        // Exporting it to safetensors and importing that gives the same, except that blocks become floats.
         if *name != "gpt_oss" {
             let files = checkpoint(exported(&bytes, None).unwrap()).unwrap();
             let again = imported(Import::new(&files, &Description::default())).unwrap();
@@ -223,12 +223,12 @@ fn tensors_and_keys_are_those_of_the_converter() {
     }
 }
 
-/// Tensors of the exported model are those that the checkpoint had, where they can be.
+/// The exported model has the checkpoint's tensors, wherever possible.
 #[test]
 fn exported_tensors_have_their_names_and_values_again() {
     for (name, json) in FAMILIES {
         let family: Json = serde_json::from_str(json).unwrap();
-        // Its experts and positions are kept as GGUF has them.
+        // Its experts and positions keep GGUF's form.
         if matches!(*name, "gpt_oss" | "xlm-roberta") {
             continue;
         }
@@ -246,7 +246,7 @@ fn exported_tensors_have_their_names_and_values_again() {
                 None => assert!(left_out, "{name}: {tensor} is missing"),
             }
         }
-        // Its own configuration makes the same model as the first one.
+        // Its own configuration gives the same model as the first one.
         let Some(own) = plan.config_json() else {
             assert!(matches!(*name, "phi3" | "modernbert"), "{name}: {:?}", plan.notes());
             continue;
@@ -267,7 +267,7 @@ fn family(name: &str) -> Json {
     serde_json::from_str(json).unwrap()
 }
 
-/// Experts as newer versions of the transformers library keep them, in one tensor.
+/// Experts in the form of newer versions of the transformers library, in one tensor.
 #[test]
 fn experts_may_be_one_tensor_already() {
     for (name, module, parts) in [
@@ -307,7 +307,7 @@ fn experts_may_be_one_tensor_already() {
     }
 }
 
-/// Experts of gpt-oss that are not quantized have their rows as columns.
+/// Experts of gpt-oss that are not quantized are stored transposed.
 #[test]
 fn plain_experts_of_gpt_oss_are_transposed() {
     let family = family("gpt_oss");
@@ -349,7 +349,7 @@ fn plain_experts_of_gpt_oss_are_transposed() {
     }
 }
 
-/// A model of text inside one that sees.
+/// A text model inside a vision model.
 #[test]
 fn text_models_are_found_inside_others() {
     for (name, class) in
@@ -385,7 +385,7 @@ fn text_models_are_found_inside_others() {
     }
 }
 
-/// What is missing, or one too many, is named with the key that says how many there are.
+/// An error names a missing or extra tensor, together with the key that gives their number.
 #[test]
 fn experts_are_counted() {
     let family = family("qwen3moe");
@@ -418,7 +418,7 @@ fn experts_are_counted() {
     );
 }
 
-/// What makes keys and values of DeepSeek's compressed context is parted by heads, and that of keys transposed.
+/// The tensor that makes keys and values from DeepSeek's compressed context is divided by heads, and the keys' part is transposed.
 #[test]
 fn the_compressed_context_of_deepseek_is_parted_by_heads() {
     let (heads, plain, turned, values, rank, width) = (2, 6, 2, 4, 5, 8);
@@ -433,7 +433,7 @@ fn the_compressed_context_of_deepseek_is_parted_by_heads() {
         ("model.embed_tokens.weight".into(), vec![6, width]),
         ("model.norm.weight".into(), vec![width]),
         ("lm_head.weight".into(), vec![6, width]),
-        // A layer that guesses another token.
+        // A layer that predicts another token.
         ("model.layers.2.eh_proj.weight".into(), vec![width, 2 * width]),
     ];
     for layer in 0..2 {
@@ -507,7 +507,7 @@ fn the_compressed_context_of_deepseek_is_parted_by_heads() {
     }
 }
 
-/// Qwen2 with experts has one that is shared, whose gate is a row there and a vector here.
+/// Qwen2 with experts has a shared expert, whose gate is a row there and a vector here.
 #[test]
 fn the_gate_of_a_shared_expert_is_a_vector_and_a_row_again() {
     let width = 8;
@@ -554,7 +554,7 @@ fn the_gate_of_a_shared_expert_is_a_vector_and_a_row_again() {
     assert!(imported(Import::new(&back, &Description::default())).unwrap() == bytes);
 }
 
-/// Where one cannot be subtracted and added again, and where a stack is none, tensors keep their names, and come back all the same.
+/// Where one cannot be subtracted exactly, and where a stack is malformed, tensors keep their names, and are still restored.
 #[test]
 fn what_does_not_lead_back_keeps_its_name() {
     let mut writer = gguf_codec::Writer::new(Vec::new());

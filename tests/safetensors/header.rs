@@ -1,4 +1,4 @@
-//! Headers: every rule just inside and just outside its boundary, and the format's own library beside ours.
+//! Headers: every rule just inside and just outside its boundary, and a comparison with the format's own library.
 
 use gguf_codec::safetensors::{Checkpoint, Dtype, SafeTensors};
 use gguf_codec::{Error, Limits};
@@ -34,7 +34,7 @@ fn lengths_are_held_against_the_file() {
     refused(&u64::MAX.to_le_bytes(), &["18446744073709551615 bytes long, and may have 100000000"]);
     refused(&file("{}", 1), &["the tensors end at byte 0 of the data, and the file holds 1 bytes"]);
     assert_eq!(SafeTensors::parse(&file("{}", 0)).unwrap().tensors().len(), 0);
-    // A header may be padded with spaces, and not begin with one.
+    // A header may be padded with spaces, but must not begin with one.
     assert_eq!(SafeTensors::parse(&file("{}      ", 0)).unwrap().metadata().len(), 0);
     let error = SafeTensors::parse(&file(" {}", 0)).unwrap_err().to_string();
     assert!(error.contains("byte 8: the header must begin with '{'"), "{error}");
@@ -89,11 +89,11 @@ fn what_is_no_header_is_told_with_its_place() {
     let mut bytes = file("{\"\u{e9}\":7}", 0);
     bytes[11] = b'x';
     refused(&bytes, &["byte 1"]);
-    // Nesting ends before the stack does, wherever it is.
+    // Nesting is limited before the stack overflows, wherever it occurs.
     let deep = "[".repeat(100_000);
     refused(&file(&format!("{{\"w\":{deep}"), 0), &["tensor 'w' to be an object"]);
     refused(&file(&format!(r#"{{"w":{{"more":{deep}"#), 0), &["EOF while parsing a list"]);
-    // What is quoted is cut.
+    // Quoted text is cut.
     let long = "x".repeat(100_000);
     let error = SafeTensors::parse(&file(&format!(r#"{{"w":{{"dtype":"{long}"}}}}"#), 0)).unwrap_err();
     assert!(error.to_string().len() < 700, "{}", error.to_string().len());
@@ -103,7 +103,7 @@ fn what_is_no_header_is_told_with_its_place() {
 
 #[test]
 fn names_occur_once() {
-    // The format forbids it, and its library lets the last one win.
+    // The format forbids it, although its library lets the last one win.
     let twice = format!(r#"{{"w":{0},"w":{0}}}"#, entry("U8", "[0]", 0, 0));
     let error = SafeTensors::parse(&file(&twice, 0)).unwrap_err().to_string();
     assert!(error.contains("tensor 'w' occurs twice"), "{error}");
@@ -186,7 +186,7 @@ fn what_gguf_does_not_have_is_named() {
     }
 }
 
-/// What the format's library knows by the same names.
+/// The types that the format's library has under the same names.
 #[test]
 fn every_type_has_the_size_that_the_formats_library_gives_it() {
     for &dtype in Dtype::ALL {
@@ -196,7 +196,7 @@ fn every_type_has_the_size_that_the_formats_library_gives_it() {
     }
 }
 
-/// Headers that are nearly right: of real ones, with bytes changed, and of pieces that are mostly well formed.
+/// Headers that are nearly right: real headers with changed bytes, and headers assembled from mostly valid pieces.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
     let tensor = (0..4usize, prop::collection::vec(0..5u64, 0..4), 0..3u64, 0..3u64);
     let tensors = prop::collection::vec(tensor, 0..4);
@@ -206,7 +206,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
         for (index, (dtype, shape, shift, extra)) in tensors.into_iter().enumerate() {
             let dtype = [Dtype::U8, Dtype::F16, Dtype::F32, Dtype::F4][dtype];
             let bytes = shape.iter().product::<u64>() * dtype.bits() / 8;
-            // Mostly right.
+            // Mostly valid.
             let start = at + shift / 2;
             let end = start + bytes + extra / 2;
             json += &format!(
@@ -228,7 +228,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(property(2000))]
 
-    /// What is taken here is what the format's library takes, and with the same content.
+    /// Every header that is accepted here is accepted by the format's library, with the same content.
     #[test]
     fn nothing_is_taken_that_the_formats_library_refuses(bytes in nearly()) {
         let theirs = safetensors::SafeTensors::deserialize(&bytes);
@@ -249,7 +249,7 @@ proptest! {
     }
 }
 
-/// Opening a pipe that nobody writes into never comes back, whatever it is called.
+/// Opening a pipe without a writer never returns, whatever its name.
 #[cfg(unix)]
 #[test]
 fn only_regular_files_are_read_by_path() {
@@ -274,7 +274,7 @@ fn only_regular_files_are_read_by_path() {
             assert!(error.contains(name) && error.ends_with("it is not a regular file"), "{error}");
         }
     }
-    // A file of an index.
+    // A file that an index names.
     let folder = tempfile::tempdir().unwrap();
     pipe(folder.path(), "part.safetensors");
     let index = folder.path().join("model.safetensors.index.json");

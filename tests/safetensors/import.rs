@@ -1,4 +1,4 @@
-//! What a model of Hugging Face becomes: names, order of rows, types, parameters.
+//! The GGUF converted from a model of Hugging Face: names, order of rows, types, parameters.
 
 use gguf_codec::model::hf::{Description, Import, NameMap, Renamed};
 use gguf_codec::safetensors::Dtype;
@@ -10,7 +10,7 @@ const LLAMA: &str = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "ll
     "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
     "max_position_embeddings": 64, "rms_norm_eps": 1e-05, "rope_theta": 500000.0, "vocab_size": 3}"#;
 
-/// Every row is one number, which says where it was.
+/// Each row consists of one number, which identifies its original position.
 fn rows(rows: usize, len: usize) -> Vec<u8> {
     floats((0..rows).flat_map(|row| std::iter::repeat_n(row as f32, len)))
 }
@@ -124,7 +124,7 @@ fn matrices_that_cannot_have_the_type_are_noted_and_counted() {
             ("model.norm.weight", &[8], Dtype::BF16, vec![0; 16]),
         ])
     };
-    // 136 bytes of Q8_0, and 64 or 512 beside 32 of F16.
+    // 136 bytes of Q8_0, against 64 or 512 plus 32 bytes of F16.
     for (down, file_type) in [(4, 7), (32, 1)] {
         let files = checkpoint([file(down)]).unwrap();
         {
@@ -152,7 +152,7 @@ fn a_layer_without_tensors_is_missed() {
         let wanted = format!("'config.json': 'num_hidden_layers' is {count}, and layer 1 has no tensors");
         assert_eq!(error, wanted);
     }
-    // What the user leaves out is not missed.
+    // Tensors that the user drops are not reported as missing.
     let description = Description::from_config(LLAMA).unwrap();
     let import = Import::new(&files, &description)
         .names(|name| name.starts_with("model.layers.0.").then_some(Renamed::LeftOut));
@@ -219,7 +219,7 @@ fn llama_3_1_gets_its_factors() {
     let description = Description::from_config(&config).unwrap();
     let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
     let factors = first_of_rows(&model, "rope_freqs.weight");
-    // Wavelengths of 6, 167 and 4443, within and between the bounds of 2048 and 8192, and of 118,127, beyond.
+    // Wavelengths of 6, 167 and 4443, within and between the bounds of 2048 and 8192, and of 118,127, above them.
     assert_eq!((factors[0], factors[1], factors[3]), (1.0, 1.0, 8.0));
     let smooth = (8192.0 / 4442.882 - 1.0) / 3.0;
     assert!((factors[2] - 1.0 / ((1.0 - smooth) / 8.0 + smooth)).abs() < 1e-4, "{factors:?}");
@@ -278,7 +278,7 @@ fn names_that_the_user_gives_come_first() {
     assert!(model.tensors().take(2).map(|tensor| tensor.name()).eq(["output_norm.weight", "v.7.weight"]));
     let import = Import::new(&files, &description).names(|_| Some(Renamed::To("same".into())));
     let import = import.plan().and(Ok(()));
-    // The type comes first: GGUF has no truth values.
+    // The type comes first: GGUF has no boolean tensors.
     assert!(import.unwrap_err().to_string().contains("tensor 'vision.7.extra' is BOOL"));
 }
 

@@ -1,4 +1,4 @@
-//! safetensors: headers from strangers, files that are written, and models between the formats.
+//! safetensors: untrusted headers, written files, and conversion of models between the formats.
 #![cfg(feature = "codecs")]
 #![cfg(not(target_family = "wasm"))]
 
@@ -23,7 +23,7 @@ use gguf_codec::model::{Convert, hf};
 use gguf_codec::safetensors::{Checkpoint, Dtype, Writer};
 use gguf_codec::{Gguf, Result};
 
-/// A file of this header and so many bytes of data.
+/// A file with this header and a given number of data bytes.
 fn file(json: &str, data: usize) -> Vec<u8> {
     let mut file = (json.len() as u64).to_le_bytes().to_vec();
     file.extend(json.as_bytes());
@@ -53,7 +53,7 @@ fn checkpoint(files: impl IntoIterator<Item = Vec<u8>>) -> Result<Checkpoint> {
     Checkpoint::of(files.into_iter().enumerate().map(file))
 }
 
-/// The GGUF that is planned.
+/// The planned GGUF.
 fn imported(import: Import<'_>) -> Result<Vec<u8>> {
     let plan = import.plan()?;
     let mut writer = gguf_codec::Writer::new(Vec::new());
@@ -71,7 +71,7 @@ fn exported_shard(plan: &ExportPlan<'_>, shard: &hf::Shard) -> Result<Vec<u8>> {
     data.finish()
 }
 
-/// The safetensors files of a GGUF.
+/// The safetensors files exported from a GGUF.
 fn exported(gguf: &Vec<u8>, max_bytes: Option<u64>) -> Result<Vec<Vec<u8>>> {
     let model = Gguf::parse(gguf)?;
     let plan = Export::new(&model, gguf).plan()?;
@@ -85,7 +85,7 @@ fn floats(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
 /// A tensor: its name, its shape outermost first, its type and its bytes.
 type Own<'a> = (&'a str, &'a [u64], Dtype, Vec<u8>);
 
-/// A file of these tensors, and of zeros for the others that the class of the configuration has.
+/// A file of these tensors, and of zeros for the other tensors that the configuration's class has.
 fn completed(config: &str, own: &[Own<'_>]) -> Vec<u8> {
     let all = needed(config);
     let mut all: Vec<Own<'_>> = all
@@ -106,7 +106,7 @@ fn completed(config: &str, own: &[Own<'_>]) -> Vec<u8> {
     tensors(&all)
 }
 
-/// The tensors that the class of the configuration has, with their shapes.
+/// The tensors of the configuration's class, with their shapes.
 fn needed(config: &str) -> Vec<(String, Vec<u64>)> {
     let config: serde_json::Value = serde_json::from_str(config).unwrap();
     let number = |key: &str| config[key].as_u64();

@@ -1,4 +1,4 @@
-//! Checkpoints of other quantizations, and adapters: refused, with the name of what they are.
+//! Unsupported quantized checkpoints and adapters are refused with their names.
 
 use gguf_codec::model::hf::{Description, Import, Renamed};
 use gguf_codec::safetensors::Dtype;
@@ -7,7 +7,7 @@ use super::{checkpoint, tensors};
 
 type Listed<'a> = &'a [(&'a str, &'a [u64], Dtype)];
 
-/// What planning says of these tensors.
+/// The error of planning these tensors.
 fn refused(config: &str, listed: Listed<'_>) -> String {
     let own: Vec<_> = listed
         .iter()
@@ -72,7 +72,7 @@ fn tensors_say_what_quantized_them() {
             assert!(error.contains("up_proj"), "{error}");
         }
     }
-    // Integers without a sign of what they are.
+    // Integers without any indication of their meaning.
     let listed: Listed<'_> = &[("model.embed_tokens.weight", &[2, 8], I8)];
     let config = r#"{"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8,
         "max_position_embeddings": 8, "num_hidden_layers": 0}"#;
@@ -130,7 +130,7 @@ fn the_configuration_says_what_quantized_the_tensors() {
             );
         }
     }
-    // None is none.
+    // An empty `quantization_config` is ignored.
     for nothing in ["null", "{}"] {
         let config = format!(r#"{{"quantization_config": {nothing}}}"#);
         let files = checkpoint([tensors(&[("w.weight", &[1], Dtype::F32, vec![0; 4])])]).unwrap();
@@ -141,14 +141,14 @@ fn the_configuration_says_what_quantized_the_tensors() {
 
 #[test]
 fn names_of_other_models_that_look_alike_are_taken() {
-    // Floats alone, in a model that nothing is known of.
+    // Only floats, in an unknown model.
     let own: Vec<_> =
         ["a.scale", "a.scales", "b_scales", "a.biases", "a.codes", "a.zero", "data", "model.alora_A"]
             .map(|name| (name, &[1u64][..], Dtype::F32, vec![0; 4]))
             .into();
     let (files, description) = (checkpoint([tensors(&own)]).unwrap(), Description::default());
     Import::new(&files, &description).plan().unwrap();
-    // And what the user has a name for.
+    // The same for tensors that the user names.
     let own =
         tensors(&[("a.qweight", &[1, 8], Dtype::I32, vec![0; 32]), ("b.w", &[1], Dtype::F32, vec![0; 4])]);
     let files = checkpoint([own]).unwrap();

@@ -1,4 +1,4 @@
-//! A model of a known family is whole and fits its configuration, or nothing is planned.
+//! A model of a known family is complete and fits its configuration, or nothing is planned.
 
 use gguf_codec::model::hf::{Description, Import};
 use gguf_codec::safetensors::Dtype;
@@ -13,7 +13,7 @@ fn config(class: &str) -> Json {
         "max_position_embeddings": 16, "type_vocab_size": 2, "tie_word_embeddings": false})
 }
 
-/// A vocabulary of so many tokens.
+/// A vocabulary of a given number of tokens.
 fn tokenizer(tokens: usize) -> String {
     let vocab: serde_json::Map<_, _> = (0..tokens).map(|id| (format!("t{id}"), id.into())).collect();
     json!({"pre_tokenizer": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": vocab, "merges": []}})
@@ -68,7 +68,7 @@ fn each_tensor_of_each_family_is_missed_and_its_shape_checked() {
                 let mut other = all.clone();
                 other[at].1[extent] += 2;
                 let error = import(&config, &other, Dtype::F16, 6).unwrap_err().to_string();
-                // The embedding's rows are the vocabulary that all else is held against.
+                // The embedding's rows give the vocabulary size, with which everything else is compared.
                 assert!(error.contains("shape") || error.contains("rows"), "{class} {name}: {error}");
             }
             let mut more = all.clone();
@@ -127,14 +127,14 @@ fn rows_may_be_padded_beyond_the_tokens_and_not_be_fewer() {
             model.metadata().require_array("tokenizer.ggml.tokens").unwrap().map(Result::unwrap).collect();
         assert_eq!((found.len(), found.contains(&"[PAD5]".to_owned())), (6, tokens < 6));
     }
-    // Also where nothing says how many there are.
+    // Also without a `vocab_size`.
     let mut silent = config.clone();
     silent["vocab_size"] = Json::Null;
     assert_eq!(
         import(&silent, &all, Dtype::F32, 4).unwrap().metadata().require::<u32>("llama.vocab_size").unwrap(),
         6
     );
-    // Whatever the configuration says of it.
+    // Whatever the configuration says about it.
     for size in [6, 8] {
         let mut config = config.clone();
         config["vocab_size"] = size.into();
@@ -197,10 +197,10 @@ fn a_tensor_that_the_family_does_not_have_is_refused() {
     );
 }
 
-/// A class, what its configuration says beside the usual, keys that the GGUF has then, and keys that it has not.
+/// A class, additional configuration, keys that the GGUF then has, and keys that it does not have.
 type Case<'a> = (&'a str, Json, &'a [(&'a str, Value)], &'a [&'a str]);
 
-/// Keys that only one family has, beside those of Llama.
+/// Keys that only one family has, in addition to those of Llama.
 #[test]
 fn families_get_the_keys_that_llama_cpp_asks_for() {
     let cases: [Case<'_>; 5] = [
@@ -258,7 +258,7 @@ fn families_get_the_keys_that_llama_cpp_asks_for() {
     }
 }
 
-/// The rows of q and k are in llama.cpp's order where the family wants that, and only there.
+/// The rows of q and k are in llama.cpp's order if and only if the family needs it.
 #[test]
 fn rows_of_heads_are_in_the_order_of_the_family() {
     for (class, expected) in [

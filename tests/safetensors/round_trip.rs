@@ -1,4 +1,4 @@
-//! There and back: a GGUF becomes safetensors and the same GGUF again.
+//! Round trip: a GGUF is converted to safetensors and back to the same GGUF.
 
 use gguf_codec::model::Origin;
 use gguf_codec::model::hf::{Description, Export, Import};
@@ -44,7 +44,7 @@ fn array(depth: u32) -> BoxedStrategy<Array> {
     }
 }
 
-/// All but NaN, which no value equals.
+/// All values except NaN, which equals no value.
 fn float32() -> impl Strategy<Value = f32> {
     any::<u32>().prop_map(f32::from_bits).prop_filter("a number", |float| !float.is_nan())
 }
@@ -85,7 +85,7 @@ fn model() -> impl Strategy<Value = Vec<u8>> {
         writer.set_metadata("llama.attention.head_count_kv", 1u32).unwrap();
         let mut declared: Vec<(String, GgmlType)> = Vec::new();
         for (name, ty, quarter, len, dims) in tensors {
-            // Rows that two heads can share.
+            // A number of rows that two heads can share.
             let extents = match dims {
                 _ if name.ends_with("bias") => vec![4 * quarter],
                 0 => vec![len, 4 * quarter],
@@ -97,7 +97,7 @@ fn model() -> impl Strategy<Value = Vec<u8>> {
                 declared.push((name, ty));
             }
         }
-        // Larger values first, so that none has to be moved for its alignment.
+        // Larger values first, so that no tensor has to move for its alignment.
         let mut data = writer.write_header().unwrap();
         for (name, _) in &declared {
             let mut out = data.begin(name).unwrap();
@@ -124,13 +124,13 @@ fn content(gguf: &[u8]) -> Vec<(String, GgmlType, Vec<u64>, Vec<u8>)> {
 proptest! {
     #![proptest_config(property(300))]
 
-    /// Metadata in its order, and every tensor: the same, in one file or several.
+    /// The metadata in order, and every tensor, are the same, in one file or several.
     #[test]
     fn a_model_comes_back_as_it_was(gguf in model(), max_bytes in prop::option::of(1..200u64)) {
         let files = exported(&gguf, max_bytes).unwrap();
         for file in &files {
             safetensors::SafeTensors::deserialize(file).unwrap();
-            // Whoever maps the file finds each value at a multiple of its size.
+            // A program that maps the file finds each value at a multiple of its size.
             for tensor in SafeTensors::parse(file).unwrap().tensors() {
                 prop_assert!(tensor.file_offset().is_multiple_of(tensor.dtype().bits() / 8));
             }
@@ -143,7 +143,7 @@ proptest! {
     }
 }
 
-/// A model of one block: rows of a query are in four heads, halves of each turned into neighbours.
+/// A model of one block: the rows of a query are in four heads, and halves of each become neighbours.
 fn small(ty: GgmlType, names: [&str; 2]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     writer.set_metadata("general.architecture", "llama").unwrap();
@@ -207,12 +207,12 @@ fn shards_become_what_the_whole_becomes() {
     let plan = Export::sharded(&model, origin).unwrap().plan().unwrap();
     let file = exported_shard(&plan, &plan.shards(None)[0]).unwrap();
     assert!(file == exported(&gguf, None).unwrap()[0]);
-    // One file has its keys, whatever it is called.
+    // A single file contains its keys, whatever its name.
     let alone = &files[1];
     let metadata = exported(alone, None).unwrap();
     let keys = SafeTensors::parse(&metadata[0]).unwrap();
     assert!(keys.metadata().any(|(key, _)| key == "gguf:split.no"));
-    // What finds the data is asked for each, and its error is told.
+    // The function that finds the data is called for each tensor, and its error is reported.
     let error = Export::sharded(&model, |_| Err(gguf_codec::Error::Interrupted)).unwrap_err();
     assert!(matches!(error, gguf_codec::Error::Interrupted));
 }
@@ -307,7 +307,7 @@ fn metadata_that_no_gguf_wrote_is_told_by_key() {
     }
 }
 
-/// Each tensor is padded to it, so that a few bytes for each could ask for any number of zeros.
+/// Each tensor is padded to it, so a few bytes per tensor could cause any number of zeros.
 #[test]
 fn a_file_may_ask_for_no_more_padding_than_a_gguf() {
     let with = |alignment: u32| {
@@ -330,7 +330,7 @@ fn nvfp4_is_exported_times_the_factors_beside_it() {
     let blocks: Vec<u8> = (0..2 * 64 * 36 / 64).map(|i| (i * 29 % 113) as u8).collect();
     let floats =
         |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
-    // One in the order of its rows, and one whose rows go into another order.
+    // One with rows in the original order, and one whose rows are reordered.
     for (architecture, name) in [("other", "blk.0.w"), ("llama", "blk.0.attn_q")] {
         let mut writer = Writer::new(Vec::new());
         writer.set_metadata("general.architecture", architecture).unwrap();
@@ -361,7 +361,7 @@ fn nvfp4_is_exported_times_the_factors_beside_it() {
         let start = header.tensors().next().unwrap().file_offset() as usize;
         let mut wanted = vec![0.0f32; 128];
         gguf_codec::dequantize(GgmlType::NVFP4, &blocks, &mut wanted).unwrap();
-        // Two rows of a head stay where they are in any order of pairs.
+        // Two rows of a head have the same order in both arrangements of pairs.
         wanted.iter_mut().for_each(|value| *value *= 0.3);
         assert_eq!(file[start..start + 512], floats(&wanted), "{name}");
     }
@@ -388,7 +388,7 @@ fn five_dimensions_become_four_and_five_again() {
     let back = exported(&gguf, None).unwrap();
     let header = SafeTensors::parse(&back[0]).unwrap();
     assert_eq!(header.tensor("patch_embedding.weight").unwrap().shape(), [2, 3, 1, 2, 2]);
-    // And to the same GGUF.
+    // And back to the same GGUF.
     let model = checkpoint(back).unwrap();
     assert_eq!(imported(Import::new(&model, &none)).unwrap(), gguf);
 }

@@ -1,4 +1,4 @@
-//! Models in several files, with an index that may lie.
+//! Models in several files, with an index that may be wrong.
 
 use std::fs;
 use std::path::Path;
@@ -42,7 +42,7 @@ fn files_of_an_index_are_one_model() {
         gguf_codec::ReadAt::fill_at(&file, &mut bytes, origin.file_offset()).unwrap();
         assert_eq!(bytes, [1, 2]);
     }
-    // A single file beside an index is what it is.
+    // A file next to an index can be opened by itself.
     assert_eq!(Checkpoint::open(folder.path().join("one.safetensors")).unwrap().tensors().count(), 1);
 }
 
@@ -112,7 +112,7 @@ fn a_part_of_a_model_is_no_model() {
         ["the 2 files of the model are there, and the index 'model.safetensors.index.json' is missing"];
     refused(folder.path(), &no_index);
     refused(&file(first), &no_index);
-    // A file that is none of the two is another model.
+    // A file that is neither of the two is another model.
     fs::write(file("other.safetensors"), one("c")).unwrap();
     refused(folder.path(), &["the folder has 3 safetensors files"]);
     assert_eq!(Checkpoint::open(file("other.safetensors")).unwrap().file_count(), 1);
@@ -122,7 +122,7 @@ fn a_part_of_a_model_is_no_model() {
         &[second, "a file of 2 is not the model: open the index 'model.safetensors.index.json' beside it"],
     );
     assert_eq!(Checkpoint::open(folder.path()).unwrap().file_count(), 2);
-    // However many the name claims, and whatever the number.
+    // Whatever count and number the name claims.
     let other = TempDir::new().unwrap();
     let file = other.path().join("x-9-of-4294967295.safetensors");
     fs::write(&file, one("a")).unwrap();

@@ -1,4 +1,4 @@
-//! `tokenizer.json` and what of it llama.cpp reads.
+//! `tokenizer.json`, as far as llama.cpp uses it.
 
 use gguf_codec::model::hf::{Description, Import};
 use gguf_codec::safetensors::Dtype;
@@ -23,7 +23,7 @@ fn import(config: &str, tokenizer: &str, tokenizer_config: &str) -> Result<Gguf<
     let description = Description::from_config(config)?
         .with_tokenizer(tokenizer)?
         .with_tokenizer_config(tokenizer_config)?;
-    // As many rows as the configuration says, where that is a number of rows.
+    // As many rows as the configuration says, if that is a number of rows.
     let rows = serde_json::from_str::<serde_json::Value>(config).unwrap()["vocab_size"].as_u64();
     let rows = rows.filter(|rows| *rows < 100_000).unwrap_or(8);
     let file = [
@@ -128,7 +128,7 @@ fn what_cannot_be_carried_over_is_noted_and_what_is_wrong_refused() {
         let error = import(CONFIG, &BPE.replace(old, new), TOKENIZER_CONFIG).unwrap_err().to_string();
         assert!(error.contains(part) && error.contains(".json'"), "{error}");
     }
-    // Ids that a file claims take no memory.
+    // Ids that a file claims do not take memory.
     let error =
         import(&CONFIG.replace("\"vocab_size\": 8", "\"vocab_size\": 4294967295"), BPE, "{}").unwrap_err();
     assert!(
@@ -142,7 +142,7 @@ fn what_cannot_be_carried_over_is_noted_and_what_is_wrong_refused() {
     assert!(error.to_string().contains("ids up to 4294967294"), "{error}");
 }
 
-/// Llama 3 and its like begin the second of two texts as they begin the first, which is no separator.
+/// Llama 3 and similar models begin the second of two texts like the first, without a separator.
 #[test]
 fn only_separators_separate() {
     let template = |between: &str, last: &str| {
@@ -170,7 +170,7 @@ fn only_separators_separate() {
     assert_eq!(template("", ""), None);
 }
 
-/// What XLM-RoBERTa and its like have: pieces with their scores, and a table of what characters become.
+/// The tokenizer of XLM-RoBERTa and similar models: pieces with their scores, and a table of character replacements.
 #[test]
 fn unigrams_keep_their_scores_and_characters() {
     let tokenizer = r#"{"added_tokens": [{"id": 0, "content": "<s>", "special": true}, {"id": 4, "content": "<mask>", "special": true}],
@@ -278,12 +278,12 @@ fn vocabularies_and_merges_may_be_files_of_their_own() {
     let tokens = ["a", "b", "ab", "<|end|>", "[PAD4]", "[PAD5]", "[PAD6]", "[PAD7]"];
     assert_eq!(strings(&model, "tokenizer.ggml.tokens"), tokens);
     assert_eq!(strings(&model, "tokenizer.ggml.merges"), ["a b"]);
-    // Without merges they are no tokenizer.
+    // Without merges they do not form a tokenizer.
     let model = import_folder(&files[..1]).unwrap();
     assert!(!model.metadata().contains("tokenizer.ggml.model"));
 }
 
-/// Chat templates are where the transformers library looks for them.
+/// Chat templates are found where the transformers library looks for them.
 #[test]
 fn chat_templates_are_found_in_files() {
     let with = |files: &[(&str, &[u8])]| {

@@ -1,4 +1,4 @@
-//! Files that are written: their bytes, their order, and what is refused.
+//! Written files: their bytes, their order, and errors.
 
 use gguf_codec::Error;
 use gguf_codec::safetensors::{Dtype, SafeTensors, Writer};

@@ -1,4 +1,4 @@
-//! The promise of `Writer::create`: the target is the old file or the whole new one, never anything else.
+//! Tests of `Writer::create`: the target is the old file or the complete new one, never anything else.
 
 #![cfg(feature = "std")]
 // WebAssembly has no temporary folder, and a panic there ends the program.
@@ -141,7 +141,7 @@ fn a_failing_finish_is_an_error_and_leaves_nothing() {
     assert!(path.is_dir());
 }
 
-/// As `declared`, of a file that replaces none.
+/// Like `declared`, for a file that replaces no other.
 fn new(path: &Path) -> Result<DataWriter<AtomicFile>> {
     let mut writer = Writer::create_with(path, Existing::Refuse)?;
     writer.declare_tensor("t", &[4], GgmlType::I8)?;
@@ -165,7 +165,7 @@ fn what_appears_while_a_file_is_written_is_not_replaced_without_permission() {
     assert!(exists(new(&path).unwrap_err().downcast_ref().unwrap()));
     assert_eq!(names(folder.path()), ["model.gguf"]);
 
-    // Of a set, whichever is in the way, none is left.
+    // If any file of a set is in the way, none is left.
     let set: Vec<_> = (0..3).map(|n| folder.path().join(format!("{n}.gguf"))).collect();
     for late in &set {
         let staged: Vec<StagedFile> = set.iter().map(|path| new(path).unwrap().stage().unwrap()).collect();
@@ -216,7 +216,7 @@ mod unix {
     fn a_replaced_file_hands_on_its_permissions() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.gguf");
-        // 0o666 shows that the umask takes nothing away, 0o600 that nothing is added.
+        // 0o666 shows that the umask removes nothing, 0o600 that nothing is added.
         for permissions in [0o600, 0o666, 0o640] {
             fs::write(&path, OLD).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(permissions)).unwrap();
@@ -254,7 +254,7 @@ mod unix {
         let (file, link, outer) = (store.join("file"), links.join("link"), links.join("outer"));
         symlink("../store/file", &link).unwrap();
         symlink(&link, &outer).unwrap();
-        // The first time the links lead to nothing.
+        // The first time, the links are dangling.
         for _ in 0..2 {
             let data = written(&outer).unwrap();
             assert_eq!(names(&links).len(), 2, "the temporary file is beside the target");

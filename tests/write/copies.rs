@@ -1,5 +1,5 @@
-//! The promise: a file read and written again with no change is byte-identical; in the other byte order and
-//! back again too.
+//! A file that is read and written again without a change is byte-identical, also after conversion to the other byte order and
+//! back.
 
 #![cfg(feature = "std")]
 
@@ -34,7 +34,7 @@ fn files_of_gguf_py_come_out_as_they_went_in() {
         let file = std::fs::read(&path).unwrap();
         assert!(copy(&file, None).unwrap() == file, "{name}");
 
-        // gguf-py gives quantized blocks no other byte order; all else must become its other file.
+        // gguf-py does not swap quantized blocks; all other files must become their counterpart.
         let (other, order) = match name.strip_suffix(".le.gguf") {
             Some(stem) => (format!("{stem}.be.gguf"), ByteOrder::Big),
             None => (name.replace(".be.", ".le."), ByteOrder::Little),
@@ -61,7 +61,7 @@ fn the_end_of_a_file_is_kept_as_it_is() {
     assert_eq!(bare.len() % 32, 3);
     assert_eq!(copy(&bare, None).unwrap(), bare);
 
-    // As many zeros as are there, up to the alignment; nothing from another byte on.
+    // Keeps the existing zeros, up to the alignment; drops everything from another byte on.
     let headers_only = Writer::new(Vec::new()).write_header().unwrap().finish().unwrap()[..24].to_vec();
     for (bare, padding) in [(bare, 29), (headers_only, 8)] {
         for zeros in 0..=padding {
@@ -156,7 +156,7 @@ fn blocks_are_written_in_the_byte_order_of_the_file() {
         let file = data.finish().unwrap();
         let mut expected = bytes.clone();
         if order == ByteOrder::Big {
-            // The scale is the only number of more than one byte.
+            // The scale is the only multi-byte number.
             expected.chunks_mut(34).for_each(|block| block[..2].reverse());
         }
         let model = Gguf::parse(&file).unwrap();
@@ -164,7 +164,7 @@ fn blocks_are_written_in_the_byte_order_of_the_file() {
     }
 }
 
-/// Three tensors, the second of several parts of what goes through memory at a time.
+/// Three tensors, the second of which takes several of the pieces that are copied through memory at a time.
 const SIZES: [u64; 3] = [1000, (3 << 20) + 77, 5];
 
 fn of_sizes<S: Sink>(mut writer: Writer<S>) -> DataWriter<S> {
@@ -174,7 +174,7 @@ fn of_sizes<S: Sink>(mut writer: Writer<S>) -> DataWriter<S> {
     writer.write_header().unwrap()
 }
 
-/// Writes the tensors out of `source`, each from two places that do not follow each other.
+/// Writes the tensors out of `source`, each from two places that are not adjacent.
 fn copied<S: Sink>(mut data: DataWriter<S>, source: &dyn ReadAt) -> S::Output {
     for (name, size) in ["a", "b", "c"].into_iter().zip(SIZES) {
         let mut tensor = data.begin(name).unwrap();
@@ -226,7 +226,7 @@ fn copies_of_too_much_or_too_little_are_refused_and_named() {
     assert!(error.contains("read 900 bytes from byte 1, for tensor 'a'"), "{error}");
     data.finish().unwrap_err();
 
-    // A source that fails by itself is not said to end too early.
+    // A source that fails by itself is not reported as truncated.
     struct Broken;
     impl ReadAt for Broken {
         fn fill_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {

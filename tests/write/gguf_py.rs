@@ -1,7 +1,7 @@
-//! The promise: the same calls write the same bytes as gguf-py's `GGUFWriter`.
+//! The same calls write the same bytes as gguf-py's `GGUFWriter`.
 //!
 //! `tests/gguf_py/write_cases.py` makes the files in `tests/golden/gguf_py`; each case here repeats its calls.
-//! With `GGUF_PY_PYTHON` set to a Python that has gguf, the script also runs afresh, which shows a change in
+//! If `GGUF_PY_PYTHON` names a Python that has gguf, the script is also run again, which shows changes in
 //! gguf-py itself.
 
 #![cfg(feature = "std")]
@@ -27,7 +27,7 @@ fn given(name: &str, extents: &[u64], ty: GgmlType, bytes: Vec<u8>) -> Given {
     Given { name: name.into(), extents: extents.into(), ty, bytes }
 }
 
-/// Encodes numbers in a byte order with their own `to_le_bytes` and `to_be_bytes`.
+/// Encodes numbers in a byte order with the standard `to_le_bytes` and `to_be_bytes`.
 macro_rules! numbers {
     ($order:expr, $values:expr) => {
         $values
@@ -195,7 +195,7 @@ fn write(case: Case, order: ByteOrder) -> Result<Vec<u8>> {
     Ok(file)
 }
 
-/// Compares every case with the files in `folder`, which must hold no other.
+/// Compares every case with the files in `folder`, which must contain no others.
 fn compare_with(folder: &Path) {
     let mut compared = 0;
     for (name, case) in CASES {

@@ -1,4 +1,4 @@
-//! Whatever is declared, the file has the structure that the format asks for. Read back by a parser that
+//! Whatever is declared, the file has the structure that the format requires. It is read back by a parser that
 //! shares no code with the crate.
 
 #![cfg(feature = "std")]
@@ -8,7 +8,7 @@ use gguf_codec::{Array, ByteOrder, GgmlType, Gguf, Value, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Reads numbers of a file; panics at its end.
+/// Reads the numbers of a file; panics at its end.
 struct Cursor<'a> {
     file: &'a [u8],
     at: usize,
@@ -53,7 +53,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Only those kinds of arrays that the test writes.
+    /// Supports only the kinds of arrays that the test writes.
     fn array(&mut self) -> Array {
         let (ty, len) = (self.number(4), self.number(8));
         match ty {
@@ -93,7 +93,7 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Extents that make whole blocks of a type.
+/// Extents that give whole blocks of a type.
 fn tensor() -> impl Strategy<Value = (GgmlType, Vec<u64>)> {
     let types = prop::sample::select(GgmlType::ALL);
     (types, 0..4u64, vec(0..4u64, 0..4)).prop_map(|(ty, blocks, outer)| {
@@ -140,7 +140,7 @@ proptest! {
         let mut contents = vec![];
         while let Some((name, shape, ty)) = data.next_tensor() {
             let name = name.to_owned();
-            // Never zero, so that padding and data cannot be taken for each other.
+            // Never zero, so that padding and data cannot be confused.
             let byte = contents.len() as u8 + 1;
             let bytes = vec![byte; ty.bytes_for(shape.element_count()).unwrap() as usize];
             let mut tensor = data.begin(&name).unwrap();
@@ -175,7 +175,7 @@ proptest! {
             offsets.push(cursor.number(8) as usize);
         }
 
-        // Data and padding, byte by byte: what the offsets say, zeros between, nothing more.
+        // Data and padding, byte by byte: data at the offsets, zeros between, nothing more.
         let mut rebuilt = file[..cursor.at].to_vec();
         let pad = |bytes: &mut Vec<u8>| bytes.resize(bytes.len().next_multiple_of(alignment), 0);
         if !tensors.is_empty() || final_padding {

@@ -1,4 +1,4 @@
-//! What the writer promises: errors that name what is wrong, bounded pieces, no broken file that looks whole.
+//! Tests of the writer: errors that name the problem, bounded pieces, and no incomplete file that looks complete.
 
 #![cfg(feature = "std")]
 
@@ -72,7 +72,7 @@ fn arrays_nest_as_deep_as_they_can_be_read() {
     says(writer.set_metadata("deep", nested(5)).unwrap_err(), &["'deep'", "4 levels"]);
     let limits = Limits { max_array_depth: 64, ..Limits::default() };
     writer.set_limits(limits).set_metadata("deepest", nested(64)).unwrap();
-    // So many that walking or dropping them level by level on the stack would overflow it.
+    // So many levels that recursion over them would overflow the stack, also when they are dropped.
     for levels in [65, 300_000] {
         says(writer.set_metadata("too\ndeep", nested(levels)).unwrap_err(), &["'too\\ndeep'", "64 levels"]);
     }
@@ -120,7 +120,7 @@ fn files_that_64_bits_cannot_count_are_refused() {
     says(writer.file_len().unwrap_err(), &["'two'", "64 bits"]);
     says(writer.write_header().unwrap_err(), &["'two'", "64 bits"]);
 
-    // Without the header's length and the padding this would still fit.
+    // Without the header's length and the padding, this would still fit.
     let mut writer = stream();
     writer.set_alignment(1 << 17).unwrap_err();
     writer
@@ -221,7 +221,7 @@ fn a_tensor_that_is_dropped_gives_the_file_up() {
     }
 }
 
-/// Takes `room` bytes, and then fails.
+/// Accepts `room` bytes, and then fails.
 struct Full {
     room: usize,
     fail_flush: bool,
@@ -268,7 +268,7 @@ fn a_stream_that_failed_gives_the_file_up() {
     says(data.finish().err().unwrap(), &["given up", "'a'", "cannot write"]);
 }
 
-/// Refuses one write, and takes what comes after it.
+/// Refuses one write, and accepts later ones.
 struct Refusing {
     refused: bool,
     after: usize,
@@ -296,7 +296,7 @@ fn nothing_follows_what_a_stream_refused() {
     assert_eq!(refusing.after, 0);
 }
 
-/// Keeps nothing but how much came and the largest piece of it.
+/// Records only the total length and the largest piece.
 #[derive(Clone, Default)]
 struct Counting(Rc<RefCell<(u64, usize)>>);
 
@@ -380,7 +380,7 @@ fn a_key_set_again_keeps_its_place_and_a_removed_one_leaves_the_order() {
                 && !writer.remove_metadata("x")
                 && !writer.remove_metadata("z")
         );
-        // Behind the removal, both still find their own place.
+        // After the removal, both keys are still found in their own places.
         set(writer, "b", 6);
         set(writer, "x", 7);
     });
@@ -423,7 +423,7 @@ fn the_last_padding_can_be_left_out() {
     let bare = write_abc(writer).unwrap();
     assert_eq!(bare, whole[..whole.len() - 29]);
 
-    // With nothing declared the header's padding is the last.
+    // If nothing is declared, the header's padding is the last padding.
     let mut writer = stream();
     writer.set_final_padding(false).set_metadata("k", Value::U8(1)).unwrap();
     assert_eq!(writer.file_len().unwrap(), 24 + 8 + 1 + 4 + 1);
@@ -446,7 +446,7 @@ fn values_become_the_bytes_that_quantize_makes() {
             };
             let mut data = writer.write_header().unwrap();
             let mut tensor = data.begin("t").unwrap();
-            // Cuts at rows that are not those of the inner buffer.
+            // Splits at places that differ from the rows of the inner buffer.
             for rows in values.chunks(512 * 77) {
                 tensor.write_values(rows, importance).unwrap();
             }
@@ -477,7 +477,7 @@ fn values_are_written_in_one_call() {
         at_once.write_values("q", &values[..32], None).unwrap_err(),
         &["'q' was given 32 values", "[32, 2] has 64"],
     );
-    // That left the file as it was.
+    // The file is unchanged.
     at_once.write_values("q", &values, None).unwrap();
     at_once.write_values("f", &[1.0, 2.0, 3.0], None).unwrap();
     let mut in_pieces = declare();

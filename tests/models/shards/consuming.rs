@@ -1,4 +1,4 @@
-//! Merging that removes shards: what is refused, and what becomes of a merge that was cut off.
+//! Merging that removes shards: the cases that are refused, and recovery from an interrupted merge.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ use gguf_codec::{Error, Existing, OutputProblem};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf");
 
-/// A folder with the sample in three shards, and the path of the file to be.
+/// A folder with the sample in three shards, and the path of the merged file.
 struct Set {
     folder: tempfile::TempDir,
     shards: Vec<PathBuf>,
@@ -37,7 +37,7 @@ impl Set {
         Merge::new().consume(&self.shards[0], &self.out)
     }
 
-    /// Cuts the work off as soon as so many shards are gone.
+    /// Interrupts the work once this many shards are gone.
     fn cut_off(&self, gone: usize) {
         let stop = |_, _| match self.shards.iter().filter(|shard| !shard.exists()).count() >= gone {
             true => ControlFlow::Break(()),

@@ -1,4 +1,4 @@
-//! Models divided into shards and put together again.
+//! Models are split into shards and merged again.
 
 use std::fs;
 use std::path::Path;
@@ -108,7 +108,7 @@ proptest! {
             Limit::Bytes(most) => ShardPlan::by_bytes(bytes.iter().copied(), alignment, most).unwrap(),
             Limit::Parts(count) => ShardPlan::balanced(&bytes, count).unwrap(),
         };
-        // Each tensor once and in order, and no shard beyond its limit.
+        // Each tensor once and in order, and no shard above its limit.
         let all: Vec<usize> = plan.shards().iter().cloned().flatten().collect();
         prop_assert_eq!(all, (0..bytes.len()).collect::<Vec<_>>());
         for range in plan.shards() {
@@ -140,11 +140,11 @@ proptest! {
         let merged = merge(&set).unwrap();
         let whole_padding = model.first().has_final_padding();
         let set_padding = set.shards().last().unwrap().has_final_padding();
-        // An empty last shard ends with its header, and cannot tell what the model ended with.
+        // An empty last shard ends with its header, and cannot record how the model ended.
         if plan.shards().last().is_some_and(|range| !range.is_empty()) || whole_padding == set_padding {
             prop_assert!(merged == file, "merged again the file differs");
         }
-        // Shards can be divided anew.
+        // Shards can be divided again.
         let again = split(&set, &ShardPlan::by_tensors(bytes.len(), 2).unwrap()).unwrap();
         let again = merge(&parse_all(&again).unwrap()).unwrap();
         if merged == file && !bytes.is_empty() {
@@ -155,7 +155,7 @@ proptest! {
 
 #[test]
 fn a_shard_has_the_keys_of_gguf_split_in_its_order() {
-    // What `gguf-split` of llama.cpp left of a file with these keys.
+    // The output of llama.cpp's `gguf-split` for a file with these keys.
     let mut writer = Writer::new(Vec::new());
     writer.set_metadata("split.count", 0u16).unwrap().set_metadata("a", 1u8).unwrap();
     writer.set_shard(0, 2, 7).unwrap();
@@ -165,7 +165,7 @@ fn a_shard_has_the_keys_of_gguf_split_in_its_order() {
         shown,
         r#"{"a": U8(1), "split.no": U16(0), "split.tensors.count": I32(7), "split.count": U16(2)}"#
     );
-    // All others: the alignment is needed to read them, and written where it is not the one that is meant without.
+    // All other files: the alignment is needed to read them, and is written if it is not the default.
     for (alignment, wanted) in [
         (32, r#"{"split.no": U16(1), "split.tensors.count": I32(7), "split.count": U16(2)}"#),
         (
@@ -193,7 +193,7 @@ fn shards_that_cannot_be_are_refused_and_leave_the_writer_as_it_was() {
     assert_eq!(format!("{:?}", file.metadata()), r#"{"a": U8(1)}"#);
 }
 
-/// gguf-py writes a model in one file and in shards: divided here, the one has the other's names, tensors and bytes, but
+/// gguf-py writes a model in one file and in shards. Splitting the former here gives the latter's names, tensors and bytes, except
 /// for the order of two keys, in which gguf-py and `gguf-split` differ.
 #[test]
 fn shards_are_those_of_gguf_py() {

@@ -1,5 +1,5 @@
-//! Models in several files: opened as one where they belong together, and refused by name where they do not; divided and
-//! put together again without the loss of a byte.
+//! Models in several files are opened as one if they belong together, and refused with the name of a file if they do not. They are
+//! split and merged without changing a byte.
 
 #![cfg(feature = "std")]
 // WebAssembly has no temporary folder.
@@ -20,7 +20,7 @@ use gguf_codec::{Error, Gguf, Result, ShardPaths, ShardProblem, ShardedGguf};
 
 const LITTLE: (u32, bool) = (3, false);
 
-/// A shard made by hand: its keys, and tensors of 32 bytes with their names for content.
+/// A shard made by hand: its keys, and tensors of 32 bytes that contain their names.
 fn shard(no: u16, count: u16, total: u32, tensors: &[&str]) -> Vec<u8> {
     with_keys(LITTLE, 3, tensors, |raw| keys(raw, no, count, total))
 }
@@ -48,7 +48,7 @@ fn set(shards: &[Vec<u8>]) -> Result<ShardedGguf<&[u8]>> {
     ShardedGguf::new(shards.iter().map(|bytes| Gguf::parse(bytes.as_slice()).unwrap()))
 }
 
-/// The file that is refused, and why.
+/// The refused file, and the reason.
 #[track_caller]
 fn refused<B>(opened: Result<ShardedGguf<B>>) -> (String, ShardProblem) {
     match opened {
@@ -115,14 +115,14 @@ fn a_set_is_opened_and_mapped_like_a_file() {
     let (_folder, first) = Folder::of(&[shard(0, 2, 2, &["a"]), shard(1, 2, 2, &["b"])]);
     let opened = ShardedGguf::open(&first).unwrap();
     assert_eq!(&opened.tensor("b").unwrap().bytes().unwrap()[..2], b"b.");
-    // SAFETY: nobody else knows of the files, and nothing writes to them.
+    // SAFETY: no other code uses the files, and nothing writes to them.
     let mapped = unsafe { ShardedGguf::map(&first) }.unwrap();
     assert_eq!(&mapped.tensor("b").unwrap().bytes().unwrap()[..2], b"b.");
 }
 
 #[test]
 fn one_file_is_a_set_of_its_own() {
-    // As llama.cpp has it: without the key, with one shard, or with none, as its own merge leaves it.
+    // As in llama.cpp: without the key, with one shard, or with none, as after its own merge.
     let plain = with_keys(LITTLE, 0, &["a"], |raw| raw);
     for file in [plain, shard(0, 1, 1, &["a"]), shard(0, 0, 9, &["a"]), shard(7, 1, 9, &["a"])] {
         let folder = tempfile::tempdir().unwrap();
@@ -133,7 +133,7 @@ fn one_file_is_a_set_of_its_own() {
         assert_eq!(model.paths(), [path]);
         assert!(matches!(model.tensor("b"), Err(Error::MissingTensor { .. })));
     }
-    // A shard by itself, for looking into it.
+    // A shard can be opened separately, to inspect it.
     let model = ShardedGguf::from(Gguf::parse(shard(2, 3, 9, &["a"])).unwrap());
     assert_eq!((model.tensor_count(), model.shard_of("a").unwrap()), (1, 0));
 }
@@ -203,7 +203,7 @@ fn shards_that_do_not_belong_together_are_named() {
     for (files, wanted) in cases {
         let (shard, problem) = refused(set(&files));
         assert_eq!(format!("{shard}: {problem}"), wanted);
-        // The same by path, with the path for a name.
+        // The same by path, and the error's name is the path.
         let (_folder, path) = Folder::of(&files);
         if !matches!(problem, ShardProblem::Surplus { .. } | ShardProblem::Key { key: "split.count", .. }) {
             let (named, again) = refused(read(&path));
@@ -214,12 +214,12 @@ fn shards_that_do_not_belong_together_are_named() {
             }
         }
     }
-    // The name is the one that is there twice.
+    // The error names the tensor that occurs twice.
     let (_, problem) = refused(set(&[shard(0, 2, 4, &["a", "b"]), shard(1, 2, 4, &["c", "b"])]));
     assert_eq!(problem.to_string(), "tensor 'b' is in shard 1 already");
-    // Who says no more than the number is believed, as by llama.cpp.
+    // A shard that has only its number is accepted, as by llama.cpp.
     set(&second(keyed(1, |raw| raw.key("split.no", U16).u16(1)))).unwrap();
-    // One too few; none at all.
+    // One shard too few; no shard at all.
     assert!(matches!(refused(set(&two()[..1])).1, ShardProblem::Missing { .. }));
     assert!(matches!(set(&[]), Err(Error::Length { found: 0, .. })));
 }
@@ -237,7 +237,7 @@ fn shards_of_different_models_do_not_mix() {
     assert!(problem.to_string().contains("bert") && problem.to_string().contains("llama"), "{problem}");
 }
 
-/// A merge pads every tensor as the first shard says, so that a first one without tensors could claim anything for nothing.
+/// A merge pads every tensor with the first shard's alignment, so a first shard without tensors could claim any alignment at no cost.
 #[test]
 fn shards_that_are_aligned_otherwise_do_not_belong_together() {
     let of = |no, alignment: Option<u32>, tensors: &[&str]| {
@@ -252,7 +252,7 @@ fn shards_that_are_aligned_otherwise_do_not_belong_together() {
         (Some(8), Some(8), Ok(())),
         (Some(32), None, Ok(())),
         (None, Some(32), Ok(())),
-        // As llama.cpp's splitter leaves a model whose alignment is 64.
+        // The output of llama.cpp's splitter for a model whose alignment is 64.
         (Some(64), None, Ok(())),
     ] {
         let files = [of(0, first, &[]), of(1, second, &["a"])];
@@ -267,7 +267,7 @@ fn shards_that_are_aligned_otherwise_do_not_belong_together() {
             },
         }
     }
-    // What no shard can answer for is bounded by what a header may ask for.
+    // `Limits` bound a claim that no shard can prove with data.
     let claims = of(0, Some(1 << 31), &[]);
     assert!(matches!(
         Gguf::parse(claims.as_slice()),
@@ -307,7 +307,7 @@ fn missing_shards_are_named_and_broken_ones_too() {
     let (shard, problem) = refused(read(&first));
     assert!(shard.ends_with("m-00002-of-00009.gguf'"), "{shard}");
     assert!(matches!(problem, ShardProblem::File(error) if error.offset().is_some()));
-    // What is there and cannot be read is not missing.
+    // A file that exists but cannot be read is not reported as missing.
     fs::remove_file(path(2)).unwrap();
     fs::create_dir(path(2)).unwrap();
     assert!(matches!(refused(read(&first)).1, ShardProblem::File(_)));
@@ -315,7 +315,7 @@ fn missing_shards_are_named_and_broken_ones_too() {
     assert!(matches!(read(&first), Err(Error::Io { .. })));
 }
 
-/// Its shards would fit together: both sets have as many, with the same names.
+/// Its shards would fit together: both sets have the same number of files, with the same names.
 #[cfg(unix)]
 #[test]
 fn a_set_that_is_replaced_while_it_is_opened_is_an_error() {

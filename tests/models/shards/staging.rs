@@ -7,7 +7,7 @@ use gguf_codec::{GgmlType, ShardPaths, StagedFile, Writer};
 
 use super::{Folder, read};
 
-/// A set whose files are whole and wait.
+/// A set whose files are complete and not yet renamed.
 fn staged(folder: &Path, count: u16, content: i8) -> Vec<StagedFile> {
     let paths = ShardPaths::new(folder.join("m"), count);
     let stage = |no: u16| {
@@ -45,7 +45,7 @@ fn a_set_appears_as_a_whole() {
         assert_eq!(folder.names(), ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
         assert_eq!(content(path), [generation as u8; 2]);
     }
-    // Given up, what is there stays.
+    // If the set is dropped, the existing files stay.
     drop(staged(path, 2, 4));
     assert_eq!(content(path), [3, 3]);
     StagedFile::commit_all([]).unwrap();
@@ -61,16 +61,16 @@ fn a_set_of_which_one_cannot_be_placed_is_not_there_at_all() {
             let others: Vec<_> = names.iter().filter(|other| old && *other != name).collect();
             others.iter().for_each(|name| fs::write(path.join(name), "old").unwrap());
             let waiting = staged(path, 3, 1);
-            // Where a folder has come in between, no file can be put.
+            // If a folder has appeared at a file's place, the file cannot be moved there.
             fs::create_dir(path.join(name)).unwrap();
             let error = StagedFile::commit_all(waiting).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
-            // No new shard is there, and none that could be opened with an old one's name.
+            // No new shard exists, and none that could be opened under an old shard's name.
             for other in names.iter().filter(|other| *other != name) {
                 assert!(!fs::read(path.join(other)).is_ok_and(|bytes| bytes.starts_with(b"GGUF")), "{other}");
             }
             assert!(folder.names().iter().all(|name| !name.ends_with(".tmp")), "{:?}", folder.names());
-            // The first is tried before any other is touched.
+            // The first is tried before any other file is touched.
             if blocked == 0 {
                 assert!(error.contains("replace '"), "{error}");
                 assert!(others.iter().all(|name| fs::read(path.join(name)).unwrap() == b"old"));

@@ -1,4 +1,4 @@
-//! Parts that are missing, wrong or absurd, and what is said of them.
+//! Missing, wrong or absurd parts, and their errors.
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn what_is_missing_or_wrong_is_named() {
     ] {
         assert!(error.contains(wanted) && error.contains("w.weight"), "{error}");
     }
-    // A scale that is no number is found where it is read.
+    // A scale that is not a number is found when it is read.
     let parts = [
         ("w.weight", vec![2, 32], Dtype::I8, vec![1; 64]),
         ("w.weight_scale", vec![2, 1], Dtype::F32, floats([1.0, f32::NAN])),
@@ -85,7 +85,7 @@ fn what_is_missing_or_wrong_is_named() {
             assert!(error.contains(name) && error.contains("missing") || name == "w.qweight", "{error}");
         }
     }
-    // What has the name of the weight already.
+    // A tensor that already has the weight's name.
     let mut twice = parts([0; 32], 1);
     twice.push(("w.weight", vec![8, 32], Dtype::F32, vec![0; 1024]));
     assert!(q(&twice, config).contains("the same weight quantized"));
@@ -112,7 +112,7 @@ fn names_are_given_to_weights_and_not_to_their_parts() {
     assert_eq!(names, ["blk.0.weight"]);
 }
 
-/// What a model of a file and a configuration becomes, kept and computed: only whether that panics is looked at.
+/// Converts a model of a file and a configuration, with codes kept and values computed; only panics are checked.
 fn become_anything(config: &str, file: &[u8]) {
     let Ok(files) = checkpoint([file.to_vec()]) else { return };
     let Ok(description) = Description::from_config(config) else { return };
@@ -146,7 +146,7 @@ fn any_change_of_a_checkpoint_is_an_error_or_a_model() {
         let shown = path.file_stem().unwrap().to_string_lossy().into_owned();
         for round in 0..60 {
             eprintln!("{shown}, round {round}");
-            // Digits and letters of the header, so that it stays one; bytes of data; numbers and words of the configuration.
+            // Digits and letters of the header, which stays valid; bytes of data; numbers and words of the configuration.
             let (mut file, mut config) = (file.clone(), config.clone().into_bytes());
             for _ in 0..1 + next(3) {
                 let at = 8 + next(header);
@@ -171,7 +171,7 @@ fn any_change_of_a_checkpoint_is_an_error_or_a_model() {
 
 #[test]
 fn absurd_sizes_take_neither_memory_nor_time() {
-    // Shapes that a header of no data can have, and parts that say more than there is.
+    // Shapes that a header without data can have, and parts that claim more than exists.
     let config = |text: &str| format!(r#"{{"quantization_config": {text}}}"#);
     let empty = |name, shape: &[u64], dtype| (name, shape.to_vec(), dtype, Vec::new());
     for (config, parts) in [

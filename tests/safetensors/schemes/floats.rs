@@ -1,4 +1,4 @@
-//! Floats of 4 and 8 bits, bitsandbytes, and planes of rows, in every variant against their formulas.
+//! Floats of 4 and 8 bits, bitsandbytes, and planes of rows, in every variant, compared with their formulas.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn floats_of_four_and_eight_bits_are_read_in_blocks() {
     let powers: Vec<u8> = codes(rows * 2, 3).iter().map(|code| *code as u8 + 120).collect();
     let power = |row: usize, col: usize| 2f32.powi(i32::from(powers[row * 2 + col / 32]) - 127);
     let wanted = |row: usize, col: usize| E2M1[q[row * cols + col] as usize] * power(row, col);
-    // gpt-oss: the name has no end of its own.
+    // gpt-oss: the name has no suffix.
     let parts = [
         ("w.weight_blocks", vec![5, 2, 16], Dtype::U8, packed.clone()),
         ("w.weight_scales", vec![5, 2], Dtype::U8, powers.clone()),
@@ -31,7 +31,7 @@ fn floats_of_four_and_eight_bits_are_read_in_blocks() {
     ];
     Wanted { rows, cols }
         .check(&compressed("{}"), &parts, |row, col| e4m3(eight[row * cols + col]) * power(row, col));
-    // NVFP4: a factor of ModelOpt, a divisor of compressed-tensors.
+    // NVFP4: a factor in ModelOpt, a divisor in compressed-tensors.
     let s: Vec<u8> = codes(rows * 4, 6).iter().map(|code| *code as u8 + 16).collect();
     let scale = |row: usize, col: usize| e4m3(s[row * 4 + col / 16]);
     let parts = [
@@ -61,7 +61,7 @@ fn bitsandbytes_is_read_from_any_storage_and_with_nested_scales() {
     let map: Vec<f32> = (0..16).map(|code| (code as f32 - 7.5) / 7.5).collect();
     let state = r#"{"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [3, 50]"#;
     let absmax = scales(3);
-    // 75 bytes are an odd number of them; with another column they are halves as well.
+    // 75 bytes is an odd number; with one more column, the codes can also be stored in 16-bit elements.
     let parts = |storage: (Vec<u64>, Dtype), state: &str, scales: Vec<Part>| {
         let mut parts = vec![
             ("w.weight", storage.0, storage.1, packed.clone()),
@@ -99,7 +99,7 @@ fn bitsandbytes_is_read_from_any_storage_and_with_nested_scales() {
         let block = at / 64;
         map[q[at] as usize] * (nested_map[[3, 200, 77][block]] * outer[block / 2] + 0.25)
     });
-    // Absurd and missing ones.
+    // Absurd and missing parts.
     for (from, to, wanted) in [
         ("\"blocksize\": 64", "\"blocksize\": 0", "'blocksize', from 1"),
         ("\"blocksize\": 64", "\"blocksize\": 4611686018427387904", "'blocksize', from 1"),

@@ -1,4 +1,4 @@
-//! GPTQ, AWQ and the integers of compressed-tensors, in every variant against their formulas.
+//! GPTQ, AWQ and the integers of compressed-tensors, in every variant, compared with their formulas.
 
 use super::*;
 
@@ -78,7 +78,7 @@ fn awq_is_read_with_and_without_zero_points() {
     }
 }
 
-/// Two groups that differ in nothing but their zero points: only the name tells which one a module is of.
+/// Two groups that differ only in their zero points: only the name shows to which one a module belongs.
 #[test]
 fn a_module_is_quantized_as_the_group_that_means_it_by_name() {
     let (rows, cols, width, bits) = (8usize, 64usize, 32usize, 4u32);
@@ -183,7 +183,7 @@ fn bytes_are_read_with_scales_of_any_shape() {
             (signed(row, col) - f32::from(z[by(row, col)])) * s[by(row, col)]
         });
     }
-    // Of stacked matrices, each has its own blocks, and edges are parts of blocks.
+    // Each of the stacked matrices has its own blocks, with partial blocks at the edges.
     let s = scales(2 * 2 * 3);
     let q: Vec<u8> = codes(2 * 130 * 300, 6).iter().map(|code| *code as u8).collect();
     let parts = [

@@ -1,8 +1,8 @@
-//! Codes that a format of GGUF has too, kept as they are.
+//! Codes that a GGUF format also has are kept.
 
 use super::*;
 
-/// What a model of these parts becomes without a type: its weight's type and fate, and the largest error of a value, relative to
+/// The result for a model of these parts without a type: its weight's type and fidelity, and the largest error of a value, relative to
 /// the largest value of its block.
 fn kept(config: &str, file: Vec<u8>, name: &str) -> (GgmlType, Fidelity, f32) {
     let (_, wanted) = read(config, file.clone(), name).unwrap();
@@ -142,7 +142,7 @@ fn a_plan_stands_for_the_model_that_it_would_write() {
             assert_eq!((origin.ggml_type(), origin.shape()), (tensor.ggml_type(), tensor.shape()));
             assert_eq!(header.tensor_info(tensor.name()).unwrap().file_offset(), tensor.file_offset());
             plan.validate(tensor.name()).unwrap();
-            // The same bytes as in the file, in any pieces.
+            // The same bytes as in the file, whatever the pieces.
             let mut writer = gguf_codec::Writer::new(Vec::new());
             writer.declare_tensor("w", tensor.shape().dims(), tensor.ggml_type()).unwrap();
             let mut data = writer.write_header().unwrap();
@@ -178,7 +178,7 @@ fn columns_in_another_order_are_kept_where_blocks_have_one_scale() {
         assert_eq!(found, ty);
         assert!(error < 4e-3, "{error}");
     }
-    // gpt-oss's names have no end of their own. A type that has the same codes keeps them, and another is computed.
+    // gpt-oss's names have no suffix. A type that has the same codes keeps them; for another type, values are computed.
     let file = || {
         let q = codes(2 * 4 * 32, 4);
         let powers = codes(2 * 4, 3).iter().map(|code| *code as u8 + 120).collect();
@@ -199,7 +199,7 @@ fn columns_in_another_order_are_kept_where_blocks_have_one_scale() {
         let weight = &plan.carried_weights()[0];
         assert_eq!((weight.ggml_type, weight.fidelity), (ty, fidelity));
     }
-    // Scales that an f16 cannot hold: values are computed.
+    // An f16 cannot represent the scales, so values are computed.
     for (scale, ty) in [(1e-3, GgmlType::Q8_0), (1e9, GgmlType::BF16), (1e-9, GgmlType::BF16)] {
         let q = codes(64, 8).iter().map(|code| *code as u8).collect();
         let file = tensors(&[

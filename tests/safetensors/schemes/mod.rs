@@ -1,4 +1,4 @@
-//! Quantized checkpoints: what the real libraries wrote, and every scheme in every variant against its formula.
+//! Quantized checkpoints: files from the real libraries, and every scheme in every variant, compared with its formula.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ mod kept;
 use super::common::compare;
 use super::{checkpoint, exported_shard, floats, imported, tensors};
 
-/// Slices of checkpoints that bitsandbytes, compressed-tensors, AutoRound, torchao and transformers wrote; the hashes are those
+/// Slices of checkpoints written by bitsandbytes, compressed-tensors, AutoRound, torchao and transformers; the hashes are those
 /// of the values that their formulas give.
 const SLICES: &str = "tests/safetensors/checkpoints";
 
@@ -42,7 +42,7 @@ fn read(config: &str, file: Vec<u8>, name: &str) -> Result<(Vec<u64>, Vec<f32>)>
     Ok((tensor.shape().dims().iter().rev().copied().collect(), values))
 }
 
-/// The message of what is wrong with a model of these parts: in its plan, or when it is read.
+/// The error message for a model of these parts, from its plan or from reading it.
 fn problem(config: &str, parts: &[Part]) -> String {
     format!("{:?}", values(config, parts, "w.weight").unwrap_err())
 }
@@ -69,7 +69,7 @@ fn slices_of_real_checkpoints_have_the_values_that_their_libraries_give() {
     assert_eq!(seen, 18);
 }
 
-/// Numbers that look random and are always the same.
+/// Pseudo-random numbers that are always the same.
 fn codes(count: usize, bits: u32) -> Vec<u32> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ count as u64;
     let mut next = || {
@@ -79,7 +79,7 @@ fn codes(count: usize, bits: u32) -> Vec<u32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// Scales that every float type has.
+/// Scales that every float type can represent.
 fn scales(count: usize) -> Vec<f32> {
     codes(count, 6).iter().map(|code| (*code as f32 + 1.0) / 1024.0).collect()
 }
@@ -92,7 +92,7 @@ fn bf16s(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| gguf_codec::bf16::from_f32(*value).to_le_bytes()).collect()
 }
 
-/// A stream of codes in words, the lowest bits first.
+/// A stream of codes in words, lowest bits first.
 fn stream(codes: &[u32], bits: u32) -> Vec<u32> {
     let mut words = vec![0u32; (codes.len() * bits as usize).div_ceil(32)];
     for (index, code) in codes.iter().enumerate() {
@@ -113,7 +113,7 @@ fn transposed<T: Copy>(values: &[T], rows: usize) -> Vec<T> {
     (0..values.len()).map(|at| values[at % rows * cols + at / rows]).collect()
 }
 
-/// The matrix that was packed and is read.
+/// The packed matrix that is read.
 struct Wanted {
     rows: usize,
     cols: usize,
