@@ -1,12 +1,12 @@
-//! The arithmetic of shapes, sizes and places in a file, all of it checked: the reader and the writer share it.
+//! Checked arithmetic for shapes, sizes and file positions, shared by the reader and the writer.
 //!
-//! It is written once for integers of any width. Files count in 64 bits, where no test can try everything; in 8 bits the
-//! tests try every input that there is, against arithmetic in which nothing can overflow.
+//! It is written once for integers of any width. File sizes have 64 bits, which cannot be tested exhaustively. In 8 bits
+//! the tests try every possible input, against arithmetic that cannot overflow.
 
 macro_rules! arithmetic {
     ($module:ident, $number:ident) => {
         mod $module {
-            /// `at` rounded up to a multiple of `alignment`, a power of two; `None` where that is beyond what can be counted.
+            /// Rounds `at` up to a multiple of `alignment`, a power of two. Returns `None` on overflow.
             pub(crate) const fn align_up(at: $number, alignment: $number) -> Option<$number> {
                 debug_assert!(alignment.is_power_of_two());
                 let mask = alignment - 1;
@@ -16,8 +16,8 @@ macro_rules! arithmetic {
                 }
             }
 
-            /// Where `bytes` bytes that begin at `start` end, and where what follows them begins; `None` where either is
-            /// beyond what can be counted.
+            /// Returns where `bytes` bytes that begin at `start` end, and where what follows them begins. Returns `None`
+            /// if either overflows.
             pub(crate) const fn place(
                 start: $number,
                 bytes: $number,
@@ -30,7 +30,7 @@ macro_rules! arithmetic {
                 }
             }
 
-            /// Bytes of `values` values, or `None` where they are not whole blocks, or the bytes beyond what can be counted.
+            /// Returns the size in bytes of `values` values, or `None` if they are not whole blocks or the size overflows.
             pub(crate) const fn bytes_of(
                 values: $number,
                 block_len: $number,
@@ -42,8 +42,9 @@ macro_rules! arithmetic {
                 (values / block_len).checked_mul(block_bytes)
             }
 
-            /// Whether no extent is above `most`, half of what can be counted at most, and the product stays below it. Checked as
-            /// ggml does, by dividing, which also refuses a few products just below; but without its overflow.
+            /// Returns `true` if no extent exceeds `most`, which is at most half of the number range, and the product is below
+            /// it. Checks by division like ggml, which also rejects a few products just below `most`, but without ggml's
+            /// overflow.
             pub(crate) const fn is_countable([a, b, c, d]: [$number; 4], most: $number) -> bool {
                 if a > most || b > most || c > most || d > most {
                     return false;
@@ -51,7 +52,7 @@ macro_rules! arithmetic {
                 if a == 0 || b == 0 || c == 0 || d == 0 {
                     return true;
                 }
-                // Each product is below `most` by the check to its left, so none of them can overflow.
+                // Each product is below `most` by the check to its left, so none of them overflows.
                 most / b > a && most / c > a * b && most / d > a * b * c
             }
         }
@@ -87,7 +88,7 @@ mod tests {
                 for alignment in ALIGNMENTS {
                     let end = u32::from(start) + u32::from(bytes);
                     let next = end.next_multiple_of(alignment.into());
-                    // An end that can be counted is never behind what follows it.
+                    // An end that can be represented is never past what follows it.
                     let wanted = u8::try_from(next).ok().map(|next| (end as u8, next));
                     assert_eq!(
                         in_8_bits::place(start, bytes, alignment),
@@ -115,7 +116,7 @@ mod tests {
         }
     }
 
-    /// Of 2^32 shapes those that have no extent above the bound, which are refused at once wherever it stands.
+    /// Tests the shapes, of 2^32, that have no extent above the bound. Any extent above it is rejected at once, in any position.
     #[test]
     fn every_shape_is_countable_or_refused_as_in_more_bits() {
         const MOST: u8 = i8::MAX as u8;
@@ -129,7 +130,7 @@ mod tests {
                         let product = three * u32::from(d);
                         let most = u32::from(MOST);
                         let countable = in_8_bits::is_countable([a, b, c, d], MOST);
-                        // ggml's division refuses what is below by less than an extent.
+                        // ggml's division rejects products that are less than an extent below the bound.
                         let right = match countable {
                             true => product < most,
                             false => product > most - u32::from(largest.max(d)),
@@ -163,7 +164,7 @@ mod tests {
         assert_eq!(align_up(1, 1 << 31), Some(1 << 31));
     }
 
-    /// In 64 bits, all numbers near zero, near the greatest, and about every power of two, in every alignment there is.
+    /// Tests 64-bit numbers near zero, near the maximum and around every power of two, with every alignment.
     #[test]
     fn equals_arithmetic_of_more_bits_at_every_boundary() {
         for power in 0..32 {

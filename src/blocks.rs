@@ -1,7 +1,7 @@
-//! Block formats, known at compile time: for each of ggml's types a marker, such as [`Q4_K`], and the block that it stores,
-//! such as [`BlockQ4_K`], whose fields are the bytes of a little-endian file. `docs/codecs.md` shows how each is laid out.
+//! Block formats known at compile time. Each of ggml's types has a marker, such as [`Q4_K`], and a block, such as
+//! [`BlockQ4_K`], whose fields are the bytes of a little-endian file. `docs/codecs.md` shows the layout of each.
 //!
-//! A marker names the format of a [`TypedTensor`](crate::TypedTensor); a [`GgmlType`](crate::GgmlType) names it at run time.
+//! A marker names the format of a [`TypedTensor`](crate::TypedTensor). [`GgmlType`](crate::GgmlType) names it at run time.
 //!
 //! ```
 //! use gguf_codec::Gguf;

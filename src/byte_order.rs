@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// The byte order of a file: of its header, and of the numbers inside its tensors.
+/// The byte order of a file: of its header, and of the numbers in its tensors.
 ///
 /// ```
 /// use gguf_codec::ByteOrder;
@@ -11,15 +11,15 @@ use core::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[allow(clippy::exhaustive_enums, reason = "there is no third one")]
 pub enum ByteOrder {
-    /// Least significant byte first: nearly every GGUF there is.
+    /// Least significant byte first, as in nearly every GGUF.
     #[default]
     Little,
-    /// Most significant byte first: models for s390x.
+    /// Most significant byte first, as in models for s390x.
     Big,
 }
 
 impl fmt::Display for ByteOrder {
-    /// `little-endian` or `big-endian`.
+    /// Writes `little-endian` or `big-endian`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             ByteOrder::Little => "little-endian",
@@ -29,7 +29,7 @@ impl fmt::Display for ByteOrder {
 }
 
 impl ByteOrder {
-    /// The byte order of the machine this runs on.
+    /// The byte order of this machine.
     pub const NATIVE: ByteOrder =
         if cfg!(target_endian = "big") { ByteOrder::Big } else { ByteOrder::Little };
 }

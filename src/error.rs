@@ -1,4 +1,4 @@
-//! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be right.
+//! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be correct.
 
 mod measured;
 #[cfg(feature = "std")]
@@ -29,21 +29,21 @@ pub(crate) use self::shown::Shown;
 pub use self::write::{TensorProblem, WriteProblem};
 use crate::{GgmlType, Shape};
 
-/// The crate's result.
+/// The `Result` type of this crate.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// Everything that can go wrong, sorted by who can fix it.
+/// Any error of this crate, sorted by who can fix it.
 ///
-/// `Display` gives the message of this error, and [`source`](core::error::Error::source) its cause, as `anyhow` and its like print
-/// them. `Debug` gives both in one line, so that a `main` that returns a [`Result`] shows what was wrong:
+/// `Display` formats the message of this error, and [`source`](core::error::Error::source) returns its cause, as expected by
+/// `anyhow` and similar crates. `Debug` formats both on one line, so that a `main` that returns a [`Result`] shows the problem:
 ///
 /// ```console
 /// Error: cannot open 'model.gguf': No such file or directory (os error 2)
 /// ```
 ///
-/// `Io` and [`OutOfMemory`](Self::OutOfMemory) are the machine's, [`Malformed`](Self::Malformed) and
-/// [`Safetensors`](Self::Safetensors) the file's, [`Limit`](Self::Limit) the choice of [`Limits`](crate::Limits), and the others
-/// are the caller's.
+/// `Io` and [`OutOfMemory`](Self::OutOfMemory) come from the machine, [`Malformed`](Self::Malformed) and
+/// [`Safetensors`](Self::Safetensors) from the file, [`Limit`](Self::Limit) from the chosen [`Limits`](crate::Limits), and all
+/// others from the caller.
 ///
 /// ```
 /// use gguf_codec::{Error, Gguf, Problem};
@@ -55,21 +55,21 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused. Without the `std` feature there is none.
+    /// The operating system reported an error. Does not exist without the `std` feature.
     #[cfg(feature = "std")]
     #[error("cannot {action}")]
     Io {
-        /// What was being done, such as `open 'model.gguf'`.
+        /// The attempted action, such as `open 'model.gguf'`.
         action: String,
-        /// What the system answered: the [`source`](std::error::Error::source).
+        /// The system's error: the [`source`](std::error::Error::source).
         #[source]
         error: io::Error,
     },
 
-    /// There is not the memory that was asked for.
+    /// Memory could not be allocated.
     #[error("there is no memory for {what}")]
     OutOfMemory {
-        /// What it is for, such as `the header`.
+        /// What the memory was for, such as `the header`.
         what: &'static str,
     },
 
@@ -78,22 +78,22 @@ pub enum Error {
     Malformed {
         /// Where the offending field begins, in bytes from the start of the GGUF.
         offset: u64,
-        /// Which part of the header it belongs to.
+        /// The part of the header that contains it.
         place: Place,
         /// The rule that is broken.
         problem: Problem,
     },
 
-    /// The file is perhaps well formed but asks for more than the [`Limits`](crate::Limits) in force allow.
+    /// The file may be well formed but requires more than the current [`Limits`](crate::Limits) allow.
     #[error("byte {offset}, {place}: {what} is {found}, and the limit in force is {limit}")]
     Limit {
         /// Where the offending field begins, in bytes from the start of the GGUF.
         offset: u64,
-        /// Which part of the header it belongs to.
+        /// The part of the header that contains it.
         place: Place,
         /// The quantity, such as `the number of keys`.
         what: &'static str,
-        /// What the file asks for.
+        /// What the file requires.
         found: u64,
         /// What the limit allows.
         limit: u64,
@@ -111,38 +111,38 @@ pub enum Error {
     /// The metadata has no such key.
     #[error("the metadata has no key '{key}'")]
     MissingKey {
-        /// The key asked for.
+        /// The requested key.
         key: String,
     },
 
-    /// The key is there, and its value cannot be had as the type asked for.
+    /// The key exists, but its value does not convert to the requested type.
     #[error("key '{key}' is {found}, not {wanted}")]
     WrongValue {
-        /// The key asked for.
+        /// The requested key.
         key: String,
-        /// The value's type, and the value where that explains the refusal.
+        /// The value's type, and the value itself if that explains the error.
         found: String,
-        /// What was asked for.
+        /// The requested type.
         wanted: String,
     },
 
-    /// An element of an array cannot be had as the type asked for.
+    /// An element of an array does not convert to the requested type.
     #[error("element {index} of {} is {found}, not {wanted}", array_of(key))]
     WrongElement {
-        /// The array's key, where it was asked for by that: see [`Metadata::require_array`](crate::Metadata::require_array).
+        /// The array's key, if it was requested by key: see [`Metadata::require_array`](crate::Metadata::require_array).
         key: Option<String>,
         /// The element's position, from 0.
         index: u64,
-        /// Its type, and its value where that explains the refusal.
+        /// Its type, and its value if that explains the error.
         found: String,
-        /// What was asked for.
+        /// The requested type.
         wanted: String,
     },
 
     /// The model has no such tensor.
     #[error("there is no tensor '{name}'")]
     MissingTensor {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
 
@@ -151,11 +151,11 @@ pub enum Error {
     Foreign {
         /// Its name.
         tensor: String,
-        /// Why not.
+        /// Why it cannot be read.
         problem: Problem,
     },
 
-    /// The tensor `X.scale` beside an NVFP4 tensor `X.weight` does not hold its factors.
+    /// The tensor `X.scale` beside an NVFP4 tensor `X.weight` does not contain its scale factors.
     #[cfg(feature = "std")]
     #[error("{message}")]
     Scale {
@@ -163,78 +163,78 @@ pub enum Error {
         message: String,
     },
 
-    /// A key or tensor that is to be changed is not in the file.
+    /// A key or tensor to be changed is not in the file.
     #[error("{}{}", not_in_file(what, name), is_it(nearest))]
     NotInFile {
         /// `key` or `tensor`.
         what: &'static str,
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names in the file that are most like it, if any are.
+        /// The most similar names in the file, if any.
         nearest: Vec<String>,
     },
 
-    /// A typed view of a tensor was asked for in another type than the tensor's own.
+    /// A typed view of a tensor was requested in a type other than the tensor's.
     #[error("tensor '{tensor}' is {found}, not {wanted}")]
     WrongType {
         /// The tensor's name.
         tensor: String,
         /// Its type.
         found: GgmlType,
-        /// The type asked for.
+        /// The requested type.
         wanted: GgmlType,
     },
 
-    /// A tensor does not have the extents that it must have.
+    /// A tensor does not have the required extents.
     #[error("tensor '{}' has shape {found}, and must have {wanted:?}", tensor.escape_debug())]
     WrongShape {
         /// The tensor's name.
         tensor: String,
         /// Its shape.
         found: Shape,
-        /// The extents that were asked for, innermost first.
+        /// The required extents, innermost first.
         wanted: Vec<u64>,
     },
 
-    /// What models of this architecture keep of their context is not known here, and is not guessed.
+    /// This crate does not know what models of this architecture keep of their context, and does not guess.
     #[error("how much memory a context of architecture '{}' takes is not known", architecture.escape_debug())]
     UnknownArchitecture {
-        /// `general.architecture`, or nothing where the file has none.
+        /// `general.architecture`, or empty if the file has none.
         architecture: String,
     },
 
-    /// The tensor's bytes were asked for, and only the header is there.
+    /// The tensor's bytes were requested, but only the header was read.
     #[error("tensor '{tensor}' has no data here: only the header was read")]
     HeaderOnly {
         /// The tensor's name.
         tensor: String,
     },
 
-    /// The view asked for would have to copy: the tensor's bytes are in the other byte order or not aligned.
+    /// The requested view would need a copy: the tensor's bytes are in the other byte order or not aligned.
     #[error("tensor '{tensor}' cannot be viewed without copying: {why}; dequantize it instead")]
     NotViewable {
         /// The tensor's name.
         tensor: String,
-        /// What stands in the way.
+        /// The reason.
         why: &'static str,
     },
 
-    /// A name or a number stands for nothing there is: no such [`GgmlType`], [`ValueType`](crate::ValueType),
+    /// A name or a number does not denote any [`GgmlType`], [`ValueType`](crate::ValueType),
     /// [`Recipe`](crate::model::Recipe) or [`Part`](crate::model::Part).
     #[error("{problem}")]
     Parse {
-        /// Which, and what there is.
+        /// What was parsed, and what is valid.
         problem: ParseProblem,
     },
 
-    /// Floats cannot become integers: GGUF gives these no scale.
+    /// Floats cannot be converted to integers: GGUF stores no scale for these.
     #[error("cannot quantize to {ty}: integers have no scale")]
     NotQuantizable {
         /// The type.
         ty: GgmlType,
     },
 
-    /// The type has too few bits to treat all values of a row alike.
+    /// The type has too few bits to treat all values of a row alike, so it needs importance weights.
     #[error("cannot quantize to {ty} without importance weights, one for each value of a row")]
     NeedsImportance {
         /// The type.
@@ -248,18 +248,18 @@ pub enum Error {
         what: Measured,
         /// Its length.
         found: u64,
-        /// The right length, with the reason where it is not plain.
+        /// The right length, with the reason if it is not obvious.
         wanted: String,
     },
 
-    /// A type that weights are not multiplied in.
+    /// Weights of this type cannot be multiplied.
     #[error("weights of type {ty} cannot be multiplied: it is for numbers that are not weights")]
     NotMultipliable {
         /// The type.
         ty: GgmlType,
     },
 
-    /// Weights are multiplied as they lie, and these are in the other byte order.
+    /// Weights are multiplied in place, and these are in the other byte order.
     #[error(
         "tensor '{tensor}' is in big-endian byte order, and weights are multiplied as little-endian blocks: convert the file first"
     )]
@@ -275,9 +275,9 @@ pub enum Error {
     WrongActivations {
         /// The type of the weights.
         ty: GgmlType,
-        /// What activations for it have.
+        /// What activations for this type have.
         wanted: &'static str,
-        /// What these have.
+        /// What the given activations have.
         found: &'static str,
     },
 
@@ -292,7 +292,7 @@ pub enum Error {
         end: u64,
     },
 
-    /// A row, range or index lies outside the tensor.
+    /// A row, range or index is outside the tensor.
     #[error("{what} {found} is out of range: there are {count}")]
     OutOfRange {
         /// What was indexed, such as `row`.
@@ -303,18 +303,18 @@ pub enum Error {
         count: u64,
     },
 
-    /// A value to quantize, or an importance weight, is NaN or infinite. Blocks cannot hold one.
+    /// A value to quantize, or an importance weight, is NaN or infinite. Blocks cannot represent it.
     #[error("{what} {index} is {value}, and a quantized block cannot hold that")]
     NonFinite {
         /// `value` or `importance weight`.
         what: &'static str,
         /// Its index in the slice given.
         index: usize,
-        /// What it is.
+        /// The value.
         value: f32,
     },
 
-    /// A block that no reader can use: a scale, or the value of a plain type, is NaN or infinite.
+    /// A block is unusable: a scale, or the value of a plain type, is NaN or infinite.
     #[error("block {block} of {ty}: {what}")]
     InvalidBlock {
         /// The blocks' type.
@@ -325,49 +325,49 @@ pub enum Error {
         what: &'static str,
     },
 
-    /// A file is no importance matrix, or a broken one.
+    /// A file is not an importance matrix, or is a malformed one.
     #[error("{}{message}", at(offset))]
     Imatrix {
-        /// Where, in bytes from its start, where that is known.
+        /// The position, in bytes from the file's start, if known.
         offset: Option<u64>,
-        /// What is wrong, in which tensor, and what would be right.
+        /// What is wrong, in which tensor, and what would be correct.
         message: String,
     },
 
-    /// Whoever was told of the progress asked to stop.
+    /// The progress callback requested to stop.
     #[error("interrupted")]
     Interrupted,
 
-    /// A safetensors file, or a file that describes its model, breaks a rule.
+    /// A safetensors file, or a file that describes its model, is malformed.
     #[error("{}{}{message}", in_file(file), at(offset))]
     Safetensors {
-        /// Its path, where it was opened by one.
+        /// Its path, if it was opened by path.
         file: Option<String>,
-        /// Where, in bytes from its start, where that is known.
+        /// The position, in bytes from the file's start, if known.
         offset: Option<u64>,
-        /// What is wrong, in which tensor or key, and what would be right.
+        /// What is wrong, in which tensor or key, and what would be correct.
         message: String,
     },
 
-    /// A file or folder may not be written where it is asked for: see [`Inputs`](crate::Inputs).
+    /// A file or folder may not be written at the given path: see [`Inputs`](crate::Inputs).
     #[cfg(feature = "std")]
     #[error("'{}' {problem}", output.display())]
     Output {
         /// The path as the caller wrote it.
         output: PathBuf,
-        /// What is in the way.
+        /// The obstacle.
         problem: OutputProblem,
     },
 
-    /// A file cannot be written as asked.
+    /// A file cannot be written as requested.
     #[error("{problem}")]
     Write {
-        /// Why not, with the key or tensor and what would be right.
+        /// Why not, with the key or tensor and what would be correct.
         problem: WriteProblem,
     },
 }
 
-/// The message, and those of its causes.
+/// Formats the message and those of its causes.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
@@ -380,7 +380,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// An array in a message.
+/// Names an array in a message.
 fn array_of(key: &Option<String>) -> String {
     match key {
         Some(key) => format!("key '{}'", key.escape_debug()),
@@ -397,30 +397,30 @@ fn not_in_file(what: &str, name: &str) -> String {
     }
 }
 
-/// Names that may have been meant, after a message.
+/// Suggests similar names at the end of a message.
 fn is_it(nearest: &[String]) -> String {
     let names: Vec<_> = nearest.iter().map(|name| format!("'{}'", name.escape_debug())).collect();
     if names.is_empty() { String::new() } else { format!("; is it {}?", names.join(" or ")) }
 }
 
-/// A byte of a file, before a message.
+/// Names the byte of a file at the start of a message.
 fn at(offset: &Option<u64>) -> String {
     offset.map_or(String::new(), |offset| format!("byte {offset}: "))
 }
 
-/// A file, before a message.
+/// Names the file at the start of a message.
 fn in_file(file: &Option<String>) -> String {
     file.as_ref().map_or(String::new(), |file| format!("'{file}': "))
 }
 
 impl Error {
-    /// An I/O error, with what was being done in the words that follow "cannot": `open 'model.gguf'`.
+    /// Creates an I/O error. `action` continues the words "cannot": `open 'model.gguf'`.
     #[cfg(feature = "std")]
     pub fn io(action: impl Into<String>, error: io::Error) -> Self {
         Error::Io { action: action.into(), error }
     }
 
-    /// The byte of the file at which the problem lies, where there is one.
+    /// Returns the position of the problem in the file, in bytes, if there is one.
     pub fn offset(&self) -> Option<u64> {
         match self {
             Error::Malformed { offset, .. } | Error::Limit { offset, .. } => Some(*offset),
@@ -430,7 +430,7 @@ impl Error {
     }
 }
 
-/// The part of a header that an error was met in.
+/// The part of a header in which an error occurred.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
@@ -440,17 +440,17 @@ pub enum Place {
     Key {
         /// Its position.
         index: u64,
-        /// Its key, once that was read; cut short and ended with `…` where it is longer than 256 bytes.
+        /// Its key, if it was read. A key longer than 256 bytes is cut and ends with `…`.
         key: Option<String>,
     },
     /// A tensor's description or data, counted from 0.
     Tensor {
         /// Its position.
         index: u64,
-        /// Its name, once that was read.
+        /// Its name, if it was read.
         name: Option<String>,
     },
-    /// The padding between the header and the tensors' data.
+    /// The padding between the header and the tensor data.
     Padding,
 }
 

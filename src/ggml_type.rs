@@ -8,7 +8,7 @@ use crate::error::{Error, Named, ParseProblem, Problem, Result};
 
 macro_rules! ggml_types {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $block_len:literal values in $block_bytes:literal bytes;)*) => {
-        /// How a tensor's values are stored, by ggml's names and ids.
+        /// The storage type of a tensor's values, with ggml's names and ids.
         ///
         /// Every type is a sequence of *blocks*: [`block_len`](Self::block_len) values in
         /// [`block_bytes`](Self::block_bytes) bytes. Plain types have blocks of one value.
@@ -30,22 +30,22 @@ macro_rules! ggml_types {
         }
 
         impl GgmlType {
-            /// Every type, by ascending id.
+            /// All types, by ascending id.
             pub const ALL: &'static [GgmlType] = &[$(GgmlType::$name),*];
 
-            /// The name ggml's users know it by, such as `Q4_K`.
+            /// Returns ggml's name of the type, such as `Q4_K`.
             #[doc(alias = "ggml_type_name")]
             pub const fn name(self) -> &'static str {
                 match self { $(GgmlType::$name => stringify!($name),)* }
             }
 
-            /// Values in one block: 1 for plain types, 32 to 256 for quantized ones.
+            /// Returns the number of values in a block: 1 for plain types, 32 to 256 for quantized ones.
             #[doc(alias = "ggml_blck_size")]
             pub const fn block_len(self) -> usize {
                 match self { $(GgmlType::$name => $block_len,)* }
             }
 
-            /// Bytes in one block.
+            /// Returns the size of a block in bytes.
             #[doc(alias = "ggml_type_size")]
             pub const fn block_bytes(self) -> usize {
                 match self { $(GgmlType::$name => $block_bytes,)* }
@@ -131,7 +131,7 @@ ggml_types! {
     Q2_0 = 42, 64 values in 18 bytes;
 }
 
-/// Types that ggml once had and took away, by their old names.
+/// Returns the old name of a type that ggml has removed.
 const fn removed_name(id: u32) -> Option<&'static str> {
     Some(match id {
         4 => "Q4_2",
@@ -147,34 +147,34 @@ const fn removed_name(id: u32) -> Option<&'static str> {
 }
 
 impl GgmlType {
-    /// The number that stands for this type in a file.
+    /// Returns the id of this type in a file.
     pub const fn id(self) -> u32 {
         self as u32
     }
 
-    /// Whether a block holds more than one value.
+    /// Returns `true` if a block contains more than one value.
     #[doc(alias = "ggml_is_quantized")]
     pub const fn is_quantized(self) -> bool {
         self.block_len() > 1
     }
 
-    /// Whether values are integers, which floats cannot become: GGUF gives them no scale.
+    /// Returns `true` if values are integers. Floats cannot be converted to these, because GGUF stores no scale for them.
     pub const fn is_integer(self) -> bool {
         matches!(self, GgmlType::I8 | GgmlType::I16 | GgmlType::I32 | GgmlType::I64)
     }
 
-    /// Storage cost: bits for each value, scales included.
+    /// Returns the storage cost in bits per value, including scales.
     pub fn bits_per_weight(self) -> f64 {
         (self.block_bytes() * 8) as f64 / self.block_len() as f64
     }
 
-    /// Bytes that `values` values take, or `None` where they are not whole blocks or the product overflows.
+    /// Returns the size in bytes of `values` values, or `None` if they are not whole blocks or the product overflows.
     #[doc(alias = "ggml_row_size")]
     pub const fn bytes_for(self, values: u64) -> Option<u64> {
         arithmetic::bytes_of(values, self.block_len() as u64, self.block_bytes() as u64)
     }
 
-    /// The type with this id, or what is wrong with the id.
+    /// Returns the type with this id, or the problem with the id.
     pub(crate) fn check_id(id: u32) -> core::result::Result<Self, Problem> {
         Self::from_id(id).ok_or(match removed_name(id) {
             Some(name) => Problem::TypeRemoved { id, name },
@@ -186,10 +186,10 @@ impl GgmlType {
 impl TryFrom<u32> for GgmlType {
     type Error = Error;
 
-    /// The type that an id in a file stands for.
+    /// Returns the type of an id in a file.
     ///
     /// # Errors
-    /// [`Error::Parse`] for ids that ggml never had or has removed; the message names those removed.
+    /// [`Error::Parse`] for ids that ggml never had or has removed. The message names removed types.
     fn try_from(id: u32) -> Result<Self> {
         Self::check_id(id).map_err(|problem| Error::Parse { problem: ParseProblem::Id(problem) })
     }
@@ -198,7 +198,7 @@ impl TryFrom<u32> for GgmlType {
 impl FromStr for GgmlType {
     type Err = Error;
 
-    /// Parses a name such as `Q4_K`, in any case.
+    /// Parses a name such as `Q4_K`, ignoring case.
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL.iter().copied().find(|ty| ty.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
             let known = Self::ALL.iter().map(|ty| ty.name()).collect();

@@ -1,19 +1,18 @@
 //! Read, write, dequantize and quantize GGUF, the file format of language models for llama.cpp, Ollama, LM
 //! Studio and most local runtimes.
 //!
-//! A GGUF file is an index over bytes: [`Gguf`] parses it without copying, over a file (`Gguf::open`), a buffer
-//! ([`Gguf::parse`]) or the start of a stream (`Gguf::read_header`). [`Metadata`] gives typed values in the
-//! file's order, and a [`Tensor`] is a view of blocks that becomes floats when asked: all of it, a row, a range of rows.
-//! [`TypedTensor`] gives the blocks themselves. [`Writer`] makes files in stages that do not compile in the wrong order.
-//! [`quantize`] and [`dequantize`] serve tools that hold raw bytes. [`model::Convert`] turns the tensors of one file into
-//! other types in another, [`QuantError`] says what that costs, and [`Codec`] does it on all cores,
-//! or in place to weights in training.
-//! [`ShardedGguf`] is a model in several files, and [`model`] has what else is done to whole models: recipes, edits,
-//! comparisons.
+//! A GGUF file is an index over bytes. [`Gguf`] parses it without copying, from a file (`Gguf::open`), a buffer
+//! ([`Gguf::parse`]) or the start of a stream (`Gguf::read_header`). [`Metadata`] gives typed values in file order. A
+//! [`Tensor`] is a view of blocks that converts to floats on request: all of it, a row, or a range of rows.
+//! [`TypedTensor`] gives the blocks themselves. [`Writer`] writes files in stages, and calling them in the wrong order
+//! does not compile. [`quantize`] and [`dequantize`] serve tools that hold raw bytes. [`model::Convert`] converts the
+//! tensors of a file to other types, [`QuantError`] measures what that costs, and [`Codec`] quantizes on all cores, or in
+//! place on weights in training. [`ShardedGguf`] is a model in several files, and [`model`] contains the other operations
+//! on whole models: recipes, edits, comparisons.
 //!
-//! Values and bytes equal those of ggml's reference code, to the bit, on every instruction set. Files are not trusted: a
-//! bad one is an [`Error`] that says at which byte, in which key or tensor, and what would be right, and a header cannot
-//! ask for more memory than its own size allows. [`Limits`] bound the rest.
+//! Values and bytes equal those of ggml's reference code, to the bit, on every instruction set. Files are untrusted
+//! input. A malformed one returns an [`Error`] that names the byte offset, the key or tensor, and what would be correct.
+//! A header cannot cause more memory to be allocated than its own size allows. [`Limits`] bound the rest.
 //!
 //! ```
 //! use gguf_codec::blocks::Q8_0;
@@ -47,26 +46,26 @@
 //!
 //! # Features
 //!
-//! - `std` (on by default): files, streams, the [`Writer`], shards, and what [`model`] does to whole models; instruction sets
-//!   are found at run time. The others below need it.
+//! - `std` (on by default): files, streams, the [`Writer`], shards, the operations of [`model`] on whole models, and run-time
+//!   detection of instruction sets. The other features require it.
 //! - `mmap` (on by default): `Gguf::map`, which is `unsafe`, makes tensors slices of a mapped file.
-//! - `rayon` (on by default): [`Codec::all_cores`], `Tensor::par_dequantize` and their like use all cores, and so do the
-//!   writer and [`model::Convert`].
-//! - `codecs` (on by default): values. [`quantize`], [`dequantize`] and all that calls them: a tensor's and a writer's values,
-//!   [`Codec`], [`QuantError`], and of [`model`] [`Convert`](model::Convert), [`Diff`](model::Diff),
-//!   [`Survey`](model::Survey), [`Imatrix`](model::Imatrix) and `hf`. Without it no kernel is compiled, and files are read,
-//!   checked, written from blocks, copied, edited, split and merged.
-//! - `safetensors` (off by default): `safetensors` and `model::hf` read and write models of Hugging Face.
+//! - `rayon` (on by default): [`Codec::all_cores`], `Tensor::par_dequantize` and similar functions use all cores, and so do
+//!   the writer and [`model::Convert`].
+//! - `codecs` (on by default): values. This covers [`quantize`], [`dequantize`] and everything that calls them: the values of
+//!   tensors and writers, [`Codec`], [`QuantError`], and in [`model`] [`Convert`](model::Convert), [`Diff`](model::Diff),
+//!   [`Survey`](model::Survey), [`Imatrix`](model::Imatrix) and `hf`. Without it no kernel is compiled, and files can still be
+//!   read, checked, written from blocks, copied, edited, split and merged.
+//! - `safetensors` (off by default): `safetensors` and `model::hf` read and write Hugging Face models.
 //!
-//! With `default-features = false` the crate is `no_std` and asks for an allocator, and for pointers that can be compared and
-//! swapped. There are then [`Gguf::parse`] and [`HeaderParser`] with all that they give, [`Tensor`] and [`TypedTensor`],
-//! [`ShardPlan`], and of [`model`] what decides and does not write: [`Recipe`](model::Recipe) and
-//! [`TypePlan`](model::TypePlan); with `codecs` alone, every [`Codec`], [`QuantError`] and
-//! [`Imatrix::parse`](model::Imatrix::parse). Values and bytes are the same. Codecs run in the vector instructions that the
-//! build itself takes for granted (`-C target-feature=+avx2,+f16c`), and looking up a name takes logarithmic time where it is
-//! constant with `std`, whose random hashes are not there.
+//! With `default-features = false` the crate is `no_std`. It needs an allocator and pointer-sized compare-and-swap. The
+//! following remain: [`Gguf::parse`] and [`HeaderParser`] with everything they return, [`Tensor`] and [`TypedTensor`],
+//! [`ShardPlan`], and the parts of [`model`] that decide without writing, [`Recipe`](model::Recipe) and
+//! [`TypePlan`](model::TypePlan). With `codecs` alone there are also every [`Codec`], [`QuantError`] and
+//! [`Imatrix::parse`](model::Imatrix::parse). Values and bytes are the same. Codecs use the vector instructions that the build
+//! enables (`-C target-feature=+avx2,+f16c`). Name look-ups take logarithmic time, where with `std` they take constant time,
+//! because randomly keyed hashes need `std`.
 
-// Tests have std whatever is tested.
+// Tests always use std.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![deny(missing_docs, unsafe_code)]
 
@@ -136,7 +135,7 @@ pub use gguf::{
 };
 #[cfg(feature = "std")]
 pub use gguf::{ShardPaths, ShardedGguf, ShardedTensorIter};
-/// The halves that tensors are read as, of the crate `half`.
+/// Half-precision floats from the crate `half`, as which tensors can be read.
 pub use half::{bf16, f16};
 pub use limits::Limits;
 #[cfg(feature = "codecs")]
@@ -147,7 +146,7 @@ pub use tensor::{Plain, Shape, Tensor, TypedTensor};
 #[cfg(feature = "std")]
 pub use write::{DataWriter, TensorWriter, Writer};
 
-/// The README's code compiles.
+/// Checks that the README's code compiles.
 #[cfg(all(doctest, feature = "std", feature = "codecs"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -1,10 +1,10 @@
-//! [`Limits`]: what an untrusted header may ask for.
+//! [`Limits`]: bounds on what an untrusted header may request.
 
-/// Bounds on a header, checked before anything is reserved or read.
+/// Bounds on a header, checked before any memory is reserved or read.
 ///
-/// The defaults are far above any real model (the largest known have about 100 keys, 2,000 tensors and a
-/// 30 MB header) and low enough that a hostile file costs little. Independent of them, opening never
-/// allocates more than ten times the bytes of the header that are really there.
+/// The defaults are far above any real model (the largest known have about 100 keys, 2,000 tensors and a 30 MB
+/// header) and low enough that a malicious file costs little. Independently of these limits, opening never allocates
+/// more than ten times the header bytes that are actually present.
 ///
 /// ```
 /// use gguf_codec::Limits;
@@ -14,24 +14,24 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "so that `..Limits::default()` works for users")]
 pub struct Limits {
-    /// Bytes of the header, up to the end of the tensor table. Default: 1 GiB.
+    /// The size of the header in bytes, up to the end of the tensor table. Default: 1 GiB.
     pub max_header_bytes: u64,
-    /// Key-value pairs. Default: 1,048,576.
+    /// The number of key-value pairs. Default: 1,048,576.
     pub max_keys: u64,
-    /// Tensors. Default: 1,048,576.
+    /// The number of tensors. Default: 1,048,576.
     pub max_tensors: u64,
-    /// Bytes of one string, keys included. Default: 1 GiB, as ggml; it takes effect where it is less than
-    /// `max_header_bytes`, which bounds every string as well.
+    /// The length of a string in bytes, keys included. Default: 1 GiB, as in ggml. It takes effect if it is less than
+    /// `max_header_bytes`, which also bounds every string.
     pub max_string_bytes: u64,
-    /// Elements of one array. Default: 1,073,741,824, as ggml; here, too, `max_header_bytes` strikes first by
-    /// default.
+    /// The number of elements of an array. Default: 1,073,741,824, as in ggml. With the defaults, `max_header_bytes`
+    /// takes effect first here too.
     pub max_array_len: u64,
-    /// Levels of arrays in arrays: 1 allows plain arrays only. Default: 4. Never more than 64, whatever is set
-    /// here, since nested values are converted and dropped level by level on the stack.
+    /// The number of array levels: 1 allows plain arrays only. Default: 4. Values above 64 act as 64, because nested
+    /// values are converted and dropped recursively on the stack.
     pub max_array_depth: u32,
-    /// Bytes that tensors are aligned to. Default: 65,536, the largest page of any machine; files in use have 32, and those
-    /// meant for pages or disks 4,096. Writing a model again pads each of its tensors to this, so without a bound a few
-    /// kilobytes could ask for terabytes of zeros.
+    /// The alignment of tensors in bytes. Default: 65,536, the largest page size of any machine. Real files use 32, or
+    /// 4,096 if meant for pages or disks. Rewriting a model pads each of its tensors to the alignment, so without a bound a
+    /// file of a few kilobytes could cause terabytes of zeros to be written.
     pub max_alignment: u32,
 }
 

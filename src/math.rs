@@ -1,28 +1,28 @@
-//! What core lacks of floats: std's functions, and without std the same to the bit, but for the logarithm.
+//! Float functions that core lacks: those of std or, without std, equal ones to the bit, except for the logarithm.
 
 #[cfg(not(feature = "std"))]
 pub(crate) use without_std::{log10, round, sqrt, sqrt_f64};
 
-/// The nearest to the square root.
+/// Returns the square root, rounded to nearest.
 #[cfg(feature = "std")]
 #[inline(always)]
 pub(crate) fn sqrt(x: f32) -> f32 {
     x.sqrt()
 }
 
-/// [`sqrt`] in double precision.
+/// Like [`sqrt`], in double precision.
 #[cfg(feature = "std")]
 pub(crate) fn sqrt_f64(x: f64) -> f64 {
     x.sqrt()
 }
 
-/// The nearest integer; of two, the one farther from zero.
+/// Returns the nearest integer, rounding half away from zero.
 #[cfg(feature = "std")]
 pub(crate) fn round(x: f32) -> f32 {
     x.round()
 }
 
-/// The logarithm to base 10.
+/// Returns the logarithm to base 10.
 #[cfg(feature = "std")]
 pub(crate) fn log10(x: f64) -> f64 {
     x.log10()
@@ -32,7 +32,7 @@ pub(crate) fn log10(x: f64) -> f64 {
 mod without_std {
     use core::f64::consts::{LOG10_2, LOG10_E, SQRT_2};
 
-    /// Square roots from those of integers, which core has.
+    /// Square roots computed with core's integer square root.
     macro_rules! square_roots {
         ($($name:ident: $float:ident, $wide:ident, $root:ident, $bits:ident;)*) => {$(
             pub(crate) fn $name(x: $float) -> $float {
@@ -48,15 +48,15 @@ mod without_std {
                 let hidden = $bits::from(stored > 0) << FRACTION_BITS;
                 let mut square = $wide::from(fraction | hidden);
                 let mut exponent = stored.max(1) as i32 - BIAS - FRACTION_BITS as i32;
-                // As far up as there is room, with an even exponent, which halves.
+                // Shift left as far as possible while keeping the exponent even, because it is halved.
                 let zeros = square.leading_zeros() as i32;
                 let shift = zeros - (exponent - zeros).rem_euclid(2);
                 square <<= shift;
                 exponent -= shift;
-                // More bits than a float has; the last of them tells that others follow, as rounding must know.
+                // This has more bits than a float. The last bit records whether more bits follow, which rounding must know.
                 let floor = square.isqrt();
                 let root = floor as $root | $root::from(floor * floor != square);
-                // From half the least exponent to half the greatest: powers of two that multiply exactly.
+                // The exponent is between half the smallest and half the largest: powers of two by which multiplication is exact.
                 root as $float * $float::from_bits(((exponent / 2 + BIAS) as $bits) << FRACTION_BITS)
             }
         )*};
@@ -68,7 +68,7 @@ mod without_std {
     }
 
     pub(crate) fn round(x: f32) -> f32 {
-        // From 2^23 on all floats are integers; NaN stays too.
+        // From 2^23 on all floats are integers. NaN is returned unchanged.
         if x.is_nan() || x.abs() >= 8_388_608.0 {
             return x;
         }
@@ -77,7 +77,7 @@ mod without_std {
         (below + up).copysign(x)
     }
 
-    /// Within four units in the last place.
+    /// Accurate to four units in the last place.
     pub(crate) fn log10(x: f64) -> f64 {
         if x == 0.0 {
             return f64::NEG_INFINITY;
@@ -88,7 +88,7 @@ mod without_std {
         if x == f64::INFINITY {
             return x;
         }
-        // Subnormal numbers are made normal: 2^54 times as much.
+        // Subnormal numbers are multiplied by 2^54 to become normal.
         let (x, scaled) = if x < f64::MIN_POSITIVE { (x * (1u64 << 54) as f64, 54) } else { (x, 0) };
         let mut exponent = (x.to_bits() >> 52) as i32 - 1023 - scaled;
         let mut m = f64::from_bits(x.to_bits() & ((1 << 52) - 1) | 1023 << 52);
@@ -96,7 +96,7 @@ mod without_std {
             m /= 2.0;
             exponent += 1;
         }
-        // ln m = 2 (z + z³/3 + z⁵/5 + …), and z is 0.172 at most, so that the 13th term is too small to count.
+        // ln m = 2 (z + z³/3 + z⁵/5 + …), and z is at most 0.172, so the 13th term is too small to matter.
         let z = (m - 1.0) / (m + 1.0);
         let terms = (0..12).rev().map(|k| 1.0 / f64::from(2 * k + 1));
         let series = terms.fold(0.0, |sum, term| sum * (z * z) + term);
@@ -108,7 +108,7 @@ mod without_std {
 mod tests {
     use super::without_std;
 
-    /// Every exponent, with fractions at both ends, around the middle, and others spread over the rest.
+    /// Returns every exponent, with fractions at both ends, around the middle, and spread over the rest.
     fn f32s() -> impl Iterator<Item = f32> {
         let fractions = [0, 1, 2, 0x3F_FFFF, 0x40_0000, 0x40_0001, 0x7F_FFFE, 0x7F_FFFF];
         let spread = (0..4000u32).map(|i| i.wrapping_mul(0x9E37_79B9) >> 9);
@@ -141,7 +141,7 @@ mod tests {
                 "{x:e}: {root:e}, {wanted:e}"
             );
         }
-        // Squares, and beside them: roots that lie near the middle between two floats.
+        // Squares and their neighbours, whose roots are near the midpoint between two floats.
         for root in (0x80_0000..0x100_0000u32).step_by(101).map(|bits| bits as f32) {
             for x in [root * root, (root * root).next_up(), (root * root).next_down()] {
                 assert_eq!(without_std::sqrt(x).to_bits(), x.sqrt().to_bits(), "{x:e}");

@@ -1,4 +1,4 @@
-//! [`Float`]: what blocks can be turned into.
+//! [`Float`]: the float types that blocks can be decoded to.
 
 use half::{bf16, f16};
 
@@ -17,15 +17,15 @@ pub(crate) mod sealed {
     pub trait Put: Sized {
         /// Whether [`put`](Self::put) stores `bf16`.
         const IS_BF16: bool = false;
-        /// Writes a vector of floats as `Self`, rounded to nearest even. None may be subnormal or a signaling NaN, as what
-        /// is made of half floats and small numbers never is.
+        /// Writes a vector of floats as `Self`, rounded to nearest even. No value may be subnormal or a signaling NaN.
+        /// Products of half-precision scales and small numbers never are.
         fn put<S: Simd>(s: S, value: S::F, to: &mut [Self]);
-        /// [`put`](Self::put) for any values, such as those that come straight from a file.
+        /// Like [`put`](Self::put), for any values, such as those taken directly from a file.
         #[inline(always)]
         fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {
             Self::put(s, value, to);
         }
-        /// Where blocks of some formats become `Self` without a buffer between.
+        /// The instruction sets for which blocks of some formats are decoded to `Self` without an intermediate buffer.
         const DIRECT: CompiledFor;
         /// Dequantizes whole blocks of `ty`.
         #[cfg(feature = "codecs")]
@@ -33,12 +33,11 @@ pub(crate) mod sealed {
     }
 }
 
-/// A float that tensors can be dequantized to: `f32`, [`f16`](crate::f16) or [`bf16`](crate::bf16).
+/// A float type that tensors can be dequantized to: `f32`, [`f16`](crate::f16) or [`bf16`](crate::bf16).
 ///
-/// Values are computed in single precision as ggml does and rounded once, to nearest even. Beyond 65,504 an
-/// `f16` becomes infinite.
+/// Values are computed in single precision as in ggml and rounded once, to nearest even. An `f16` beyond 65,504 becomes infinite.
 pub trait Float: sealed::Put + Copy + Default + PartialEq + Send + Sync + bytemuck::Pod {
-    /// The value in single precision, exactly.
+    /// Converts the value to single precision, exactly.
     fn to_f32(self) -> f32;
 }
 

@@ -1,11 +1,11 @@
-//! [`BlockFormat`] and [`Codec`]: what a format's file says about itself.
+//! [`BlockFormat`] and [`Codec`]: what each format's file implements.
 
 use crate::simd::Simd;
 use crate::{Float, GgmlType};
 
 /// A way to store values in blocks, known at compile time: [`Q4_K`](crate::blocks::Q4_K), [`F16`](crate::blocks::F16) and so on.
 ///
-/// The marker types have no values; they are named in [`Tensor::typed`](crate::Tensor::typed).
+/// The marker types have no values. They are type arguments of [`Tensor::typed`](crate::Tensor::typed).
 ///
 /// ```
 /// use gguf_codec::blocks::{BlockFormat, Q4_K, Q8_0};
@@ -16,7 +16,7 @@ use crate::{Float, GgmlType};
 /// ```
 #[allow(private_bounds, reason = "sealed: formats live in this crate")]
 pub trait BlockFormat: sealed::Sealed + 'static {
-    /// One block as its bytes in a little-endian file: alignment 1, no padding, any bytes are valid.
+    /// A block as its bytes in a little-endian file: alignment 1, no padding, and all bit patterns are valid.
     type Block: bytemuck::Pod + Send + Sync + core::fmt::Debug;
     /// The format's entry in the table of types.
     const TYPE: GgmlType;
@@ -26,17 +26,17 @@ pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// Numbers of several bytes inside a block: what changes with a file's byte order.
+/// A multi-byte number inside a block, which depends on a file's byte order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Number {
-    /// Where in the block, in bytes.
+    /// The offset in the block, in bytes.
     pub(crate) at: usize,
-    /// 2, 4 or 8 bytes.
+    /// The width: 2, 4 or 8 bytes.
     pub(crate) width: usize,
 }
 
 impl Number {
-    /// The scale at the front of a block, of two bytes, and `N - 1` other numbers of two from byte `at` on.
+    /// Returns the two-byte scale at the front of a block, and `N - 1` other two-byte numbers from byte `at` on.
     pub(crate) const fn scale_and_shorts<const N: usize>(at: usize) -> [Number; N] {
         let mut numbers = [Number { at: 0, width: 2 }; N];
         let mut i = 1;
@@ -48,18 +48,18 @@ impl Number {
     }
 }
 
-/// Rows to quantize, already checked: whole rows of whole blocks, all values finite.
+/// Validated rows to quantize: whole rows of whole blocks, all values finite.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) values: &'a [f32],
-    /// Values in a row.
+    /// The number of values in a row.
     pub(crate) row_len: usize,
     /// A weight for each value of a row, the same for all rows.
     pub(crate) importance: Option<&'a [f32]>,
 }
 
 impl<'a> Rows<'a> {
-    /// Blocks of `LEN` values, each with its weights.
+    /// Returns an iterator over blocks of `LEN` values, each with its weights.
     #[inline(always)]
     pub(crate) fn blocks<const LEN: usize>(
         self,
@@ -70,36 +70,36 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The work of a format, written once over [`Simd`].
+/// The kernels of a format, written once over [`Simd`].
 pub(crate) trait Codec: BlockFormat {
-    /// The numbers in a block that a big-endian file stores the other way round.
+    /// The numbers in a block whose bytes are swapped in big-endian files.
     const NUMBERS: &'static [Number];
 
-    /// Whether values can become blocks. Integers cannot: GGUF gives them no scale.
+    /// Whether values can be quantized. Integers cannot: GGUF stores no scale for them.
     const QUANTIZES: bool = true;
 
-    /// Whether values become blocks only with importance weights: at so few bits ggml refuses without.
+    /// Whether quantizing requires importance weights. With so few bits ggml refuses to work without them.
     const NEEDS_IMPORTANCE: bool = false;
 
-    /// Whether values may be subnormal or signaling NaNs, which [`Float`]'s `put` does not take. On the way through a buffer
-    /// all values of such a format are stored with `put_any`.
+    /// Whether values may be subnormal or signaling NaNs, which [`Float`]'s `put` does not accept. All values of such a
+    /// format are stored from the buffer with `put_any`.
     const ANY_VALUES: bool = false;
 
-    /// Whether blocks become halves without a buffer between: kernels of their own, compiled for the formats whose speed
-    /// to `f16` and `bf16` matters most.
+    /// Whether blocks are decoded to half precision without an intermediate buffer. This takes extra kernels, which are
+    /// compiled for the formats whose speed to `f16` and `bf16` matters most.
     const DIRECT_HALVES: bool = false;
 
-    /// Whether quantizing is faster in AVX-512 than in AVX2. Where it is not, no kernel is compiled for AVX-512.
+    /// Whether quantizing is faster with AVX-512 than with AVX2. If not, no kernel is compiled for AVX-512.
     const QUANTIZES_FASTER_IN_AVX512: bool = true;
 
-    /// Blocks to values: `out` has exactly the values of `blocks`.
+    /// Decodes blocks to values. `out` has exactly the values of `blocks`.
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[Self::Block], out: &mut [T]);
 
-    /// Values to blocks: `out` has exactly the blocks of `rows`.
+    /// Encodes values as blocks. `out` has exactly the blocks of `rows`.
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [Self::Block]);
 }
 
-/// Declares a quantized format's marker and ties it to its block.
+/// Declares a quantized format's marker and associates it with its block.
 macro_rules! block_format {
     ($(#[$doc:meta])* $name:ident, $block:ident) => {
         $(#[$doc])*

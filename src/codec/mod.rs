@@ -1,4 +1,4 @@
-//! The block formats, one file each, and the one table that finds them by [`GgmlType`](crate::GgmlType).
+//! The block formats, one file each, and the single table that maps [`GgmlType`](crate::GgmlType) to them.
 
 #[cfg(feature = "codecs")]
 pub mod affine;

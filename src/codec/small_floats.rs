@@ -1,12 +1,12 @@
-//! What each code of the floats of 4 and 8 bits stands for.
+//! The values of 4-bit and 8-bit float codes.
 
 /// E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6, and the same with a minus sign.
 pub(crate) const E2M1: [f32; 16] =
     [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
-/// E4M3FN: a bias of 7, subnormal numbers, no infinity; the code of all ones is NaN.
+/// E4M3FN: a bias of 7, with subnormals and without infinity. The code of all ones is NaN.
 pub(crate) const E4M3: [f32; 256] = table(4, 3, 7, true);
-/// E5M2: a bias of 15, as the upper half of an IEEE half.
+/// E5M2: a bias of 15, like the upper half of an IEEE half.
 pub(crate) const E5M2: [f32; 256] = table(5, 2, 15, false);
 
 /// E8M0: 2^(code − 127), and NaN for 255.
@@ -30,7 +30,7 @@ const fn table(exponent_bits: u32, mantissa_bits: u32, bias: u32, finite: bool) 
         let magnitude = if is_special {
             if !finite && mantissa == 0 { f32::INFINITY } else { f32::NAN }
         } else if exponent == 0 {
-            // A multiple of the least subnormal number: exact.
+            // A multiple of the smallest subnormal number, so it is exact.
             mantissa as f32 * f32::from_bits((127 + 1 - bias - mantissa_bits) << 23)
         } else {
             f32::from_bits((exponent + 127 - bias) << 23 | mantissa << (23 - mantissa_bits))

@@ -1,16 +1,16 @@
-//! The table's machinery: finds by type what a format says of itself. The functions that `values/kernels.rs` finds are columns of the
-//! same table.
+//! The table of formats: looks up properties of a format by type. The functions in `values/kernels.rs` are columns of the same
+//! table.
 
 use super::format::{Codec, Number};
 use crate::GgmlType;
 
-/// Declares the formats: re-exports each row's names and finds what a type's codec has.
+/// Declares the formats: re-exports the names in each row and looks up a type's codec.
 macro_rules! formats {
     ($($module:ident: $format:ident $(as $block:ident)?;)*) => {
         // Every format's marker and block.
         $(pub use $module::{$format $(, $block)?};)*
 
-        /// What `L` takes from the codec of `ty`. A type without its row does not compile.
+        /// Returns what `L` takes from the codec of `ty`. A type without a row does not compile.
         #[inline(always)]
         pub(in crate::codec) fn look_up<L: table::Lookup>(ty: $crate::GgmlType) -> L::Output {
             match ty {
@@ -23,21 +23,21 @@ pub(crate) use formats;
 
 /// One column of the table of formats.
 ///
-/// Each direction is a column of its own, so that a program that only dequantizes links no quantizer. Functions that look
-/// one up are not generic and never inlined: a crate that they are inlined into compiles every kernel again.
+/// Each direction is a column of its own, so that a program that only dequantizes does not link the quantizers. Functions that
+/// look up a column are neither generic nor inlined. Otherwise every crate that uses them would compile every kernel again.
 pub(crate) trait Lookup {
     type Output;
     fn of<C: Codec>() -> Self::Output;
 }
 
-/// What a format says of itself without doing anything.
+/// The properties of a format that need no kernel.
 pub(super) struct Properties {
     pub(super) numbers: &'static [Number],
     pub(super) quantizes: bool,
     pub(super) needs_importance: bool,
 }
 
-/// The properties of the format of `ty`.
+/// Returns the properties of the format of `ty`.
 #[inline(never)]
 pub(super) fn properties(ty: GgmlType) -> Properties {
     super::formats::look_up::<Properties>(ty)
@@ -52,21 +52,22 @@ impl Lookup for Properties {
 }
 
 impl GgmlType {
-    /// Whether [`quantize`](crate::quantize) can make this type. Integers have no scale, so floats cannot become integers.
+    /// Returns `true` if [`quantize`](crate::quantize) supports this type. Integers have no scale, so floats cannot be
+    /// converted to them.
     pub fn can_quantize(self) -> bool {
         properties(self).quantizes
     }
 
-    /// Whether [`quantize`](crate::quantize) to this type needs importance weights: true of IQ2_XXS, IQ2_XS and IQ1_S, which
-    /// have too few bits to treat all values alike.
+    /// Returns `true` if [`quantize`](crate::quantize) to this type requires importance weights. This applies to IQ2_XXS,
+    /// IQ2_XS and IQ1_S, which have too few bits to treat all values alike.
     #[doc(alias = "ggml_quantize_requires_imatrix")]
     pub fn needs_importance(self) -> bool {
         properties(self).needs_importance
     }
 }
 
-/// Turns blocks of `ty` from one byte order into the other, in place: reverses each number of several bytes
-/// (scales, plain values) and leaves packed quants alone. `bytes` holds whole blocks.
+/// Converts blocks of `ty` from one byte order to the other, in place. Reverses each multi-byte number (scales, plain
+/// values) and leaves packed quants alone. `bytes` must be whole blocks.
 pub(crate) fn swap_byte_order(ty: GgmlType, bytes: &mut [u8]) {
     let Properties { numbers, .. } = properties(ty);
     for block in bytes.chunks_exact_mut(ty.block_bytes()) {

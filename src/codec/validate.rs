@@ -1,4 +1,4 @@
-//! [`GgmlType::validate`]: are a block's scales numbers?
+//! [`GgmlType::validate`]: checks that a block's scales are finite.
 
 use alloc::format;
 
@@ -13,7 +13,7 @@ enum Stored {
     BFloat,
     Single,
     Double,
-    /// A power of two: the exponent of a single alone. 255 is NaN.
+    /// A power of two, stored as the exponent of a single. 255 is NaN.
     E8M0,
     /// A half in the top nibbles of four 16-bit numbers, the lowest nibble first.
     HalfInNibbles,
@@ -26,14 +26,14 @@ enum Fault {
     Infinite,
 }
 
-/// Where the blocks of `ty` keep the numbers that multiply or shift their values. Integers have none, and any bytes
-/// are valid.
+/// Returns where the blocks of `ty` store the numbers that multiply or shift their values. Integers have none, and
+/// any bytes are valid.
 const fn numbers(ty: GgmlType) -> &'static [(Stored, usize)] {
     use GgmlType::*;
     use Stored::*;
     match ty {
         I8 | I16 | I32 | I64 => &[],
-        // Every scale code is a number, as ggml reads it.
+        // Every scale code is a number, as in ggml.
         NVFP4 => &[],
         F64 => &[(Double, 0)],
         F32 | Q8_K => &[(Single, 0)],
@@ -52,13 +52,13 @@ const fn numbers(ty: GgmlType) -> &'static [(Stored, usize)] {
 }
 
 impl GgmlType {
-    /// Looks for NaN and infinite scales in whole blocks of this type, in the bytes of a little-endian file, and for
-    /// NaN and infinite values where the type is plain. Integers are always valid.
+    /// Checks whole blocks of this type, in the bytes of a little-endian file, for NaN and infinite scales, and the
+    /// values of plain types for NaN and infinity. Integers are always valid.
     /// [`Tensor::validate`](crate::Tensor::validate) does the same in both byte orders.
     ///
-    /// Finds what ggml's `ggml_validate_row_data` finds, and differs in two types. F64 is looked at as it is and
-    /// not as the f32 it would become. Q8_1 is checked, where ggml refuses the type. In NVFP4 any bytes are valid, as in
-    /// ggml: it reads the scale codes that UE4M3 defines as NaN as numbers, 0x7f as 0 and 0xff as 480, and so does
+    /// Finds the same as ggml's `ggml_validate_row_data`, except for two types. F64 is checked as it is, not as the f32
+    /// that it would become. Q8_1 is checked, while ggml rejects the type. In NVFP4 any bytes are valid, as in ggml: the
+    /// scale codes that UE4M3 defines as NaN are read as numbers, 0x7f as 0 and 0xff as 480, here and by
     /// [`dequantize`](crate::dequantize).
     ///
     /// ```
@@ -72,15 +72,14 @@ impl GgmlType {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Length`] where `bytes` is not whole blocks; [`Error::InvalidBlock`] names the first block that is not
-    /// valid.
+    /// [`Error::Length`] if `bytes` is not whole blocks; [`Error::InvalidBlock`] names the first invalid block.
     #[doc(alias = "ggml_validate_row_data")]
     pub fn validate(self, bytes: &[u8]) -> Result<()> {
         validate(self, ByteOrder::Little, bytes)
     }
 }
 
-/// [`GgmlType::validate`] in either byte order.
+/// Like [`GgmlType::validate`], in either byte order.
 pub(crate) fn validate(ty: GgmlType, order: ByteOrder, bytes: &[u8]) -> Result<()> {
     if !bytes.len().is_multiple_of(ty.block_bytes()) {
         return Err(Error::Length {
@@ -106,7 +105,7 @@ pub(crate) fn validate(ty: GgmlType, order: ByteOrder, bytes: &[u8]) -> Result<(
 }
 
 impl Stored {
-    /// The first block whose number at byte `at` is not one.
+    /// Returns the first block whose number at byte `at` is not finite.
     fn first_fault(
         self,
         bytes: &[u8],
@@ -115,7 +114,7 @@ impl Stored {
         order: ByteOrder,
     ) -> Option<(usize, Fault)> {
         let numbers = bytes.chunks_exact(block_bytes).map(|block| &block[at..]);
-        // One loop for each way of storing, so that none asks which it is for each block.
+        // There is one loop for each representation, so that none is selected per block.
         match self {
             Stored::Half => first(numbers, |bytes| of_f16(u16_at(bytes, 0, order))),
             Stored::BFloat => first(numbers, |bytes| of_f32(u32::from(u16_at(bytes, 0, order)) << 16)),
@@ -153,7 +152,7 @@ fn of_f64(bits: u64) -> Option<Fault> {
     fault(bits & !(1 << 63), 0x7ff0_0000_0000_0000)
 }
 
-/// Of a float's bits without the sign, and those of infinity.
+/// Classifies a float's bits without the sign. `infinity` is the bits of infinity.
 fn fault(magnitude: u64, infinity: u64) -> Option<Fault> {
     match magnitude.cmp(&infinity) {
         core::cmp::Ordering::Less => None,

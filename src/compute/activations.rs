@@ -1,4 +1,4 @@
-//! [`Activations`]: the other factor, in eight bits.
+//! [`Activations`]: the other factor of a product, in eight bits.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -11,27 +11,27 @@ use crate::error::Measured;
 use crate::simd::{Isa, Kernel, MAX_LANES, Simd};
 use crate::{Error, GgmlType, Result};
 
-/// Values in a [`Chunk`].
+/// The number of values in a [`Chunk`].
 pub(super) const CHUNK: usize = 256;
-/// Values that are one vector of bytes.
+/// The number of values in one vector of bytes.
 pub(super) const UNIT: usize = 32;
-/// Columns side by side in a tile.
+/// The number of columns in a tile.
 pub(super) const TILE: usize = 8;
-/// From this many columns on, there are tiles of four and of eight.
+/// From this many columns on, tiles have four or eight.
 pub(super) const LEAST_TILED: usize = 4;
 
-/// 256 activations of one column: eight units.
+/// 256 activations of one column, which are eight units.
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chunk {
-    /// -127 to 127.
+    /// From -127 to 127.
     pub(super) quants: [[u8; UNIT]; 8],
-    /// The scale of each unit. Where a scale serves all 256: that, and in each eighth chunk of a column those of the seven that
-    /// follow.
+    /// The scale of each unit. If one scale applies to all 256 values: that scale, and in each eighth chunk of a column also
+    /// those of the following seven.
     pub(super) scales: [f32; 8],
     /// The sums of the first sixteen quants of each unit, and those of the others.
     pub(super) sums: [[i32; 8]; 2],
-    /// The same sums in 16 bits, those of the first sixteen of each unit before the others.
+    /// The same sums in 16 bits, those of the first sixteen quants of each unit before the others.
     pub(super) shorts: [i16; 16],
 }
 
@@ -42,15 +42,15 @@ impl Chunk {
 
 /// Columns of activations, ready to be multiplied with weights.
 ///
-/// A column is as long as a row of the weights. Its values are rounded to integers of -127 to 127 with an `f32` scale: for each
-/// 32 values, or for each 256 where the weights come in super-blocks of that size. The integers are those of ggml's
-/// `Q8_0` and `Q8_K`. (The scale is not rounded to 16 bits as in `Q8_0`, where large activations overflow.) For weights that are plain
-/// floats, activations stay as they are, in single precision.
+/// A column is as long as a row of the weights. Its values are rounded to integers from -127 to 127 with an `f32` scale for each
+/// 32 values, or for each 256 if the weights come in super-blocks of that size. The integers are those of ggml's `Q8_0` and
+/// `Q8_K`. (The scale is not rounded to 16 bits as in `Q8_0`, where large activations overflow.) For weights that are plain
+/// floats, activations are kept in single precision.
 ///
-/// One `Activations` serves all types with the same granularity, so that what is quantized once is multiplied with several
-/// matrices: [`serves`](Self::serves) tells.
+/// The same `Activations` works with all types of the same granularity, so that they can be quantized once and multiplied with
+/// several matrices: see [`serves`](Self::serves).
 ///
-/// A column that has a NaN or an infinity becomes NaN, in every product that its block has part in.
+/// If a column contains a NaN or an infinity, every product in which its block takes part is NaN.
 ///
 /// ```
 /// use gguf_codec::GgmlType;
@@ -67,27 +67,27 @@ pub struct Activations {
     pub(super) grain: Grain,
     row_len: usize,
     columns: usize,
-    /// `[tile][chunk of the row][column of the tile]`.
+    /// Indexed as `[tile][chunk of the row][column of the tile]`.
     chunks: Vec<Chunk>,
     /// The values themselves, for weights that are floats.
     floats: Vec<f32>,
 }
 
 impl Activations {
-    /// Quantizes columns of `row_len` values, laid end to end, for weights of type `ty` or another that they
+    /// Quantizes consecutive columns of `row_len` values, for weights of type `ty` or another type that they
     /// [serve](Self::serves).
     ///
     /// # Errors
-    /// [`Error::Length`] where `values` are not whole columns, or `row_len` is not whole blocks of `ty`;
+    /// [`Error::Length`] if `values` are not whole columns, or `row_len` is not whole blocks of `ty`;
     /// [`Error::NotMultipliable`] for integers.
     pub fn new<T: Float>(ty: GgmlType, values: &[T], row_len: usize) -> Result<Self> {
         Self::new_with(Isa::detect(), ty, values, row_len)
     }
 
-    /// [`new`](Self::new) in the instruction set given: the same integers, at another speed.
+    /// Like [`new`](Self::new), with the given instruction set. The integers are the same; only the speed differs.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     #[doc(hidden)]
     pub fn new_with<T: Float>(isa: Isa, ty: GgmlType, values: &[T], row_len: usize) -> Result<Self> {
         let grain = grain(ty).ok_or(Error::NotMultipliable { ty })?;
@@ -98,19 +98,19 @@ impl Activations {
         Ok(activations)
     }
 
-    /// Replaces the columns by others of the same length, as many as there are. Memory is kept: where they are no more than
-    /// before, nothing is allocated.
+    /// Replaces the columns by any number of other columns of the same length. Memory is reused: if there are no more
+    /// columns than before, nothing is allocated.
     ///
     /// # Errors
-    /// [`Error::Length`] where `values` are not whole columns. The activations are then as before.
+    /// [`Error::Length`] if `values` are not whole columns. The activations are then unchanged.
     pub fn set<T: Float>(&mut self, values: &[T]) -> Result<()> {
         self.set_with(Isa::detect(), values)
     }
 
-    /// [`set`](Self::set) in the instruction set given.
+    /// Like [`set`](Self::set), with the given instruction set.
     ///
     /// # Errors
-    /// As [`set`](Self::set).
+    /// The errors of [`set`](Self::set).
     #[doc(hidden)]
     pub fn set_with<T: Float>(&mut self, isa: Isa, values: &[T]) -> Result<()> {
         let columns = super::whole_columns(Measured::Activations, values.len(), self.row_len)?;
@@ -127,25 +127,25 @@ impl Activations {
         Ok(())
     }
 
-    /// Columns.
+    /// Returns the number of columns.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// Values in a column, which are those in a row of the weights.
+    /// Returns the number of values in a column, which is that of a row of the weights.
     pub fn row_len(&self) -> usize {
         self.row_len
     }
 
-    /// Whether they can be multiplied with weights of type `ty`.
+    /// Returns `true` if these can be multiplied with weights of type `ty`.
     pub fn serves(&self, ty: GgmlType) -> bool {
         grain(ty) == Some(self.grain)
     }
 
-    /// Some of the columns, in the order asked for.
+    /// Returns some of the columns, in the order given.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a column beyond the last.
+    /// [`Error::OutOfRange`] for a column past the last.
     pub fn select(&self, columns: &[usize]) -> Result<Self> {
         let mut selected = Activations {
             grain: self.grain,
@@ -182,7 +182,7 @@ impl Activations {
         self.row_len.div_ceil(CHUNK)
     }
 
-    /// The columns' tiles, with zeros in columns that do not exist.
+    /// Returns the tiles of the columns. Columns that do not exist are zeros.
     pub(super) fn tiles(&self) -> impl Iterator<Item = Tile> {
         (0..self.columns.div_ceil(TILE)).map(|number| self.tile(number))
     }
@@ -190,12 +190,12 @@ impl Activations {
     fn tile(&self, number: usize) -> Tile {
         let first_column = number * TILE;
         let columns = (self.columns - first_column).min(TILE);
-        // Only the last is narrower, so that those before it are as wide as this says.
+        // Only the last tile is narrower, so that those before it have this width.
         let width = if self.columns < LEAST_TILED { columns } else { columns.next_multiple_of(LEAST_TILED) };
         Tile { first_column, columns, width, first_chunk: first_column * self.chunks_in_row() }
     }
 
-    /// Where a column's chunks are.
+    /// Returns where a column's chunks are.
     pub(super) fn column(&self, column: usize) -> Column {
         let tile = self.tile(column / TILE);
         Column { first: tile.first_chunk + column % TILE, stride: tile.width }
@@ -205,7 +205,7 @@ impl Activations {
         &self.chunks
     }
 
-    /// A column's values, of those that stay floats.
+    /// Returns a column's values if they were kept as floats.
     pub(super) fn floats(&self, column: usize) -> &[f32] {
         &self.floats[column * self.row_len..][..self.row_len]
     }
@@ -225,18 +225,18 @@ impl core::fmt::Debug for Activations {
     }
 }
 
-/// Columns side by side.
+/// Adjacent columns.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tile {
     pub(super) first_column: usize,
-    /// Columns that there are.
+    /// The number of existing columns.
     pub(super) columns: usize,
-    /// Columns with those of zeros.
+    /// The number of columns including those of zeros.
     pub(super) width: usize,
     pub(super) first_chunk: usize,
 }
 
-/// Where a column's chunks are: the first, and how far the next.
+/// Where a column's chunks are: the first, and the distance to the next.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     pub(super) first: usize,
@@ -268,7 +268,7 @@ impl<T: Float> Kernel for Quantize<'_, T> {
                     Grain::Units => units(s, &floats, values.len() / UNIT, chunk),
                     _ => super_block(s, &floats, chunk),
                 }
-                // They fit 16 bits: 16 * 127.
+                // They fit in 16 bits: 16 * 127.
                 for (short, &sum) in chunk.shorts.iter_mut().zip(chunk.sums.as_flattened()) {
                     *short = sum as i16;
                 }
@@ -281,7 +281,7 @@ impl<T: Float> Kernel for Quantize<'_, T> {
     }
 }
 
-/// Whether all are finite.
+/// Returns `true` if all values are finite.
 #[inline(always)]
 fn are_finite<S: Simd>(s: S, values: &[f32]) -> bool {
     let infinity = s.splat(f32::INFINITY);
@@ -292,7 +292,7 @@ fn are_finite<S: Simd>(s: S, values: &[f32]) -> bool {
     s.all(finite)
 }
 
-/// Quantizes `units` times 32 values as ggml does to Q8_0, but for the scale, which is not rounded.
+/// Quantizes `units` times 32 values like ggml's Q8_0, except that the scale is not rounded.
 #[inline(always)]
 fn units<S: Simd>(s: S, values: &[f32; CHUNK], units: usize, chunk: &mut Chunk) {
     const { assert!(UNIT.is_multiple_of(MAX_LANES)) };
@@ -306,7 +306,7 @@ fn units<S: Simd>(s: S, values: &[f32; CHUNK], units: usize, chunk: &mut Chunk) 
         let inverse = s.splat(if d != 0.0 { 1.0 / d } else { 0.0 });
         let quants = &mut chunk.quants[u];
         for at in (0..UNIT).step_by(S::LANES) {
-            // An infinite inverse, of a scale below 2^-128, gives i32::MIN, whose low byte is ggml's 0.
+            // An infinite inverse, from a scale below 2^-128, gives i32::MIN, whose low byte is 0 as in ggml.
             s.store_u8(s.round_half_away(s.mul(s.load(&values[at..]), inverse)), &mut quants[at..]);
         }
         for (half, quants) in chunk.quants[u].as_chunks::<16>().0.iter().enumerate() {
@@ -315,7 +315,7 @@ fn units<S: Simd>(s: S, values: &[f32; CHUNK], units: usize, chunk: &mut Chunk) 
     }
 }
 
-/// Quantizes 256 values as ggml does to Q8_K.
+/// Quantizes 256 values like ggml's Q8_K.
 #[inline(always)]
 fn super_block<S: Simd>(s: S, values: &[f32; CHUNK], chunk: &mut Chunk) {
     if !are_finite(s, values) {
@@ -331,7 +331,7 @@ fn super_block<S: Simd>(s: S, values: &[f32; CHUNK], chunk: &mut Chunk) {
 }
 
 impl Activations {
-    /// The activations as they are multiplied: their integers times their scales. For measuring what rounding costs.
+    /// Returns the activations as they are multiplied: their integers times their scales. For measuring the cost of rounding.
     pub fn dequantize(&self) -> Vec<f32> {
         if self.grain == Grain::Floats {
             return self.floats.clone();
@@ -352,7 +352,7 @@ impl Activations {
     }
 }
 
-/// What must be when activations and weights meet.
+/// Checks that activations and weights are compatible.
 pub(super) fn check_pair(ty: GgmlType, row_len: usize, x: &Activations) -> Result<()> {
     if x.row_len != row_len {
         return Err(Error::Length {

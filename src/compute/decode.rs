@@ -1,5 +1,5 @@
-//! Rows as integers in memory: what [`matmul`](super::matmul) makes its panels of, and what is multiplied where fusing
-//! unpacking with multiplying does not pay.
+//! Rows decoded to integers in memory. [`matmul`](super::matmul) makes its panels of them, and they are multiplied
+//! where it does not pay to fuse unpacking with multiplying.
 
 use core::marker::PhantomData;
 
@@ -16,32 +16,32 @@ use crate::simd::{ByteKernel, Bytes, Floats, Isa, Range, Simd};
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy, Zeroable)]
 pub(super) struct Decoded {
-    /// Biased as the format says, or signed, with what was asked for added.
+    /// Biased as the format specifies, or signed, with the requested number added.
     pub(super) quants: [[u8; 32]; 8],
-    /// The scale of each unit; of a super-block the first alone.
+    /// The scale of each unit. For a super-block only the first.
     pub(super) first: [f32; 8],
-    /// The min or second scale of each unit; of a super-block the first alone, its scale of mins.
+    /// The min or second scale of each unit. For a super-block only the first, which is the scale of its mins.
     pub(super) second: [f32; 8],
     /// The scale of each group of a super-block.
     pub(super) scales: [i32; 16],
     /// The same in 16 bits, in the order of [`mins`](Self::mins).
     pub(super) short_scales: [i16; 16],
-    /// The mins of a super-block's groups, of the first halves of all units before those of the others; or their scales times
-    /// the bias: what is to be multiplied with sums of activations and subtracted.
+    /// The mins of a super-block's groups, those of the first halves of all units before those of the others. Without mins,
+    /// the scales of the groups times the bias. These are multiplied with sums of activations and subtracted.
     pub(super) mins: [i16; 16],
 }
 
-/// A kind of blocks: how rows of them are decoded.
+/// A kind of blocks, and how rows of them are decoded.
 pub(super) trait Blocks {
     /// The format.
     type Format: Quants;
-    /// What the kernels that know no formats are told of it.
+    /// The properties of the format for the kernels, which do not depend on formats.
     const SHAPE: Shape;
     /// Decodes a row. `added` is added to signed bytes.
     fn decode<D: Bytes>(d: D, row: &[Block<Self>], added: u8, to: &mut [Decoded]);
 }
 
-/// A block of a kind of blocks.
+/// A block of kind `K`.
 pub(super) type Block<K> = <<K as Blocks>::Format as BlockFormat>::Block;
 
 /// Blocks of 32, 64 or 128 values.
@@ -67,7 +67,7 @@ impl<F: SmallBlocks> Blocks for Small<F> {
             let mut padded = [F::Block::zeroed(); 8];
             padded[..last.len()].copy_from_slice(last);
             small::<D, F>(d, &padded[..at_once], added, to);
-            // Blocks of zeros may have scales that are not.
+            // Blocks of zeros may have nonzero scales.
             let units = last.len() * units_of_block;
             to.first[units..].fill(0.0);
             to.second[units..].fill(0.0);
@@ -124,7 +124,7 @@ impl<F: SuperBlocks> Blocks for Super<F> {
     }
 }
 
-/// Eight integers to memory.
+/// Stores eight integers.
 #[inline(always)]
 fn store<S: Simd>(s: S, value: S::I, to: &mut [i32], at: usize) {
     s.store(s.as_floats(value), &mut bytemuck::cast_slice_mut(to)[at..]);
@@ -135,7 +135,7 @@ fn with_added<D: Bytes>(d: D, range: Range, unit: D::B, added: u8) -> D::B {
     if range == Range::Signed { d.add_b(unit, d.splat_b(added)) } else { unit }
 }
 
-/// The product of a decoded row with a column, by the contract: what every other way equals.
+/// Returns the product of a decoded row with a column, as the contract defines it. All other implementations equal it.
 pub(super) fn dot(shape: Shape, row: &[Decoded], chunks: &[Chunk], stride: usize) -> f32 {
     let mut accumulators = [0.0f32; 8];
     for (i, w) in row.iter().enumerate() {
@@ -177,7 +177,7 @@ pub(super) fn dot(shape: Shape, row: &[Decoded], chunks: &[Chunk], stride: usize
     tree(accumulators)
 }
 
-/// The sums of products of the first sixteen bytes, and of the others.
+/// Returns the sums of products of the first sixteen bytes, and of the others.
 #[inline(always)]
 fn halves(range: Range, w: &[u8; 32], x: &[u8; 32]) -> [i32; 2] {
     let mut sums = [0; 2];
@@ -191,7 +191,7 @@ fn halves(range: Range, w: &[u8; 32], x: &[u8; 32]) -> [i32; 2] {
     sums
 }
 
-/// The end of a sum.
+/// Adds up the accumulators of a sum.
 #[inline(always)]
 pub(super) fn tree([a0, a1, a2, a3, a4, a5, a6, a7]: [f32; 8]) -> f32 {
     ((a0 + a4) + (a2 + a6)) + ((a1 + a5) + (a3 + a7))

@@ -1,7 +1,7 @@
-//! Products of rows with a handful of columns: a row is decoded once, to memory that stays in the first level of cache, and is
-//! multiplied with one column after the other.
+//! Products of rows with a handful of columns. A row is decoded once, to memory that stays in L1 cache, and multiplied with
+//! one column after the other.
 //!
-//! The kernels here know no formats, like those of [`matmul`](super::matmul).
+//! The kernels here do not depend on formats, like those of [`matmul`](super::matmul).
 
 use core::marker::PhantomData;
 
@@ -12,7 +12,8 @@ use super::table::{FOUR, Products, SEVEN, SIGNED, SIX, Shape, range_of};
 use crate::codec::operand::{Terms, eight_units};
 use crate::simd::{ByteKernel, Bytes, Isa, Range, Simd};
 
-/// Columns from which on decoding to memory pays: two where quants are rows of a grid, which take long to be put together.
+/// Returns the number of columns from which on decoding to memory pays: two if quants are rows of a grid, which are slow
+/// to assemble.
 pub(super) fn least_columns(shape: Shape) -> usize {
     if let Shape::Super { range: Range::Seven, .. } = shape { 2 } else { 3 }
 }
@@ -42,9 +43,9 @@ pub(super) fn multiply(isa: Isa, products: Products, rows: Rows<'_>) {
     }
 }
 
-/// What a kernel does with one kind of blocks.
+/// The part of a kernel that depends on the kind of blocks.
 trait Kind {
-    /// The product of a decoded row with a column, whose chunks are `width` apart. `bias` is what was added to weights.
+    /// Returns the product of a decoded row with a column whose chunks are `width` apart. `bias` is what was added to weights.
     fn dot<D: Bytes>(d: D, row: &[Decoded], bias: f32, x: &[Chunk], width: usize) -> f32;
 }
 
@@ -90,7 +91,7 @@ impl<const RANGE: u8, const TERMS: u8> Kind for Small<RANGE, TERMS> {
             let units = eight_units!(u => d.load_b(&w.quants[u]));
             let (first, second, e) = (s.load(&w.first), s.load(&w.second), s.load(&x.scales));
             let [sum_low, sum_high] = [integers(d, &x.sums[0]), integers(d, &x.sums[1])];
-            // These integers are below 2^24: floats hold them, and differences of them, as they are.
+            // These integers are below 2^24, so floats represent them and their differences exactly.
             let term = if TERMS == Terms::TwoScales as u8 {
                 let [low, high] = d.sums(range_of(RANGE), &units, &x.quants);
                 let low = s.sub(s.to_float(low), s.mul(bias, s.to_float(sum_low)));

@@ -1,5 +1,5 @@
-//! Products of rows with few columns: a row's bytes are unpacked into registers and multiplied there, one row after the
-//! other, so that weights are read once and in the order of memory.
+//! Products of rows with few columns. A row's bytes are unpacked into registers and multiplied there, one row after the
+//! other, so that weights are read once and in memory order.
 
 use core::marker::PhantomData;
 
@@ -10,8 +10,8 @@ use super::decode::{self, Block, Blocks, Decoded, Small, Super, total};
 use crate::codec::operand::{Mins, SmallBlocks, SuperBlocks, Terms, eight_units};
 use crate::simd::{ByteKernel, Bytes, Floats, Integers, Isa, Range, Simd};
 
-/// How far ahead of their use bytes are asked for. Processors' own prefetching stops at a page's end; this goes on into
-/// the next rows.
+/// How many bytes ahead of their use data is prefetched. Hardware prefetching stops at the end of a page; this
+/// continues into the next rows.
 const AHEAD: usize = 8 * 1024;
 
 /// Rows to be multiplied with columns.
@@ -21,10 +21,10 @@ pub(super) struct Rows<'a> {
     pub(super) row_bytes: usize,
     pub(super) chunks: &'a [Chunk],
     pub(super) columns: &'a [Column],
-    /// `out[column * stride + row]`.
+    /// Indexed as `out[column * stride + row]`.
     pub(super) out: &'a mut [f32],
     pub(super) stride: usize,
-    /// Room for a decoded row.
+    /// Scratch memory for a decoded row.
     pub(super) decoded: &'a mut [Decoded],
 }
 
@@ -35,9 +35,9 @@ pub(super) fn dot<K: Dots>(isa: Isa, rows: Rows<'_>) {
     isa.run_bytes(DotRows::<K>(rows, PhantomData));
 }
 
-/// How rows of a kind of blocks are multiplied without being decoded to memory.
+/// Multiplication of rows of a kind of blocks without decoding them to memory.
 pub(super) trait Dots: Blocks {
-    /// The product of a row with a column, whose chunks are `width` apart. `ahead` is what is to be asked for meanwhile.
+    /// Returns the product of a row with a column whose chunks are `width` apart. Meanwhile prefetches `ahead`.
     fn dot<D: Bytes>(d: D, row: &[Block<Self>], x: &[Chunk], width: usize, ahead: &[u8]) -> f32;
 }
 
@@ -61,14 +61,14 @@ impl<K: Dots> ByteKernel for DotRows<'_, K> {
             let mut ahead = bytes.get(r * row_bytes + AHEAD..).unwrap_or_default();
             for (c, &Column { first, stride: width }) in columns.iter().enumerate() {
                 out[c * stride + r] = K::dot(d, row, &chunks[first..], width, ahead);
-                // Once is enough.
+                // Prefetching once is enough.
                 ahead = &[];
             }
         }
     }
 }
 
-/// Asks for the bytes that will follow, `len` of them from byte `at` of what lies ahead.
+/// Prefetches `len` bytes from byte `at` of those that lie ahead.
 #[inline(always)]
 fn ask_for<S: Simd>(s: S, ahead: &[u8], at: usize, len: usize) {
     if let Some(bytes) = ahead.get(at..at + len) {
@@ -76,7 +76,7 @@ fn ask_for<S: Simd>(s: S, ahead: &[u8], at: usize, len: usize) {
     }
 }
 
-/// The bytes of eight units, and what was added to them.
+/// Returns the bytes of eight units, and the bias that was added to them.
 #[inline(always)]
 fn biased<D: Bytes>(d: D, range: Range, bias: i32, mut units: [D::B; 8]) -> ([D::B; 8], i32) {
     if range != Range::Signed || D::ADDED_TO_SIGNED == 0 {
@@ -88,7 +88,7 @@ fn biased<D: Bytes>(d: D, range: Range, bias: i32, mut units: [D::B; 8]) -> ([D:
     (units, D::ADDED_TO_SIGNED)
 }
 
-/// `sums - bias * of`, where the bias is 0, a power of two, or 9.
+/// Returns `sums - bias * of`, where the bias is 0, a power of two, or 9.
 #[inline(always)]
 fn less_bias<D: Bytes>(d: D, sums: Integers<D>, bias: i32, of: Integers<D>) -> Integers<D> {
     let s = d.lanes();
@@ -106,7 +106,7 @@ fn less_bias<D: Bytes>(d: D, sums: Integers<D>, bias: i32, of: Integers<D>) -> I
     }
 }
 
-/// Eight integers of a chunk.
+/// Loads eight integers of a chunk.
 #[inline(always)]
 pub(super) fn integers<D: Bytes>(d: D, from: &[i32; 8]) -> Integers<D> {
     let s = d.lanes();
@@ -136,7 +136,7 @@ impl<F: SmallBlocks> Dots for Small<F> {
     }
 }
 
-/// The terms of eight units.
+/// Returns the terms of eight units.
 #[inline(always)]
 fn small_terms<D: Bytes, F: SmallBlocks>(d: D, blocks: &[F::Block], x: &Chunk) -> Floats<D> {
     let s = d.lanes();
@@ -171,7 +171,7 @@ impl<F: SuperBlocks> Dots for Super<F> {
         let mut sums = s.splat(0.0);
         let mut at = 0;
         for (i, blocks) in row.chunks(8).enumerate() {
-            // Of each super-block its integers in lanes, to be summed eight at a time.
+            // Each vector contains the integers of a super-block, which are later summed over lanes, eight vectors at a time.
             let (mut products, mut mins) = ([zero; 8], [zero; 8]);
             let (first_x, [mut first, mut second], mut single) = (&x[at], [[[0; 2]; 8]; 2], [0.0; 8]);
             for (b, block) in blocks.iter().enumerate() {
@@ -201,7 +201,7 @@ impl<F: SuperBlocks> Dots for Super<F> {
     }
 }
 
-/// The products of a super-block and of its mins, to be summed over the lanes.
+/// Returns the products of a super-block and of its mins, which remain to be summed over the lanes.
 #[inline(always)]
 fn integers_of<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block, x: &Chunk) -> (Integers<D>, Integers<D>) {
     let s = d.lanes();
@@ -211,7 +211,7 @@ fn integers_of<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block, x: &Chunk) -> (
         if F::HAS_SCALES { d.scaled_sums(range, units, x, scales) } else { d.sums_of_all(range, units, x) }
     };
     if F::SIGNED_BY_BITS {
-        // The signs go to the activations.
+        // The signs are applied to the activations.
         let (signs, mut signed) = (F::signs(d, block), [[0; 32]; 8]);
         for u in 0..8 {
             d.store_b(d.negate_b(d.load_b(&x.quants[u]), signs[u]), &mut signed[u]);
@@ -231,14 +231,14 @@ fn integers_of<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block, x: &Chunk) -> (
     }
 }
 
-/// The scales of a super-block's groups: of the first halves of all units, and then of the others.
+/// Returns the scales of a super-block's groups: those of the first halves of all units, then those of the others.
 #[inline(always)]
 pub(super) fn group_scales<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block) -> D::B {
     let scales = halves_of_units::<D, F>(d, F::group_scales(block));
     if F::SCALE_BIAS == 0 { scales } else { d.sub_shorts(scales, d.splat_short(F::SCALE_BIAS as i16)) }
 }
 
-/// The mins of a super-block's groups, as [`group_scales`].
+/// Returns the mins of a super-block's groups, in the order of [`group_scales`].
 #[inline(always)]
 pub(super) fn group_mins<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block) -> D::B {
     halves_of_units::<D, F>(d, F::group_mins(block))

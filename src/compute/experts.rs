@@ -1,4 +1,4 @@
-//! [`Experts`]: several matrices of one shape, of which each column is multiplied with its own.
+//! [`Experts`]: several matrices of one shape. Each column is multiplied with the matrices chosen for it.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -7,7 +7,7 @@ use super::{Activations, Matrix};
 use crate::error::Measured;
 use crate::{Error, GgmlType, Result};
 
-/// The experts of a layer: a tensor of three dimensions, a matrix for each expert.
+/// The experts of a layer: a three-dimensional tensor with a matrix for each expert.
 #[derive(Debug, Clone, Copy)]
 pub struct Experts<'a> {
     all: Matrix<'a>,
@@ -15,10 +15,10 @@ pub struct Experts<'a> {
 }
 
 impl<'a> Experts<'a> {
-    /// Experts of `rows` rows of `row_len` values of type `ty`, laid end to end.
+    /// Creates experts of `rows` rows of `row_len` values of type `ty`, stored consecutively.
     ///
     /// # Errors
-    /// [`Error::Length`] where `row_len` is not whole blocks of `ty`, or `bytes` are not whole experts.
+    /// [`Error::Length`] if `row_len` is not whole blocks of `ty`, or `bytes` are not whole experts.
     pub fn new(ty: GgmlType, bytes: &'a [u8], row_len: usize, rows: usize) -> Result<Self> {
         let all = Matrix::new(ty, bytes, row_len)?;
         if (rows == 0 && all.row_count() != 0) || !all.row_count().is_multiple_of(rows.max(1)) {
@@ -31,15 +31,15 @@ impl<'a> Experts<'a> {
         Ok(Experts { all, rows })
     }
 
-    /// How many experts there are.
+    /// Returns the number of experts.
     pub fn count(&self) -> usize {
         self.all.row_count() / self.rows.max(1)
     }
 
-    /// One expert.
+    /// Returns one expert.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for an expert beyond the last.
+    /// [`Error::OutOfRange`] for an expert past the last.
     pub fn expert(&self, expert: usize) -> Result<Matrix<'a>> {
         if expert >= self.count() {
             return Err(Error::OutOfRange {
@@ -51,21 +51,21 @@ impl<'a> Experts<'a> {
         self.all.rows(expert * self.rows..(expert + 1) * self.rows)
     }
 
-    /// Multiplies columns with the experts chosen for them: `out[i][row]` is the product of expert `experts[i]` with column
-    /// `i / n`, where `n` is how many experts are chosen for each column. Columns of one expert are multiplied together.
+    /// Multiplies columns with the experts chosen for them. `out[i][row]` is the product of expert `experts[i]` with column
+    /// `i / n`, where `n` is the number of experts for each column. Columns with the same expert are multiplied together.
     ///
     /// # Errors
-    /// [`Error::Length`] where there are not as many experts for each column, or `out` has another length;
-    /// [`Error::OutOfRange`] for an expert beyond the last; and as [`Matrix::matmul`].
+    /// [`Error::Length`] if the number of experts is not a multiple of the number of columns, or `out` has another
+    /// length; [`Error::OutOfRange`] for an expert past the last; and those of [`Matrix::matmul`].
     #[doc(alias = "mul_mat_id")]
     pub fn matmul(&self, x: &Activations, experts: &[usize], out: &mut [f32]) -> Result<()> {
         self.each(x, experts, out, |matrix, x, out| matrix.matmul(x, out))
     }
 
-    /// [`matmul`](Self::matmul) on all cores: the same bits.
+    /// Like [`matmul`](Self::matmul), on all cores. The result is the same to the bit.
     ///
     /// # Errors
-    /// As [`matmul`](Self::matmul).
+    /// The errors of [`matmul`](Self::matmul).
     #[cfg(feature = "rayon")]
     pub fn par_matmul(&self, x: &Activations, experts: &[usize], out: &mut [f32]) -> Result<()> {
         self.each(x, experts, out, |matrix, x, out| matrix.par_matmul(x, out))
@@ -97,7 +97,7 @@ impl<'a> Experts<'a> {
             self.expert(expert)?;
         }
         let chosen = experts.len() / x.columns().max(1);
-        // The outputs of each expert together, experts in order.
+        // Groups the outputs by expert, in order of the experts.
         let mut order: Vec<usize> = (0..experts.len()).collect();
         order.sort_by_key(|&i| experts[i]);
         let mut part = Vec::new();

@@ -1,4 +1,4 @@
-//! Products with activations that are not rounded: weights become floats, a few rows at a time.
+//! Products with activations that are not rounded. Weights are converted to floats, a few rows at a time.
 
 #![allow(clippy::needless_range_loop, reason = "several arrays are indexed alike")]
 
@@ -9,9 +9,9 @@ use crate::codec::{self, Float};
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{GgmlType, Result};
 
-/// Accumulators of an output: value `i` is added to number `i mod 16`.
+/// The number of accumulators of an output. Value `i` is added to number `i mod 16`.
 const ACCUMULATORS: usize = 16;
-/// Rows that are made floats together.
+/// The number of rows that are converted to floats together.
 const ROWS: usize = 4;
 
 /// Rows to be multiplied with columns of floats.
@@ -23,14 +23,14 @@ pub(super) struct FloatRows<'a> {
     pub(super) row_len: usize,
     /// Whole columns.
     pub(super) columns: &'a [f32],
-    /// `out[column * stride + row]`.
+    /// Indexed as `out[column * stride + row]`.
     pub(super) out: &'a mut [f32],
     pub(super) stride: usize,
-    /// Room for rows.
+    /// Scratch memory for rows.
     pub(super) floats: &'a mut Vec<f32>,
 }
 
-/// Multiplies.
+/// Multiplies the rows with the columns.
 pub(super) fn matmul(isa: Isa, rows: FloatRows<'_>) -> Result<()> {
     let FloatRows { ty, bytes, row_bytes, row_len, columns, out, stride, floats } = rows;
     if row_len == 0 {
@@ -55,7 +55,7 @@ pub(super) fn matmul(isa: Isa, rows: FloatRows<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Values as `f32`.
+/// Converts values to `f32`.
 pub(super) fn widened<T: Float>(values: &[T]) -> Vec<f32> {
     values.iter().map(|value| value.to_f32()).collect()
 }
@@ -113,11 +113,11 @@ impl Tiles<'_> {
     }
 }
 
-/// The products of each row with each column.
+/// Returns the products of each row with each column.
 #[inline(always)]
 fn products<S: Simd, const R: usize, const C: usize>(s: S, w: [&[f32]; R], x: [&[f32]; C]) -> [[f32; C]; R] {
     let vectors = ACCUMULATORS / S::LANES;
-    // Four lanes are the fewest, but for scalar ones.
+    // Vectors have at least four lanes, except for scalar code.
     let mut sums = [[[s.splat(0.0); 4]; C]; R];
     let row_len = w[0].len();
     let whole = row_len / ACCUMULATORS * ACCUMULATORS;

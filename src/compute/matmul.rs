@@ -1,7 +1,7 @@
-//! Products of rows with many columns: as many rows as there are lanes are unpacked once, side by side into a *panel* that
-//! stays in the second level of cache, and each column's bytes are multiplied with all of them at once.
+//! Products of rows with many columns. As many rows as there are lanes are unpacked once, side by side into a *panel* that
+//! stays in L2 cache, and each column's bytes are multiplied with all of them at once.
 //!
-//! The kernels here know no formats: integers, their scales and their mins are all there is.
+//! The kernels here do not depend on formats: they use only integers, their scales and their mins.
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -14,18 +14,18 @@ use super::table::{FOUR, Products, SEVEN, SIGNED, Shape, range_of};
 use crate::codec::operand::Terms;
 use crate::simd::{Isa, Range, Simd, TileKernel, Tiles};
 
-/// Rows side by side, in the order in which kernels read them: what belongs to an accumulator lies together.
+/// Rows side by side, in the order in which kernels read them: the data of each accumulator is contiguous.
 #[derive(Default)]
 pub(super) struct Panel {
-    /// Of each unit four bytes of each row, eight times.
+    /// For each unit, four bytes of each row, eight times.
     quants: Vec<[u8; 64]>,
-    /// Of each unit, or super-block, the scale of each row.
+    /// For each unit or super-block, the scale of each row.
     first: Vec<f32>,
     /// The min or second scale, or the scale of mins.
     second: Vec<f32>,
-    /// Of each group of a super-block the scale of each row.
+    /// For each group of a super-block, the scale of each row.
     scales: Vec<i32>,
-    /// Of each two groups of a super-block their mins of each row, as two numbers of 16 bits, to be multiplied with sums of
+    /// For each two groups of a super-block, the mins of each row as two 16-bit numbers, which are multiplied with sums of
     /// sixteen activations.
     mins: Vec<i32>,
     /// Some chunks of the rows, one by one.
@@ -40,22 +40,22 @@ pub(super) struct Product<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) row_bytes: usize,
     pub(super) x: &'a Activations,
-    /// `out[column * stride + row]`.
+    /// Indexed as `out[column * stride + row]`.
     pub(super) out: &'a mut [f32],
     pub(super) stride: usize,
     pub(super) panel: &'a mut Panel,
 }
 
-/// Columns from which on panels pay: with fewer, a row is decoded and multiplied with each.
+/// The number of columns from which on panels pay. With fewer, a row is decoded and multiplied with each.
 pub(super) const LEAST_COLUMNS: usize = 7;
 
-/// Multiplies. The instruction set has [tiles](Isa::has_tiles), and the activations too.
+/// Multiplies the rows. The instruction set must have [tiles](Isa::has_tiles), and so must the activations.
 pub(super) fn multiply(product: Product<'_>) {
     const SCALE: u8 = Terms::Scale as u8;
     const MIN: u8 = Terms::ScaleAndMin as u8;
     const TWO: u8 = Terms::TwoScales as u8;
     let isa = product.isa;
-    // Where one instruction serves all ranges, there is one kernel for them.
+    // If one instruction works for all ranges, there is one kernel for them.
     let tells = isa.tiles_tell_ranges();
     let range = |range| if tells && range != Range::Six { range } else { Range::Seven };
     match product.products.shape {
@@ -87,10 +87,10 @@ pub(super) fn multiply(product: Product<'_>) {
 /// What a kernel does with one kind of blocks.
 trait Kind {
     const RANGE: u8;
-    /// Puts a chunk of each row into the panel, the `place`-th of super-blocks. Those of neighbouring rows are [`AT_ONCE`]
-    /// apart.
+    /// Puts a chunk of each row into the panel, as the `place`-th super-block. The chunks of neighbouring rows are
+    /// [`AT_ONCE`] apart.
     fn fill<T: Tiles>(t: T, panel: &mut Panel, rows: &[Decoded], chunks: usize, chunk: usize, place: usize);
-    /// The products of a panel with `C` columns. `bias` is what was added to weights.
+    /// Returns the products of a panel with `C` columns. `bias` is what was added to weights.
     fn multiply<T: Tiles, const C: usize>(
         t: T,
         panel: &Panel,
@@ -121,13 +121,13 @@ struct Super<const RANGE: u8, const GROUP: usize, const MINS: bool>;
 
 const CHUNK: usize = super::activations::CHUNK;
 
-/// Chunks of a row that are decoded at once: those of all rows stay in the first level of cache.
+/// The number of chunks of a row that are decoded at once. Those of all rows stay in L1 cache.
 const AT_ONCE: usize = 2;
 
-/// Where chunk `chunk` of a row of `chunks` lies, when those of an accumulator lie together.
+/// Returns the position of chunk `chunk` of a row of `chunks`, where the chunks of an accumulator are contiguous.
 fn place(chunk: usize, chunks: usize) -> usize {
     let (accumulator, number) = (chunk % 8, chunk / 8);
-    // Those before it have one chunk more where the row does not end with the last accumulator.
+    // Earlier accumulators have one more chunk if the row does not end with the last accumulator.
     accumulator * (chunks / 8) + accumulator.min(chunks % 8) + number
 }
 
@@ -168,7 +168,7 @@ fn panels<T: Tiles, K: Kind>(t: T, product: Product<'_>) {
             for (row, decoded) in bytes_of_panel.chunks(row_bytes).zip(rows.chunks_mut(AT_ONCE)) {
                 (products.decode)(isa, &row[from..to], T::ADDED_TO_SIGNED, decoded);
             }
-            // Rows that do not exist are what was there before: their products are not looked at.
+            // Rows that do not exist keep their old contents. Their products are ignored.
             for i in 0..here {
                 let chunk = first + i;
                 K::fill(t, panel, &rows[i..], chunks, chunk, place(chunk, chunks));
@@ -178,7 +178,7 @@ fn panels<T: Tiles, K: Kind>(t: T, product: Product<'_>) {
         let next = &next[..next.len().min(panel_bytes)];
         let share = panel_bytes.div_ceil(tiles).next_multiple_of(64);
         for (i, tile) in x.tiles().enumerate() {
-            // The next panel's bytes, while this one's are multiplied.
+            // Prefetches the next panel's bytes while this one is multiplied.
             let asked = next.get(i * share..).unwrap_or_default();
             t.lanes().prefetch(&asked[..asked.len().min(share)]);
             let columns = if T::COLUMNS == 8 && tile.width == 8 { 8 } else { 4 };
@@ -199,7 +199,7 @@ fn panels<T: Tiles, K: Kind>(t: T, product: Product<'_>) {
     panel.rows = rows;
 }
 
-/// The sums of the accumulators, to `out[column][row]`.
+/// Adds up the accumulators and writes to `out[column][row]`.
 #[inline(always)]
 fn finish<T: Tiles, const C: usize>(t: T, sums: &[[<T::S as Simd>::F; C]; 8], out: &mut [f32]) {
     let s = t.lanes();
@@ -210,13 +210,13 @@ fn finish<T: Tiles, const C: usize>(t: T, sums: &[[<T::S as Simd>::F; C]; 8], ou
     }
 }
 
-/// Two numbers of 16 bits in one.
+/// Combines two 16-bit numbers into one.
 #[inline(always)]
 fn two_shorts(shorts: &[i16; 16], pair: usize) -> i32 {
     i32::from(shorts[2 * pair]) & 0xffff | i32::from(shorts[2 * pair + 1]) << 16
 }
 
-/// Four bytes at a time.
+/// Groups bytes by four.
 #[inline(always)]
 fn fours<const N: usize>(bytes: &[u8]) -> &[[u8; 4]; N] {
     bytes.as_chunks().0.first_chunk().expect("a unit has as many")
@@ -232,7 +232,7 @@ impl<const RANGE: u8, const TERMS: u8> Kind for Small<RANGE, TERMS> {
         let [mut first, mut second] = [[0.0f32; 8 * 16]; 2];
         t.interleave(|r| bytemuck::cast_ref(&row(r).first), bytemuck::cast_slice_mut(&mut first));
         t.interleave(|r| bytemuck::cast_ref(&row(r).second), bytemuck::cast_slice_mut(&mut second));
-        // Unit u of all chunks is one accumulator's.
+        // Unit u of all chunks belongs to one accumulator.
         for u in 0..8 {
             let unit = u * chunks + chunk;
             interleave(t, panel, unit, |r| &row(r).quants[u]);

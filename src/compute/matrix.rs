@@ -1,4 +1,4 @@
-//! [`Matrix`]: weights as they lie in a file, to be multiplied.
+//! [`Matrix`]: weights as stored in a file, to be multiplied.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -20,7 +20,7 @@ use crate::{Error, GgmlType, Result};
 
 /// A matrix of weights: a view of rows of blocks, in the bytes of a little-endian file.
 ///
-/// [`Tensor::matrix`](crate::Tensor::matrix) makes one of a tensor, without copying.
+/// [`Tensor::matrix`](crate::Tensor::matrix) creates one from a tensor, without copying.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
     ty: GgmlType,
@@ -29,7 +29,7 @@ pub struct Matrix<'a> {
     row_len: usize,
 }
 
-/// Memory that a product needs while it is computed, to be used again for the next.
+/// Scratch memory for computing products, which can be reused.
 #[derive(Default)]
 pub struct Scratch {
     decoded: Vec<Decoded>,
@@ -45,17 +45,17 @@ impl core::fmt::Debug for Scratch {
 }
 
 impl Scratch {
-    /// Memory of no size yet: it grows with the first product.
+    /// Creates empty scratch memory. It grows with the first product.
     pub fn new() -> Self {
         Scratch::default()
     }
 }
 
 impl<'a> Matrix<'a> {
-    /// A matrix of rows of `row_len` values of type `ty`, laid end to end.
+    /// Creates a matrix of consecutive rows of `row_len` values of type `ty`.
     ///
     /// # Errors
-    /// [`Error::Length`] where `row_len` is not whole blocks of `ty`, or `bytes` are not whole rows.
+    /// [`Error::Length`] if `row_len` is not whole blocks of `ty`, or `bytes` are not whole rows.
     pub fn new(ty: GgmlType, bytes: &'a [u8], row_len: usize) -> Result<Self> {
         check_row(ty, row_len)?;
         let row_bytes = row_len / ty.block_len() * ty.block_bytes();
@@ -69,22 +69,22 @@ impl<'a> Matrix<'a> {
         Ok(Matrix { ty, bytes, rows: bytes.len() / row_bytes.max(1), row_len })
     }
 
-    /// The type of its blocks.
+    /// Returns the type of the blocks.
     pub fn ggml_type(&self) -> GgmlType {
         self.ty
     }
 
-    /// Rows, which are the values in a column of the output.
+    /// Returns the number of rows, which is that of values in a column of the output.
     pub fn row_count(&self) -> usize {
         self.rows
     }
 
-    /// Values in a row, which are those in a column of activations.
+    /// Returns the number of values in a row, which is that of a column of activations.
     pub fn row_len(&self) -> usize {
         self.row_len
     }
 
-    /// Its blocks.
+    /// Returns the blocks.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -93,10 +93,10 @@ impl<'a> Matrix<'a> {
         self.row_len / self.ty.block_len() * self.ty.block_bytes()
     }
 
-    /// Some of its rows, as a matrix: how engines split the work among threads of their own.
+    /// Returns some of the rows as a matrix. Engines can use this to split work among their own threads.
     ///
     /// # Errors
-    /// [`Error::Reversed`] or [`Error::OutOfRange`] where there are no such rows.
+    /// [`Error::Reversed`] or [`Error::OutOfRange`] for an invalid range.
     pub fn rows(&self, range: Range<usize>) -> Result<Matrix<'a>> {
         if range.start > range.end {
             return Err(Error::Reversed { what: "rows", start: range.start as u64, end: range.end as u64 });
@@ -108,19 +108,19 @@ impl<'a> Matrix<'a> {
         Ok(Matrix { bytes, rows: range.len(), ..*self })
     }
 
-    /// The product of one row with the first column of activations.
+    /// Returns the product of one row with the first column of activations.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a row beyond the last, or where there is no column; [`Error::Length`] where columns are not as
-    /// long as rows; [`Error::WrongActivations`] where they were quantized for another granularity.
+    /// [`Error::OutOfRange`] for a row past the last, or if there is no column; [`Error::Length`] if columns are not as long as
+    /// rows; [`Error::WrongActivations`] if they were quantized for another granularity.
     pub fn dot(&self, row: usize, x: &Activations) -> Result<f32> {
         self.dot_with(Isa::detect(), row, x)
     }
 
-    /// [`dot`](Self::dot) in the instruction set given: the same bits, at another speed.
+    /// Like [`dot`](Self::dot), with the given instruction set. The result is the same to the bit; only the speed differs.
     ///
     /// # Errors
-    /// As [`dot`](Self::dot).
+    /// The errors of [`dot`](Self::dot).
     #[doc(hidden)]
     pub fn dot_with(&self, isa: Isa, row: usize, x: &Activations) -> Result<f32> {
         check_pair(self.ty, self.row_len, x)?;
@@ -137,8 +137,8 @@ impl<'a> Matrix<'a> {
         Ok(out[0])
     }
 
-    /// The product of every row with every column: `out[column][row]`, columns of [`row_count`](Self::row_count) values laid end
-    /// to end.
+    /// Computes the product of every row with every column as `out[column][row]`: consecutive columns of
+    /// [`row_count`](Self::row_count) values.
     ///
     /// ```
     /// # use gguf_codec::compute::{Activations, Matrix};
@@ -155,29 +155,30 @@ impl<'a> Matrix<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Length`] where columns are not as long as rows, or `out` has another length; [`Error::WrongActivations`] where
-    /// the activations were quantized for another granularity.
+    /// [`Error::Length`] if columns are not as long as rows, or `out` has another length; [`Error::WrongActivations`] if the
+    /// activations were quantized for another granularity.
     #[doc(alias("mul_mat", "gemm", "gemv", "matvec"))]
     pub fn matmul(&self, x: &Activations, out: &mut [f32]) -> Result<()> {
         self.matmul_with(Isa::detect(), x, out)
     }
 
-    /// [`matmul`](Self::matmul) in the instruction set given: the same bits, at another speed.
+    /// Like [`matmul`](Self::matmul), with the given instruction set. The result is the same to the bit; only the speed differs.
     ///
     /// # Errors
-    /// As [`matmul`](Self::matmul).
+    /// The errors of [`matmul`](Self::matmul).
     #[doc(hidden)]
     pub fn matmul_with(&self, isa: Isa, x: &Activations, out: &mut [f32]) -> Result<()> {
         self.check(x, out.len())?;
         self.some_columns(isa, x, x.columns(), out, self.rows, &mut Scratch::new())
     }
 
-    /// [`matmul`](Self::matmul) to where a larger matrix has these rows: row `r` of column `c` goes to `out[c * stride + r]`, and
-    /// nothing else is written. `scratch` is memory to compute in, so that a call allocates nothing once it has grown.
+    /// Like [`matmul`](Self::matmul), writing into the output of a larger matrix that contains these rows. Row `r` of column `c`
+    /// is written to `out[c * stride + r]`, and nothing else is written. Computes in `scratch`, so that calls allocate nothing
+    /// once it has grown.
     ///
     /// # Errors
-    /// As [`matmul`](Self::matmul); also [`Error::Length`] where `stride` is less than the rows, or `out` ends before the last
-    /// product.
+    /// The errors of [`matmul`](Self::matmul); also [`Error::Length`] if `stride` is less than the number of rows, or `out` ends
+    /// before the last product.
     pub fn matmul_strided(
         &self,
         x: &Activations,
@@ -207,33 +208,34 @@ impl<'a> Matrix<'a> {
         self.some_columns(Isa::detect(), x, x.columns(), out, stride, scratch)
     }
 
-    /// [`matmul`](Self::matmul) on all cores: the same bits.
+    /// Like [`matmul`](Self::matmul), on all cores. The result is the same to the bit.
     ///
     /// # Errors
-    /// As [`matmul`](Self::matmul).
+    /// The errors of [`matmul`](Self::matmul).
     #[cfg(feature = "rayon")]
     pub fn par_matmul(&self, x: &Activations, out: &mut [f32]) -> Result<()> {
         par_matmul(&mut [(*self, out)], x)
     }
 
-    /// The product of every row with columns of floats that are not rounded: `out[column][row]`.
+    /// Computes the product of every row with columns of floats that are not rounded: `out[column][row]`.
     ///
-    /// Slower than [`matmul`](Self::matmul), since weights become floats on the way, and as exact as single precision is. It
-    /// takes any type that becomes floats. An output has sixteen accumulators, zero at first; the product of value `i` is added
-    /// to accumulator `i mod 16` in order of `i`, each operation rounded by itself. At the end accumulators 8 to 15 are added to
-    /// 0 to 7, and those as in [`compute`](super): the same bits on every instruction set, for any number of columns and
-    /// threads.
+    /// This is slower than [`matmul`](Self::matmul), since weights are converted to floats, and as exact as single precision. It
+    /// supports any type that can be dequantized. An output has sixteen accumulators, initially zero. The product of value `i`
+    /// is added to accumulator `i mod 16` in order of `i`, and each operation is rounded separately. At the end accumulators 8
+    /// to 15 are added to 0 to 7, and those are added up as in [`compute`](super). The result is the same to the bit on every
+    /// instruction set, for any number of columns and threads.
     ///
     /// # Errors
-    /// [`Error::Length`] where `values` are not whole columns or `out` has another length.
+    /// [`Error::Length`] if `values` are not whole columns or `out` has another length.
     pub fn matmul_f32<T: Float>(&self, values: &[T], out: &mut [f32]) -> Result<()> {
         self.matmul_f32_with(Isa::detect(), values, out)
     }
 
-    /// [`matmul_f32`](Self::matmul_f32) in the instruction set given: the same bits, at another speed.
+    /// Like [`matmul_f32`](Self::matmul_f32), with the given instruction set. The result is the same to the bit; only
+    /// the speed differs.
     ///
     /// # Errors
-    /// As [`matmul_f32`](Self::matmul_f32).
+    /// The errors of [`matmul_f32`](Self::matmul_f32).
     #[doc(hidden)]
     pub fn matmul_f32_with<T: Float>(&self, isa: Isa, values: &[T], out: &mut [f32]) -> Result<()> {
         let columns = whole_columns(Measured::Activations, values.len(), self.row_len)?;
@@ -241,10 +243,10 @@ impl<'a> Matrix<'a> {
         self.floats(isa, &floats::widened(values), out, self.rows, &mut Vec::new())
     }
 
-    /// [`matmul_f32`](Self::matmul_f32) on all cores: the same bits.
+    /// Like [`matmul_f32`](Self::matmul_f32), on all cores. The result is the same to the bit.
     ///
     /// # Errors
-    /// As [`matmul_f32`](Self::matmul_f32).
+    /// The errors of [`matmul_f32`](Self::matmul_f32).
     #[cfg(feature = "rayon")]
     pub fn par_matmul_f32<T: Float>(&self, values: &[T], out: &mut [f32]) -> Result<()> {
         let columns = whole_columns(Measured::Activations, values.len(), self.row_len)?;
@@ -255,10 +257,10 @@ impl<'a> Matrix<'a> {
         })
     }
 
-    /// Some rows as floats, in the order asked for, as an embedding is looked up: `out` takes exactly their values.
+    /// Writes some rows as floats to `out`, in the order given, as in an embedding look-up. `out` must have exactly their values.
     ///
     /// # Errors
-    /// [`Error::Length`] where `out` has another length; [`Error::OutOfRange`] for a row beyond the last.
+    /// [`Error::Length`] if `out` has another length; [`Error::OutOfRange`] for a row past the last.
     #[doc(alias = "get_rows")]
     pub fn gather_rows<T: Float>(&self, rows: &[usize], out: &mut [T]) -> Result<()> {
         if rows.len().checked_mul(self.row_len) != Some(out.len()) {
@@ -353,8 +355,9 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Several matrices times the same activations on all cores, as one job: the query, key and value weights of a layer, or a
-/// gate and what it gates. Each matrix comes with its output, as in [`Matrix::matmul`]; the bits are the same.
+/// Multiplies several matrices with the same activations on all cores, as one job: for example, the query, key and value
+/// weights of a layer, or a gate and what it gates. Each matrix comes with its output, as in [`Matrix::matmul`]. The
+/// result is the same to the bit.
 ///
 /// ```
 /// # use gguf_codec::compute::{Activations, Matrix, par_matmul};
@@ -365,7 +368,7 @@ impl<'a> Matrix<'a> {
 /// ```
 ///
 /// # Errors
-/// As [`Matrix::matmul`], before anything is computed.
+/// The errors of [`Matrix::matmul`], returned before anything is computed.
 #[cfg(feature = "rayon")]
 pub fn par_matmul(products: &mut [(Matrix<'_>, &mut [f32])], x: &Activations) -> Result<()> {
     for (matrix, out) in products.iter() {
@@ -382,14 +385,14 @@ mod parallel {
 
     use super::*;
 
-    /// Weights that are worth a task of their own, in bytes times columns.
+    /// The minimum size of a task, in bytes of weights times columns.
     const LEAST_TASK: usize = 256 * 1024;
-    /// Tasks for each thread, so that none waits long for the last.
+    /// The number of tasks for each thread, so that no thread waits long for the last task.
     const TASKS_OF_THREAD: usize = 4;
-    /// Rows that a task has a multiple of.
+    /// The number of rows in a task is a multiple of this.
     const ROWS: usize = 16;
 
-    /// Cuts matrices into tasks of whole rows. `multiply` takes rows and their own output.
+    /// Divides matrices into tasks of whole rows. `multiply` receives rows and their part of the output.
     pub(super) fn run(
         products: &mut [(Matrix<'_>, &mut [f32])],
         columns: usize,
@@ -404,7 +407,7 @@ mod parallel {
         let rows_of =
             |matrix: &Matrix<'_>| (task_bytes / matrix.row_bytes().max(1)).max(1).next_multiple_of(ROWS);
         if columns == 1 {
-            // An output's rows lie together.
+            // The rows of an output are contiguous.
             return products
                 .par_iter_mut()
                 .flat_map(|(matrix, out)| {

@@ -1,8 +1,8 @@
 //! Products of quantized weights with activations, without unpacking the weights to memory.
 //!
-//! Inference multiplies: a matrix of weights, a few bits each, with a column of activations (a *matvec*, for each token that
-//! is generated) or with many columns at once (a *matmul*, for a prompt or a batch). [`Activations`] rounds the columns to eight
-//! bits, [`Matrix`] is a view of blocks as they lie in a file, and the product is made of the integers of both.
+//! Inference multiplies a matrix of weights, a few bits each, with one column of activations (a *matvec*, for each generated
+//! token) or with many columns at once (a *matmul*, for a prompt or a batch). [`Activations`] rounds the columns to eight bits,
+//! [`Matrix`] is a view of blocks as stored in a file, and the product is computed from the integers of both.
 //!
 //! ```
 //! use gguf_codec::compute::{Activations, Matrix};
@@ -23,19 +23,20 @@
 //!
 //! # The same bits everywhere
 //!
-//! An output depends on its row's bytes and its column's values alone: not on the instruction set, the number of threads, how
-//! many columns there are, or how the work is split. Sums of integers are exact, and floats are summed in one order:
+//! An output depends only on its row's bytes and its column's values. It does not depend on the instruction set, the number of
+//! threads, the number of columns, or how the work is split. Sums of integers are exact, and floats are summed in one order:
 //!
-//! > An output has eight accumulators, zero at first. Block `b` of the activations, of 32 values or of 256, is added to
-//! > accumulator `b mod 8`, in order of `b`. What is added is `c = (d * e) * P` for weights without a min, and
-//! > `c = (d * e) * P + (m * e) * M` or `c = (d * e) * P - (m * e) * M` for those with one, as their values are `d * q + m` or
-//! > `d * q - m`. `P` is the sum of the products of integers, the scales of a super-block's groups among their factors,
-//! > `M` that of the groups' mins and sums of activations; both are exact. `d` and `m` are the weights' scale and min in single
-//! > precision, and `e` is the activations' scale. NVFP4, which has two scales in a block, adds
-//! > `c = (d0 * e) * P0 + (d1 * e) * P1`. Each operation is rounded to nearest even by itself, nothing is fused. The end is
+//! > An output has eight accumulators, initially zero. Block `b` of the activations, of 32 values or of 256, is added to
+//! > accumulator `b mod 8`, in order of `b`. The term is `c = (d * e) * P` for weights without a min. For weights with a min,
+//! > whose values are `d * q + m` or `d * q - m`, it is `c = (d * e) * P + (m * e) * M` or `c = (d * e) * P - (m * e) * M`. `P`
+//! > is the sum of the products of integers, including the scales of a super-block's groups as factors, and `M` is that of the
+//! > groups' mins and sums of activations. Both are exact. `d` and `m` are the weights' scale and min in single precision, and
+//! > `e` is the activations' scale. NVFP4, which has two scales in a block, adds `c = (d0 * e) * P0 + (d1 * e) * P1`. Each
+//! > operation is rounded to nearest even separately, and nothing is fused. The result is
 //! > `((a0 + a4) + (a2 + a6)) + ((a1 + a5) + (a3 + a7))`.
 //!
-//! [`Matrix::matmul_f32`] does not round the activations, for where that matters more than speed; its order is stated there.
+//! [`Matrix::matmul_f32`] does not round the activations, for cases where that matters more than speed. Its documentation
+//! states its order.
 
 mod activations;
 mod decode;
@@ -68,12 +69,12 @@ pub(crate) enum Grain {
     Units,
     /// A scale for each 256 values.
     SuperBlocks,
-    /// Not at all.
+    /// Not quantized.
     Floats,
 }
 
 impl Grain {
-    /// What activations have, for messages.
+    /// Describes the activations, for messages.
     fn of(self) -> &'static str {
         match self {
             Grain::Units => "a scale for each 32 values",
@@ -94,7 +95,7 @@ fn check_row(ty: GgmlType, row_len: usize) -> Result<()> {
     })
 }
 
-/// How many columns of `row_len` values there are.
+/// Returns the number of columns of `row_len` values.
 fn whole_columns(what: Measured, len: usize, row_len: usize) -> Result<usize> {
     if row_len == 0 && len == 0 {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! Finds a format's functions by type.
+//! Looks up a format's functions by type.
 
 use super::Grain;
 use super::decode::{Decode, Small, Super, decode};
@@ -9,7 +9,7 @@ use crate::codec::formats::*;
 use crate::codec::operand::Terms;
 use crate::simd::Range;
 
-/// What a format's integers are, for the kernels that do not know formats.
+/// The properties of a format's integers, for the kernels, which do not depend on formats.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shape {
     Small { range: Range, bias: i32, terms: Terms },
@@ -56,8 +56,8 @@ fn of<K: Dots>() -> Products {
 
 macro_rules! products {
     (small: $($small:ident)*; super: $($super:ident)*;) => {
-        /// The functions of a format that has integers. Never inlined: a crate that it is inlined into compiles every kernel
-        /// again.
+        /// Returns the functions of a format that has integers. Never inlined, because a crate that inlines it would compile
+        /// every kernel again.
         #[inline(never)]
         pub(super) fn products(ty: GgmlType) -> Option<Products> {
             match ty {
@@ -67,7 +67,7 @@ macro_rules! products {
             }
         }
 
-        /// How activations are quantized for weights of a type; `None` where there are no such weights.
+        /// Returns how activations are quantized for weights of a type, or `None` if such weights cannot be multiplied.
         pub(crate) fn grain(ty: GgmlType) -> Option<Grain> {
             match ty {
                 $(GgmlType::$small)|* => Some(Grain::Units),

@@ -1,11 +1,11 @@
-//! Every way to multiply against the contract, which [`decode::dot`](super::decode::dot) states in plain Rust, and that
-//! against exact arithmetic.
+//! Tests every implementation of multiplication against the contract, which [`decode::dot`](super::decode::dot) states
+//! in plain Rust, and the contract against exact arithmetic.
 
 use super::{Activations, Experts, Matrix, Scratch, grain};
 use crate::simd::Isa;
 use crate::{ByteOrder, Error, GgmlType, Shape, Tensor, dequantize};
 
-/// A generator of numbers that are the same in each run.
+/// A random number generator with the same numbers in each run.
 struct Random(u64);
 
 impl Random {
@@ -18,7 +18,7 @@ impl Random {
         z ^ z >> 31
     }
 
-    /// Mostly small, some large.
+    /// Returns mostly small values and some large ones.
     fn value(&mut self) -> f32 {
         let uniform = (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
         uniform * 2f32.powi((self.next() % 6) as i32 - 3)
@@ -29,7 +29,7 @@ fn types() -> Vec<GgmlType> {
     GgmlType::ALL.iter().copied().filter(|&ty| grain(ty).is_some()).collect()
 }
 
-/// Blocks of any bytes whose values are finite and not so large that sums overflow.
+/// Returns blocks of random bytes whose values are finite and small enough that sums do not overflow.
 fn blocks(random: &mut Random, ty: GgmlType, count: usize) -> Vec<u8> {
     let mut all = Vec::new();
     let mut values = vec![0.0f32; ty.block_len()];
@@ -46,7 +46,7 @@ fn blocks(random: &mut Random, ty: GgmlType, count: usize) -> Vec<u8> {
 fn every_isa() -> Vec<Isa> {
     let mut all = Isa::available();
     for isa in Isa::available() {
-        // Scalar has none.
+        // Scalar has no tiles.
         if isa != Isa::SCALAR {
             all.push(isa.without_dot_products());
         }
@@ -112,7 +112,7 @@ fn products_are_as_exact_as_single_precision() {
         for (row, weights) in weights.chunks(row_len).enumerate() {
             for (out, x) in [(out[row], &x.dequantize()), (unrounded[row], &values)] {
                 let exact: f64 = weights.iter().zip(x).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
-                // A format with mins sums larger numbers than its values.
+                // A format with mins adds up numbers larger than its values.
                 let greatest = weights.iter().fold(0.0, |greatest: f32, w| greatest.max(w.abs()));
                 let mass: f64 = x.iter().map(|&x| f64::from(x.abs()) * f64::from(greatest)).sum();
                 let error = (f64::from(out) - exact).abs();
@@ -166,7 +166,7 @@ fn splitting_the_work_does_not_change_it() {
     let mut wanted = vec![0.0; 6 * 70];
     matrix.matmul(&x, &mut wanted).unwrap();
 
-    // Rows apart, into one output, in memory that was used before.
+    // Rows separately, into one output, with reused memory.
     let mut out = vec![f32::NAN; 6 * 70];
     let mut scratch = Scratch::new();
     for first in (0..70).step_by(17) {
@@ -175,7 +175,7 @@ fn splitting_the_work_does_not_change_it() {
     }
     assert_same("rows", &out, &wanted);
 
-    // Columns apart.
+    // Columns separately.
     for column in 0..6 {
         x.set(&values[column * 512..][..512]).unwrap();
         let mut out = vec![f32::NAN; 70];
@@ -205,7 +205,7 @@ fn splitting_the_work_does_not_change_it() {
 #[test]
 fn columns_go_to_the_experts_chosen_for_them() {
     let (bytes, values) = example();
-    // Seven experts of ten rows; two for each of six columns.
+    // Seven experts of ten rows. Two are chosen for each of six columns.
     let experts = Experts::new(GgmlType::Q4_K, &bytes, 512, 10).unwrap();
     assert_eq!(experts.count(), 7);
     let chosen = [3, 0, 3, 6, 1, 3, 0, 2, 5, 5, 4, 3];
@@ -271,7 +271,7 @@ fn activations_are_those_of_ggml_with_a_scale_that_is_not_rounded() {
             }
         }
     }
-    // Beyond what a scale of 16 bits holds, and far below it.
+    // Beyond the range of a 16-bit scale, and far below it.
     for factor in [1e30f32, 1e-30] {
         let scaled: Vec<f32> = values.iter().map(|value| value * factor).collect();
         let x = Activations::new(GgmlType::Q8_0, &scaled, 512).unwrap().dequantize();

@@ -20,33 +20,33 @@ pub enum Measured {
     ExpertRows,
     /// A list of experts.
     Experts,
-    /// What is left of a GGUF whose bytes have changed, in bytes.
+    /// The rest of a GGUF whose bytes have changed, in bytes.
     GgufBytes,
     /// A group of an affine scheme, in values.
     Group,
     /// Importance weights, one for each value of a row.
     Importance,
-    /// A row that has to be in memory at once.
+    /// A row that must be in memory at once.
     InMemory,
     /// A file or buffer, in bytes.
     InputBytes,
-    /// Values that are read, in values.
+    /// Input values.
     InputValues,
     /// An integer of an affine scheme, in bits.
     IntegerBits,
     /// A list of layers.
     Layers,
-    /// Where blocks are written, in bytes.
+    /// Output blocks, in bytes.
     OutputBytes,
-    /// Where values are written, in values.
+    /// Output values.
     OutputValues,
     /// Packed codes, in bytes.
     PackedBytes,
     /// The percentile of a calibration.
     Percentile,
-    /// Where a part of a tensor ends that is to be read, in bytes.
+    /// The end of a part of a tensor that is to be read, in bytes.
     ReadEnd,
-    /// Values that were quantized and back.
+    /// Values after quantization and dequantization.
     Restored,
     /// A row, in values.
     Row,
@@ -56,7 +56,7 @@ pub enum Measured {
     Scales,
     /// A list of shards.
     Shards,
-    /// From one column of a product to the next, in values.
+    /// The distance between columns of a product, in values.
     Stride,
     /// A tensor's data, in bytes.
     TensorBytes,

@@ -1,4 +1,4 @@
-//! [`OutputProblem`]: what is in the way of an output.
+//! [`OutputProblem`]: why an output cannot be written.
 
 use core::fmt;
 use std::path::PathBuf;
@@ -7,19 +7,19 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OutputProblem {
-    /// It is a file that the same job reads. No permission allows that.
+    /// It is a file that the same job reads. No option permits that.
     Input {
         /// The input, as the caller wrote it.
         input: PathBuf,
     },
-    /// It is a folder with a file that the same job reads.
+    /// It is a folder that contains a file that the same job reads.
     HoldsInput {
         /// The input, as the caller wrote it.
         input: PathBuf,
     },
-    /// It exists, and there is no permission to replace it.
+    /// It exists, and replacing it was not permitted.
     Exists {
-        /// What it leads to, where it is a symbolic link. That need not exist.
+        /// The target if it is a symbolic link. The target need not exist.
         leads_to: Option<PathBuf>,
     },
     /// It is the same file as another output of the job.
@@ -27,18 +27,18 @@ pub enum OutputProblem {
         /// The other output, as the caller wrote it.
         other: PathBuf,
     },
-    /// A folder is to be written, and there is one that is not empty. No permission allows that.
+    /// The output is a folder, and a folder that is not empty exists there. No option permits that.
     NotEmpty,
-    /// A folder is to be written, and there is a file.
+    /// The output is a folder, and a file exists there.
     NotFolder,
-    /// The folder that it is to be written into does not exist.
+    /// The parent folder does not exist.
     NoParent {
-        /// That folder.
+        /// The parent folder.
         parent: PathBuf,
     },
-    /// What it is to be written into is not a folder.
+    /// The parent is not a folder.
     ParentNotFolder {
-        /// What should be a folder.
+        /// The parent.
         parent: PathBuf,
     },
 }

@@ -1,4 +1,4 @@
-//! [`ParseProblem`]: why a text, an id or a value stands for nothing there is.
+//! [`ParseProblem`]: why a text, an id or a value cannot be parsed.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -6,7 +6,7 @@ use core::fmt;
 
 use super::Problem;
 
-/// Why a text, an id or a value stands for nothing there is.
+/// Why a text, an id or a value cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseProblem {
@@ -16,19 +16,19 @@ pub enum ParseProblem {
     /// Nothing has this name.
     #[error("no {what} is named '{}'; there are {}", name.escape_debug(), known.join(", "))]
     Name {
-        /// What was looked for.
+        /// The kind of name.
         what: Named,
-        /// The name, cut short where it is long.
+        /// The name, shortened if it is long.
         name: String,
-        /// The names there are.
+        /// The valid names.
         known: Vec<&'static str>,
     },
-    /// A type has too many arrays in arrays.
+    /// A type has too many nested arrays.
     #[error("arrays are nested {found} deep, and may be {most} at most")]
     Depth {
-        /// How deep they are.
+        /// The depth.
         found: usize,
-        /// How deep they may be.
+        /// The maximum depth.
         most: u32,
     },
     /// A text is not a part, such as `2/8`.
@@ -47,13 +47,13 @@ pub enum ParseProblem {
         /// The first byte that is not.
         at: usize,
     },
-    /// A text or a value is not one of a metadata type.
+    /// A text or a value is not valid for a metadata type.
     #[error("{message}")]
     Value {
-        /// What is wrong with it, in which element, and what would be right.
+        /// What is wrong with it, in which element, and what would be correct.
         message: String,
     },
-    /// A line of sensitivities is not one.
+    /// A line in a file of sensitivities is invalid.
     #[error("line {line} of the sensitivities: {message}")]
     Sensitivity {
         /// Its number, from 1.
@@ -63,7 +63,7 @@ pub enum ParseProblem {
     },
 }
 
-/// What a name was to be of.
+/// The kind of name that was expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Named {

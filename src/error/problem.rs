@@ -1,4 +1,4 @@
-//! [`Problem`] and [`ShardProblem`]: which rule a file breaks, and why it is not the shard that it should be.
+//! [`Problem`] and [`ShardProblem`]: which rule a file breaks, and why it is not the expected shard.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::Error;
 use crate::GgmlType;
 
-/// What a file is that begins like this, and what can be done with it, for the end of a message.
+/// Describes the kind of file that begins with these bytes, and what can be done with it, for the end of a message.
 fn known(magic: &[u8; 4]) -> &'static str {
     match magic {
         b"PK\x03\x04" => {
@@ -54,12 +54,12 @@ pub enum Problem {
         /// Its first four bytes.
         found: [u8; 4],
     },
-    /// The file begins with the marker of an edit in place, which did not end or has not ended yet.
+    /// The file begins with the marker of an in-place edit that was interrupted or is still running.
     #[error(
         "an edit in place of this file was cut off, or is going on: `Edit::recover` puts back what it overwrote"
     )]
     UnfinishedEdit,
-    /// A version that does not exist yet, or nothing of the kind.
+    /// The version does not exist yet, or is not a version at all.
     #[error("version {found} is unknown; 1, 2 and 3 can be read")]
     Version {
         /// The number, in the byte order in which it is smaller.
@@ -70,27 +70,27 @@ pub enum Problem {
     Truncated {
         /// The field, such as `key's length`.
         what: &'static str,
-        /// Bytes that it takes.
+        /// Bytes needed.
         needed: u64,
-        /// Bytes that are left.
+        /// Bytes left.
         remaining: u64,
     },
-    /// A count promises more than can follow.
+    /// A count is larger than the rest of the file allows.
     #[error("{count} {what} need at least {needed} bytes, and {remaining} remain for them")]
     Count {
         /// What is counted, such as `keys`.
         what: &'static str,
-        /// How many there are said to be.
+        /// The declared count.
         count: u64,
-        /// Bytes that so many take at least.
+        /// The fewest bytes that they take.
         needed: u64,
-        /// Bytes that are left for them.
+        /// Bytes left for them.
         remaining: u64,
     },
-    /// A key of no bytes.
+    /// A key is empty.
     #[error("a key is empty")]
     EmptyKey,
-    /// A name that is not text.
+    /// A name is not UTF-8.
     #[error("the {what} is not UTF-8")]
     NotUtf8 {
         /// `key` or `tensor's name`.
@@ -99,10 +99,10 @@ pub enum Problem {
     /// Two pairs have the same key.
     #[error("the key occurs a second time; key {first} is the same")]
     DuplicateKey {
-        /// The position of the other, from 0.
+        /// The position of the first one, from 0.
         first: u64,
     },
-    /// A value or an array's elements are of no type that there is.
+    /// The type of a value or of an array's elements does not exist.
     #[error("value type {found} is unknown; there are 0 to 12")]
     ValueType {
         /// The type's number.
@@ -114,7 +114,7 @@ pub enum Problem {
         /// The type's name.
         found: &'static str,
     },
-    /// `general.alignment` is no power of two.
+    /// `general.alignment` is not a power of two.
     #[error("the alignment is {found}, and must be a power of two")]
     Alignment {
         /// Its value, in bytes.
@@ -129,13 +129,13 @@ pub enum Problem {
     /// Two tensors have the same name.
     #[error("the tensor's name occurs a second time; tensor {first} has the same")]
     DuplicateTensor {
-        /// The position of the other, from 0.
+        /// The position of the first one, from 0.
         first: u64,
     },
     /// A tensor has too many dimensions.
     #[error("the tensor has {found} dimensions, and may have 4 at most")]
     Dimensions {
-        /// How many.
+        /// The number of dimensions.
         found: u32,
     },
     /// A tensor has more elements than ggml can count.
@@ -144,7 +144,7 @@ pub enum Problem {
         /// Its extents, innermost first.
         shape: Vec<u64>,
     },
-    /// A tensor takes more bytes than can be counted.
+    /// The size of a tensor in bytes overflows.
     #[error("the shape {shape:?} in {ty} takes more bytes than 64 bits can count")]
     Bytes {
         /// Its extents, innermost first.
@@ -152,21 +152,21 @@ pub enum Problem {
         /// Its type.
         ty: GgmlType,
     },
-    /// All tensors together take more bytes than can be counted.
+    /// The total size of all tensors in bytes overflows.
     #[error("the tensors up to here take more bytes than 64 bits can count")]
     TotalBytes,
-    /// A tensor's type is none that ggml has.
+    /// A tensor's type is not one of ggml's.
     #[error("tensor type {id} is unknown: ggml has 0 to 42{}", if *id > 96 { ", and ik_llama.cpp others from 97 on" } else { "" })]
     TypeUnknown {
         /// The type's number.
         id: u32,
     },
-    /// A tensor's type is one that ggml had once.
+    /// A tensor's type is one that ggml has removed.
     #[error("tensor type {id} ({name}) was removed from ggml; the file must be made again from its source")]
     TypeRemoved {
         /// The type's number.
         id: u32,
-        /// What it was called.
+        /// Its former name.
         name: &'static str,
     },
     /// A tensor's rows end within a block.
@@ -182,15 +182,15 @@ pub enum Problem {
     Offset {
         /// Its offset, in bytes from the start of the data.
         found: u64,
-        /// The right one.
+        /// The correct offset.
         expected: u64,
     },
-    /// A tensor's data is not all there.
+    /// A tensor's data is incomplete.
     #[error("the tensor's data ends at byte {end}, and the file at {file_len}")]
     DataBeyondEnd {
         /// Where it ends, in bytes from the start of the GGUF.
         end: u64,
-        /// Where the file does.
+        /// Where the file ends.
         file_len: u64,
     },
 }
@@ -199,16 +199,16 @@ pub enum Problem {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShardProblem {
-    /// The file is not there.
+    /// The file does not exist.
     #[error("the shard is missing{}", also(others))]
     Missing {
-        /// The numbers of others that are not, from 1, such as `5 to 6, 9`; empty where there are none.
+        /// The numbers of other missing files, from 1, such as `5 to 6, 9`. Empty if there are none.
         others: String,
     },
     /// The file cannot be read, or is malformed.
     #[error("{0:?}")]
     File(Box<Error>),
-    /// Another file is at the first file's path than when it was opened.
+    /// The first file's path now leads to a different file than when it was opened.
     #[error("the set was replaced while it was opened; open it again")]
     Replaced,
     /// Another GGUF follows the first in its file.
@@ -217,13 +217,13 @@ pub enum ShardProblem {
         /// Where it begins.
         at: u64,
     },
-    /// The first file's name does not say that it is one of as many.
+    /// The first file's name does not match the number of shards.
     #[error(
         "the file is one of {count} by its key 'split.count', and is not named like the first of them: \
              its name must end with '-00001-of-{count:05}.gguf'"
     )]
     Name {
-        /// How many there are by its key `split.count`.
+        /// The number of files by its key `split.count`.
         count: u16,
     },
     /// The file that was opened is not the first.
@@ -231,23 +231,23 @@ pub enum ShardProblem {
     NotFirst {
         /// Its number, from 0.
         no: u16,
-        /// How many there are.
+        /// The number of files.
         count: u16,
     },
-    /// A key that makes it a shard is not there.
+    /// A key of a shard is missing.
     #[error("the shard has no key '{key}'")]
     MissingKey {
         /// The key.
         key: &'static str,
     },
-    /// A key has another value than the set asks for.
+    /// A key's value does not match the set.
     #[error("key '{key}' is {found}, and must be {wanted}")]
     Key {
         /// The key.
         key: &'static str,
         /// Its value.
         found: i64,
-        /// The right one.
+        /// The correct value.
         wanted: i64,
     },
     /// A key has another type than llama.cpp gives it.
@@ -257,29 +257,29 @@ pub enum ShardProblem {
         key: &'static str,
         /// Its type.
         found: &'static str,
-        /// The right one.
+        /// The correct type.
         wanted: &'static str,
     },
-    /// There are said to be fewer than no tensors.
+    /// The declared number of tensors is negative.
     #[error("key 'split.tensors.count' is {tensors}, and cannot be negative")]
     Negative {
         /// The value of `split.tensors.count`.
         tensors: i32,
     },
-    /// More files were given than there are shards.
+    /// More files were given than the set has shards.
     #[error("there is one shard too many: by the first one's key 'split.count' there are {count}")]
     Surplus {
-        /// How many there are by the first one's key `split.count`.
+        /// The number of shards by the first one's key `split.count`.
         count: u16,
     },
-    /// There are more or fewer tensors than the set has.
+    /// The number of tensors does not match the set's.
     #[error(
         "with this shard there are {found} tensors, and by the key 'split.tensors.count' there are {total} in all"
     )]
     Tensors {
-        /// How many there are up to this shard.
+        /// The number of tensors up to this shard.
         found: u64,
-        /// How many there are in all by `split.tensors.count`.
+        /// The total number of tensors by `split.tensors.count`.
         total: i32,
     },
     /// A tensor is in two shards.
@@ -293,7 +293,7 @@ pub enum ShardProblem {
     /// The shard is in another byte order than the first.
     #[error("the shard is in the other byte order than the first")]
     ByteOrder,
-    /// The shard names another alignment than the first has.
+    /// The shard specifies another alignment than the first.
     #[error("key 'general.alignment' is {found}, and tensors of the first shard are aligned to {wanted}")]
     Alignment {
         /// Its alignment, in bytes.
@@ -309,10 +309,10 @@ pub enum ShardProblem {
         /// The first one's.
         wanted: String,
     },
-    /// There is no memory for an index of all tensors.
+    /// Memory for an index of all tensors could not be allocated.
     #[error("there is no memory for an index of {found} tensors")]
     TooMany {
-        /// How many tensors there are.
+        /// The number of tensors.
         found: u64,
     },
 }

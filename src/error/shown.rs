@@ -1,11 +1,11 @@
-//! [`Shown`]: a name from a file, for messages.
+//! [`Shown`]: formats a name from a file for messages.
 
 use core::fmt;
 
 /// The most bytes of a name that a message shows.
 pub(crate) const MAX_SHOWN_BYTES: usize = 256;
 
-/// A name that another wrote: escaped, so that it cannot steer a terminal, and cut with `…` where it is longer than 256 bytes.
+/// An untrusted name. It is escaped, so that it cannot control a terminal, and cut with `…` if it is longer than 256 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
@@ -13,7 +13,7 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut left = MAX_SHOWN_BYTES;
         for character in self.0.chars() {
-            // What turns or hides the text around it is no control character by Unicode's table.
+            // Characters that reverse or hide the surrounding text are not control characters in Unicode's table.
             let is_format = matches!(
                 character,
                 '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'

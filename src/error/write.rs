@@ -1,4 +1,4 @@
-//! [`WriteProblem`] and [`TensorProblem`]: why a file cannot be written as asked.
+//! [`WriteProblem`] and [`TensorProblem`]: why a file cannot be written as requested.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -8,14 +8,14 @@ use core::fmt;
 use super::Error;
 use crate::{GgmlType, Shape};
 
-/// Why a file cannot be written as asked.
+/// Why a file cannot be written as requested.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteProblem {
     /// The version cannot be written.
     #[error("version {found} cannot be written; it must be 2 or 3")]
     Version {
-        /// The version asked for.
+        /// The requested version.
         found: u32,
     },
     /// A metadata key is empty.
@@ -29,7 +29,7 @@ pub enum WriteProblem {
     Depth {
         /// The key.
         key: String,
-        /// The most levels.
+        /// The maximum number of levels.
         most: u32,
     },
     /// The alignment is not a power of two in a u32.
@@ -38,12 +38,12 @@ pub enum WriteProblem {
         /// The value, or `of type` and its type.
         found: String,
     },
-    /// The alignment is beyond what readers allow.
+    /// The alignment exceeds what readers allow.
     #[error("key 'general.alignment' is {found}, and the limits in force let at most {most} be read again")]
     AlignmentLimit {
         /// The alignment.
         found: u32,
-        /// The most.
+        /// The maximum.
         most: u32,
     },
     /// The header is too long.
@@ -52,7 +52,7 @@ pub enum WriteProblem {
     /// The file is too long.
     #[error("with tensor '{}' the file is longer than 64 bits can count", tensor.escape_debug())]
     FileLength {
-        /// The tensor with which it is.
+        /// The tensor whose data makes it too long.
         tensor: String,
     },
     /// A shard's number is not below the number of shards.
@@ -60,16 +60,16 @@ pub enum WriteProblem {
     ShardIndex {
         /// The number, from 0.
         index: u16,
-        /// How many shards there are.
+        /// The number of shards.
         count: u16,
     },
     /// A set of shards has too many tensors.
     #[error("{found} tensors are too many for shards: key 'split.tensors.count' holds {} at most", i32::MAX)]
     ShardTensors {
-        /// How many there are.
+        /// The number of tensors.
         found: u64,
     },
-    /// A tensor cannot be declared or written so.
+    /// A tensor cannot be declared or written.
     #[error("tensor '{}' {problem}", tensor.escape_debug())]
     Tensor {
         /// Its name.
@@ -77,13 +77,13 @@ pub enum WriteProblem {
         /// What is wrong.
         problem: TensorProblem,
     },
-    /// The writing of a tensor failed before, so that the file cannot be whole.
+    /// Writing a tensor failed earlier, so the file cannot be completed.
     #[error("the file is given up: {why}")]
     Abandoned {
-        /// Which tensor it was, and why.
+        /// The tensor and the reason.
         why: String,
     },
-    /// A tensor was begun and not finished, so that the file cannot be whole.
+    /// A tensor was begun and not finished, so the file cannot be completed.
     #[error(
         "the file is given up: tensor '{}' was dropped before its `finish`, after {written} of {bytes} bytes",
         tensor.escape_debug()
@@ -91,33 +91,33 @@ pub enum WriteProblem {
     Dropped {
         /// The tensor.
         tensor: String,
-        /// Bytes of it that are written.
+        /// Bytes written.
         written: u64,
-        /// Bytes that it has.
+        /// Bytes in total.
         bytes: u64,
     },
-    /// Not every tensor that was declared is written.
+    /// Not every declared tensor was written.
     #[error(
         "tensor '{}' was declared and is not written: {missing} of {declared} tensors are missing",
         tensor.escape_debug()
     )]
     Missing {
-        /// The first that is not.
+        /// The first missing tensor.
         tensor: String,
-        /// How many are not.
+        /// The number of missing tensors.
         missing: usize,
-        /// How many were declared.
+        /// The number of declared tensors.
         declared: usize,
     },
-    /// Something else, which has no variant of its own yet.
+    /// Any other problem, which has no variant of its own yet.
     #[error("{message}")]
     Other {
-        /// The whole message: which key or tensor it is, and what would be right.
+        /// The whole message, with the key or tensor and what would be correct.
         message: String,
     },
 }
 
-/// Why a tensor cannot be declared or written so.
+/// Why a tensor cannot be declared or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorProblem {
@@ -126,28 +126,28 @@ pub enum TensorProblem {
     NameLength {
         /// Bytes of the name.
         len: usize,
-        /// The most.
+        /// The maximum.
         most: u64,
     },
-    /// Another tensor has its name.
+    /// Another tensor has the same name.
     #[error("is declared twice, the first time as tensor {first}; names must differ")]
     Duplicate {
-        /// The other's number, from 0.
+        /// The other tensor's index, from 0.
         first: usize,
     },
     /// It has too many dimensions.
     #[error("has {found} dimensions, and may have {} at most", Shape::MAX_DIMS)]
     Dimensions {
-        /// How many it has.
+        /// The number of dimensions.
         found: usize,
     },
-    /// It has more elements than can be counted.
+    /// The number of elements overflows.
     #[error("has the shape {extents:?}, which is more elements than 63 bits can count")]
     Elements {
         /// Its extents.
         extents: Vec<u64>,
     },
-    /// It has more bytes than can be counted.
+    /// The size in bytes overflows.
     #[error("has the shape {shape}, which in {ty} is more bytes than 64 bits can count")]
     Bytes {
         /// Its shape.
@@ -169,87 +169,87 @@ pub enum TensorProblem {
     /// It was not declared.
     #[error("was not declared before the header was written")]
     Undeclared,
-    /// Another is to be written before it.
+    /// Another tensor must be written first.
     #[error("cannot be written yet: '{}' was declared before it and comes first", next.escape_debug())]
     NotNext {
         /// The next tensor.
         next: String,
     },
-    /// It is written.
+    /// It has already been written.
     #[error("is written already")]
     Written,
-    /// It was declared as another.
+    /// It was declared with another type or shape.
     #[error("is {ty} of shape {shape}, and was declared as {declared_ty} of shape {declared_shape}")]
     Declared {
         /// Its type.
         ty: GgmlType,
         /// Its shape.
         shape: Shape,
-        /// The type that was declared.
+        /// The declared type.
         declared_ty: GgmlType,
-        /// The shape that was declared.
+        /// The declared shape.
         declared_shape: Shape,
     },
-    /// It was given another number of bytes than it has.
+    /// The number of bytes is not the tensor's.
     #[error("was given {found} bytes, and {ty} of shape {shape} takes {wanted}")]
     Length {
-        /// How many it was given.
+        /// The number of bytes given.
         found: u64,
-        /// How many it has.
+        /// The number of bytes in the tensor.
         wanted: u64,
         /// Its type.
         ty: GgmlType,
         /// Its shape.
         shape: Shape,
     },
-    /// It was given another number of values than it has.
+    /// The number of values is not the tensor's.
     #[error("was given {found} values, and its shape {shape} has {}", shape.element_count())]
     Values {
-        /// How many it was given.
+        /// The number of values given.
         found: u64,
         /// Its shape.
         shape: Shape,
     },
-    /// It was given more bytes than remain.
+    /// More bytes were given than remain.
     #[error("was given {found} more bytes, and only {remaining} of its {bytes} remain")]
     TooMany {
-        /// How many it was given.
+        /// The number of bytes given.
         found: u64,
-        /// How many remain.
+        /// The number of bytes remaining.
         remaining: u64,
-        /// How many it has.
+        /// The number of bytes in the tensor.
         bytes: u64,
     },
     /// It was finished before all its bytes were written.
     #[error("ends too early: {missing} of its {bytes} bytes are missing")]
     TooFew {
-        /// How many are missing.
+        /// The number of missing bytes.
         missing: u64,
-        /// How many it has.
+        /// The number of bytes in the tensor.
         bytes: u64,
     },
-    /// Blocks or rows are to follow a part of one.
+    /// Whole blocks or rows cannot follow a partial one.
     #[error("stands {over} bytes within a {unit} of {unit_bytes}, and must be at its end")]
     Within {
-        /// Bytes of the part.
+        /// Bytes of the partial one.
         over: u64,
         /// `block` or `row`.
         unit: &'static str,
         /// Bytes of a whole one.
         unit_bytes: u64,
     },
-    /// It was given importance weights of another length than its rows.
+    /// The number of importance weights is not the length of a row.
     #[error("has rows of {row_len} values, and was given {found} weights")]
     Weights {
         /// Values in a row.
         row_len: usize,
-        /// How many weights there are.
+        /// The number of weights.
         found: usize,
     },
-    /// It was given values that are not whole rows.
+    /// The values given are not whole rows.
     #[error("was given {found} values, which are not whole rows of {row_len}")]
     PartialRow {
-        /// How many values it was given.
+        /// The number of values given.
         found: usize,
         /// Values in a row.
         row_len: usize,
@@ -261,19 +261,19 @@ pub enum TensorProblem {
 
 #[cfg(feature = "std")]
 impl WriteProblem {
-    /// A problem of a tensor.
+    /// Creates a problem of a tensor.
     pub(crate) fn tensor(tensor: &str, problem: TensorProblem) -> Self {
         WriteProblem::Tensor { tensor: tensor.into(), problem }
     }
 
-    /// The error. (`From` would leave open what `?` converts to wherever an error's type is inferred.)
+    /// Converts to an [`Error`]. (With `From`, the target of `?` would be ambiguous where an error's type is inferred.)
     pub(crate) fn error(self) -> Error {
         Error::Write { problem: self }
     }
 }
 
 impl Error {
-    /// An [`Error::Write`] in words.
+    /// Creates an [`Error::Write`] with this message.
     pub(crate) fn write(message: impl fmt::Display) -> Self {
         use alloc::string::ToString;
         Error::Write { problem: WriteProblem::Other { message: message.to_string() } }

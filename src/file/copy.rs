@@ -1,16 +1,16 @@
-//! Bytes from one file into another without a detour through this process.
+//! Copies bytes from one file to another without passing them through this process.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// Whether this system copies between files by itself: [`io::copy`] asks Linux to, with `copy_file_range`.
+/// Whether this system copies between files by itself. [`io::copy`] uses `copy_file_range` on Linux.
 pub(super) const IS_THERE: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// File systems that let two files share their storage do so for whole blocks, nearly always of this many bytes.
+/// File systems that let two files share storage do so for whole blocks, nearly always of this many bytes.
 const SHARED_BYTES: u64 = 4096;
 
-/// The same file opened once more, where that is possible. Copying moves a file's position, which belongs to whoever
-/// holds the file: this one's is its own.
+/// Opens the same file again, if possible. Copying moves a file's position, which belongs to the holder of the file;
+/// the new handle has its own.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn reopen(file: &File) -> Option<File> {
     use std::os::fd::AsRawFd;
@@ -18,7 +18,7 @@ pub(super) fn reopen(file: &File) -> Option<File> {
     let identity =
         |file: &File| file.metadata().ok().filter(|its| its.is_file()).map(|its| (its.dev(), its.ino()));
     let identity_here = identity(file)?;
-    // Found by its number and not by its name, which may be another file's by now.
+    // Opened by its descriptor and not by its name, which may be that of another file by now.
     let again = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
     (identity(&again) == Some(identity_here)).then_some(again)
 }
@@ -28,12 +28,12 @@ pub(super) fn reopen(_file: &File) -> Option<File> {
     None
 }
 
-/// Writes `len` bytes of `source`, which begin at `offset`, where `target` stands.
+/// Writes `len` bytes of `source`, starting at `offset`, at the current position of `target`.
 pub(crate) fn copy(mut source: File, offset: u64, target: &mut File, len: u64) -> io::Result<()> {
     source.seek(SeekFrom::Start(offset))?;
     let mut left = len;
     let to_boundary = |at: u64| at.next_multiple_of(SHARED_BYTES) - at;
-    // Storage can be shared only from where a block begins in both.
+    // Storage can be shared only from where a block begins in both files.
     let before = to_boundary(offset);
     if before > 0 && before == to_boundary(target.stream_position()?) {
         left -= copy_here(&source, target, left.min(before))?;
@@ -46,8 +46,8 @@ fn copy_here(source: &File, target: &mut File, len: u64) -> io::Result<u64> {
     copy_with(source, target, len, |source, target| io::copy(source, target))
 }
 
-/// With the function that copies: [`io::copy`] ends where a signal interrupts `copy_file_range`, and does not say how many
-/// bytes it had copied. Both files say so themselves.
+/// Copies with the given function. If a signal interrupts `copy_file_range`, [`io::copy`] returns without reporting how
+/// many bytes it has copied. The positions of the files show that.
 fn copy_with(
     mut source: &File,
     target: &mut File,
@@ -115,7 +115,7 @@ mod tests {
             let mut calls = 0;
             let copied = copy_with(&again, &mut target, len, |source, target| {
                 calls += 1;
-                // Nothing, some, or all was copied when the signal came.
+                // Nothing, some, or all was copied when the signal arrived.
                 let now = [0, 1, 1000, 4096, u64::MAX][calls.min(4)];
                 let copied = io::copy(&mut source.take(now), target)?;
                 if calls < 8 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(copied) }

@@ -1,19 +1,18 @@
-//! [`FileId`]: which file it is, whatever its name.
+//! [`FileId`]: identifies a file independently of its name.
 
 use std::fs::Metadata;
 use std::io;
 #[cfg(not(unix))]
 use std::time::SystemTime;
 
-/// Tells a file from every other, as long as something keeps it open or mapped: a number may be given again once a file
-/// is gone.
+/// Identifies a file uniquely as long as something keeps it open or mapped. Once a file is gone, its number may be reused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileId {
     #[cfg(unix)]
     device: u64,
     #[cfg(unix)]
     inode: u64,
-    /// std does not give a file's number elsewhere.
+    /// std does not provide a file's number on other systems.
     #[cfg(not(unix))]
     len: u64,
     #[cfg(not(unix))]
@@ -33,8 +32,8 @@ impl FileId {
     }
 }
 
-/// Calls again what a signal interrupted. std does so for reads, writes and syncs, and not for locks, renames and copies
-/// between files.
+/// Repeats a call that a signal interrupted. std does so for reads, writes and syncs, but not for locks, renames and
+/// copies between files.
 pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

@@ -6,7 +6,7 @@ use std::io;
 
 use super::read_at::ReadAt;
 
-/// A whole file, mapped read-only: pages are read from disk when they are first touched.
+/// A whole file, mapped read-only. Pages are read from disk on first access.
 pub struct Mapped(memmap2::Mmap);
 
 impl Mapped {
@@ -14,19 +14,19 @@ impl Mapped {
     ///
     /// # Safety
     /// As long as the mapping, or anything borrowed from it, lives:
-    /// - nothing writes to the file in place, in this process or another;
-    /// - nothing cuts it short.
+    /// - nothing may write to the file in place, in this process or another;
+    /// - nothing may truncate it.
     ///
-    /// Bytes that were checked once would otherwise change in their users' hands: a `&str` may stop being UTF-8. A page that
-    /// is gone ends the process by a signal (an exception on Windows).
+    /// Otherwise bytes that were validated once would change while they are borrowed: a `&str` may stop being UTF-8. Access
+    /// to a page that is gone terminates the process by a signal (an exception on Windows).
     pub(crate) unsafe fn new(file: &File) -> io::Result<Self> {
-        // SAFETY: bytes of a mapping must not change while anything borrows them. Through the mapping they cannot: it is
-        // read-only and private to `Mapped`, which hands out `&[u8]` alone. That nothing else changes the file is what the
-        // caller has promised; no operating system lets a reader forbid it.
+        // SAFETY: bytes of a mapping must not change while anything borrows them. They cannot change through the mapping:
+        // it is read-only and private to `Mapped`, which provides only `&[u8]`. The caller guarantees that nothing else
+        // changes the file. No operating system lets a reader prevent that.
         unsafe { memmap2::Mmap::map(file) }.map(Mapped)
     }
 
-    /// Asks the operating system, where it can be asked, to begin reading a part of the file.
+    /// Asks the operating system, if it offers this, to start reading a part of the file.
     pub(crate) fn prefetch(&self, part: &[u8]) -> io::Result<()> {
         let start = part.as_ptr().addr().checked_sub(self.0.as_ptr().addr());
         let inside = start.filter(|start| start.saturating_add(part.len()) <= self.0.len());

@@ -1,4 +1,4 @@
-//! Files: how they are read, written and changed, whatever their format.
+//! Reading, writing and changing files, independent of their format.
 
 pub(crate) mod atomic;
 mod copy;

@@ -1,5 +1,5 @@
-//! [`Inputs`]: whether a file may be written. What is written is never a file that is read, and replaces another only with
-//! permission.
+//! [`Inputs`]: checks whether a file may be written. An output is never one of the inputs, and replaces an existing file only
+//! with permission.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -8,32 +8,32 @@ use std::path::{Path, PathBuf};
 use super::identity::FileId;
 use crate::error::{Error, OutputProblem, Result};
 
-/// How many symbolic links may lead to a file, as Linux counts.
+/// The maximum number of symbolic links that may lead to a file, as on Linux.
 const MAX_LINKS: usize = 40;
 
-/// What happens to a file that already exists where another is to be written.
+/// What happens if a file already exists where another is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::exhaustive_enums, reason = "a caller decides among all there are")]
 pub enum Existing {
-    /// It stays, and writing is [`Error::Output`]. Nothing may exist at the path when the job begins, nor when the finished
-    /// file is put there. A symbolic link counts as existing, even one that leads nowhere.
+    /// The file stays, and writing returns [`Error::Output`]. Nothing may exist at the path when the job begins, nor when
+    /// the finished file is moved there. A symbolic link counts as existing, even if it is dangling.
     #[default]
     Refuse,
-    /// It is replaced. Where the path is a symbolic link, the link is replaced and the file that it leads to stays: in a
-    /// cache, that file may be named after its contents.
+    /// The file is replaced. If the path is a symbolic link, the link is replaced and its target stays: in a cache, the
+    /// target may be named after its contents.
     Replace,
-    /// It is replaced. Where the path is a symbolic link, the link stays and the file that it leads to is replaced or
-    /// created, as [`File::create`](std::fs::File::create) does.
+    /// The file is replaced. If the path is a symbolic link, the link stays and its target is replaced or created, as
+    /// by [`File::create`](std::fs::File::create).
     ReplaceTarget,
 }
 
 /// The files that a job reads, none of which it may write.
 ///
-/// A job adds all of them while it is planned and then checks each output, before anything is opened for writing.
+/// A job adds all of them while it is planned and then checks each output before opening anything for writing.
 ///
-/// Two paths stand for one file where they lead to the same place, symbolic links followed, or to the same device and inode,
-/// so that hard links count as well (on Unix; elsewhere only the place is compared). A link that leads nowhere stands for
-/// the file that would be created.
+/// Two paths denote the same file if they lead to the same location, following symbolic links, or to the same device and
+/// inode, so that hard links count as well (on Unix; elsewhere only the location is compared). A dangling link denotes the
+/// file that would be created.
 ///
 /// ```
 /// use gguf_codec::{Error, Existing, Inputs, OutputProblem};
@@ -50,15 +50,15 @@ pub enum Existing {
 pub struct Inputs(Vec<(PathBuf, Identity)>);
 
 impl Inputs {
-    /// No files.
+    /// Creates an empty set of files.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a file. It need not exist; then no output may create it.
+    /// Adds a file. If it does not exist, no output may create it.
     pub fn add(&mut self, path: impl AsRef<Path>) -> &mut Self {
         let path = path.as_ref();
-        // What cannot be looked at cannot be read, which is said when it is opened.
+        // A file that cannot be examined cannot be read either, which is reported when it is opened.
         if let Ok(identity) = Identity::of(path) {
             self.0.push((path.to_owned(), identity));
         }
@@ -73,12 +73,11 @@ impl Inputs {
         self
     }
 
-    /// Checks that a file may be written at `output`: it is not an input, `existing` lets it be written, and its folder
-    /// exists.
+    /// Checks that a file may be written at `output`: it is not an input, `existing` permits writing it, and its folder exists.
     ///
     /// # Errors
-    /// [`Error::Output`] says what is in the way. [`Error::Io`] where the path cannot be looked at, is something else than a
-    /// regular file, or ends like a folder's.
+    /// [`Error::Output`] describes the obstacle. [`Error::Io`] if the path cannot be examined, is not a regular file, or
+    /// ends with a path separator.
     pub fn check(&self, output: impl AsRef<Path>, existing: Existing) -> Result<()> {
         let output = output.as_ref();
         self.spare(output)?;
@@ -87,11 +86,11 @@ impl Inputs {
         FileTarget::new(output, existing).map(|_| ())
     }
 
-    /// Checks several outputs of one job, such as the shards of a model: each as [`check`](Self::check) does, and that no two
+    /// Checks several outputs of one job, such as the shards of a model: each like [`check`](Self::check), and that no two
     /// are the same file.
     ///
     /// # Errors
-    /// Those of [`check`](Self::check), and [`Error::Output`] where two outputs are the same file.
+    /// The errors of [`check`](Self::check), and [`Error::Output`] if two outputs are the same file.
     pub fn check_all<P: AsRef<Path>>(
         &self,
         outputs: impl IntoIterator<Item = P>,
@@ -110,8 +109,8 @@ impl Inputs {
         Ok(())
     }
 
-    /// Checks that a folder may be written at `output`, as [`OutputFolder`](crate::OutputFolder) writes it: it contains no
-    /// input, and does not exist or is empty.
+    /// Checks that a folder may be written at `output` by [`OutputFolder`](crate::OutputFolder): it contains no input, and
+    /// does not exist or is empty.
     ///
     /// # Errors
     /// [`Error::Output`] and [`Error::Io`], as for [`check`](Self::check).
@@ -128,7 +127,7 @@ impl Inputs {
         FolderTarget::new(output, existing).map(|_| ())
     }
 
-    /// Refuses an output that is an input.
+    /// Returns an error if the output is an input.
     fn spare(&self, output: &Path) -> Result<()> {
         let identity = Identity::of(output).map_err(|error| creating(output, error))?;
         match self.0.iter().find(|(_, input)| input.is_same(&identity)) {
@@ -138,11 +137,11 @@ impl Inputs {
     }
 }
 
-/// Checks that a file may be changed where it is, as [`Edit::in_place`](crate::model) does: through a symbolic link only
-/// with permission, since other links may lead to the same file, and a cache may have named it after its contents.
+/// Checks that a file may be changed in place by [`Edit::in_place`](crate::model). Changing it through a symbolic link
+/// requires permission, since other links may lead to the same file, and a cache may have named it after its contents.
 ///
 /// # Errors
-/// [`Error::Output`] where `path` is a symbolic link and `existing` is [`Existing::Refuse`].
+/// [`Error::Output`] if `path` is a symbolic link and `existing` is [`Existing::Refuse`].
 pub fn check_in_place(path: impl AsRef<Path>, existing: Existing) -> Result<()> {
     let path = path.as_ref();
     if existing == Existing::Refuse && is_link(path) {
@@ -152,12 +151,12 @@ pub fn check_in_place(path: impl AsRef<Path>, existing: Existing) -> Result<()> 
     Ok(())
 }
 
-/// What a file is known by: two paths with anything in common stand for the same file.
+/// The identity of a file. Two paths whose identities have anything in common denote the same file.
 #[derive(Debug, Clone)]
 struct Identity {
-    /// Where it is, without a symbolic link on the way.
+    /// Its location, with symbolic links resolved.
     place: Option<PathBuf>,
-    /// Which file it is, where it exists and the system tells.
+    /// Which file it is, if it exists and the system can tell.
     file: Option<Option<FileId>>,
 }
 
@@ -178,27 +177,27 @@ impl Identity {
     }
 }
 
-/// Elsewhere files that are alike cannot be told apart.
+/// On other systems, files with equal metadata cannot be distinguished.
 fn file_id(metadata: &Metadata) -> Option<FileId> {
     cfg!(unix).then(|| FileId::of(metadata))
 }
 
-/// The place of a file that need not exist, though its folder must.
+/// Returns the canonical path of a file that need not exist, though its folder must.
 fn canonical(path: &Path) -> Option<PathBuf> {
     fs::canonicalize(path)
         .ok()
         .or_else(|| Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?)))
 }
 
-/// The absolute path of the file that `path` stands for, which need not exist. Absolute, so that the target
-/// does not move with the current directory.
+/// Returns the absolute path of the file that `path` denotes, which need not exist. It is absolute so that the target
+/// does not change with the current directory.
 pub(crate) fn follow_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = std::path::absolute(path)?;
     for _ in 0..MAX_LINKS {
         match fs::read_link(&target) {
-            // Joining replaces the whole where the link is absolute.
+            // Joining an absolute link replaces the whole path.
             Ok(link) => target = target.parent().unwrap_or(Path::new("")).join(link),
-            // Not a link, or nothing there: what is wrong with it, if anything, shows when it is used.
+            // Not a link, or nothing exists there. Any problem shows when the path is used.
             Err(_) => return Ok(target),
         }
     }
@@ -209,7 +208,7 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
 }
 
-/// The path that gets its new file.
+/// Returns the path at which the new file is placed.
 fn placed_at(output: &Path, existing: Existing) -> io::Result<PathBuf> {
     match existing {
         Existing::Refuse | Existing::Replace => std::path::absolute(output),
@@ -217,11 +216,11 @@ fn placed_at(output: &Path, existing: Existing) -> io::Result<PathBuf> {
     }
 }
 
-/// Where a file is put when it is finished.
+/// Where a finished file is placed.
 #[derive(Debug)]
 pub(crate) struct FileTarget {
     pub(crate) path: PathBuf,
-    /// Of the file that exists there, or that a link there leads to.
+    /// The metadata of the file that exists there, or that a link there leads to.
     pub(crate) replaced: Option<Metadata>,
 }
 
@@ -250,11 +249,11 @@ impl FileTarget {
     }
 }
 
-/// Where a folder is put when it is finished.
+/// Where a finished folder is placed.
 #[derive(Debug)]
 pub(crate) struct FolderTarget {
     pub(crate) path: PathBuf,
-    /// Of the empty folder that exists there.
+    /// The metadata of the empty folder that exists there.
     pub(crate) replaced: Option<Metadata>,
 }
 
@@ -265,7 +264,7 @@ impl FolderTarget {
         let Some(name) = wanted.file_name() else {
             return Err(failed(invalid("the path has no name for a folder")));
         };
-        // Without a separator or a `.` at its end, after which a link would be followed.
+        // Without a trailing separator or `.`, after which a link would be followed.
         let path = match wanted.parent() {
             Some(parent) => parent.join(name),
             None => return Err(failed(invalid("the path has no name for a folder"))),
@@ -312,10 +311,10 @@ fn is_mounted(_folder: &Path, _metadata: &Metadata) -> bool {
     false
 }
 
-/// Refuses a path whose folder does not exist, or is a file.
+/// Returns an error if the path's folder does not exist or is a file.
 fn check_parent(output: &Path, target: &Path) -> Result<()> {
     let Some(parent) = target.parent() else { return Ok(()) };
-    // A link's target is shown as it is, and everything else as the caller wrote it.
+    // A link's target is shown as it is, and all else as the caller wrote it.
     let shown = match output.parent() {
         Some(shown) if !shown.as_os_str().is_empty() && fs::symlink_metadata(output).is_err() => shown,
         _ => parent,
@@ -333,24 +332,24 @@ fn check_parent(output: &Path, target: &Path) -> Result<()> {
     }
 }
 
-/// Whether the path ends with a separator or with `.`: the system takes such a name for folders alone, but
-/// [`Path::file_name`] does not see the difference.
+/// Returns `true` if the path ends with a separator or with `.`. The system accepts such a name only for folders, but
+/// [`Path::file_name`] ignores the ending.
 fn names_folder(path: &Path) -> bool {
     let bytes = path.as_os_str().as_encoded_bytes();
     let last = bytes.rsplit(|&byte| std::path::is_separator(char::from(byte))).next();
     matches!(last, Some(b"" | b"."))
 }
 
-/// Gives a file its name, unless something has that name: then the error is of the kind `AlreadyExists`, and both stay.
+/// Renames a file unless the name is taken. If it is, the error has the kind `AlreadyExists`, and both files stay.
 pub(crate) fn put_new(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Ok(()) => {
-            // The file is complete at its place. A second name that stays is a leftover like any other.
+            // The file is complete and in place. A second name that stays is a leftover like any other.
             let _ = fs::remove_file(from);
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // A file system without hard links. Another file may come between the question and the rename, but hardly.
+        // The file system has no hard links. Another file may appear between the check and the rename, but that is unlikely.
         Err(_) => match fs::symlink_metadata(to) {
             Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
             Err(_) => fs::rename(from, to),

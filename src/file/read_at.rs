@@ -1,10 +1,10 @@
-//! [`ReadAt`]: bytes at a place, for several readers at once.
+//! [`ReadAt`]: reading bytes at an offset, from several threads at once.
 
 use std::fs::File;
 use std::io;
 
-/// Somewhere to read from at any place, by several threads at a time: a [`File`](std::fs::File) (on Unix and Windows), a
-/// slice, a cache of ranges that came over a network.
+/// A source of bytes that several threads can read at any offset: a [`File`](std::fs::File) (on Unix and Windows), a
+/// slice, or a cache of ranges fetched over a network.
 ///
 /// ```
 /// use gguf_codec::ReadAt;
@@ -29,14 +29,14 @@ use std::io;
 /// # Ok::<(), io::Error>(())
 /// ```
 pub trait ReadAt: Send + Sync {
-    /// Fills `buffer` from the bytes that begin at `offset`.
+    /// Fills `buffer` with the bytes that begin at `offset`.
     ///
     /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] where there are not as many, and what the source itself fails with.
+    /// [`io::ErrorKind::UnexpectedEof`] if there are not enough bytes, and any error of the source itself.
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// The file that these are the bytes of, each at the same place, where there is one: copying into another file can
-    /// then be left to the kernel. `None` unless an implementation says otherwise.
+    /// Returns the file that contains these bytes at the same offsets, if there is one. The kernel can then copy them
+    /// to another file. The default implementation returns `None`.
     fn as_file(&self) -> Option<&File> {
         None
     }
@@ -78,7 +78,7 @@ impl ReadAt for File {
     }
 }
 
-/// Moves the file's position, which nothing else should rely on meanwhile.
+/// Moves the file's position, so nothing else should rely on it meanwhile.
 #[cfg(windows)]
 impl ReadAt for File {
     fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
@@ -97,19 +97,19 @@ impl ReadAt for File {
     }
 }
 
-/// Bytes that are made when they are read, in units that are made whole: rows, or blocks.
+/// Bytes that are computed when they are read, in whole units: rows or blocks.
 #[derive(Clone, Copy)]
 pub(crate) struct Units {
-    /// Bytes of each; not 0.
+    /// The size of a unit in bytes. Not 0.
     pub(crate) bytes: u64,
     pub(crate) count: u64,
-    /// The most that are made at a time, or one.
+    /// The maximum number of units to compute at a time. 0 counts as 1.
     pub(crate) at_once: u64,
 }
 
 impl Units {
-    /// As [`ReadAt::fill_at`], where `make` fills its second argument with the units from its first on. Units that are wanted
-    /// whole are made in their place.
+    /// Like [`ReadAt::fill_at`]. `make` fills its second argument with units, starting at the unit given by its first. Units
+    /// that are wanted whole are computed in place.
     pub(crate) fn fill(
         self,
         mut buffer: &mut [u8],

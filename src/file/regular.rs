@@ -1,4 +1,4 @@
-//! Regular files alone: what has no end that can be known is refused before it is opened.
+//! Accepts only regular files. Anything whose end cannot be known is rejected before it is opened.
 
 use std::fs;
 use std::io;
@@ -9,11 +9,11 @@ use std::path::Path;
 #[cfg(any(unix, windows, feature = "safetensors"))]
 use crate::gguf::layout::to_u64;
 
-/// What to do with a pipe or a device that may hold a GGUF.
+/// Advice for a pipe or a device that may contain a GGUF.
 pub(crate) const READ_HEADER: &str = "; open it and give it to Gguf::read_header";
 
-/// Refuses what has no end that can be known: opening a pipe waits for somebody to write into it, and a device
-/// may never end. `instead` ends the message.
+/// Rejects anything whose end cannot be known: opening a pipe waits for a writer, and a device may never end.
+/// `instead` ends the message.
 pub(crate) fn expect_regular(path: &Path, instead: &str) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     let problem = if metadata.is_dir() {
@@ -26,7 +26,7 @@ pub(crate) fn expect_regular(path: &Path, instead: &str) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
-/// A regular file's bytes, where there are no more than `most`.
+/// Reads a regular file of at most `most` bytes.
 #[cfg(any(unix, windows, feature = "safetensors"))]
 pub(crate) fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let too_long = || {
@@ -42,7 +42,7 @@ pub(crate) fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    // It may have grown since.
+    // It may have grown in the meantime.
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if to_u64(bytes.len()) > most { Err(too_long()) } else { Ok(bytes) }
 }

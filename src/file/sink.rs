@@ -1,38 +1,38 @@
-//! [`Sink`]: where the bytes of a file go, and what finishing means there.
+//! [`Sink`]: where the bytes of a file are written, and how it is finished.
 
 use std::io::{self, Write};
 
 use crate::error::{Error, Result};
 use crate::file::read_at::ReadAt;
 
-/// Keeps [`Sink`] closed: its methods may change.
+/// Keeps [`Sink`] sealed, so that its methods may change.
 pub trait Sealed {}
 
 impl<W: Write> Sealed for W {}
 
-/// Where a writer's bytes go: any [`Write`], or the [`AtomicFile`](crate::AtomicFile) of
+/// A destination of a writer's bytes: any [`Write`], or the [`AtomicFile`](crate::AtomicFile) of
 /// [`Writer::create`](crate::Writer::create).
 ///
-/// A stream is finished by flushing it, a file by moving it to its place. This trait lets one `finish` do
-/// whichever is right, so that the second cannot be forgotten. Every `Write` has it; nothing else can.
+/// A stream is finished by flushing it, a file by moving it to its final path. With this trait one `finish` method
+/// does whichever applies, so that the latter cannot be forgotten. Every `Write` implements it; other types cannot.
 pub trait Sink: Sealed {
-    /// What `finish` gives back: the stream itself, or `()` for a file.
+    /// The result of `finish`: the stream itself, or `()` for a file.
     type Output;
 
     #[doc(hidden)]
     fn put(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// What [`put`](Self::put) does, for the message of an error.
+    /// Describes what [`put`](Self::put) does, for error messages.
     #[doc(hidden)]
     fn action(&self) -> String;
 
-    /// Puts bytes of a source.
+    /// Writes bytes of a source.
     #[doc(hidden)]
     fn put_from(&mut self, source: &dyn ReadAt, offset: u64, len: u64) -> io::Result<()> {
         put_through_memory(self, source, offset, len)
     }
 
-    /// Whether [`put_from`](Self::put_from) leaves the bytes of a file to the kernel.
+    /// Returns `true` if [`put_from`](Self::put_from) lets the kernel copy the bytes of a file.
     #[doc(hidden)]
     fn leaves_files_to_the_kernel(&self) -> bool {
         false
@@ -59,7 +59,7 @@ impl<W: Write> Sink for W {
     }
 }
 
-/// Reads a part after the other and puts it.
+/// Reads and writes piece by piece.
 pub(crate) fn put_through_memory<S: Sink + ?Sized>(
     sink: &mut S,
     source: &dyn ReadAt,
@@ -93,7 +93,7 @@ pub(crate) fn put(sink: &mut impl Sink, bytes: &[u8]) -> Result<()> {
     sink.put(bytes).map_err(|error| Error::io(sink.action(), error))
 }
 
-/// A [`Sink`] as a `Write`, for what encodes into one.
+/// A [`Sink`] as a `Write`, for encoders.
 pub(crate) struct AsWrite<'a, S>(pub(crate) &'a mut S);
 
 impl<S: Sink> Write for AsWrite<'_, S> {
@@ -107,7 +107,7 @@ impl<S: Sink> Write for AsWrite<'_, S> {
     }
 }
 
-/// Counts bytes and keeps none.
+/// Counts bytes without keeping them.
 #[derive(Default)]
 pub(crate) struct Counter(pub(crate) u64);
 

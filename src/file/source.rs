@@ -1,4 +1,4 @@
-//! [`SourceFile`]: a file that tensors are read from for as long as a model is used.
+//! [`SourceFile`]: a file that tensors are read from as long as a model is in use.
 
 use std::fs::File;
 use std::io;
@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::identity::FileId;
 use super::read_at::ReadAt;
 
-/// A process may have only so many files open, a thousand as a rule, and a model may be in more shards. So many are kept open;
-/// the others are opened for each read.
+/// The maximum number of files to keep open. A process may usually have about a thousand, and a model may have more shards.
+/// Further files are opened for each read.
 const MOST_OPEN: usize = 100;
 
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-/// A file, which is the same one at each read, whatever becomes of its name meanwhile.
+/// A file that is guaranteed to be the same one for each read, even if its name now belongs to another.
 pub(crate) struct SourceFile {
     path: PathBuf,
     file: Kept,
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!((&two, source.as_file().is_none()), (b"89", true));
         assert_eq!(source.fill_at(&mut two, 9).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
 
-        // Another file of the same length takes its name, while the first one's number is taken.
+        // Another file of the same length takes the name, while the first one's number is in use.
         std::fs::hard_link(&path, folder.path().join("kept")).unwrap();
         std::fs::write(folder.path().join("other"), "9876543210").unwrap();
         std::fs::rename(folder.path().join("other"), &path).unwrap();

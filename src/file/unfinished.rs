@@ -1,4 +1,4 @@
-//! The temporary files and folders of this process, for a program that ends before they are finished.
+//! The unfinished temporary files and folders of this process, for a program that ends before finishing them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// How long a commit that goes on may take: moves within a file system take no time, unless that hangs.
+/// How long to wait for a running commit. Moves within a file system take no time unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 static STATE: Mutex<Option<State>> = Mutex::new(None);
@@ -24,7 +24,7 @@ struct State {
 struct Entry {
     path: PathBuf,
     is_folder: bool,
-    /// It is moved to its place with others. From then on it may be the only copy of the data, and is not removed.
+    /// It is being moved to its final path with others. It may now be the only copy of the data, so it is not removed.
     commits: bool,
 }
 
@@ -34,15 +34,14 @@ fn lock() -> MutexGuard<'static, Option<State>> {
     state
 }
 
-/// Removes the temporary files and folders that this process has not finished, for a program that is about to end without
-/// dropping them: from a second Ctrl-C, say.
+/// Removes the temporary files and folders that this process has not finished. This is for a program that is about to end
+/// without dropping them, for example after a second Ctrl-C.
 ///
-/// Files that are moved to their places just now are let finish, since what they replace may be gone already; this waits for
-/// them, ten seconds at most, and in no case removes one.
+/// Files that are currently being moved to their final paths are allowed to finish, since what they replace may already be
+/// gone. This function waits for them for at most ten seconds, and never removes one.
 ///
-/// As long as the returned guard lives, no further temporary file is created and no further one moved to its place: threads
-/// that want to, wait. Where the process goes on after all, files that were removed fail when they are finished, with their
-/// targets as they were.
+/// As long as the returned guard lives, no temporary file is created and none is moved to its final path: threads that try
+/// to are blocked. If the process continues after all, finishing a file that was removed fails, and its target is unchanged.
 ///
 /// ```no_run
 /// // In a signal handler's thread:
@@ -53,7 +52,7 @@ pub fn remove_unfinished() -> Unfinished {
     remove_within(PATIENCE)
 }
 
-/// Holds off new temporary files while it lives: see [`remove_unfinished`].
+/// Prevents new temporary files while it lives: see [`remove_unfinished`].
 #[derive(Debug)]
 #[must_use = "files may be created as soon as it is dropped"]
 pub struct Unfinished {
@@ -72,7 +71,7 @@ fn remove_within(patience: Duration) -> Unfinished {
     }
     if let Some(state) = state.as_mut() {
         state.entries.retain(|_, entry| {
-            // Nobody is left to tell of what cannot be removed.
+            // There is no one to report a failed removal to.
             if !entry.commits {
                 let _ = if entry.is_folder {
                     fs::remove_dir_all(&entry.path)
@@ -86,11 +85,11 @@ fn remove_within(patience: Duration) -> Unfinished {
     Unfinished { _state: state }
 }
 
-/// A temporary file or folder that [`remove_unfinished`] knows of, until this is dropped.
+/// Registers a temporary file or folder with [`remove_unfinished`] until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticket(u64);
 
-/// Creates a temporary file or folder at `path`. Between its creation and its ticket nothing comes.
+/// Creates a temporary file or folder at `path`. The creation and its registration are atomic.
 pub(crate) fn create<T>(
     path: PathBuf,
     is_folder: bool,
@@ -113,13 +112,14 @@ impl Drop for Ticket {
     }
 }
 
-/// Temporary files that are moved to their places, from before the first step that takes something away until after the last.
+/// Temporary files that are being moved to their final paths, from before the first step that removes something until after
+/// the last.
 #[derive(Debug)]
 pub(crate) struct Commit(());
 
 impl Commit {
     /// # Errors
-    /// Where one of them was removed by [`remove_unfinished`].
+    /// If [`remove_unfinished`] has removed one of them.
     pub(crate) fn begin<'a>(tickets: impl IntoIterator<Item = &'a Ticket>) -> io::Result<Self> {
         let mut state = lock();
         let state = state.get_or_insert_default();

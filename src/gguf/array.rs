@@ -1,4 +1,4 @@
-//! Arrays in metadata: [`ArrayRef`] decoded from the file as it is iterated, and [`Array`]'s questions.
+//! Arrays in metadata: [`ArrayRef`], which is decoded from the file during iteration, and the methods of [`Array`].
 
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
@@ -12,23 +12,23 @@ use super::value::{Array, MAX_DEPTH, ValueRef, ValueType};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
 
-/// An array in the file, decoded as it is iterated: nothing is allocated.
+/// An array in the file, decoded during iteration without allocating.
 ///
-/// Two are equal when their elements have the same type and are equal, wherever they lie and in whichever
-/// byte order.
+/// Two arrays are equal if their elements have the same type and are equal, regardless of where they are stored and
+/// in which byte order.
 #[derive(Clone, Copy)]
 pub struct ArrayRef<'a> {
     pub(crate) element: ValueType,
     pub(crate) len: u64,
-    /// The elements' bytes as in the file.
+    /// The elements' bytes as stored in the file.
     pub(crate) bytes: &'a [u8],
     pub(crate) order: ByteOrder,
-    /// Whether lengths inside (of strings and nested arrays) are 32 bits wide, as in version 1.
+    /// Whether lengths inside the array (of strings and nested arrays) are 32 bits wide, as in version 1.
     pub(crate) short_lengths: bool,
 }
 
 impl<'a> ArrayRef<'a> {
-    /// Reads an array: its elements' type, its length, its elements.
+    /// Reads an array: the element type, the length, the elements.
     pub(crate) fn read(cursor: &mut Cursor<'a>, encoding: Encoding) -> Option<Self> {
         let (element, len) = read_start(cursor)?;
         let before = *cursor;
@@ -38,11 +38,11 @@ impl<'a> ArrayRef<'a> {
         Some(ArrayRef { element, len, bytes, order, short_lengths })
     }
 
-    /// Reads an array that ends where the cursor's bytes end, whatever its elements are: in constant time.
+    /// Reads an array that ends where the cursor's bytes end. Takes constant time for any element type.
     pub(crate) fn read_all(cursor: &mut Cursor<'a>, encoding: Encoding) -> Option<Self> {
         let (element, len) = read_start(cursor)?;
         let bytes = cursor.take(cursor.remaining())?;
-        // Bytes that changed since they were parsed may promise any length.
+        // If the bytes changed since they were parsed, they may declare any length.
         let needed = len.checked_mul(encoding.least_bytes(element))?;
         let fits = if element.size().is_some() {
             needed == to_u64(bytes.len())
@@ -53,30 +53,30 @@ impl<'a> ArrayRef<'a> {
         fits.then_some(ArrayRef { element, len, bytes, order, short_lengths })
     }
 
-    /// The type of all its elements.
+    /// Returns the type of all elements.
     pub fn element_type(&self) -> ValueType {
         self.element
     }
 
-    /// How many elements it has.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         usize::try_from(self.len).unwrap_or(usize::MAX)
     }
 
-    /// Whether it has none.
+    /// Returns `true` if the array has no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Its elements in order. `nth` skips numbers at no cost, and strings without looking at them.
+    /// Returns an iterator over the elements. `nth` skips numbers in constant time, and strings by their lengths alone.
     pub fn iter(&self) -> ArrayIter<'a> {
         let encoding = Encoding { order: self.order, short_lengths: self.short_lengths };
         let cursor = Cursor::new(self.bytes, 0, encoding);
         ArrayIter { cursor, encoding, element: self.element, left: self.len }
     }
 
-    /// Its elements in order as a Rust type, each converted without loss or [`Error::WrongElement`].
-    /// [`Metadata::require_array`](crate::Metadata::require_array) does the same for a key, and names it.
+    /// Returns an iterator over the elements as a Rust type. Each element converts without loss or is [`Error::WrongElement`].
+    /// [`Metadata::require_array`](crate::Metadata::require_array) does the same for a key, and names it in errors.
     ///
     /// ```
     /// # use gguf_codec::Gguf;
@@ -94,7 +94,7 @@ impl<'a> ArrayRef<'a> {
         ArrayIterAs { values: self.iter(), index: 0, key: None, wanted: PhantomData }
     }
 
-    /// Returns the element at this index, from 0, or `None` past the end. Takes constant time for numbers; strings and arrays
+    /// Returns the element at this index, from 0, or `None` past the end. Takes constant time for numbers. Strings and arrays
     /// before it are skipped one by one.
     ///
     /// ```
@@ -108,9 +108,9 @@ impl<'a> ArrayRef<'a> {
         self.iter().nth(index)
     }
 
-    /// Its elements where they lie, without a copy: if they are of exactly this type, in the byte order of this
-    /// machine, and aligned for it. Bytes always are; for others `None` is always possible, and
-    /// [`iter_as`](Self::iter_as) the other way.
+    /// Returns the elements as a slice of the file, without copying, if they are of exactly this type, in this
+    /// machine's byte order, and aligned for it. Bytes always are. For other types `None` is always possible, and
+    /// [`iter_as`](Self::iter_as) is the alternative.
     pub fn as_slice<T: ArrayElement>(&self) -> Option<&'a [T]> {
         if T::TYPE != self.element || (self.order != ByteOrder::NATIVE && size_of::<T>() > 1) {
             return None;
@@ -118,7 +118,7 @@ impl<'a> ArrayRef<'a> {
         bytemuck::try_cast_slice(self.bytes).ok()
     }
 
-    /// A copy that does not borrow from the file.
+    /// Returns a copy that does not borrow from the file.
     #[allow(clippy::should_implement_trait, reason = "`ToOwned` is taken: this type is `Clone`")]
     pub fn to_owned(&self) -> Array {
         fn all<'a, T>(array: &ArrayRef<'a>, as_t: impl Fn(ValueRef<'a>) -> Option<T>) -> Vec<T> {
@@ -144,12 +144,12 @@ impl<'a> ArrayRef<'a> {
     }
 }
 
-/// Reads what stands before an array's elements: their type and their number.
+/// Reads the element type and the element count, which precede the elements.
 fn read_start(cursor: &mut Cursor<'_>) -> Option<(ValueType, u64)> {
     Some((ValueType::from_id(cursor.u32()?)?, cursor.length()?))
 }
 
-/// Moves past `count` elements. The parser has bounded their depth; `depth` bounds it again for bytes that
+/// Skips `count` elements. The parser has already bounded their depth. `depth` bounds it again in case the bytes have
 /// changed since.
 fn skip(cursor: &mut Cursor<'_>, element: ValueType, count: u64, depth: u32) -> Option<()> {
     if let Some(size) = element.size() {
@@ -159,7 +159,7 @@ fn skip(cursor: &mut Cursor<'_>, element: ValueType, count: u64, depth: u32) -> 
         return (cursor.skip_strings(count, u64::MAX) == count).then_some(());
     }
     let depth = depth.checked_sub(1)?;
-    // Each element takes 8 bytes at least, so the bytes there are bound this loop.
+    // Each element takes at least 8 bytes, so the available bytes bound this loop.
     for _ in 0..count {
         let (element, count) = read_start(cursor)?;
         skip(cursor, element, count, depth)?;
@@ -167,7 +167,7 @@ fn skip(cursor: &mut Cursor<'_>, element: ValueType, count: u64, depth: u32) -> 
     Some(())
 }
 
-/// The elements of an [`ArrayRef`].
+/// An iterator over the elements of an [`ArrayRef`].
 #[derive(Debug, Clone)]
 pub struct ArrayIter<'a> {
     cursor: Cursor<'a>,
@@ -224,12 +224,12 @@ impl<'a> IntoIterator for ArrayRef<'a> {
     }
 }
 
-/// The elements of an [`ArrayRef`] as a Rust type.
+/// An iterator over the elements of an [`ArrayRef`], converted to a Rust type.
 #[derive(Debug, Clone)]
 pub struct ArrayIterAs<'a, T> {
     values: ArrayIter<'a>,
     index: u64,
-    /// For errors.
+    /// The key, for error messages.
     pub(crate) key: Option<&'a str>,
     wanted: PhantomData<fn() -> T>,
 }
@@ -271,9 +271,9 @@ impl<'a, T: FromValue<'a>> Iterator for ArrayIterAs<'a, T> {
 impl<'a, T: FromValue<'a>> ExactSizeIterator for ArrayIterAs<'a, T> {}
 impl<'a, T: FromValue<'a>> FusedIterator for ArrayIterAs<'a, T> {}
 
-/// The number types that arrays can be viewed as without a copy. Only this crate implements it.
+/// A number type that arrays can be viewed as without copying. Only this crate implements it.
 pub trait ArrayElement: bytemuck::Pod + private::Sealed {
-    /// The type of such elements in a file.
+    /// The type of these elements in a file.
     const TYPE: ValueType;
 }
 
@@ -309,10 +309,10 @@ impl PartialEq for ArrayRef<'_> {
     }
 }
 
-/// What the writer asks.
+/// What the writer needs.
 #[cfg(feature = "std")]
 impl Array {
-    /// Whether it nests at most `levels` deep; a plain array is one level. Looks no deeper than that.
+    /// Returns `true` if the array nests at most `levels` deep. A plain array is one level. Does not descend further than that.
     pub(crate) fn fits(&self, levels: u32) -> bool {
         let Some(below) = levels.checked_sub(1) else { return false };
         match self {
@@ -321,7 +321,7 @@ impl Array {
         }
     }
 
-    /// Drops it without recursion, which the stack might be too small for.
+    /// Drops the array without recursion, which could overflow the stack.
     pub(crate) fn dismantle(self) {
         let mut waiting = vec![self];
         while let Some(array) = waiting.pop() {
@@ -333,7 +333,7 @@ impl Array {
 }
 
 impl Array {
-    /// The type of all its elements.
+    /// Returns the type of all elements.
     pub fn element_type(&self) -> ValueType {
         match self {
             Array::U8(_) => ValueType::U8,
@@ -352,7 +352,7 @@ impl Array {
         }
     }
 
-    /// How many elements it has.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         match self {
             Array::U8(elements) => elements.len(),
@@ -371,7 +371,7 @@ impl Array {
         }
     }
 
-    /// Whether it has none.
+    /// Returns `true` if the array has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -5,21 +5,21 @@ use byteorder::{BigEndian, ByteOrder as Order, LittleEndian};
 use super::value::ValueType;
 use crate::ByteOrder;
 
-/// How a file writes its numbers.
+/// How a file encodes its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Encoding {
     pub(crate) order: ByteOrder,
-    /// Whether counts, lengths and dimensions are 32 bits wide, as in version 1, and not 64.
+    /// Whether counts, lengths and dimensions are 32 bits wide, as in version 1, instead of 64.
     pub(crate) short_lengths: bool,
 }
 
 impl Encoding {
-    /// Bytes of a count, length or dimension.
+    /// Returns the size in bytes of a count, length or dimension.
     pub(crate) fn length_bytes(self) -> u64 {
         if self.short_lengths { 4 } else { 8 }
     }
 
-    /// The fewest bytes that a value of this type can take, its own type field not counted.
+    /// Returns the smallest size in bytes of a value of this type, excluding its type field.
     pub(crate) fn least_bytes(self, ty: ValueType) -> u64 {
         match ty {
             ValueType::String => self.length_bytes(),
@@ -28,18 +28,18 @@ impl Encoding {
         }
     }
 
-    /// The fewest bytes of a key-value pair: a key of one byte with a value of one byte.
+    /// Returns the smallest size in bytes of a key-value pair: a one-byte key with a one-byte value.
     pub(crate) fn least_pair_bytes(self) -> u64 {
         self.length_bytes() + 1 + 4 + 1
     }
 
-    /// The fewest bytes of a tensor's description: no name, no dimensions.
+    /// Returns the smallest size in bytes of a tensor's description: no name, no dimensions.
     pub(crate) fn least_tensor_bytes(self) -> u64 {
         self.length_bytes() + 4 + 4 + 8
     }
 }
 
-/// A position in a slice. Every read checks that its bytes are there; one that fails moves nothing.
+/// A position in a slice. Every read checks that its bytes are available. A failed read does not move the position.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
@@ -76,7 +76,7 @@ impl<'a> Cursor<'a> {
         self.bytes.len().saturating_sub(self.at)
     }
 
-    /// The next `len` bytes.
+    /// Returns the next `len` bytes.
     pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let end = self.at.checked_add(len)?;
         let taken = self.bytes.get(self.at..end)?;
@@ -84,7 +84,7 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    /// As [`take`](Self::take), for a length from the file.
+    /// Like [`take`](Self::take), for a length read from the file.
     pub(crate) fn take_long(&mut self, len: u64) -> Option<&'a [u8]> {
         self.take(usize::try_from(len).ok()?)
     }
@@ -108,12 +108,12 @@ impl<'a> Cursor<'a> {
         f64 -> f64, read_f64;
     }
 
-    /// A count, a length or a dimension.
+    /// Reads a count, a length or a dimension.
     pub(crate) fn length(&mut self) -> Option<u64> {
         if self.encoding.short_lengths { self.u32().map(u64::from) } else { self.u64() }
     }
 
-    /// A string: its length, then its bytes.
+    /// Reads a string: its length, then its bytes.
     pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
         let mut ahead = *self;
         let len = ahead.length()?;
@@ -122,10 +122,10 @@ impl<'a> Cursor<'a> {
         Some(string)
     }
 
-    /// Moves past up to `count` strings and returns past how many: fewer where one is longer than `max_len`
-    /// or not wholly there.
+    /// Skips up to `count` strings and returns the number skipped, which is smaller if a string is longer than
+    /// `max_len` or incomplete.
     ///
-    /// Vocabularies make this the hottest loop of opening a file, so it is compiled for each encoding.
+    /// Because of vocabularies, this is the hottest loop when a file is opened, so it is compiled once per encoding.
     pub(crate) fn skip_strings(&mut self, count: u64, max_len: u64) -> u64 {
         let Encoding { order, short_lengths } = self.encoding;
         match (order, short_lengths) {

@@ -1,4 +1,4 @@
-//! Metadata as bytes of a file, in either byte order: from owned values and from arrays of another file.
+//! Encodes metadata in either byte order, from owned values and from arrays of another file.
 
 use std::io::{self, Write};
 
@@ -8,21 +8,21 @@ use super::array::ArrayRef;
 use super::value::{Array, MAX_DEPTH, Value, ValueRef, ValueType};
 use crate::byte_order::ByteOrder;
 
-/// A value that waits for its header: owned, or an array kept as the bytes it had in another file.
+/// A value waiting to be written in a header: owned, or an array kept as the bytes from another file.
 ///
-/// An array of another file stays as it is because decoding it costs far more memory than its bytes: 24 bytes
-/// and an allocation for each string of a vocabulary.
+/// An array from another file is kept encoded because decoding takes far more memory than its bytes: 24 bytes and an
+/// allocation for each string of a vocabulary.
 #[derive(Debug, Clone)]
 pub(crate) enum Stored {
-    /// What the caller gave.
+    /// A value given by the caller.
     Value(Value),
-    /// What another file held.
+    /// An array from another file.
     Array(RawArray),
-    /// The byte of a bool in another file, which is not 0 where it is true.
+    /// A bool's byte from another file. Any nonzero byte is true.
     Bool(u8),
 }
 
-/// [`ArrayRef`], owning its bytes.
+/// An [`ArrayRef`] that owns its bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct RawArray {
     element: ValueType,
@@ -66,7 +66,7 @@ impl From<ValueRef<'_>> for Stored {
     }
 }
 
-/// Writes a string: its length in bytes as u64, then the bytes.
+/// Writes a string: its length in bytes as a u64, then the bytes.
 pub(crate) fn write_string<B: Order>(out: &mut impl Write, string: &[u8]) -> io::Result<()> {
     out.write_u64::<B>(string.len() as u64)?;
     out.write_all(string)
@@ -110,7 +110,7 @@ fn write_value<B: Order>(out: &mut impl Write, value: &Value) -> io::Result<()> 
     }
 }
 
-/// Writes an array: the id of its elements' type, their number, then each without an id of its own.
+/// Writes an array: the element type's id, the element count, then each element without a type id.
 ///
 /// Recurses as deep as the caller's own value is nested.
 fn write_array<B: Order>(out: &mut impl Write, array: &Array) -> io::Result<()> {
@@ -172,7 +172,7 @@ fn write_array_head<B: Order>(out: &mut impl Write, ty: ValueType, len: u64) -> 
     out.write_u64::<B>(len)
 }
 
-/// Writes another file's array in byte order `order`, which is `B`'s.
+/// Writes another file's array in byte order `order`, which is that of `B`.
 fn write_array_ref<B: Order>(out: &mut impl Write, order: ByteOrder, array: ArrayRef<'_>) -> io::Result<()> {
     write_array_head::<B>(out, array.element, array.len)?;
     if array.order == order && !array.short_lengths {
@@ -185,10 +185,10 @@ fn write_array_ref<B: Order>(out: &mut impl Write, order: ByteOrder, array: Arra
     }
 }
 
-/// Writes `array.len` elements from the front of `rest`, which is in byte order `I`, in byte order `O`.
+/// Writes `array.len` elements from the front of `rest`, converting them from byte order `I` to byte order `O`.
 ///
-/// `array.bytes` is not used. The reader has bounded how deep arrays nest; `depth` bounds it again for bytes
-/// that changed since.
+/// Does not use `array.bytes`. The reader has already bounded how deep arrays nest. `depth` bounds it again in case
+/// the bytes have changed since.
 fn write_elements<I: Order, O: Order>(
     out: &mut impl Write,
     array: ArrayRef<'_>,
@@ -236,7 +236,7 @@ mod tests {
         out
     }
 
-    /// What a reader hands on for an encoded array: the part behind type, element type and length.
+    /// Returns an encoded array as a reader would provide it: the part after the element type and the length.
     fn as_read(order: ByteOrder, element: ValueType, len: u64, encoded: &[u8]) -> Stored {
         let bytes = &encoded[16..];
         Stored::from(ValueRef::Array(ArrayRef { element, len, bytes, order, short_lengths: false }))

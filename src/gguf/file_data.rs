@@ -1,4 +1,4 @@
-//! [`FileData`]: the data of a file's tensors, which is read when it is asked for.
+//! [`FileData`]: the tensor data of a file, read on request.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -12,33 +12,33 @@ use crate::error::{Error, Result};
 use crate::file::read_at::ReadAt;
 use crate::tensor::{StoredTensor, TensorSource};
 
-/// What is read first: most headers without a vocabulary are shorter.
+/// The size of the first read. Most headers without a vocabulary are shorter.
 const FIRST_READ: usize = 64 * 1024;
 
-/// A source of tensors' bytes behind a header that is in memory.
+/// A source of tensor bytes whose header is in memory.
 pub(crate) struct FileData {
     pub(crate) source: Box<dyn ReadAt>,
-    /// Of what, for messages: ` of 'model.gguf'`, or nothing.
+    /// The suffix that names the source in messages: ` of 'model.gguf'`, or empty.
     of: String,
     /// Where the GGUF begins in the source.
     start: u64,
     end: End,
-    /// The tensors that were asked for as slices.
+    /// The tensors that were requested as slices.
     loaded: Box<[OnceLock<Loaded>]>,
 }
 
-/// What follows the tensors of a file.
+/// What follows the tensors in a file.
 pub(crate) struct End {
     /// Bytes from the start of the GGUF to the end of the file.
     pub(crate) len: u64,
     pub(crate) final_padding: FinalPadding,
-    /// What belongs to no tensor, in bytes from the start of the GGUF.
+    /// The bytes that belong to no tensor, counted from the start of the GGUF.
     pub(crate) trailing: Range<u64>,
     /// Whether another GGUF begins there.
     pub(super) is_joined: bool,
 }
 
-/// A tensor's bytes in memory that is aligned for any plain type.
+/// A tensor's bytes in memory aligned for any plain type.
 struct Loaded {
     words: Vec<u64>,
     len: usize,
@@ -50,7 +50,7 @@ impl Loaded {
     }
 }
 
-/// Reads the header of a GGUF and looks at its end: its data lies within the source, of `len` bytes.
+/// Reads the header of a GGUF and checks that its data fits within the source, which has `len` bytes.
 pub(super) fn read_header(
     source: &dyn ReadAt,
     len: u64,
@@ -61,7 +61,8 @@ pub(super) fn read_header(
     let mut parser = HeaderParser::new(options.limits).foreign_tensors(options.foreign);
     let mut bytes = Vec::new();
     while let HeaderProgress::NeedMore(more) = parser.advance(&bytes)? {
-        // Few reads are better than few bytes. What the header promises is reserved only as far as the file has it.
+        // Fewer reads are better than fewer bytes. Memory for the size that the header declares is reserved only up
+        // to the file's length.
         let wanted = usize::try_from(more).unwrap_or(usize::MAX).max(bytes.len() / 2).max(FIRST_READ);
         let left = whole.saturating_sub(to_u64(bytes.len()));
         let now = wanted.min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -99,7 +100,7 @@ pub(super) fn read_header(
 }
 
 impl FileData {
-    /// `of` says what it is, for messages.
+    /// `of` names the source in messages.
     pub(super) fn new(source: Box<dyn ReadAt>, of: String, start: u64, end: End, tensors: usize) -> Self {
         let loaded = (0..tensors).map(|_| OnceLock::new()).collect();
         FileData { source, of, start, end, loaded }
@@ -142,7 +143,7 @@ impl TensorSource for FileData {
         words.resize(len.div_ceil(8), 0u64);
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
         self.read(tensor, 0, bytes.get_mut(..len).unwrap_or_default())?;
-        // Where two threads have read it, the first one's is kept.
+        // If two threads read the tensor at once, the first result is kept.
         Ok(cell.get_or_init(|| Loaded { words, len }).bytes())
     }
 
@@ -151,7 +152,7 @@ impl TensorSource for FileData {
     }
 }
 
-/// Reads a source from one place to another.
+/// Reads a source sequentially from one position to another.
 struct Sequential<'a> {
     source: &'a dyn ReadAt,
     at: u64,
@@ -168,7 +169,7 @@ impl Read for Sequential<'_> {
     }
 }
 
-/// The zeros that a reader begins with.
+/// Counts the zeros at the start of a reader.
 fn count_zeros(mut reader: impl Read) -> io::Result<u64> {
     let mut buffer = [0; 4096];
     let mut zeros = 0;

@@ -1,15 +1,15 @@
-//! [`ForeignTensor`]: a tensor of the table that this crate cannot read as one.
+//! [`ForeignTensor`]: a tensor of the table that this crate cannot read.
 
 use alloc::vec::Vec;
 
 use crate::GgmlType;
 use crate::error::Problem;
 
-/// A tensor that this crate cannot read, though it is known where it lies: of a type that is not ggml's, as forks have them, or
-/// with more than four dimensions, as stable-diffusion.cpp and ComfyUI-GGUF know them.
+/// A tensor that this crate cannot read although its location is known. Either its type is not one of ggml's, as in forks, or
+/// it has more than four dimensions, as in files of stable-diffusion.cpp and ComfyUI-GGUF.
 ///
-/// Files with such tensors are refused, as ggml does, except with
-/// [`GgufOptions::foreign_tensors`](crate::GgufOptions::foreign_tensors).
+/// Files with such tensors are rejected, as ggml does, unless
+/// [`GgufOptions::foreign_tensors`](crate::GgufOptions::foreign_tensors) allows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignTensor<'a> {
     pub(crate) name: &'a str,
@@ -21,38 +21,38 @@ pub struct ForeignTensor<'a> {
 }
 
 impl<'a> ForeignTensor<'a> {
-    /// Its name.
+    /// Returns the tensor's name.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// Its extents, innermost first, of which there may be more than four.
+    /// Returns the extents, innermost first. There may be more than four.
     pub fn extents(&self) -> &[u64] {
         &self.extents
     }
 
-    /// The number of its type.
+    /// Returns the number of the tensor's type.
     pub fn type_id(&self) -> u32 {
         self.type_id
     }
 
-    /// Its type, where it is one that ggml has.
+    /// Returns the tensor's type if it is one of ggml's.
     pub fn ggml_type(&self) -> Option<GgmlType> {
         GgmlType::try_from(self.type_id).ok()
     }
 
-    /// Where its data begins, in bytes from the start of the GGUF.
+    /// Returns the offset of the data, in bytes from the start of the GGUF.
     pub fn file_offset(&self) -> u64 {
         self.file_offset
     }
 
-    /// Bytes of its data. Where the type is unknown these are all bytes up to the next tensor or the end of the file; that is not
-    /// known where only the header was read.
+    /// Returns the size of the data in bytes. For an unknown type the data extends to the next tensor or the end of the file. The
+    /// end is unknown if only the header was read.
     pub fn byte_len(&self) -> Option<u64> {
         self.byte_len
     }
 
-    /// Why it cannot be read.
+    /// Returns the reason why the tensor cannot be read.
     pub fn problem(&self) -> &Problem {
         &self.problem
     }

@@ -1,4 +1,4 @@
-//! From metadata values to Rust's types and back: [`FromValue`] and the `From`s of [`Value`].
+//! Conversions between metadata values and Rust types: [`FromValue`] and the `From` implementations of [`Value`].
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -8,7 +8,7 @@ use super::array::ArrayRef;
 use super::value::{Array, Value, ValueRef};
 use crate::error::{Error, Result};
 
-/// A Rust type that a metadata value can be had as. Only this crate implements it.
+/// A Rust type that a metadata value can be converted to. Only this crate implements it.
 ///
 /// | type | values that convert |
 /// |---|---|
@@ -22,13 +22,13 @@ use crate::error::{Error, Result};
 /// | `Vec` of any of these | arrays, each element converted |
 /// | [`ValueRef`] | every value |
 pub trait FromValue<'a>: Sized + private::Sealed {
-    /// What is wanted, for errors: `u32`, `a string`.
+    /// The expected type, for errors: `u32`, `a string`.
     const WANTED: &'static str;
 
-    /// The value as this type, or `None` where it does not convert without loss.
+    /// Returns the value as this type, or `None` if it does not convert without loss.
     fn from_value(value: ValueRef<'a>) -> Option<Self>;
 
-    /// The value of a key as this type, or what is wrong with it.
+    /// Converts the value of a key to this type. The error names the key.
     #[doc(hidden)]
     fn from_value_of(value: ValueRef<'a>, key: &str) -> Result<Self> {
         Self::from_value(value).ok_or_else(|| Error::WrongValue {
@@ -124,7 +124,7 @@ impl<'a, T: FromValue<'a>> FromValue<'a> for Vec<T> {
         ArrayRef::from_value(value)?.iter().map(T::from_value).collect()
     }
 
-    /// Names the element that does not convert.
+    /// Converts the value. The error names the element that does not convert.
     fn from_value_of(value: ValueRef<'a>, key: &str) -> Result<Self> {
         ArrayRef::from_value_of(value, key)?.iter_as().collect::<Result<_>>().map_err(|error| match error {
             Error::WrongElement { index, found, wanted, .. } => {
@@ -181,7 +181,7 @@ macro_rules! into_value {
     };
 }
 
-/// An array of the elements, which may be none.
+/// Collects the elements into an array, which may be empty.
 impl<T> FromIterator<T> for Value
 where
     Value: From<Vec<T>>,

@@ -1,4 +1,4 @@
-//! [`Header`]: what a parsed header leaves behind: where things are, in a few bytes for each key and tensor.
+//! [`Header`]: the result of parsing a header. It records positions, in a few bytes per key and tensor.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -14,7 +14,7 @@ use super::value::{ValueRef, ValueType};
 use crate::error::{Error, Place, Problem, Result};
 use crate::{GgmlType, Shape};
 
-/// Where a key-value pair lies, from the start of the GGUF. The value's type stands at `key_end`.
+/// The position of a key-value pair, from the start of the GGUF. The value's type is at `key_end`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyEntry {
     pub(crate) key_at: usize,
@@ -22,7 +22,7 @@ pub(crate) struct KeyEntry {
     pub(crate) value_end: usize,
 }
 
-/// A tensor's description, but for what is quickly read again: its extents stand behind its name.
+/// A tensor's description, except for what is quick to read again: its extents follow its name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TensorEntry {
     pub(crate) name_at: usize,
@@ -33,7 +33,7 @@ pub(crate) struct TensorEntry {
     pub(crate) dims: u8,
 }
 
-/// A tensor that is there and cannot be read as one: see [`ForeignTensor`](super::ForeignTensor).
+/// A tensor in the table that cannot be read: see [`ForeignTensor`](super::ForeignTensor).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ForeignEntry {
     /// Its position in the table.
@@ -41,38 +41,38 @@ pub(crate) struct ForeignEntry {
     pub(crate) name_at: usize,
     /// From the start of the data.
     pub(crate) offset: u64,
-    /// Up to where the next tensor begins, or of its data alone where it is the last; none where that is not known.
+    /// The size of the data. It extends to the next tensor; for the last tensor it is that of its own data. `None` if unknown.
     pub(crate) room: Option<u64>,
     pub(crate) id: u32,
     pub(crate) name_len: u8,
     pub(crate) dims: u8,
 }
 
-// The bound on memory, ten times the header's bytes, rests on these: a pair takes 10 bytes in the file at
-// least, a tensor 20.
+// The bound on memory, ten times the header's bytes, depends on these sizes: in the file a pair takes at least 10
+// bytes, and a tensor at least 20.
 const _: () = assert!(size_of::<KeyEntry>() <= 24 && size_of::<TensorEntry>() <= 24);
 const _: () = assert!(size_of::<ForeignEntry>() <= 48);
 
 /// An index over a header's bytes.
 ///
-/// It does not hold them, and a caller's `AsRef` may hand out other bytes tomorrow than those that were
-/// parsed. So every look-up reads with checks, and answers with something harmless where it must.
+/// It does not hold the bytes. A caller's `AsRef` may later return other bytes than those that were parsed, so every
+/// look-up is checked and falls back to a harmless result if necessary.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Header {
     pub(crate) version: u32,
     pub(crate) encoding: Encoding,
-    /// 0 stands for "not named".
+    /// 0 if the file does not specify one.
     alignment: u32,
-    /// Bytes up to the end of the tensor table.
+    /// The size in bytes up to the end of the tensor table.
     pub(crate) len: u64,
-    /// Where the tensors' data begins.
+    /// Where tensor data begins.
     pub(crate) data_offset: u64,
     pub(crate) keys: Vec<KeyEntry>,
     pub(crate) tensors: Vec<TensorEntry>,
-    /// None but where [`GgufOptions::foreign_tensors`](super::GgufOptions::foreign_tensors) asks for them.
+    /// Empty unless [`GgufOptions::foreign_tensors`](super::GgufOptions::foreign_tensors) requests them.
     pub(crate) foreign: Vec<ForeignEntry>,
     pub(crate) key_index: NameIndex,
-    /// Of the tensors, and behind them of the foreign ones.
+    /// Indexes the tensors, followed by the foreign ones.
     pub(crate) tensor_index: NameIndex,
 }
 
@@ -89,12 +89,12 @@ impl Header {
         self.keys.get(index).and_then(|entry| bytes.get(entry.key_at..entry.key_end)).unwrap_or_default()
     }
 
-    /// Tensors in the table.
+    /// Returns the number of tensors in the table.
     pub(crate) fn declared(&self) -> usize {
         self.tensors.len() + self.foreign.len()
     }
 
-    /// The name of a tensor, or behind all of them of a foreign one.
+    /// Returns the name of a tensor. Indices past the last tensor refer to the foreign ones.
     pub(crate) fn name_bytes<'a>(&self, bytes: &'a [u8], index: usize) -> &'a [u8] {
         let name = match self.tensors.get(index) {
             Some(entry) => Some((entry.name_at, entry.name_len)),
@@ -106,14 +106,14 @@ impl Header {
         name.and_then(|(at, len)| bytes.get(at..at + usize::from(len))).unwrap_or_default()
     }
 
-    /// The position in the table of what [`name_bytes`](Self::name_bytes) names by this number.
+    /// Returns the position in the table of the tensor that [`name_bytes`](Self::name_bytes) has at this index.
     pub(crate) fn position(&self, index: usize) -> u64 {
         match index.checked_sub(self.tensors.len()).and_then(|index| self.foreign.get(index)) {
             Some(entry) => entry.position.into(),
             None => {
                 let mut position = to_u64(index);
                 for entry in &self.foreign {
-                    // Each that stands before moves it on by one.
+                    // Each foreign tensor that precedes it moves it by one.
                     position += u64::from(u64::from(entry.position) <= position);
                 }
                 position
@@ -129,12 +129,12 @@ impl Header {
         self.tensor_index.find(name.as_bytes(), |index| self.name_bytes(bytes, index))
     }
 
-    /// The key and value at this position.
+    /// Returns the key and value at this position.
     pub(crate) fn pair<'a>(&self, bytes: &'a [u8], index: usize) -> Option<(&'a str, ValueRef<'a>)> {
         let entry = self.keys.get(index)?;
         let key = core::str::from_utf8(bytes.get(entry.key_at..entry.key_end)?).ok()?;
-        // The cursor sees nothing behind the value, so an array ends where it ended when it was parsed, and no
-        // element need be looked at to find that place.
+        // The cursor ends with the value, so an array ends where it ended when it was parsed, and no element needs to
+        // be read to find its end.
         let mut cursor = Cursor::new(bytes.get(..entry.value_end)?, entry.key_end, self.encoding);
         let ty = ValueType::from_id(cursor.u32()?)?;
         let value = match ty {
@@ -144,7 +144,7 @@ impl Header {
         Some((key, value))
     }
 
-    /// The tensor of this number, without the file's bytes.
+    /// Returns the tensor at this index, without the file's bytes.
     pub(crate) fn tensor<'a>(&self, bytes: &'a [u8], index: usize) -> Option<TensorInfo<'a>> {
         let entry = self.tensors.get(index)?;
         let name = core::str::from_utf8(self.name_bytes(bytes, index)).ok()?;
@@ -168,7 +168,7 @@ impl Header {
         })
     }
 
-    /// The foreign tensor at this position among those.
+    /// Returns the foreign tensor at this position among the foreign ones.
     pub(crate) fn foreign<'a>(&self, bytes: &'a [u8], index: usize) -> Option<ForeignTensor<'a>> {
         let entry = self.foreign.get(index)?;
         let name = core::str::from_utf8(self.name_bytes(bytes, self.tensors.len() + index)).ok()?;
@@ -185,7 +185,7 @@ impl Header {
         Some(ForeignTensor { name, extents, type_id: entry.id, file_offset, byte_len: entry.room, problem })
     }
 
-    /// Every tensor of the table in its order: its name, and the bytes behind that.
+    /// Returns every tensor of the table in order: its name, and the bytes after the name.
     #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn table<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         let mut tensors = self.tensors.iter().map(|entry| (entry.name_at, entry.name_len, entry.dims));
@@ -205,13 +205,13 @@ impl Header {
         })
     }
 
-    /// Where the field with a tensor's offset stands, behind its name, extents and type.
+    /// Returns the position of the field with a tensor's offset, after its name, extents and type.
     fn offset_field(&self, name_at: usize, name_len: u8, dims: u8) -> u64 {
         let name_end = to_u64(name_at) + u64::from(name_len);
         name_end + 4 + u64::from(dims) * self.encoding.length_bytes() + 4
     }
 
-    /// Where the last tensor's data ends, its padding not counted, or the header where there are no tensors.
+    /// Returns where the last tensor's data ends, excluding padding, or where the header ends if there are no tensors.
     pub(crate) fn data_end(&self, bytes: &[u8]) -> Option<u64> {
         let foreign = match self.foreign.last() {
             Some(entry) => self.data_offset.checked_add(entry.offset)?.checked_add(entry.room?)?,
@@ -222,8 +222,7 @@ impl Header {
         Some(tensor.file_offset.checked_add(tensor.byte_len)?.max(foreign))
     }
 
-    /// Checks that the padding behind the header and every tensor's data lie within the file, of which `bytes` are the
-    /// header at least.
+    /// Checks that the padding after the header and every tensor's data are within the file. `bytes` contain at least the header.
     pub(crate) fn check_data(&self, bytes: &[u8], file_len: u64) -> Result<()> {
         if self.declared() == 0 {
             return Ok(());
@@ -234,7 +233,7 @@ impl Header {
             let problem = Problem::Truncated { what: "padding", needed, remaining };
             return Err(Error::Malformed { offset: self.len, place: Place::Padding, problem });
         }
-        // Tensors follow each other, so where the last one fits, all do.
+        // Tensors follow each other, so if the last one fits, all do.
         if self.data_end(bytes).is_some_and(|end| end <= file_len) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! [`Gguf`]: one type over files, buffers and slices, and over headers alone.
+//! [`Gguf`]: one type over files, buffers, slices and headers alone.
 
 use alloc::borrow::ToOwned;
 #[cfg(feature = "std")]
@@ -25,14 +25,13 @@ use crate::{ByteOrder, Tensor};
 ///
 /// | made by | `B` | a tensor's bytes |
 /// |---|---|---|
-/// | [`open`](Self::open) | `Vec<u8>`, the header | are read from the file when they are asked for |
+/// | [`open`](Self::open) | `Vec<u8>`, the header | are read from the file on request |
 /// | [`read`](Self::read) | `Vec<u8>`, the file | are in memory |
-/// | [`parse`](Self::parse) | what was given: a slice, a vector, … | are in memory |
-/// | `unsafe` [`map`](Self::map) | [`Mapped`](crate::Mapped) | are read by the operating system when they are touched |
-/// | [`read_header`](Self::read_header) | `Vec<u8>`, the header | are not there |
+/// | [`parse`](Self::parse) | the argument: a slice, a vector, … | are in memory |
+/// | `unsafe` [`map`](Self::map) | [`Mapped`](crate::Mapped) | are read by the operating system on first access |
+/// | [`read_header`](Self::read_header) | `Vec<u8>`, the header | are unavailable |
 ///
-/// Opening reads the header once, and keeps 24 bytes and a few for each key and tensor: no string, no array and no tensor
-/// is copied.
+/// Opening reads the header once and keeps 24 bytes plus a few per key and tensor. No string, array or tensor is copied.
 ///
 /// ```
 /// use gguf_codec::Gguf;
@@ -52,7 +51,7 @@ pub struct Gguf<B> {
     data: Data,
 }
 
-/// Where the tensors' data is.
+/// Where tensor data is.
 enum Data {
     /// Only the header was read.
     Absent,
@@ -64,17 +63,17 @@ enum Data {
 }
 
 impl Gguf<Vec<u8>> {
-    /// Options, for limits other than the default or a GGUF inside a larger file.
+    /// Returns options, for limits other than the default or a GGUF inside a larger file.
     pub fn options() -> GgufOptions {
         GgufOptions::default()
     }
 }
 
 impl<B: AsRef<[u8]>> Gguf<B> {
-    /// Parses a GGUF that is whole in memory. Bytes behind it are ignored.
+    /// Parses a complete GGUF held in memory. Trailing bytes are ignored.
     ///
     /// # Errors
-    /// Those of [`GgufOptions::parse`].
+    /// The errors of [`GgufOptions::parse`].
     pub fn parse(bytes: B) -> Result<Self> {
         GgufOptions::default().parse(bytes)
     }
@@ -92,19 +91,19 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         Gguf { bytes, start: 0, header, data: Data::Absent }
     }
 
-    /// The name of the tensor at this position; nothing where there is none.
+    /// Returns the name of the tensor at this position, or nothing if there is none.
     #[cfg(feature = "std")]
     pub(super) fn tensor_name(&self, index: usize) -> &[u8] {
         self.header.name_bytes(self.gguf(), index)
     }
 
-    /// All bytes from the start of the GGUF. `AsRef` may answer differently than when it was parsed, so
-    /// nothing is taken for granted about them.
+    /// Returns all bytes from the start of the GGUF. `AsRef` may return other bytes than when they were parsed, so
+    /// nothing may be assumed about them.
     fn gguf(&self) -> &[u8] {
         self.bytes.as_ref().get(self.start..).unwrap_or_default()
     }
 
-    /// The key-value pairs.
+    /// Returns the key-value pairs.
     pub fn metadata(&self) -> Metadata<'_> {
         Metadata { header: &self.header, bytes: self.gguf() }
     }
@@ -117,24 +116,24 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     /// Returns the value of a key that begins with the architecture's name: see [`Metadata::require_arch`].
     ///
     /// # Errors
-    /// Those of [`Metadata::require_arch`].
+    /// The errors of [`Metadata::require_arch`].
     pub fn require_arch<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
         self.metadata().require_arch(key)
     }
 
-    /// The tensors in the order of the file.
+    /// Returns an iterator over the tensors in file order.
     pub fn tensors(&self) -> TensorIter<'_> {
         let range = 0..self.tensor_count();
         TensorIter { header: &self.header, bytes: self.gguf(), data: self.tensor_data(), range }
     }
 
-    /// How many tensors there are.
+    /// Returns the number of tensors.
     pub fn tensor_count(&self) -> usize {
         self.header.tensors.len()
     }
 
-    /// The tensors of the table that are not among [`tensors`](Self::tensors), in the order of the file: none but where
-    /// [`GgufOptions::foreign_tensors`] asks for them.
+    /// Returns an iterator over the tensors of the table that are not among [`tensors`](Self::tensors), in file order.
+    /// It is empty unless [`GgufOptions::foreign_tensors`] requests them.
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -168,7 +167,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         list.into_iter()
     }
 
-    /// What the header says of a tensor, found in constant time.
+    /// Returns the header's description of a tensor. Takes constant time.
     ///
     /// # Errors
     /// [`Error::MissingTensor`]; [`Error::Foreign`] for one of [`foreign_tensors`](Self::foreign_tensors).
@@ -185,27 +184,27 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         Ok(TensorInfo { data: self.tensor_data(), ..info })
     }
 
-    /// Returns a tensor with its data, found in constant time. Nothing is read from a file before values are asked for.
+    /// Returns a tensor with its data. Takes constant time. Nothing is read from a file until values are requested.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`], and [`Error::HeaderOnly`] where only the header was read.
+    /// [`Error::MissingTensor`], and [`Error::HeaderOnly`] if only the header was read.
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
         self.tensor_info(name)?.tensor()
     }
 
-    /// The position of a tensor that can be read.
+    /// Returns the position of a readable tensor.
     #[cfg(feature = "std")]
     pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
         self.header.find_tensor(self.gguf(), name).filter(|&index| index < self.header.tensors.len())
     }
 
-    /// Whether the table has such a tensor, which can be read or not.
+    /// Returns `true` if the table contains this tensor, readable or not.
     #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn has_tensor(&self, name: &str) -> bool {
         self.header.find_tensor(self.gguf(), name).is_some()
     }
 
-    /// Every tensor of the table in its order: its name, and the bytes behind that: extents, type, offset.
+    /// Returns every tensor of the table in order: its name, and the bytes after the name: extents, type, offset.
     #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn table(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.header.table(self.gguf())
@@ -220,7 +219,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         }
     }
 
-    /// Returns what tensors are read from: the file, or the bytes where these are all there is.
+    /// Returns the source that tensors are read from: the file, or the bytes if there is no file.
     #[cfg(feature = "std")]
     #[cfg_attr(not(any(unix, windows)), allow(dead_code, reason = "whole models are read at offsets"))]
     pub(crate) fn source(&self) -> &dyn ReadAt
@@ -233,7 +232,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         }
     }
 
-    /// Returns what [`tensor`](Self::tensor) reads from, where that is not the bytes.
+    /// Returns the source that [`tensor`](Self::tensor) reads from, if it is not the bytes.
     #[cfg(feature = "std")]
     #[cfg_attr(not(any(unix, windows)), allow(dead_code, reason = "whole models are read at offsets"))]
     pub(crate) fn file_data(&self) -> Option<&FileData> {
@@ -243,16 +242,16 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         }
     }
 
-    /// Whether the padding behind the last tensor, or behind a header without tensors, is all there, and zero.
-    /// Files without it are as valid, and a writer that reproduces a file needs to know. `true` where none is
-    /// needed, and where only the header was read: ggml and gguf-py write it.
+    /// Returns `true` if the padding after the last tensor, or after a header without tensors, is complete and zero.
+    /// Files without it are valid too, but a writer that reproduces a file needs to know. Returns `true` if no
+    /// padding is needed, and if only the header was read, because ggml and gguf-py write it.
     pub fn has_final_padding(&self) -> bool {
         self.final_padding() == FinalPadding::Whole
     }
 
-    /// Returns which bytes after the data and its padding belong to no tensor, from the start of the GGUF: nearly always an
-    /// empty range, and an empty one where only the header was read. Where shards were joined with `cat`, the next one begins
-    /// there.
+    /// Returns the range of bytes after the data and its padding that belong to no tensor, from the start of the GGUF. The
+    /// range is nearly always empty, and it is empty if only the header was read. If shards were joined with `cat`, the next
+    /// one begins there.
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -281,7 +280,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         end.saturating_add(padding).min(len)..len
     }
 
-    /// Returns whether another GGUF begins where this one ends, as `cat` leaves shards.
+    /// Returns `true` if another GGUF begins where this one ends, as after joining shards with `cat`.
     pub fn is_joined(&self) -> bool {
         match &self.data {
             Data::Absent => false,
@@ -294,7 +293,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
         }
     }
 
-    /// How much of the final padding is there: the zeros that follow the data, up to the alignment.
+    /// Returns how much of the final padding exists: the zeros that follow the data, up to the alignment.
     #[cfg_attr(not(feature = "std"), allow(dead_code))]
     pub(crate) fn final_padding(&self) -> FinalPadding {
         match &self.data {
@@ -314,39 +313,39 @@ impl<B: AsRef<[u8]>> Gguf<B> {
 }
 
 impl<B> Gguf<B> {
-    /// The version of the format: 1, 2 or 3.
+    /// Returns the version of the format: 1, 2 or 3.
     pub fn version(&self) -> u32 {
         self.header.version
     }
 
-    /// The byte order of the header, and of the numbers inside the tensors.
+    /// Returns the byte order of the header and of the numbers in the tensors.
     pub fn byte_order(&self) -> ByteOrder {
         self.header.encoding.order
     }
 
-    /// Every tensor's data begins at a multiple of this many bytes from the start of the GGUF.
+    /// Returns the alignment. Every tensor's data begins at a multiple of this many bytes from the start of the GGUF.
     pub fn alignment(&self) -> u32 {
         self.header.alignment()
     }
 
-    /// Bytes from the start of the GGUF to the end of the tensor table.
+    /// Returns the number of bytes from the start of the GGUF to the end of the tensor table.
     pub fn header_len(&self) -> u64 {
         self.header.len
     }
 
-    /// Where the tensors' data begins, in bytes from the start of the GGUF: [`header_len`](Self::header_len)
-    /// rounded up to the alignment. A file without tensors may end before.
+    /// Returns where tensor data begins, in bytes from the start of the GGUF: [`header_len`](Self::header_len)
+    /// rounded up to the alignment. A file without tensors may end earlier.
     pub fn data_offset(&self) -> u64 {
         self.header.data_offset
     }
 
-    /// Whether only the header was read, and tensors have no data here.
+    /// Returns `true` if only the header was read and tensors have no data.
     pub fn is_header_only(&self) -> bool {
         matches!(self.data, Data::Absent)
     }
 
-    /// Returns the bytes that were given, mapped or read: of [`open`](Gguf::open) and [`read_header`](Gguf::read_header), those of
-    /// the header.
+    /// Returns the bytes that were given, mapped or read. For [`open`](Gguf::open) and [`read_header`](Gguf::read_header), these
+    /// are the header's bytes.
     pub fn into_inner(self) -> B {
         self.bytes
     }

@@ -9,13 +9,13 @@ use super::layout::{FinalPadding, MAX_NAME_BYTES};
 use crate::error::{Error, Result};
 use crate::file::regular::{READ_HEADER, expect_regular};
 
-/// A file that may change, and be changed, where nothing relies on it.
+/// A file that may change while it is open. Nothing relies on its contents staying the same.
 pub(crate) struct Indexed {
     pub(crate) file: File,
-    /// Of the header alone; every tensor's data lies within the file.
+    /// The parsed header. Every tensor's data is within the file.
     pub(crate) model: Gguf<Vec<u8>>,
     pub(crate) final_padding: FinalPadding,
-    /// How many bytes follow the data and its padding.
+    /// The number of bytes after the data and its padding.
     pub(crate) trailing: u64,
 }
 
@@ -26,7 +26,7 @@ impl Indexed {
         Self::of(open().map_err(|error| Error::io(format!("open '{}'", path.display()), error))?)
     }
 
-    /// As [`open`](Self::open), of a file that is open.
+    /// Like [`open`](Self::open), for a file that is already open.
     pub(crate) fn of(file: File) -> Result<Self> {
         let len = file.metadata().map_err(|error| Error::io("ask how long the file is", error))?.len();
         let mut options = Gguf::options();
@@ -35,17 +35,17 @@ impl Indexed {
         Ok(Indexed { file, model, final_padding, trailing: trailing.end - trailing.start })
     }
 
-    /// Tensors in the table.
+    /// Returns the number of tensors in the table.
     pub(crate) fn declared(&self) -> usize {
         self.model.header.declared()
     }
 
-    /// Whether a tensor is there that ggml would refuse, by its type, dimensions or name.
+    /// Returns `true` if there is a tensor that ggml would reject for its type, dimensions or name.
     pub(crate) fn has_foreign(&self) -> bool {
         !self.an_unreadable_tensor().is_empty()
     }
 
-    /// The first such tensor's name, or nothing.
+    /// Returns the first such tensor's name, or nothing.
     pub(crate) fn an_unreadable_tensor(&self) -> &str {
         let header = &self.model.header;
         let long = header.tensors.iter().position(|entry| u64::from(entry.name_len) > MAX_NAME_BYTES);
@@ -54,7 +54,7 @@ impl Indexed {
         std::str::from_utf8(name).unwrap_or_default()
     }
 
-    /// The file's length now.
+    /// Returns the file's current length.
     pub(crate) fn len(&self) -> Result<u64> {
         let metadata = self.file.metadata().map_err(|error| Error::io("ask how long the file is", error))?;
         Ok(metadata.len())

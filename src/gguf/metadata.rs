@@ -1,4 +1,4 @@
-//! [`Metadata`]: the key-value pairs of a file, in its order, looked up in constant time.
+//! [`Metadata`]: the key-value pairs of a file, in file order, with constant-time look-up.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -14,13 +14,13 @@ use super::header::Header;
 use super::value::ValueRef;
 use crate::error::{Error, Result};
 
-/// The key that names a model's architecture.
+/// The key of a model's architecture.
 pub(crate) const ARCHITECTURE: &str = "general.architecture";
 
-/// The key-value pairs of a file, in the file's order. A cheap view: pass it by value.
+/// The key-value pairs of a file, in file order. This is a cheap view: pass it by value.
 ///
-/// [`get`](Self::get) returns a value as it is stored, or `None`. [`require`](Self::require) converts the value of a key that must
-/// be there, and [`optional`](Self::optional) of one that may be absent; both fail where the value does not convert.
+/// [`get`](Self::get) returns a value as stored, or `None`. [`require`](Self::require) converts the value of a key that must
+/// exist. [`optional`](Self::optional) converts the value of a key that may be absent. Both fail if the value does not convert.
 ///
 /// ```no_run
 /// let model = gguf_codec::Gguf::read("model.gguf")?;
@@ -43,48 +43,47 @@ pub struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// How many pairs there are.
+    /// Returns the number of pairs.
     pub fn len(self) -> usize {
         self.header.keys.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no pairs.
     pub fn is_empty(self) -> bool {
         self.header.keys.is_empty()
     }
 
-    /// Whether a key is there.
+    /// Returns `true` if the key exists.
     pub fn contains(self, key: &str) -> bool {
         self.header.find_key(self.bytes, key).is_some()
     }
 
-    /// Returns the value of a key as it is stored, or `None` where the key is absent.
+    /// Returns the value of a key as stored, or `None` if the key is absent.
     pub fn get(self, key: &str) -> Option<ValueRef<'a>> {
         let index = self.header.find_key(self.bytes, key)?;
         self.header.pair(self.bytes, index).map(|(_, value)| value)
     }
 
-    /// Returns the value of a key that must be there, converted to `T`. [`FromValue`] lists what converts: integers between
-    /// all widths where the value fits, floats where they are exact.
+    /// Returns the value of a key that must exist, converted to `T`. [`FromValue`] lists the conversions: between integers
+    /// of all widths if the value fits, and between floats if the value is exact.
     ///
     /// # Errors
-    /// [`Error::MissingKey`], and [`Error::WrongValue`] where the value does not convert without loss, or
-    /// [`Error::WrongElement`] where an element of a `Vec` does not.
+    /// [`Error::MissingKey`]; [`Error::WrongValue`] if the value does not convert without loss;
+    /// [`Error::WrongElement`] if an element of a `Vec` does not.
     pub fn require<T: FromValue<'a>>(self, key: &str) -> Result<T> {
         self.optional(key)?.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
     }
 
-    /// As [`require`](Self::require) for a key that may be absent.
+    /// Like [`require`](Self::require), for a key that may be absent.
     ///
     /// # Errors
-    /// [`Error::WrongValue`] and [`Error::WrongElement`] where the key is there and its value does not convert without
-    /// loss.
+    /// [`Error::WrongValue`] and [`Error::WrongElement`] if the key exists and its value does not convert without loss.
     pub fn optional<T: FromValue<'a>>(self, key: &str) -> Result<Option<T>> {
         self.get(key).map(|value| T::from_value_of(value, key)).transpose()
     }
 
-    /// The elements of an array that must be there, in order, each as the Rust type asked for or an error that
-    /// names the key and the element: [`require`](Self::require) of a `Vec` without the `Vec`.
+    /// Returns an iterator over the elements of an array that must exist. Each is converted to the requested type or is an error
+    /// that names the key and the element. This is [`require`](Self::require) of a `Vec` without the `Vec`.
     ///
     /// ```no_run
     /// let model = gguf_codec::Gguf::read("model.gguf")?;
@@ -95,17 +94,17 @@ impl<'a> Metadata<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::MissingKey`], and [`Error::WrongValue`] where the value is not an array. Elements that do not
-    /// convert are [`Error::WrongElement`] each.
+    /// [`Error::MissingKey`], and [`Error::WrongValue`] if the value is not an array. Each element that does not
+    /// convert is [`Error::WrongElement`].
     pub fn require_array<T: FromValue<'a>>(self, key: &str) -> Result<ArrayIterAs<'a, T>> {
         self.optional_array(key)?.ok_or_else(|| Error::MissingKey { key: key.to_owned() })
     }
 
-    /// As [`require_array`](Self::require_array) for a key that may be absent.
+    /// Like [`require_array`](Self::require_array), for a key that may be absent.
     ///
     /// # Errors
-    /// [`Error::WrongValue`] where the key is there and its value is not an array. Elements that do not convert are
-    /// [`Error::WrongElement`] each.
+    /// [`Error::WrongValue`] if the key exists and its value is not an array. Each element that does not convert is
+    /// [`Error::WrongElement`].
     pub fn optional_array<T: FromValue<'a>>(self, key: &str) -> Result<Option<ArrayIterAs<'a, T>>> {
         let Some(array) = self.optional::<ArrayRef<'a>>(key)? else { return Ok(None) };
         // The file's own copy of the key, which lives as long as the elements.
@@ -116,14 +115,14 @@ impl<'a> Metadata<'a> {
         Ok(Some(elements))
     }
 
-    /// Returns the model's architecture, the value of `general.architecture`: `llama`, `qwen3moe` and so on. `None` where the
-    /// key is absent or not text, as in importance matrices.
+    /// Returns the model's architecture, the value of `general.architecture`: `llama`, `qwen3moe` and so on. Returns `None`
+    /// if the key is absent or not text, as in importance matrices.
     pub fn architecture(self) -> Option<&'a str> {
         self.get(ARCHITECTURE).and_then(<&str>::from_value)
     }
 
-    /// Returns the value of a key that begins with the architecture's name: `block_count` is `llama.block_count` in a model
-    /// of the Llama family and `qwen3.block_count` in one of Qwen 3.
+    /// Returns the value of a key prefixed with the architecture's name: `block_count` is `llama.block_count` in a Llama
+    /// model and `qwen3.block_count` in a Qwen 3 model.
     ///
     /// ```
     /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
@@ -134,22 +133,21 @@ impl<'a> Metadata<'a> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`require`](Self::require) for `general.architecture` and for the key.
+    /// The errors of [`require`](Self::require) for `general.architecture` and for the key.
     pub fn require_arch<T: FromValue<'a>>(self, key: &str) -> Result<T> {
         self.require(&self.full_key(key)?)
     }
 
-    /// As [`require_arch`](Self::require_arch) for a key that may be absent.
+    /// Like [`require_arch`](Self::require_arch), for a key that may be absent.
     ///
     /// # Errors
-    /// Those of [`optional`](Self::optional); [`Error::MissingKey`] where there is no architecture.
+    /// The errors of [`optional`](Self::optional); [`Error::MissingKey`] if there is no architecture.
     pub fn optional_arch<T: FromValue<'a>>(self, key: &str) -> Result<Option<T>> {
         self.optional(&self.full_key(key)?)
     }
 
-    /// Returns what a key of the architecture says of each of `layers` layers: files have one value where all layers
-    /// are alike and an array where they are not (`feed_forward_length`, `attention.head_count_kv`). `None` where the key is
-    /// absent.
+    /// Returns one value of an architecture key for each of `layers` layers. Files store a single value if all layers are alike
+    /// and an array if they are not (`feed_forward_length`, `attention.head_count_kv`). Returns `None` if the key is absent.
     ///
     /// ```
     /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
@@ -159,7 +157,7 @@ impl<'a> Metadata<'a> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`optional_arch`](Self::optional_arch); [`Error::WrongValue`] where there is an array of another length.
+    /// The errors of [`optional_arch`](Self::optional_arch); [`Error::WrongValue`] for an array of another length.
     pub fn per_layer<T: FromValue<'a> + Clone>(self, key: &str, layers: usize) -> Result<Option<Vec<T>>> {
         let key = self.full_key(key)?;
         match self.get(&key) {
@@ -178,21 +176,21 @@ impl<'a> Metadata<'a> {
         Ok(format!("{}.{key}", self.require::<&str>(ARCHITECTURE)?))
     }
 
-    /// The byte of a bool.
+    /// Returns the byte of a bool.
     #[cfg(feature = "std")]
     pub(crate) fn bool_byte(self, key: &str) -> Option<u8> {
         let entry = self.header.keys.get(self.header.find_key(self.bytes, key)?)?;
-        // Behind the key and the type.
+        // After the key and the type.
         let [byte] = self.bytes.get(entry.key_end.checked_add(4)?..entry.value_end)? else { return None };
         Some(*byte)
     }
 
-    /// Returns an iterator over all pairs in the file's order.
+    /// Returns an iterator over all pairs in file order.
     pub fn iter(self) -> MetadataIter<'a> {
         MetadataIter { metadata: self, range: 0..self.len() }
     }
 
-    /// Returns an iterator over all keys in the file's order.
+    /// Returns an iterator over all keys in file order.
     ///
     /// ```
     /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
@@ -230,7 +228,7 @@ impl fmt::Debug for Metadata<'_> {
     }
 }
 
-/// The pairs of [`Metadata`], in the file's order.
+/// An iterator over the pairs of [`Metadata`], in file order.
 #[derive(Debug, Clone)]
 pub struct MetadataIter<'a> {
     metadata: Metadata<'a>,
@@ -238,7 +236,7 @@ pub struct MetadataIter<'a> {
 }
 
 impl<'a> MetadataIter<'a> {
-    /// Every pair was read when the file was parsed; one that cannot be now is in bytes that changed since.
+    /// Every pair was read when the file was parsed. A pair that cannot be read now is in bytes that have changed since.
     fn pair(&self, index: usize) -> (&'a str, ValueRef<'a>) {
         self.metadata.header.pair(self.metadata.bytes, index).unwrap_or(("", ValueRef::String(b"")))
     }

@@ -1,4 +1,4 @@
-//! The file: its header, its metadata and its table of tensors.
+//! The GGUF file: its header, its metadata and its tensor table.
 
 mod array;
 mod cursor;

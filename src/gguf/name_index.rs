@@ -1,4 +1,4 @@
-//! [`NameIndex`]: from a name to its place in a list, without owning names.
+//! [`NameIndex`]: maps names to positions in a list, without owning the names.
 
 use alloc::collections::TryReserveError;
 
@@ -19,7 +19,7 @@ impl NameIndex {
     pub(crate) const MAX_LEN: u64 = 0xFFFF_FFFF;
 }
 
-/// Positions were `usize` when they were put in.
+/// Converts a position back. Positions were `usize` when they were inserted.
 fn to_usize(position: u32) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)
 }
@@ -30,12 +30,12 @@ mod hashed {
 
     use super::{Duplicate, TryReserveError, to_usize};
 
-    /// No entry in a slot. Lists are kept shorter than this.
+    /// Marks an empty slot. Lists are kept shorter than this.
     const EMPTY: u32 = u32::MAX;
 
-    /// An open-addressing table of positions in a list of names; the names stay where they are.
+    /// An open-addressing table of positions in a list of names. The names are not copied.
     ///
-    /// Hashes are keyed at random, so that no file can be made whose names all meet in one slot.
+    /// Hashes are randomly keyed, so no file can be crafted whose names all collide.
     #[derive(Debug, Clone, Default)]
     pub(crate) struct NameIndex {
         pub(super) slots: Vec<u32>,
@@ -43,7 +43,7 @@ mod hashed {
     }
 
     impl NameIndex {
-        /// An index of the names at positions 0 to `len`, or the first that repeats one before it.
+        /// Indexes the names at positions 0 to `len`, or returns the first name that repeats an earlier one.
         pub(crate) fn build<'a>(
             len: usize,
             name: impl Fn(usize) -> &'a [u8],
@@ -52,7 +52,7 @@ mod hashed {
             if len == 0 {
                 return Ok(Ok(index));
             }
-            // At most three quarters full, so probes are short, and never more than 8/3 slots for a name.
+            // The table is at most three quarters full, so probes are short, and never has more than 8/3 slots per name.
             let slots = (len + len.div_ceil(3)).next_power_of_two();
             index.slots.try_reserve_exact(slots)?;
             index.slots.resize(slots, EMPTY);
@@ -77,7 +77,7 @@ mod hashed {
             Ok(Ok(index))
         }
 
-        /// The position of `wanted`, where `name` gives the name at a position.
+        /// Returns the position of `wanted`. `name` returns the name at a position.
         pub(crate) fn find<'a>(&self, wanted: &[u8], name: impl Fn(usize) -> &'a [u8]) -> Option<usize> {
             for slot in self.probe(wanted) {
                 match self.slots.get(slot).copied()? {
@@ -89,32 +89,32 @@ mod hashed {
             None
         }
 
-        /// Every slot once, beginning with the one that `name` hashes to.
+        /// Visits every slot once, beginning with the one that `name` hashes to.
         fn probe(&self, name: &[u8]) -> impl Iterator<Item = usize> + use<> {
             let mask = self.slots.len().wrapping_sub(1);
-            // The mask has 32 bits at most, so only these matter.
+            // The mask has at most 32 bits, so only these matter.
             let start = usize::try_from(self.hasher.hash_one(name) & u64::from(u32::MAX)).unwrap_or(0);
             (0..self.slots.len()).map(move |step| start.wrapping_add(step) & mask)
         }
     }
 }
 
-/// Without std there is nothing random to key a hash with, and a file could be made whose names all meet. Comparisons meet
-/// nothing: their number is bounded whatever the names.
+/// Without std there is no randomness to key a hash, so a file could be crafted whose names all collide. Comparisons
+/// cannot collide: their number is bounded for any names.
 #[cfg(any(not(feature = "std"), test))]
 mod sorted {
     use alloc::vec::Vec;
 
     use super::{Duplicate, TryReserveError, to_usize};
 
-    /// Positions in a list of names, in the order of the names; the names stay where they are.
+    /// Positions in a list of names, sorted by name. The names are not copied.
     #[derive(Debug, Clone, Default)]
     pub(crate) struct NameIndex {
         pub(super) slots: Vec<u32>,
     }
 
     impl NameIndex {
-        /// An index of the names at positions 0 to `len`, or the first that repeats one before it.
+        /// Indexes the names at positions 0 to `len`, or returns the first name that repeats an earlier one.
         pub(crate) fn build<'a>(
             len: usize,
             name: impl Fn(usize) -> &'a [u8],
@@ -124,7 +124,7 @@ mod sorted {
             slots.extend((0..len).map_while(|position| u32::try_from(position).ok()));
             let named = |position: u32| name(to_usize(position));
             slots.sort_unstable_by(|&a, &b| named(a).cmp(named(b)).then(a.cmp(&b)));
-            // Equal names stand together, in the order of their positions.
+            // Equal names are adjacent, in the order of their positions.
             let pairs = slots.windows(2).filter_map(|pair| <[u32; 2]>::try_from(pair).ok());
             let repeated = pairs.filter(|&[first, second]| named(first) == named(second));
             match repeated.min_by_key(|&[_, second]| second) {
@@ -135,7 +135,7 @@ mod sorted {
             }
         }
 
-        /// The position of `wanted`, where `name` gives the name at a position.
+        /// Returns the position of `wanted`. `name` returns the name at a position.
         pub(crate) fn find<'a>(&self, wanted: &[u8], name: impl Fn(usize) -> &'a [u8]) -> Option<usize> {
             let found = self.slots.binary_search_by(|&position| name(to_usize(position)).cmp(wanted));
             found.ok().and_then(|slot| self.slots.get(slot)).map(|&position| to_usize(position))
@@ -145,7 +145,7 @@ mod sorted {
 
 #[cfg(test)]
 mod tests {
-    /// The promises of an index, of which `$looks` says how often it may look at a name, in all, for each of so many.
+    /// Tests an index. `$looks` is how many times on average it may read a name, for a given number of names.
     macro_rules! promises {
         ($index:ident, $looks:expr) => {
             mod $index {
@@ -167,7 +167,7 @@ mod tests {
 
                 #[test]
                 fn names_are_compared_a_few_times_each_however_many_there_are() {
-                    // The fullest and an ordinary table.
+                    // The fullest possible table and an ordinary one.
                     for len in [24_576, 40_000] {
                         let names: Vec<String> = (0..len).map(|i| format!("blk.{i}.weight")).collect();
                         let looks = core::cell::Cell::new(0);
@@ -196,9 +196,9 @@ mod tests {
         };
     }
 
-    // At three quarters full the mean is 2.5; comparing each with all would be thousands.
+    // At three quarters full the mean is 2.5. Comparing each name with all others would take thousands.
     #[cfg(feature = "std")]
     promises!(hashed, |_| 8);
-    // Two for each comparison, of which sorting needs the logarithm for each name.
+    // Two for each comparison. Sorting needs a logarithmic number of comparisons per name.
     promises!(sorted, |len: usize| 4 * len.ilog2() as usize);
 }

@@ -1,4 +1,4 @@
-//! [`Gguf`] from files and streams: all of opening that needs an operating system.
+//! Opening a [`Gguf`] from files and streams: the parts that need an operating system.
 
 use std::fs;
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ use crate::file::regular::{READ_HEADER, expect_regular};
 use crate::file::source::SourceFile;
 
 impl Gguf<Vec<u8>> {
-    /// Reads a whole file into memory. [`open`](Self::open) reads only what is asked for.
+    /// Reads a whole file into memory. [`open`](Self::open) reads only what is requested.
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -35,12 +35,12 @@ impl Gguf<Vec<u8>> {
         Self::options().read(path)
     }
 
-    /// Reads a header from any reader and stops at its exact end, the end of the tensor table.
+    /// Reads a header from any reader and stops exactly at its end, the end of the tensor table.
     ///
-    /// Metadata and the table are there then, and asking for a tensor's data is [`Error::HeaderOnly`].
-    /// Whether the file is as long as the tensors need cannot be known from its header, and is not checked.
-    /// Few reads are made, each as large as the header is sure to have left; the memory held grows with the
-    /// bytes that really come, whatever the header promises.
+    /// The result has metadata and the table. Requesting a tensor's data returns [`Error::HeaderOnly`]. The header
+    /// does not reveal whether the file is as long as the tensors need, so this is not checked. The parser makes few
+    /// reads, each as large as the rest of the header is certain to be. Memory grows with the bytes actually
+    /// received, whatever the header declares.
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -60,11 +60,11 @@ impl Gguf<Vec<u8>> {
 }
 
 impl Gguf<Vec<u8>> {
-    /// Opens a file: reads its header into memory. What tensors hold is read from the file when it is asked for.
+    /// Opens a file and reads its header into memory. Tensor data is read from the file on request.
     ///
-    /// Others may write to the file meanwhile: tensors have then the values that the file has when they are read, and reading
-    /// beyond the end of a file that was cut short is an error. Replacing the file by renaming another over it changes
-    /// nothing here. [`Tensor`](crate::Tensor) says what is kept in memory.
+    /// The file may be written to in the meantime. Tensors then have the values that the file has when they are read, and
+    /// reading past the end of a truncated file is an error. Replacing the file by renaming another over it has no effect on
+    /// this handle. [`Tensor`](crate::Tensor) documents what is kept in memory.
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -75,9 +75,9 @@ impl Gguf<Vec<u8>> {
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
     ///
-    /// The file is kept open. Beyond a hundred such files in a process, each is opened for each read, and it is an error where
-    /// another has taken its name. Where the operating system cannot read a file at an offset (neither Unix nor Windows), this
-    /// is [`read`](Self::read).
+    /// The file is kept open. If a process has more than a hundred such files, each further one is opened for each read, and
+    /// it is an error if another file has taken its name. If the operating system cannot read a file at an offset (neither
+    /// Unix nor Windows), this is [`read`](Self::read).
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`GgufOptions::parse`].
@@ -85,8 +85,8 @@ impl Gguf<Vec<u8>> {
         GgufOptions::default().open(path)
     }
 
-    /// Opens a GGUF in anything that can be read at an offset, such as a cache of ranges that come over a network: reads its
-    /// header into memory. What tensors hold is read when it is asked for, as by [`open`](Self::open).
+    /// Opens a GGUF from any source that can be read at an offset, such as a cache of ranges fetched over a network. Reads
+    /// its header into memory. Tensor data is read on request, as by [`open`](Self::open).
     ///
     /// `len` is the source's length in bytes.
     ///
@@ -109,20 +109,20 @@ impl Gguf<Vec<u8>> {
 
 #[cfg(feature = "mmap")]
 impl Gguf<Mapped> {
-    /// Maps a file into memory and parses its header. Tensors are read by the operating system when they are touched, and are
-    /// slices of the mapping: nothing is copied.
+    /// Maps a file into memory and parses its header. Tensors are slices of the mapping, so nothing is copied. The operating
+    /// system reads them on first access.
     ///
-    /// [`open`](Gguf::open) does the same without a promise. `docs/performance.md` says where mapping pays: for what goes
-    /// through slices of many tensors again and again.
+    /// [`open`](Gguf::open) does the same without a safety contract. `docs/performance.md` describes when mapping pays: for
+    /// programs that go through slices of many tensors repeatedly.
     ///
     /// # Safety
-    /// As long as this, or anything borrowed from it, lives:
-    /// - nothing writes to the file in place, in this process or another;
-    /// - nothing cuts it short.
+    /// As long as this value, or anything borrowed from it, lives:
+    /// - nothing may write to the file in place, in this process or another;
+    /// - nothing may truncate it.
     ///
-    /// Names, keys and strings are checked once and handed out as `&str`, values as `&[f32]` and the like; a program that
-    /// writes into the file changes them in their users' hands, which is undefined behaviour. One that truncates it makes
-    /// later access end this process (SIGBUS). Replacing the file by renaming another over it is safe, as
+    /// Names, keys and strings are validated once and returned as `&str`, values as `&[f32]` and so on. A program that
+    /// writes to the file changes them while they are borrowed, which is undefined behaviour. If a program truncates the
+    /// file, later access terminates this process (SIGBUS). Replacing the file by renaming another over it is safe, as
     /// [`Writer::create`](crate::Writer::create) does.
     ///
     /// ```
@@ -139,14 +139,14 @@ impl Gguf<Mapped> {
     /// [`Error::Io`], and those of [`GgufOptions::parse`].
     #[allow(unsafe_code, reason = "what mapping needs is the caller's to promise")]
     pub unsafe fn map(path: impl AsRef<Path>) -> Result<Self> {
-        // SAFETY: the caller's promise is the one that is asked for.
+        // SAFETY: the caller upholds the same contract.
         unsafe { GgufOptions::default().map(path) }
     }
 
-    /// Asks the operating system to begin reading a tensor's data from disk, and returns at once: a layer's weights are read while
-    /// the one before is computed with. Without it pages are read when they are first touched.
+    /// Asks the operating system to start reading a tensor's data from disk, and returns immediately, so that one layer's weights
+    /// are read while the previous layer is computed. Without it pages are read on first access.
     ///
-    /// Where the system cannot be asked (other than Unix) nothing happens.
+    /// Does nothing on systems that offer no such request (other than Unix).
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -158,7 +158,7 @@ impl Gguf<Mapped> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`tensor`](Self::tensor), and [`Error::Io`] where the system refuses.
+    /// The errors of [`tensor`](Self::tensor), and [`Error::Io`] if the system refuses.
     pub fn prefetch(&self, name: &str) -> Result<()> {
         let bytes = self.tensor(name)?.bytes()?;
         self.bytes.prefetch(bytes).map_err(|error| Error::io(format!("read ahead tensor '{name}'"), error))
@@ -166,7 +166,7 @@ impl Gguf<Mapped> {
 }
 
 impl GgufOptions {
-    /// As [`Gguf::open`].
+    /// Like [`Gguf::open`].
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`parse`](Self::parse).
@@ -181,7 +181,7 @@ impl GgufOptions {
         self.open_source(Box::new(source), len, format!(" of '{}'", path.display()))
     }
 
-    /// As [`Gguf::open`], which reads the whole file here.
+    /// Like [`Gguf::open`], which reads the whole file on this platform.
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`parse`](Self::parse).
@@ -190,7 +190,7 @@ impl GgufOptions {
         self.read(path)
     }
 
-    /// As [`Gguf::read_at`].
+    /// Like [`Gguf::read_at`].
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`parse`](Self::parse).
@@ -204,10 +204,10 @@ impl GgufOptions {
         Ok(model.with_file(FileData::new(source, of, self.offset, end, tensors)))
     }
 
-    /// As [`Gguf::map`].
+    /// Like [`Gguf::map`].
     ///
     /// # Safety
-    /// That of [`Gguf::map`].
+    /// The contract of [`Gguf::map`].
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`parse`](Self::parse).
@@ -218,12 +218,12 @@ impl GgufOptions {
         let failed = |error| Error::io(format!("open '{}'", path.display()), error);
         expect_regular(path, READ_HEADER).map_err(failed)?;
         let file = fs::File::open(path).map_err(failed)?;
-        // SAFETY: the caller's promise is the one that is asked for.
+        // SAFETY: the caller upholds the same contract.
         let mapped = unsafe { Mapped::new(&file) };
         self.parse(mapped.map_err(|source| Error::io(format!("map '{}'", path.display()), source))?)
     }
 
-    /// As [`Gguf::read`].
+    /// Like [`Gguf::read`].
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`parse`](Self::parse).
@@ -236,11 +236,10 @@ impl GgufOptions {
         self.parse(read().map_err(|error| Error::io(format!("read '{}'", path.display()), error))?)
     }
 
-    /// As [`Gguf::read_header`]. With an [`offset`](Self::offset), that many bytes of the reader are discarded
-    /// first.
+    /// Like [`Gguf::read_header`]. With an [`offset`](Self::offset), that many bytes of the reader are discarded first.
     ///
     /// # Errors
-    /// [`Error::Io`], those of [`HeaderParser::advance`], and [`Error::Length`] where the reader ends before the
+    /// [`Error::Io`], those of [`HeaderParser::advance`], and [`Error::Length`] if the reader ends before the
     /// [`offset`](Self::offset).
     pub fn read_header(&self, mut reader: impl Read) -> Result<Gguf<Vec<u8>>> {
         let skipped = io::copy(&mut reader.by_ref().take(self.offset), &mut io::sink()).map_err(failed)?;
@@ -260,9 +259,9 @@ fn failed(source: io::Error) -> Error {
     Error::io("read the header", source)
 }
 
-/// Reads `more` bytes, or fewer where the reader ends; says whether it got them all.
+/// Reads `more` bytes, or fewer if the reader ends. Returns `true` if it read all of them.
 ///
-/// `more` is the header's word for it, so memory grows by half of what has really come each time.
+/// `more` comes from the header and is untrusted, so memory grows by half of what has been received each time.
 fn read_more(reader: &mut impl Read, bytes: &mut Vec<u8>, more: u64) -> Result<bool> {
     const LEAST: usize = 64;
     let mut more = more;
@@ -274,7 +273,7 @@ fn read_more(reader: &mut impl Read, bytes: &mut Vec<u8>, more: u64) -> Result<b
                 .try_reserve_exact((len / 2).max(chunk))
                 .map_err(|_| Error::OutOfMemory { what: "the header" })?;
         }
-        // Zeroed once for a chunk, not once for a read: a pipe may give a few bytes at a time.
+        // Zeroed once per chunk, not once per read: a pipe may deliver a few bytes at a time.
         bytes.resize(len + chunk, 0);
         let filled = fill(reader, bytes.get_mut(len..).unwrap_or_default()).map_err(failed)?;
         bytes.truncate(len + filled);
@@ -286,13 +285,13 @@ fn read_more(reader: &mut impl Read, bytes: &mut Vec<u8>, more: u64) -> Result<b
     Ok(true)
 }
 
-/// Reads until the buffer is full or the reader ends; returns how many bytes of it are full.
+/// Reads until the buffer is full or the reader ends. Returns the number of bytes read.
 fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
         match reader.read(room) {
             Ok(0) => break,
-            // A reader that claims more than it was given room for is broken; believe it no further.
+            // A reader that claims more than it was given room for is broken. Do not trust the excess.
             Ok(read) => filled += read.min(room.len()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

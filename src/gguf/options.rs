@@ -8,7 +8,7 @@ use super::parser::HeaderParser;
 use crate::Limits;
 use crate::error::{Error, Measured, Result};
 
-/// How to open a GGUF: made by [`Gguf::options`], used like [`std::fs::OpenOptions`].
+/// Options for opening a GGUF. Created by [`Gguf::options`] and used like [`std::fs::OpenOptions`].
 ///
 /// ```
 /// use gguf_codec::{Gguf, Limits};
@@ -29,35 +29,35 @@ pub struct GgufOptions {
 }
 
 impl GgufOptions {
-    /// What the header may ask for. Default: [`Limits::default`].
+    /// Limits what the header may request. Default: [`Limits::default`].
     pub fn limits(&mut self, limits: Limits) -> &mut Self {
         self.limits = limits;
         self
     }
 
-    /// Where the GGUF begins, in bytes from the start of the file or buffer. Default: 0. Alignment and all
-    /// positions in errors count from there.
+    /// Sets where the GGUF begins, in bytes from the start of the file or buffer. Default: 0. Alignment and all
+    /// positions in errors are relative to it.
     pub fn offset(&mut self, offset: u64) -> &mut Self {
         self.offset = offset;
         self
     }
 
-    /// Lists tensors that cannot be read, as [`Gguf::foreign_tensors`](Gguf::foreign_tensors), beside those that can; without it,
-    /// which is the default, one of them is an error, as for ggml. Names of tensors may then be 127 bytes long, and not 64.
+    /// Lists unreadable tensors in [`Gguf::foreign_tensors`](Gguf::foreign_tensors), beside those that can be read. By default
+    /// such a tensor is an error, as in ggml. With this option, tensor names may be 127 bytes long instead of 64.
     ///
-    /// So metadata and the other tensors can be read of files of llama.cpp's forks, whose types ggml does not have.
+    /// This gives access to the metadata and the other tensors in files of llama.cpp's forks, whose types ggml does not have.
     pub fn foreign_tensors(&mut self, listed: bool) -> &mut Self {
         self.foreign = listed;
         self
     }
 
-    /// As [`Gguf::parse`].
+    /// Like [`Gguf::parse`].
     ///
     /// # Errors
-    /// [`Error::Malformed`] where the bytes break a rule of the format, or end before the last tensor does, or where an edit in
-    /// place was cut off ([`Problem::UnfinishedEdit`](crate::Problem::UnfinishedEdit));
-    /// [`Error::Limit`] where the header asks for more than the limits allow; [`Error::Length`] where the bytes end
-    /// before the [`offset`](Self::offset); [`Error::OutOfMemory`] where there is none for an index of the header.
+    /// [`Error::Malformed`] if the bytes break a rule of the format, end before the last tensor does, or contain an interrupted
+    /// in-place edit ([`Problem::UnfinishedEdit`](crate::Problem::UnfinishedEdit)); [`Error::Limit`] if the header requests
+    /// more than the limits allow; [`Error::Length`] if the bytes end before the [`offset`](Self::offset);
+    /// [`Error::OutOfMemory`] if an index of the header cannot be allocated.
     pub fn parse<B: AsRef<[u8]>>(&self, bytes: B) -> Result<Gguf<B>> {
         let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
         let all = bytes.as_ref();
@@ -70,7 +70,7 @@ impl GgufOptions {
         Ok(Gguf::whole(bytes, start, header))
     }
 
-    /// Refuses an offset that leaves nothing of `len` bytes.
+    /// Rejects an offset that leaves nothing of `len` bytes.
     pub(super) fn check_offset(&self, gguf: &[u8], len: u64) -> Result<()> {
         if self.offset == 0 || !gguf.is_empty() {
             return Ok(());

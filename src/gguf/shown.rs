@@ -1,4 +1,4 @@
-//! How metadata values are shown: in a line of a table by `Display`, whole by `Debug`. Strings are text in both, escaped.
+//! Formats metadata values: on one line by `Display`, in full by `Debug`. Both show strings as escaped text.
 
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -7,13 +7,13 @@ use super::array::ArrayRef;
 use super::value::{Array, Value, ValueRef, ValueType};
 use crate::display::pad;
 
-/// Bytes of a string that a line shows.
+/// The number of a string's bytes that `Display` shows.
 const MOST_BYTES: usize = 60;
 
-/// Elements of an array that a line shows.
+/// The number of an array's elements that `Display` shows.
 const MOST_ELEMENTS: usize = 6;
 
-/// A string's bytes as text; what is not UTF-8 as replacement characters.
+/// Shows a string's bytes as text, with replacement characters for invalid UTF-8.
 struct Text<'a>(&'a [u8]);
 
 impl fmt::Debug for Text<'_> {
@@ -34,7 +34,7 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// What [`ValueRef`] and [`Value`] have in common: all but their arrays.
+/// What [`ValueRef`] and [`Value`] have in common: everything but their arrays.
 macro_rules! values {
     ($($value:ty)*) => {
         $(impl fmt::Display for $value {
@@ -46,7 +46,7 @@ macro_rules! values {
                     Self::I16(value) => pad(f, format_args!("{value}")),
                     Self::U32(value) => pad(f, format_args!("{value}")),
                     Self::I32(value) => pad(f, format_args!("{value}")),
-                    // As Debug, which goes over to an exponent where plain digits would fill the line.
+                    // Like Debug, which switches to an exponent where plain digits would fill the line.
                     Self::F32(value) => pad(f, format_args!("{value:?}")),
                     Self::Bool(value) => pad(f, format_args!("{value}")),
                     Self::String(bytes) => pad(f, format_args!("{}", Text(bytes))),
@@ -83,7 +83,7 @@ macro_rules! values {
 
 values!(ValueRef<'_> Value);
 
-/// The first elements, and how many of which type there are where that is not all.
+/// Shows the first elements and, if there are more, the count and type of all.
 fn list<T: fmt::Display>(
     f: &mut fmt::Formatter<'_>,
     elements: impl Iterator<Item = T>,
@@ -100,7 +100,7 @@ fn list<T: fmt::Display>(
     }
 }
 
-/// An array inside another is told, not shown: each level would multiply the length by six.
+/// Shows a nested array by its length and type only: each level of elements would multiply the length by six.
 struct Inner(usize, ValueType);
 
 impl fmt::Display for Inner {
@@ -113,8 +113,7 @@ impl fmt::Display for Inner {
 }
 
 impl fmt::Display for ArrayRef<'_> {
-    /// The first elements, and how many of which type there are where that is not all; of arrays inside, only
-    /// that.
+    /// Shows the first elements and, if there are more, the count and type of all. Nested arrays show only the latter.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = |value| match value {
             ValueRef::Array(array) => Inner(array.len(), array.element_type()),
@@ -128,7 +127,7 @@ impl fmt::Display for ArrayRef<'_> {
 }
 
 impl fmt::Display for Array {
-    /// As [`ArrayRef`] is shown.
+    /// Shows the array as [`ArrayRef`] is shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (len, ty) = (self.len(), self.element_type());
         match self {
@@ -152,7 +151,7 @@ impl fmt::Display for Array {
 }
 
 impl fmt::Debug for ArrayRef<'_> {
-    /// Its elements' type and the first of them: there may be more than a million.
+    /// Shows the element type and the first elements: there may be more than a million.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ArrayRef({self})")
     }

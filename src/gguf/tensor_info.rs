@@ -1,4 +1,4 @@
-//! [`TensorInfo`]: what the header says of a tensor.
+//! [`TensorInfo`]: the header's description of a tensor.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -12,7 +12,7 @@ use crate::error::{Error, Measured, Result};
 use crate::tensor::{Stored, StoredTensor, TensorSource};
 use crate::{ByteOrder, GgmlType, Shape, Tensor};
 
-/// What the header says of a tensor: name, shape, type, and where its data lies.
+/// The header's description of a tensor: name, shape, type, and the position of its data.
 ///
 /// ```
 /// # use gguf_codec::{GgmlType, Gguf, Writer};
@@ -43,7 +43,7 @@ pub struct TensorInfo<'a> {
     pub(crate) data: TensorData<'a>,
 }
 
-/// Where the data of all tensors is.
+/// Where tensor data is.
 #[derive(Clone, Copy)]
 pub(crate) enum TensorData<'a> {
     /// Only the header was read.
@@ -55,66 +55,66 @@ pub(crate) enum TensorData<'a> {
 }
 
 impl<'a> TensorInfo<'a> {
-    /// Its name.
+    /// Returns the tensor's name.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// Its extents, innermost first.
+    /// Returns the extents, innermost first.
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// How its values are stored.
+    /// Returns the type in which values are stored.
     pub fn ggml_type(&self) -> GgmlType {
         self.ty
     }
 
-    /// Where its data begins, in bytes from the start of all tensors' data: the number in the header.
+    /// Returns where the data begins, in bytes from the start of all tensor data: the number in the header.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Where its data begins, in bytes from the start of the GGUF.
+    /// Returns where the data begins, in bytes from the start of the GGUF.
     pub fn file_offset(&self) -> u64 {
         self.file_offset
     }
 
-    /// The byte order of its numbers: the file's.
+    /// Returns the byte order of the tensor's numbers, which is that of the file.
     pub fn byte_order(&self) -> ByteOrder {
         self.order
     }
 
-    /// Values in a row: the first extent, as [`Tensor::row_len`].
+    /// Returns the number of values in a row: the first extent, as [`Tensor::row_len`].
     pub fn row_len(&self) -> usize {
         usize::try_from(self.shape.row_len()).unwrap_or(usize::MAX)
     }
 
-    /// Rows: the product of the other extents, as [`Tensor::row_count`].
+    /// Returns the number of rows: the product of the other extents, as [`Tensor::row_count`].
     pub fn row_count(&self) -> usize {
         usize::try_from(self.shape.row_count()).unwrap_or(usize::MAX)
     }
 
-    /// Values in all, as [`Tensor::len`]. Saturates at `usize::MAX`; [`Shape::element_count`] does not.
+    /// Returns the number of values, as [`Tensor::len`]. Saturates at `usize::MAX`; [`Shape::element_count`] does not.
     pub fn len(&self) -> usize {
         usize::try_from(self.shape.element_count()).unwrap_or(usize::MAX)
     }
 
-    /// Whether it has no values: one of its extents is 0.
+    /// Returns `true` if the tensor has no values because one of its extents is 0.
     pub fn is_empty(&self) -> bool {
         self.shape.element_count() == 0
     }
 
-    /// Bytes of its data, the padding after it not counted.
+    /// Returns the size of the data in bytes, excluding the padding after it.
     pub fn byte_len(&self) -> u64 {
         self.byte_len
     }
 
-    /// Returns the tensor with its data. Nothing is read from a file before values are asked for.
+    /// Returns the tensor with its data. Nothing is read from a file until values are requested.
     ///
     /// # Errors
-    /// [`Error::HeaderOnly`] where only the header was read. [`Error::Length`] where `B`'s `AsRef` gives fewer bytes
-    /// than when they were parsed.
+    /// [`Error::HeaderOnly`] if only the header was read. [`Error::Length`] if `B`'s `AsRef` returns fewer bytes than
+    /// when they were parsed.
     pub fn tensor(&self) -> Result<Tensor<'a>> {
         let gguf = match self.data {
             TensorData::Absent => return Err(Error::HeaderOnly { tensor: self.name.to_owned() }),
@@ -142,11 +142,11 @@ impl<'a> TensorInfo<'a> {
         }
     }
 
-    /// The tensor with data that came another way: after a header-only read, by a range request for
-    /// [`byte_len`](Self::byte_len) bytes at [`file_offset`](Self::file_offset).
+    /// Returns the tensor with data from elsewhere. After a header-only read, fetch [`byte_len`](Self::byte_len)
+    /// bytes at [`file_offset`](Self::file_offset), for example by a range request.
     ///
     /// # Errors
-    /// [`Error::Length`] where the data is not as long as the header says.
+    /// [`Error::Length`] if the data is not as long as the header says.
     pub fn with_data(&self, data: &'a [u8]) -> Result<Tensor<'a>> {
         Tensor::new(self.name, self.shape, self.ty, self.order, data)
     }
@@ -163,7 +163,7 @@ impl fmt::Debug for TensorInfo<'_> {
     }
 }
 
-/// The tensors of a [`Gguf`](crate::Gguf), in the file's order.
+/// An iterator over the tensors of a [`Gguf`](crate::Gguf), in file order.
 #[derive(Clone)]
 pub struct TensorIter<'a> {
     pub(crate) header: &'a Header,
@@ -174,7 +174,7 @@ pub struct TensorIter<'a> {
 }
 
 impl<'a> TensorIter<'a> {
-    /// `None`, and the end, only in bytes that changed since they were parsed.
+    /// Returns `None`, and so ends early, only if the bytes have changed since they were parsed.
     fn info(&self, index: usize) -> Option<TensorInfo<'a>> {
         let info = self.header.tensor(self.bytes, index)?;
         Some(TensorInfo { data: self.data, ..info })

@@ -12,11 +12,11 @@ use super::from_value::FromValue;
 use super::kind::ValueKind;
 use crate::error::{Error, ParseProblem, Problem, Result};
 
-/// Levels of nested arrays, whatever the limits in force say: values are converted, shown and dropped
-/// recursively, and this many levels fit every stack.
+/// The maximum depth of nested arrays, whatever the limits. Values are converted, shown and dropped recursively, and
+/// this many levels fit every stack.
 pub(crate) const MAX_DEPTH: u32 = 64;
 
-/// The type of a metadata value, by the specification's ids. Its `UINT32` is `u32` here, its `FLOAT64` `f64`.
+/// The type of a metadata value, by the specification's ids. The specification's `UINT32` is `u32` here, its `FLOAT64` `f64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other, and cannot gain one in version 3")]
 #[repr(u32)]
@@ -49,10 +49,9 @@ pub enum ValueType {
     F64 = 12,
 }
 
-/// A metadata value borrowed from the file. Strings are bytes: the format does not promise UTF-8.
+/// A metadata value borrowed from the file. Strings are bytes: the format does not guarantee UTF-8.
 ///
-/// Displayed it is short enough for a line of a table: strings are escaped, and long strings and arrays cut,
-/// with their length told.
+/// `Display` output fits on a line of a table: strings are escaped, and long strings and arrays are cut and show their length.
 #[derive(Clone, Copy, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other")]
 pub enum ValueRef<'a> {
@@ -84,8 +83,8 @@ pub enum ValueRef<'a> {
     F64(f64),
 }
 
-/// A metadata value that owns its data, for building files. It is displayed as [`ValueRef`] is. Rust's numbers, bools, strings, and slices, arrays and vectors of
-/// them become values by `into`, of the same type in the file.
+/// A metadata value that owns its data, for building files. It is displayed like [`ValueRef`]. Rust's numbers, bools and strings,
+/// and slices, arrays and vectors of them, convert by `into` to values of the same type in the file.
 ///
 /// ```
 /// use gguf_codec::{Array, Value};
@@ -126,7 +125,7 @@ pub enum Value {
     F64(f64),
 }
 
-/// An array that owns its elements: all of one type, known even when there are none.
+/// An array that owns its elements. All are of one type, which is known even if there are none.
 #[derive(Clone, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "the format has no other")]
 pub enum Array {
@@ -159,7 +158,7 @@ pub enum Array {
 }
 
 impl ValueType {
-    /// The type with this id in the file.
+    /// Returns the type with this id in the file.
     pub(crate) fn from_id(id: u32) -> Option<Self> {
         use ValueType::*;
         [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64]
@@ -167,12 +166,12 @@ impl ValueType {
             .copied()
     }
 
-    /// The number that stands for this type in a file.
+    /// Returns the id of this type in a file.
     pub const fn id(self) -> u32 {
         self as u32
     }
 
-    /// The name, such as `u32`, `string` or `array`.
+    /// Returns the name, such as `u32`, `string` or `array`.
     pub const fn name(self) -> &'static str {
         match self {
             ValueType::U8 => "u8",
@@ -191,7 +190,7 @@ impl ValueType {
         }
     }
 
-    /// Bytes of a value in the file, or `None` for strings and arrays.
+    /// Returns the size of a value in bytes, or `None` for strings and arrays.
     pub const fn size(self) -> Option<u64> {
         match self {
             ValueType::U8 | ValueType::I8 | ValueType::Bool => Some(1),
@@ -206,7 +205,7 @@ impl ValueType {
 impl TryFrom<u32> for ValueType {
     type Error = Error;
 
-    /// The type that an id in a file stands for.
+    /// Returns the type of an id in a file.
     ///
     /// # Errors
     /// [`Error::Parse`] for ids above 12.
@@ -223,7 +222,7 @@ impl fmt::Display for ValueType {
 }
 
 impl<'a> ValueRef<'a> {
-    /// Reads a value of a type already known. `None` where its bytes are not all there.
+    /// Reads a value of a known type. Returns `None` if its bytes are incomplete.
     pub(crate) fn read(cursor: &mut Cursor<'a>, ty: ValueType, encoding: Encoding) -> Option<Self> {
         Some(match ty {
             ValueType::U8 => ValueRef::U8(cursor.u8()?),
@@ -242,7 +241,7 @@ impl<'a> ValueRef<'a> {
         })
     }
 
-    /// Returns the whole type: for an array, that of its elements as well.
+    /// Returns the full type, which for an array includes that of its elements.
     ///
     /// ```
     /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
@@ -254,7 +253,7 @@ impl<'a> ValueRef<'a> {
         ValueKind::of_ref(*self)
     }
 
-    /// The type that is stored with the value: `Array` for every array.
+    /// Returns the type that is stored with the value: `Array` for every array.
     pub(crate) fn tag(&self) -> ValueType {
         match self {
             ValueRef::U8(_) => ValueType::U8,
@@ -273,12 +272,12 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// The value as a Rust type, where it converts without loss: see [`FromValue`].
+    /// Returns the value as a Rust type if it converts without loss: see [`FromValue`].
     pub fn get<T: FromValue<'a>>(&self) -> Option<T> {
         T::from_value(*self)
     }
 
-    /// A copy that does not borrow from the file.
+    /// Returns a copy that does not borrow from the file.
     #[allow(clippy::should_implement_trait, reason = "`ToOwned` is taken: this type is `Clone`")]
     pub fn to_owned(&self) -> Value {
         match *self {
@@ -298,7 +297,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// The type, and the value where it is a number: for errors about conversions.
+    /// Returns the type and, for a number, the value: for conversion errors.
     pub(crate) fn describe(&self) -> String {
         match self {
             ValueRef::String(bytes) if core::str::from_utf8(bytes).is_err() => {
@@ -312,8 +311,8 @@ impl<'a> ValueRef<'a> {
 }
 
 impl Value {
-    /// Returns the whole type: for an array, that of its elements as well. Arrays in an array have one if all are of the
-    /// same.
+    /// Returns the full type, which for an array includes that of its elements. For arrays in an array it is known if
+    /// all have the same type.
     ///
     /// ```
     /// use gguf_codec::{Value, ValueType};
@@ -324,7 +323,7 @@ impl Value {
         ValueKind::of(self)
     }
 
-    /// The type that is stored with the value: `Array` for every array.
+    /// Returns the type that is stored with the value: `Array` for every array.
     pub(crate) fn tag(&self) -> ValueType {
         match self {
             Value::U8(_) => ValueType::U8,

@@ -1,4 +1,4 @@
-//! [`Computed`]: values that are made when they are read.
+//! [`Computed`]: values that are computed when they are read.
 
 use std::fmt;
 use std::io;
@@ -8,8 +8,8 @@ use super::job::{Origin, in_memory, write_floats};
 use crate::file::read_at::Units;
 use crate::{ByteOrder, GgmlType, ReadAt, Result, Shape};
 
-/// Values that are computed when a [`Job`](super::Job) reads them, some rows at a time and on all cores: adapters that are added, models that
-/// are averaged, weights that are pruned. None of it has to be in memory at once, or in a file.
+/// Values that are computed when a [`Job`](super::Job) reads them, some rows at a time and on all cores: merged adapters,
+/// averaged models, pruned weights. They never need to be in memory all at once, or in a file.
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -43,20 +43,20 @@ pub struct Computed<F> {
     rows: F,
 }
 
-/// Values that are computed at a time, or one row where that is longer.
+/// The number of values that are computed at a time, or one row if that is longer.
 const PART: u64 = 16 * 1024;
 
 impl<F: Fn(Range<usize>, &mut [f32]) -> Result<()> + Send + Sync> Computed<F> {
-    /// A tensor of this shape. `rows` fills its argument with the values of some rows, which follow each other across matrices. It is called
-    /// by several threads, in any order, and for some rows more than once.
+    /// Creates a tensor of this shape. `rows` fills its argument with the values of consecutive rows, which continue across
+    /// matrices. It is called by several threads, in any order, and possibly more than once for some rows.
     pub fn new(shape: Shape, rows: F) -> Self {
         Computed { shape, rows }
     }
 
-    /// What a job reads: the values as F32.
+    /// Returns the input of a job: the values as F32.
     ///
     /// # Errors
-    /// [`Error::Length`](crate::Error::Length) where the last byte is beyond what can be counted.
+    /// [`Error::Length`](crate::Error::Length) if the position of the last byte overflows.
     pub fn origin(&self) -> Result<Origin<'_>> {
         Origin::new(self, 0, self.shape, GgmlType::F32, ByteOrder::Little)
     }

@@ -1,4 +1,4 @@
-//! [`Convert`]: tensors of files into the types of another, a few megabytes at a time and on all cores.
+//! [`Convert`]: converts tensors of files to the types of another file, a few megabytes at a time and on all cores.
 
 use std::ops::ControlFlow;
 
@@ -8,31 +8,30 @@ use super::target::Target;
 use crate::codec::{dequantize, quantize};
 use crate::{Error, GgmlType, QuantError, Result};
 
-/// Values of a piece that are floats at a time, for the caches.
+/// The number of a piece's values that are floats at a time, so that they stay in cache.
 const CACHED_VALUES: usize = 16 * 1024;
-/// Below this magnitude no scale of any type overflows: f16 holds numbers up to 65504, and the sum of 32 values that
-/// Q8_1 keeps is the greatest of them.
+/// Below this magnitude no scale of any type overflows: f16 represents numbers up to 65504, and the largest quantity
+/// stored is the sum of 32 values in Q8_1.
 const SAFE_MAGNITUDE: f32 = 65504.0 / 33.0;
 
-/// What became of a tensor.
+/// The result of converting a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// How far its values are from what they were, where that was [measured](Convert::measure) and it was not
-    /// copied.
+    /// The error of its values, if that was [measured](Convert::measure) and the tensor was not copied.
     pub error: Option<QuantError>,
-    /// Blocks (of plain types, values) that are infinite now and were not: their values were beyond what the scale of
-    /// a block can express.
+    /// The number of blocks (for plain types, values) that became infinite although they were finite before: their
+    /// values exceeded what the scale of a block can represent.
     pub overflowed: u64,
 }
 
-/// Converts tensors of files into another file.
+/// Converts tensors of files and writes them to another file.
 ///
-/// Pieces of a tensor are read, converted and written side by side: every core converts, and memory does not grow with
-/// the model (up to 3 MiB for each of twice as many pieces as there are threads, and one; more with importance, where a
-/// row alone is longer). What is copied from a file into one keeps out of memory altogether where [the kernel
-/// copies](crate::TensorWriter::copy_from). The bytes are those of [`dequantize`](crate::dequantize) and
-/// [`quantize`](crate::quantize), in any number of threads.
+/// Pieces of a tensor are read, converted and written in parallel. Every core converts, and memory does not grow with
+/// the model (up to 3 MiB per piece, with one more than twice as many pieces as there are threads; more with
+/// importance, if a single row is longer). Bytes copied from file to file do not pass through memory at all if [the
+/// kernel copies](crate::TensorWriter::copy_from). The bytes are those of [`dequantize`](crate::dequantize) and
+/// [`quantize`](crate::quantize), for any number of threads.
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -72,27 +71,26 @@ pub struct Convert {
 }
 
 impl Convert {
-    /// Nothing is measured.
+    /// Creates a converter that measures nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether to [measure](Outcome::error) what is lost. That takes dequantizing what was quantized.
+    /// Sets whether to [measure](Outcome::error) the error. This requires dequantizing what was quantized.
     pub fn measure(mut self, measure: bool) -> Self {
         self.measure = measure;
         self
     }
 
-    /// Writes the jobs' tensors, which the writer expects next and in their order. `progress` hears of each piece that
-    /// is written, by the bytes that were read for it, and decides whether to go on.
+    /// Writes the tensors of the jobs, which must be those that the writer expects next, in order. `progress` is called
+    /// after each written piece with the number of source bytes consumed. Return `Break` to cancel.
     ///
     /// # Errors
-    /// [`Error::Write`], naming the tensor, for jobs that cannot be done: the writer expects another tensor, or this one in
-    /// another shape or type; floats cannot become the type, or not without importance; the importance is not as
-    /// long as a row, or not finite. All jobs are looked at before the first is begun, so that these leave the file that is
-    /// written as it was. After the others it is given up: [`Error::Write`], naming the tensor, where a value cannot be
-    /// stored in its type (NaN and infinity in a block); [`Error::Io`] where reading or writing fails;
-    /// [`Error::Interrupted`] where `progress` breaks.
+    /// [`Error::Write`], naming the tensor, for jobs that cannot be done: the writer expects another tensor, or this one with
+    /// another shape or type; floats cannot be converted to the type, or not without importance; the importance is not as long as
+    /// a row, or not finite. All jobs are checked before the first is begun, so these errors leave the output unchanged. The
+    /// other errors abandon it: [`Error::Write`], naming the tensor, if a value cannot be stored in its type (NaN and infinity in
+    /// a block); [`Error::Io`] if reading or writing fails; [`Error::Interrupted`] if `progress` breaks.
     pub fn run<T: Target>(
         &self,
         jobs: &[Job<'_>],
@@ -134,7 +132,7 @@ impl Remake for Convert {
         let Job { origin, ty, .. } = *piece.job;
         let (from, importance) = (origin.ty, piece.importance());
         blocks.resize(in_memory(ty.bytes_for(piece.values()).unwrap_or(0))?, 0);
-        // Without importance each block is quantized on its own, so that it does not matter where rows begin.
+        // Without importance each block is quantized on its own, so it does not matter where rows begin.
         let row_len = match importance {
             Some(_) => in_memory(origin.shape.row_len())?,
             None => in_memory(piece.values())?.min(CACHED_VALUES),
@@ -151,7 +149,7 @@ impl Remake for Convert {
                 return Err(not_finite(piece.job, values, first));
             }
             quantize(ty, values, row_len.min(values.len()), importance, out)?;
-            // Great sums of importance can take a scale beyond its range, whatever the values are.
+            // A large sum of importance weights can make a scale overflow for any values.
             if greatest >= SAFE_MAGNITUDE || greatest.is_nan() || importance.is_some() {
                 outcome.overflowed += overflowed(from, part, ty, out)?;
             }
@@ -166,16 +164,16 @@ impl Remake for Convert {
     }
 }
 
-/// Values on their way from one type to the other.
+/// Values being converted from one type to the other.
 #[derive(Default)]
 pub(super) struct Floats {
     values: Vec<f32>,
-    /// What became of them.
+    /// The values after conversion.
     restored: Vec<f32>,
 }
 
 impl<'a> Piece<'a> {
-    /// Its first value, counted from the tensor's first.
+    /// Returns the index of its first value in the tensor.
     fn first(&self) -> u64 {
         let from = self.job.origin.ty;
         self.at / from.block_bytes() as u64 * from.block_len() as u64
@@ -191,9 +189,9 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// NaN where there is one.
+/// Returns NaN if there is one.
 fn greatest_magnitude(values: &[f32]) -> f32 {
-    // The bits of floats without their signs are ordered as integers are, NaN last.
+    // The bits of floats without their signs are ordered like integers, with NaN last.
     f32::from_bits(values.iter().fold(0, |max, value| max.max(value.to_bits() & !(1 << 31))))
 }
 
@@ -211,7 +209,7 @@ fn not_finite(job: &Job<'_>, values: &[f32], first: u64) -> Error {
     ))
 }
 
-/// How many of the blocks are not finite and were made of values that were.
+/// Returns the number of blocks that are not finite although their source values were.
 fn overflowed(from: GgmlType, source: &[u8], ty: GgmlType, blocks: &[u8]) -> Result<u64> {
     let (mut count, mut next) = (0, 0);
     while let Err(Error::InvalidBlock { block, .. }) = ty.validate(&blocks[next * ty.block_bytes()..]) {

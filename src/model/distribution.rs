@@ -1,17 +1,17 @@
-//! [`Distribution`]: where values lie, counted in one pass.
+//! [`Distribution`]: how values are distributed, computed in one pass.
 
 use std::ops::{AddAssign, Range};
 
-/// Bins on each side of zero.
+/// The number of bins on each side of zero.
 const SIDE: usize = 1024;
-/// The exponent of the least `f32` there is: no bin needs to be narrower.
+/// The exponent of the smallest `f32`. No bin needs to be narrower.
 const LEAST: i32 = -149;
 
-/// How values are distributed: a histogram with their extremes, mean and deviation.
+/// The distribution of values: a histogram with their extremes, mean and deviation.
 ///
-/// It is made in one pass, in a fixed 16 KiB, without knowing the values' range before: the bins are as wide as a power of
-/// two, which doubles, neighbours joining, when a value lies beyond them. So the histogram of a whole is the sum of its
-/// parts' histograms to the last count, however it was cut.
+/// It is computed in one pass, in a fixed 16 KiB, without knowing the range of the values in advance. The width of the
+/// bins is a power of two. If a value is outside the bins, the width doubles and neighbours are merged. So the histogram
+/// of a whole equals the sum of its parts' histograms exactly, however it was divided.
 ///
 /// ```
 /// use gguf_codec::model::Distribution;
@@ -25,7 +25,7 @@ const LEAST: i32 = -149;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
     bins: Bins,
-    /// The bins' width is 2 to this power.
+    /// The width of the bins is 2 to this power.
     exponent: i32,
     finite: u64,
     not_finite: u64,
@@ -36,12 +36,12 @@ pub struct Distribution {
     squares: f64,
 }
 
-/// Bin `i` counts values from `i - SIDE` to below `i - SIDE + 1`, in bin widths. There are none of no values.
+/// Bin `i` counts values from `i - SIDE` to below `i - SIDE + 1`, in bin widths. There are no bins if there are no values.
 #[derive(Debug, Clone, Default)]
 struct Bins {
-    /// Of all bins, or empty.
+    /// The counts of all bins, or empty.
     all: Vec<u64>,
-    /// The bins with values, where `all` is empty: what is kept of many tensors of few values.
+    /// The nonempty bins, if `all` is empty. This is the compact form for many tensors with few values.
     few: Vec<(u16, u64)>,
 }
 
@@ -50,14 +50,14 @@ impl Bins {
         self.all.is_empty() && self.few.is_empty()
     }
 
-    /// The bins with values, in their order.
+    /// Returns the nonempty bins in order.
     fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
         let all =
             self.all.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bin, &count)| (bin, count));
         all.chain(self.few.iter().map(|&(bin, count)| (usize::from(bin), count)))
     }
 
-    /// All bins.
+    /// Returns all bins.
     fn all(&mut self) -> &mut [u64] {
         if self.all.is_empty() {
             let few = std::mem::take(&mut self.few);
@@ -67,7 +67,7 @@ impl Bins {
         &mut self.all
     }
 
-    /// Keeps the bins with values alone where that takes less memory.
+    /// Keeps only the nonempty bins if that takes less memory.
     fn compact(&mut self) {
         let few: Vec<_> =
             self.counts().filter_map(|(bin, count)| Some((u16::try_from(bin).ok()?, count))).collect();
@@ -100,7 +100,7 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// Counts the values. Those that are NaN or infinite are counted apart.
+    /// Counts the values. NaN and infinite values are counted separately.
     pub fn add(&mut self, values: &[f32]) {
         let (mut min, mut max) = (self.min, self.max);
         for &value in values.iter().filter(|value| value.is_finite()) {
@@ -124,7 +124,7 @@ impl Distribution {
             self.zeros += u64::from(value == 0.0);
             self.sum += wide;
             self.squares += wide * wide;
-            // A power of two scales without rounding, and so floor says exactly where a value lies.
+            // Scaling by a power of two does not round, so floor determines the bin of a value exactly.
             let bin = ((wide * scale).floor() as i64 + SIDE as i64) as usize;
             if let Some(count) = bins.get_mut(bin) {
                 *count += 1;
@@ -132,7 +132,7 @@ impl Distribution {
         }
     }
 
-    /// Joins neighbours until the bins are as wide as 2 to this power.
+    /// Merges neighbours until the width of the bins is 2 to this power.
     fn widen(&mut self, exponent: i32) {
         if self.bins.is_empty() {
             self.exponent = exponent;
@@ -144,55 +144,56 @@ impl Distribution {
         }
         let mut bins = Bins::default();
         for (i, count) in self.bins.counts() {
-            // Shifting rounds down, below zero too.
+            // Shifting rounds down, also below zero.
             let bin = (i as i64 - SIDE as i64) >> doublings.min(63);
             bins.all()[(bin + SIDE as i64) as usize] += count;
         }
         (self.bins, self.exponent) = (bins, exponent);
     }
 
-    /// Takes less memory where few bins have values, until more are added.
+    /// Reduces memory if only few bins have values, until more values are added.
     pub(crate) fn compact(&mut self) {
         self.bins.compact();
     }
 
-    /// Values that are numbers.
+    /// Returns the number of finite values.
     pub fn finite(&self) -> u64 {
         self.finite
     }
 
-    /// Values that are NaN or infinite.
+    /// Returns the number of NaN and infinite values.
     pub fn not_finite(&self) -> u64 {
         self.not_finite
     }
 
-    /// Values that are 0.
+    /// Returns the number of values that are 0.
     pub fn zeros(&self) -> u64 {
         self.zeros
     }
 
-    /// The least finite value.
+    /// Returns the least finite value.
     pub fn min(&self) -> Option<f32> {
         (self.finite > 0).then_some(self.min)
     }
 
-    /// The greatest finite value.
+    /// Returns the greatest finite value.
     pub fn max(&self) -> Option<f32> {
         (self.finite > 0).then_some(self.max)
     }
 
-    /// The mean of the finite values; 0 of none.
+    /// Returns the mean of the finite values, or 0 if there are none.
     pub fn mean(&self) -> f64 {
         self.sum / self.finite.max(1) as f64
     }
 
-    /// The standard deviation of the finite values; 0 of none.
+    /// Returns the standard deviation of the finite values, or 0 if there are none.
     pub fn std_dev(&self) -> f64 {
         (self.squares / self.finite.max(1) as f64 - self.mean().powi(2)).max(0.0).sqrt()
     }
 
-    /// The least magnitude that at least this part of the values (from 0 to 1) does not exceed, rounded up to a bin's
-    /// edge; 0 of no values. The range to show where a few values lie far out: `quantile(0.999)`.
+    /// Returns the least magnitude that at least this fraction of the values (from 0 to 1) does not exceed, rounded
+    /// up to a bin's edge, or 0 if there are no values. This is useful as a display range if there are a few
+    /// outliers: `quantile(0.999)`.
     pub fn quantile(&self, part: f64) -> f64 {
         let wanted = (self.finite as f64 * part).ceil() as u64;
         let mut inside = 0;
@@ -207,15 +208,15 @@ impl Distribution {
         f64::from(self.min.abs().max(self.max.abs()).min(f32::MAX))
     }
 
-    /// The histogram with so many bars over a range; values outside are left out. A bin that two bars share is shared
-    /// out as if its values lay evenly, rounded so that none is lost.
+    /// Returns a histogram with `count` bars over a range. Values outside are omitted. If two bars share a bin, its
+    /// values are divided as if they were evenly spread, rounded so that none is lost.
     pub fn histogram(&self, range: Range<f64>, count: usize) -> Vec<u64> {
         let mut bars = vec![0; count];
         let (width, bar) = (2f64.powi(self.exponent), (range.end - range.start) / count as f64);
         if bar.is_nan() || bar <= 0.0 {
             return bars;
         }
-        // Where a bin's edge lies, in bars.
+        // The position of a bin's edge, in bars.
         let at = |bin: usize| (((bin as f64 - SIDE as f64) * width) - range.start) / bar;
         for (bin, values) in self.bins.counts() {
             let (from, to) = (at(bin), at(bin + 1));
@@ -254,11 +255,11 @@ impl AddAssign<&Distribution> for Distribution {
     }
 }
 
-/// The least power of two as which bins can be wide so that this magnitude lies below the last one's end.
+/// Returns the exponent of the narrowest bin width for which this magnitude is below the end of the last bin.
 fn exponent_for(magnitude: f32) -> i32 {
     let mut exponent = LEAST;
     if magnitude > 0.0 {
-        // Near the logarithm, which rounding may leave on the wrong side of a power of two.
+        // Start near the logarithm, which may be rounded to the wrong side of a power of two.
         exponent = exponent.max(f64::from(magnitude).log2() as i32 - SIDE.ilog2() as i32 - 2);
         while f64::from(magnitude) >= SIDE as f64 * 2f64.powi(exponent) {
             exponent += 1;

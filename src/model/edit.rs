@@ -1,4 +1,4 @@
-//! [`Edit`]: other keys and other names; the tensors' data stays as it is.
+//! [`Edit`]: changes keys and names. The tensors' data is unchanged.
 
 mod change;
 mod checks;
@@ -21,31 +21,31 @@ pub use change::EditChange;
 pub use plan::EditPlan;
 use plan::Resolved;
 
-/// What became of an edited file.
+/// The result of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Edited {
-    /// The header was changed where it is, in `changed` bytes.
+    /// The header was changed in place.
     Patched {
-        /// Bytes that are others now.
+        /// The number of bytes that changed.
         changed: u64,
     },
-    /// A file was written, `len` bytes long.
+    /// A file was written.
     Written {
         /// Its length in bytes.
         len: u64,
     },
 }
 
-/// Changes to a model's metadata, and tensors that get other names or are left out.
+/// Changes to a model's metadata, and tensors to rename or remove.
 ///
-/// Keys that are set keep their places and their types, new ones follow the others. The data is never decoded. It keeps its byte
-/// order, and moves where the header's length or `general.alignment` changes.
+/// Keys that are set keep their places and their types. New keys follow the others. The data is never decoded. It keeps its byte
+/// order, and moves if the header's length or `general.alignment` changes.
 ///
-/// Removing and renaming speak of the names in the file that is read, so that two names can be exchanged; setting, adding
-/// and the like speak of those in the file that is written.
+/// Removing and renaming refer to the names in the input file, so that two names can be exchanged. Setting, adding and similar
+/// changes refer to those in the output file.
 ///
-/// What could not be opened with the default [`Limits`](crate::Limits) is not written.
+/// A file that could not be opened with the default [`Limits`](crate::Limits) is not written.
 ///
 /// ```no_run
 /// use gguf_codec::model::Edit;
@@ -71,7 +71,7 @@ pub struct Edit {
     byte_order: Option<ByteOrder>,
 }
 
-/// What a key's value becomes.
+/// The change to a key's value.
 #[derive(Debug, Clone, PartialEq)]
 enum Put {
     Set(Given),
@@ -81,7 +81,7 @@ enum Put {
     Retype(ValueKind),
 }
 
-/// A value that gets the type of the key.
+/// A value that is given the type of the key.
 #[derive(Debug, Clone, PartialEq)]
 enum Given {
     Value(Value),
@@ -90,16 +90,16 @@ enum Given {
 }
 
 impl Edit {
-    /// No changes.
+    /// Creates an edit without changes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives a key, which must be there, another value of the type that it has.
+    /// Sets the value of an existing key, keeping the key's type.
     ///
-    /// A value of another type is converted where that loses nothing, as [`ValueKind::convert`] says: an integer of any
-    /// width that fits, `1e-5` into an `f32`, each element of an array. Anything else is an error, as is a key that is not
-    /// there. [`add`](Self::add) makes a new key, [`replace`](Self::replace) changes the type.
+    /// A value of another type is converted if that is lossless, as by [`ValueKind::convert`]: an integer of any width
+    /// that fits, `1e-5` to an `f32`, each element of an array. Anything else is an error, and so is a missing key.
+    /// [`add`](Self::add) creates a new key, and [`replace`](Self::replace) changes the type.
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -126,18 +126,18 @@ impl Edit {
         self.put(key, Put::Set(Given::Value(value.into())))
     }
 
-    /// As [`set`](Self::set), with a value that [`ValueKind::parse_value`] reads from text by the key's type.
+    /// Like [`set`](Self::set), with a value that [`ValueKind::parse_value`] parses from text according to the key's type.
     pub fn set_text(&mut self, key: impl Into<String>, text: impl Into<String>) -> &mut Self {
         self.put(key, Put::Set(Given::Text(text.into())))
     }
 
-    /// As [`set_text`](Self::set_text) with what a file holds: for a string its bytes, UTF-8 or not, and for other types
-    /// text that may end with line breaks.
+    /// Like [`set_text`](Self::set_text), with the contents of a file: bytes for a string, UTF-8 or not, and for other
+    /// types text that may end with line breaks.
     pub fn set_bytes(&mut self, key: impl Into<String>, bytes: impl Into<Vec<u8>>) -> &mut Self {
         self.put(key, Put::Set(Given::Bytes(bytes.into())))
     }
 
-    /// Gives one element of an array another value of the elements' type. The others stay.
+    /// Sets one element of an array, keeping the element type. The other elements are unchanged.
     pub fn set_element(
         &mut self,
         key: impl Into<String>,
@@ -147,7 +147,7 @@ impl Edit {
         self.put(key, Put::Element(index, Given::Value(value.into())))
     }
 
-    /// As [`set_element`](Self::set_element), from text as in [`set_text`](Self::set_text).
+    /// Like [`set_element`](Self::set_element), from text as in [`set_text`](Self::set_text).
     pub fn set_element_text(
         &mut self,
         key: impl Into<String>,
@@ -157,7 +157,7 @@ impl Edit {
         self.put(key, Put::Element(index, Given::Text(text.into())))
     }
 
-    /// As [`set_element`](Self::set_element), from bytes as in [`set_bytes`](Self::set_bytes).
+    /// Like [`set_element`](Self::set_element), from bytes as in [`set_bytes`](Self::set_bytes).
     pub fn set_element_bytes(
         &mut self,
         key: impl Into<String>,
@@ -167,17 +167,17 @@ impl Edit {
         self.put(key, Put::Element(index, Given::Bytes(bytes.into())))
     }
 
-    /// Adds a key, which must not be there, of the value's own type.
+    /// Adds a key, which must not exist, with the value's own type.
     pub fn add(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Self {
         self.put(key, Put::Add(value.into()))
     }
 
-    /// Gives a key, which must be there, a value of whatever type.
+    /// Replaces the value of an existing key by one of any type.
     pub fn replace(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Self {
         self.put(key, Put::Replace(value.into()))
     }
 
-    /// Gives a key's value another type, where [`ValueKind::convert`] can without loss.
+    /// Changes the type of a key's value, if [`ValueKind::convert`] can do so without loss.
     pub fn retype(&mut self, key: impl Into<String>, kind: impl Into<ValueKind>) -> &mut Self {
         self.put(key, Put::Retype(kind.into()))
     }
@@ -187,55 +187,54 @@ impl Edit {
         self
     }
 
-    /// Writes the file in this byte order: the header, and the numbers inside the tensors. Where it is another than the file has,
+    /// Sets the byte order of the output: of its header, and of the numbers in its tensors. If it differs from that of the input,
     /// the whole file is rewritten.
     pub fn byte_order(&mut self, order: ByteOrder) -> &mut Self {
         self.byte_order = Some(order);
         self
     }
 
-    /// Leaves out bytes behind the data, which belong to no tensor. Without it, they stay where the data stays where it is, and
-    /// are an error where the file is rewritten.
+    /// Removes bytes after the data that belong to no tensor. Otherwise they are kept if the data does not move, and are an
+    /// error if the file is rewritten.
     pub fn drop_trailing(&mut self) -> &mut Self {
         self.drop_trailing = true;
         self
     }
 
-    /// Says what happens to a file that exists where [`write`](Self::write) puts its own. Without it, the file stays and
-    /// writing is an error.
+    /// Sets what happens if the output of [`write`](Self::write) exists. By default the file stays and writing is an error.
     pub fn existing(&mut self, existing: Existing) -> &mut Self {
         self.existing = existing;
         self
     }
 
-    /// Takes a key away, which must be there.
+    /// Removes a key, which must exist.
     pub fn remove(&mut self, key: impl Into<String>) -> &mut Self {
         self.removed.push(key.into());
         self
     }
 
-    /// Renames a key, in its place.
+    /// Renames a key, keeping its place.
     pub fn rename_key(&mut self, from: impl Into<String>, to: impl Into<String>) -> &mut Self {
         self.keys.push((from.into(), to.into()));
         self
     }
 
-    /// Renames a tensor, in its place.
+    /// Renames a tensor, keeping its place.
     pub fn rename_tensor(&mut self, from: impl Into<String>, to: impl Into<String>) -> &mut Self {
         self.tensors.push((from.into(), to.into()));
         self
     }
 
-    /// Leaves out a tensor, which must be there. The data of those behind it moves.
+    /// Removes a tensor, which must exist. The data of the tensors after it moves.
     pub fn remove_tensor(&mut self, name: impl Into<String>) -> &mut Self {
         self.removed_tensors.push(name.into());
         self
     }
 
-    /// Says what the edit would change in a file, and changes nothing.
+    /// Returns what the edit would change in a file, without changing anything.
     ///
     /// # Errors
-    /// Those of [`write`](Self::write) that do not concern the file that is written.
+    /// The errors of [`write`](Self::write) that do not concern the output.
     pub fn plan(&self, path: impl AsRef<Path>) -> Result<EditPlan> {
         let source = Indexed::open(path.as_ref())?;
         let resolved = Resolved::new(self, &source)?;
@@ -243,23 +242,23 @@ impl Edit {
         Ok(resolved.plan(&source))
     }
 
-    /// Writes the edited model into another file, or the same: `output` appears whole or not at all, as with
-    /// [`Writer::create`]. From file to file the data is copied as [`copy_from`](crate::TensorWriter::copy_from) says.
+    /// Writes the edited model to another file, or to the same one. `output` appears complete or not at all, as with
+    /// [`Writer::create`]. From file to file the data is copied as by [`copy_from`](crate::TensorWriter::copy_from).
     ///
     /// # Errors
-    /// As [`write_with`](Self::write_with).
+    /// The errors of [`write_with`](Self::write_with).
     pub fn write(&self, input: impl AsRef<Path>, output: impl AsRef<Path>) -> Result<Edited> {
         self.write_with(input, output, |_, _| ControlFlow::Continue(()))
     }
 
-    /// As [`write`](Self::write), with progress: `progress` is called with the number of bytes of the data that are written and how
-    /// many there are. Return `Break` to cancel.
+    /// Like [`write`](Self::write), with progress: `progress` is called with the number of bytes of data written so far and the
+    /// total. Return `Break` to cancel.
     ///
     /// # Errors
-    /// [`Error::NotInFile`] for what is to be set, removed or renamed; [`Error::Write`] where changes contradict each other, a
-    /// value does not fit its key's type, a name is taken, the keys of a shard would no longer fit its set, [`Writer`]
-    /// refuses, or the result could not be opened with the default [`Limits`](crate::Limits); those of
-    /// [`recover`](Self::recover) and of reading a header; [`Error::Io`]; [`Error::Interrupted`] where `progress` breaks.
+    /// [`Error::NotInFile`] if something to be set, removed or renamed does not exist; [`Error::Write`] if changes contradict
+    /// each other, a value does not fit its key's type, a name is taken, the keys of a shard would no longer match its set,
+    /// [`Writer`] returns an error, or the result could not be opened with the default [`Limits`](crate::Limits); those of
+    /// [`recover`](Self::recover) and of reading a header; [`Error::Io`]; [`Error::Interrupted`] if `progress` breaks.
     pub fn write_with(
         &self,
         input: impl AsRef<Path>,
@@ -272,18 +271,19 @@ impl Edit {
         self.write_from(&Indexed::open(input)?, output, self.existing, progress)
     }
 
-    /// Edits a file in its place.
+    /// Edits a file in place.
     ///
-    /// Where the data can stay where it is, since the header keeps its length or the padding behind it makes up for
-    /// the difference, only bytes of the header that differ are overwritten (and up to 32 equal ones between two that
-    /// do). Meanwhile the file does not begin with `GGUF`, so that no program takes a half edited file for a model: every
-    /// reader of this crate answers with [`Problem::UnfinishedEdit`](crate::Problem::UnfinishedEdit). What was there is kept
-    /// beside the file in an *undo record*, `.NAME.NUMBER.undo`, until the new bytes are on the disk: after a crash or a power
-    /// failure within the edit, [`recover`](Self::recover) and every other edit of the file put it back. Where the data must
-    /// move, the whole file is rewritten, as with [`write`](Self::write).
+    /// If the data need not move, because the header keeps its length or the padding after it makes up for the difference, only
+    /// bytes of the header that differ are overwritten (and up to 32 equal bytes between two that differ). During the edit the
+    /// file does not begin with `GGUF`, so that no program takes a half edited file for a model: every reader of this crate
+    /// returns [`Problem::UnfinishedEdit`](crate::Problem::UnfinishedEdit). The old bytes are kept beside the file in an *undo
+    /// record*, `.NAME.NUMBER.undo`, until the new bytes are on disk. After a crash or a power failure during the edit,
+    /// [`recover`](Self::recover) and every other edit of the file restore them. If the data must move, the whole file is
+    /// rewritten, as by [`write`](Self::write).
     ///
-    /// As long as this goes on the file is locked against other edits of this kind. **No program may have it mapped**
-    /// ([`Gguf::map`](crate::Gguf::map)): the header changes in their hands. Those who have it open read tensors where they were.
+    /// During the edit the file is locked against other in-place edits. **No program may have it mapped**
+    /// ([`Gguf::map`](crate::Gguf::map)), because its header would change while mapped. Programs that have it open continue to
+    /// read tensors from their old positions.
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -303,19 +303,19 @@ impl Edit {
     /// ```
     ///
     /// # Errors
-    /// As [`in_place_with`](Self::in_place_with).
+    /// The errors of [`in_place_with`](Self::in_place_with).
     pub fn in_place(&self, path: impl AsRef<Path>) -> Result<Edited> {
         self.in_place_with(path, |_, _| ControlFlow::Continue(()))
     }
 
-    /// As [`in_place`](Self::in_place), with progress: where the whole file is written, `progress` is called with the number of bytes
-    /// of the data that are written and how many there are. Return `Break` to cancel.
+    /// Like [`in_place`](Self::in_place), with progress: if the whole file is rewritten, `progress` is called with the number of
+    /// bytes of data written so far and the total. Return `Break` to cancel.
     ///
     /// # Errors
-    /// As [`write_with`](Self::write_with), and [`Error::Io`] where the file may not be written to or another process edits it.
-    /// After any the file is as it was, except where the message says otherwise: that the edit is complete, and its undo
-    /// record could not be removed; or that what was there could not be put back, what the file is now, and where its undo
-    /// record is.
+    /// The errors of [`write_with`](Self::write_with), and [`Error::Io`] if the file is not writable or another process is
+    /// editing it. After any error the file is unchanged, unless the message says otherwise: either the edit is complete but its
+    /// undo record could not be removed, or the old bytes could not be restored. The message then describes the state of the file
+    /// and names its undo record.
     pub fn in_place_with(
         &self,
         path: impl AsRef<Path>,
@@ -324,7 +324,7 @@ impl Edit {
         let path = path.as_ref();
         let mut files = journal::Files::open(path)?;
         journal::recover_file(&mut files)?;
-        // The file that is locked, whatever the path names by now.
+        // The file that is locked, whatever the path names now.
         let source = Indexed::of(files.file()?)?;
         match self.header_that_fits(&source)? {
             Some(header) if journal::can_patch(&header, source.len()?) => {
@@ -334,10 +334,10 @@ impl Edit {
         }
     }
 
-    /// Puts back what an [edit in place](Self::in_place) overwrote that was cut off, and says whether there was one. Every
-    /// edit does that first. Before, every reader refuses the file, under each of its names.
+    /// Restores what an interrupted [in-place edit](Self::in_place) overwrote, and returns whether there was one. Every edit
+    /// does that first. Until then, every reader rejects the file, under each of its names.
     ///
-    /// The undo record is found in the folder of the file, whose name may be another by now. A file that does not begin with
+    /// The undo record is looked for in the folder of the file, whose name may have changed. A file that does not begin with
     /// the marker of an edit is never changed, whatever is beside it.
     ///
     /// ```
@@ -358,22 +358,22 @@ impl Edit {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`], where another process edits the file as well. [`Error::Write`] where the undo record is not beside the
-    /// file, or does not fit it; then the file stays as it is.
+    /// [`Error::Io`], also if another process is editing the file. [`Error::Write`] if the undo record is not beside the
+    /// file, or does not fit it. The file is then unchanged.
     pub fn recover(path: impl AsRef<Path>) -> Result<bool> {
         journal::recover(path.as_ref())
     }
 
-    /// As [`recover`](Self::recover), with the path of the undo record, for a file that was moved to another folder since. The
-    /// record is removed afterwards.
+    /// Like [`recover`](Self::recover), with the path of the undo record, for a file that has been moved to another folder.
+    /// The record is removed afterwards.
     ///
     /// # Errors
-    /// As [`recover`](Self::recover).
+    /// The errors of [`recover`](Self::recover).
     pub fn recover_with(path: impl AsRef<Path>, undo_record: impl AsRef<Path>) -> Result<bool> {
         journal::recover_with(path.as_ref(), undo_record.as_ref())
     }
 
-    /// Everything before the data, where the data need not move.
+    /// Returns everything before the data if the data need not move.
     fn header_that_fits(&self, source: &Indexed) -> Result<Option<Vec<u8>>> {
         let model = &source.model;
         let Start { bytes: mut header, padding, alignment, offsets, .. } =
@@ -388,12 +388,12 @@ impl Edit {
                     offsets.is_none_or(|offsets| model.tensors().map(|tensor| tensor.offset()).eq(offsets));
                 until == model.data_offset() && stay
             };
-        // What the old header has beyond the new one becomes padding. Memory can hold it: it has.
+        // The excess length of the old header becomes padding. Memory can hold it, as it already does.
         header.resize(header.len().max(usize::try_from(model.header_len()).unwrap_or(0)), 0);
         Ok(stays.then_some(header))
     }
 
-    /// The byte order of the file that is written.
+    /// Returns the byte order of the output.
     fn order(&self, source: &Indexed) -> ByteOrder {
         self.byte_order.unwrap_or(source.model.byte_order())
     }
@@ -411,7 +411,7 @@ impl Edit {
                 source.trailing
             )));
         }
-        // Where something cannot be, no file need be made to know it.
+        // If the result is invalid, no file needs to be created to find out.
         let resolved = Resolved::new(self, source)?;
         let start = start(&resolved, source)?;
         if start.offsets.is_none() {
@@ -439,15 +439,15 @@ impl Edit {
     }
 }
 
-/// What an edited file begins with.
+/// The start of an edited file.
 struct Start {
-    /// The names of the tensors afterwards.
+    /// The names of the tensors after the edit.
     names: Vec<String>,
-    /// Everything before the data and the padding before that: a header that can be read again.
+    /// Everything before the data and the padding that precedes it: a header that can be read again.
     bytes: Vec<u8>,
     padding: u64,
     alignment: u32,
-    /// Of the tensors; none where all data stays as it is, in one piece.
+    /// The offsets of the tensors, or `None` if all data stays as it is, in one piece.
     offsets: Option<Vec<u64>>,
 }
 

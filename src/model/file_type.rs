@@ -1,4 +1,4 @@
-//! [`FileType`]: the number that `general.file_type` holds.
+//! [`FileType`]: the number stored in `general.file_type`.
 
 use core::fmt;
 use core::str::FromStr;
@@ -10,10 +10,9 @@ use crate::ggml_type::GgmlType;
 /// The value of `general.quantization_version`: the revision of ggml's block formats that this crate writes.
 pub const QUANTIZATION_VERSION: u32 = 2;
 
-/// What a model was quantized to, as llama.cpp numbers it in `general.file_type`: most of its tensors, and by
-/// which recipe.
+/// The quantization of a model by llama.cpp's numbers in `general.file_type`: the type of most of its tensors, and the recipe.
 ///
-/// These are not the ids of [`GgmlType`], and not ggml's own `ggml_ftype`.
+/// These are neither the ids of [`GgmlType`] nor ggml's own `ggml_ftype`.
 ///
 /// ```
 /// use gguf_codec::GgmlType;
@@ -27,10 +26,10 @@ pub const QUANTIZATION_VERSION: u32 = 2;
 #[doc(alias("llama_ftype", "ftype"))]
 pub struct FileType(u32);
 
-/// Set beside the number by programs that did not know and counted the tensors.
+/// Added to the number by programs that guessed it by counting the tensors.
 const GUESSED: u32 = 1024;
 
-/// Ids 4 to 6 and 33 to 35 named formats that are gone.
+/// Ids 4 to 6 and 33 to 35 named formats that were removed.
 const NAMES: [(u32, &str); 36] = [
     (0, "F32"),
     (1, "F16"),
@@ -71,14 +70,14 @@ const NAMES: [(u32, &str); 36] = [
 ];
 
 impl FileType {
-    /// The file type with this number, known or not.
+    /// Returns the file type with this number, known or not.
     pub fn from_id(id: u32) -> Self {
         FileType(id)
     }
 
-    /// The file type of a model most of whose tensors are `ty`. K-quants have several, by recipe; this is the one
-    /// that uses the type itself wherever it can: `Q4_K_S` and not `Q4_K_M`, and `Q2_K` although there is the smaller
-    /// `Q2_K_S`. `None` for types that no model is made of.
+    /// Returns the file type of a model most of whose tensors are `ty`. K-quants have several, by recipe. This
+    /// returns the one that uses the type itself wherever it can: `Q4_K_S` and not `Q4_K_M`, and `Q2_K` although
+    /// there is the smaller `Q2_K_S`. Returns `None` for types that no model consists of.
     pub fn mostly(ty: GgmlType) -> Option<Self> {
         let name = match ty {
             GgmlType::Q3_K => "Q3_K_S",
@@ -90,22 +89,22 @@ impl FileType {
         FileType::from_name(name)
     }
 
-    /// The file type that has this name, written as it is here.
+    /// Returns the file type with exactly this name.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|(_, known)| *known == name).map(|(id, _)| FileType(*id))
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn id(self) -> u32 {
         self.0
     }
 
-    /// Whether it was guessed from the tensors rather than known.
+    /// Returns `true` if it was guessed from the tensors rather than known.
     pub fn is_guessed(self) -> bool {
         self.0 & GUESSED != 0
     }
 
-    /// The recipe's name, where the number is known.
+    /// Returns the recipe's name if the number is known.
     pub fn name(self) -> Option<&'static str> {
         NAMES.iter().find(|(id, _)| *id == self.0 & !GUESSED).map(|(_, name)| *name)
     }
@@ -114,7 +113,7 @@ impl FileType {
 impl FromStr for FileType {
     type Err = Error;
 
-    /// Parses a name such as `Q4_K_M`, in any case.
+    /// Parses a name such as `Q4_K_M`, ignoring case.
     fn from_str(name: &str) -> Result<Self> {
         let found = NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
         found.map(|(id, _)| FileType(*id)).ok_or_else(|| {

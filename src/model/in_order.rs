@@ -1,7 +1,7 @@
-//! Work on all cores whose results are taken in the order of the work.
+//! Parallel work whose results are consumed in order.
 
-/// Runs `work` on the items, some ahead of what is taken, and gives `take` a function that waits for the next result:
-/// `None` when all are taken. Without the feature `rayon` each result is made when it is asked for.
+/// Runs `work` on the items, some of them ahead of consumption, and passes `take` a function that waits for the next result and
+/// returns `None` when all have been taken. Without the feature `rayon` each result is computed on request.
 #[cfg(feature = "rayon")]
 pub(super) fn in_order<J: Send, T: Send, R>(
     items: impl Iterator<Item = J>,
@@ -11,12 +11,12 @@ pub(super) fn in_order<J: Send, T: Send, R>(
     use std::collections::VecDeque;
     use std::sync::mpsc;
 
-    /// The next result. A thread of rayon's own pool works meanwhile: of its pool it may be the only one.
+    /// Waits for the next result. A thread of rayon's own pool works in the meantime, since it may be the only one.
     fn wait<T>(result: &mpsc::Receiver<T>) -> Option<T> {
         loop {
             match result.try_recv() {
                 Ok(result) => return Some(result),
-                // The work panicked, and so will the scope when it ends.
+                // The work panicked, and the scope will panic when it ends.
                 Err(mpsc::TryRecvError::Disconnected) => return None,
                 Err(mpsc::TryRecvError::Empty) => match rayon::yield_now() {
                     None => return result.recv().ok(),
@@ -27,7 +27,7 @@ pub(super) fn in_order<J: Send, T: Send, R>(
         }
     }
 
-    // While one result is taken, each core finishes its item and finds another.
+    // While one result is consumed, each core finishes its item and finds another.
     let ahead = 2 * rayon::current_num_threads() + 1;
     let work = &work;
     let mut items = items.fuse();
@@ -40,7 +40,7 @@ pub(super) fn in_order<J: Send, T: Send, R>(
                 let (sender, receiver) = mpsc::sync_channel(1);
                 results.push_back(receiver);
                 scope.spawn_fifo(move |_| {
-                    // Nobody waits any more where taking failed.
+                    // If consuming failed, nothing is waiting any more.
                     let _ = sender.send(work(item));
                 });
             }
@@ -49,7 +49,7 @@ pub(super) fn in_order<J: Send, T: Send, R>(
     })
 }
 
-/// Runs `work` on each item when its result is asked for.
+/// Runs `work` on each item when its result is requested.
 #[cfg(not(feature = "rayon"))]
 pub(super) fn in_order<J, T, R>(
     mut items: impl Iterator<Item = J>,

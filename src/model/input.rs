@@ -1,4 +1,4 @@
-//! [`Input`]: a model that is read to be converted or compared.
+//! [`Input`]: a model that is read for conversion or comparison.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use super::job::Origin;
 use super::source::Source;
 use crate::{Gguf, Metadata, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
 
-/// A model in one file or several, and the files that its tensors are read from.
+/// A model in one or more files, and the files from which its tensors are read.
 ///
-/// Each file is opened once: the header and the data are of the same one, whatever becomes of its name meanwhile. Headers are
-/// read into memory, and data when a [`Convert`](super::Convert), [`Diff`](super::Diff) or [`Survey`](super::Survey) asks for
-/// it, so that memory does not grow with the model.
+/// Each file is opened once, so the header and the data come from the same file even if its name is taken by another. Headers
+/// are read into memory. Data is read on request by a [`Convert`](super::Convert), [`Diff`](super::Diff) or
+/// [`Survey`](super::Survey), so that memory does not grow with the model.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
@@ -35,7 +35,7 @@ use crate::{Gguf, Metadata, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
 /// ```
 pub struct Input {
     model: ShardedGguf<Vec<u8>>,
-    /// One for each file of the model, in their order.
+    /// The paths of the model's files, in order.
     paths: Vec<PathBuf>,
 }
 
@@ -43,7 +43,7 @@ impl Input {
     /// Opens a model by its first shard or only file.
     ///
     /// # Errors
-    /// As [`ShardedGguf::open_with`].
+    /// The errors of [`ShardedGguf::open_with`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let mut paths = Vec::new();
         let model = ShardedGguf::open_with(path, |path| {
@@ -53,53 +53,53 @@ impl Input {
         Ok(Input { model, paths })
     }
 
-    /// One file as a model of its own, even if it is one of several.
+    /// Opens one file as a model of its own, even if it is one of several.
     ///
     /// # Errors
-    /// As [`Gguf::open`].
+    /// The errors of [`Gguf::open`].
     pub fn open_alone(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Ok(Input { model: Gguf::open(path)?.into(), paths: vec![path.to_owned()] })
     }
 
-    /// What the headers say.
+    /// Returns the contents of the headers.
     pub fn model(&self) -> &ShardedGguf<Vec<u8>> {
         &self.model
     }
 
-    /// The first file's key-value pairs, which are the model's.
+    /// Returns the first file's key-value pairs, which are the model's.
     pub fn metadata(&self) -> Metadata<'_> {
         self.model.metadata()
     }
 
-    /// The tensors of all files, in their order.
+    /// Returns an iterator over the tensors of all files, in order.
     pub fn tensors(&self) -> ShardedTensorIter<'_, Vec<u8>> {
         self.model.tensors()
     }
 
-    /// Where the values of one of its tensors are read from.
+    /// Returns where the values of one of its tensors are read from.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`](crate::Error::MissingTensor) where none of its tensors has that name.
+    /// [`Error::MissingTensor`](crate::Error::MissingTensor) if none of its tensors has that name.
     pub fn origin(&self, tensor: &TensorInfo<'_>) -> Result<Origin<'_>> {
         let shard = self.model.shard_of(tensor.name())?;
         let file = &self.model.shards()[shard];
         Ok(Origin::of(file.source(), tensor))
     }
 
-    /// The paths of its files, in their order.
+    /// Returns the paths of its files, in order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.paths.iter().map(PathBuf::as_path)
     }
 
-    /// Bytes of all its files, when they were opened.
+    /// Returns the total size of its files in bytes when they were opened.
     pub fn file_len(&self) -> u64 {
         self.model.shards().iter().map(|file| file.file_data().map_or(0, |data| data.end().len)).sum()
     }
 }
 
-/// A model whose tensors are read from wherever it was opened: a file, bytes in memory, or anything that
-/// [`Gguf::read_at`] takes.
+/// A model whose tensors are read from the source with which it was opened: a file, bytes in memory, or anything that
+/// [`Gguf::read_at`] accepts.
 ///
 /// ```
 /// use gguf_codec::model::{Input, Split};

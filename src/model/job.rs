@@ -1,4 +1,4 @@
-//! [`Job`]: a tensor of a file that is written, and [`Origin`], where its values come from.
+//! [`Job`]: a tensor to be written, and [`Origin`], the source of its values.
 
 #[cfg(feature = "codecs")]
 mod values;
@@ -21,7 +21,7 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// A tensor of a GGUF that begins where `source` begins.
+    /// Returns the origin of a tensor in a GGUF that begins at the start of `source`.
     pub fn of(source: &'a dyn ReadAt, tensor: &TensorInfo<'_>) -> Self {
         Origin {
             source,
@@ -33,10 +33,10 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// Rows of `ty` in `order`, one after the other from byte `offset` of `source`: a tensor of any file.
+    /// Returns the origin of a tensor in any file: consecutive rows of `ty` in `order`, from byte `offset` of `source`.
     ///
     /// # Errors
-    /// [`Error::Length`] where rows are not whole blocks, or the last byte is beyond what can be counted.
+    /// [`Error::Length`] if rows are not whole blocks, or the position of the last byte overflows.
     pub fn new(
         source: &'a dyn ReadAt,
         offset: u64,
@@ -62,17 +62,17 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// How the values are stored.
+    /// Returns the type in which the values are stored.
     pub fn ggml_type(&self) -> GgmlType {
         self.ty
     }
 
-    /// The tensor's extents, innermost first.
+    /// Returns the tensor's extents, innermost first.
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// Bytes that are read.
+    /// Returns the number of bytes to read.
     pub fn byte_len(&self) -> u64 {
         self.byte_len
     }
@@ -89,7 +89,7 @@ impl fmt::Debug for Origin<'_> {
     }
 }
 
-/// A tensor of the file that is written: what it is called there, what its values are and which type they get.
+/// A tensor to be written: its name in the output, its values, and their type in the output.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     pub(super) name: &'a str,
@@ -99,37 +99,37 @@ pub struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// The values stay as they are.
+    /// Creates a job that copies the values unchanged.
     pub fn copy(name: &'a str, origin: Origin<'a>) -> Self {
         Job { name, origin, ty: origin.ty, importance: None }
     }
 
-    /// What the tensor is called in the file that is written.
+    /// Returns the tensor's name in the output.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// Where its values come from.
+    /// Returns where its values come from.
     pub fn origin(&self) -> Origin<'a> {
         self.origin
     }
 
-    /// Its extents, innermost first.
+    /// Returns its extents, innermost first.
     pub fn shape(&self) -> Shape {
         self.origin.shape
     }
 
-    /// The type that it has in the file that is written.
+    /// Returns its type in the output.
     pub fn ggml_type(&self) -> GgmlType {
         self.ty
     }
 
-    /// Whether its bytes are copied, since its type stays.
+    /// Returns `true` if its bytes are copied because its type does not change.
     pub fn copies(&self) -> bool {
         self.origin.ty == self.ty
     }
 
-    /// Rows that share their weights, before the next have others: of one matrix, or all.
+    /// Returns the number of consecutive rows with the same weights: those of one matrix, or all.
     pub(super) fn rows_alike(&self) -> u64 {
         let shape = self.shape();
         let own = self.importance.is_some_and(|weights| weights.len() as u64 > shape.row_len());
@@ -137,7 +137,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Single precision as bytes, of which there are four times as many.
+/// Writes single-precision values as bytes, four for each.
 pub(super) fn write_floats(values: &[f32], out: &mut [u8]) {
     for (out, value) in out.as_chunks_mut().0.iter_mut().zip(values) {
         *out = value.to_le_bytes();

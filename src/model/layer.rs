@@ -1,4 +1,4 @@
-//! [`Layer`]: which of a model's layers a tensor belongs to, by its name.
+//! [`Layer`]: the layer that a tensor belongs to, by its name.
 
 use core::fmt;
 
@@ -6,8 +6,8 @@ use crate::display::pad;
 
 /// A layer of a model: what tensors named `blk.7.ffn_up.weight` and `blk.7.attn_q.weight` have in common.
 ///
-/// Models of several parts number the layers of each: `enc.blk.0` and `dec.blk.0`, or `v.blk.0` of a vision encoder.
-/// Ordered by part, then by index.
+/// Models with several parts number the layers of each: `enc.blk.0` and `dec.blk.0`, or `v.blk.0` of a vision
+/// encoder. Layers are ordered by part, then by index.
 ///
 /// ```
 /// use gguf_codec::model::Layer;
@@ -23,14 +23,14 @@ pub struct Layer<'a> {
 }
 
 impl<'a> Layer<'a> {
-    /// Takes a tensor's name apart: its layer, if it has one, and what the tensor is there. That says nothing of the
-    /// part: `enc.blk.0.attn_q.weight` and `dec.blk.0.attn_q.weight` are both `attn_q.weight`.
+    /// Splits a tensor's name into its layer, if any, and the tensor's name within the layer. The latter does not
+    /// include the part: `enc.blk.0.attn_q.weight` and `dec.blk.0.attn_q.weight` are both `attn_q.weight`.
     pub fn split(name: &'a str) -> (Option<Self>, &'a str) {
         let found = if name.starts_with("blk.") { Some(0) } else { name.find(".blk.").map(|at| at + 1) };
         let parsed = found.and_then(|at| {
             let (part, rest) = name.split_at_checked(at)?;
             let (digits, kind) = rest.strip_prefix("blk.")?.split_once('.')?;
-            // `u32::from_str` takes a plus sign too.
+            // `u32::from_str` accepts a plus sign too.
             let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             let index = digits.parse().ok().filter(|_| is_number)?;
             Some((Layer { part: part.trim_end_matches('.'), index }, kind))
@@ -38,18 +38,18 @@ impl<'a> Layer<'a> {
         parsed.map_or((None, name), |(layer, kind)| (Some(layer), kind))
     }
 
-    /// What stands before `blk`: `enc`, `v` and the like, and nothing in most models.
+    /// Returns what precedes `blk`: `enc`, `v` and so on, and nothing in most models.
     pub fn part(&self) -> &'a str {
         self.part
     }
 
-    /// Its number, from 0.
+    /// Returns the layer's index, from 0.
     pub fn index(&self) -> u32 {
         self.index
     }
 }
 
-/// As at the start of its tensors' names: `blk.7`, `enc.blk.0`.
+/// Formats the layer as it appears at the start of its tensors' names: `blk.7`, `enc.blk.0`.
 impl fmt::Display for Layer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dot = if self.part.is_empty() { "" } else { "." };

@@ -1,4 +1,4 @@
-//! [`Memory`] and [`MemoryEstimate`]: what a model takes when it runs.
+//! [`Memory`] and [`MemoryEstimate`]: the memory that a model takes when it runs.
 
 use alloc::borrow::ToOwned;
 use alloc::vec;
@@ -9,7 +9,7 @@ use crate::error::{Error, Measured, Result};
 use crate::ggml_type::GgmlType;
 use crate::gguf::{FromValue, Metadata, TensorInfo, ValueRef};
 
-/// How a model is run, as far as its memory depends on that.
+/// The settings for running a model that affect its memory.
 ///
 /// ```
 /// use gguf_codec::model::Memory;
@@ -31,24 +31,24 @@ pub struct Memory {
     full_windows: bool,
 }
 
-/// What a model takes when it runs, in bytes.
+/// The memory that a model takes when it runs, in bytes.
 ///
-/// These are the weights and what is kept of the context; the buffers that a runtime computes in come on top.
+/// This includes the weights and what is kept of the context, but not the buffers in which a runtime computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct MemoryEstimate {
     /// All tensors.
     pub weights: u64,
-    /// Keys and values of the tokens of the context.
+    /// The keys and values of the tokens of the context.
     pub kv_cache: u64,
-    /// What recurrent layers keep, however long the context is.
+    /// What recurrent layers keep, regardless of the length of the context.
     pub state: u64,
-    /// Tokens that there is room for: the context that was asked for, rounded up to a multiple of 256.
+    /// The number of tokens that fit: the requested context, rounded up to a multiple of 256.
     pub context: u64,
 }
 
 impl MemoryEstimate {
-    /// Returns all of it together.
+    /// Returns the total.
     pub fn total(&self) -> u64 {
         self.weights.saturating_add(self.kv_cache).saturating_add(self.state)
     }
@@ -56,11 +56,11 @@ impl MemoryEstimate {
 
 /// llama.cpp rounds contexts up to this many tokens.
 const CELLS: u64 = 256;
-/// Layers that llama.cpp loads at most; also bounds what a header can make this allocate.
+/// The maximum number of layers that llama.cpp loads. It also bounds what a header can make this allocate.
 const MOST_LAYERS: u64 = 512;
 
 impl Memory {
-    /// A context of so many tokens, with keys and values in F16, as llama.cpp has them for one sequence.
+    /// Creates settings for a context of this many tokens, with keys and values in F16, as llama.cpp uses for one sequence.
     pub fn at(context: u64) -> Self {
         Memory {
             context,
@@ -77,39 +77,39 @@ impl Memory {
         Memory { key_type: ty, value_type: ty, ..self }
     }
 
-    /// Sets the type of keys alone.
+    /// Sets the type of keys only.
     #[must_use]
     pub fn key_type(self, ty: GgmlType) -> Self {
         Memory { key_type: ty, ..self }
     }
 
-    /// Sets the type of values alone.
+    /// Sets the type of values only.
     #[must_use]
     pub fn value_type(self, ty: GgmlType) -> Self {
         Memory { value_type: ty, ..self }
     }
 
-    /// Sets how many tokens are computed at a time (llama.cpp's `--ubatch-size`, 512 by default): layers that attend to a
-    /// window have room for so many more.
+    /// Sets how many tokens are computed at a time (llama.cpp's `--ubatch-size`, 512 by default). Layers with window
+    /// attention keep that many more.
     #[must_use]
     pub fn batch(self, tokens: u64) -> Self {
         Memory { batch: tokens, ..self }
     }
 
-    /// Keeps the whole context in layers that attend to a window, too (llama.cpp's `--swa-full`).
+    /// Keeps the whole context in layers with window attention, too (llama.cpp's `--swa-full`).
     #[must_use]
     pub fn full_windows(self, full: bool) -> Self {
         Memory { full_windows: full, ..self }
     }
 
-    /// Estimates what the model takes: `model.metadata()` and `model.tensors()` of a [`Gguf`](crate::Gguf), a `ShardedGguf` or an
-    /// `Input`.
+    /// Estimates the memory of a model, given `model.metadata()` and `model.tensors()` of a [`Gguf`](crate::Gguf), a
+    /// `ShardedGguf` or an `Input`.
     ///
     /// The figures are those that llama.cpp reports for its weights, its KV cache and its recurrent state.
     ///
     /// # Errors
-    /// [`Error::UnknownArchitecture`] where it is not known what the architecture keeps; [`Error::MissingKey`] and
-    /// [`Error::WrongValue`] where the metadata lacks what is asked for; [`Error::Length`] where keys or values of a head are not
+    /// [`Error::UnknownArchitecture`] if it is not known what the architecture keeps; [`Error::MissingKey`] and
+    /// [`Error::WrongValue`] if the metadata lacks a required value; [`Error::Length`] if the keys or values of a head are not
     /// whole blocks of their type.
     pub fn estimate<'a>(
         self,
@@ -138,14 +138,14 @@ impl Memory {
             let values = row(layer.values, self.value_type, Measured::LayerValue)?;
             let cache = cells.saturating_mul(keys.saturating_add(values));
             estimate.kv_cache = estimate.kv_cache.saturating_add(cache);
-            // State is F32 whatever the cache is.
+            // State is F32 whatever the type of the cache.
             estimate.state = estimate.state.saturating_add(layer.state.saturating_mul(4));
         }
         Ok(estimate)
     }
 }
 
-/// Bytes of so many numbers, which must be whole blocks.
+/// Returns the size in bytes of this many numbers, which must be whole blocks.
 fn row(numbers: u64, ty: GgmlType, what: Measured) -> Result<u64> {
     let is_whole = numbers.is_multiple_of(ty.block_len() as u64);
     ty.bytes_for(numbers).filter(|_| is_whole).ok_or_else(|| Error::Length {
@@ -155,13 +155,13 @@ fn row(numbers: u64, ty: GgmlType, what: Measured) -> Result<u64> {
     })
 }
 
-/// What a layer keeps, in numbers: keys and values of each token, and a state.
+/// The numbers that a layer keeps: keys and values of each token, and a state.
 #[derive(Debug, Clone, Copy, Default)]
 struct LayerMemory {
     keys: u64,
     values: u64,
     state: u64,
-    /// Tokens that the layer attends to, where not to all.
+    /// The number of tokens that the layer attends to, if not all.
     window: Option<u64>,
 }
 
@@ -185,27 +185,27 @@ enum Keeps {
 /// How large a state is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Of a convolution and a state space: Mamba, and gated delta networks, which have keys of its form.
+    /// The state of a convolution and a state space: Mamba, and gated delta networks, whose keys have its form.
     Mamba,
-    /// Of a short convolution alone.
+    /// The state of a short convolution only.
     ShortConvolution,
-    /// Of shifted tokens and a matrix for each head.
+    /// Shifted tokens and a matrix for each head.
     Rwkv,
-    /// Of three convolutions and a matrix for each head.
+    /// Three convolutions and a matrix for each head.
     Kda,
 }
 
-/// Windows that some layers attend to.
+/// The attention windows of some layers.
 #[derive(Debug, Clone, Copy)]
 struct Windows {
-    /// Of so many layers the last attends to the whole context, or the first where `dense_first`.
+    /// The period: in each run of this many layers, the last one attends to the whole context, or the first if `dense_first`.
     pattern: u64,
     dense_first: bool,
-    /// The window where the file has none; without it no layer has a window there.
+    /// The window if the file has none. Without it no layer has a window then.
     default: Option<u64>,
-    /// The window whatever the file says, as long as that is not 0.
+    /// The window regardless of the file's, unless the file's is 0.
     fixed: Option<u64>,
-    /// The fewest layers of a model that has windows.
+    /// The minimum number of layers of a model that has windows.
     least_layers: u64,
 }
 
@@ -216,12 +216,12 @@ const EACH: Windows = Windows { pattern: 0, dense_first: false, default: None, f
 struct Architecture {
     keeps: Keeps,
     windows: Option<Windows>,
-    /// Layers that have keys and values of their own, where the later ones use those of others.
+    /// The number of layers with keys and values of their own. Later layers use those of others.
     own_layers: Option<u64>,
 }
 
 impl Architecture {
-    /// What llama.cpp does with models of this name, or `None` where that is not known here.
+    /// Returns what llama.cpp does with models of this name, or `None` if that is not known.
     fn of(name: &str) -> Option<Self> {
         let plain = Architecture { keeps: Keeps::Attention, windows: None, own_layers: None };
         let keeps = |keeps| Some(Architecture { keeps, ..plain });
@@ -251,7 +251,7 @@ impl Architecture {
             "gemma3" => windows(6),
             "plamo3" => windows(8),
             "gemma3n" => Some(Architecture { own_layers: Some(20), ..windows(5)? }),
-            // The file says which layers have windows.
+            // The file specifies which layers have windows.
             "gemma4" | "mimo2" | "step35" => windows(0),
             "exaone4" => Some(Architecture {
                 windows: Some(Windows { pattern: 4, least_layers: 64, ..EACH }),
@@ -277,7 +277,7 @@ impl Architecture {
     }
 }
 
-/// What each layer keeps.
+/// Returns what each layer keeps.
 fn layers(metadata: Metadata<'_>, architecture: &Architecture) -> Result<Vec<LayerMemory>> {
     let number = |key: &str| metadata.optional_arch::<u64>(key);
     let all = metadata.require_arch::<u64>("block_count")?;
@@ -287,7 +287,7 @@ fn layers(metadata: Metadata<'_>, architecture: &Architecture) -> Result<Vec<Lay
         found: all,
         wanted: alloc::format!("{MOST_LAYERS} at most"),
     })?;
-    // Those at the end foretell further tokens, for speculation, and keep nothing otherwise.
+    // Layers at the end predict further tokens, for speculation, and keep nothing otherwise.
     let used = count.saturating_sub(number("nextn_predict_layers")?.map_or(0, at_most));
     let mut layers = vec![LayerMemory::default(); used];
 
@@ -314,7 +314,7 @@ fn layers(metadata: Metadata<'_>, architecture: &Architecture) -> Result<Vec<Lay
         number("attention.key_length_swa")?.unwrap_or(key),
         number("attention.value_length_swa")?.unwrap_or(value),
     );
-    // Values are compressed together with keys, and read from there.
+    // Values are compressed together with keys, and read from these.
     let is_latent = metadata.architecture() != Some("deepseek2-ocr")
         && number("attention.key_length_mla")?.is_some_and(|length| length > 0)
         && number("attention.value_length_mla")?.is_some_and(|length| length > 0);
@@ -352,7 +352,7 @@ fn layers(metadata: Metadata<'_>, architecture: &Architecture) -> Result<Vec<Lay
     Ok(layers)
 }
 
-/// Whether a layer without attention is recurrent: in Nemotron-H those with a feed-forward network are that alone.
+/// Returns `true` if a layer without attention is recurrent. In Nemotron-H, layers with a feed-forward network are not.
 fn has_state(metadata: Metadata<'_>, index: usize, count: usize) -> Result<bool> {
     if !matches!(metadata.architecture(), Some("nemotron_h" | "nemotron_h_moe")) {
         return Ok(true);
@@ -361,7 +361,7 @@ fn has_state(metadata: Metadata<'_>, index: usize, count: usize) -> Result<bool>
     Ok(widths.is_none_or(|widths| widths[index] == 0))
 }
 
-/// Which of so many layers attend to a window, for an architecture where some do.
+/// Returns which of `count` layers have a window, for an architecture in which some do.
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub(super) fn layers_with_windows(metadata: Metadata<'_>, count: usize) -> Result<Option<Vec<bool>>> {
     let windows =
@@ -371,7 +371,7 @@ pub(super) fn layers_with_windows(metadata: Metadata<'_>, count: usize) -> Resul
     Ok(windows.iter().any(Option::is_some).then(|| windows.iter().map(Option::is_some).collect()))
 }
 
-/// The window of each layer, where it has one.
+/// Returns the window of each layer that has one.
 fn window_of_layers(metadata: Metadata<'_>, windows: Windows, count: usize) -> Result<Vec<Option<u64>>> {
     const PATTERN: &str = "attention.sliding_window_pattern";
     let window = metadata.optional_arch::<u64>("attention.sliding_window")?.or(windows.default).unwrap_or(0);
@@ -380,7 +380,7 @@ fn window_of_layers(metadata: Metadata<'_>, windows: Windows, count: usize) -> R
     }
     let window = windows.fixed.unwrap_or(window);
     let has_window: Vec<bool> = match metadata.optional_arch::<ValueRef<'_>>(PATTERN)? {
-        // True, or a number other than 0, for layers with a window.
+        // True, or a nonzero number, for layers with a window.
         Some(ValueRef::Array(array)) if array.len() == count => {
             let is_windowed =
                 |value| bool::from_value(value).or_else(|| u64::from_value(value).map(|n| n != 0));
@@ -400,7 +400,7 @@ fn window_of_layers(metadata: Metadata<'_>, windows: Windows, count: usize) -> R
     Ok(has_window.into_iter().map(|has| has.then_some(window)).collect())
 }
 
-/// The numbers of a layer's state.
+/// Returns the number of values in a layer's state.
 fn state_size(metadata: Metadata<'_>, state: State) -> Result<u64> {
     let number = |key: &str| metadata.require_arch::<u64>(key);
     let width = number("embedding_length")?;
@@ -430,7 +430,7 @@ fn state_size(metadata: Metadata<'_>, state: State) -> Result<u64> {
     })
 }
 
-/// As a `usize`, where more is as good as the greatest.
+/// Converts to `usize`, saturating.
 fn at_most(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,4 +1,4 @@
-//! [`Merge`]: a model in several files becomes one file.
+//! [`Merge`]: merges a model in several files into one file.
 
 mod consume;
 mod record;
@@ -15,7 +15,7 @@ use crate::file::{Existing, Inputs, follow_links};
 use crate::gguf::TensorInfo;
 use crate::write::Writer;
 
-/// Puts the shards of a model together into one file. The shards stay, except with [`consume`](Self::consume).
+/// Merges the shards of a model into one file. The shards are kept, except with [`consume`](Self::consume).
 ///
 /// ```
 /// use gguf_codec::model::{Input, Merge, Split};
@@ -39,31 +39,30 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// Into a file that does not exist.
+    /// Creates a merge into a file that must not exist.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Says what happens to a file that exists. Without it, the file stays and merging is an error.
+    /// Sets what happens if the output exists. By default the file stays and merging is an error.
     pub fn existing(self, existing: Existing) -> Self {
         Merge { existing }
     }
 
-    /// Merges, and returns the length of the file that was written. It appears at `output` when it is whole.
+    /// Merges, and returns the length of the written file. It appears at `output` when it is complete.
     ///
     /// # Errors
-    /// As [`run_with`](Self::run_with).
+    /// The errors of [`run_with`](Self::run_with).
     pub fn run(self, input: &Input, output: impl AsRef<Path>) -> Result<u64> {
         self.run_with(input, output, |_, _| ControlFlow::Continue(()))
     }
 
-    /// As [`run`](Self::run), with progress: `progress` is called with the number of bytes of the tensors that are copied and how
-    /// many there are. Return `Break` to cancel.
+    /// Like [`run`](Self::run), with progress: `progress` is called with the number of bytes of tensors copied so far and the
+    /// total. Return `Break` to cancel.
     ///
     /// # Errors
-    /// [`Error::Output`](crate::Error::Output) where `output` is one of the shards or exists;
-    /// [`Error::Io`](crate::Error::Io); [`Error::Interrupted`](crate::Error::Interrupted) where `progress` breaks. After any of
-    /// them `output` is as it was.
+    /// [`Error::Output`](crate::Error::Output) if `output` is one of the shards or exists; [`Error::Io`](crate::Error::Io);
+    /// [`Error::Interrupted`](crate::Error::Interrupted) if `progress` breaks. After any of them `output` is unchanged.
     pub fn run_with(
         self,
         input: &Input,
@@ -82,15 +81,16 @@ impl Merge {
         Ok(bytes)
     }
 
-    /// Merges, and removes each shard once its data is on the disk in the merged file: that needs space for the largest shard beside the
-    /// model, where [`run`](Self::run) needs it for the model twice. Returns the length of the file.
+    /// Merges, and removes each shard once its data is on disk in the merged file. This needs space for the largest shard in
+    /// addition to the model, while [`run`](Self::run) needs space for the model twice. Returns the length of the file.
     ///
-    /// `first` is the path of the first shard, and the others are beside it. All are opened and checked before anything is written.
+    /// `first` is the path of the first shard, and the others are beside it. All are opened and checked before anything is
+    /// written.
     ///
-    /// **After an error, an interruption, a crash or a power failure the same call finishes the work.** Until it is done the merged
-    /// file is called [`unfinished_path`](Self::unfinished_path), and no program takes it for a model; it has the data of the shards
-    /// that are gone, and the shards that are there have the rest. Neither may be changed or removed in between. Where nothing was
-    /// removed yet, an error leaves everything as it was.
+    /// **After an error, an interruption, a crash or a power failure, repeat the same call to finish.** Until then the merged
+    /// file is named [`unfinished_path`](Self::unfinished_path), and no program takes it for a model. It contains the data of the
+    /// shards that were removed, and the remaining shards contain the rest. Neither may be changed or removed in the meantime. If
+    /// nothing was removed yet, an error leaves everything unchanged.
     ///
     /// ```
     /// use gguf_codec::model::{Input, Merge, Split};
@@ -109,20 +109,20 @@ impl Merge {
     /// ```
     ///
     /// # Errors
-    /// As [`consume_with`](Self::consume_with).
+    /// The errors of [`consume_with`](Self::consume_with).
     pub fn consume(self, first: impl AsRef<Path>, output: impl AsRef<Path>) -> Result<u64> {
         self.consume_with(first, output, |_, _| ControlFlow::Continue(()))
     }
 
-    /// As [`consume`](Self::consume), with progress: `progress` is called with the number of bytes of the tensors that are copied and how
-    /// many there are, and between any two steps. Return `Break` to cancel; the same call goes on later.
+    /// Like [`consume`](Self::consume), with progress: `progress` is called with the number of bytes of tensors copied so far and
+    /// the total, and between any two steps. Return `Break` to cancel. The same call continues later.
     ///
     /// # Errors
-    /// [`Error::Output`](crate::Error::Output) where `output` is one of the shards or exists; those of [`Input::open`];
-    /// [`Error::Write`](crate::Error::Write) where `first` is not named like a shard, a shard is a symbolic link, has something that
-    /// the merged file would lack (bytes after its data, keys of its own), or is another than when the work was begun, where another process
-    /// does it, or where the unfinished file is something else; [`Error::Io`](crate::Error::Io);
-    /// [`Error::Interrupted`](crate::Error::Interrupted) where `progress` breaks.
+    /// [`Error::Output`](crate::Error::Output) if `output` is one of the shards or exists; those of [`Input::open`];
+    /// [`Error::Write`](crate::Error::Write) if `first` is not named like a shard, if a shard is a symbolic link, has something
+    /// that the merged file would lack (bytes after its data, keys of its own), or differs from when the work was begun, if
+    /// another process is merging, or if the unfinished file is something else; [`Error::Io`](crate::Error::Io);
+    /// [`Error::Interrupted`](crate::Error::Interrupted) if `progress` breaks.
     pub fn consume_with(
         self,
         first: impl AsRef<Path>,
@@ -132,8 +132,8 @@ impl Merge {
         consume::run(first.as_ref(), output.as_ref(), self.existing, &mut progress)
     }
 
-    /// What the file at `output` is called as long as [`consume`](Self::consume) works on it: `OUTPUT.merging`. Where `output` is a
-    /// symbolic link that is followed, this is beside the file that it leads to.
+    /// Returns the name of the file at `output` while [`consume`](Self::consume) works on it: `OUTPUT.merging`. If `output` is a
+    /// symbolic link that is followed, it is beside the link's target.
     pub fn unfinished_path(self, output: impl AsRef<Path>) -> PathBuf {
         let output = output.as_ref();
         let followed = match self.existing {
@@ -144,7 +144,7 @@ impl Merge {
     }
 }
 
-/// A writer that expects the tensors of a model, with its keys.
+/// Creates a writer with the keys of a model, which expects its tensors.
 fn declared<'m, S: Sink>(
     input: &'m Input,
     mut writer: Writer<S>,

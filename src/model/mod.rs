@@ -1,17 +1,17 @@
-//! What concerns whole models, built from the rest of the crate.
+//! Operations on whole models, built on the rest of the crate.
 //!
-//! | to | there are |
+//! | to | use |
 //! |---|---|
 //! | quantize | `Quantize` does it in one call, `Budget` chooses the types for a size (on Unix and Windows) |
-//! | convert tensor by tensor | `Input` opens a model, [`Convert`] runs [`Job`]s, each a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weighs the values |
-//! | compute tensors | [`Computed`] is what a [`Job`] reads of adapters, averages and the like |
-//! | divide into shards, put together | `Split` and `Merge` (on Unix and Windows) |
-//! | do it on many machines | [`Part`] says which jobs are whose |
+//! | convert tensor by tensor | `Input` opens a model, [`Convert`] runs [`Job`]s, each with a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weights the values |
+//! | compute tensors | [`Computed`] provides a [`Job`] with values computed from adapters, averages and so on |
+//! | split into shards, merge | `Split` and `Merge` (on Unix and Windows) |
+//! | distribute over many machines | [`Part`] assigns jobs to machines |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
 //! | compare | [`Diff`] compares two [`Side`]s |
-//! | know tokens | [`Vocabulary`] has their text, scores, types and merges |
-//! | hold weights | `Weight` is a tensor that keeps its model alive, and `Weights` finds them, in the shapes that they must have |
-//! | look inside | [`Survey`] makes a [`Profile`] of each [`Subject`], [`Distribution`] of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] says what a model is, [`Memory`] what it takes to run |
+//! | look up tokens | [`Vocabulary`] has their text, scores, types and merges |
+//! | hold weights | `Weight` is a tensor that keeps its model alive, and `Weights` finds them and checks their shapes |
+//! | inspect | [`Survey`] computes a [`Profile`] of each [`Subject`], [`Distribution`] that of any values; [`Layer`] and [`Size`] sort and count tensors, [`Summary`] describes a model, [`Memory`] estimates what it takes to run |
 //! | exchange with Hugging Face | `hf`, with the feature `safetensors` |
 
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]

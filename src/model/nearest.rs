@@ -1,13 +1,13 @@
-//! Names near one that is not there, for messages.
+//! Names similar to a missing one, for messages.
 
-/// Names in a message.
+/// The number of names in a message.
 const MOST: usize = 3;
-/// Names that are compared at most, and bytes of each: a message need not wait for a million of them.
+/// The maximum number of names to compare, and of bytes in each: a message should not wait for a million of them.
 const MOST_COMPARED: usize = 100_000;
 const MOST_BYTES: usize = 128;
 
-/// Returns the names, three at most, that differ least from one that is not among them, by characters that are inserted, removed or
-/// exchanged; or that it is the end of. None where none is near.
+/// Returns at most three names that are most similar to one that is not among them. They differ by few characters inserted,
+/// removed or exchanged, or end with the missing name. Empty if none is similar.
 ///
 /// ```
 /// use gguf_codec::model::nearest_names;
@@ -43,7 +43,7 @@ pub fn nearest_names<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -
     near.into_iter().map(|(_, name)| name.to_owned()).collect()
 }
 
-/// How many bytes have to be inserted, removed, replaced, or exchanged with the next, if no more than `most`.
+/// Returns the number of bytes to insert, remove, replace, or exchange with the next, if it is at most `most`.
 fn distance(a: &[u8], b: &[u8], most: usize) -> Option<usize> {
     if a.len().abs_diff(b.len()) > most {
         return None;

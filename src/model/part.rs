@@ -11,16 +11,15 @@ use crate::display::pad;
 use crate::error::{Error, ParseProblem, Result};
 use crate::{ShardPaths, ShardPlan};
 
-/// As many bytes could be copied in the time that it takes to convert a value: between what a fast format and a slow one
-/// take, and far more than a value has, so that conversions are divided evenly and copies hardly count.
+/// The number of bytes that are assumed to be copied in the time of converting one value. It is between what fast and slow
+/// formats take, and far more than the size of a value, so that conversions are divided evenly and copies hardly count.
 const BYTES_FOR_A_VALUE: u64 = 16;
 
-/// Part `k` of `N` of a conversion, which makes shard `k` of `N`: as many machines, which know nothing of each other, make a
-/// model together.
+/// Part `k` of `N` of a conversion, which produces shard `k` of `N`. N machines can build a model without coordinating.
 ///
-/// Tensors are converted each on its own and always to the same bytes, so the parts differ from one machine's file only in
-/// where they are cut: merged, they are that file. What each part has follows from the jobs alone, which must be the same
-/// for all parts.
+/// Each tensor is converted independently and always to the same bytes, so the parts differ from a single machine's file
+/// only in where they are split: merged, they are that file. The contents of each part depend only on the jobs, which must
+/// be the same for all parts.
 ///
 /// ```
 /// use gguf_codec::model::Part;
@@ -38,10 +37,10 @@ pub struct Part {
 }
 
 impl Part {
-    /// Number `no`, from 0, of `count` parts.
+    /// Creates part number `no`, from 0, of `count` parts.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where `no` is not below `count`.
+    /// [`Error::OutOfRange`] if `no` is not below `count`.
     pub fn new(no: u16, count: u16) -> Result<Self> {
         if no < count {
             Ok(Part { no, count })
@@ -50,18 +49,18 @@ impl Part {
         }
     }
 
-    /// Its number, from 0, for [`Writer::set_shard`](crate::Writer::set_shard).
+    /// Returns its number, from 0, for [`Writer::set_shard`](crate::Writer::set_shard).
     pub fn no(self) -> u16 {
         self.no
     }
 
-    /// How many parts there are.
+    /// Returns the number of parts.
     pub fn count(self) -> u16 {
         self.count
     }
 
-    /// The positions of its jobs among those of the whole model: a run of them, and as near to an equal share of the work as
-    /// tensors allow, since none is cut. With more parts than tensors, some are empty.
+    /// Returns the positions of its jobs among those of the whole model. They are a consecutive range, as near to an equal
+    /// share of the work as possible without splitting tensors. With more parts than tensors, some are empty.
     pub fn jobs(self, jobs: &[Job<'_>]) -> Range<usize> {
         let work = |job: &Job<'_>| {
             let converted = if job.copies() { 0 } else { job.shape().element_count() };
@@ -72,8 +71,8 @@ impl Part {
         plan.and_then(|plan| plan.shards().get(usize::from(self.no)).cloned()).unwrap_or(0..0)
     }
 
-    /// The path of its file, where `whole` would be that of the model in one: `.gguf` at its end gives way to the
-    /// shard's number.
+    /// Returns the path of its file, where `whole` is that of the complete model: the shard's number is put before a
+    /// final `.gguf`.
     pub fn path(self, whole: impl AsRef<Path>) -> PathBuf {
         let whole = whole.as_ref();
         let is_gguf = whole.extension().is_some_and(|extension| extension == "gguf");
@@ -82,7 +81,7 @@ impl Part {
     }
 }
 
-/// As the user says it, from 1: `2/8` is the second of eight.
+/// Parses the user's notation, counted from 1: `2/8` is the second of eight.
 impl FromStr for Part {
     type Err = Error;
 

@@ -1,4 +1,4 @@
-//! Tensors of a file that is written, a piece at a time and on all cores: copied, or remade by whoever is given.
+//! Writes the tensors of a file piece by piece and on all cores. They are copied, or converted by a [`Remake`].
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
@@ -12,27 +12,27 @@ use crate::TensorInfo;
 use crate::codec::swap_byte_order;
 use crate::{ByteOrder, Error, Result};
 
-/// Values that a thread has at a time: whole blocks of every type, and enough that nobody waits for the work of handing
-/// them out.
+/// The number of values that a thread processes at a time: whole blocks of every type, and enough that handing out the
+/// work costs nothing.
 const PIECE_VALUES: u64 = 256 * 1024;
 
-/// What is made of tensors that get another type.
+/// A conversion of tensors to another type.
 pub(super) trait Remake: Sync {
-    /// What is found out about a tensor on the way.
+    /// What is found out about a tensor during conversion.
     type Found: Send;
-    /// What it keeps from one piece to the next for its memory.
+    /// Scratch memory that is kept from one piece to the next.
     type Scratch: Default + Send;
 
-    /// Refuses what cannot be done whatever the values are.
+    /// Returns an error for anything that is impossible whatever the values.
     fn check(&self, job: &Job<'_>) -> Result<()>;
 
-    /// What is known of a tensor before its first piece, and of one that is copied.
+    /// Returns the initial findings for a tensor before its first piece, and the findings for one that is copied.
     fn nothing_yet(&self, job: &Job<'_>) -> Self::Found;
 
-    /// Adds what a piece showed to what is known of its tensor.
+    /// Adds the findings for a piece to those for its tensor.
     fn add(all: &mut Self::Found, piece: Self::Found);
 
-    /// Makes `blocks` of a piece's bytes, both little-endian.
+    /// Converts a piece's bytes to `blocks`. Both are little-endian.
     fn remake(
         &self,
         piece: Piece<'_>,
@@ -66,8 +66,8 @@ impl Remake for Copies {
     }
 }
 
-/// Copies the jobs' tensors, which keep their types and which the writer expects next and in their order. `progress` hears
-/// of each piece that is written, by its bytes, and decides whether to go on.
+/// Copies the tensors of the jobs, which keep their types and must be those that the writer expects next, in order.
+/// `progress` is called after each written piece with its number of bytes. Return `Break` to cancel.
 #[cfg(any(unix, windows))]
 pub(super) fn copy<T: Target>(
     jobs: &[Job<'_>],
@@ -77,13 +77,13 @@ pub(super) fn copy<T: Target>(
     write(&Copies, jobs, writer, progress).map(drop)
 }
 
-/// The bytes that tensors have.
+/// Returns the total size of the tensors in bytes.
 #[cfg(any(unix, windows))]
 pub(super) fn bytes_of(tensors: &[TensorInfo<'_>]) -> u64 {
     tensors.iter().map(TensorInfo::byte_len).fold(0, u64::saturating_add)
 }
 
-/// Turns the bytes of one step into those of all steps so far and the total.
+/// Converts the number of bytes in each step to the number so far and the total.
 #[cfg(any(unix, windows))]
 pub(super) fn told(
     total: u64,
@@ -97,8 +97,8 @@ pub(super) fn told(
     }
 }
 
-/// Writes the jobs' tensors, which the writer expects next and in their order, and gives what was found out about each.
-/// `progress` hears of each piece that is written, by the bytes that were read for it, and decides whether to go on.
+/// Writes the tensors of the jobs, which must be those that the writer expects next, in order. Returns the findings for each.
+/// `progress` is called after each written piece with the number of source bytes consumed. Return `Break` to cancel.
 pub(super) fn write<R: Remake, T: Target>(
     remake: &R,
     jobs: &[Job<'_>],
@@ -154,7 +154,7 @@ pub(super) fn write<R: Remake, T: Target>(
     })
 }
 
-/// Reads a piece and makes its bytes in the other file.
+/// Reads a piece and converts its bytes for the other file.
 fn convert<R: Remake>(
     remake: &R,
     piece: Piece<'_>,
@@ -183,23 +183,23 @@ fn convert<R: Remake>(
     Ok(outcome)
 }
 
-/// Panics leave nothing half-done behind this lock: it guards spare memory.
+/// A panic leaves nothing inconsistent behind this lock: it guards spare memory.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A run of a tensor's blocks; with importance, of its rows.
+/// A range of a tensor's blocks or, with importance, of its rows.
 #[derive(Clone, Copy)]
 pub(super) struct Piece<'a> {
     pub(super) job: &'a Job<'a>,
     /// Where it begins in the tensor's data.
     pub(super) at: u64,
-    /// Its length there.
+    /// Its length in bytes.
     pub(super) bytes: u64,
 }
 
 impl<'a> Piece<'a> {
-    /// The pieces of a tensor. With importance none has rows of two matrices.
+    /// Returns the pieces of a tensor. With importance no piece has rows of two matrices.
     fn of(job: &'a Job<'a>) -> impl Iterator<Item = Piece<'a>> {
         let (shape, from) = (job.origin.shape, job.origin.ty);
         let (run, len) = match job.importance {
@@ -212,7 +212,7 @@ impl<'a> Piece<'a> {
         };
         let (run, len, elements) = (run.max(1), len.max(1), shape.element_count());
         let in_run = run.div_ceil(len);
-        // Those of the whole tensor are known to be few enough to count.
+        // The size of the whole tensor is known not to overflow.
         let bytes = move |values: u64| values / from.block_len() as u64 * from.block_bytes() as u64;
         (0..elements / run * in_run).map(move |index| {
             let at = index % in_run * len;
@@ -222,12 +222,12 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// Memory for a piece, which goes from one to the next.
+/// Memory for a piece, reused for the next.
 #[derive(Default)]
 struct Buffers<S> {
-    /// As in the file read.
+    /// As in the input.
     source: Vec<u8>,
-    /// As in the file written.
+    /// As in the output.
     blocks: Vec<u8>,
     scratch: S,
 }

@@ -1,12 +1,13 @@
-//! Tensors that lie in a file as they will lie in another: copied as one run of bytes.
+//! Tensors that are laid out the same in the input and the output, and are copied as one run of bytes.
 
 use super::job::Job;
 
-/// Longer padding than this ends a run: it would have to be read to know that it is zeros.
+/// Longer padding than this ends a run, because the padding would have to be read to check that it is zeros.
 const MOST_PADDING: usize = 4096;
 
-/// How many jobs, the first included, are one run: each begins in the same file where the one before it ends with its
-/// padding, and the padding is zeros, as it is to be. `copied` says of the others which are copied as the first is.
+/// Returns the number of jobs, including the first, that form one run: each begins in the same file where the
+/// previous one ends with its padding, and the padding is zeros, as it must be. `copied` returns whether another job
+/// is copied like the first.
 pub(super) fn run_len(jobs: &[Job<'_>], alignment: u32, copied: impl Fn(&Job<'_>) -> bool) -> usize {
     let follows =
         |pair: &[Job<'_>]| copied(&pair[1]) && follows(&pair[0], &pair[1], alignment).unwrap_or(false);

@@ -1,8 +1,8 @@
-//! [`Scaled`]: values of a tensor times the factors that stand beside it.
+//! [`Scaled`]: values of a tensor times the scale factors stored beside it.
 //!
-//! NVFP4 checkpoints have a factor for a whole tensor on top of those of its blocks, which the format has no place for. So
-//! llama.cpp's converter writes it as a tensor of its own, `X.scale` beside `X.weight`, one number or one for each expert, and
-//! llama.cpp multiplies by it whatever the weight's type is; `X.input_scale` concerns activations alone.
+//! NVFP4 checkpoints have a factor for a whole tensor in addition to those of its blocks, for which the format has no place.
+//! So llama.cpp's converter writes it as a tensor of its own, `X.scale` beside `X.weight`, with one number or one for each
+//! expert, and llama.cpp multiplies by it for any type of weight. `X.input_scale` concerns only activations.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,12 +10,12 @@ use std::io;
 use super::job::{Origin, in_memory};
 use crate::{ByteOrder, Error, GgmlType, ReadAt, Result};
 
-/// The name of the tensor with another's factors.
+/// Returns the name of the tensor with another tensor's factors.
 pub(crate) fn name_of_scale(weight: &str) -> Option<String> {
     weight.strip_suffix(".weight").map(|stem| format!("{stem}.scale"))
 }
 
-/// Of the tensors of a model, the factors of those that have them, by name.
+/// Returns the factors of those tensors of a model that have them, by name.
 pub(super) fn scales<'a>(
     tensors: impl Iterator<Item = (&'a str, Origin<'a>)> + Clone,
 ) -> Result<HashMap<&'a str, Vec<f32>>> {
@@ -32,8 +32,8 @@ pub(super) fn scales<'a>(
     Ok(scales)
 }
 
-/// Whether a tensor of this type has factors, given whether those beside it can be its own. NVFP4 comes with them, and keeps them
-/// beside it when it becomes another type; other tensors may have something else of that name there.
+/// Returns `true` if a tensor of this type has factors. `fits` says whether the tensor beside it can contain them. NVFP4 comes
+/// with factors, and keeps them beside it when converted to another type. Other tensors may have something else of that name.
 pub(crate) fn is_scaled(ty: GgmlType, fits: Result<()>) -> Result<bool> {
     match fits {
         Ok(()) => Ok(!ty.is_integer()),
@@ -42,7 +42,7 @@ pub(crate) fn is_scaled(ty: GgmlType, fits: Result<()>) -> Result<bool> {
     }
 }
 
-/// Whether a tensor's factors can be these.
+/// Checks that these can be a tensor's factors.
 pub(crate) fn check(beside: &str, ty: GgmlType, found: u64, name: &str, dims: &[u64]) -> Result<()> {
     let matrices = dims.get(2).copied().unwrap_or(1);
     if ty == GgmlType::F32 && (found == 1 || found == matrices) {
@@ -63,9 +63,9 @@ fn read(beside: &str, factors: &Origin<'_>) -> Result<Vec<f32>> {
     Ok(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
 }
 
-/// Where the blocks come from.
+/// The source of the blocks.
 pub(super) trait Blocks: Send + Sync {
-    /// Of this moment, since what it borrows may be the implementor's own.
+    /// Returns a short-lived origin, since it may borrow from the implementor itself.
     fn origin(&self) -> Result<Origin<'_>>;
 }
 
@@ -75,7 +75,7 @@ impl Blocks for Origin<'_> {
     }
 }
 
-/// The values as those of an F32 tensor, made when they are read.
+/// The values as those of an F32 tensor, computed when they are read.
 pub(super) struct Scaled<T> {
     pub(super) blocks: T,
     /// One, or one for each matrix.

@@ -1,11 +1,11 @@
-//! [`Size`]: what some tensors of a model take.
+//! [`Size`]: the size of some tensors of a model.
 
 use core::iter::Sum;
 use core::ops::AddAssign;
 
 use crate::TensorInfo;
 
-/// How many tensors there are, with how many values, in how many bytes.
+/// The number of tensors, of their values, and of their bytes.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -23,27 +23,27 @@ use crate::TensorInfo;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Size {
-    /// Tensors.
+    /// The number of tensors.
     pub tensors: u64,
-    /// Their values.
+    /// The number of their values.
     pub parameters: u64,
-    /// Bytes of their data, without the padding between them.
+    /// The size of their data in bytes, excluding the padding between them.
     pub bytes: u64,
 }
 
 impl Size {
-    /// That of one tensor.
+    /// Returns the size of one tensor.
     pub fn of(tensor: &TensorInfo<'_>) -> Self {
         Size { tensors: 1, parameters: tensor.shape().element_count(), bytes: tensor.byte_len() }
     }
 
-    /// What a value takes in the mean, scales and all. 0 of no values.
+    /// Returns the average number of bits per value, including scales. 0 if there are no values.
     pub fn bits_per_weight(&self) -> f64 {
         if self.parameters == 0 { 0.0 } else { self.bytes as f64 * 8.0 / self.parameters as f64 }
     }
 }
 
-/// Saturates: a header alone may promise, tensor by tensor, more than 64 bits can count.
+/// Saturates: a header can declare more, tensor by tensor, than 64 bits can count.
 impl AddAssign for Size {
     fn add_assign(&mut self, other: Self) {
         self.tensors = self.tensors.saturating_add(other.tensors);

@@ -1,4 +1,4 @@
-//! [`Split`]: a model becomes shards.
+//! [`Split`]: splits a model into shards.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,10 @@ use crate::file::{Existing, Inputs};
 use crate::gguf::{ShardPaths, ShardPlan};
 use crate::write::Writer;
 
-/// Divides a model into shards, which llama.cpp and [`Input`] open as one model.
+/// Splits a model into shards, which llama.cpp and [`Input`] open as one model.
 ///
-/// All shards are written beside their places and moved there when all are complete, so that a set is whole or cannot be opened.
+/// All shards are written beside their final paths and moved there when all are complete, so that a set is complete or cannot be
+/// opened.
 ///
 /// ```
 /// use gguf_codec::model::{Input, Split};
@@ -47,39 +48,39 @@ enum Most {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SplitShard {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// How many tensors it has.
+    /// The number of its tensors.
     pub tensors: usize,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
 }
 
 impl Split {
-    /// Shards of at most so many bytes of tensors with their padding, or of one tensor where that is larger.
+    /// Makes shards of at most `most` bytes of tensors with their padding. A tensor that is larger gets a shard of its own.
     pub fn by_bytes(most: u64) -> Self {
         Split { most: Most::Bytes(most), empty_first: false, existing: Existing::default() }
     }
 
-    /// Shards of at most so many tensors.
+    /// Makes shards of at most `most` tensors.
     pub fn by_tensors(most: usize) -> Self {
         Split { most: Most::Tensors(most), ..Self::by_bytes(0) }
     }
 
-    /// Puts metadata alone into the first shard.
+    /// Puts only metadata into the first shard.
     pub fn empty_first(self) -> Self {
         Split { empty_first: true, ..self }
     }
 
-    /// Says what happens to shards that exist. Without it, they stay and splitting is an error.
+    /// Sets what happens if shards exist. By default they stay and splitting is an error.
     pub fn existing(self, existing: Existing) -> Self {
         Split { existing, ..self }
     }
 
-    /// Which tensors each shard would have.
+    /// Returns which tensors each shard would contain.
     ///
     /// # Errors
-    /// As [`ShardPlan::by_bytes`] and its like.
+    /// The errors of [`ShardPlan::by_bytes`] and similar functions.
     pub fn plan(&self, input: &Input) -> Result<ShardPlan> {
         let bytes = input.tensors().map(|tensor| tensor.byte_len());
         let plan = match self.most {
@@ -92,18 +93,18 @@ impl Split {
     /// Writes the shards, `PREFIX-00001-of-00003.gguf` and so on.
     ///
     /// # Errors
-    /// As [`run_with`](Self::run_with).
+    /// The errors of [`run_with`](Self::run_with).
     pub fn run(self, input: &Input, prefix: impl AsRef<Path>) -> Result<Vec<SplitShard>> {
         self.run_with(input, prefix, |_, _| ControlFlow::Continue(()))
     }
 
-    /// As [`run`](Self::run), with progress: `progress` is called with the number of bytes of the tensors that are copied and how
-    /// many there are. Return `Break` to cancel.
+    /// Like [`run`](Self::run), with progress: `progress` is called with the number of bytes of tensors copied so far and the
+    /// total. Return `Break` to cancel.
     ///
     /// # Errors
-    /// Those of [`plan`](Self::plan); [`Error::Output`](crate::Error::Output) where a shard would be a file that is read, or exists;
-    /// [`Error::Io`](crate::Error::Io); [`Error::Interrupted`](crate::Error::Interrupted) where `progress` breaks. As long as no
-    /// shard was moved to its place, which the message says, everything is as it was.
+    /// The errors of [`plan`](Self::plan); [`Error::Output`](crate::Error::Output) if a shard would be a file that is read, or
+    /// exists; [`Error::Io`](crate::Error::Io); [`Error::Interrupted`](crate::Error::Interrupted) if `progress` breaks. Unless
+    /// the message says that a shard was moved to its final path, everything is unchanged.
     pub fn run_with(
         self,
         input: &Input,
@@ -121,7 +122,7 @@ impl Split {
             let (path, own) = (paths.path(no), &tensors[range.clone()]);
             let mut writer = Writer::create_with(&path, self.existing)?;
             writer.copy_sharded_metadata_from(input.model())?.set_shard(no, plan.count(), tensors.len())?;
-            // What the model has behind its last tensor, the last shard has.
+            // What the model has after its last tensor is written to the last shard.
             if no + 1 < plan.count() {
                 writer.set_final_padding(true);
             }

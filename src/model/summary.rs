@@ -1,4 +1,4 @@
-//! [`Summary`]: what a model is, from its header.
+//! [`Summary`]: a description of a model, from its header.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -10,7 +10,7 @@ use super::size::Size;
 use crate::GgmlType;
 use crate::gguf::{ArrayRef, FromValue, Metadata, TensorInfo, ValueRef};
 
-/// What a model is: its name, architecture, size and dimensions, as far as its header says.
+/// A description of a model: its name, architecture, size and dimensions, as far as its header specifies them.
 ///
 /// ```
 /// use gguf_codec::Gguf;
@@ -25,7 +25,7 @@ use crate::gguf::{ArrayRef, FromValue, Metadata, TensorInfo, ValueRef};
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 ///
-/// A field is `None` where the file has no such key, or a value of a type that makes no sense there: a summary never fails.
+/// A field is `None` if the file does not have the key, or its value has an unsuitable type: a summary never fails.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Summary {
@@ -35,36 +35,38 @@ pub struct Summary {
     pub architecture: Option<String>,
     /// `general.type`: `model`, `adapter`, `mmproj`, `imatrix`.
     pub kind: Option<String>,
-    /// Tensors, parameters and bytes.
+    /// The number of tensors, parameters and bytes.
     pub size: Size,
-    /// The type that most parameters have.
+    /// The type of most parameters.
     pub dominant_type: Option<GgmlType>,
     /// `general.file_type`, which names the recipe.
     pub file_type: Option<FileType>,
-    /// Layers.
+    /// The number of layers.
     pub layers: Option<u64>,
-    /// Values of an embedding: the width of the residual stream.
+    /// The number of values in an embedding: the width of the residual stream.
     pub embedding: Option<u64>,
-    /// Attention heads of a layer: the fewest and the most.
+    /// The number of attention heads in a layer: the minimum and the maximum.
     pub heads: Option<RangeInclusive<u64>>,
-    /// Heads of keys and values of a layer: the fewest and the most. As many as `heads` where the file does not say.
+    /// The number of key and value heads in a layer: the minimum and the maximum. Equal to `heads` if the file does
+    /// not specify it.
     pub kv_heads: Option<RangeInclusive<u64>>,
-    /// Experts of a layer, in a mixture of experts.
+    /// The number of experts in a layer, for a mixture of experts.
     pub experts: Option<u64>,
-    /// Experts that a token passes through.
+    /// The number of experts that a token passes through.
     pub experts_used: Option<u64>,
-    /// Tokens of the longest context that the model was trained for.
+    /// The longest context that the model was trained for, in tokens.
     pub context: Option<u64>,
-    /// Tokens of the vocabulary.
+    /// The number of tokens in the vocabulary.
     pub vocabulary: Option<u64>,
     /// The kind of tokenizer: `gpt2` for byte pairs, `llama` for SentencePiece and so on.
     pub tokenizer: Option<String>,
-    /// How the tokenizer divides text before it begins: `llama-bpe`, `smollm` and so on.
+    /// How text is split before tokenization: `llama-bpe`, `smollm` and so on.
     pub pre_tokenizer: Option<String>,
 }
 
 impl Summary {
-    /// Summarizes a model: `model.metadata()` and `model.tensors()` of a [`Gguf`](crate::Gguf), a `ShardedGguf` or an `Input`.
+    /// Summarizes a model, given `model.metadata()` and `model.tensors()` of a [`Gguf`](crate::Gguf), a `ShardedGguf` or an
+    /// `Input`.
     pub fn new<'a>(metadata: Metadata<'a>, tensors: impl IntoIterator<Item = TensorInfo<'a>>) -> Self {
         let mut size = Size::default();
         let mut by_type = BTreeMap::<GgmlType, u64>::new();
@@ -105,7 +107,7 @@ fn at<'a, T: FromValue<'a>>(metadata: Metadata<'a>, key: &str) -> Option<T> {
     metadata.get(key).and_then(T::from_value)
 }
 
-/// The least and the greatest of one number or of an array, which has one for each layer.
+/// Returns the range of one number or of an array with a number for each layer.
 fn range(metadata: Metadata<'_>, key: &str) -> Option<RangeInclusive<u64>> {
     match metadata.optional_arch::<ValueRef<'_>>(key).ok()?? {
         ValueRef::Array(array) => array.iter_as::<u64>().map_while(Result::ok).fold(None, |range, number| {

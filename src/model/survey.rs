@@ -1,4 +1,4 @@
-//! [`Survey`]: what the values of tensors look like, and how far they are from those of others.
+//! [`Survey`]: the distribution of tensors' values, and their differences from those of other tensors.
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +10,10 @@ use crate::codec::dequantize;
 use crate::error::Measured;
 use crate::{Error, QuantError, Result};
 
-/// Values that a thread reads at a time: whole blocks of every type.
+/// The number of values that a thread reads at a time: whole blocks of every type.
 const PIECE_VALUES: u64 = 128 * 1024;
 
-/// A tensor to look at, and what to compare it with.
+/// A tensor to examine, and what to compare it with.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     name: &'a str,
@@ -22,35 +22,34 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// The values of a tensor; errors give the name.
+    /// Creates a subject from the values of a tensor. Errors contain the name.
     pub fn new(name: &'a str, origin: Origin<'a>) -> Self {
         Subject { name, origin, reference: None }
     }
 
-    /// Compares with these values, of which the others are meant to be a copy: what a tensor was before it was
-    /// quantized.
+    /// Compares with these values, of which the tensor is meant to be a copy: for example, the tensor before quantization.
     #[must_use]
     pub fn against(self, reference: Origin<'a>) -> Self {
         Subject { reference: Some(reference), ..self }
     }
 }
 
-/// What a [`Survey`] found in a tensor.
+/// The findings of a [`Survey`] about a tensor.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Profile {
-    /// Where its values lie.
+    /// The distribution of its values.
     pub distribution: Distribution,
-    /// How far they are from the reference's, where there is one.
+    /// The error relative to the reference, if there is one.
     pub error: Option<QuantError>,
-    /// How many values were looked at: all, or a sample.
+    /// The number of values examined: all, or a sample.
     pub values: u64,
 }
 
-/// Looks at the values of tensors, all or a sample of each, a little at a time and on all cores.
+/// Examines the values of tensors, all or a sample of each, a little at a time and on all cores.
 ///
-/// Memory does not grow with the tensors: 3 MiB at most for each of twice as many pieces as there are threads, and one,
-/// and 16 KiB for each tensor.
+/// Memory does not grow with the tensors: at most 3 MiB per piece, with one more than twice as many pieces as there are
+/// threads, and 16 KiB for each tensor.
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -81,28 +80,28 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Of all values.
+    /// Creates a survey of all values.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Looks at about so many values of each tensor, at the least at 131,072: pieces of that many, spread evenly.
+    /// Examines about `values` values of each tensor, at least 131,072, in evenly spread pieces of 131,072.
     pub fn sample(mut self, values: u64) -> Self {
         self.sample = Some(values);
         self
     }
 
-    /// The bytes that [`run`](Self::run) will read.
+    /// Returns the number of bytes that [`run`](Self::run) will read.
     pub fn byte_len(&self, subjects: &[Subject<'_>]) -> u64 {
         subjects.iter().flat_map(|subject| self.pieces(subject)).map(|piece| piece.bytes()).sum()
     }
 
-    /// Looks at the tensors and tells of each what it found, in their order. `progress` hears of each piece, by the bytes
-    /// that were read for it, and decides whether to go on.
+    /// Examines the tensors and returns the findings about each, in order. `progress` is called after each piece with the
+    /// number of bytes read for it. Return `Break` to cancel.
     ///
     /// # Errors
-    /// [`Error::Length`] where a tensor has another number of values than what it is compared with: before anything is
-    /// read. [`Error::Io`], naming the tensor, where reading fails; [`Error::Interrupted`] where `progress` breaks.
+    /// [`Error::Length`], before anything is read, if a tensor and its reference differ in the number of values.
+    /// [`Error::Io`], naming the tensor, if reading fails; [`Error::Interrupted`] if `progress` breaks.
     pub fn run(
         &self,
         subjects: &[Subject<'_>],
@@ -155,7 +154,7 @@ impl Survey {
         })
     }
 
-    /// The pieces of a tensor that are looked at.
+    /// Returns the pieces of a tensor to examine.
     fn pieces<'a>(&self, subject: &'a Subject<'a>) -> impl Iterator<Item = Piece<'a>> + use<'a> {
         let elements = subject.origin.shape().element_count();
         let all = elements.div_ceil(PIECE_VALUES);
@@ -168,15 +167,15 @@ impl Survey {
     }
 }
 
-/// Panics leave nothing half-done behind this lock: it guards spare memory.
+/// A panic leaves nothing inconsistent behind this lock: it guards spare memory.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A run of a tensor's blocks, and of those it is compared with.
+/// A range of a tensor's blocks, and of those it is compared with.
 struct Piece<'a> {
     subject: &'a Subject<'a>,
-    /// Its first value, counted from the tensor's first.
+    /// The index of its first value in the tensor.
     first: u64,
     values: u64,
 }
@@ -210,12 +209,12 @@ impl Piece<'_> {
     }
 }
 
-/// What so many values take, which are whole blocks.
+/// Returns the size in bytes of `values` values, which are whole blocks.
 fn bytes(origin: &Origin<'_>, values: u64) -> u64 {
     values / origin.ty.block_len() as u64 * origin.ty.block_bytes() as u64
 }
 
-/// Memory for a piece, which goes from one to the next.
+/// Memory for a piece, reused for the next.
 #[derive(Default)]
 struct Buffers {
     source: Vec<u8>,
@@ -232,7 +231,7 @@ mod tests {
         ControlFlow::Continue(())
     }
 
-    /// As floats in each byte order; the length is no multiple of a piece.
+    /// Floats in each byte order. The length is not a multiple of a piece.
     fn files() -> (Vec<f32>, Vec<u8>, Vec<u8>, Shape) {
         let values: Vec<f32> = (0..300_000).map(|i| (i % 1000) as f32 - 400.0).collect();
         let little = values.iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -1,4 +1,4 @@
-//! [`Target`]: the files that [`Convert`](super::Convert) writes into.
+//! [`Target`]: the files that [`Convert`](super::Convert) writes.
 
 use crate::error::Result;
 use crate::file::sink::Sink;
@@ -6,14 +6,14 @@ use crate::write::stream::Stream;
 use crate::{ByteOrder, DataWriter, GgmlType, Shape};
 
 mod private {
-    /// Keeps [`Target`](super::Target) closed: its methods may change.
+    /// Keeps [`Target`](super::Target) sealed, so that its methods may change.
     pub trait Sealed {}
 }
 
 use private::Sealed;
 
-/// A file whose header is written and which waits for its tensors: a GGUF's [`DataWriter`], and that of a safetensors
-/// file. Nothing else is one.
+/// A file whose header is written and that is waiting for its tensors: the [`DataWriter`] of a GGUF, or that of a
+/// safetensors file. Other types cannot implement it.
 pub trait Target: Sealed {
     #[doc(hidden)]
     type Sink: Sink;
@@ -24,7 +24,7 @@ pub trait Target: Sealed {
     #[doc(hidden)]
     fn order(&self) -> ByteOrder;
 
-    /// Refuses where the tensor that comes after `ahead` others is not this one.
+    /// Returns an error unless this is the tensor that comes after `ahead` others.
     #[doc(hidden)]
     fn expect_tensor(&self, ahead: usize, name: &str, shape: Shape, ty: GgmlType) -> Result<()>;
 

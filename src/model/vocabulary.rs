@@ -1,4 +1,4 @@
-//! [`Vocabulary`]: the tokens of a model, and what is known of them.
+//! [`Vocabulary`]: the tokens of a model and their properties.
 
 use alloc::format;
 use core::fmt;
@@ -6,7 +6,7 @@ use core::fmt;
 use crate::gguf::{ArrayIterAs, ArrayRef, Metadata, ValueRef};
 use crate::{Error, ParseProblem, Result};
 
-/// A model's tokens by their ids, with their scores and types, and the pairs that merge, as its metadata has them. Nothing is copied.
+/// A model's tokens by id, with their scores and types, and the merges, as stored in its metadata. Nothing is copied.
 ///
 /// ```
 /// use gguf_codec::Gguf;
@@ -29,28 +29,28 @@ pub struct Vocabulary<'a> {
     tokens: ArrayRef<'a>,
 }
 
-/// What kind of token one is, as llama.cpp numbers them in `tokenizer.ggml.token_type`.
+/// The kind of a token, by llama.cpp's numbers in `tokenizer.ggml.token_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenType {
-    /// Nothing is known of it.
+    /// The kind is unknown.
     Undefined,
     /// Text.
     Normal,
-    /// It stands for what no other stands for.
+    /// The token for text that no other token represents.
     Unknown,
-    /// It means something to the model and is no text, such as the end of a turn.
+    /// A token that has a meaning to the model and is not text, such as the end of a turn.
     Control,
-    /// Text that is one token wherever it is found.
+    /// Text that is always one token wherever it occurs.
     UserDefined,
-    /// No text becomes it.
+    /// A token that no text is converted to.
     Unused,
-    /// One byte, for text that no other token has.
+    /// One byte, for text that no other token represents.
     Byte,
 }
 
 impl TokenType {
-    /// The type with this number, if there is one.
+    /// Returns the type with this number, if there is one.
     pub fn from_id(id: i32) -> Option<Self> {
         Some(match id {
             0 => TokenType::Undefined,
@@ -66,10 +66,10 @@ impl TokenType {
 }
 
 impl<'a> Vocabulary<'a> {
-    /// The vocabulary that a model's metadata has.
+    /// Returns the vocabulary in a model's metadata.
     ///
     /// # Errors
-    /// [`Error::MissingKey`] where it has none, as that of a vision encoder, and [`Error::Parse`] where its tokens are not strings.
+    /// [`Error::MissingKey`] if it has none, like that of a vision encoder, and [`Error::Parse`] if its tokens are not strings.
     pub fn of(metadata: Metadata<'a>) -> Result<Self> {
         const KEY: &str = "tokenizer.ggml.tokens";
         let tokens: ArrayRef<'a> = metadata.require(KEY)?;
@@ -80,58 +80,58 @@ impl<'a> Vocabulary<'a> {
         Ok(Vocabulary { metadata, tokens })
     }
 
-    /// How many tokens there are: ids are below this.
+    /// Returns the number of tokens. Ids are below this.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 
-    /// The tokens in the order of their ids, as bytes: they need not be UTF-8.
+    /// Returns the tokens in the order of their ids, as bytes: they need not be UTF-8.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         self.tokens.iter().map(bytes)
     }
 
-    /// The token with an id. Those before it are passed over: for all of them there is [`tokens`](Self::tokens).
+    /// Returns the token with an id. Takes time linear in the id, so use [`tokens`](Self::tokens) for all of them.
     pub fn token(&self, id: u32) -> Option<&'a [u8]> {
         self.tokens.get(usize::try_from(id).ok()?).map(bytes)
     }
 
-    /// The scores of the tokens, in the order of their ids, where there are any: SentencePiece has them.
+    /// Returns the scores of the tokens, in the order of their ids, if there are any, as in SentencePiece models.
     ///
     /// # Errors
-    /// As [`Metadata::optional_array`].
+    /// The errors of [`Metadata::optional_array`].
     pub fn scores(&self) -> Result<Option<ArrayIterAs<'a, f32>>> {
         self.metadata.optional_array("tokenizer.ggml.scores")
     }
 
-    /// The kind of a token, where that is told and known.
+    /// Returns the kind of a token, if it is specified and known.
     pub fn token_type(&self, id: u32) -> Option<TokenType> {
         let types: ArrayRef<'a> = self.metadata.optional("tokenizer.ggml.token_type").ok()??;
         let number: i64 = types.get(usize::try_from(id).ok()?)?.get()?;
         TokenType::from_id(i32::try_from(number).ok()?)
     }
 
-    /// The pairs that merge, the first that do first, each as two tokens with a space between, where there are any: byte-pair encoding has
-    /// them.
+    /// Returns the merges by descending priority, each as two tokens separated by a space, if there are any, as in byte-pair
+    /// encoding.
     ///
     /// # Errors
-    /// As [`Metadata::optional_array`].
+    /// The errors of [`Metadata::optional_array`].
     pub fn merges(&self) -> Result<Option<ArrayIterAs<'a, &'a str>>> {
         self.metadata.optional_array("tokenizer.ggml.merges")
     }
 
-    /// The id of a token with a purpose: `bos`, `eos`, `eot`, `unknown`, `padding`, `fim_pre` and so on, as in
-    /// `tokenizer.ggml.bos_token_id`. `None` where it is not told or beyond the last token.
+    /// Returns the id of a token with a special purpose: `bos`, `eos`, `eot`, `unknown`, `padding`, `fim_pre` and so
+    /// on, as in `tokenizer.ggml.bos_token_id`. Returns `None` if it is not specified or is past the last token.
     pub fn special(&self, name: &str) -> Option<u32> {
         let id: u32 = self.metadata.optional(&format!("tokenizer.ggml.{name}_token_id")).ok()??;
         usize::try_from(id).is_ok_and(|id| id < self.len()).then_some(id)
     }
 
-    /// How messages become text, as a Jinja template, where that is told.
+    /// Returns the Jinja template that converts messages to text, if there is one.
     pub fn chat_template(&self) -> Option<&'a str> {
         self.metadata.optional("tokenizer.chat_template").ok()?
     }
@@ -143,7 +143,7 @@ impl fmt::Debug for Vocabulary<'_> {
     }
 }
 
-/// An array's elements are all of one type.
+/// The elements of an array are all of one type.
 fn bytes(value: ValueRef<'_>) -> &[u8] {
     match value {
         ValueRef::String(bytes) => bytes,

@@ -8,11 +8,11 @@ use crate::ggml_type::GgmlType;
 use crate::gguf::{Gguf, ShardedGguf, TensorInfo};
 use crate::tensor::{Shape, Tensor};
 
-/// A tensor with a share of its model: it borrows from nothing, so that a struct can hold the model's weights and be sent to another
-/// thread.
+/// A tensor with shared ownership of its model. It borrows nothing, so a struct can contain the model's weights and be sent to
+/// another thread.
 ///
-/// A copy is another count of the model's references. No values are copied: [`tensor`](Self::tensor) views those of the model, in constant
-/// time.
+/// Cloning only increments the model's reference count. No values are copied: [`tensor`](Self::tensor) returns a view of the
+/// model's, in constant time.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -46,11 +46,11 @@ pub struct Weight<B> {
 }
 
 impl<B: AsRef<[u8]>> Weight<B> {
-    /// A tensor of a model, by its name.
+    /// Returns the tensor of a model with this name.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`](crate::Error::MissingTensor), and [`Error::HeaderOnly`](crate::Error::HeaderOnly) where only the header
-    /// was read.
+    /// [`Error::MissingTensor`](crate::Error::MissingTensor), and [`Error::HeaderOnly`](crate::Error::HeaderOnly) if only the
+    /// header was read.
     pub fn new(model: &Arc<ShardedGguf<B>>, name: &str) -> Result<Self> {
         let info = model.tensor_info(name)?;
         info.tensor()?;
@@ -62,19 +62,19 @@ impl<B: AsRef<[u8]>> Weight<B> {
     /// Returns the tensor: a view of the model's bytes.
     ///
     /// # Errors
-    /// None that [`new`](Self::new) has not had, as long as the bytes are those that were parsed.
+    /// None beyond those of [`new`](Self::new), as long as the bytes are those that were parsed.
     pub fn tensor(&self) -> Result<Tensor<'_>> {
         self.info()?.tensor()
     }
 
-    /// Returns what the header says of it.
+    /// Returns the header's description of it.
     fn info(&self) -> Result<TensorInfo<'_>> {
         let shard = self.model.shards().get(self.shard);
         let info = shard.and_then(|shard: &Gguf<B>| shard.tensors().nth(self.index));
         info.ok_or_else(|| crate::Error::MissingTensor { name: String::new() })
     }
 
-    /// Returns its name; nothing where the model's bytes are not those that were parsed.
+    /// Returns its name, or an empty string if the model's bytes are not those that were parsed.
     pub fn name(&self) -> &str {
         self.info().map_or("", |info| info.name())
     }
@@ -89,7 +89,7 @@ impl<B: AsRef<[u8]>> Weight<B> {
         self.shape
     }
 
-    /// Returns which of the model's shards has it.
+    /// Returns the index of the shard that contains it.
     pub(super) fn shard(&self) -> usize {
         self.shard
     }
@@ -99,7 +99,7 @@ impl<B: AsRef<[u8]>> Weight<B> {
         self.index
     }
 
-    /// Returns the model that it is of.
+    /// Returns its model.
     pub fn model(&self) -> &Arc<ShardedGguf<B>> {
         &self.model
     }

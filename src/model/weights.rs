@@ -1,4 +1,4 @@
-//! [`Weights`]: the tensors of a model by the names that an engine asks for, with their shapes checked.
+//! [`Weights`]: the tensors of a model by the names that an engine requests, with their shapes checked.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::gguf::ShardedGguf;
 use crate::tensor::Shape;
 
-/// What an engine loads a model with: tensors by their names within a layer, each in the shape that it must have, and in the end
-/// those that were never asked for.
+/// Loads a model into an engine: provides tensors by their names within a layer, checks the shape of each, and reports those
+/// that were never requested.
 ///
-/// A copy costs two counts of references. All of a model's `Weights` share what was asked for, so that layers can be
+/// Cloning takes two reference counts. All `Weights` of a model share the record of requested tensors, so that layers can be
 /// loaded on several threads.
 ///
 /// ```
@@ -46,20 +46,20 @@ use crate::tensor::Shape;
 /// ```
 pub struct Weights<B> {
     model: Arc<ShardedGguf<B>>,
-    /// What stands before the names, with the dot that ends it.
+    /// The prefix of the names, including the final dot.
     prefix: String,
-    /// Of each tensor in the model's order.
+    /// For each tensor in the model's order.
     used: Arc<Mutex<Vec<bool>>>,
 }
 
 impl<B: AsRef<[u8]>> Weights<B> {
-    /// Returns the tensors of a model by their whole names, none of them asked for yet.
+    /// Returns the tensors of a model by their full names. None has been requested yet.
     pub fn new(model: &Arc<ShardedGguf<B>>) -> Self {
         let used = vec![false; model.tensor_count()];
         Weights { model: Arc::clone(model), prefix: String::new(), used: Arc::new(Mutex::new(used)) }
     }
 
-    /// Returns those whose names begin with what these begin with, `part` and a dot: `at("v").layer(3)` are the tensors `v.blk.3.`*.
+    /// Returns those whose names begin with the current prefix, `part` and a dot: `at("v").layer(3)` are the tensors `v.blk.3.`*.
     #[must_use]
     pub fn at(&self, part: &str) -> Self {
         Weights { prefix: format!("{}{part}.", self.prefix), ..self.clone() }
@@ -71,20 +71,20 @@ impl<B: AsRef<[u8]>> Weights<B> {
         self.at(&format!("blk.{index}"))
     }
 
-    /// Returns the name that a tensor has in the file.
+    /// Returns the tensor's name in the file.
     pub fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
-    /// Returns whether the model has such a tensor. That does not count as asking for it.
+    /// Returns `true` if the model has this tensor. Does not count as requesting it.
     pub fn contains(&self, name: &str) -> bool {
         self.model.tensor_info(&self.name(name)).is_ok()
     }
 
-    /// Returns a tensor whose extents, innermost first, are these. Extents of 1 behind all others do not count.
+    /// Returns a tensor that must have these extents, innermost first. Trailing extents of 1 are ignored.
     ///
     /// # Errors
-    /// [`Error::WrongShape`] where they are others, and those of [`Weight::new`].
+    /// [`Error::WrongShape`] if they differ, and those of [`Weight::new`].
     pub fn weight(&self, name: &str, shape: &[u64]) -> Result<Weight<B>> {
         let name = self.name(name);
         let weight = Weight::new(&self.model, &name)?;
@@ -99,21 +99,22 @@ impl<B: AsRef<[u8]>> Weights<B> {
         Ok(weight)
     }
 
-    /// Returns the values of a tensor of any type but integers, such as a norm or a bias, whose extents, innermost first, are these.
+    /// Returns the values of a tensor of any type but integers, such as a norm or a bias, which must have these extents,
+    /// innermost first.
     ///
     /// # Errors
-    /// Those of [`weight`](Self::weight) and of [`Tensor::dequantize`](crate::Tensor::dequantize).
+    /// The errors of [`weight`](Self::weight) and of [`Tensor::dequantize`](crate::Tensor::dequantize).
     #[cfg(feature = "codecs")]
     pub fn floats(&self, name: &str, shape: &[u64]) -> Result<Vec<f32>> {
         self.weight(name, shape)?.tensor()?.dequantize()
     }
 
-    /// Returns the model that they are of.
+    /// Returns their model.
     pub fn model(&self) -> &Arc<ShardedGguf<B>> {
         &self.model
     }
 
-    /// Returns the whole names of the model's tensors that were not asked for, in the model's order.
+    /// Returns the full names of the model's tensors that were not requested, in the model's order.
     pub fn unused(&self) -> impl Iterator<Item = &str> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.model.tensors().zip(used).filter(|(_, used)| !used).map(|(tensor, _)| tensor.name())

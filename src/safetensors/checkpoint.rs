@@ -1,4 +1,4 @@
-//! [`Checkpoint`]: a model in one safetensors file or several.
+//! [`Checkpoint`]: a model in one or more safetensors files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -20,12 +20,12 @@ use crate::model::Origin;
 
 /// The file of a model that is not split.
 pub(crate) const SINGLE: &str = "model.safetensors";
-/// The file that says which file of a split model has which tensor.
+/// The file that maps the tensors of a split model to its files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
-/// The longest index that is read: a hundred times those of the largest models.
+/// The maximum size of an index: a hundred times that of the largest models.
 const MAX_INDEX_BYTES: u64 = 100_000_000;
 
-/// A model whose tensors lie in one safetensors file or in several, as Hugging Face splits it.
+/// A model in one or more safetensors files, as Hugging Face splits it.
 ///
 /// ```no_run
 /// use gguf_codec::safetensors::Checkpoint;
@@ -43,7 +43,7 @@ pub struct Checkpoint {
 }
 
 struct Part {
-    /// What it is called in messages.
+    /// Its name in messages.
     name: String,
     source: Box<dyn ReadAt>,
     header: SafeTensors,
@@ -56,13 +56,13 @@ impl fmt::Debug for Part {
 }
 
 impl Checkpoint {
-    /// Opens a file, the index of a split model, or a folder that has either: an index comes first, then
-    /// `model.safetensors`, then the only safetensors file that there is.
+    /// Opens a file, the index of a split model, or a folder that contains either. In a folder, an index takes
+    /// precedence, then `model.safetensors`, then the only safetensors file.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::Safetensors`], naming the file, where a rule of the format is broken, a file of the index
-    /// is missing, files and index do not have the same tensors, a folder has no model or several, or what is there is by
-    /// its name a part of a model: `model-00002-of-00004.safetensors`. [`of`](Self::of) takes parts as they are.
+    /// [`Error::Io`], and [`Error::Safetensors`], naming the file, if a rule of the format is broken, a file of the index is
+    /// missing, files and index do not have the same tensors, a folder has no model or several, or the file is by its name a
+    /// part of a model: `model-00002-of-00004.safetensors`. [`of`](Self::of) accepts parts as they are.
     #[cfg(any(unix, windows))]
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -98,7 +98,7 @@ impl Checkpoint {
         };
         let (mut parts, mut paths) = (Vec::new(), Vec::new());
         for file in files {
-            // Whoever wrote the index may not choose from the whole disk.
+            // An index must not be able to name files anywhere on the disk.
             let is_plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
             if !is_plain {
                 return wrong(format!("'{}' must be the name of a file beside the index", Shown(file)));
@@ -139,11 +139,11 @@ impl Checkpoint {
         }
     }
 
-    /// A model of these files: each with its name for messages, and its length in bytes.
+    /// Opens a model of these files, each with its name for messages and its length in bytes.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::Safetensors`], naming the file, where a rule of the format is broken, or two have a tensor
-    /// of the same name.
+    /// [`Error::Io`], and [`Error::Safetensors`], naming the file, if a rule of the format is broken, or two files have a
+    /// tensor of the same name.
     pub fn of(files: impl IntoIterator<Item = (String, Box<dyn ReadAt>, u64)>) -> Result<Self> {
         let mut parts: Vec<Part> = Vec::new();
         for (name, source, len) in files {
@@ -164,34 +164,34 @@ impl Checkpoint {
         Ok(Checkpoint { folder: None, paths: Vec::new(), parts })
     }
 
-    /// The folder that it was opened in, with the files that describe the model.
+    /// Returns the folder from which it was opened, which contains the files that describe the model.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
     }
 
-    /// The files that it was opened from: those with tensors, and the index. None for [`of`](Self::of).
+    /// Returns the files from which it was opened: those with tensors, and the index. Empty for [`of`](Self::of).
     pub fn paths(&self) -> &[PathBuf] {
         &self.paths
     }
 
-    /// The tensors: file by file, in the order of their data.
+    /// Returns an iterator over the tensors, file by file, in the order of their data.
     pub fn tensors(&self) -> impl Iterator<Item = CheckpointTensor<'_>> {
         let parts = self.parts.iter().enumerate();
         parts.flat_map(|(part, of)| of.header.tensors().map(move |info| CheckpointTensor { info, part, of }))
     }
 
-    /// The tensor of this name.
+    /// Returns the tensor of this name.
     pub fn tensor(&self, name: &str) -> Option<CheckpointTensor<'_>> {
         let mut parts = self.parts.iter().enumerate();
         parts.find_map(|(part, of)| Some(CheckpointTensor { info: of.header.tensor(name)?, part, of }))
     }
 
-    /// Keys and values of all files' `__metadata__`; the first file's value of a key counts.
+    /// Returns the keys and values of all files' `__metadata__`. If a key occurs several times, the first file's value is used.
     pub fn metadata(&self) -> BTreeMap<&str, &str> {
         self.parts.iter().rev().flat_map(|part| part.header.metadata()).collect()
     }
 
-    /// Files that the tensors are in.
+    /// Returns the number of files that contain the tensors.
     pub fn file_count(&self) -> usize {
         self.parts.len()
     }
@@ -206,15 +206,16 @@ pub struct CheckpointTensor<'a> {
 }
 
 impl<'a> CheckpointTensor<'a> {
-    /// What its file's header says of it.
+    /// Returns the header's description of the tensor.
     pub fn info(&self) -> TensorInfo<'a> {
         self.info
     }
 
-    /// Fills `buffer` with bytes of its data, from byte `offset` of it: of any type, those that GGUF has no name for too.
+    /// Fills `buffer` with the tensor's data, starting at its byte `offset`. Works for any type, including those that
+    /// GGUF does not have.
     ///
     /// # Errors
-    /// [`Error::Length`] where its data ends before that, and [`Error::Io`].
+    /// [`Error::Length`] if the data ends before the buffer is full, and [`Error::Io`].
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         let (end, len) = (offset.checked_add(buffer.len() as u64), self.info.byte_len());
         if end.is_none_or(|end| end > len) {
@@ -228,22 +229,22 @@ impl<'a> CheckpointTensor<'a> {
         self.of.source.fill_at(buffer, self.info.file_offset() + offset).map_err(reading)
     }
 
-    /// The file that it is in.
+    /// Returns the file that contains it.
     #[cfg(feature = "codecs")]
     pub(crate) fn source(&self) -> &'a dyn ReadAt {
         &*self.of.source
     }
 
-    /// Its values, in its file, as [`Convert`](crate::model::Convert) takes them.
+    /// Returns its values in its file, as input for [`Convert`](crate::model::Convert).
     ///
     /// # Errors
-    /// As [`TensorInfo::origin`].
+    /// The errors of [`TensorInfo::origin`].
     pub fn origin(&self) -> Result<Origin<'a>> {
         self.info.origin(&*self.of.source)
     }
 }
 
-/// The error, with the file's name where it lacks that.
+/// Adds the file's name to the error if it has none.
 pub(super) fn named(name: &str, error: Error) -> Error {
     match error {
         Error::Safetensors { file: None, offset, message } => {
@@ -267,7 +268,7 @@ fn open_part(path: &Path) -> Result<(String, Box<dyn ReadAt>, u64)> {
     Ok((path.display().to_string(), Box::new(file), len))
 }
 
-/// What a file is that does not begin like safetensors: no header has the length that these would make.
+/// Names the format of a file that does not begin like safetensors. No header has the length that these would make.
 #[cfg(any(unix, windows))]
 fn other_format(file: &dyn ReadAt, len: u64) -> Option<&'static str> {
     let mut start = [0; 16];
@@ -288,7 +289,7 @@ fn other_format(file: &dyn ReadAt, len: u64) -> Option<&'static str> {
     .find_map(|(magic, what)| start.starts_with(magic).then_some(what))
 }
 
-/// Weights in forms that are not read, by the ends of their names, and what to do.
+/// Unsupported forms of weights, by the ends of their names, and what to do with them.
 #[cfg(any(unix, windows))]
 const OTHERS: [(&str, &str); 12] = [
     (".gguf", "is a GGUF already"),
@@ -308,7 +309,7 @@ const OTHERS: [(&str, &str); 12] = [
     (".pkl", "is a pickle, which is not read: save the model as safetensors"),
 ];
 
-/// The file of a folder that the model begins with.
+/// Returns the first file of the model in a folder.
 #[cfg(any(unix, windows))]
 fn in_folder(folder: &Path) -> Result<PathBuf> {
     for name in [INDEX, SINGLE] {
@@ -322,7 +323,7 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
         let path = entry.map_err(reading)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let other = OTHERS.iter().position(|(end, _)| name.ends_with(end));
-        // What trainers save beside weights is none.
+        // Files that trainers save beside weights are not weights.
         others.extend(other.filter(|_| !name.starts_with("training_args")).map(|at| (at, name.to_owned())));
         if path.extension().is_some_and(|extension| extension == "safetensors") {
             found.push(path);
@@ -335,7 +336,7 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
     };
     match found.as_slice() {
         [only] => Ok(only.clone()),
-        // One of a split model is told like one that was asked for.
+        // A part of a split model is reported like one that was requested.
         [first_file, ..] if first.as_ref().is_some_and(are_one_model) => Ok(first_file.clone()),
         [] if !others.is_empty() => {
             others.sort();
@@ -353,7 +354,7 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Tensors' names and the files that they are in.
+/// Reads the names of tensors and of the files that contain them.
 #[cfg(any(unix, windows))]
 fn read_index(path: &Path) -> Result<HashMap<String, String>> {
     let name = path.display().to_string();

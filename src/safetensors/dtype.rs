@@ -1,4 +1,4 @@
-//! [`Dtype`]: the types of safetensors, and which of them GGUF has.
+//! [`Dtype`]: the types of safetensors, and the corresponding types of GGUF.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::GgmlType;
 
 macro_rules! dtypes {
     ($($(#[$doc:meta])* $name:ident = $bits:literal bits, $ty:expr;)*) => {
-        /// How a tensor of a safetensors file is stored, by the format's names.
+        /// The storage type of a tensor in a safetensors file, with the format's names.
         #[allow(non_camel_case_types, reason = "the format writes F8_E4M3, and so do we")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -15,20 +15,20 @@ macro_rules! dtypes {
         }
 
         impl Dtype {
-            /// Every type.
+            /// All types.
             pub const ALL: &'static [Dtype] = &[$(Dtype::$name),*];
 
-            /// The name in the file, such as `BF16`.
+            /// Returns the name in the file, such as `BF16`.
             pub const fn name(self) -> &'static str {
                 match self { $(Dtype::$name => stringify!($name),)* }
             }
 
-            /// Bits of a value: of some types, less than a byte.
+            /// Returns the number of bits of a value, which for some types is less than a byte.
             pub const fn bits(self) -> u64 {
                 match self { $(Dtype::$name => $bits,)* }
             }
 
-            /// The type of the same values in GGUF, where it has one.
+            /// Returns the GGUF type with the same values, if there is one.
             pub const fn ggml_type(self) -> Option<GgmlType> {
                 match self { $(Dtype::$name => $ty,)* }
             }
@@ -37,7 +37,7 @@ macro_rules! dtypes {
 }
 
 dtypes! {
-    /// A truth value in a byte.
+    /// A Boolean in a byte.
     BOOL = 8 bits, None;
     /// 4-bit float.
     F4 = 4 bits, None;
@@ -53,9 +53,9 @@ dtypes! {
     F8_E5M2 = 8 bits, None;
     /// 8-bit float with 3 bits of mantissa.
     F8_E4M3 = 8 bits, None;
-    /// 8-bit float with 2 bits of mantissa, without infinity and negative zero.
+    /// 8-bit float with 2 bits of mantissa, without infinity or negative zero.
     F8_E5M2FNUZ = 8 bits, None;
-    /// 8-bit float with 3 bits of mantissa, without infinity and negative zero.
+    /// 8-bit float with 3 bits of mantissa, without infinity or negative zero.
     F8_E4M3FNUZ = 8 bits, None;
     /// An 8-bit power of two.
     F8_E8M0 = 8 bits, None;
@@ -88,7 +88,7 @@ impl Dtype {
         Self::ALL.iter().copied().find(|dtype| dtype.name() == name)
     }
 
-    /// The type that holds the values of a plain type of GGUF. Blocks have none.
+    /// Returns the type that stores the values of a plain GGUF type, or `None` for block formats.
     pub fn from_ggml_type(ty: GgmlType) -> Option<Self> {
         Self::ALL.iter().copied().find(|dtype| dtype.ggml_type() == Some(ty))
     }

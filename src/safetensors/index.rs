@@ -1,4 +1,4 @@
-//! [`SafeTensors`]: what the header of a safetensors file says, checked.
+//! [`SafeTensors`]: the validated header of a safetensors file.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use crate::file::read_at::ReadAt;
 use crate::model::Origin;
 use crate::{ByteOrder, Limits, Shape};
 
-/// The longest header that the format's own library reads.
+/// The longest header that the format's own library accepts.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
-/// The bytes of the header's length, before it.
+/// The size of the header's length field, which precedes it.
 const LENGTH_BYTES: u64 = 8;
 
 /// The header of a safetensors file: its metadata and its tensors, in the order of their data.
 ///
-/// A file is a 64-bit length, a header of so many bytes of JSON, and the tensors' data. Reading checks every rule of the
-/// format: names occur once, each tensor has as many bytes as its shape and type take, and together they cover the data
-/// without a gap or an overlap. Memory is bounded by the header's length, which is no more than the file's, and by how many
-/// tensors and pairs of metadata [`Limits`] allow.
+/// A file is a 64-bit length, a JSON header of that many bytes, and the tensors' data. Reading checks every rule of the
+/// format: names are unique, the size of each tensor matches its shape and type, and together they cover the data without a
+/// gap or an overlap. Memory is bounded by the header's length, which cannot exceed the file's, and by the number of
+/// tensors and pairs of metadata that [`Limits`] allow.
 ///
 /// ```
 /// use gguf_codec::safetensors::{Dtype, SafeTensors};
@@ -45,28 +45,28 @@ pub struct SafeTensors {
 }
 
 impl SafeTensors {
-    /// Reads the header of a file that is whole in memory.
+    /// Reads the header of a complete file in memory.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     pub fn parse(file: &[u8]) -> Result<Self> {
         Self::read(&file, file.len() as u64)
     }
 
-    /// Reads the header of a file of `file_len` bytes, and nothing else of it.
+    /// Reads only the header of a file of `file_len` bytes.
     ///
     /// # Errors
-    /// [`Error::Io`] where reading fails, and [`Error::Safetensors`] where a rule of the format is broken.
+    /// [`Error::Io`] if reading fails, and [`Error::Safetensors`] if a rule of the format is broken.
     pub fn read(source: &dyn ReadAt, file_len: u64) -> Result<Self> {
         Self::read_with(source, file_len, Limits::default())
     }
 
-    /// As [`read`](Self::read), within these limits: [`max_header_bytes`](Limits::max_header_bytes),
-    /// [`max_tensors`](Limits::max_tensors) and, for pairs of metadata, [`max_keys`](Limits::max_keys) apply, and 100 MB, which is
-    /// as long as the format lets a header be.
+    /// Like [`read`](Self::read), within these limits: [`max_header_bytes`](Limits::max_header_bytes),
+    /// [`max_tensors`](Limits::max_tensors) and, for pairs of metadata, [`max_keys`](Limits::max_keys). In addition the format
+    /// limits a header to 100 MB.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     pub fn read_with(source: &dyn ReadAt, file_len: u64, limits: Limits) -> Result<Self> {
         let io = |error| Error::io("read the header", error);
         let wrong = |offset, message| Err(Error::Safetensors { file: None, offset: Some(offset), message });
@@ -86,7 +86,7 @@ impl SafeTensors {
         if length > left {
             return wrong(0, format!("the header is {length} bytes long, and {left} follow"));
         }
-        // No more than 100 MB, which the file has.
+        // At most 100 MB, and within the file.
         let mut header = vec![0; length as usize];
         source.fill_at(&mut header, LENGTH_BYTES).map_err(io)?;
         if header.first() != Some(&b'{') {
@@ -98,11 +98,11 @@ impl SafeTensors {
         }
     }
 
-    /// Sorts what was parsed, and holds it against the bytes that are there.
+    /// Sorts what was parsed, and checks it against the available bytes.
     fn check(parsed: json::Parsed, data: u64, data_len: u64) -> Result<Self> {
         let json::Parsed { mut metadata, mut entries } = parsed;
         metadata.sort();
-        // Of claims beyond the file's end, the end is the nearest byte that there is.
+        // For claims past the file's end, the end is the nearest byte.
         let wrong = |at: u64, message: String| Error::Safetensors {
             file: None,
             offset: Some(data + at.min(data_len)),
@@ -160,17 +160,17 @@ impl SafeTensors {
         Ok(SafeTensors { metadata, entries, by_name, data })
     }
 
-    /// The keys and values of `__metadata__`, by key.
+    /// Returns an iterator over the keys and values of `__metadata__`, by key.
     pub fn metadata(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// The tensors, in the order of their data.
+    /// Returns an iterator over the tensors, in the order of their data.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = TensorInfo<'_>> {
         self.entries.iter().map(|entry| TensorInfo { entry, data: self.data })
     }
 
-    /// The tensor of this name.
+    /// Returns the tensor of this name.
     pub fn tensor(&self, name: &str) -> Option<TensorInfo<'_>> {
         let at = self
             .by_name
@@ -180,7 +180,7 @@ impl SafeTensors {
     }
 }
 
-/// What the header says of a tensor.
+/// The header's description of a tensor.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorInfo<'a> {
     entry: &'a Entry,
@@ -188,36 +188,36 @@ pub struct TensorInfo<'a> {
 }
 
 impl<'a> TensorInfo<'a> {
-    /// Its name.
+    /// Returns the tensor's name.
     pub fn name(&self) -> &'a str {
         &self.entry.name
     }
 
-    /// How its values are stored.
+    /// Returns the type in which values are stored.
     pub fn dtype(&self) -> Dtype {
         self.entry.dtype
     }
 
-    /// Its extents as PyTorch gives them: outermost first, the other way round than [`Shape::dims`].
+    /// Returns the extents as in PyTorch: outermost first, in the reverse order of [`Shape::dims`].
     pub fn shape(&self) -> &'a [u64] {
         &self.entry.shape
     }
 
-    /// Where its data begins in the file.
+    /// Returns where the data begins in the file.
     pub fn file_offset(&self) -> u64 {
         self.data + self.entry.start
     }
 
-    /// Bytes of its data.
+    /// Returns the size of the data in bytes.
     pub fn byte_len(&self) -> u64 {
         self.entry.end - self.entry.start
     }
 
-    /// Its values as [`Convert`](crate::model::Convert) takes them, from the file that the header was read from. GGUF has four
-    /// dimensions at most; of more, the outermost become one.
+    /// Returns the values as input for [`Convert`](crate::model::Convert), from the file whose header was read. GGUF has at
+    /// most four dimensions. If there are more, the outermost are combined.
     ///
     /// # Errors
-    /// [`Error::Write`], naming the tensor, where GGUF has no such type or as many elements.
+    /// [`Error::Write`], naming the tensor, if GGUF does not support its type or number of elements.
     pub fn origin<'s>(&self, source: &'s dyn ReadAt) -> Result<Origin<'s>> {
         let wrong = |problem: String| Error::write(format!("tensor '{}' {problem}", Shown(self.name())));
         let dtype = self.dtype();
@@ -246,7 +246,7 @@ impl<'a> TensorInfo<'a> {
     }
 }
 
-/// Extents in GGUF order, where four of them can count the elements: of more, the outermost become one.
+/// Converts extents to GGUF order, with at most four extents: if there are more, the outermost are combined.
 pub(crate) fn folded(shape: &[u64]) -> Option<Shape> {
     let (outer, inner) = shape.split_at(shape.len().saturating_sub(Shape::MAX_DIMS - 1));
     let mut extents: Vec<u64> = inner.iter().rev().copied().collect();
@@ -257,9 +257,9 @@ pub(crate) fn folded(shape: &[u64]) -> Option<Shape> {
     Shape::new(&extents)
 }
 
-/// Bytes of so many values, or `None` where that is no whole number, or beyond 64 bits.
+/// Returns the size in bytes of a tensor, or `None` if it is not an integer or exceeds 64 bits.
 pub(super) fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
-    // Zero first: beside it, no extent is too large.
+    // Zero first: next to it, no extent is too large.
     let elements = if shape.contains(&0) {
         0
     } else {
@@ -269,7 +269,7 @@ pub(super) fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
     if bits.is_multiple_of(8) { u64::try_from(bits / 8).ok() } else { None }
 }
 
-/// A shape for messages, cut where it is long.
+/// Formats a shape for messages, cut if it is long.
 pub(crate) struct Extents<'a>(pub(crate) &'a [u64]);
 
 impl fmt::Display for Extents<'_> {

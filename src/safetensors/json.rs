@@ -1,4 +1,4 @@
-//! The header's JSON, read entry by entry: what it holds in memory is bounded by its own length.
+//! Parses the header's JSON, entry by entry. Memory use is bounded by the header's length.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use super::dtype::Dtype;
 use crate::Limits;
 use crate::error::Shown;
 
-/// A tensor as the header describes it.
+/// A tensor as described by the header.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) dtype: Dtype,
-    /// Outermost first, as the file has them.
+    /// Outermost first, as in the file.
     pub(super) shape: Vec<u64>,
-    /// Its bytes, counted from the first of all data.
+    /// The range of its bytes, relative to the start of all data.
     pub(super) start: u64,
     pub(super) end: u64,
 }
@@ -26,14 +26,14 @@ pub(super) struct Parsed {
     pub(super) entries: Vec<Entry>,
 }
 
-/// What is wrong with JSON, and at which of its bytes.
+/// A problem in JSON, and its position in bytes.
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub(super) at: u64,
     pub(super) message: String,
 }
 
-/// The key that holds no tensor.
+/// The key that does not describe a tensor.
 pub(super) const METADATA: &str = "__metadata__";
 
 pub(super) fn parse(json: &[u8], limits: Limits) -> Result<Parsed, Wrong> {
@@ -44,7 +44,7 @@ pub(super) fn parse(json: &[u8], limits: Limits) -> Result<Parsed, Wrong> {
         .map_err(|error| wrong(json, &error))
 }
 
-/// Turns the line and column of an error into a byte, and cuts what it quotes of the file.
+/// Converts the line and column of an error to a byte offset, and shortens what it quotes of the file.
 pub(super) fn wrong(json: &[u8], error: &serde_json::Error) -> Wrong {
     const MOST: usize = 300;
     let lines = json.split_inclusive(|&byte| byte == b'\n');
@@ -94,7 +94,7 @@ impl<'de> Visitor<'de> for Root {
             } else if std::mem::replace(&mut has_metadata, true) {
                 return Err(A::Error::custom("__metadata__ occurs twice"));
             } else {
-                // The format's own library takes null for none.
+                // The format's own library treats null like an absent value.
                 let texts = Texts { name: METADATA, most: self.max_keys };
                 parsed.metadata = map.next_value_seed(OrNull(texts))?.unwrap_or_default();
             }
@@ -103,8 +103,8 @@ impl<'de> Visitor<'de> for Root {
     }
 }
 
-/// An object of strings, what it is called, and how many there may be: two strings take far more memory than a short pair
-/// takes bytes.
+/// An object of strings, its name, and the maximum number of pairs: two strings take far more memory than the bytes of a
+/// short pair.
 struct Texts {
     name: &'static str,
     most: u64,
@@ -140,7 +140,7 @@ impl<'de> Visitor<'de> for Texts {
     }
 }
 
-/// What may be null.
+/// A value that may be null.
 struct OrNull<S>(S);
 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for OrNull<S> {
@@ -257,7 +257,7 @@ impl<'de> Visitor<'de> for Numbers {
     }
 }
 
-/// The pairs of an index's `weight_map`: tensors and their files.
+/// Parses the pairs of an index's `weight_map`: tensors and their files.
 #[cfg(any(unix, windows))]
 pub(super) fn parse_weight_map(json: &[u8], limits: Limits) -> Result<Vec<(String, String)>, Wrong> {
     let mut from = serde_json::Deserializer::from_slice(json);

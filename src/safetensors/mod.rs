@@ -1,8 +1,8 @@
-//! safetensors, the file format of models on Hugging Face: read from strangers, written as a stream.
+//! safetensors, the model file format of Hugging Face: reading untrusted files, and writing files as a stream.
 //!
-//! [`SafeTensors`] is the header of a file, [`Checkpoint`] a model of one or more files in a folder, and [`Writer`] makes
-//! files in the stages that [`gguf_codec::Writer`](crate::Writer) has. What becomes of a model's names, metadata and
-//! tokenizer between the two formats is [`model::hf`](crate::model::hf)'s.
+//! [`SafeTensors`] is the header of a file, [`Checkpoint`] is a model of one or more files in a folder, and [`Writer`]
+//! writes files in the same stages as [`gguf_codec::Writer`](crate::Writer). [`model::hf`](crate::model::hf) converts a
+//! model's names, metadata and tokenizer between the two formats.
 
 mod checkpoint;
 mod dtype;

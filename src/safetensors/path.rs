@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::file::regular::read_regular;
 
-/// Whether there is something at the path. A link that leads nowhere, and what cannot be looked at, is an error: it is there, and a
-/// model without it is another.
+/// Returns `true` if something exists at the path. A dangling link, or a path that cannot be examined, is an error: the file is
+/// part of the model, and without it the model would be a different one.
 pub(crate) fn exists(path: &Path) -> Result<bool> {
     let looking = |error| Error::io(format!("look at '{}'", path.display()), error);
     match std::fs::symlink_metadata(path) {
@@ -18,7 +18,7 @@ pub(crate) fn exists(path: &Path) -> Result<bool> {
     std::fs::metadata(path).map_err(looking).map(|_| true)
 }
 
-/// A regular file's bytes, where there are no more than `most`.
+/// Reads a regular file of at most `most` bytes.
 pub(crate) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>> {
     let reading = |error| Error::io(format!("read '{}'", path.display()), error);
     read_regular(path, most).map_err(|error| match error.kind() {

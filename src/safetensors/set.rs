@@ -1,4 +1,4 @@
-//! [`OneOf`]: a file that is one of several, by its name.
+//! [`OneOf`]: a file that by its name is one of several.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::path::exists;
 use crate::error::{Error, Result, Shown};
 
-/// `model-00002-of-00004.safetensors`, as Hugging Face names the files of a split model.
+/// `model-00002-of-00004.safetensors`, the naming of Hugging Face for the files of a split model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OneOf<'a> {
     prefix: &'a str,
@@ -15,7 +15,7 @@ pub(super) struct OneOf<'a> {
 }
 
 impl<'a> OneOf<'a> {
-    /// `None` where the file is, by its name, the only one.
+    /// Returns `None` if the file is, by its name, the only one.
     pub(super) fn parse(path: &'a Path) -> Option<Self> {
         let stem = path.file_name()?.to_str()?.strip_suffix(".safetensors")?;
         let (start, count) = stem.rsplit_once("-of-")?;
@@ -24,12 +24,12 @@ impl<'a> OneOf<'a> {
         (number(count)? > 1).then_some(OneOf { prefix, no, count })
     }
 
-    /// Whether the two names are of one model.
+    /// Returns `true` if the two names are those of one model.
     pub(super) fn is_beside(&self, other: &Self) -> bool {
         self.prefix == other.prefix && self.count == other.count
     }
 
-    /// The error for `asked`, where this file of the folder would be the model by itself.
+    /// Returns the error for `asked` if this file of the folder would be the model by itself.
     pub(super) fn alone(&self, folder: &Path, asked: &Path) -> Result<Error> {
         let OneOf { prefix, no, count } = self;
         let index = format!("{prefix}.safetensors.index.json");
@@ -51,7 +51,7 @@ impl<'a> OneOf<'a> {
             }
         }
         let index = format!("the index '{}'", Shown(&index));
-        // Ends one behind those that are there, however many the name claims.
+        // The loop ends one past the existing files, however many the name declares.
         Ok(wrong(match (1..=files).find(|no| !present.contains(no)) {
             None => format!("the {files} files of the model are there, and {index} is missing"),
             Some(first) => {
@@ -70,7 +70,7 @@ impl<'a> OneOf<'a> {
 }
 
 fn number(digits: &str) -> Option<u32> {
-    // A plus sign would be taken.
+    // A plus sign would be accepted.
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 

@@ -16,10 +16,10 @@ use crate::gguf::layout::FinalPadding;
 use crate::write::stream::{Declared, Stream};
 use crate::{GgmlType, Shape};
 
-/// Data begins at a multiple of this, so that whoever maps the file finds values aligned.
+/// Data begins at a multiple of this, so that values are aligned if the file is mapped.
 const ALIGNMENT: usize = 8;
 
-/// The first stage of writing a safetensors file: metadata and the tensors to come.
+/// The first stage of writing a safetensors file: metadata and tensor declarations.
 ///
 /// ```
 /// use gguf_codec::safetensors::{Dtype, SafeTensors, Writer};
@@ -48,15 +48,15 @@ pub struct Kind {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes to `stream`, from where it stands.
+    /// Writes to `stream` at its current position.
     pub fn new(stream: W) -> Self {
         Writer::of(stream)
     }
 }
 
 impl Writer<AtomicFile> {
-    /// Writes a file that appears at `path` when [`DataWriter::finish`] succeeds, as
-    /// [`gguf_codec::Writer::create`](crate::Writer::create) does.
+    /// Writes a file that appears at `path` when [`DataWriter::finish`] succeeds, like
+    /// [`gguf_codec::Writer::create`](crate::Writer::create).
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -64,10 +64,10 @@ impl Writer<AtomicFile> {
         Self::create_with(path, Existing::ReplaceTarget)
     }
 
-    /// As [`create`](Self::create), with a choice of what happens to a file that exists.
+    /// Like [`create`](Self::create), with a choice of what happens if the file exists.
     ///
     /// # Errors
-    /// As [`gguf_codec::Writer::create_with`](crate::Writer::create_with).
+    /// The errors of [`gguf_codec::Writer::create_with`](crate::Writer::create_with).
     pub fn create_with(path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
         Ok(Writer::of(AtomicFile::create(path.as_ref(), existing)?))
     }
@@ -78,18 +78,18 @@ impl<S: Sink> Writer<S> {
         Writer { sink, metadata: BTreeMap::new(), tensors: Vec::new(), names: HashSet::new() }
     }
 
-    /// Adds a key of `__metadata__`. One that is there already gets the new value.
+    /// Adds a key to `__metadata__`, or replaces its value.
     pub fn set_metadata(&mut self, key: &str, value: &str) -> &mut Self {
         self.metadata.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// Declares the next tensor: its extents outermost first, as PyTorch gives them.
+    /// Declares the next tensor, with its extents outermost first, as in PyTorch.
     ///
-    /// Some readers want every value at a multiple of its size, which holds where tensors of larger types come first.
+    /// Some readers require every value at a multiple of its size. This holds if tensors of larger types come first.
     ///
     /// # Errors
-    /// [`Error::Write`] where the name was declared before, or the bytes are beyond what can be counted.
+    /// [`Error::Write`] if the name has already been declared, or the number of bytes overflows.
     pub fn declare_tensor(&mut self, name: &str, shape: &[u64], dtype: Dtype) -> Result<&mut Self> {
         let shown = Shown(name);
         if name == METADATA {
@@ -112,7 +112,7 @@ impl<S: Sink> Writer<S> {
     /// Writes the header.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::Write`] where the data is longer than can be counted.
+    /// [`Error::Io`], and [`Error::Write`] if the length of the data overflows.
     pub fn write_header(self) -> Result<DataWriter<S>> {
         let Writer { mut sink, metadata, tensors, .. } = self;
         let mut json = b"{".to_vec();
@@ -154,7 +154,7 @@ impl<S: Sink> Writer<S> {
     }
 }
 
-/// The second stage: takes the tensors' data, in the order in which they were declared.
+/// The second stage: takes the tensors' data, in the order of the declarations.
 #[must_use = "the file is not whole before `finish`"]
 pub struct DataWriter<S: Sink> {
     pub(crate) stream: Stream<S, Kind>,
@@ -164,36 +164,36 @@ impl<S: Sink> DataWriter<S> {
     /// Writes the next tensor: little-endian values, row after row.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin), [`TensorWriter::write_bytes`] and [`TensorWriter::finish`].
+    /// The errors of [`begin`](Self::begin), [`TensorWriter::write_bytes`] and [`TensorWriter::finish`].
     pub fn write_tensor(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let mut tensor = self.begin(name)?;
         tensor.write_bytes(bytes)?;
         tensor.finish()
     }
 
-    /// Begins the next tensor, for writing it in pieces.
+    /// Begins the next tensor, to write it in pieces.
     ///
     /// # Errors
-    /// [`Error::Write`] where `name` is not the next tensor.
+    /// [`Error::Write`] if `name` is not the next tensor.
     pub fn begin(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
         self.stream.begin(name)?;
         Ok(TensorWriter { stream: &mut self.stream })
     }
 
-    /// Ends the file: flushes a stream and gives it back, or syncs a file and moves it to its place.
+    /// Finishes the file: flushes and returns a stream, or syncs a file and moves it to its final path.
     ///
     /// # Errors
-    /// [`Error::Write`] where a tensor is not written, and [`Error::Io`].
+    /// [`Error::Write`] if a tensor was not written, and [`Error::Io`].
     pub fn finish(self) -> Result<S::Output> {
         self.stream.complete()
     }
 
-    /// Refuses where the tensor that comes after `ahead` others is not this one.
+    /// Returns an error unless this is the tensor that comes after `ahead` others.
     pub(crate) fn expect(&self, ahead: usize, name: &str, shape: Shape, ty: GgmlType) -> Result<()> {
         let declared = &self.stream.expect(ahead, name)?.kind;
         let is_folded = declared.shape.len() > Shape::MAX_DIMS && folded(&declared.shape) == Some(shape);
         let same = declared.shape.iter().rev().eq(shape.dims()) || is_folded;
-        // GGUF has no other bytes than these for types of safetensors that it lacks.
+        // For safetensors types that GGUF lacks, the bytes in GGUF are the same as these.
         let is_bytes =
             ty == GgmlType::I8 && declared.dtype.ggml_type().is_none() && declared.dtype.bits() == 8;
         if (declared.dtype.ggml_type() == Some(ty) || is_bytes) && same {
@@ -215,7 +215,7 @@ impl<S: Sink> fmt::Debug for DataWriter<S> {
     }
 }
 
-/// One tensor, written in pieces that follow each other. Every error gives the file up, and so does a drop before
+/// Writes one tensor in consecutive pieces. Every error abandons the file, and so does dropping this before
 /// [`finish`](Self::finish).
 #[must_use = "the tensor is not whole before `finish`"]
 pub struct TensorWriter<'a, S: Sink> {
@@ -223,18 +223,18 @@ pub struct TensorWriter<'a, S: Sink> {
 }
 
 impl<S: Sink> TensorWriter<'_, S> {
-    /// Writes little-endian values. Pieces may be cut anywhere.
+    /// Writes little-endian values. Pieces may be split anywhere.
     ///
     /// # Errors
-    /// [`Error::Write`] where there are more bytes than remain, and [`Error::Io`].
+    /// [`Error::Write`] if there are more bytes than remain, and [`Error::Io`].
     pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream.write(bytes)
     }
 
-    /// Ends the tensor.
+    /// Finishes the tensor.
     ///
     /// # Errors
-    /// [`Error::Write`] where bytes are missing.
+    /// [`Error::Write`] if bytes are missing.
     pub fn finish(self) -> Result<()> {
         self.stream.end()
     }
@@ -247,7 +247,7 @@ impl<S: Sink> fmt::Debug for TensorWriter<'_, S> {
 }
 
 fn quoted(text: &str) -> Vec<u8> {
-    // Text always is JSON.
+    // Text can always be encoded as JSON.
     serde_json::to_vec(text).unwrap_or_default()
 }
 

@@ -1,13 +1,13 @@
-//! [`Bytes`]: thirty-two bytes at once beside eight lanes, for products of small integers.
+//! [`Bytes`]: operations on thirty-two bytes at once along with eight lanes, for products of small integers.
 
 use super::lanes::Simd;
 
-/// What a format's quants are as bytes, which decides how they can be multiplied.
+/// The range of a format's quants as bytes, which determines how they can be multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Range {
     /// 0 to 15.
     Four,
-    /// 0 to 64, so that 16 bits hold the sum of four products.
+    /// 0 to 64, so that the sum of four products fits in 16 bits.
     Six,
     /// 0 to 127.
     Seven,
@@ -20,34 +20,34 @@ pub(crate) type Floats<D> = <<D as Bytes>::S as Simd>::F;
 /// Integers in eight lanes.
 pub(crate) type Integers<D> = <<D as Bytes>::S as Simd>::I;
 
-/// Vectors of 32 bytes, and the eight lanes of four bytes each that their products are summed in.
+/// Vectors of 32 bytes, and the eight lanes of four bytes each in which their products are summed.
 ///
-/// As with [`Simd`], every word means the same on every instruction set: sums of integers are exact.
+/// As in [`Simd`], every operation gives the same result on every instruction set: sums of integers are exact.
 pub(crate) trait Bytes: Copy {
-    /// The lanes: eight of them.
+    /// The vectors of eight lanes.
     type S: Simd;
     /// Thirty-two bytes.
     type B: Copy;
-    /// What [`sums`](Self::sums) adds to signed bytes before it multiplies them.
+    /// The number that [`sums`](Self::sums) adds to signed bytes before it multiplies them.
     const ADDED_TO_SIGNED: i32;
-    /// Whether kernels had better multiply what they unpack at once, instead of by way of memory.
+    /// Whether kernels should multiply unpacked values directly instead of by way of memory.
     const FUSED: bool = true;
 
-    /// The lanes.
+    /// Returns the lanes.
     fn lanes(self) -> Self::S;
-    /// Thirty-two bytes from memory.
+    /// Loads thirty-two bytes.
     fn load_b(self, from: &[u8; 32]) -> Self::B;
-    /// Thirty-two bytes to memory.
+    /// Stores thirty-two bytes.
     fn store_b(self, value: Self::B, to: &mut [u8; 32]);
-    /// The same byte everywhere.
+    /// Returns the same byte everywhere.
     fn splat_b(self, value: u8) -> Self::B;
-    /// Sixteen bytes, and the same again.
+    /// Loads sixteen bytes and repeats them.
     fn twice(self, from: &[u8; 16]) -> Self::B;
-    /// The low nibbles of sixteen bytes, and then the high ones.
+    /// Returns the low nibbles of sixteen bytes, and then the high ones.
     fn nibbles(self, from: &[u8; 16]) -> Self::B;
-    /// Rows of a table laid end to end: `row(k)` is row `k`. `N` is 4 or 8.
+    /// Loads consecutive rows of a table: `row(k)` is row `k`. `N` is 4 or 8.
     fn rows_b<'a, const N: usize>(self, row: impl Fn(usize) -> &'a [u8; N]) -> Self::B;
-    /// 255 where a bit is 1, for byte `i` bit `i`, else 0.
+    /// Sets byte `i` to 255 if bit `i` is 1, otherwise to 0.
     fn bits_b(self, bits: u32) -> Self::B;
     /// `a & b`
     fn and_b(self, a: Self::B, b: Self::B) -> Self::B;
@@ -59,13 +59,13 @@ pub(crate) trait Bytes: Copy {
     fn add_b(self, a: Self::B, b: Self::B) -> Self::B;
     /// `a - b`, wrapping.
     fn sub_b(self, a: Self::B, b: Self::B) -> Self::B;
-    /// Shifts each byte right, zeros in.
+    /// Shifts each byte right, filling with zeros.
     fn shr_b<const BITS: i32>(self, a: Self::B) -> Self::B;
     /// Shifts each byte left.
     fn shl_b<const BITS: i32>(self, a: Self::B) -> Self::B;
-    /// Byte `i` is `table[index[i]]`; each index is below 16.
+    /// Sets byte `i` to `table[index[i]]`. Each index must be below 16.
     fn lookup_b(self, table: &[u8; 16], index: Self::B) -> Self::B;
-    /// The second number of each of eight pairs.
+    /// Returns the second number of each of eight pairs.
     #[inline(always)]
     fn second_words(self, of: &[[[u8; 4]; 2]; 8]) -> Integers<Self> {
         let mut second = [[0; 4]; 8];
@@ -74,13 +74,13 @@ pub(crate) trait Bytes: Copy {
         }
         self.words(&second)
     }
-    /// Eight numbers in lanes.
+    /// Loads eight numbers into lanes.
     #[inline(always)]
     fn words(self, of: &[[u8; 4]; 8]) -> Integers<Self> {
         let s = self.lanes();
         s.bits(s.load_f32_bytes(of))
     }
-    /// The second byte of each of 32 pairs.
+    /// Returns the second byte of each of 32 pairs.
     #[inline(always)]
     fn second_bytes(self, of: &[[u8; 2]; 32]) -> Self::B {
         let mut second = [0; 32];
@@ -89,8 +89,8 @@ pub(crate) trait Bytes: Copy {
         }
         self.load_b(&second)
     }
-    /// 32 rows of a table laid end to end, in `VECTORS` vectors. The index of a row has its lower eight bits in a byte of `low`,
-    /// and those above in one of `high`; it is taken modulo `ROWS`, a power of two.
+    /// Loads 32 consecutive rows of a table, in `VECTORS` vectors. The lower eight bits of a row's index are a byte of `low`,
+    /// and those above are a byte of `high`. The index is taken modulo `ROWS`, a power of two.
     #[inline(always)]
     fn many_rows<const N: usize, const ROWS: usize, const VECTORS: usize>(
         self,
@@ -111,7 +111,7 @@ pub(crate) trait Bytes: Copy {
         }
         vectors
     }
-    /// The nibbles of sixteen bytes, the low one of each before its high one.
+    /// Returns the nibbles of sixteen bytes, the low one of each before its high one.
     #[inline(always)]
     fn spread_nibbles(self, from: &[u8; 16]) -> Self::B {
         let mut nibbles = [0; 32];
@@ -125,58 +125,58 @@ pub(crate) trait Bytes: Copy {
     fn times_3(self, a: Self::B) -> Self::B {
         self.add_b(a, self.add_b(a, a))
     }
-    /// Shifts each byte left where no bit leaves its byte.
+    /// Shifts each byte left. No bits may leave their byte.
     #[inline(always)]
     fn shl_within_b<const BITS: i32>(self, a: Self::B) -> Self::B {
         self.shl_b::<BITS>(a)
     }
-    /// Negates bytes where a bit is 1, for byte `i` bit `i`.
+    /// Negates byte `i` if bit `i` is 1.
     #[inline(always)]
     fn negate_b(self, a: Self::B, bits: u32) -> Self::B {
-        // Minus one is where all bits are 1: what those complement is one less than the negative.
+        // If all bits are 1, the byte is -1. The exclusive or complements, which is one less than the negative.
         let negative = self.bits_b(bits);
         self.sub_b(self.xor_b(a, negative), negative)
     }
-    /// Adds `value`, wrapping, to bytes where a bit is 1, for byte `i` bit `i`.
+    /// Adds `value`, wrapping, to byte `i` if bit `i` is 1.
     #[inline(always)]
     fn add_where_b(self, a: Self::B, bits: u32, value: u8) -> Self::B {
         self.add_b(a, self.and_b(self.bits_b(bits), self.splat_b(value)))
     }
-    /// The bytes of eight lanes, the lowest of each first.
+    /// Returns the bytes of eight lanes, the lowest of each first.
     fn bytes_of(self, lanes: Integers<Self>) -> Self::B;
-    /// Of four times eight bytes, the second and the third change places.
+    /// Swaps the second and the third of the four groups of eight bytes.
     fn swap_middle(self, a: Self::B) -> Self::B;
     /// `3 * a >> 8`, without overflow: 0, 1 or 2.
     fn times_3_high(self, a: Self::B) -> Self::B;
 
-    /// Sums of products of eight units: lane `u` of the first vector is the sum over the first sixteen bytes of unit `u`, of
-    /// the second over the others. Bytes of `x` are in the range given, [`ADDED_TO_SIGNED`](Self::ADDED_TO_SIGNED) added
-    /// where that is signed; those of `y` are -127 to 127.
+    /// Returns the sums of products of eight units. Lane `u` of the first vector is the sum over the first sixteen bytes of
+    /// unit `u`, and that of the second is the sum over the others. The bytes of `x` must be in the given range, with
+    /// [`ADDED_TO_SIGNED`](Self::ADDED_TO_SIGNED) added if it is signed. Those of `y` must be -127 to 127.
     fn sums(self, range: Range, x: &[Self::B; 8], y: &[[u8; 32]; 8]) -> [Integers<Self>; 2];
-    /// [`sums`](Self::sums) over whole units.
+    /// Like [`sums`](Self::sums), over whole units.
     #[inline(always)]
     fn sums_of_units(self, range: Range, x: &[Self::B; 8], y: &[[u8; 32]; 8]) -> Integers<Self> {
         let [low, high] = self.sums(range, x, y);
         self.lanes().add_i(low, high)
     }
-    /// Lane `j` is the sum of all lanes of vector `j`, wrapping.
+    /// Sets lane `j` to the sum of all lanes of vector `j`, wrapping.
     fn totals(self, of: &[Integers<Self>; 8]) -> Integers<Self>;
     /// Widens eight unsigned bytes, the first the lowest.
     fn widen_eight(self, bytes: u64) -> Integers<Self>;
-    /// Widens sixteen unsigned bytes to 16 bits: those at even places, and then those at odd ones.
+    /// Widens sixteen unsigned bytes to 16 bits: those at even positions, then those at odd ones.
     fn halves_of_units(self, bytes: [u64; 2]) -> Self::B;
     /// Widens eight unsigned bytes to 16 bits, twice.
     fn both_of_units(self, bytes: u64) -> Self::B;
-    /// The same number of 16 bits everywhere.
+    /// Returns the same 16-bit number everywhere.
     fn splat_short(self, value: i16) -> Self::B;
-    /// `a - b`, of 16 bits, wrapping.
+    /// `a - b` in 16 bits, wrapping.
     fn sub_shorts(self, a: Self::B, b: Self::B) -> Self::B;
-    /// `a * b`, of 16 bits, wrapping.
+    /// `a * b` in 16 bits, wrapping.
     fn mul_shorts(self, a: Self::B, b: Self::B) -> Self::B;
-    /// Sums of two products of 16-bit numbers each.
+    /// Returns sums of two products of 16-bit numbers each.
     fn dot_shorts(self, a: Self::B, b: Self::B) -> Integers<Self>;
-    /// Sums of products of eight units, in any lanes: the products of unit `u`'s first sixteen bytes times number `u` of
-    /// `scales`, and those of the others times number `8 + u`, which have 16 bits each.
+    /// Returns the sums of products of eight units, in any lanes. The products of the first sixteen bytes of unit `u`
+    /// are multiplied with number `u` of `scales`, and those of the others with number `8 + u`. These have 16 bits each.
     fn scaled_sums(
         self,
         range: Range,
@@ -184,22 +184,22 @@ pub(crate) trait Bytes: Copy {
         y: &[[u8; 32]; 8],
         scales: Self::B,
     ) -> Integers<Self>;
-    /// Sums of products of eight units, in any lanes.
+    /// Returns the sums of products of eight units, in any lanes.
     #[inline(always)]
     fn sums_of_all(self, range: Range, x: &[Self::B; 8], y: &[[u8; 32]; 8]) -> Integers<Self> {
         self.sums_of_units(range, x, y)
     }
-    /// Eight half floats, widened: lane `j` is `lane(j)`.
+    /// Widens eight half floats: lane `j` is `lane(j)`.
     fn gather_f16(self, lane: impl Fn(usize) -> [u8; 2]) -> Floats<Self>;
 }
 
-/// Work written once over [`Bytes`], as [`Kernel`](super::Kernel) is over [`Simd`].
+/// A computation written once over [`Bytes`], as [`Kernel`](super::Kernel) is over [`Simd`].
 pub(crate) trait ByteKernel {
-    /// What the work gives back.
+    /// The result.
     type Output;
-    /// Whether it multiplies, and so is worth compiling once more where there is an instruction for that.
+    /// Whether it multiplies, so that another compilation with an instruction for dot products pays.
     #[allow(dead_code, reason = "only x86-64 has such instructions")]
     const MULTIPLIES: bool;
-    /// Does it in the bytes of `d`.
+    /// Runs with the bytes of `d`.
     fn run<D: Bytes>(self, d: D) -> Self::Output;
 }

@@ -1,28 +1,28 @@
-//! [`Simd`]: the vocabulary that every kernel is written in.
+//! [`Simd`]: the operations in which every kernel is written.
 
 use half::{bf16, f16};
 
-/// The most lanes that any instruction set here has: the size of buffers that hold one vector.
+/// The maximum number of lanes of any instruction set here, which is the size of buffers for one vector.
 pub(crate) const MAX_LANES: usize = 32;
 
-/// Work that several kernels have in common. [`Simd::shared`] does it in a function of its own, which is compiled once for each
-/// kind of work and lanes and not once more inside of each kernel: slices and numbers tell what differs, and no type does.
+/// A computation that several kernels share. [`Simd::shared`] runs it in a function of its own, which is compiled once for each
+/// kind of computation and lanes instead of once in each kernel. Differences between uses are passed as slices and numbers, not
+/// as types.
 pub(crate) trait Shared<S: Simd> {
-    /// What the work gives back.
+    /// The result.
     type Output;
-    /// Does it. `#[inline(always)]`, as a kernel is.
+    /// Runs the computation. `#[inline(always)]`, as in a kernel.
     fn run(self, s: S) -> Self::Output;
 }
 
 /// Vectors of [`LANES`](Self::LANES) single-precision floats or 32-bit integers.
 ///
-/// Every word means the same on every instruction set, to the bit: IEEE single precision, rounded to nearest
-/// even, nothing fused and nothing reassociated. Where hardware differs (the order of `min`'s operands,
-/// conversions out of range), the word means what baseline x86-64 does, because that is what ggml's reference
-/// build does.
+/// Every operation gives the same result on every instruction set, to the bit: IEEE single precision, rounded to
+/// nearest even, with nothing fused and nothing reassociated. Where hardware differs (the order of `min`'s operands,
+/// conversions out of range), the operation does what baseline x86-64 does, because ggml's reference build does that.
 ///
-/// A word that takes a slice uses its first `LANES` elements and panics on a shorter one. Kernels pass slices of
-/// fixed arrays, so that the check is gone once the word is inlined.
+/// An operation that takes a slice uses its first `LANES` elements and panics on a shorter slice. Kernels pass slices
+/// of fixed-size arrays, so that the check is optimized away after inlining.
 pub(crate) trait Simd: Copy {
     /// Lanes of `f32`.
     type F: Copy;
@@ -30,47 +30,47 @@ pub(crate) trait Simd: Copy {
     type I: Copy;
     /// A truth value for each lane.
     type M: Copy;
-    /// Whether [`stream`](Self::stream) goes around the caches.
+    /// Whether [`stream`](Self::stream) bypasses the caches.
     const STREAMS: bool = false;
-    /// Several vectors as one, for work that waits more than it computes.
+    /// Several vectors as one, for computations that are bound by latency.
     type Wide: Simd;
-    /// Lanes in a vector: divides 16, or in a [`Wide`](Self::Wide) one [`MAX_LANES`].
+    /// The number of lanes in a vector. It divides 16, or [`MAX_LANES`] in a [`Wide`](Self::Wide) vector.
     const LANES: usize;
 
-    /// The same instruction set with several vectors as one.
+    /// Returns the same instruction set with several vectors as one.
     fn wide(self) -> Self::Wide;
 
-    /// Does work that other kernels have too, in a function of its own with this instruction set. A call and lanes that pass
-    /// through memory are what it costs, so it is for work that takes far longer.
+    /// Runs a computation that other kernels share, in a function of its own with this instruction set. This costs a call
+    /// and passing lanes through memory, so it is for computations that take far longer.
     #[inline(always)]
     fn shared<W: Shared<Self>>(self, work: W) -> W::Output {
         self.shared_in(self, work)
     }
-    /// [`shared`](Self::shared) in the lanes of `s`, which are made of these.
+    /// Like [`shared`](Self::shared), in the lanes of `s`, which are composed of these.
     fn shared_in<S: Simd, W: Shared<S>>(self, s: S, work: W) -> W::Output;
 
-    /// Asks for bytes to be brought near. Nothing depends on it.
+    /// Prefetches bytes. Results do not depend on it.
     #[inline(always)]
     fn prefetch(self, _bytes: &[u8]) {}
 
-    /// Copies as many lines of memory as there are, around the caches where the instruction set can and `to` begins with
-    /// a line. A [`fence`](Self::fence) must follow before anyone else is handed the memory:
-    /// [`Streaming`](super::Streaming) sees to that.
+    /// Copies as many cache lines as there are. Bypasses the caches if the instruction set can and `to` begins at a
+    /// line. A [`fence`](Self::fence) must follow before the memory is made available to other code:
+    /// [`Streaming`](super::Streaming) ensures that.
     #[inline(always)]
     fn stream(self, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
         to.copy_from_slice(from);
     }
-    /// Orders what [`stream`](Self::stream) wrote before all that is written later.
+    /// Orders all writes by [`stream`](Self::stream) before all later writes.
     #[inline(always)]
     fn fence(self) {}
 
-    /// The same float in every lane.
+    /// Returns the same float in every lane.
     fn splat(self, value: f32) -> Self::F;
-    /// The same integer in every lane.
+    /// Returns the same integer in every lane.
     fn splat_i(self, value: i32) -> Self::I;
-    /// `LANES` floats.
+    /// Loads `LANES` floats.
     fn load(self, from: &[f32]) -> Self::F;
-    /// Lane `j` is `lane(j)`. For transposing; costs a scalar load for each lane.
+    /// Sets lane `j` to `lane(j)`. For transposing. Takes a scalar load for each lane.
     #[inline(always)]
     fn gather(self, lane: impl Fn(usize) -> f32) -> Self::F {
         let mut lanes = [0.0; MAX_LANES];
@@ -79,7 +79,7 @@ pub(crate) trait Simd: Copy {
         }
         self.load(&lanes)
     }
-    /// Transposes: lane `j` of vector `i` is `rows[j][i]`. Takes the first `LANES` rows; `N` is a multiple of 8.
+    /// Transposes: lane `j` of vector `i` is `rows[j][i]`. Takes the first `LANES` rows. `N` is a multiple of 8.
     #[inline(always)]
     fn columns<const N: usize>(self, rows: &[&[f32; N]]) -> [Self::F; N] {
         let mut columns = [self.splat(0.0); N];
@@ -92,8 +92,8 @@ pub(crate) trait Simd: Copy {
     fn load_u8(self, from: &[u8]) -> Self::I;
     /// Widens `LANES` signed bytes.
     fn load_i8(self, from: &[i8]) -> Self::I;
-    /// Widens `LANES` unsigned bytes of short rows laid end to end, from byte `first` on: `row(k)` is row `k`. `N` is 4
-    /// or 8, and `first` a multiple of `LANES`.
+    /// Widens `LANES` unsigned bytes of consecutive short rows, from byte `first` on: `row(k)` is row `k`. `N` is 4 or
+    /// 8, and `first` is a multiple of `LANES`.
     #[inline(always)]
     fn load_rows<'a, const N: usize>(self, first: usize, row: impl Fn(usize) -> &'a [u8; N]) -> Self::I {
         if Self::LANES <= N {
@@ -114,36 +114,36 @@ pub(crate) trait Simd: Copy {
     fn load_f16(self, from: &[[u8; 2]]) -> Self::F;
     /// Widens `LANES` bfloats given as little-endian bytes.
     fn load_bf16(self, from: &[[u8; 2]]) -> Self::F;
-    /// `LANES` floats given as little-endian bytes.
+    /// Loads `LANES` floats given as little-endian bytes.
     fn load_f32_bytes(self, from: &[[u8; 4]]) -> Self::F;
 
-    /// Writes `LANES` floats to working memory.
+    /// Stores `LANES` floats.
     fn store(self, value: Self::F, to: &mut [f32]);
-    /// Rounds to nearest even half floats. A NaN keeps its sign and upper bits and becomes quiet, as in hardware.
+    /// Rounds to half floats, to nearest even. A NaN keeps its sign and upper bits and becomes quiet, as in hardware.
     fn store_f16(self, value: Self::F, to: &mut [f16]);
-    /// Rounds to nearest even bfloats. A NaN keeps its upper bits, and must be quiet, as all arithmetic leaves it. No
-    /// value may be subnormal: instructions take such for zeros. Products and sums of half floats and small numbers
-    /// never are, since all are multiples of a number far above.
+    /// Rounds to bfloats, to nearest even. A NaN keeps its upper bits. It must be quiet, as the results of all
+    /// arithmetic are. No value may be subnormal, because instructions treat such values as zeros. Products and sums
+    /// of half floats and small numbers never are, since all are multiples of a far larger number.
     fn store_bf16(self, value: Self::F, to: &mut [bf16]);
-    /// Rounds any floats to nearest even bfloats. A NaN keeps its upper bits and becomes quiet.
+    /// Rounds any floats to bfloats, to nearest even. A NaN keeps its upper bits and becomes quiet.
     #[inline(always)]
     fn store_bf16_any(self, value: Self::F, to: &mut [bf16]) {
         self.store_bf16(self.quiet(value), to);
     }
-    /// Writes the lowest byte of each lane.
+    /// Stores the lowest byte of each lane.
     fn store_u8(self, value: Self::I, to: &mut [u8]);
 
-    /// One float as a half float: rounded to nearest even, NaN as `0x7E00` with its sign, as in ggml.
+    /// Converts a float to a half float, rounded to nearest even. NaN becomes `0x7E00` with its sign, as in ggml.
     #[inline(always)]
     fn narrow_f16(self, value: f32) -> [u8; 2] {
         super::scalar::f32_to_f16(value).to_le_bytes()
     }
-    /// One half float, widened, in every lane.
+    /// Widens a half float and returns it in every lane.
     #[inline(always)]
     fn splat_f16(self, bits: [u8; 2]) -> Self::F {
         self.splat(self.widen_f16(bits))
     }
-    /// One half float, widened.
+    /// Widens a half float.
     fn widen_f16(self, bits: [u8; 2]) -> f32;
 
     /// `a + b`
@@ -158,31 +158,31 @@ pub(crate) trait Simd: Copy {
     fn sqrt(self, a: Self::F) -> Self::F;
     /// `a` without its sign.
     fn abs(self, a: Self::F) -> Self::F;
-    /// `-a` where a bit is 1, for lane `j` bit `first + j` of `bits`. There are as many bits.
+    /// Negates lane `j` of `a` if bit `first + j` of `bits` is 1. There must be as many bits.
     fn negate_by_bits(self, a: Self::F, bits: u32, first: usize) -> Self::F;
     /// `magnitude` (not negative) with the sign of `sign`.
     fn copy_sign(self, magnitude: Self::F, sign: Self::F) -> Self::F;
-    /// `if a < b { a } else { b }`: of two zeros, or with a NaN, `b`.
+    /// `if a < b { a } else { b }`. For two zeros, or with a NaN, this is `b`.
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
-    /// `if a > b { a } else { b }`: of two zeros, or with a NaN, `b`.
+    /// `if a > b { a } else { b }`. For two zeros, or with a NaN, this is `b`.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
-    /// The least lane. No lane may be NaN; of zeros, either.
+    /// Returns the least lane. No lane may be NaN. Of two zeros, either may be returned.
     fn reduce_min(self, a: Self::F) -> f32;
-    /// The greatest lane. No lane may be NaN; of zeros, either.
+    /// Returns the greatest lane. No lane may be NaN. Of two zeros, either may be returned.
     fn reduce_max(self, a: Self::F) -> f32;
 
     /// `a < b`, false with a NaN.
     fn lt(self, a: Self::F, b: Self::F) -> Self::M;
     /// `a != b`, true with a NaN.
     fn ne(self, a: Self::F, b: Self::F) -> Self::M;
-    /// Whether every lane is true.
+    /// Returns `true` if every lane is true.
     fn all(self, mask: Self::M) -> bool;
-    /// Both.
+    /// `a && b`
     fn both(self, a: Self::M, b: Self::M) -> Self::M;
-    /// `yes` where the mask is true, else `no`.
+    /// `yes` where the mask is true, otherwise `no`.
     fn select(self, mask: Self::M, yes: Self::F, no: Self::F) -> Self::F;
 
-    /// `yes` where the mask is true, else `no`.
+    /// `yes` where the mask is true, otherwise `no`.
     fn select_i(self, mask: Self::M, yes: Self::I, no: Self::I) -> Self::I;
 
     /// `a & b`
@@ -199,64 +199,64 @@ pub(crate) trait Simd: Copy {
     fn max_i(self, a: Self::I, b: Self::I) -> Self::I;
     /// Shifts left.
     fn shl<const BITS: i32>(self, a: Self::I) -> Self::I;
-    /// Shifts right, zeros in.
+    /// Shifts right, filling with zeros.
     fn shr<const BITS: i32>(self, a: Self::I) -> Self::I;
 
-    /// The nearest float to each integer.
+    /// Converts each integer to the nearest float.
     fn to_float(self, a: Self::I) -> Self::F;
-    /// The floats' bit patterns.
+    /// Returns the floats' bit patterns.
     fn bits(self, a: Self::F) -> Self::I;
-    /// The floats with these bit patterns.
+    /// Returns the floats with these bit patterns.
     fn as_floats(self, a: Self::I) -> Self::F;
-    /// Rounds toward zero; NaN and what an `i32` cannot hold give `i32::MIN`, as x86 does.
+    /// Rounds toward zero. NaN and values outside the range of `i32` give `i32::MIN`, as on x86.
     fn trunc(self, a: Self::F) -> Self::I;
 
     // Small tables and packed bits.
 
-    /// Lane `j` is `table[index[j] & 15]`.
+    /// Sets lane `j` to `table[index[j] & 15]`.
     fn lookup(self, table: &[f32; 16], index: Self::I) -> Self::F;
-    /// Lane `j` is `table[index[j] & 3]`.
+    /// Sets lane `j` to `table[index[j] & 3]`.
     fn lookup4(self, table: &[f32; 4], index: Self::I) -> Self::F;
-    /// Lane `j` is `table[index[j] & 7]`.
+    /// Sets lane `j` to `table[index[j] & 7]`.
     fn lookup8(self, table: &[f32; 8], index: Self::I) -> Self::F;
-    /// Lane `j` is bit `j`.
+    /// Sets lane `j` to bit `j`.
     fn mask(self, bits: u32) -> Self::M;
-    /// Bit `j` is lane `j`; bits beyond the lanes are 0.
+    /// Sets bit `j` to lane `j`. Bits past the lanes are 0.
     fn mask_bits(self, mask: Self::M) -> u32;
-    /// Lane `j` is `bits >> 2 * j` in its two lowest bits; the bits above them may be anything.
+    /// Sets the two lowest bits of lane `j` to those of `bits >> 2 * j`. The bits above them are arbitrary.
     fn two_bits(self, bits: u64) -> Self::I;
 
-    /// Makes NaNs quiet, which otherwise keep their bits. (Arithmetic does it too, but `a * 1.0` is optimized away.)
+    /// Makes NaNs quiet. They otherwise keep their bits. (Arithmetic does so too, but `a * 1.0` is optimized away.)
     #[inline(always)]
     fn quiet(self, a: Self::F) -> Self::F {
         let quiet = self.as_floats(self.or(self.bits(a), self.splat_i(0x0040_0000)));
         self.select(self.ne(a, a), quiet, a)
     }
 
-    /// Rounds half to even as ggml does: adds 1.5 × 2^23 and takes the low 23 bits. Exact for |a| < 2^22; beyond,
-    /// the same wrapped number that ggml gets.
+    /// Rounds half to even as ggml does: adds 1.5 × 2^23 and takes the low 23 bits. Exact for |a| < 2^22. Beyond
+    /// that, the result wraps as in ggml.
     #[inline(always)]
     fn nearest(self, a: Self::F) -> Self::I {
         let shifted = self.bits(self.add(a, self.splat(NEAREST_MAGIC)));
         self.sub_i(self.and(shifted, self.splat_i(NEAREST_MASK)), self.splat_i(NEAREST_BIAS))
     }
 
-    /// Rounds half to even, for |a| < 2^22: there the same number as [`nearest`](Self::nearest), as a float.
+    /// Rounds half to even, for |a| < 2^22. There it equals [`nearest`](Self::nearest), as a float.
     #[inline(always)]
     fn round_even(self, a: Self::F) -> Self::F {
         let magic = self.splat(NEAREST_MAGIC);
         self.sub(self.add(a, magic), magic)
     }
 
-    /// [`nearest`](Self::nearest), clamped to `low..=high`.
+    /// Like [`nearest`](Self::nearest), clamped to `low..=high`.
     #[inline(always)]
     fn nearest_within(self, a: Self::F, low: i32, high: i32) -> Self::I {
         self.max_i(self.splat_i(low), self.min_i(self.splat_i(high), self.nearest(a)))
     }
 
-    /// Rounds half away from zero, as C's `roundf`; out of range as [`trunc`](Self::trunc).
+    /// Rounds half away from zero, like C's `roundf`. Out of range it behaves like [`trunc`](Self::trunc).
     ///
-    /// Adding the float just below one half cannot carry a value below a half over it, and carries every half.
+    /// Adding the float just below one half never carries a value below a half past it, and always carries a half.
     #[inline(always)]
     fn round_half_away(self, a: Self::F) -> Self::I {
         self.trunc(self.add(a, self.copy_sign(self.splat(0.5f32.next_down()), a)))
@@ -269,7 +269,7 @@ const NEAREST_MAGIC: f32 = 12_582_912.0;
 const NEAREST_MASK: i32 = 0x007f_ffff;
 const NEAREST_BIAS: i32 = 0x0040_0000;
 
-/// [`Simd::nearest`] for a single number.
+/// Like [`Simd::nearest`], for a single number.
 #[inline(always)]
 pub(crate) fn nearest(a: f32) -> i32 {
     ((a + NEAREST_MAGIC).to_bits() as i32 & NEAREST_MASK) - NEAREST_BIAS

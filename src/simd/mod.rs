@@ -1,4 +1,4 @@
-//! Lanes, and nothing about formats: detect once, dispatch once for a whole slice.
+//! SIMD lanes, independent of formats. Instruction sets are detected once, and dispatch happens once for a whole slice.
 
 mod bytes;
 mod lanes;
@@ -34,29 +34,29 @@ pub(crate) use tiles::{TileKernel, Tiles};
 pub(crate) use scalar::{Scalar, f16_to_f32, f32_to_bf16, f32_to_f16};
 pub(crate) use streaming::{GATHERED, Streaming};
 
-/// Work written once over [`Simd`]. Implementations are `#[inline(always)]`, so that the body is compiled anew
+/// A computation written once over [`Simd`]. Implementations are `#[inline(always)]`, so that the body is compiled
 /// inside each instruction set's entry function.
 pub(crate) trait Kernel {
-    /// What the work gives back.
+    /// The result.
     type Output;
-    /// Whether it spends its time on [`Simd::store_bf16`], and so is worth compiling once more where some processors of an
-    /// instruction set have an instruction for that.
+    /// Whether most of its time is spent in [`Simd::store_bf16`]. It is then also compiled for processors of an
+    /// instruction set that have an instruction for that.
     #[allow(dead_code, reason = "only AVX-512 has such processors")]
     const STORES_BF16: bool = false;
-    /// Whether it spends its time on storing floats, so that an instruction set whose vectors are half of a cache's line had
-    /// better write two of them together: a format's halves go to several lines in turn.
+    /// Whether most of its time is spent storing floats. If an instruction set's vectors are half a cache line, two should
+    /// then be written together, because a format's halves go to several lines in turn.
     #[allow(dead_code, reason = "only AVX2's vectors are half a line")]
     const WRITES_LINES: bool = false;
-    /// Whether AVX-512 does it faster than AVX2, and so is worth compiling it for.
+    /// Whether it is faster with AVX-512 than with AVX2, so that compiling it for AVX-512 pays.
     #[allow(dead_code, reason = "only x86-64 has both")]
     const GAINS_FROM_AVX512: bool = true;
-    /// The instruction sets that it is compiled for. [`Isa::run`] panics in others: [`Isa::has`] tells.
+    /// The instruction sets that it is compiled for. [`Isa::run`] panics with others: see [`Isa::has`].
     const COMPILED_FOR: CompiledFor = CompiledFor::All;
-    /// Does it in the lanes of `s`.
+    /// Runs in the lanes of `s`.
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
-/// Instruction sets that a kernel is worth compiling for.
+/// The instruction sets for which compiling a kernel pays.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CompiledFor {
     All,
@@ -71,20 +71,20 @@ impl CompiledFor {
         matches!(self, CompiledFor::All)
     }
 
-    /// Vectors whether or not they can round to `bf16`.
+    /// Whether this includes vectors that cannot round to `bf16`.
     #[allow(dead_code, reason = "not every build has vectors")]
     const fn any_vectors(self) -> bool {
         matches!(self, CompiledFor::All | CompiledFor::Vectors)
     }
 }
 
-/// An instruction set that this machine has: only detection makes one.
+/// An instruction set that this machine has. Only detection creates one.
 ///
-/// Results do not depend on it, to the bit; it is there for tests and measurements, which take one through
-/// `Codec::isa` and the `_with` variants of products. It is no part of the API that versions keep. The environment
-/// variable `GGUF_CODEC_ISA` (`scalar`, `avx2`, `avx512`, `neon`, `simd128`), read once, makes [`Isa::detect`] choose that
-/// one if the machine has it. A name that is misspelt, or of what the machine lacks, is passed over without a word, since a
-/// library neither prints nor ends its process for it: [`Isa::name`] of what was detected tells which is in use.
+/// Results do not depend on it, to the bit. It exists for tests and measurements, which pass it to `Codec::isa` and the
+/// `_with` variants of products. It is not covered by semantic versioning. The environment variable `GGUF_CODEC_ISA`
+/// (`scalar`, `avx2`, `avx512`, `neon`, `simd128`), read once, makes [`Isa::detect`] choose that one if the machine has it.
+/// A misspelt name, or an instruction set that the machine lacks, is silently ignored, because a library should neither
+/// print nor abort its process for that. [`Isa::name`] of the detected one reports which is in use.
 ///
 /// ```
 /// use gguf_codec::{Codec, GgmlType, Isa};
@@ -99,12 +99,12 @@ impl CompiledFor {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa {
     kind: Kind,
-    /// Whether instructions for dot products may be used where the machine has them.
+    /// Whether instructions for dot products may be used if the machine has them.
     dots: bool,
 }
 
-/// Declares the vector instruction sets, the widest last: where a build can have one, its name, its module, and how it is
-/// detected.
+/// Declares the vector instruction sets, the widest last: in which builds one is available, its name, its module, and how
+/// it is detected.
 macro_rules! instruction_sets {
     ($(#[$may_be:meta] $kind:ident $name:literal in $($module:ident)::+ if $detected:expr;)*) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,7 +129,7 @@ macro_rules! instruction_sets {
                 }
             }
 
-            /// Whether it has an instruction here that rounds to `bf16`.
+            /// Returns `true` if it has an instruction on this machine that rounds to `bf16`.
             fn rounds_to_bf16(self) -> bool {
                 match self {
                     Kind::Scalar => false,
@@ -137,7 +137,7 @@ macro_rules! instruction_sets {
                 }
             }
 
-            /// Whether it has an instruction for dot products here, where those may be used.
+            /// Returns `true` if it has an instruction for dot products on this machine and these may be used.
             #[allow(unused_variables, reason = "a build may have no instruction sets")]
             fn has_dots(self, dots: bool) -> bool {
                 match self {
@@ -162,8 +162,8 @@ macro_rules! instruction_sets {
                     Kind::Scalar => unreachable!("a kernel that is not compiled for scalar lanes"),
                     $(#[$may_be]
                     #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
-                    // SAFETY: only `available` and `widest` make this kind, after detecting all that the module's `run`
-                    // asks for; without std, where the whole build takes it for granted.
+                    // SAFETY: only `available` and `widest` create this kind, after detecting everything that the
+                    // module's `run` requires. Without std, the whole build requires it.
                     Kind::$kind => unsafe { $($module)::+::run(kernel) },)*
                 }
             }
@@ -223,22 +223,22 @@ instruction_sets! {
 }
 
 impl Isa {
-    /// Portable Rust without vector instructions of its own, which every machine has: eight lanes, computed one after
-    /// the other.
+    /// Portable Rust without explicit vector instructions, which every machine supports: eight lanes, computed one
+    /// after the other.
     pub const SCALAR: Isa = Isa::of(Kind::Scalar);
 
     const fn of(kind: Kind) -> Isa {
         Isa { kind, dots: true }
     }
 
-    /// The same without instructions for dot products (VNNI), which [`compute`](crate::compute) uses where they are. For tests
-    /// and measurements.
+    /// Returns the same instruction set without instructions for dot products (VNNI), which [`compute`](crate::compute) uses
+    /// if available. For tests and measurements.
     pub fn without_dot_products(self) -> Isa {
         Isa { dots: false, ..self }
     }
 
-    /// The widest instruction set of this machine, or the one that `GGUF_CODEC_ISA` names. Without the `std` feature the
-    /// widest that the build takes for granted (`-C target-feature`, `-C target-cpu`).
+    /// Returns the widest instruction set of this machine, or the one that `GGUF_CODEC_ISA` names. Without the `std`
+    /// feature, returns the widest one that the build enables (`-C target-feature`, `-C target-cpu`).
     pub fn detect() -> Isa {
         #[cfg(feature = "std")]
         {
@@ -258,13 +258,13 @@ impl Isa {
         Kind::ALL.iter().rfind(|kind| kind.is_here()).map_or(Isa::SCALAR, |&kind| Isa::of(kind))
     }
 
-    /// Every instruction set of this machine that has kernels, the widest last. Without the `std` feature those that the
-    /// build takes for granted.
+    /// Returns every instruction set of this machine that has kernels, the widest last. Without the `std` feature,
+    /// returns those that the build enables.
     pub fn available() -> Vec<Isa> {
         Kind::ALL.iter().filter(|kind| kind.is_here()).map(|&kind| Isa::of(kind)).collect()
     }
 
-    /// Whether kernels that are compiled for these sets can run in it.
+    /// Returns `true` if kernels compiled for these sets can run with it.
     pub(crate) fn has(self, sets: CompiledFor) -> bool {
         match sets {
             CompiledFor::All => true,
@@ -273,17 +273,17 @@ impl Isa {
         }
     }
 
-    /// Whether it has [`Tiles`].
+    /// Returns `true` if it has [`Tiles`].
     pub(crate) fn has_tiles(self) -> bool {
         cfg!(target_arch = "x86_64") && self.kind != Kind::Scalar
     }
 
-    /// Whether it depends on the range of weights how its tiles are multiplied.
+    /// Returns `true` if the multiplication of its tiles depends on the range of weights.
     pub(crate) fn tiles_tell_ranges(self) -> bool {
         !self.kind.has_dots(self.dots)
     }
 
-    /// Its name, as `GGUF_CODEC_ISA` takes it.
+    /// Returns its name, as used in `GGUF_CODEC_ISA`.
     pub fn name(self) -> &'static str {
         self.kind.name()
     }

@@ -8,14 +8,14 @@ use half::{bf16, f16};
 use super::lanes::{Shared, Simd};
 use super::wide::Wide;
 
-/// Proof that NEON is there: only [`run`] makes one.
+/// Proof that NEON is available. Only [`run`] creates one.
 #[derive(Clone, Copy)]
 pub(crate) struct Neon(());
 
 /// Runs a kernel with NEON.
 ///
 /// # Safety
-/// The machine must have it.
+/// The machine must have NEON.
 #[target_feature(enable = "neon")]
 pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
     if const { K::COMPILED_FOR.any_vectors() } {
@@ -26,38 +26,38 @@ pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
 }
 
 impl Neon {
-    /// The proof, for `neon_bytes`, which has it otherwise.
+    /// Creates the proof for `neon_bytes`, which knows otherwise that NEON is available.
     ///
     /// # Safety
-    /// NEON must be there.
+    /// NEON must be available.
     pub(super) unsafe fn proven() -> Self {
         Neon(())
     }
 }
 
-/// Runs a kernel over bytes, with dot products where those are here, the kernel multiplies and `dots` allows it.
+/// Runs a kernel over bytes. Uses dot products if they are available, the kernel multiplies and `dots` allows it.
 ///
 /// # Safety
 /// The machine must have NEON.
 pub(super) unsafe fn run_bytes<K: super::ByteKernel>(kernel: K, dots: bool) -> K::Output {
     if K::MULTIPLIES && has_dots(dots) {
-        // SAFETY: dot products have just been found, and the caller vouches for NEON.
+        // SAFETY: dot products have just been detected, and the caller guarantees NEON.
         unsafe { super::neon_bytes::run_with_dots(kernel) }
     } else {
         #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
-        // SAFETY: the caller vouches for it.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             super::neon_bytes::run(kernel)
         }
     }
 }
 
-/// There are no tiles here.
+/// NEON has no tiles.
 pub(super) fn run_tiles<K: super::TileKernel>(_: K, _dots: bool) {
     unreachable!("an instruction set without tiles")
 }
 
-/// Whether there is an instruction for dot products that may be used.
+/// Returns `true` if there is an instruction for dot products that may be used.
 pub(super) fn has_dots(dots: bool) -> bool {
     #[cfg(feature = "std")]
     {
@@ -69,7 +69,7 @@ pub(super) fn has_dots(dots: bool) -> bool {
     }
 }
 
-/// [`Simd::shared_in`].
+/// Implements [`Simd::shared_in`].
 #[inline(never)]
 #[target_feature(enable = "neon")]
 fn shared<S: Simd, W: Shared<S>>(s: S, work: W) -> W::Output {
@@ -81,16 +81,16 @@ pub(super) fn rounds_to_bf16() -> bool {
     false
 }
 
-/// Intrinsics that touch registers only.
+/// Wraps intrinsics that use only registers.
 macro_rules! registers {
     ($body:expr) => {
-        // SAFETY: the instructions are there, since `self` is a `Neon`, which only `run` makes; they touch no
+        // SAFETY: the instructions are available, since `self` is a `Neon`, which only `run` creates. They access no
         // memory.
         unsafe { $body }
     };
 }
 
-/// The first four elements as an array, which the loads and stores below stay inside.
+/// Returns the first four elements as an array, which bounds the loads and stores below.
 macro_rules! four {
     ($slice:expr) => {
         $slice.first_chunk::<4>().expect("a kernel passes four or more")
@@ -101,16 +101,17 @@ macro_rules! four {
 }
 
 const fn lanes_of(lanes: [i32; 4]) -> int32x4_t {
-    // SAFETY: both are 16 bytes, of which any are valid.
+    // SAFETY: both are 16 bytes, and all bit patterns are valid.
     unsafe { core::mem::transmute(lanes) }
 }
 
 const ONE_BIT_EACH: uint32x4_t = {
-    // SAFETY: both are 16 bytes, of which any are valid.
+    // SAFETY: both are 16 bytes, and all bit patterns are valid.
     unsafe { core::mem::transmute([1u32, 2, 4, 8]) }
 };
 
-/// The places of each float's four bytes in a table, for lanes that number its floats (below 64). The token proves NEON.
+/// Returns the positions of each float's four bytes in a table, for lanes that number its floats (below 64). The token
+/// proves NEON.
 #[inline(always)]
 fn byte_places(_: Neon, index: int32x4_t) -> uint8x16_t {
     registers!({
@@ -150,8 +151,8 @@ impl Simd for Neon {
     #[inline(always)]
     fn load(self, from: &[f32]) -> float32x4_t {
         let from = four!(from);
-        // SAFETY: `self` proves NEON; the array has the 16 bytes read, and the load asks for an element's
-        // alignment only.
+        // SAFETY: `self` proves NEON; the array has the 16 bytes read, and the load requires only an element's
+        // alignment.
         unsafe { vld1q_f32(from.as_ptr()) }
     }
     #[inline(always)]
@@ -174,8 +175,8 @@ impl Simd for Neon {
     fn load_f16(self, from: &[[u8; 2]]) -> float32x4_t {
         let halves = u64::from_le_bytes(*four!(from).as_flattened().first_chunk().expect("eight bytes"));
         let wide: float32x4_t;
-        // SAFETY: `self` proves NEON, of which this instruction is a part; it touches nothing but the two
-        // registers. An intrinsic for it came to stable Rust after this crate's oldest compiler.
+        // SAFETY: `self` proves NEON, which includes this instruction; it accesses only the two registers. The
+        // intrinsic for it was stabilized after this crate's oldest supported compiler.
         unsafe {
             asm!(
                 "fcvtl {wide:v}.4s, {halves:v}.4h",
@@ -194,23 +195,22 @@ impl Simd for Neon {
     #[inline(always)]
     fn load_f32_bytes(self, from: &[[u8; 4]]) -> float32x4_t {
         let from = four!(from);
-        // SAFETY: `self` proves NEON; the array has the 16 bytes read, and a load of bytes asks for no
-        // alignment.
+        // SAFETY: `self` proves NEON; the array has the 16 bytes read, and a load of bytes requires no alignment.
         unsafe { vreinterpretq_f32_u8(vld1q_u8(from.as_ptr().cast())) }
     }
     #[inline(always)]
     fn store(self, value: float32x4_t, to: &mut [f32]) {
         let to = four!(mut to);
-        // SAFETY: `self` proves NEON; the array has the 16 bytes written, and the store asks for an element's
-        // alignment only.
+        // SAFETY: `self` proves NEON; the array has the 16 bytes written, and the store requires only an element's
+        // alignment.
         unsafe { vst1q_f32(to.as_mut_ptr(), value) }
     }
     #[inline(always)]
     fn store_f16(self, value: float32x4_t, to: &mut [f16]) {
         let to = four!(mut to);
         let halves: uint16x4_t;
-        // SAFETY: `self` proves NEON, of which this instruction is a part; it touches nothing but the two
-        // registers, and rounds to nearest even, as Rust has every thread's floats do.
+        // SAFETY: `self` proves NEON, which includes this instruction; it accesses only the two registers, and rounds
+        // to nearest even, which is the mode of every Rust thread.
         unsafe {
             asm!(
                 "fcvtn {halves:v}.4h, {value:v}.4s",
@@ -248,7 +248,7 @@ impl Simd for Neon {
     fn widen_f16(self, bits: [u8; 2]) -> f32 {
         let half = f32::from_bits(u32::from(u16::from_le_bytes(bits)));
         let wide: f32;
-        // SAFETY: the instruction is part of every 64-bit Arm's floating point and touches nothing but the two
+        // SAFETY: the instruction is part of the floating point of every 64-bit Arm. It accesses only the two
         // registers, of which it reads the low 16 bits.
         unsafe {
             asm!(
@@ -286,7 +286,7 @@ impl Simd for Neon {
     }
     #[inline(always)]
     fn negate_by_bits(self, a: float32x4_t, bits: u32, first: usize) -> float32x4_t {
-        // Each lane's bit to where a float's sign is.
+        // Moves each lane's bit to the position of a float's sign.
         let up = 31 - first as i64;
         let pair = |up: i64| (up as u64) | ((up - 1) as u64) << 32;
         registers!({
@@ -371,7 +371,7 @@ impl Simd for Neon {
     }
     #[inline(always)]
     fn shr<const BITS: i32>(self, a: int32x4_t) -> int32x4_t {
-        // The intrinsic that takes BITS as a constant does not take 0; with this one, negative is right.
+        // The intrinsic that takes BITS as a constant does not accept 0. In this one a negative shift is to the right.
         registers!(vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(-BITS))))
     }
     #[inline(always)]
@@ -389,7 +389,7 @@ impl Simd for Neon {
     #[inline(always)]
     fn trunc(self, a: float32x4_t) -> int32x4_t {
         registers!({
-            // The conversion saturates and makes NaN 0; below the range it gives what x86 gives.
+            // The conversion saturates and makes NaN 0. Below the range it gives the same as x86.
             let in_range = vcltq_f32(a, vdupq_n_f32(2_147_483_648.0));
             vbslq_s32(in_range, vcvtq_s32_f32(a), vdupq_n_s32(i32::MIN))
         })
@@ -432,7 +432,7 @@ impl Simd for Neon {
     }
     #[inline(always)]
     fn two_bits(self, bits: u64) -> int32x4_t {
-        // Left by a negative number is right.
+        // A negative left shift is a right shift.
         const SHIFTS: int32x4_t = lanes_of([0, -2, -4, -6]);
         registers!(vreinterpretq_s32_u32(vshlq_u32(vdupq_n_u32(bits as u32), SHIFTS)))
     }

@@ -1,4 +1,4 @@
-//! [`Bytes`] with NEON, and with its instruction for dot products where the processor has that.
+//! [`Bytes`] with NEON, and with its instruction for dot products if the processor has it.
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -8,34 +8,34 @@ use super::lanes::Simd;
 use super::neon::Neon;
 use super::wide::Wide;
 
-/// Proof that NEON is there, and its dot products where the constant says so: only [`run`] and [`run_with_dots`] make one.
+/// Proof that NEON is available, and its dot products if the constant says so. Only [`run`] and [`run_with_dots`] create one.
 #[derive(Clone, Copy)]
 pub(crate) struct NeonBytes<const DOTS: bool>(Wide<Neon, 2>);
 
 /// Runs a kernel with NEON.
 #[target_feature(enable = "neon")]
 pub(super) fn run<K: ByteKernel>(kernel: K) -> K::Output {
-    // SAFETY: the function is compiled for NEON, and whoever calls it vouches for it.
+    // SAFETY: the function is compiled for NEON, and its caller guarantees that it is available.
     kernel.run(NeonBytes::<false>(Wide(unsafe { Neon::proven() })))
 }
 
 /// Runs a kernel with NEON and its dot products.
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn run_with_dots<K: ByteKernel>(kernel: K) -> K::Output {
-    // SAFETY: the function is compiled for NEON, and whoever calls it vouches for it.
+    // SAFETY: the function is compiled for NEON, and its caller guarantees that it is available.
     kernel.run(NeonBytes::<true>(Wide(unsafe { Neon::proven() })))
 }
 
-/// Intrinsics that touch registers only.
+/// Wraps intrinsics that use only registers.
 macro_rules! registers {
     ($body:expr) => {
-        // SAFETY: the instructions are there, since `self` is a `NeonBytes`, which only `run` and `run_with_dots` make;
-        // they touch no memory.
+        // SAFETY: the instructions are available, since `self` is a `NeonBytes`, which only `run` and `run_with_dots`
+        // create. They access no memory.
         unsafe { $body }
     };
 }
 
-/// The same operation on both halves.
+/// Applies the same operation to both halves.
 macro_rules! both {
     ($a:ident $(, $b:ident)? => $half:expr) => {{
         let [first, second] = $a;
@@ -48,12 +48,12 @@ macro_rules! both {
 }
 
 impl<const DOTS: bool> NeonBytes<DOTS> {
-    /// Sums of four products of signed bytes.
+    /// Returns sums of four products of signed bytes.
     #[inline(always)]
     fn dot(self, x: uint8x16_t, y: uint8x16_t) -> int32x4_t {
         if DOTS {
             let mut sums = registers!(vdupq_n_s32(0));
-            // SAFETY: the token proves that the instruction is there; it touches registers only.
+            // SAFETY: the token proves that the instruction is available; it uses only registers.
             unsafe {
                 asm!(
                     "sdot {sums:v}.4s, {x:v}.16b, {y:v}.16b",
@@ -73,7 +73,7 @@ impl<const DOTS: bool> NeonBytes<DOTS> {
         })
     }
 
-    /// Lane `u` is the sum of the lanes of vector `u`.
+    /// Sets lane `u` to the sum of the lanes of vector `u`.
     #[inline(always)]
     fn tree(self, of: &[int32x4_t; 8]) -> [int32x4_t; 2] {
         registers!([
@@ -84,7 +84,7 @@ impl<const DOTS: bool> NeonBytes<DOTS> {
 
     #[inline(always)]
     fn load_16(self, from: &[u8; 16]) -> uint8x16_t {
-        // SAFETY: the token proves NEON; the array has the 16 bytes read, and the load asks for no alignment.
+        // SAFETY: the token proves NEON; the array has the 16 bytes read, and the load requires no alignment.
         unsafe { vld1q_u8(from.as_ptr()) }
     }
 
@@ -111,7 +111,7 @@ impl<const DOTS: bool> Bytes for NeonBytes<DOTS> {
     #[inline(always)]
     fn store_b(self, value: [uint8x16_t; 2], to: &mut [u8; 32]) {
         for (value, to) in value.into_iter().zip(to.as_chunks_mut::<16>().0) {
-            // SAFETY: the token proves NEON; the array has the 16 bytes written, and the store asks for no alignment.
+            // SAFETY: the token proves NEON; the array has the 16 bytes written, and the store requires no alignment.
             unsafe { vst1q_u8(to.as_mut_ptr(), value) }
         }
     }

@@ -1,13 +1,13 @@
-//! [`Bytes`] in portable Rust: the meaning of every word, and what runs where nothing else does.
+//! [`Bytes`] in portable Rust: the reference for every operation, and the fallback on machines without vectors.
 
 use super::bytes::{Bytes, Integers, Range};
 use super::lanes::Simd;
 
-/// Bytes in an array, beside any eight lanes.
+/// Bytes in an array, along with any eight lanes.
 #[derive(Clone, Copy)]
 pub(crate) struct PlainBytes<S>(pub(super) S);
 
-/// A byte from each of one or two vectors.
+/// Computes a byte from each of one or two vectors.
 macro_rules! each_byte {
     ($a:ident $(, $b:ident)? => $byte:expr) => {{
         let mut out = [0; 32];
@@ -208,7 +208,7 @@ impl<S: Simd> Bytes for PlainBytes<S> {
     }
 }
 
-/// The bytes as numbers of 16 bits, in the order of this machine, as vectors have them.
+/// Returns the bytes as 16-bit numbers, in this machine's byte order as in vectors.
 #[inline(always)]
 fn shorts(bytes: [u8; 32]) -> [i16; 16] {
     bytemuck::cast::<_, [[u8; 2]; 16]>(bytes).map(i16::from_ne_bytes)
@@ -219,7 +219,7 @@ fn from_shorts(shorts: [i16; 16]) -> [u8; 32] {
     bytemuck::cast(shorts.map(i16::to_ne_bytes))
 }
 
-/// A product of two bytes.
+/// Returns the product of two bytes.
 #[inline(always)]
 pub(super) fn product(range: Range, x: u8, y: u8) -> i32 {
     let x = if range == Range::Signed { i32::from(x as i8) } else { i32::from(x) };

@@ -1,4 +1,4 @@
-//! One lane, in portable Rust: the meaning of every word, and what runs where nothing else does.
+//! One lane, in portable Rust: the reference for every operation, and the fallback on machines without vectors.
 
 use half::{bf16, f16};
 
@@ -196,7 +196,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn trunc(self, a: f32) -> i32 {
-        // Rust saturates where x86 gives the "indefinite" integer.
+        // Rust saturates where x86 returns the "indefinite" integer.
         const LIMIT: f32 = 2_147_483_648.0;
         if (-LIMIT..LIMIT).contains(&a) { a as i32 } else { i32::MIN }
     }
@@ -227,7 +227,7 @@ impl Simd for Scalar {
     }
 }
 
-/// A half float, widened exactly. A NaN keeps its sign and payload and becomes quiet, as hardware does it.
+/// Widens a half float exactly. A NaN keeps its sign and payload and becomes quiet, as in hardware.
 #[inline(always)]
 pub(crate) fn f16_to_f32(half: u16) -> f32 {
     let sign = u32::from(half & 0x8000) << 16;
@@ -239,13 +239,13 @@ pub(crate) fn f16_to_f32(half: u16) -> f32 {
         // Exponent bias 15 becomes 127.
         (magnitude << 13) + ((127 - 15) << 23)
     } else {
-        // Subnormal: the fraction counts units of 2^-24, a product that is exact.
+        // Subnormal: the fraction counts units of 2^-24, and the product is exact.
         (magnitude as f32 * (1.0 / 16_777_216.0)).to_bits()
     };
     f32::from_bits(sign | bits)
 }
 
-/// A float rounded to the nearest half, ties to even; NaN becomes `0x7E00` with its sign, as in ggml.
+/// Rounds a float to the nearest half, ties to even. NaN becomes `0x7E00` with its sign, as in ggml.
 #[inline(always)]
 pub(crate) fn f32_to_f16(value: f32) -> u16 {
     let bits = value.to_bits();
@@ -254,20 +254,20 @@ pub(crate) fn f32_to_f16(value: f32) -> u16 {
     let half = if magnitude > 0x7f80_0000 {
         0x7e00
     } else if magnitude >= 0x4780_0000 {
-        // 2^16 and above, infinity included.
+        // 2^16 and above, including infinity.
         0x7c00
     } else if magnitude >= 0x3880_0000 {
-        // Normal: rebias, and round the 13 bits that go; a carry runs into the exponent, up to infinity.
+        // Normal: rebias, and round the 13 bits that are dropped. A carry goes into the exponent, up to infinity.
         let rebiased = magnitude - ((127 - 15) << 23);
         ((rebiased + 0x0fff + ((rebiased >> 13) & 1)) >> 13) as u16
     } else {
-        // Subnormal: one half has the unit 2^-24 in its last place, so the addition itself rounds to it.
+        // Subnormal: the last place of one half is 2^-24, so the addition itself rounds to it.
         (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits()) as u16
     };
     sign | half
 }
 
-/// A float rounded to the nearest bfloat, ties to even; NaN keeps its upper bits and becomes quiet.
+/// Rounds a float to the nearest bfloat, ties to even. NaN keeps its upper bits and becomes quiet.
 #[inline(always)]
 pub(crate) fn f32_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();

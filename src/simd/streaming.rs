@@ -1,23 +1,23 @@
-//! [`Streaming`]: output that goes around the caches.
+//! [`Streaming`]: output that bypasses the caches.
 
 use bytemuck::Pod;
 
 use super::Simd;
 
-/// Values at a time on their way around the caches.
+/// The number of values that are gathered before they are written around the caches.
 pub(crate) const GATHERED: usize = 512;
 
-/// Bytes in a line of memory.
+/// The number of bytes in a cache line.
 const LINE_BYTES: usize = 64;
 
-/// Gathers values in the first level of cache and writes them as lines of memory, each once: a line that is written in
-/// parts, or by ordinary stores among others, is fetched first, and all that follows waits for it. So only the first and
-/// the last line of the output are, where it does not begin or end with one.
+/// Gathers values in L1 cache and writes them as whole cache lines, each once. A line that is written in parts, or by
+/// ordinary stores among others, is fetched first, and all that follows waits for it. So only the first and the last
+/// line of the output are written that way, if the output does not begin or end at a line boundary.
 pub(crate) struct Streaming<'a, S: Simd, T: Pod> {
     s: S,
-    /// What is still to be written. From the first line on it begins with one.
+    /// What is still to be written. From the first full line on it begins at a line boundary.
     rest: &'a mut [T],
-    /// As many values of the line before as are there, before the first [`GATHERED`].
+    /// The values of an incomplete line are placed before the first [`GATHERED`].
     gathered: Gathered<T>,
     pending: usize,
 }
@@ -25,27 +25,27 @@ pub(crate) struct Streaming<'a, S: Simd, T: Pod> {
 #[repr(align(64))]
 struct Gathered<T>([T; MOST_IN_LINE + GATHERED]);
 
-/// Values of two bytes in a line.
+/// The maximum number of values in a line: those of two bytes.
 const MOST_IN_LINE: usize = LINE_BYTES / 2;
 
 impl<'a, S: Simd, T: Pod + Default> Streaming<'a, S, T> {
     const IN_LINE: usize = LINE_BYTES / size_of::<T>();
 
-    /// To `out`, which is written when as many values as it has were [pushed](Self::push).
+    /// Creates a stream to `out`, which is complete once as many values as it has were [pushed](Self::push).
     #[inline(always)]
     pub(crate) fn new(s: S, out: &'a mut [T]) -> Self {
         const { assert!(Self::IN_LINE <= MOST_IN_LINE && GATHERED.is_multiple_of(Self::IN_LINE)) };
         Streaming { s, rest: out, gathered: Gathered([T::default(); MOST_IN_LINE + GATHERED]), pending: 0 }
     }
 
-    /// Where the next values go, up to [`GATHERED`] of them.
+    /// Returns the buffer for the next values, up to [`GATHERED`] of them.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> &mut [T] {
         let most = self.rest.len().saturating_sub(self.pending).min(GATHERED);
         &mut self.gathered.0[MOST_IN_LINE..][..most]
     }
 
-    /// Writes what the last [`next`](Self::next) has become.
+    /// Writes the values that were put into the last [`next`](Self::next).
     #[inline(always)]
     pub(crate) fn push(&mut self) {
         let new = self.rest.len().saturating_sub(self.pending).min(GATHERED);
@@ -70,7 +70,7 @@ impl<'a, S: Simd, T: Pod + Default> Streaming<'a, S, T> {
         self.gathered.0.copy_within(from..end, MOST_IN_LINE - (end - from));
     }
 
-    /// Ordinary stores.
+    /// Writes with ordinary stores.
     #[inline(always)]
     fn put(&mut self, count: usize, from: usize) -> usize {
         let (to, rest) = core::mem::take(&mut self.rest).split_at_mut(count);
@@ -83,7 +83,7 @@ impl<'a, S: Simd, T: Pod + Default> Streaming<'a, S, T> {
 impl<S: Simd, T: Pod> Drop for Streaming<'_, S, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        // Whoever is handed the memory must see what was written.
+        // Code that receives the memory must see what was written.
         self.s.fence();
     }
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::simd::{Isa, Kernel};
 
-    /// Counts up.
+    /// A kernel that writes ascending numbers.
     struct Count<'a, T>(&'a mut [T], fn(usize) -> T);
 
     impl<T: Pod + Default> Kernel for Count<'_, T> {

@@ -8,20 +8,20 @@ pub(crate) type RowIntegers<T> = <<T as Tiles>::S as Simd>::I;
 
 /// Vectors with four bytes of each of several rows, and a lane for each row.
 ///
-/// As with [`Simd`], every word means the same on every instruction set: sums of integers are exact.
+/// As in [`Simd`], every operation gives the same result on every instruction set: sums of integers are exact.
 #[allow(dead_code, reason = "only x86-64 has tiles")]
 pub(crate) trait Tiles: Copy {
-    /// The lanes: one for each row.
+    /// The vectors with a lane for each row.
     type S: Simd;
-    /// Columns that are multiplied at once.
+    /// The number of columns that are multiplied at once.
     const COLUMNS: usize;
-    /// What is to be added to signed bytes of weights.
+    /// The number to add to signed bytes of weights.
     const ADDED_TO_SIGNED: u8;
 
-    /// The lanes.
+    /// Returns the lanes.
     fn lanes(self) -> Self::S;
-    /// Adds to each column's sums the products of a few bytes of the rows with the column's: `panel` has four bytes of each
-    /// row, row after row, and then the next four; `x` has the same bytes of each column.
+    /// Adds to each column's sums the products of a few bytes of the rows with the column's. `panel` has four bytes of each
+    /// row, row after row, then the next four, and so on. `x` has the same bytes of each column.
     fn dots<const C: usize, const N: usize>(
         self,
         range: Range,
@@ -29,7 +29,7 @@ pub(crate) trait Tiles: Copy {
         panel: &[u8],
         x: [&[[u8; 4]; N]; C],
     );
-    /// [`dots`](Self::dots), times a scale for each row.
+    /// Like [`dots`](Self::dots), times a scale for each row.
     #[inline(always)]
     fn scaled_dots<const C: usize, const N: usize>(
         self,
@@ -46,7 +46,7 @@ pub(crate) trait Tiles: Copy {
             sums[c] = s.add_i(sums[c], self.mul_i(dots[c], scale));
         }
     }
-    /// Adds the sum of two products of 16-bit numbers to each lane: the low halves', and the high halves'.
+    /// Adds the sum of two products of 16-bit numbers to each lane: that of the low halves and that of the high halves.
     fn add_pairs(
         self,
         sums: RowIntegers<Self>,
@@ -59,11 +59,11 @@ pub(crate) trait Tiles: Copy {
     fn interleave<'a>(self, row: impl Fn(usize) -> &'a [u8; 32], to: &mut [u8]);
 }
 
-/// Work written once over [`Tiles`].
+/// A computation written once over [`Tiles`].
 #[allow(dead_code, reason = "only x86-64 has tiles")]
 pub(crate) trait TileKernel {
-    /// Whether it is for weights of a range that instructions for dot products do not tell from others.
+    /// Whether it is for a range of weights that instructions for dot products treat like any other.
     const NEEDS_NO_DOTS: bool;
-    /// Does it.
+    /// Runs the computation.
     fn run<T: Tiles>(self, t: T);
 }

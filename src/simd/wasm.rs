@@ -1,5 +1,5 @@
-//! Four lanes: WebAssembly's simd128, where the crate is compiled with it (`-Ctarget-feature=+simd128`). A module
-//! that has it runs nowhere else, so there is nothing to detect.
+//! Four lanes: WebAssembly's simd128, if the crate is compiled with it (`-Ctarget-feature=+simd128`). A module that
+//! uses it runs only where it is supported, so there is nothing to detect.
 
 use core::arch::wasm32::*;
 
@@ -8,7 +8,7 @@ use half::{bf16, f16};
 use super::lanes::{Shared, Simd};
 use super::wide::Wide;
 
-/// The instructions are there wherever this is compiled, and all but loads and stores are safe to use.
+/// The instructions are available wherever this is compiled, and all but loads and stores are safe to use.
 #[derive(Clone, Copy)]
 pub(crate) struct Simd128(());
 
@@ -21,12 +21,12 @@ pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
     }
 }
 
-/// Runs a kernel over bytes beside simd128's lanes.
+/// Runs a kernel over bytes along with simd128's lanes.
 pub(super) fn run_bytes<K: super::ByteKernel>(kernel: K, _dots: bool) -> K::Output {
     kernel.run(super::PlainBytes(Wide::<_, 2>(Simd128(()))))
 }
 
-/// There are no tiles here.
+/// There are no tiles with simd128.
 pub(super) fn run_tiles<K: super::TileKernel>(_: K, _dots: bool) {
     unreachable!("an instruction set without tiles")
 }
@@ -41,7 +41,7 @@ pub(super) fn rounds_to_bf16() -> bool {
     false
 }
 
-/// The first four elements as an array, which the loads and stores below stay inside.
+/// Returns the first four elements as an array, which bounds the loads and stores below.
 macro_rules! four {
     ($slice:expr) => {
         $slice.first_chunk::<4>().expect("a kernel passes four or more")
@@ -51,14 +51,14 @@ macro_rules! four {
     };
 }
 
-/// Four 16-bit numbers given as little-endian bytes, each widened with zeros.
+/// Loads four 16-bit numbers given as little-endian bytes, each widened with zeros.
 #[inline(always)]
 fn load_u16(from: &[[u8; 2]]) -> v128 {
     let bytes = u64::from_le_bytes(*four!(from).as_flattened().first_chunk().expect("eight bytes"));
     u32x4_extend_low_u16x8(u64x2(bytes, 0))
 }
 
-/// The lanes, each below 2^16, as 16-bit numbers in the low half.
+/// Narrows the lanes, each below 2^16, to 16-bit numbers in the low half.
 #[inline(always)]
 fn narrow(wide: v128) -> v128 {
     u16x8_narrow_i32x4(wide, wide)
@@ -69,7 +69,7 @@ fn is_nan(value: v128) -> v128 {
     f32x4_ne(value, value)
 }
 
-/// The places of each float's four bytes in a table, for lanes that number its floats (below 64).
+/// Returns the positions of each float's four bytes in a table, for lanes that number its floats (below 64).
 #[inline(always)]
 fn byte_places(index: v128) -> v128 {
     i32x4_add(i32x4_mul(index, i32x4_splat(0x0404_0404)), i32x4_splat(0x0302_0100))
@@ -102,7 +102,7 @@ impl Simd for Simd128 {
     #[inline(always)]
     fn load(self, from: &[f32]) -> v128 {
         let from = four!(from);
-        // SAFETY: the array has the 16 bytes read, and the load asks for no alignment.
+        // SAFETY: the array has the 16 bytes read, and the load requires no alignment.
         unsafe { v128_load(from.as_ptr().cast()) }
     }
     #[inline(always)]
@@ -117,8 +117,8 @@ impl Simd for Simd128 {
     }
     #[inline(always)]
     fn load_f16(self, from: &[[u8; 2]]) -> v128 {
-        // As `f16_to_f32`, but for subnormals: their bits, at a float's places, are a subnormal float, and a
-        // product with a power of two rebiases both kinds exactly.
+        // Like `f16_to_f32`, except for subnormals: their bits, moved to a float's fields, are a subnormal float, and
+        // a product with a power of two rebiases both kinds exactly.
         let half = load_u16(from);
         let sign = i32x4_shl(v128_and(half, i32x4_splat(0x8000)), 16);
         let magnitude = v128_and(half, i32x4_splat(0x7fff));
@@ -136,19 +136,19 @@ impl Simd for Simd128 {
     #[inline(always)]
     fn load_f32_bytes(self, from: &[[u8; 4]]) -> v128 {
         let from = four!(from);
-        // SAFETY: the array has the 16 bytes read, and the load asks for no alignment.
+        // SAFETY: the array has the 16 bytes read, and the load requires no alignment.
         unsafe { v128_load(from.as_ptr().cast()) }
     }
     #[inline(always)]
     fn store(self, value: v128, to: &mut [f32]) {
         let to = four!(mut to);
-        // SAFETY: the array has the 16 bytes written, and the store asks for no alignment.
+        // SAFETY: the array has the 16 bytes written, and the store requires no alignment.
         unsafe { v128_store(to.as_mut_ptr().cast(), value) }
     }
     #[inline(always)]
     fn store_f16(self, value: v128, to: &mut [f16]) {
         let to = four!(mut to);
-        // As `f32_to_f16`, every case for every lane.
+        // Like `f32_to_f16`, computing every case for every lane.
         let sign = v128_and(u32x4_shr(value, 16), i32x4_splat(0x8000));
         let magnitude = f32x4_abs(value);
         let rebiased = i32x4_sub(magnitude, i32x4_splat((127 - 15) << 23));
@@ -162,7 +162,7 @@ impl Simd for Simd128 {
         let special = v128_bitselect(nan, i32x4_splat(0x7c00), is_nan(value));
         let fits = i32x4_lt(magnitude, i32x4_splat(0x4780_0000));
         let halves = narrow(v128_or(sign, v128_bitselect(finite, special, fits)));
-        // SAFETY: the array has the 8 bytes written (`f16` is two bytes), and the store asks for no alignment.
+        // SAFETY: the array has the 8 bytes written (`f16` is two bytes), and the store requires no alignment.
         unsafe { v128_store64_lane::<0>(halves, to.as_mut_ptr().cast()) }
     }
     #[inline(always)]
@@ -173,7 +173,7 @@ impl Simd for Simd128 {
         let rounded = u32x4_shr(i32x4_add(value, i32x4_add(odd, i32x4_splat(0x7fff))), 16);
         let quiet = v128_or(upper, i32x4_splat(0x40));
         let bfloats = narrow(v128_bitselect(quiet, rounded, is_nan(value)));
-        // SAFETY: the array has the 8 bytes written (`bf16` is two bytes), and the store asks for no alignment.
+        // SAFETY: the array has the 8 bytes written (`bf16` is two bytes), and the store requires no alignment.
         unsafe { v128_store64_lane::<0>(bfloats, to.as_mut_ptr().cast()) }
     }
     #[inline(always)]
@@ -309,14 +309,14 @@ impl Simd for Simd128 {
     }
     #[inline(always)]
     fn trunc(self, a: v128) -> v128 {
-        // The conversion saturates and makes NaN 0; below the range it gives what x86 gives.
+        // The conversion saturates and makes NaN 0. Below the range it gives the same as x86.
         let in_range = f32x4_lt(a, f32x4_splat(2_147_483_648.0));
         v128_bitselect(i32x4_trunc_sat_f32x4(a), i32x4_splat(i32::MIN), in_range)
     }
 
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: v128) -> v128 {
-        // A swizzle reads 16 bytes and gives 0 for places beyond them, also for those that the subtraction wraps.
+        // A swizzle reads 16 bytes and gives 0 for positions past them, including those that the subtraction wraps.
         let mut at = byte_places(v128_and(index, i32x4_splat(15)));
         let mut found = i32x4_splat(0);
         for quarter in table.as_chunks::<4>().0 {
@@ -331,7 +331,7 @@ impl Simd for Simd128 {
     }
     #[inline(always)]
     fn lookup8(self, table: &[f32; 8], index: v128) -> v128 {
-        // A swizzle gives 0 for places beyond its 16 bytes, also for those that the subtraction wraps.
+        // A swizzle gives 0 for positions past its 16 bytes, including those that the subtraction wraps.
         let at = byte_places(v128_and(index, i32x4_splat(7)));
         let low = i8x16_swizzle(self.load(&table[..4]), at);
         v128_or(low, i8x16_swizzle(self.load(&table[4..]), i8x16_sub(at, i8x16_splat(16))))

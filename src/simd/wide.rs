@@ -4,8 +4,8 @@ use half::{bf16, f16};
 
 use super::lanes::{Shared, Simd};
 
-/// `K` vectors of `S` as one of `K * S::LANES` lanes. A quantizer's search waits for the sum of its errors more than
-/// it computes; with two independent vectors in flight the processor has something to do meanwhile.
+/// `K` vectors of `S` as one of `K * S::LANES` lanes. A quantizer's search is bound by the latency of summing its
+/// errors. With several independent vectors in flight the processor stays busy.
 #[derive(Clone, Copy)]
 pub(crate) struct Wide<S, const K: usize>(pub(super) S);
 
@@ -22,8 +22,8 @@ macro_rules! blank {
     };
 }
 
-/// Does the block for each vector. A `while`, since there is one in every word of every kernel: the calls that a `for` is made
-/// of, and takes the compiler time to inline, are most of the code that there is before it is optimized.
+/// Runs the block for each vector. It is a `while` loop, because every operation of every kernel contains one: the calls that
+/// make up a `for` loop would be most of the code before optimization, and would take the compiler time to inline.
 macro_rules! each_vector {
     ($k:ident => $body:block) => {
         let mut $k = 0;

@@ -1,4 +1,4 @@
-//! [`Data`]: where a tensor's bytes are, in memory or to be read.
+//! [`Data`]: where a tensor's bytes are, in memory or still to be read.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,12 +13,12 @@ pub(crate) enum Data<'a> {
     Stored(Stored<'a>),
 }
 
-/// A part of a tensor that is read when its values are asked for.
+/// A part of a tensor that is read when its values are requested.
 #[derive(Clone, Copy)]
 pub(crate) struct Stored<'a> {
     pub(crate) source: &'a dyn TensorSource,
     pub(crate) tensor: StoredTensor<'a>,
-    /// The part, in bytes from the start of the tensor.
+    /// The offset of the part, in bytes from the start of the tensor.
     pub(crate) at: u64,
     pub(crate) len: u64,
 }
@@ -27,25 +27,25 @@ pub(crate) struct Stored<'a> {
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "std"), allow(dead_code, reason = "files need std"))]
 pub(crate) struct StoredTensor<'a> {
-    /// For messages.
+    /// The name, for messages.
     pub(crate) name: &'a str,
-    /// Its number in the source.
+    /// The tensor's index in the source.
     pub(crate) index: usize,
     /// Where its data begins.
     pub(crate) offset: u64,
-    /// Bytes of its data.
+    /// The size of the data in bytes.
     pub(crate) len: u64,
 }
 
-/// What tensors' bytes are read from.
+/// A source of tensor bytes.
 pub(crate) trait TensorSource: Send + Sync {
-    /// Fills `buffer` from byte `at` of a tensor.
+    /// Fills `buffer` with a tensor's bytes, starting at byte `at`.
     fn read(&self, tensor: StoredTensor<'_>, at: u64, buffer: &mut [u8]) -> Result<()>;
 
-    /// Returns all bytes of a tensor, aligned for any plain type. They are read when they are first asked for, and kept.
+    /// Returns all bytes of a tensor, aligned for any plain type. They are read on the first request, and kept.
     fn load(&self, tensor: StoredTensor<'_>) -> Result<&[u8]>;
 
-    /// Returns what [`load`](Self::load) has kept.
+    /// Returns the bytes that [`load`](Self::load) has kept.
     fn loaded(&self, tensor: StoredTensor<'_>) -> Option<&[u8]>;
 }
 
@@ -57,7 +57,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// The part from one byte to another; nothing where they do not lie within.
+    /// Returns the part between two byte positions, or nothing if they are out of range.
     pub(crate) fn slice(self, start: u64, end: u64) -> Self {
         match self {
             Data::Bytes(bytes) => {
@@ -71,7 +71,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// The bytes, where they are in memory.
+    /// Returns the bytes if they are in memory.
     pub(crate) fn in_memory(self) -> Option<&'a [u8]> {
         match self {
             Data::Bytes(bytes) => Some(bytes),
@@ -79,7 +79,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// The bytes, which are read into memory and kept there where they are not yet.
+    /// Returns the bytes. If they are not in memory yet, reads them and keeps them there.
     pub(crate) fn load(self) -> Result<&'a [u8]> {
         match self {
             Data::Bytes(bytes) => Ok(bytes),
@@ -87,7 +87,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// Visits all bytes in their order, in chunks of this length and one of the rest, each read into `buffer`.
+    /// Visits all bytes in order, in chunks of this length and a shorter last one. Chunks are read into `buffer`.
     pub(crate) fn for_each_chunk(
         self,
         chunk: u64,
@@ -105,7 +105,7 @@ impl<'a> Data<'a> {
         Ok(())
     }
 
-    /// Fills `buffer` from the byte `at` on. The caller has checked that there are as many.
+    /// Fills `buffer` starting at byte `at`. The caller has checked that there are enough bytes.
     pub(crate) fn read(self, at: u64, buffer: &mut [u8]) -> Result<()> {
         match (self, self.in_memory()) {
             (Data::Stored(stored), None) => stored.source.read(stored.tensor, stored.at + at, buffer),
@@ -123,7 +123,7 @@ impl<'a> Data<'a> {
 }
 
 impl Stored<'_> {
-    /// The part's bytes among all of the tensor's.
+    /// Returns the part's bytes within all of the tensor's.
     fn of<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         let range = usize::try_from(self.at).ok().zip(usize::try_from(self.at + self.len).ok());
         range.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Tensors as weights to be multiplied.
+//! Tensors as weights for matrix multiplication.
 
 use alloc::borrow::ToOwned;
 
@@ -8,8 +8,8 @@ use crate::error::Measured;
 use crate::{ByteOrder, Error, Result};
 
 impl<'a> Tensor<'a> {
-    /// Returns the tensor as a matrix of weights, to be multiplied where it lies in memory: rows of [`row_len`](Self::row_len) values, all dimensions
-    /// but the first together.
+    /// Returns the tensor as a matrix of weights that is multiplied in place. Rows have [`row_len`](Self::row_len) values, and
+    /// all dimensions but the first are combined.
     ///
     /// ```
     /// # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"));
@@ -35,15 +35,15 @@ impl<'a> Tensor<'a> {
         Matrix::new(self.ty, self.bytes()?, self.row_len())
     }
 
-    /// A tensor of three dimensions as the matrices of a layer's experts, one for each index of the last dimension.
+    /// Returns a three-dimensional tensor as the matrices of a layer's experts, one for each index of the last dimension.
     ///
     /// # Errors
-    /// As [`matrix`](Self::matrix); also [`Error::Length`] for a tensor that has not three dimensions.
+    /// The errors of [`matrix`](Self::matrix); also [`Error::Length`] for a tensor that does not have three dimensions.
     pub fn experts(&self) -> Result<Experts<'a>> {
         let matrix = self.matrix()?;
         match *self.shape.dims() {
             [row_len, rows, _] => {
-                // Both fit, as the bytes are in memory.
+                // Both fit in `usize`, because the bytes are in memory.
                 Experts::new(matrix.ggml_type(), matrix.bytes(), row_len as usize, rows as usize)
             }
             ref dims => Err(Error::Length {

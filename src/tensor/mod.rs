@@ -1,4 +1,4 @@
-//! Views of tensors: [`Tensor`] with its type known at run time, [`TypedTensor`] at compile time.
+//! Views of tensors: [`Tensor`], whose type is known at run time, and [`TypedTensor`], whose type is known at compile time.
 
 mod data;
 #[cfg(feature = "codecs")]
@@ -21,14 +21,14 @@ use crate::codec::{self, BlockFormat};
 use crate::error::Measured;
 use crate::{ByteOrder, Error, GgmlType, Result};
 
-/// A tensor's description and where its bytes are: a view, cheap to copy.
+/// A tensor's description and the location of its bytes. This is a view and cheap to copy.
 ///
 /// Rows are along the first extent, as everywhere in GGUF. A range of rows is a tensor too.
 ///
-/// A tensor of [`Gguf::open`](crate::Gguf::open) is in a file. Floats are read from there each time that they are asked for:
-/// [`dequantize`](Self::dequantize) and [`dequantize_into`](Self::dequantize_into), of one row as of all, and
-/// [`validate`](Self::validate). What gives a slice, [`bytes`](Self::bytes), [`as_slice`](Self::as_slice), [`typed`](Self::typed)
-/// and [`matrix`](Self::matrix), reads the whole tensor into memory the first time and keeps it there as long as the
+/// A tensor of [`Gguf::open`](crate::Gguf::open) is stored in a file. [`dequantize`](Self::dequantize) and
+/// [`dequantize_into`](Self::dequantize_into), of one row or of all, and [`validate`](Self::validate) read from the file each
+/// time. The methods that return slices, [`bytes`](Self::bytes), [`as_slice`](Self::as_slice), [`typed`](Self::typed) and
+/// [`matrix`](Self::matrix), read the whole tensor into memory the first time and keep it there as long as the
 /// [`Gguf`](crate::Gguf) lives. [`read_bytes`](Self::read_bytes) copies bytes and keeps nothing.
 ///
 /// ```
@@ -49,14 +49,14 @@ pub struct Tensor<'a> {
     data: Data<'a>,
 }
 
-/// Bytes of a file that are read together, where all of a tensor is gone through.
+/// The number of bytes that are read from a file at a time when a whole tensor is processed.
 pub(crate) const READ_BYTES: usize = 512 * 1024;
 
 impl<'a> Tensor<'a> {
-    /// A tensor from its parts, for data that does not come from a GGUF file.
+    /// Creates a tensor from its parts, for data that does not come from a GGUF file.
     ///
     /// # Errors
-    /// [`Error::Length`] where rows are not whole blocks of `ty` or `bytes` is not what `shape` takes.
+    /// [`Error::Length`] if rows are not whole blocks of `ty` or `bytes` does not have the length that `shape` requires.
     pub fn new(name: &'a str, shape: Shape, ty: GgmlType, order: ByteOrder, bytes: &'a [u8]) -> Result<Self> {
         if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
             return Err(Error::Length {
@@ -80,47 +80,47 @@ impl<'a> Tensor<'a> {
         }
     }
 
-    /// A whole tensor that is read when its values are asked for. Its header was checked.
+    /// Creates a whole tensor that is read when its values are requested. Its header has been checked.
     pub(crate) fn of_stored(shape: Shape, ty: GgmlType, order: ByteOrder, stored: Stored<'a>) -> Self {
         Tensor { name: stored.tensor.name, shape, ty, order, data: Data::Stored(stored) }
     }
 
-    /// Its name, as in the file.
+    /// Returns the name, as in the file.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// Its extents, innermost first.
+    /// Returns the extents, innermost first.
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// How its values are stored.
+    /// Returns the type in which values are stored.
     pub fn ggml_type(&self) -> GgmlType {
         self.ty
     }
 
-    /// The byte order of the numbers in [`bytes`](Self::bytes): the file's.
+    /// Returns the byte order of the numbers in [`bytes`](Self::bytes), which is that of the file.
     pub fn byte_order(&self) -> ByteOrder {
         self.order
     }
 
-    /// Returns its bytes as in the file, without the padding after them. Of a tensor in a file, the whole tensor is read into
-    /// memory the first time, and kept there as long as the [`Gguf`](crate::Gguf) lives.
+    /// Returns the bytes as stored in the file, without the padding after them. If the tensor is in a file, the whole tensor
+    /// is read into memory the first time and kept there as long as the [`Gguf`](crate::Gguf) lives.
     ///
     /// # Errors
-    /// Of a tensor in a file, `Error::Io` where it cannot be read, and [`Error::OutOfMemory`].
+    /// For a tensor in a file, `Error::Io` if it cannot be read, and [`Error::OutOfMemory`].
     pub fn bytes(&self) -> Result<&'a [u8]> {
         self.data.load()
     }
 
-    /// Returns how many bytes there are in [`bytes`](Self::bytes).
+    /// Returns the length of [`bytes`](Self::bytes).
     pub fn byte_len(&self) -> u64 {
         self.data.len()
     }
 
-    /// Fills `buffer` with its bytes from the byte `at` on, and keeps nothing in memory: for work that goes through a tensor
-    /// in pieces.
+    /// Fills `buffer` with the tensor's bytes, starting at byte `at`, and keeps nothing in memory. This is for processing a
+    /// tensor in pieces.
     ///
     /// ```
     /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
@@ -132,7 +132,7 @@ impl<'a> Tensor<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where the tensor ends before the buffer is full; of a tensor in a file, `Error::Io` where it
+    /// [`Error::OutOfRange`] if the tensor ends before the buffer is full; for a tensor in a file, `Error::Io` if it
     /// cannot be read.
     pub fn read_bytes(&self, at: u64, buffer: &mut [u8]) -> Result<()> {
         let end = at.saturating_add(buffer.len() as u64);
@@ -142,7 +142,7 @@ impl<'a> Tensor<'a> {
         self.data.read(at, buffer)
     }
 
-    /// Visits all bytes, those in memory at once and others in chunks of this length.
+    /// Visits all bytes: those in memory at once, others in chunks of this length.
     #[cfg(feature = "std")]
     pub(crate) fn for_each_chunk(
         &self,
@@ -155,37 +155,37 @@ impl<'a> Tensor<'a> {
         }
     }
 
-    /// Values in a row: the first extent. Saturates at `usize::MAX`, for a tensor of no bytes only.
+    /// Returns the number of values in a row: the first extent. Saturates at `usize::MAX`, only for a tensor without bytes.
     pub fn row_len(&self) -> usize {
         usize::try_from(self.shape.row_len()).unwrap_or(usize::MAX)
     }
 
-    /// Rows: the product of the other extents, as [`Shape::row_count`]. Saturates at `usize::MAX`, for a tensor of no
-    /// bytes only.
+    /// Returns the number of rows: the product of the other extents, as [`Shape::row_count`]. Saturates at
+    /// `usize::MAX`, only for a tensor without bytes.
     pub fn row_count(&self) -> usize {
         usize::try_from(self.shape.row_count()).unwrap_or(usize::MAX)
     }
 
-    /// Values in all. Saturates at `usize::MAX`, for a tensor that no memory holds.
+    /// Returns the number of values. Saturates at `usize::MAX`, for a tensor too large for any memory.
     pub fn len(&self) -> usize {
         usize::try_from(self.shape.element_count()).unwrap_or(usize::MAX)
     }
 
-    /// Whether it has no values: one of its extents is 0.
+    /// Returns `true` if the tensor has no values because one of its extents is 0.
     pub fn is_empty(&self) -> bool {
         self.data.len() == 0
     }
 
-    /// One row, as a tensor of one dimension.
+    /// Returns one row, as a tensor of one dimension.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] beyond the last row.
+    /// [`Error::OutOfRange`] past the last row.
     pub fn row(&self, row: usize) -> Result<Tensor<'a>> {
         let range = self.row_data(row, row.saturating_add(1))?;
         self.part(&[self.shape.row_len()], range)
     }
 
-    /// A range of rows, as a tensor of two dimensions.
+    /// Returns a range of rows, as a tensor of two dimensions.
     ///
     /// ```
     /// # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"));
@@ -198,8 +198,7 @@ impl<'a> Tensor<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where the range ends beyond the last row, [`Error::Reversed`] where it ends before it
-    /// begins.
+    /// [`Error::OutOfRange`] if the range ends past the last row; [`Error::Reversed`] if it ends before it begins.
     pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Tensor<'a>> {
         let (start, end) = self.bounds(range);
         let data = self.row_data(start, end)?;
@@ -220,8 +219,8 @@ impl<'a> Tensor<'a> {
         (start, end)
     }
 
-    /// The whole tensor in ranges of rows, each of at most `values` values or of one row, for work that must not
-    /// hold a whole tensor's floats.
+    /// Returns an iterator over the whole tensor in ranges of rows. Each range has at most `values` values, or is a
+    /// single row. This is for work that must not keep a whole tensor's floats in memory.
     ///
     /// ```
     /// # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"));
@@ -265,23 +264,23 @@ impl<'a> Tensor<'a> {
         Ok(self.data.slice(start as u64 * row, end as u64 * row))
     }
 
-    /// Returns the same tensor with its format known at compile time: blocks without copying. Of a tensor in a file, the whole
-    /// tensor is read into memory the first time, as by [`bytes`](Self::bytes).
+    /// Returns the same tensor with its format known at compile time, so that blocks are accessible without copying. If the
+    /// tensor is in a file, the whole tensor is read into memory the first time, as by [`bytes`](Self::bytes).
     ///
     /// # Errors
-    /// [`Error::WrongType`] where it is of another type; [`Error::NotViewable`] for numbers of several bytes in a
-    /// big-endian file, since blocks are little-endian on every machine; those of [`bytes`](Self::bytes).
+    /// [`Error::WrongType`] if it is of another type; [`Error::NotViewable`] for multi-byte numbers in a big-endian
+    /// file, since blocks are little-endian on every machine; those of [`bytes`](Self::bytes).
     pub fn typed<F: BlockFormat>(&self) -> Result<TypedTensor<'a, F>> {
         TypedTensor::new(*self)
     }
 
-    /// Returns the values of a plain tensor without copying: `f32`, `f64`, [`f16`](crate::f16), [`bf16`](crate::bf16) or a
-    /// signed integer, whichever the tensor's type is. Of a tensor in a file, the whole tensor is read into aligned memory the
-    /// first time, as by [`bytes`](Self::bytes).
+    /// Returns the values of a plain tensor without copying, as the Rust type that corresponds to the tensor's type: `f32`,
+    /// `f64`, [`f16`](crate::f16), [`bf16`](crate::bf16) or a signed integer. If the tensor is in a file, the whole tensor is
+    /// read into aligned memory the first time, as by [`bytes`](Self::bytes).
     ///
     /// # Errors
-    /// [`Error::WrongType`] where the tensor is of another type; [`Error::NotViewable`] where the bytes are in the
-    /// other order than this machine's or not aligned for `T` in memory; those of [`bytes`](Self::bytes).
+    /// [`Error::WrongType`] if the tensor is of another type; [`Error::NotViewable`] if the bytes are not in this
+    /// machine's byte order or not aligned for `T` in memory; those of [`bytes`](Self::bytes).
     pub fn as_slice<T: Plain>(&self) -> Result<&'a [T]> {
         if self.ty != T::TYPE {
             return Err(Error::WrongType { tensor: self.name.into(), found: self.ty, wanted: T::TYPE });
@@ -294,8 +293,8 @@ impl<'a> Tensor<'a> {
             .map_err(|_| not_viewable("its bytes are not aligned in memory"))
     }
 
-    /// Looks for NaN and infinite scales, and values of plain types, as [`GgmlType::validate`] does, in both byte
-    /// orders.
+    /// Checks for NaN and infinite scales, and for such values in plain types, like [`GgmlType::validate`] but in
+    /// both byte orders.
     ///
     /// ```
     /// # use gguf_codec::{GgmlType, Gguf, Writer};
@@ -311,7 +310,7 @@ impl<'a> Tensor<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidBlock`] names the first block that has one. Of a tensor in a file, `Error::Io` where it cannot be read.
+    /// [`Error::InvalidBlock`] names the first invalid block. For a tensor in a file, `Error::Io` if it cannot be read.
     pub fn validate(&self) -> Result<()> {
         if let Some(bytes) = self.data.in_memory() {
             return codec::validate(self.ty, self.order, bytes);
@@ -332,7 +331,7 @@ impl<'a> Tensor<'a> {
     }
 }
 
-/// A Rust type that a plain tensor type stores: see [`Tensor::as_slice`].
+/// A Rust type that corresponds to a plain tensor type: see [`Tensor::as_slice`].
 pub trait Plain: bytemuck::Pod + sealed::Sealed {
     /// The tensor type.
     const TYPE: GgmlType;

@@ -8,8 +8,8 @@ use crate::display::pad;
 
 /// Up to four extents in GGUF order: the first is the *innermost*, the length of a row.
 ///
-/// A matrix that PyTorch calls `[rows, columns]` is `[columns, rows]` here. No extents at all is a scalar, of
-/// one element; an extent may be 0.
+/// A matrix that is `[rows, columns]` in PyTorch is `[columns, rows]` here. A shape without extents is a scalar, with
+/// one element. An extent may be 0.
 ///
 /// ```
 /// use gguf_codec::Shape;
@@ -27,17 +27,17 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The most extents that a GGUF tensor can have.
+    /// The maximum number of extents of a GGUF tensor.
     pub const MAX_DIMS: usize = 4;
 
     const MAX_EXTENT: u64 = i64::MAX as u64;
 
-    /// A shape from its extents, innermost first, or `None` where there are more than four or their product
-    /// is beyond what ggml can count (63 bits).
+    /// Creates a shape from its extents, innermost first. Returns `None` if there are more than four, or if their
+    /// product exceeds what ggml can count (63 bits).
     pub fn new(extents: &[u64]) -> Option<Self> {
         let mut shape = Shape { extents: [1; 4], len: u8::try_from(extents.len()).ok()? };
         shape.extents.get_mut(..extents.len())?.copy_from_slice(extents);
-        // ggml's bound, without its overflow.
+        // The same bound as in ggml, without its overflow.
         is_countable(shape.extents, Self::MAX_EXTENT).then_some(shape)
     }
 
@@ -51,7 +51,7 @@ impl Shape {
         usize::from(self.len)
     }
 
-    /// Returns whether there are no extents, as of a scalar.
+    /// Returns `true` if there are no extents, as for a scalar.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -61,42 +61,42 @@ impl Shape {
         self.dims().iter().copied()
     }
 
-    /// The same without extents of 1 behind all others, as ggml has every shape and llama.cpp writes it. At least one extent
-    /// is left.
+    /// Returns the shape without trailing extents of 1, as llama.cpp writes it. To ggml both are the same. Keeps at least
+    /// one extent.
     #[must_use]
     pub fn trim_trailing_ones(self) -> Self {
         let last = self.extents.iter().rposition(|&extent| extent != 1).unwrap_or(0);
         Shape { len: last as u8 + 1, ..self }
     }
 
-    /// Whether two are the same to ggml.
+    /// Returns `true` if ggml treats the two shapes as the same.
     #[cfg(any(feature = "std", test))]
     pub(crate) fn counts_as(self, other: Self) -> bool {
         self.extents == other.extents
     }
 
-    /// Values in a row: the first extent, or 1 for a scalar.
+    /// Returns the number of values in a row: the first extent, or 1 for a scalar.
     pub fn row_len(&self) -> u64 {
         self.extents[0]
     }
 
-    /// Rows: the product of all extents but the first. At most 2^63 - 1, the largest extent there can be; more
-    /// are possible only where there are no elements.
+    /// Returns the number of rows: the product of all extents but the first. The result is at most 2^63 - 1, the
+    /// largest possible extent. A larger product is possible only if there are no elements.
     pub fn row_count(&self) -> u64 {
         let rows = self.extents[1..].iter().fold(1, |product: u64, &extent| product.saturating_mul(extent));
         rows.min(Self::MAX_EXTENT)
     }
 
-    /// Values in all.
+    /// Returns the number of values.
     pub fn element_count(&self) -> u64 {
         if self.extents.contains(&0) { 0 } else { self.extents.iter().product() }
     }
 }
 
-/// The extent at this position, innermost first.
+/// Returns the extent at this position, innermost first.
 ///
 /// # Panics
-/// Beyond the last extent, as a slice does. [`dims`](Shape::dims) gives the slice.
+/// Panics past the last extent, like a slice. [`dims`](Shape::dims) returns the slice.
 impl Index<usize> for Shape {
     type Output = u64;
 
@@ -124,7 +124,7 @@ impl IntoIterator for Shape {
 }
 
 impl fmt::Display for Shape {
-    /// As `[576, 1536]`, innermost first.
+    /// Formats the shape as `[576, 1536]`, innermost first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         pad(f, format_args!("{:?}", self.dims()))
     }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     #[should_panic = "index out of bounds"]
     fn there_is_no_extent_beyond_the_last() {
-        // The fifth is not there, and neither is the third of a matrix.
+        // There is no fifth extent, nor a third one in a matrix.
         let _ = Shape::new(&[2, 3]).unwrap()[2];
     }
 
@@ -213,7 +213,7 @@ mod tests {
         assert!(Shape::new(&[max]).is_none());
         assert!(Shape::new(&[1 << 32, 1 << 32]).is_none());
         assert!(Shape::new(&[(1 << 31) - 1, (1 << 32) - 1]).is_some());
-        // Countable, but ggml's division refuses it too.
+        // Countable, but ggml's check by division rejects it too.
         assert!(Shape::new(&[1 << 31, (1 << 32) - 1]).is_none());
         assert!(Shape::new(&[1 << 31, 1 << 32]).is_none());
         assert!(Shape::new(&[1 << 21, 1 << 21, 1 << 21, 1]).is_none());

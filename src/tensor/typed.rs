@@ -8,7 +8,7 @@ use super::{Shape, Tensor};
 use crate::codec::BlockFormat;
 use crate::{ByteOrder, Error, Result};
 
-/// A tensor in format `F`, over the file's own blocks: cheap to copy, nothing is decoded until asked for.
+/// A tensor in format `F`, over the file's own blocks. It is cheap to copy, and nothing is decoded until requested.
 ///
 /// ```
 /// # use gguf_codec::{Gguf, Result};
@@ -52,35 +52,34 @@ impl<'a, F: BlockFormat> TypedTensor<'a, F> {
         Ok(TypedTensor { tensor: Tensor { data, ..tensor }, format: PhantomData })
     }
 
-    /// The tensor with its type known at run time.
+    /// Returns the tensor with its type known at run time.
     pub fn tensor(&self) -> Tensor<'a> {
         self.tensor
     }
 
-    /// Its extents, innermost first.
+    /// Returns the extents, innermost first.
     pub fn shape(&self) -> Shape {
         self.tensor.shape()
     }
 
-    /// All its blocks, row after row.
+    /// Returns all blocks, row after row.
     pub fn blocks(&self) -> &'a [F::Block] {
-        // Blocks have alignment 1, and `Tensor` holds whole ones.
+        // Blocks have alignment 1, and `Tensor` contains whole blocks.
         bytemuck::try_cast_slice(self.tensor.data.in_memory().unwrap_or_default()).unwrap_or_default()
     }
 
-    /// One row.
+    /// Returns one row.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] beyond the last row.
+    /// [`Error::OutOfRange`] past the last row.
     pub fn row(&self, row: usize) -> Result<Self> {
         Ok(TypedTensor { tensor: self.tensor.row(row)?, ..*self })
     }
 
-    /// A range of rows.
+    /// Returns a range of rows.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where the range ends beyond the last row, [`Error::Reversed`] where it ends before it
-    /// begins.
+    /// [`Error::OutOfRange`] if the range ends past the last row; [`Error::Reversed`] if it ends before it begins.
     pub fn rows(&self, range: impl RangeBounds<usize>) -> Result<Self> {
         Ok(TypedTensor { tensor: self.tensor.rows(range)?, ..*self })
     }

@@ -1,4 +1,4 @@
-//! The values of tensors as floats, which the feature `codecs` adds.
+//! The values of tensors as floats, available with the feature `codecs`.
 
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -13,18 +13,18 @@ use crate::simd::Isa;
 use crate::{ByteOrder, Error, Float, Result};
 
 impl Tensor<'_> {
-    /// The values as floats: `out` takes exactly [`len`](Self::len) of them. Works in both byte orders, and the
-    /// values equal ggml's to the bit.
+    /// Writes the values as floats to `out`, which must have exactly [`len`](Self::len) elements. Works in both byte
+    /// orders, and the values equal ggml's to the bit.
     ///
     /// # Errors
-    /// [`Error::Length`] where `out` has another length. Of a tensor in a file, `Error::Io` where it cannot be read.
+    /// [`Error::Length`] if `out` has another length. For a tensor in a file, `Error::Io` if it cannot be read.
     pub fn dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
         self.check_dequantize(out.len())?;
         self.dequantize_data(self.data, out)
     }
 
-    /// Returns the values of a range of rows as floats in `out`, which takes exactly these: what
-    /// [`rows`](Self::rows) and [`dequantize_into`](Self::dequantize_into) give, without a tensor in between.
+    /// Writes the values of a range of rows as floats to `out`, which must have exactly their number of elements. This is
+    /// equivalent to [`rows`](Self::rows) and [`dequantize_into`](Self::dequantize_into), without a tensor in between.
     ///
     /// ```
     /// # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"));
@@ -37,11 +37,11 @@ impl Tensor<'_> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`rows`](Self::rows), and [`Error::Length`] where `out` has another length.
+    /// The errors of [`rows`](Self::rows), and [`Error::Length`] if `out` has another length.
     pub fn rows_into<T: Float>(&self, range: impl RangeBounds<usize>, out: &mut [T]) -> Result<()> {
         let (start, end) = self.bounds(range);
         let data = self.row_data(start, end)?;
-        // Fewer than the tensor has.
+        // Less than the number of values in the tensor.
         let wanted = (end - start).saturating_mul(self.row_len());
         if out.len() != wanted {
             return Err(Error::Length {
@@ -53,7 +53,7 @@ impl Tensor<'_> {
         self.dequantize_data(data, out)
     }
 
-    /// The values of some rows, as many as `out` has.
+    /// Writes the values of some rows to `out`, whose length is their number.
     fn dequantize_data<T: Float>(&self, data: Data<'_>, out: &mut [T]) -> Result<()> {
         let bytes = data.in_memory();
         if let Some(bytes) = bytes.filter(|_| self.is_little()) {
@@ -67,19 +67,19 @@ impl Tensor<'_> {
         })
     }
 
-    /// Whether its blocks are those that kernels read.
+    /// Returns `true` if the blocks are in the byte order that kernels read.
     fn is_little(&self) -> bool {
         self.order == ByteOrder::Little || self.ty.block_bytes() == 1
     }
 
-    /// Blocks that are copied together: read from a file, or turned into this machine's order.
+    /// Returns the number of blocks that are copied at once, either to read them from a file or to swap their byte order.
     fn blocks_at_once(&self, data: Data<'_>) -> usize {
         const TURNED_BYTES: usize = 16 * 1024;
         let bytes = if matches!(data, Data::Bytes(_)) { TURNED_BYTES } else { READ_BYTES };
         (bytes / self.ty.block_bytes()).max(1)
     }
 
-    /// Kernels read little-endian blocks, so others are turned first.
+    /// Kernels read little-endian blocks, so others are swapped first.
     fn dequantize_chunk<T: Float>(&self, blocks: &mut [u8], out: &mut [T]) -> Result<()> {
         if !self.is_little() {
             codec::swap_byte_order(self.ty, blocks);
@@ -87,8 +87,8 @@ impl Tensor<'_> {
         codec::dequantize(self.ty, blocks, out)
     }
 
-    /// Refuses where there are not `values` values. The doors for raw bytes refuse too, but do not know the tensor's
-    /// name.
+    /// Returns an error unless the tensor has `values` values. The entry points for raw bytes check this too, but do
+    /// not know the tensor's name.
     fn check_dequantize(&self, values: usize) -> Result<()> {
         if values != self.len() {
             return Err(Error::Length {
@@ -100,7 +100,7 @@ impl Tensor<'_> {
         Ok(())
     }
 
-    /// [`dequantize_into`](Self::dequantize_into) on all cores.
+    /// Like [`dequantize_into`](Self::dequantize_into), on all cores.
     ///
     /// ```
     /// # let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample.gguf"));
@@ -113,7 +113,7 @@ impl Tensor<'_> {
     /// ```
     ///
     /// # Errors
-    /// As [`dequantize_into`](Self::dequantize_into).
+    /// The errors of [`dequantize_into`](Self::dequantize_into).
     #[cfg(feature = "rayon")]
     pub fn par_dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
         use rayon::prelude::*;
@@ -136,7 +136,7 @@ impl Tensor<'_> {
         )
     }
 
-    /// Some rows as floats, in the order asked for, as an embedding is looked up: `out` takes exactly their values.
+    /// Writes some rows as floats to `out`, in the order given, as in an embedding look-up. `out` must have exactly their values.
     ///
     /// ```
     /// # use gguf_codec::{Gguf, Result};
@@ -148,7 +148,7 @@ impl Tensor<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Length`] where `out` has another length; [`Error::OutOfRange`] for a row beyond the last.
+    /// [`Error::Length`] if `out` has another length; [`Error::OutOfRange`] for a row past the last.
     pub fn dequantize_rows<T: Float>(&self, rows: &[usize], out: &mut [T]) -> Result<()> {
         let wanted = rows.len().checked_mul(self.row_len());
         if wanted != Some(out.len()) {
@@ -167,17 +167,17 @@ impl Tensor<'_> {
     /// Returns the values as a new vector of floats.
     ///
     /// # Errors
-    /// Of a tensor in a file, `Error::Io` where it cannot be read.
+    /// For a tensor in a file, `Error::Io` if it cannot be read.
     pub fn dequantize<T: Float>(&self) -> Result<Vec<T>> {
         let mut out = vec![T::default(); self.len()];
         self.dequantize_into(&mut out)?;
         Ok(out)
     }
 
-    /// [`dequantize`](Self::dequantize) on all cores.
+    /// Like [`dequantize`](Self::dequantize), on all cores.
     ///
     /// # Errors
-    /// As [`dequantize`](Self::dequantize).
+    /// The errors of [`dequantize`](Self::dequantize).
     #[cfg(feature = "rayon")]
     pub fn par_dequantize<T: Float>(&self) -> Result<Vec<T>> {
         let mut out = vec![T::default(); self.len()];
@@ -187,10 +187,10 @@ impl Tensor<'_> {
 }
 
 impl<F: BlockFormat> TypedTensor<'_, F> {
-    /// The values as floats: `out` takes exactly as many as the tensor has.
+    /// Writes the values as floats to `out`, which must have exactly as many elements as the tensor has values.
     ///
     /// # Errors
-    /// [`Error::Length`] where `out` has another length.
+    /// [`Error::Length`] if `out` has another length.
     pub fn dequantize_into<T: Float>(&self, out: &mut [T]) -> Result<()> {
         self.tensor().dequantize_into(out)
     }

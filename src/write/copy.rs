@@ -1,4 +1,4 @@
-//! [`Writer::copy_header_from`] and [`Writer::copy_metadata_from`]: what another file says about itself.
+//! [`Writer::copy_header_from`] and [`Writer::copy_metadata_from`]: copying metadata and declarations from another file.
 
 use super::{Sink, Writer};
 use crate::error::Result;
@@ -8,25 +8,24 @@ use crate::gguf::layout::FinalPadding;
 use crate::gguf::metadata::Metadata;
 use crate::gguf::value::ValueRef;
 
-/// What the versions that can be written begin with: version 1 becomes the newest.
+/// The oldest version that can be written. Version 1 becomes the newest.
 const OLDEST_WRITTEN: u32 = 2;
 
 impl<S: Sink> Writer<S> {
-    /// Takes over what `file` says about itself: version (3 for a file of version 1), byte order, all metadata
-    /// with the alignment in it, every tensor's declaration, and how much padding there is at its end.
+    /// Copies the description of `file`: its version (3 for a file of version 1), byte order, all metadata including
+    /// the alignment, every tensor's declaration, and the amount of padding at its end.
     ///
-    /// With the tensors copied behind it, and nothing changed, the file is byte-identical, except where it
-    /// has what this crate's reader does not look at or its writer does not write:
+    /// If the tensors are then copied unchanged, the result is byte-identical, except for what this crate's reader
+    /// ignores or its writer does not write:
     ///
     /// - A file of version 1 becomes one of version 3.
-    /// - Padding behind the header or between tensors becomes zeros where it was not.
-    /// - What stands behind the last tensor's data ends with its padding: the zeros up to the alignment are
-    ///   written as far as they are there, and left out is everything from the first byte that is not zero, or
-    ///   from the alignment on.
-    /// - Of a file whose header alone was read the end is not known, and becomes whole padding.
+    /// - Nonzero padding after the header or between tensors becomes zeros.
+    /// - After the last tensor's data only padding is kept: as many zeros up to the alignment as the file has.
+    ///   Everything from the first nonzero byte on, or past the alignment, is dropped.
+    /// - If only the header of `file` was read, its end is unknown, and full padding is written.
     ///
-    /// Keys may be set or removed after, the byte order changed, and tensors added. Keys and tensors that were
-    /// declared before stay in front.
+    /// Afterwards keys may be set or removed, the byte order changed, and tensors added. Keys and tensors that were
+    /// declared earlier come first.
     ///
     /// ```
     /// use gguf_codec::{Gguf, Value, Writer};
@@ -48,7 +47,7 @@ impl<S: Sink> Writer<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Write`](crate::Error::Write) where a tensor's name is declared already.
+    /// [`Error::Write`](crate::Error::Write) if a tensor's name has already been declared.
     pub fn copy_header_from<B: AsRef<[u8]>>(&mut self, file: &Gguf<B>) -> Result<&mut Self> {
         self.copy_metadata_from(file)?;
         for tensor in file.tensors() {
@@ -57,11 +56,12 @@ impl<S: Sink> Writer<S> {
         Ok(self)
     }
 
-    /// [`copy_header_from`](Self::copy_header_from) without the tensors, for files whose tensors change their
+    /// Like [`copy_header_from`](Self::copy_header_from) without the tensors, for files whose tensors change their
     /// types or shapes.
     ///
     /// # Errors
-    /// None for a file of this crate's reader; the type is that of [`set_metadata_ref`](Self::set_metadata_ref).
+    /// None for a file opened by this crate's reader. The error type is that of
+    /// [`set_metadata_ref`](Self::set_metadata_ref).
     pub fn copy_metadata_from<B: AsRef<[u8]>>(&mut self, file: &Gguf<B>) -> Result<&mut Self> {
         self.copy_form_from(file, file.final_padding())?;
         for (key, value) in file.metadata() {
@@ -70,7 +70,8 @@ impl<S: Sink> Writer<S> {
         Ok(self)
     }
 
-    /// [`set_metadata_ref`](Self::set_metadata_ref) of a pair of another file, to the byte: that of a bool may be any.
+    /// Like [`set_metadata_ref`](Self::set_metadata_ref), but copies a pair of another file exactly: the byte of a
+    /// bool may be any.
     pub(crate) fn copy_pair(
         &mut self,
         from: Metadata<'_>,
@@ -85,7 +86,7 @@ impl<S: Sink> Writer<S> {
         self.header.set(to, stored)
     }
 
-    /// Takes over what is neither metadata nor tensors: version and byte order, and `final_padding`, the file's.
+    /// Copies the version and byte order, and sets `final_padding`, which is that of the file.
     pub(crate) fn copy_form_from<B>(&mut self, file: &Gguf<B>, final_padding: FinalPadding) -> Result<()> {
         let version = file.version();
         self.set_version(if version < OLDEST_WRITTEN { 3 } else { version })?;

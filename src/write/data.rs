@@ -1,4 +1,4 @@
-//! [`DataWriter`]: the tensors' data, in the order in which they were declared.
+//! [`DataWriter`]: writes tensor data in the order of the declarations.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ use crate::file::sink::Sink;
 use crate::tensor::READ_BYTES;
 use crate::{GgmlType, Tensor};
 
-/// The second stage of writing a GGUF: the header is written, and the tensors' data follows, in the order in
-/// which the tensors were declared.
+/// The second stage of writing a GGUF. The header has been written, and the tensors' data follows in the order in
+/// which they were declared.
 ///
-/// The file is whole when [`finish`](Self::finish) succeeds. After an error inside a tensor, or a tensor begun
-/// and not finished, the file is given up: everything else fails with a message that names that tensor.
+/// The file is complete when [`finish`](Self::finish) succeeds. If an error occurs inside a tensor, or a tensor is
+/// begun and not finished, the file is abandoned: all further calls fail with a message that names that tensor.
 ///
 /// ```
 /// # use gguf_codec::{GgmlType, Writer};
@@ -49,13 +49,13 @@ impl<S: Sink> DataWriter<S> {
         DataWriter { stream, order, buffer: Vec::new() }
     }
 
-    /// The tensor whose data comes next, or `None` when all are written.
+    /// Returns the tensor whose data comes next, or `None` if all have been written.
     pub fn next_tensor(&self) -> Option<(&str, Shape, GgmlType)> {
         self.stream.next().map(|tensor| (tensor.name.as_str(), tensor.kind.shape, tensor.kind.ty))
     }
 
-    /// The byte order of the file, which is that of the bytes that [`write_tensor`](Self::write_tensor) and
-    /// [`TensorWriter::write_bytes`] take.
+    /// Returns the byte order of the file. [`write_tensor`](Self::write_tensor) and [`TensorWriter::write_bytes`]
+    /// take bytes in this order.
     pub fn byte_order(&self) -> ByteOrder {
         self.order
     }
@@ -63,19 +63,20 @@ impl<S: Sink> DataWriter<S> {
     /// Writes the next tensor from its bytes, which are in the file's byte order and without padding.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) where the number of bytes is not the tensor's.
-    /// These leave the file as it was. [`Error::Io`](crate::Error::Io) gives it up.
+    /// The errors of [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) if the number of bytes is not the
+    /// tensor's. These leave the file unchanged. [`Error::Io`](crate::Error::Io) abandons it.
     pub fn write_tensor(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let mut tensor = self.begin_of(name, bytes.len() as u64)?;
         tensor.write_bytes(bytes)?;
         tensor.finish()
     }
 
-    /// Writes the next tensor as another file has it, under the same name, in this file's byte order.
+    /// Copies the next tensor from another file, under the same name, converting it to this file's byte order.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) where it was declared with another type or
-    /// shape, extents of 1 at the end aside. These leave the file as it was. [`Error::Io`](crate::Error::Io) gives it up.
+    /// The errors of [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) if the tensor was declared with another
+    /// type or shape, ignoring trailing extents of 1. These leave the file unchanged. [`Error::Io`](crate::Error::Io)
+    /// abandons it.
     pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
         let name = tensor.name();
         self.expect(0, name, tensor.shape(), tensor.ggml_type())?;
@@ -88,9 +89,9 @@ impl<S: Sink> DataWriter<S> {
         writer.finish()
     }
 
-    /// Begins the next tensor, for writing it in pieces.
+    /// Begins the next tensor, to write it in pieces.
     ///
-    /// One tensor is written at a time:
+    /// Only one tensor can be written at a time:
     ///
     /// ```compile_fail,E0499
     /// # use gguf_codec::{GgmlType, Writer};
@@ -104,19 +105,19 @@ impl<S: Sink> DataWriter<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Write`](crate::Error::Write) where `name` is not the next tensor; the message says which is, and the file stays as it
-    /// was.
+    /// [`Error::Write`](crate::Error::Write) if `name` is not the next tensor. The message names the next tensor, and the file is
+    /// unchanged.
     pub fn begin(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
         self.stream.begin(name)?;
         Ok(TensorWriter { file: self })
     }
 
-    /// Ends the file: flushes a stream and gives it back, or syncs a file and moves it to its place.
+    /// Finishes the file: flushes and returns a stream, or syncs a file and moves it to its final path.
     ///
     /// # Errors
-    /// [`Error::Write`](crate::Error::Write) where a tensor is not written, and [`Error::Io`](crate::Error::Io) where writing fails. What
-    /// [`Writer::create`](crate::Writer::create) was to replace is then still there, and whole; only an error at
-    /// syncing the folder comes after it was replaced.
+    /// [`Error::Write`](crate::Error::Write) if a tensor was not written, and [`Error::Io`](crate::Error::Io) if writing fails.
+    /// The file that [`Writer::create`](crate::Writer::create) was to replace is then still intact. Only an error in syncing the
+    /// folder occurs after it has been replaced.
     pub fn finish(self) -> Result<S::Output> {
         self.stream.complete()
     }
@@ -141,11 +142,11 @@ impl<S: Sink> DataWriter<S> {
 }
 
 impl DataWriter<AtomicFile> {
-    /// Ends the file but leaves it under its temporary name, synced to the disk, so that it can be moved to its place
-    /// together with others: see [`StagedFile::commit_all`].
+    /// Finishes the file but leaves it under its temporary name, synced to disk, so that it can be moved to its final
+    /// path together with others: see [`StagedFile::commit_all`].
     ///
     /// # Errors
-    /// As [`finish`](Self::finish).
+    /// The errors of [`finish`](Self::finish).
     pub fn stage(self) -> Result<StagedFile> {
         self.stream.stage()
     }

@@ -1,4 +1,4 @@
-//! [`Header`]: what a file will say about itself, collected before its first byte is written.
+//! [`Header`]: metadata and declarations, collected before the first byte is written.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -26,32 +26,32 @@ pub struct Kind {
     pub(super) ty: GgmlType,
 }
 
-/// Everything before the tensors' data.
+/// Everything before the tensor data.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) version: u32,
     pub(super) order: ByteOrder,
     pub(super) final_padding: FinalPadding,
-    /// What the readers of the file allow.
+    /// The limits of the file's readers.
     pub(super) limits: Limits,
-    /// In the file's order, with `None` where a pair was removed: the others keep their positions.
+    /// In file order. A removed pair leaves `None`, so that the others keep their positions.
     metadata: Vec<Option<(String, Stored)>>,
-    /// Positions in `metadata` of the pairs that are there.
+    /// The positions in `metadata` of the existing pairs.
     keys: HashMap<String, usize>,
     tensors: Vec<Declared<Kind>>,
     /// Positions in `tensors`.
     names: HashMap<String, usize>,
 }
 
-/// Where the parts of a file lie, in bytes.
+/// The positions of a file's parts, in bytes.
 #[derive(Debug)]
 pub(crate) struct Layout {
     /// Zeros between the header and the data.
     pub(crate) padding: u64,
     pub(crate) alignment: u32,
-    /// Of each tensor, from the start of the data.
+    /// The offset of each tensor from the start of the data.
     pub(crate) offsets: Vec<u64>,
-    /// Of the whole file.
+    /// The size of the whole file.
     pub(super) file: u64,
 }
 
@@ -69,7 +69,7 @@ impl Header {
         }
     }
 
-    /// Adds a key at the end, or gives an existing one a new value in its old place, as gguf-py does.
+    /// Appends a key, or replaces the value of an existing key in its old place, as gguf-py does.
     pub(super) fn set(&mut self, key: &str, value: Stored) -> Result<()> {
         if key.is_empty() {
             return Err(WriteProblem::EmptyKey.error());
@@ -96,11 +96,11 @@ impl Header {
         Ok(())
     }
 
-    /// Takes a key away, and says whether it was there. The others keep their order.
+    /// Removes a key. Returns whether it existed. The others keep their order.
     pub(super) fn remove(&mut self, key: &str) -> bool {
         let Some(index) = self.keys.remove(key) else { return false };
         self.metadata[index] = None;
-        // So that setting and removing keys again and again does not grow the list.
+        // Setting and removing keys repeatedly must not grow the list.
         while let Some(None) = self.metadata.last() {
             self.metadata.pop();
         }
@@ -146,7 +146,7 @@ impl Header {
         self.tensors
     }
 
-    /// The value of `general.alignment`, which [`set`](Self::set) has checked, or the default.
+    /// Returns the value of `general.alignment`, which [`set`](Self::set) has checked, or the default.
     pub(super) fn alignment(&self) -> u32 {
         match self.keys.get(ALIGNMENT_KEY).map(|&index| &self.metadata[index]) {
             Some(&Some((_, Stored::Value(Value::U32(alignment))))) => alignment,
@@ -157,7 +157,7 @@ impl Header {
     pub(super) fn layout(&self) -> Result<Layout> {
         let alignment = self.alignment();
         let mut header = Counter::default();
-        // A counter takes everything, so the only error is an array of another file that its reader let by.
+        // A counter accepts any bytes, so the only possible error is an invalid array of another file that its reader let pass.
         self.encode(&mut header, &[]).map_err(|error| Error::io("encode the metadata", error))?;
         let header = header.0;
 
@@ -171,7 +171,7 @@ impl Header {
             (end, next) = place(next, *bytes, alignment).ok_or_else(too_long)?;
             data.checked_add(next).ok_or_else(too_long)?;
         }
-        // Without tensors the padding behind the header is the file's end.
+        // Without tensors the padding after the header is the end of the file.
         let padding = data - header;
         let padding = if self.tensors.is_empty() { self.final_padding.of(padding) } else { padding };
         let file = header + padding + end + self.final_padding.of(next - end);
@@ -183,7 +183,7 @@ impl Header {
         self.encode(out, &layout.offsets)
     }
 
-    /// Writes with these offsets, or zeros where there are none: the length does not depend on them.
+    /// Writes the header with these offsets, or zeros if there are none. The length does not depend on them.
     fn encode(&self, out: &mut impl Write, offsets: &[u64]) -> io::Result<()> {
         match self.order {
             ByteOrder::Little => self.encode_in::<LittleEndian>(out, offsets),

@@ -1,5 +1,5 @@
-//! [`Writer`]: declare, write the header, stream the data, finish. A type for each stage, so that misuse does
-//! not compile.
+//! [`Writer`]: declare, write the header, stream the data, finish. Each stage is a type of its own, so that misuse does not
+//! compile.
 
 mod copy;
 mod data;
@@ -39,14 +39,14 @@ use header::Header;
 #[cfg(any(unix, windows))]
 pub(crate) use header::Layout;
 
-/// The first stage of writing a GGUF: metadata and the tensors to come.
+/// The first stage of writing a GGUF: metadata and tensor declarations.
 ///
-/// The header stands before the data and says how much of it there is, so everything is declared first. Then
-/// [`write_header`](Self::write_header) gives a [`DataWriter`], which takes the tensors' data in the same order.
-/// No stage seeks, and none holds more than the header and a buffer of bounded size.
+/// The header precedes the data and states its size, so everything is declared first. Then
+/// [`write_header`](Self::write_header) returns a [`DataWriter`], which takes the tensors' data in the same order. No
+/// stage seeks, and none keeps more in memory than the header and a buffer of bounded size.
 ///
 /// The same calls write the same bytes as gguf-py's `GGUFWriter` (whose constructor adds `general.architecture`),
-/// except where gguf-py drops what it is given: empty strings and empty arrays are written here, and the key
+/// with two exceptions: empty strings and empty arrays, which gguf-py drops, are written, and the key
 /// `general.alignment` takes effect however it is set.
 ///
 /// ```
@@ -64,7 +64,7 @@ pub(crate) use header::Layout;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 ///
-/// Data cannot come before the header:
+/// Data cannot be written before the header:
 ///
 /// ```compile_fail,E0599
 /// let mut writer = gguf_codec::Writer::new(Vec::new());
@@ -73,7 +73,7 @@ pub(crate) use header::Layout;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 ///
-/// Nor declarations after it:
+/// Tensors cannot be declared after it:
 ///
 /// ```compile_fail,E0382
 /// let mut writer = gguf_codec::Writer::new(Vec::new());
@@ -89,23 +89,22 @@ pub struct Writer<S> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes to `stream`, from where it stands: a pipe, an upload, a `Vec<u8>`.
+    /// Writes to `stream` at its current position: a pipe, an upload, a `Vec<u8>`.
     ///
-    /// Data goes out in the pieces in which it comes, so wrap a stream whose writes are costly in a
-    /// [`BufWriter`]. For a file, [`create`](Writer::create) is safer.
+    /// Each piece of data is passed on as it is given, so wrap a stream with costly writes in a [`BufWriter`]. For a
+    /// file, [`create`](Writer::create) is safer.
     pub fn new(stream: W) -> Self {
         Writer { sink: stream, header: Header::new() }
     }
 }
 
 impl Writer<AtomicFile> {
-    /// Writes a file that appears at `path` when [`DataWriter::finish`] succeeds, and replaces what is there only
-    /// then.
+    /// Writes a file that appears at `path` when [`DataWriter::finish`] succeeds. An existing file is replaced only then.
     ///
-    /// The bytes go to a temporary file in the same folder, which is synced to the disk and renamed. What is
-    /// dropped or fails before leaves `path` as it was. A file that is replaced hands on its permissions (on Unix:
-    /// its mode, but not its owner or access-control list); where `path` is a symbolic link, the file it points to
-    /// is replaced and the link stays.
+    /// The bytes go to a temporary file in the same folder, which is synced to disk and renamed. If the writer is
+    /// dropped or fails before that, `path` is unchanged. A replaced file passes on its permissions (on Unix: its
+    /// mode, but not its owner or access-control list). If `path` is a symbolic link, the file that it points to is
+    /// replaced and the link stays.
     ///
     /// ```no_run
     /// # use gguf_codec::{GgmlType, Writer};
@@ -123,14 +122,13 @@ impl Writer<AtomicFile> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`] where the folder does not let a file be made, or `path` is something else than a regular
-    /// file, or ends like a folder's, with a separator.
+    /// [`Error::Io`] if a file cannot be created in the folder, or if `path` is not a regular file or ends with a path separator.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         Self::create_with(path, Existing::ReplaceTarget)
     }
 
-    /// As [`create`](Self::create), with a choice of what happens to a file that exists. Before a job that reads files as well,
-    /// [`Inputs`](crate::Inputs) tells whether `path` is one of them.
+    /// Like [`create`](Self::create), with a choice of what happens if the file exists. For a job that also reads files,
+    /// [`Inputs`](crate::Inputs) checks beforehand whether `path` is one of them.
     ///
     /// ```
     /// use gguf_codec::{Error, Existing, OutputProblem, Writer};
@@ -140,18 +138,18 @@ impl Writer<AtomicFile> {
     /// ```
     ///
     /// # Errors
-    /// As [`create`](Self::create), and [`Error::Output`] where a file exists that may not be replaced.
-    /// [`DataWriter::finish`] gives the same error where one has appeared since.
+    /// The errors of [`create`](Self::create), and [`Error::Output`] if a file exists and may not be replaced.
+    /// [`DataWriter::finish`] returns the same error if one has appeared in the meantime.
     pub fn create_with(path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
         Ok(Writer { sink: AtomicFile::create(path.as_ref(), existing)?, header: Header::new() })
     }
 }
 
 impl<S: Sink> Writer<S> {
-    /// Sets the version of the format: 3, the default, or 2, which differs in the number alone.
+    /// Sets the version of the format: 3, the default, or 2, which differs only in the number.
     ///
     /// # Errors
-    /// [`Error::Write`] for any other.
+    /// [`Error::Write`] for any other version.
     pub fn set_version(&mut self, version: u32) -> Result<&mut Self> {
         if !(2..=3).contains(&version) {
             return Err(WriteProblem::Version { found: version }.error());
@@ -160,8 +158,8 @@ impl<S: Sink> Writer<S> {
         Ok(self)
     }
 
-    /// Sets what those who read the file will allow: alignments and nested arrays beyond are refused from here on. By
-    /// default these are [`Limits::default`], which readers have by default.
+    /// Sets the limits of the file's readers: larger alignments and more deeply nested arrays are rejected from here
+    /// on. The default is [`Limits::default`], which readers also have by default.
     pub fn set_limits(&mut self, limits: Limits) -> &mut Self {
         self.header.limits = limits;
         self
@@ -173,74 +171,72 @@ impl<S: Sink> Writer<S> {
         self
     }
 
-    /// Sets the alignment of the tensors' data in bytes, by setting the key `general.alignment`, which has the
-    /// same effect. Without it the alignment is 32. gguf-py calls this `add_custom_alignment`. Readers here allow 65,536 by
+    /// Sets the alignment of tensor data in bytes, by setting the key `general.alignment`; setting the key has the same
+    /// effect. The default is 32. gguf-py calls this `add_custom_alignment`. This crate's readers allow 65,536 by
     /// [default](crate::Limits::max_alignment).
     ///
     /// # Errors
-    /// [`Error::Write`] where it is not a power of two.
+    /// [`Error::Write`] if it is not a power of two.
     pub fn set_alignment(&mut self, alignment: u32) -> Result<&mut Self> {
         self.set_metadata(ALIGNMENT_KEY, Value::U32(alignment))
     }
 
-    /// Whether the file ends with padding to the alignment, as gguf-py and ggml write it. Yes by default.
+    /// Sets whether the file ends with padding to the alignment, as in gguf-py and ggml. Default: true.
     ///
-    /// Readers do not need it. [`copy_header_from`](Self::copy_header_from) takes over as much of it as the other
-    /// file has.
+    /// Readers do not need it. [`copy_header_from`](Self::copy_header_from) copies as much of it as the other file has.
     pub fn set_final_padding(&mut self, padded: bool) -> &mut Self {
         self.header.final_padding = if padded { FinalPadding::Whole } else { FinalPadding::Zeros(0) };
         self
     }
 
-    /// Adds a key, behind those that are there. One that is there already gets the new value and keeps its
-    /// place.
+    /// Appends a key after the existing ones. If the key exists, it gets the new value and keeps its place.
     ///
     /// # Errors
-    /// [`Error::Write`] where the key is empty, or is `general.alignment` and the value not a [`Value::U32`] that
-    /// is a power of two, or where arrays nest more than 64 levels deep. Readers allow 4 by
+    /// [`Error::Write`] if the key is empty, if it is `general.alignment` and the value is not a [`Value::U32`] that
+    /// is a power of two, or if arrays nest more than 64 levels deep. Readers allow 4 by
     /// [default](crate::Limits::max_array_depth).
     pub fn set_metadata(&mut self, key: &str, value: impl Into<Value>) -> Result<&mut Self> {
         self.header.set(key, Stored::Value(value.into()))?;
         Ok(self)
     }
 
-    /// Adds a key with a value of another file, copying its bytes: arrays are not decoded. Otherwise as
+    /// Appends a key with a value of another file, copying its bytes without decoding arrays. Otherwise like
     /// [`set_metadata`](Self::set_metadata).
     ///
     /// # Errors
-    /// As [`set_metadata`](Self::set_metadata).
+    /// The errors of [`set_metadata`](Self::set_metadata).
     pub fn set_metadata_ref(&mut self, key: &str, value: ValueRef<'_>) -> Result<&mut Self> {
         self.header.set(key, Stored::from(value))?;
         Ok(self)
     }
 
-    /// Takes a key away and says whether it was there. The others keep their order.
+    /// Removes a key. Returns whether it existed. The others keep their order.
     pub fn remove_metadata(&mut self, key: &str) -> bool {
         self.header.remove(key)
     }
 
-    /// Declares the next tensor. Its data comes later, in the order of the declarations.
+    /// Declares the next tensor. Its data is written later, in the order of the declarations.
     ///
     /// `extents` are in GGUF order: the first is the *innermost*, the length of a row.
     ///
     /// # Errors
-    /// [`Error::Write`], naming the tensor, where the name is longer than 64 bytes or taken, there are more than
-    /// four extents, the size cannot be counted, or rows are not whole blocks of `ty`. The writer stays as it was.
+    /// [`Error::Write`], naming the tensor, if the name is longer than 64 bytes or taken, there are more than four
+    /// extents, the size overflows, or rows are not whole blocks of `ty`. The writer is unchanged.
     pub fn declare_tensor(&mut self, name: &str, extents: &[u64], ty: GgmlType) -> Result<&mut Self> {
         self.header.declare(name, extents, ty)?;
         Ok(self)
     }
 
-    /// The length in bytes that the file will have with what is declared so far, for an upload that must say it
-    /// first.
+    /// Returns the length in bytes that the file will have with the current declarations, for uploads that must state
+    /// it up front.
     ///
     /// # Errors
-    /// [`Error::Write`] where 64 bits cannot count it.
+    /// [`Error::Write`] if it exceeds 64 bits.
     pub fn file_len(&self) -> Result<u64> {
         Ok(self.header.layout()?.file)
     }
 
-    /// The header without the padding after it, and where the data and its tensors will lie.
+    /// Returns the header without the padding after it, and the layout of the data and its tensors.
     #[cfg(any(unix, windows))]
     pub(crate) fn header_bytes(&self) -> Result<(Vec<u8>, Layout)> {
         let layout = self.header.layout()?;
@@ -249,18 +245,17 @@ impl<S: Sink> Writer<S> {
         Ok((bytes, layout))
     }
 
-    /// Writes the header and the padding after it. What follows is the data.
+    /// Writes the header and the padding after it. Tensor data comes next.
     ///
     /// # Errors
-    /// [`Error::Io`] where writing fails, and [`Error::Write`] where the file would be longer than 64 bits can
-    /// count.
+    /// [`Error::Io`] if writing fails, and [`Error::Write`] if the length of the file exceeds 64 bits.
     pub fn write_header(self) -> Result<DataWriter<S>> {
         let Writer { mut sink, header } = self;
         let layout = header.layout()?;
         let action = sink.action();
         let mut out = BufWriter::new(AsWrite(&mut sink));
         let written = header.write(&mut out, &layout).and_then(|()| out.flush());
-        // What is left in the buffer after an error must not follow what was already refused.
+        // After an error, the rest of the buffer must not be written after the part that was refused.
         let _ = out.into_parts();
         written.map_err(|error| Error::io(action, error))?;
         put_zeros(&mut sink, layout.padding)?;
@@ -268,7 +263,7 @@ impl<S: Sink> Writer<S> {
     }
 }
 
-/// Writes a file of a header that is made already, its padding, and a part of another file as its data; gives its length.
+/// Writes a file from a prepared header, its padding, and a part of another file as its data. Returns its length.
 #[cfg(any(unix, windows))]
 pub(crate) fn write_around(
     output: &Path,

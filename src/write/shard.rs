@@ -1,4 +1,4 @@
-//! [`Writer::set_shard`]: a file that is one of several.
+//! [`Writer::set_shard`]: makes a file one of several.
 
 use super::{Sink, Writer};
 use crate::error::{Result, WriteProblem};
@@ -7,12 +7,11 @@ use crate::gguf::shards::{COUNT, NO, SHARD_KEYS, ShardedGguf, TENSORS};
 use crate::gguf::value::Value;
 
 impl<S: Sink> Writer<S> {
-    /// Makes the file one of a sharded model: number `no`, from 0, of `count` files with `tensors` tensors together.
+    /// Makes the file one of a sharded model: number `no`, from 0, of `count` files with `tensors` tensors in total.
     ///
-    /// The first shard keeps all keys that are set so far and gets `split.no`, `split.tensors.count` and `split.count`
-    /// behind them, in the order in which llama.cpp's splitter leaves them. The others have these alone, and
-    /// `general.alignment` where it is not 32. So set the model's metadata first and call this after.
-    /// [`ShardPaths`](crate::ShardPaths) gives the file its name.
+    /// The first shard keeps all keys set so far, followed by `split.no`, `split.tensors.count` and `split.count` in
+    /// the order of llama.cpp's splitter. The other shards have only these keys, and `general.alignment` if it is not
+    /// 32. So set the model's metadata before calling this. [`ShardPaths`](crate::ShardPaths) provides the file name.
     ///
     /// ```
     /// use gguf_codec::{GgmlType, Gguf, ShardedGguf, Writer};
@@ -33,8 +32,8 @@ impl<S: Sink> Writer<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Write`](crate::Error::Write) where `no` is not below `count`, or there are more tensors than the key, an
-    /// i32, can say. The writer stays as it was.
+    /// [`Error::Write`](crate::Error::Write) if `no` is not below `count`, or if the number of tensors does not fit the
+    /// key, an i32. The writer is unchanged.
     pub fn set_shard(&mut self, no: u16, count: u16, tensors: usize) -> Result<&mut Self> {
         if no >= count {
             return Err(WriteProblem::ShardIndex { index: no, count }.error());
@@ -55,16 +54,16 @@ impl<S: Sink> Writer<S> {
         self.set_metadata(COUNT, Value::U16(count))
     }
 
-    /// Takes away the three keys of [`set_shard`](Self::set_shard), and says whether any was there.
+    /// Removes the three keys of [`set_shard`](Self::set_shard). Returns whether any existed.
     pub fn unshard(&mut self) -> bool {
         SHARD_KEYS.map(|key| self.remove_metadata(key)).contains(&true)
     }
 
-    /// [`copy_metadata_from`](Self::copy_metadata_from) for a model in shards that becomes one file, or other shards: the
-    /// first shard's metadata without the keys that make it one, and the last one's padding.
+    /// Like [`copy_metadata_from`](Self::copy_metadata_from), for a sharded model that becomes one file or other shards.
+    /// Copies the first shard's metadata without the keys that make it a shard, and the last one's padding.
     ///
     /// # Errors
-    /// As [`copy_metadata_from`](Self::copy_metadata_from).
+    /// The errors of [`copy_metadata_from`](Self::copy_metadata_from).
     pub fn copy_sharded_metadata_from<B: AsRef<[u8]>>(
         &mut self,
         model: &ShardedGguf<B>,

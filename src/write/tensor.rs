@@ -1,4 +1,4 @@
-//! [`TensorWriter`]: one tensor's data, in pieces.
+//! [`TensorWriter`]: writes one tensor's data in pieces.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::file::read_at::ReadAt;
 use crate::file::sink::Sink;
 
-/// Blocks are turned into the other byte order this many bytes at a time, or one block where that is more.
+/// The number of bytes of blocks that are byte-swapped at a time, or one block if that is more.
 const SWAP_BYTES: usize = 64 * 1024;
 
-/// One tensor, written in pieces that follow each other: bytes, blocks or values.
+/// Writes one tensor in consecutive pieces: bytes, blocks or values.
 ///
 /// ```
 /// # use gguf_codec::blocks::{BlockQ8_0, Q8_0};
@@ -31,22 +31,22 @@ const SWAP_BYTES: usize = 64 * 1024;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 ///
-/// Every error gives the file up, and so does a drop before [`finish`](Self::finish).
+/// Every error abandons the file, and so does dropping this before [`finish`](Self::finish).
 #[must_use = "the tensor is not whole before `finish`"]
 pub struct TensorWriter<'a, S: Sink> {
     pub(super) file: &'a mut DataWriter<S>,
 }
 
 impl<S: Sink> TensorWriter<'_, S> {
-    /// Bytes that are still to come.
+    /// Returns the number of bytes still to be written.
     pub fn remaining(&self) -> u64 {
         self.file.stream.remaining()
     }
 
-    /// Writes bytes as they are: they must be in the file's byte order. Pieces may be cut anywhere.
+    /// Writes bytes unchanged. They must be in the file's byte order. Pieces may be split anywhere.
     ///
     /// # Errors
-    /// [`Error::Write`] where there are more than [`remaining`](Self::remaining), and [`Error::Io`].
+    /// [`Error::Write`] if there are more than [`remaining`](Self::remaining), and [`Error::Io`].
     pub fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.stream.write(bytes)
     }
@@ -54,8 +54,8 @@ impl<S: Sink> TensorWriter<'_, S> {
     /// Writes blocks, in the file's byte order.
     ///
     /// # Errors
-    /// [`Error::WrongType`] where the tensor is not of the blocks' type. [`Error::Write`] where there are more
-    /// than remain, or pieces before ended within a block. [`Error::Io`].
+    /// [`Error::WrongType`] if the tensor is not of the blocks' type. [`Error::Write`] if there are more than remain,
+    /// or if earlier pieces ended within a block. [`Error::Io`].
     pub fn write_blocks<F: BlockFormat>(&mut self, blocks: &[F::Block]) -> Result<()> {
         self.guarded(|tensor| {
             let Declared { name, kind, .. } = tensor.file.stream.current();
@@ -66,7 +66,7 @@ impl<S: Sink> TensorWriter<'_, S> {
         })
     }
 
-    /// Ends the tensor and writes the padding after it.
+    /// Finishes the tensor and writes the padding after it.
     ///
     /// # Errors
     /// [`Error::Write`] where bytes are missing, and [`Error::Io`].
@@ -103,13 +103,13 @@ impl<S: Sink> TensorWriter<'_, S> {
         self.file.stream.copy_from(source, offset, bytes)
     }
 
-    /// Refuses when the file is given up, and gives it up on an error: part of the data may then be in it.
+    /// Fails if the file has been abandoned. Abandons it on an error: part of the data may have been written.
     pub(super) fn guarded(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.file.stream.check_not_broken()?;
         write(self).inspect_err(|error| self.file.stream.give_up(error))
     }
 
-    /// Writes whole blocks that are in byte order `from`.
+    /// Writes whole blocks whose byte order is `from`.
     pub(super) fn put_blocks(&mut self, bytes: &[u8], from: ByteOrder) -> Result<()> {
         let stream = &mut self.file.stream;
         let ty = stream.current().kind.ty;

@@ -1,4 +1,4 @@
-//! What needs a [`Tensor`] made by hand; the promises to users are tested from outside, in `tests/`.
+//! Tests that need a hand-made [`Tensor`]. Public behaviour is tested in `tests/`.
 
 use super::*;
 use crate::Tensor;
@@ -14,7 +14,7 @@ fn copy(tensor: &Tensor<'_>, order: ByteOrder) -> Result<Vec<u8>> {
 
 #[test]
 fn copies_keep_the_bytes_or_swap_them_whole() {
-    // More than fits the buffer at once, and no multiple of it in blocks of any type.
+    // More than fits in the buffer at once, and not a multiple of it for blocks of any type.
     let shape = Shape::new(&[768, 201]).unwrap();
     for ty in [GgmlType::F16, GgmlType::F32, GgmlType::F64, GgmlType::I8, GgmlType::Q4_0, GgmlType::Q6_K] {
         let len = ty.bytes_for(shape.element_count()).unwrap() as usize;
@@ -25,7 +25,7 @@ fn copies_keep_the_bytes_or_swap_them_whole() {
             for to in [ByteOrder::Little, ByteOrder::Big] {
                 let file = copy(&Tensor::new("t", shape, ty, from, &bytes).unwrap(), to).unwrap();
                 let expected = if from == to { &bytes } else { &swapped };
-                // 24 bytes of header and 45 of the tensor's entry, padded to 96.
+                // The header takes 24 bytes and the tensor's entry 45, padded to 96.
                 assert!(file[96..][..len] == *expected, "{ty} from {from:?} to {to:?}");
             }
         }
@@ -109,7 +109,7 @@ fn a_removed_key_moves_no_other() {
         set(&mut writer, key);
     }
     assert!(writer.remove_metadata("b"));
-    // The list that a removal would have to walk is left alone, but for its end.
+    // Only the end of the list changes, so a removal need not walk it.
     assert_eq!(writer.header.position("c"), Some(2));
     assert!(writer.remove_metadata("c") && writer.remove_metadata("d"));
     set(&mut writer, "e");

@@ -1,4 +1,4 @@
-//! Values that are quantized on their way into the file, which the feature `codecs` adds.
+//! Quantizes values while writing them, available with the feature `codecs`.
 
 use super::data::DataWriter;
 use super::header::{Kind, wrong};
@@ -8,13 +8,12 @@ use crate::codec::{Codec, swap_byte_order};
 use crate::error::{Error, Result, TensorProblem};
 use crate::file::sink::Sink;
 
-/// Values are quantized into this many bytes at a time, or one row where that is more: enough to keep all cores
-/// busy.
+/// The number of bytes that values are quantized into at a time, or one row if that is more. It is enough to keep all cores busy.
 const QUANTIZE_BYTES: usize = 1024 * 1024;
 
 impl<S: Sink> DataWriter<S> {
-    /// Writes the next tensor from all of its values, row after row: quantized, or for plain types converted, as
-    /// [`TensorWriter::write_values`] does.
+    /// Writes the next tensor from all of its values, row after row. They are quantized or, for plain types,
+    /// converted, as by [`TensorWriter::write_values`].
     ///
     /// ```
     /// # use gguf_codec::{GgmlType, Writer};
@@ -28,8 +27,8 @@ impl<S: Sink> DataWriter<S> {
     /// ```
     ///
     /// # Errors
-    /// As [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) where the number of values is not the
-    /// tensor's: these leave the file as it was. Those of [`TensorWriter::write_values`] give it up.
+    /// The errors of [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) if the number of values is not the
+    /// tensor's. These leave the file unchanged. Those of [`TensorWriter::write_values`] abandon it.
     pub fn write_values(&mut self, name: &str, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
         let Kind { shape, .. } = self.stream.expect(0, name)?.kind;
         if shape.element_count() != values.len() as u64 {
@@ -42,16 +41,16 @@ impl<S: Sink> DataWriter<S> {
 }
 
 impl<S: Sink> TensorWriter<'_, S> {
-    /// Quantizes rows of values and writes them; for plain types, converts them. Bytes are those that
-    /// [`quantize`](crate::quantize) makes, in the file's byte order.
+    /// Quantizes rows of values and writes them. For plain types, converts them. The bytes are those of
+    /// [`quantize`](crate::quantize), in the file's byte order.
     ///
-    /// `values` are whole rows, at most as many as remain. `importance` has a weight for each value of a row,
-    /// applied to every row; plain types do not use it. Memory: 1 MiB, or one row where that is more. With the
-    /// feature `rayon`, all cores quantize.
+    /// `values` must be whole rows, no more than remain. `importance` has a weight for each value of a row and
+    /// applies to every row; plain types ignore it. Uses 1 MiB of memory, or one row if that is more. With the
+    /// feature `rayon`, quantizes on all cores.
     ///
     /// # Errors
-    /// [`Error::Write`], naming the tensor, where `values` are not whole rows or more than remain, pieces before
-    /// ended within a row, `importance` is not as long as a row, or `quantize` refuses: the type, or a value that
+    /// [`Error::Write`], naming the tensor, if `values` are not whole rows or are more than remain, if earlier pieces
+    /// ended within a row, if `importance` is not as long as a row, or if `quantize` rejects the type or a value that
     /// is not finite. [`Error::Io`].
     pub fn write_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
         self.guarded(|tensor| tensor.put_values(values, importance))
@@ -73,7 +72,7 @@ impl<S: Sink> TensorWriter<'_, S> {
         let bytes_of = |values: usize| values / ty.block_len() * ty.block_bytes();
         stream.expect_room(bytes_of(values.len()) as u64)?;
 
-        // Plain types have no rows to keep together: any piece serves as one.
+        // Plain types have no rows to keep together, so any piece can serve as one.
         let (unit, importance) = if ty.is_quantized() { (row_len, importance) } else { (1, None) };
         let at_once = (QUANTIZE_BYTES / bytes_of(unit).max(1)).max(1) * unit;
         let codec = Codec::new(ty).importance(importance).all_cores(true);
@@ -94,8 +93,8 @@ impl<S: Sink> TensorWriter<'_, S> {
     }
 }
 
-/// The same error with a value's index counted from the start of the caller's slice, which began `offset`
-/// values before the piece that was quantized.
+/// Returns the same error with a value's index counted from the start of the caller's slice, which began `offset`
+/// values before the quantized piece.
 pub(super) fn counted_from(error: Error, offset: usize) -> Error {
     match error {
         Error::NonFinite { what: "value", index, value } => {

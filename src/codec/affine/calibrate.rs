@@ -1,4 +1,4 @@
-//! Finding the scale and the zero point of a group.
+//! Finds the scale and the zero point of a group.
 //!
 //! Least squares, in pseudo-code:
 //!
@@ -16,19 +16,19 @@ use alloc::vec::Vec;
 
 use super::{Affine, Calibration};
 
-/// What a group shares.
+/// The parameters that a group shares.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Range {
     pub(super) scale: f32,
     pub(super) zero: i32,
 }
 
-/// Fractions of the range that are tried,
+/// The number of fractions of the range to try.
 const FRACTIONS: u32 = 64;
-/// down to one less this.
+/// The fractions go from 1 down to 1 minus this, exclusive.
 const REACH: f32 = 2.0 / 3.0;
 
-/// The range of a group of finite values. `sorted` is memory for them.
+/// Returns the range of a group of finite values. `sorted` is scratch memory.
 pub(super) fn calibrated(
     scheme: &Affine,
     values: &[f32],
@@ -49,7 +49,7 @@ pub(super) fn calibrated(
         let mut tried = range(scheme, ends.0 * part, ends.1 * part);
         for _ in 0..2 {
             tried.scale = regression(scheme, values, weights, tried);
-            // Nothing but zeros, or sums beyond what a float holds.
+            // All values are zero, or the sums overflow a float.
             if !tried.scale.is_normal() {
                 break;
             }
@@ -62,16 +62,16 @@ pub(super) fn calibrated(
     best
 }
 
-/// The range that reaches from one value to another, with 0 in it.
+/// Returns the range from one value to another, which includes 0.
 fn range(scheme: &Affine, low: f32, high: f32) -> Range {
     let (least, greatest) = scheme.range();
     if scheme.symmetric {
         let middle = if scheme.signed { 0 } else { 1 << (scheme.bits - 1) };
-        // As far up as down: the integer that has no opposite is left to least squares.
+        // Both sides are equally long. Only least squares uses the integer that has no opposite.
         return Range { scale: high.max(-low) / (greatest - middle) as f32, zero: middle };
     }
     let steps = (greatest - least) as f32;
-    // Halves first: the difference of the greatest numbers is none.
+    // Each end is divided first, because the difference of the largest floats overflows.
     let scale = high / steps - low / steps;
     let zero =
         if scale == 0.0 { 0.0 } else { (least as f32 - low / scale).clamp(least as f32, greatest as f32) };

@@ -1,8 +1,9 @@
 //! Affine quantization to integers: `q = round(r / s) + z`, and back `r = (q − z) · s`.
 //!
-//! This is the formula behind GPTQ, AWQ, compressed-tensors, bitsandbytes' 8 bits, quanto, HQQ and torchao, which differ in how
-//! codes are packed, in what shares a scale and in how scales are found. [`Affine`] has those choices, [`AffineTensor`] the
-//! result, and [`Packing`] the orders of codes in bytes. The import of checkpoints (`model::hf`) reads them by the same formula.
+//! This formula underlies GPTQ, AWQ, compressed-tensors, bitsandbytes' 8 bits, quanto, HQQ and torchao. They differ in how codes
+//! are packed, which values share a scale, and how scales are found. [`Affine`] contains those choices, [`AffineTensor`] the
+//! result, and [`Packing`] the orders of codes in bytes. The import of checkpoints (`model::hf`) decodes them by the same
+//! formula.
 //!
 //! ```text
 //! Granularity     Tensor            Row               Group(4)
@@ -17,8 +18,8 @@
 //! |---|---|---|---|
 //! | b | −2^(b−1) … 2^(b−1) − 1 | 0 … 2^b − 1 | 0, or 2^(b−1) of unsigned integers |
 //!
-//! The root of the mean squared error of 262,144 values of a normal distribution with a deviation of 1, in rows of 4096 (bits per
-//! value count scales of 16 bits):
+//! Root mean squared errors for 262,144 normally distributed values with a standard deviation of 1, in rows of 4096 (bits per
+//! value include 16-bit scales):
 //!
 //! | scheme | bits per value | min/max | least squares | a format of GGUF |
 //! |---|---|---|---|---|
@@ -64,11 +65,11 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Granularity {
-    /// All of the tensor.
+    /// All values of the tensor.
     Tensor,
-    /// Those of a row: an output channel.
+    /// The values of a row, which is an output channel.
     Row,
-    /// So many values of a row that follow each other; the last group of a row may be shorter.
+    /// This many consecutive values of a row. The last group of a row may be shorter.
     Group(usize),
 }
 
@@ -76,20 +77,19 @@ pub enum Granularity {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Calibration {
-    /// The range reaches from the least value to the greatest: nothing is clipped.
+    /// The range extends from the least value to the greatest. Nothing is clipped.
     MinMax,
-    /// Values beyond this percentile, from 50 to 100, are clipped: of magnitudes where the scheme is symmetric, otherwise at
-    /// either end.
+    /// Values beyond this percentile, from 50 to 100, are clipped. The percentile is of magnitudes if the scheme is
+    /// symmetric, and otherwise applies at either end.
     Percentile(f32),
-    /// The scale and zero point of the least sum of squared errors, each weighed by the value's importance. Ranges from that of
-    /// [`MinMax`](Self::MinMax) down to a third of it are tried, and the best is refined by regression.
+    /// Minimizes the sum of squared errors, each weighted with the value's importance. Tries ranges from that of
+    /// [`MinMax`](Self::MinMax) down to a third of it, and refines the scale by regression.
     LeastSquares,
 }
 
-/// A scheme of affine quantization.
+/// An affine quantization scheme.
 ///
-/// Integers are signed and symmetric, a row shares a scale, and ranges are those of [`Calibration::MinMax`] unless the scheme says
-/// otherwise.
+/// By default, integers are signed and symmetric, each row shares a scale, and calibration is [`Calibration::MinMax`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[must_use = "a scheme does nothing before `quantize`"]
 pub struct Affine {
@@ -101,7 +101,7 @@ pub struct Affine {
 }
 
 impl Affine {
-    /// Returns a scheme of integers of so many bits, from 2 to 8.
+    /// Returns a scheme with integers of `bits` bits, from 2 to 8.
     pub const fn new(bits: u32) -> Self {
         Affine {
             bits,
@@ -117,7 +117,7 @@ impl Affine {
         Affine { signed, ..self }
     }
 
-    /// Sets whether the zero point is the middle of the integers; otherwise each scale has its own.
+    /// Sets whether the zero point is the middle of the integer range. Otherwise each scale has its own.
     pub const fn symmetric(self, symmetric: bool) -> Self {
         Affine { symmetric, ..self }
     }
@@ -132,23 +132,23 @@ impl Affine {
         Affine { calibration, ..self }
     }
 
-    /// Returns the bits of an integer.
+    /// Returns the number of bits of an integer.
     pub const fn bits(&self) -> u32 {
         self.bits
     }
 
-    /// Returns the least integer and the greatest.
+    /// Returns the least and the greatest integer.
     pub const fn range(&self) -> (i32, i32) {
         let values = 1 << self.bits;
         if self.signed { (-(values / 2), values / 2 - 1) } else { (0, values - 1) }
     }
 
-    /// Quantizes whole rows of `row_len` values. `importance` weighs the errors of a row's values, the same for all rows; only
-    /// [`Calibration::LeastSquares`] uses it.
+    /// Quantizes whole rows of `row_len` values. `importance` weights the errors of a row's values, the same for all rows.
+    /// Only [`Calibration::LeastSquares`] uses it.
     ///
     /// # Errors
-    /// [`Error::Length`] where the bits are not 2 to 8, a group has no values, the percentile is not 50 to 100, or values or
-    /// importance are not whole rows; [`Error::NonFinite`] for a value or weight that is not finite, or a weight that is negative.
+    /// [`Error::Length`] if the bits are not 2 to 8, a group has no values, the percentile is not 50 to 100, or values or
+    /// importance are not whole rows; [`Error::NonFinite`] for a value or weight that is not finite, or a negative weight.
     pub fn quantize(
         &self,
         values: &[f32],
@@ -181,8 +181,8 @@ impl Affine {
         Ok(tensor)
     }
 
-    /// Replaces values by what they become when they are quantized and restored, and returns the straight-through mask: `true`
-    /// where a gradient passes, `false` where the value was clipped to the range.
+    /// Replaces values by the result of quantizing and dequantizing them, and returns the straight-through mask: `true` where
+    /// a gradient passes, `false` where the value was clipped to the range.
     ///
     /// ```
     /// use gguf_codec::affine::{Affine, Calibration};
@@ -194,7 +194,7 @@ impl Affine {
     /// ```
     ///
     /// # Errors
-    /// As [`quantize`](Self::quantize); then values are as they were.
+    /// The errors of [`quantize`](Self::quantize). The values are then unchanged.
     pub fn fake_quantize(
         &self,
         values: &mut [f32],
@@ -218,15 +218,15 @@ impl Affine {
         Ok(passes)
     }
 
-    /// The integer of a value.
+    /// Returns the integer of a value.
     fn code(&self, value: f32, range: Range) -> i32 {
         let (low, high) = self.range();
-        // Far beyond either end of what there is, and near enough to round to integers.
+        // This is far beyond either end of the integers, and small enough to round to integers.
         let steps = if range.scale == 0.0 { 0.0 } else { (value / range.scale).clamp(-1024.0, 1024.0) };
         (nearest(steps) + range.zero).clamp(low, high)
     }
 
-    /// Values of a group; of a whole run where that is all.
+    /// Returns the number of values in a group, which is the whole run if they share one scale.
     fn width(&self, values: usize, row_len: usize) -> usize {
         match self.granularity {
             Granularity::Tensor => values.max(1),
@@ -235,7 +235,7 @@ impl Affine {
         }
     }
 
-    /// Values that are divided into groups, beginning with one.
+    /// Returns the number of values in a run. Each run is divided into groups from its start.
     fn run_len(&self, values: usize, row_len: usize) -> usize {
         if self.granularity == Granularity::Tensor { values.max(1) } else { row_len.max(1) }
     }
@@ -253,7 +253,7 @@ impl Affine {
         values.chunks_mut(len)
     }
 
-    /// How many scales so many values have.
+    /// Returns the number of scales for `values` values.
     fn scale_count(&self, values: usize, row_len: usize) -> usize {
         let run = self.run_len(values, row_len);
         values.div_ceil(run) * run.div_ceil(self.width(values, row_len))

@@ -1,4 +1,4 @@
-//! [`Packing`]: the orders in which codes of 1 to 8 bits lie in bytes.
+//! [`Packing`]: the order of codes of 1 to 8 bits in bytes.
 
 use alloc::format;
 
@@ -16,22 +16,22 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Packing {
-    /// A stream of bits, the lowest first: GPTQ, compressed-tensors. Codes of 3, 5, 6 and 7 bits straddle bytes and words.
+    /// A bit stream, lowest bit first: GPTQ, compressed-tensors. Codes of 3, 5, 6 and 7 bits straddle bytes and words.
     LowFirst,
-    /// A stream of bits, the highest of each byte first: bitsandbytes.
+    /// A bit stream, the highest bit of each byte first: bitsandbytes.
     HighFirst,
-    /// 32-bit words, the lowest bits first, with as many codes as fit whole: older compressed-tensors.
+    /// 32-bit words, lowest bits first, with as many whole codes as fit: older compressed-tensors.
     Words,
-    /// 32-bit words of eight codes of 4 bits, in the order 0, 2, 4, 6, 1, 3, 5, 7: AWQ's `gemm`.
+    /// 32-bit words of eight 4-bit codes, in the order 0, 2, 4, 6, 1, 3, 5, 7: AWQ's `gemm`.
     Awq,
 }
 
-/// Where AWQ has each code of a word, in units of four bits.
+/// The position of each code in an AWQ word, in units of four bits.
 const AWQ_POSITIONS: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
 
 impl Packing {
-    /// Returns the bytes that `count` codes of `bits` bits take, or `None` where the count is too large or the order has no
-    /// codes of so many bits.
+    /// Returns the number of bytes that `count` codes of `bits` bits take, or `None` if the count is too large or the order
+    /// does not support codes of this width.
     ///
     /// ```
     /// use gguf_codec::affine::Packing;
@@ -52,8 +52,8 @@ impl Packing {
     /// Packs codes, each of which must be less than 2^bits.
     ///
     /// # Errors
-    /// [`Error::Length`] where `packed` is not as long as [`packed_len`](Self::packed_len) says, and [`Error::Write`] for a
-    /// code that is too large.
+    /// [`Error::Length`] if the length of `packed` is not [`packed_len`](Self::packed_len), and [`Error::Write`] for a code
+    /// that is too large.
     pub fn pack(self, bits: u32, codes: &[u8], packed: &mut [u8]) -> Result<()> {
         self.check(bits, codes.len(), packed.len())?;
         if let Some(at) = codes.iter().position(|&code| u32::from(code) >> bits != 0) {
@@ -64,7 +64,7 @@ impl Packing {
             let (byte, shift) = self.place(bits, index);
             let wide = u16::from(code) << shift;
             match self {
-                // The high end of a byte comes first, so that what does not fit there goes to the top of the next.
+                // The high end of a byte comes first, so the remaining bits go to the top of the next byte.
                 Packing::HighFirst if shift + bits > 8 => {
                     packed[byte] |= code >> (shift + bits - 8);
                     packed[byte + 1] |= code << (16 - shift - bits);
@@ -81,7 +81,7 @@ impl Packing {
         Ok(())
     }
 
-    /// Unpacks the codes that [`pack`](Self::pack) packed.
+    /// Unpacks codes that [`pack`](Self::pack) packed.
     ///
     /// ```
     /// use gguf_codec::affine::Packing;
@@ -92,14 +92,14 @@ impl Packing {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Length`] where `packed` is not as long as [`packed_len`](Self::packed_len) says.
+    /// [`Error::Length`] if the length of `packed` is not [`packed_len`](Self::packed_len).
     pub fn unpack(self, bits: u32, packed: &[u8], codes: &mut [u8]) -> Result<()> {
         self.check(bits, codes.len(), packed.len())?;
         self.unpack_from(bits, packed, 0, codes);
         Ok(())
     }
 
-    /// Unpacks codes from number `first` on. The bytes must hold them.
+    /// Unpacks codes starting at index `first`. The bytes must contain them.
     #[cfg_attr(not(feature = "safetensors"), allow(dead_code, reason = "others begin with the first"))]
     pub(crate) fn unpack_from(self, bits: u32, packed: &[u8], first: usize, codes: &mut [u8]) {
         let mask = (0xff >> (8 - bits)) as u8;
@@ -107,7 +107,7 @@ impl Packing {
             codes.copy_from_slice(&packed[first..first + codes.len()]);
             return;
         }
-        // Whole bytes of two codes are most of what there is.
+        // Most data consists of whole bytes of two codes.
         if bits == 4 && self != Packing::Awq && first.is_multiple_of(2) {
             let bytes = &packed[first / 2..];
             let (pairs, last) = codes.as_chunks_mut::<2>();
@@ -142,7 +142,7 @@ impl Packing {
         }
     }
 
-    /// The byte that a code begins in, and how many of its bits come before it.
+    /// Returns the byte in which a code begins, and how many of its bits precede the code.
     fn place(self, bits: u32, index: usize) -> (usize, u32) {
         let (word, at) = match self {
             Packing::LowFirst | Packing::HighFirst => {
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(u32::from_le_bytes(word), 0x7654_3210);
         Packing::Awq.pack(4, &codes, &mut word).unwrap();
         assert_eq!(u32::from_le_bytes(word), 0x7531_6420);
-        // Three bits: code 10 straddles the first two words.
+        // With three bits, code 10 straddles the first two words.
         let mut words = [0; 12];
         let mut codes = [0; 32];
         codes[10] = 7;

@@ -1,4 +1,4 @@
-//! [`AffineTensor`]: integers with their scales and zero points, and what they stand for.
+//! [`AffineTensor`]: integers with their scales and zero points, and the values that they represent.
 
 use alloc::format;
 use alloc::vec;
@@ -11,20 +11,20 @@ use crate::error::Measured;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, Result};
 
-/// A tensor of integers, with scales and zero points.
+/// A tensor of integers with scales and zero points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AffineTensor {
     pub(super) scheme: Affine,
     pub(super) row_len: usize,
-    /// Integers less the least of the scheme.
+    /// Each integer minus the least of the scheme.
     pub(super) codes: Vec<u8>,
     pub(super) scales: Vec<f32>,
     pub(super) zero_points: Vec<i32>,
 }
 
 impl AffineTensor {
-    /// Returns a tensor of stored parts: `codes` are integers less the least of the scheme, and scales and zero points follow
-    /// each other row by row.
+    /// Creates a tensor from stored parts. `codes` are integers minus the least of the scheme. Scales and zero points are
+    /// listed row by row.
     ///
     /// ```
     /// use gguf_codec::affine::{Affine, AffineTensor, Granularity};
@@ -37,9 +37,8 @@ impl AffineTensor {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Length`] for a scheme that cannot be, or where the parts are not as long as each other need;
-    /// [`Error::OutOfRange`] for a code beyond the bits, or a zero point beyond the integers; [`Error::NonFinite`] for a scale that
-    /// is not finite.
+    /// [`Error::Length`] for an invalid scheme, or if the lengths of the parts do not match; [`Error::OutOfRange`] for a code or
+    /// zero point outside the integer range; [`Error::NonFinite`] for a scale that is not finite.
     pub fn from_parts(
         scheme: Affine,
         row_len: usize,
@@ -85,7 +84,7 @@ impl AffineTensor {
         self.scheme
     }
 
-    /// Returns the codes: each integer less the least of the [range](Affine::range), a byte each.
+    /// Returns the codes: each integer minus the least of the [range](Affine::range), one byte each.
     pub fn codes(&self) -> &[u8] {
         &self.codes
     }
@@ -106,18 +105,18 @@ impl AffineTensor {
         &self.zero_points
     }
 
-    /// Restores the values.
+    /// Dequantizes the values.
     ///
     /// # Errors
-    /// [`Error::Length`] where `out` is not as long as there are codes.
+    /// [`Error::Length`] if the length of `out` is not the number of codes.
     pub fn dequantize(&self, out: &mut [f32]) -> Result<()> {
         self.dequantize_with(Isa::detect(), out)
     }
 
-    /// As [`dequantize`](Self::dequantize), in this instruction set: the bits are the same in each.
+    /// Like [`dequantize`](Self::dequantize), with this instruction set. The result is the same to the bit.
     ///
     /// # Errors
-    /// As [`dequantize`](Self::dequantize).
+    /// The errors of [`dequantize`](Self::dequantize).
     #[doc(hidden)]
     pub fn dequantize_with(&self, isa: Isa, out: &mut [f32]) -> Result<()> {
         if out.len() != self.codes.len() {
@@ -131,20 +130,20 @@ impl AffineTensor {
         Ok(())
     }
 
-    /// Returns how far the restored values are from these.
+    /// Returns the error of the dequantized values relative to `values`.
     ///
     /// # Errors
-    /// [`Error::Length`] where there are not as many.
+    /// [`Error::Length`] if their number differs.
     pub fn error(&self, values: &[f32]) -> Result<QuantError> {
         let mut restored = vec![0.0; self.codes.len()];
         self.dequantize(&mut restored)?;
         QuantError::between(values, &restored)
     }
 
-    /// Returns the codes in this order, each row beginning with a byte or word of its own.
+    /// Returns the codes packed in this order. Each row begins with a byte or word of its own.
     ///
     /// # Errors
-    /// [`Error::Length`] where the order has no codes of so many bits.
+    /// [`Error::Length`] if the order does not support codes of this width.
     pub fn pack(&self, packing: Packing) -> Result<Vec<u8>> {
         let bits = self.scheme.bits;
         let row_bytes = packing.packed_len(bits, self.row_len).ok_or_else(|| Error::Length {
@@ -169,7 +168,7 @@ struct Restore<'a> {
 impl Kernel for Restore<'_> {
     type Output = ();
 
-    /// The loop has nothing that lanes have a word for: it is compiled for each instruction set's vectors as it is.
+    /// The loop needs no vector operations by name: the compiler vectorizes it for each instruction set as it is.
     #[inline(always)]
     fn run<S: Simd>(self, _s: S) {
         let AffineTensor { scheme, row_len, codes, scales, zero_points } = self.tensor;
@@ -186,7 +185,7 @@ impl Kernel for Restore<'_> {
     }
 }
 
-/// Replaces codes by what they stand for.
+/// Replaces codes by their values.
 #[inline(always)]
 pub(crate) fn restore(codes: &mut [f32], scale: f32, zero: f32) {
     codes.iter_mut().for_each(|code| *code = (*code - zero) * scale);

@@ -39,7 +39,7 @@ fn nothing_is_clipped_and_errors_are_within_half_a_step() {
         {
             assert!((low..=high).contains(zero));
             for (value, restored) in group.iter().zip(restored) {
-                // Rounding the zero point moves the range by up to half a step.
+                // Rounding the zero point shifts the range by up to half a step.
                 let most = if scheme.symmetric { 0.5001 } else { 1.0001 };
                 assert!((value - restored).abs() <= scale * most, "{scheme:?}: {value} {restored} {scale}");
             }
@@ -123,7 +123,7 @@ fn what_cannot_be_is_refused() {
     assert!(parts(15, 1.0, 7).is_ok() && parts(16, 1.0, 0).is_err() && parts(0, f32::INFINITY, 0).is_err());
     assert!(parts(0, 1.0, 8).is_err() && parts(0, 1.0, -9).is_err());
     assert!(AffineTensor::from_parts(scheme, 4, vec![0; 8], vec![1.0], vec![0]).is_err());
-    // The greatest values there are, and the least.
+    // The greatest and the least values.
     for value in [f32::MAX, f32::MIN_POSITIVE, 1e-45] {
         for calibration in [Calibration::MinMax, Calibration::LeastSquares] {
             for symmetric in [true, false] {

@@ -19,7 +19,7 @@ use crate::simd::{Bytes, Range, Simd};
 /// ```
 ///
 /// The grid has 2048 points of -1, 0 and 1. The scale of the scales, `d`, is an f16 in the top nibbles of the four
-/// numbers that hold the scales, its lowest bits in the first.
+/// numbers that contain the scales. Its lowest bits are in the first.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -39,9 +39,9 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Values in a sub-block, which have their bytes together.
+/// The number of values in a sub-block, whose bytes are stored together.
 const SUB: usize = 32;
-/// A sub-block of magnitudes below counts as zeros.
+/// A sub-block whose magnitudes are all below this counts as zero.
 const LEAST: f32 = 1e-7;
 const WEIGHTING: Weighting = Weighting { spread: 2.0, alone: 0.0 };
 
@@ -70,9 +70,9 @@ impl Codec for IQ1_M {
         }
     }
 
-    /// A search for each 16 values, through all ways to give them levels of -1, 0 and 1. ggml goes astray, and may end
-    /// the process, where errors are too large to be compared, beyond magnitudes of about 1e12; here such groups
-    /// get the grid's point nearest to their levels.
+    /// Searches each 16 values, through all ways to assign them levels of -1, 0 and 1. For magnitudes beyond about
+    /// 1e12, errors are too large to compare: ggml misbehaves, and may abort the process. Here such groups get the
+    /// grid point nearest to their levels.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ1_M]) {
         let map = grid::iq1();
@@ -120,7 +120,7 @@ impl Codec for IQ1_M {
 
 impl Quants for IQ1_M {
     const RANGE: Range = Range::Seven;
-    /// Eight for coordinates that are one too large, and one for shifts down.
+    /// Eight because coordinates are stored one too large, and one for shifts down.
     const BIAS: i32 = 9;
 }
 
@@ -135,7 +135,7 @@ impl SuperBlocks for IQ1_M {
     #[inline(always)]
     fn group_scales(block: &BlockIQ1_M) -> [u64; 2] {
         [0, 2].map(|first| {
-            // Four numbers of three bits to four bytes, twice.
+            // Spreads four three-bit numbers to four bytes, twice.
             let four = |at: usize| {
                 let packed = u64::from(u16::from_le_bytes(block.scales[at]));
                 packed & 7 | packed << 5 & 0x700 | packed << 10 & 0x7_0000 | packed << 15 & 0x700_0000
@@ -147,7 +147,7 @@ impl SuperBlocks for IQ1_M {
     fn units<D: Bytes>(d: D, block: &BlockIQ1_M) -> [D::B; 8] {
         let nibbles = d.spread_nibbles(&block.qh);
         let mut units = d.many_rows(&grid::IQ1, &block.qs, nibbles);
-        // All bits of a byte, where the shift is up.
+        // All bits of a byte are set if the shift is up.
         let mut up = [0; 32];
         d.store_b(d.sub_b(d.shr_b::<3>(nibbles), d.splat_b(1)), &mut up);
         let up = grid::words(up);
@@ -160,7 +160,7 @@ impl SuperBlocks for IQ1_M {
 }
 
 impl BlockIQ1_M {
-    /// The scale of the scales.
+    /// Returns the scale of the scales.
     #[inline(always)]
     fn d(&self) -> [u8; 2] {
         let d = (0..4).fold(0, |d, k| d | u16::from_le_bytes(self.scales[k]) >> 12 << (4 * k));
@@ -168,7 +168,7 @@ impl BlockIQ1_M {
     }
 }
 
-/// The top bit of each nibble, eight times.
+/// Repeats the top bit of each nibble eight times.
 #[inline(always)]
 fn eight_times(qh: u16) -> u32 {
     let signs = u32::from(qh >> 3) & 0x1111;

@@ -27,8 +27,8 @@ pub struct BlockIQ1_S {
     pub d: [u8; 2],
     /// The lower eight bits of the grid indices.
     pub qs: [u8; 32],
-    /// The upper three bits of the grid indices, scale and sign of each 32 values, a 16-bit number in little-endian
-    /// bytes.
+    /// The upper three bits of the grid indices, the scale and the sign of each 32 values: a 16-bit number in
+    /// little-endian bytes.
     pub qh: [[u8; 2]; 8],
 }
 
@@ -38,9 +38,9 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Values in a sub-block, which have their bytes together.
+/// The number of values in a sub-block, whose bytes are stored together.
 const SUB: usize = 32;
-/// A sub-block of magnitudes below counts as zeros.
+/// A sub-block whose magnitudes are all below this counts as zero.
 const LEAST: f32 = 1e-12;
 const WEIGHTING: Weighting = Weighting { spread: 2.0, alone: 0.0 };
 
@@ -64,9 +64,9 @@ impl Codec for IQ1_S {
         }
     }
 
-    /// A search for each 32 values, through all ways to give them levels of -1, 0 and 1. ggml goes astray, and may end
-    /// the process, where errors are too large to be compared, beyond magnitudes of about 1e12; here such groups
-    /// get the grid's point nearest to their levels.
+    /// Searches each 32 values, through all ways to assign them levels of -1, 0 and 1. For magnitudes beyond about
+    /// 1e12, errors are too large to compare: ggml misbehaves, and may abort the process. Here such groups get the
+    /// grid point nearest to their levels.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ1_S]) {
         let map = grid::iq1();
@@ -101,11 +101,11 @@ impl Codec for IQ1_S {
 }
 
 impl Quants for IQ1_S {
-    /// The points' coordinates, which are one too large: what that and the shift make is in the mins.
+    /// The points' coordinates, which are one too large. The mins compensate for that and for the shift.
     const RANGE: Range = Range::Four;
 }
 
-/// The bytes that have a scale and the sign of a shift, of each sub-block.
+/// Returns the byte of each sub-block that contains a scale and the sign of a shift.
 #[inline(always)]
 fn high_bytes(block: &BlockIQ1_S) -> u64 {
     let four = |at: usize| {
@@ -134,7 +134,7 @@ impl SuperBlocks for IQ1_S {
     }
     #[inline(always)]
     fn group_mins(block: &BlockIQ1_S) -> [u64; 2] {
-        // One for what coordinates are too large by, less the shift: at most 135.
+        // Coordinates are one too large, which adds one, less the shift: at most 135.
         let high = high_bytes(block);
         let odd = high >> 3 & eight(0x0e) | eight(1);
         let down = (high >> 7 & eight(1)) * 0xff;
@@ -143,7 +143,7 @@ impl SuperBlocks for IQ1_S {
     #[inline(always)]
     fn units<D: Bytes>(d: D, block: &BlockIQ1_S) -> [D::B; 8] {
         let s = d.lanes();
-        // Four times three bits of a number to four bytes.
+        // Spreads three bits of each number to four bytes.
         let packed = s.and(s.load_u16(&block.qh), s.splat_i(0x0fff));
         let pairs = s.and(s.or(packed, s.shl::<10>(packed)), s.splat_i(0x003f_003f));
         let high = s.and(s.or(pairs, s.shl::<5>(pairs)), s.splat_i(0x0707_0707));

@@ -41,7 +41,7 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Values in a sub-block, which have their bytes together.
+/// The number of values in a sub-block, whose bytes are stored together.
 const SUB: usize = 32;
 
 impl Codec for IQ2_S {
@@ -63,9 +63,9 @@ impl Codec for IQ2_S {
         }
     }
 
-    /// A search for each 16 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
-    /// ggml ends the process where errors are too large to be compared, beyond magnitudes of about 1e12; here
-    /// such groups get the grid's point nearest to their rounded values.
+    /// Searches each 16 values, over inverse scales around the one that maps the greatest magnitude to the grid's. For
+    /// magnitudes beyond about 1e12, errors are too large to compare and ggml aborts the process. Here such groups get
+    /// the grid point nearest to their rounded values.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ2_S]) {
         let search = Search {
@@ -117,7 +117,7 @@ impl SuperBlocks for IQ2_S {
     #[inline(always)]
     fn magnitudes<D: Bytes>(d: D, block: &BlockIQ2_S) -> [D::B; 8] {
         let s = d.lanes();
-        // Four times two bits of a byte to four bytes.
+        // Spreads two bits of each byte to four bytes.
         let packed = d.widen_eight(u64::from_le_bytes(block.qh));
         let pairs = s.and(s.or(packed, s.shl::<12>(packed)), s.splat_i(0x000f_000f));
         let high = s.and(s.or(pairs, s.shl::<6>(pairs)), s.splat_i(0x0303_0303));

@@ -18,8 +18,7 @@ use crate::simd::{Bytes, Range, Simd};
 ///       f16    numbers of 16 bits; 1 is minus              even ones in the low nibble
 /// ```
 ///
-/// The grid has 512 points of the magnitudes 8, 25 and 43. Seven signs of eight are stored: the number of minus signs
-/// is even.
+/// The grid has 512 points of the magnitudes 8, 25 and 43. Seven of eight signs are stored: the number of minus signs is even.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -39,7 +38,7 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Values in a sub-block, which have their bytes together.
+/// The number of values in a sub-block, whose bytes are stored together.
 const SUB: usize = 32;
 
 impl Codec for IQ2_XS {
@@ -61,9 +60,9 @@ impl Codec for IQ2_XS {
         }
     }
 
-    /// A search for each 16 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
-    /// ggml ends the process where errors are too large to be compared, beyond magnitudes of about 1e12; here
-    /// such groups get the grid's point nearest to their rounded values.
+    /// Searches each 16 values, over inverse scales around the one that maps the greatest magnitude to the grid's. For
+    /// magnitudes beyond about 1e12, errors are too large to compare and ggml aborts the process. Here such groups get
+    /// the grid point nearest to their rounded values.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ2_XS]) {
         let search = Search {

@@ -22,8 +22,7 @@ use crate::simd::{Bytes, MAX_LANES, Range, Simd};
 ///         grid indices        one number of 32 bits; 1 is minus
 /// ```
 ///
-/// The grid has 256 points of the magnitudes 8, 25 and 43. Seven signs of eight are stored: the number of minus signs
-/// is even.
+/// The grid has 256 points of the magnitudes 8, 25 and 43. Seven of eight signs are stored: the number of minus signs is even.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -31,7 +30,7 @@ use crate::simd::{Bytes, MAX_LANES, Range, Simd};
 pub struct BlockIQ2_XXS {
     /// The scale of the scales, an f16 in little-endian bytes.
     pub d: [u8; 2],
-    /// Grid indices, signs and scales. To ggml, and in big-endian files, these are numbers of 16 bits.
+    /// Grid indices, signs and scales. In ggml, and in big-endian files, these are 16-bit numbers.
     pub qs: [[u8; 2]; 32],
 }
 
@@ -41,7 +40,7 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Values in a sub-block, which have their bytes together.
+/// The number of values in a sub-block, whose bytes are stored together.
 const SUB: usize = 32;
 const SUBS: usize = LEN / SUB;
 
@@ -63,9 +62,9 @@ impl Codec for IQ2_XXS {
         }
     }
 
-    /// A search for each 32 values, over inverse scales around the one that maps the greatest level of a fit without
-    /// the grid to the grid's. ggml ends the process where errors are too large to be compared, beyond magnitudes of about
-    /// 1e12; here such groups get the grid's point nearest to their rounded values.
+    /// Searches each 32 values, over inverse scales around the one that maps the greatest level of a fit without the grid
+    /// to the grid's. For magnitudes beyond about 1e12, errors are too large to compare and ggml aborts the process. Here
+    /// such groups get the grid point nearest to their rounded values.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ2_XXS]) {
         let search = Search {
@@ -100,16 +99,16 @@ impl Codec for IQ2_XXS {
     }
 }
 
-/// Super-blocks that are fitted together: as many as fill the widest vector with a sub-block in each lane.
+/// The number of super-blocks that are fitted together, which fill the widest vector with a sub-block in each lane.
 const GROUP: usize = MAX_LANES / SUBS;
 
-/// A scale for each sub-block that is the best where any quants of up to four are allowed, a sub-block in each lane.
+/// Returns the best scale for each sub-block if any quants of up to four levels are allowed. There is a sub-block in each lane.
 #[inline(always)]
 fn fit<S: Simd>(s: S, prepared: &[Option<Prepared>; GROUP]) -> [[f32; SUBS]; GROUP] {
     let mut scales = [[0.0; SUBS]; GROUP];
     let count = SUBS * prepared.iter().flatten().count();
     for first in (0..count).step_by(S::LANES) {
-        // Lanes beyond the last sub-block are zeros.
+        // Lanes past the last sub-block are zeros.
         let [mut x, mut weights] = [[&[0.0; SUB]; MAX_LANES]; 2];
         for lane in 0..S::LANES {
             if let Some(Some(p)) = prepared.get((first + lane) / SUBS) {
@@ -159,7 +158,7 @@ impl SuperBlocks for IQ2_XXS {
 }
 
 impl BlockIQ2_XXS {
-    /// Of each 32 values, four indices, and their signs and scale.
+    /// Returns four indices, and their signs and scale, for each 32 values.
     #[inline(always)]
     fn subs(&self) -> &[[[u8; 4]; 2]; SUBS] {
         bytemuck::cast_ref(&self.qs)

@@ -20,9 +20,9 @@ use crate::simd::{Bytes, Range, Simd};
 ///
 /// The grid has 512 points of the odd magnitudes 1 to 15.
 ///
-/// Quantizing keeps a fault of ggml's, whose bytes these are: of a sub-block of zeros it stores neither indices nor signs,
-/// and those of the sub-blocks behind it one place before their own, where nothing that reads blocks looks for them. A
-/// super-block with 32 zeros in a row comes back wrong.
+/// Quantizing reproduces a bug in ggml, to get the same bytes: for a sub-block of zeros, ggml stores neither indices nor
+/// signs, and stores those of the following sub-blocks one place too early, where no reader expects them. A super-block
+/// with 32 zeros in a row is restored incorrectly.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -46,7 +46,7 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Values in a sub-block, which have their bytes together.
+/// The number of values in a sub-block, whose bytes are stored together.
 const SUB: usize = 32;
 
 impl Codec for IQ3_S {
@@ -68,9 +68,9 @@ impl Codec for IQ3_S {
         }
     }
 
-    /// A search for each 32 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
-    /// ggml ends the process where errors are too large to be compared, beyond magnitudes of about 1e12; here
-    /// such groups get the grid's point nearest to their rounded values.
+    /// Searches each 32 values, over inverse scales around the one that maps the greatest magnitude to the grid's. For
+    /// magnitudes beyond about 1e12, errors are too large to compare and ggml aborts the process. Here such groups get
+    /// the grid point nearest to their rounded values.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ3_S]) {
         let search = Search {

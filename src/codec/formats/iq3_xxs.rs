@@ -17,7 +17,7 @@ use crate::simd::{Bytes, Range, Simd};
 ///       f16                         numbers of 32 bits; 1 is minus
 /// ```
 ///
-/// The grid has 256 points of the magnitudes 4, 12, 20, 28, 36, 44, 52 and 62. Seven signs of eight are stored: the
+/// The grid has 256 points of the magnitudes 4, 12, 20, 28, 36, 44, 52 and 62. Seven of eight signs are stored: the
 /// number of minus signs is even.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
@@ -28,7 +28,7 @@ pub struct BlockIQ3_XXS {
     pub d: [u8; 2],
     /// Grid indices.
     pub qs: [u8; 64],
-    /// The signs and the scale of each 32 values, a 32-bit number in little-endian bytes; to ggml these are bytes.
+    /// The signs and the scale of each 32 values: a 32-bit number in little-endian bytes. In ggml these are bytes.
     pub scales_and_signs: [[u8; 4]; 8],
 }
 
@@ -38,7 +38,7 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Values in a sub-block, which have their bytes together.
+/// The number of values in a sub-block, whose bytes are stored together.
 const SUB: usize = 32;
 
 impl Codec for IQ3_XXS {
@@ -59,9 +59,9 @@ impl Codec for IQ3_XXS {
         }
     }
 
-    /// A search for each 32 values, over inverse scales around the one that maps the greatest magnitude to the grid's.
-    /// ggml ends the process where errors are too large to be compared, beyond magnitudes of about 1e12; here
-    /// such groups get the grid's point nearest to their rounded values.
+    /// Searches each 32 values, over inverse scales around the one that maps the greatest magnitude to the grid's. For
+    /// magnitudes beyond about 1e12, errors are too large to compare and ggml aborts the process. Here such groups get
+    /// the grid point nearest to their rounded values.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ3_XXS]) {
         let search = Search {

@@ -1,4 +1,4 @@
-//! IQ4_NL: 32 values in 18 bytes, a scale and 4-bit indices of sixteen uneven values.
+//! IQ4_NL: 32 values in 18 bytes, a scale and 4-bit indices into sixteen unevenly spaced values.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -44,7 +44,7 @@ impl Codec for IQ4_NL {
         }
     }
 
-    /// Searches the scale of a block in each lane, and quantizes with it before it is rounded.
+    /// Searches the scales with a block in each lane, and quantizes with each scale before it is rounded.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ4_NL]) {
         let x = rows.values.as_chunks::<LEN>().0;
@@ -66,7 +66,7 @@ impl Codec for IQ4_NL {
     }
 }
 
-/// `importance * sqrt(2 * mean square of the block + x²)`, or x² without importance.
+/// Returns `importance * sqrt(2 * mean square of the block + x²)`, or x² without importance.
 #[inline(always)]
 fn weights<S: Simd>(
     s: S,

@@ -1,4 +1,5 @@
-//! IQ4_XS: super-blocks of 256 values in 136 bytes, 4-bit indices of sixteen uneven values with a 6-bit scale for each 32.
+//! IQ4_XS: super-blocks of 256 values in 136 bytes, 4-bit indices into sixteen unevenly spaced values with a 6-bit scale
+//! for each 32.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -40,10 +41,10 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Values in a sub-block, which share a scale.
+/// The number of values in a sub-block, which share a scale.
 const SUB: usize = 32;
 const SUBS: usize = LEN / SUB;
-/// Super-blocks that are searched together: as many as fill the widest vector with a sub-block in each lane.
+/// The number of super-blocks that are searched together, which fill the widest vector with a sub-block in each lane.
 const GROUP: usize = MAX_LANES / SUBS;
 
 impl Codec for IQ4_XS {
@@ -64,8 +65,8 @@ impl Codec for IQ4_XS {
         }
     }
 
-    /// Searches a scale for each sub-block, a sub-block in each lane, quantizes these to 6 bits, and quantizes the
-    /// values with what came of it and the scale of scales before that is rounded.
+    /// Searches a scale for each sub-block, with a sub-block in each lane, and quantizes the scales to 6 bits. Then
+    /// quantizes the values with the resulting scales and the scale of scales before it is rounded.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockIQ4_XS]) {
         let x = rows.values.as_chunks::<LEN>().0;
@@ -78,8 +79,8 @@ impl Codec for IQ4_XS {
     }
 }
 
-/// The scale of each sub-block. `importance` is a row's; `first_block` is where these blocks begin
-/// among all rows'.
+/// Returns the scale of each sub-block. `importance` is that of a row. `first_block` is the position of these blocks
+/// among those of all rows.
 #[inline(always)]
 fn search<S: Simd>(
     s: S,
@@ -160,7 +161,7 @@ impl SuperBlocks for IQ4_XS {
     }
     #[inline(always)]
     fn group_scales(block: &BlockIQ4_XS) -> [u64; 2] {
-        // Two bits of each scale, to the lowest of eight bytes.
+        // Moves two bits of each scale to the lowest bits of eight bytes.
         let high = u64::from(u16::from_le_bytes(block.scales_h));
         let high = (high | high << 24) & 0x0000_00ff_0000_00ff;
         let high = (high | high << 12) & 0x000f_000f_000f_000f;

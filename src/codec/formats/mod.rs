@@ -1,5 +1,5 @@
-//! The block formats, one file each: the picture of its bytes, its block, and both directions. The table finds them by
-//! [`GgmlType`](crate::GgmlType).
+//! The block formats, one file each: a picture of its bytes, its block, and both directions. The table maps
+//! [`GgmlType`](crate::GgmlType) to them.
 
 mod iq1_m;
 mod iq1_s;

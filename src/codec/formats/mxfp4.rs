@@ -1,4 +1,4 @@
-//! MXFP4: 32 values in 17 bytes, floats of 4 bits and a power of two.
+//! MXFP4: 32 values in 17 bytes, 4-bit floats and a power of two.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -19,16 +19,16 @@ use crate::simd::{Bytes, Floats, Range, Simd};
 ///       E8M0  high nibble: the second half of the block, low nibble: the first
 /// ```
 ///
-/// The format's standard has NaN for an `e` of 255; as in ggml it is 2^128 here, of which half still is a number.
+/// The format's standard defines an `e` of 255 as NaN. Here, as in ggml, it is 2^128, half of which is still finite.
 ///
-/// Below 2^-125 the exponent for the greatest magnitude of a block is negative, and ggml keeps its low byte: values so
-/// small become 0 by way of a huge scale. This is done here too, and where that byte is 255,
-/// [`GgmlType::validate`](crate::GgmlType::validate) takes it for the standard's NaN.
+/// For magnitudes below 2^-125 the exponent is negative, and ggml keeps its low byte, so that such small values become
+/// 0 by way of a huge scale. This is reproduced here. If that byte is 255,
+/// [`GgmlType::validate`](crate::GgmlType::validate) reports it as the standard's NaN.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
 pub struct BlockMXFP4 {
-    /// The scale: the exponent of a power of two, and 127.
+    /// The scale: the exponent of a power of two, plus 127.
     pub e: u8,
     /// The codes, two to a byte.
     pub qs: [u8; 16],
@@ -42,7 +42,7 @@ block_format! {
 const LEN: usize = 32;
 const HALF: usize = LEN / 2;
 
-/// Half of the scale that each exponent stands for; the two least are subnormal.
+/// Half of the scale of each exponent. The two least are subnormal.
 const HALF_SCALES: [f32; 256] = {
     let mut scales = [0.0; 256];
     let mut e = 0;
@@ -71,7 +71,7 @@ impl Codec for MXFP4 {
         }
     }
 
-    /// The scale is the power of two that makes the greatest magnitude 4 to 8. Importance is not used, as in ggml.
+    /// The scale is the power of two that maps the greatest magnitude to 4 to 8. Importance is not used, as in ggml.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockMXFP4]) {
         for (x, block) in rows.values.as_chunks::<LEN>().0.iter().zip(out) {
@@ -87,17 +87,17 @@ impl Codec for MXFP4 {
     }
 }
 
-/// C's `floorf(log2f(x))` for a finite x above 0: the exponent, but for numbers so little below a power of two that the
-/// logarithm is rounded up to it.
+/// Returns C's `floorf(log2f(x))` for a finite x above 0. This is the exponent, except for numbers so little below a
+/// power of two that the logarithm rounds up to it.
 #[inline(always)]
 fn floor_log2(x: f32) -> i32 {
     // Exact for subnormals.
     let (x, added) = if x < f32::MIN_POSITIVE { (x * 16_777_216.0, 24) } else { (x, 0) };
     let exponent = (x.to_bits() >> 23) as i32 - 127 - added;
     let missing = (1 << 23) - (x.to_bits() & 0x007f_ffff);
-    // Near a power of two the logarithm is less than its exponent by log2(e) for each 1 that is missing, relative to it.
-    // What is left out here, and log2f's own error, are smaller by far than what would change the rounding. Further from
-    // it this is not the logarithm, but still not the next whole number.
+    // Just below a power of two, the logarithm is less than the power's exponent by log2(e) times the relative
+    // difference. The terms left out here, and log2f's own error, are far too small to change the rounding. Further away
+    // this is not the logarithm, but it is still not the next integer.
     let next = (exponent + 1) as f32;
     let rounds_up = next - missing as f32 * (core::f32::consts::LOG2_E / 16_777_216.0) == next;
     exponent + i32::from(rounds_up)
@@ -114,7 +114,7 @@ impl Quants for MXFP4 {
 }
 
 impl SmallBlocks for MXFP4 {
-    /// [`HALF_SCALES`], by integers.
+    /// [`HALF_SCALES`], computed with integers.
     #[inline(always)]
     fn scales<'a, D: Bytes>(d: D, unit: impl Fn(usize) -> (&'a BlockMXFP4, usize)) -> [Floats<D>; 2] {
         let s = d.lanes();

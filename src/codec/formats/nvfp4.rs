@@ -1,4 +1,4 @@
-//! NVFP4: 64 values in 36 bytes, floats of 4 bits with an 8-bit scale for each 16.
+//! NVFP4: 64 values in 36 bytes, 4-bit floats with an 8-bit scale for each 16.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -19,9 +19,8 @@ use crate::simd::{Bytes, Floats, Range, Simd};
 /// each run   of 16 values, the second half in the high nibbles and the first in the low ones
 /// ```
 ///
-/// A scale has no sign, and its top bit means nothing. As in ggml, code 0x7f is the scale 0 and not the format's NaN, while
-/// 0xff is 480; every byte stands for a number. Quantizing never makes a scale between 240 and 448: what would be there
-/// becomes 448, as in ggml.
+/// A scale has no sign, and its top bit is unused. As in ggml, code 0x7f is the scale 0 instead of the format's NaN, and 0xff is
+/// 480, so every byte is a number. Quantizing never produces a scale between 240 and 448: it becomes 448, as in ggml.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
@@ -38,17 +37,17 @@ block_format! {
 }
 
 const LEN: usize = 64;
-/// Values in a sub-block, which share a scale.
+/// The number of values in a sub-block, which share a scale.
 const SUB: usize = 16;
 
-/// Half of the scale that each code stands for.
+/// Half of the scale of each code.
 const HALF_SCALES: [f32; 256] = {
     let mut scales = [0.0; 256];
     let mut code = 0;
     while code < 256u32 {
         if code != 0x7f {
-            // At the places of an f32's exponent and mantissa this is the scale with an exponent that is lower by 120,
-            // the subnormal ones too.
+            // Moved to the exponent and mantissa of an f32, the code is the scale with an exponent lower by 120. This
+            // includes subnormals.
             let lower = f32::from_bits((code & 0x7f) << 20);
             scales[code as usize] = lower * (f32::from_bits((127 + 119) << 23));
         }
@@ -67,7 +66,7 @@ impl Codec for NVFP4 {
             for ((d, nibbles), out) in subs {
                 // The least scale is far from subnormal.
                 let scaled = fp4::scaled(s, HALF_SCALES[usize::from(*d)]);
-                // In the order of the values; the tables look at the low nibbles only.
+                // In the order of the values. The table look-ups use only the low nibbles.
                 let both = u64::from_le_bytes(*nibbles);
                 let codes: [u8; SUB] = bytemuck::cast([both.to_le_bytes(), (both >> 4).to_le_bytes()]);
                 for at in (0..SUB).step_by(S::LANES) {
@@ -96,14 +95,14 @@ impl Codec for NVFP4 {
     }
 }
 
-/// The code of a scale, not negative: rounded half up, the subnormal ones to 7 at most.
+/// Returns the code of a nonnegative scale, rounded half up. Subnormals are at most 7.
 #[inline(always)]
 fn scale_code(scale: f32) -> u8 {
     const LEAST_NORMAL: f32 = 1.0 / 64.0;
     if scale < LEAST_NORMAL {
         return ((scale * 512.0 + 0.5) as u8).min(7);
     }
-    // Half of the last place that stays is added at the bit below it, and the exponent's bias changes from 127 to 7.
+    // Adds half of the last place that is kept, and changes the exponent's bias from 127 to 7.
     let code = ((scale.to_bits() + (1 << 19)) >> 20) - ((127 - 7) << 3);
     if code >= 15 << 3 { 0x7e } else { code as u8 }
 }

@@ -6,22 +6,22 @@ use crate::codec::format::{BlockFormat, Codec, Number, Rows, sealed};
 use crate::simd::{MAX_LANES, Scalar, Simd, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::{Float, GgmlType};
 
-/// How one value is stored; the bytes are little-endian.
+/// How one value is stored. The bytes are little-endian.
 trait Plain: BlockFormat {
     fn widen(bytes: Self::Block) -> f32;
-    /// Integers have none: GGUF gives them no scale, so floats cannot become integers, and
-    /// [`Codec::QUANTIZES`] keeps every caller away.
+    /// Integers do not implement this: GGUF stores no scale for them, so floats cannot be converted, and
+    /// [`Codec::QUANTIZES`] keeps callers from trying.
     #[inline(always)]
     fn narrow(_value: f32) -> Self::Block {
         bytemuck::Zeroable::zeroed()
     }
 
-    /// `LANES` values. For formats that lanes have a word for.
+    /// Loads `LANES` values. For formats that have a vector operation for it.
     #[inline(always)]
     fn load<S: Simd>(s: S, from: &[Self::Block]) -> S::F {
         s.gather(|lane| Self::widen(from[lane]))
     }
-    /// `LANES` values back. For formats that lanes have a word for.
+    /// Stores `LANES` values. For formats that have a vector operation for it.
     #[inline(always)]
     fn store<S: Simd>(s: S, value: S::F, to: &mut [Self::Block]) {
         let mut lanes = [0.0; MAX_LANES];

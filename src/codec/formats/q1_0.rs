@@ -31,7 +31,7 @@ block_format! {
 }
 
 const LEN: usize = 128;
-/// Values whose bits are one number.
+/// The number of values whose bits are one number.
 const RUN: usize = 32;
 
 impl Codec for Q1_0 {
@@ -73,7 +73,7 @@ impl Codec for Q1_0 {
     }
 }
 
-/// Of each block's values in order, a block in each lane.
+/// Returns the mean magnitude of each block, with a block in each lane. Sums the values in order.
 #[inline(always)]
 fn mean_magnitudes<S: Simd>(s: S, blocks: &[[f32; LEN]]) -> S::F {
     let mut places = in_lanes(0..blocks.len());

@@ -9,7 +9,7 @@ use crate::codec::pack::ternary;
 use crate::codec::search::extremes::greatest_magnitude;
 use crate::simd::{Bytes, Floats, Range, Simd};
 
-/// A block of [`Q2_0`]: `value[i] = d * (q[i] - 1)`, 2.25 bits per weight. Quantizing makes quants 0, 1 and 2.
+/// A block of [`Q2_0`]: `value[i] = d * (q[i] - 1)`, 2.25 bits per weight. Quantizing produces quants 0, 1 and 2.
 ///
 /// ```text
 /// byte  0    2                                                      18
@@ -32,7 +32,7 @@ block_format! {
 }
 
 const LEN: usize = 64;
-/// Values whose bits are one number.
+/// The number of values whose bits are one number.
 const RUN: usize = 32;
 
 impl Codec for Q2_0 {
@@ -78,7 +78,7 @@ impl Quants for Q2_0 {
     #[inline(always)]
     fn unit<D: Bytes>(d: D, block: &BlockQ2_0, unit: usize) -> D::B {
         let s = d.lanes();
-        // Four quants of each byte in the four bytes of a lane.
+        // Puts the four quants of each byte in the four bytes of a lane.
         let all = d.widen_eight(u64::from_le_bytes(block.qs.as_chunks().0[unit]));
         let twice = s.or(all, s.shl::<6>(all));
         d.and_b(d.bytes_of(s.or(twice, s.shl::<12>(twice))), d.splat_b(3))

@@ -40,7 +40,7 @@ block_format! {
     Q2_K, BlockQ2_K
 }
 
-/// Values in a sub-block, which share a scale and a min.
+/// The number of values in a sub-block, which share a scale and a min.
 const SUB: usize = 16;
 const SUBS: usize = LEN / SUB;
 
@@ -81,7 +81,7 @@ impl ScaleAndMin<SUB, SUBS> for Q2_K {
     const MEAN_SQUARES: f32 = 1.0;
     const WEIGHTS: Weights = Weights::Magnitudes;
 
-    /// A scale above 15 runs into its min.
+    /// A scale above 15 spills into its min.
     #[inline(always)]
     fn put_scales(block: &mut BlockQ2_K, scales: &Scales<SUBS>) {
         (block.d, block.dmin) = (scales.d, scales.dmin);

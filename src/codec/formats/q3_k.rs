@@ -43,7 +43,7 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Values in a sub-block, which share a scale.
+/// The number of values in a sub-block, which share a scale.
 const SUB: usize = 16;
 const SUBS: usize = LEN / SUB;
 
@@ -76,9 +76,8 @@ impl Codec for Q3_K {
         }
     }
 
-    /// Searches a scale for each sub-block, quantizes these to 6 bits, with importance by a search of its own, and
-    /// quantizes the values with what came of it. A sub-block whose scale becomes 0 keeps the search's quants, as
-    /// in ggml.
+    /// Searches a scale for each sub-block and quantizes the scales to 6 bits, with importance by another search. Then quantizes
+    /// the values with the resulting scales. A sub-block whose scale becomes 0 keeps the search's quants, as in ggml.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ3_K]) {
         let x = rows.values.as_chunks::<LEN>().0;
@@ -114,7 +113,7 @@ impl Codec for Q3_K {
                 }
                 bits2::pack(s, &quants, &mut block.qs);
                 for at in (0..32).step_by(S::LANES) {
-                    // Each 32 values' bits come in at the top and sink.
+                    // The bits of each 32 values enter at the top and are shifted down.
                     let mut high = s.splat_i(0);
                     for quants in quants.as_chunks::<32>().0 {
                         let bit = s.shr::<2>(s.load_u8(&quants[at..]));
@@ -127,10 +126,10 @@ impl Codec for Q3_K {
     }
 }
 
-/// The scales, each 0..64.
+/// Returns the scales, each in 0..64.
 #[inline(always)]
 fn unpack_scales(packed: &[u8; 12]) -> [u8; SUBS] {
-    // Eight bytes at a time; a byte's bits stay in its byte.
+    // Processes eight bytes at a time. No bits cross between bytes.
     let low = u64::from_le_bytes(*packed.first_chunk().expect("12 bytes"));
     let high = u64::from(u32::from_le_bytes(*packed.last_chunk().expect("12 bytes")));
     let low_nibbles = |word: u64| word & 0x0f0f_0f0f_0f0f_0f0f;
@@ -141,7 +140,7 @@ fn unpack_scales(packed: &[u8; 12]) -> [u8; SUBS] {
     both.to_le_bytes()
 }
 
-/// Packs scales of 0..64.
+/// Packs scales in 0..64.
 #[inline(always)]
 fn pack_scales(scales: &[u8; SUBS]) -> [u8; 12] {
     let mut packed = [0; 12];
@@ -154,7 +153,7 @@ fn pack_scales(scales: &[u8; SUBS]) -> [u8; 12] {
     packed
 }
 
-/// Super-blocks that are quantized together: as many as fill the widest vector with one in each lane.
+/// The number of super-blocks that are quantized together, which fill the widest vector with one in each lane.
 const GROUP: usize = MAX_LANES;
 
 /// What the search found for the sub-blocks of a group of super-blocks, in order.
@@ -162,7 +161,7 @@ struct Found {
     scale: [f32; GROUP * SUBS],
     /// Only with importance.
     sum_of_weights: [f32; GROUP * SUBS],
-    /// By place in the sub-block; `0..8`.
+    /// By position in the sub-block. Each is in `0..8`.
     quants: [[u8; GROUP * SUBS]; SUB],
 }
 
@@ -173,8 +172,8 @@ impl Found {
         quants: [[0; GROUP * SUBS]; SUB],
     };
 
-    /// Without importance, a sub-block in each lane: first all as far as they can be searched at once, then those that
-    /// are not done with that.
+    /// Searches without importance, with a sub-block in each lane: first as far as all can be searched at once, then
+    /// only those that are not finished.
     #[inline(always)]
     fn search<S: Simd>(&mut self, s: S, blocks: &[[f32; LEN]]) {
         let count = blocks.len() * SUBS;
@@ -197,7 +196,7 @@ impl Found {
             }
         }
         for undone in undone[..undone_count].chunks(S::LANES) {
-            // Lanes beyond the last sub-block repeat it.
+            // Lanes past the last sub-block repeat it.
             let mut subs = [undone[undone.len() - 1]; MAX_LANES];
             subs[..undone.len()].copy_from_slice(undone);
             let mut found = [s.splat_i(0); SUB];
@@ -217,8 +216,7 @@ impl Found {
         }
     }
 
-    /// With a row's importance; `first_block` is where the group begins among all rows'
-    /// super-blocks.
+    /// Searches with a row's importance. `first_block` is the position of the group among the super-blocks of all rows.
     #[inline(always)]
     fn search_weighted<S: Simd>(
         &mut self,
@@ -260,7 +258,7 @@ struct Fitted {
 impl Fitted {
     const NONE: Fitted = Fitted { d: [0.0; GROUP], scales: [[0; SUBS]; GROUP] };
 
-    /// Without importance: a super-block's scale of greatest magnitude becomes -32.
+    /// Fits without importance: a super-block's scale of greatest magnitude becomes -32.
     #[inline(always)]
     fn against_greatest(found: &Found) -> Fitted {
         let mut fitted = Fitted::NONE;
@@ -269,7 +267,7 @@ impl Fitted {
             if greatest != 0.0 {
                 let inverse = -32.0 / greatest;
                 for (scale, sub_scale) in fitted.scales[i].iter_mut().zip(sub_scales) {
-                    // ggml cuts to a byte first.
+                    // ggml truncates to a byte first.
                     let q = nearest(inverse * sub_scale) as i8;
                     *scale = (q.clamp(-32, 31) + 32) as u8;
                 }
@@ -279,8 +277,8 @@ impl Fitted {
         fitted
     }
 
-    /// With importance: a search, weighted with the sub-blocks' sums of weights, for the first `count` super-blocks,
-    /// one in each lane.
+    /// Fits with importance: a search, weighted with the sub-blocks' sums of weights, for the first `count`
+    /// super-blocks, with one in each lane.
     #[inline(always)]
     fn search<S: Simd>(s: S, found: &Found, count: usize) -> Fitted {
         let mut fitted = Fitted::NONE;

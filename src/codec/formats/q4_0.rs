@@ -61,7 +61,7 @@ impl Codec for Q4_0 {
     }
 }
 
-/// Without importance: the value of greatest magnitude becomes quant 0, that is -8 times the scale.
+/// Quantizes without importance: the value of greatest magnitude becomes quant 0, which is -8 times the scale.
 #[inline(always)]
 fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_0]) {
     let (offset, most) = (s.splat(8.5), s.splat_i(15));
@@ -71,8 +71,8 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_0]) {
         block.d = s.narrow_f16(d);
         let inverse = s.splat(inverse);
         for at in (0..HALF).step_by(S::LANES) {
-            // |x * inverse| is 8 and a rounding error at most, so the sum stays within 0..=16. An infinite
-            // inverse, of a scale below 2^-128, gives i32::MIN, whose low byte is ggml's 0.
+            // |x * inverse| is at most 8 plus a rounding error, so the sum stays within 0..=16. An infinite inverse,
+            // from a scale below 2^-128, gives i32::MIN, whose low byte is 0 as in ggml.
             let low = s.min_i(s.trunc(s.add(s.mul(s.load(&x[at..]), inverse), offset)), most);
             let high = s.min_i(s.trunc(s.add(s.mul(s.load(&x[HALF + at..]), inverse), offset)), most);
             bits4::pack(s, low, high, &mut block.qs[at..]);
@@ -80,7 +80,7 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_0]) {
     }
 }
 
-/// With importance: the scale that a search finds to have the least weighted error, a block in each lane.
+/// Quantizes with importance: a search finds the scale with the least weighted error, with a block in each lane.
 #[inline(always)]
 fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_0]) {
     let x = rows.values.as_chunks::<LEN>().0;

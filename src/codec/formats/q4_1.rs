@@ -63,7 +63,7 @@ impl Codec for Q4_1 {
     }
 }
 
-/// Without importance: the least value becomes quant 0 and the greatest 15.
+/// Quantizes without importance: the least value becomes quant 0 and the greatest 15.
 #[inline(always)]
 fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_1]) {
     let (half, most) = (s.splat(0.5), s.splat_i(15));
@@ -75,8 +75,8 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_1]) {
         block.m = s.narrow_f16(min);
         let (min, inverse) = (s.splat(min), s.splat(inverse));
         for at in (0..HALF).step_by(S::LANES) {
-            // Where the inverse is infinite, of a scale below 2^-128, or the range overflows, truncation gives
-            // i32::MIN, whose low byte is ggml's 0.
+            // If the inverse is infinite, from a scale below 2^-128, or the range overflows, truncation gives
+            // i32::MIN, whose low byte is 0 as in ggml.
             let low = s.mul(s.sub(s.load(&x[at..]), min), inverse);
             let high = s.mul(s.sub(s.load(&x[HALF + at..]), min), inverse);
             let low = s.min_i(s.trunc(s.add(low, half)), most);
@@ -86,7 +86,7 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ4_1]) {
     }
 }
 
-/// With importance: the scale and min that a search finds to have the least weighted error, a block in each lane.
+/// Quantizes with importance: a search finds the scale and min with the least weighted error, with a block in each lane.
 #[inline(always)]
 fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ4_1]) {
     let x = rows.values.as_chunks::<LEN>().0;

@@ -40,7 +40,7 @@ block_format! {
     Q4_K, BlockQ4_K
 }
 
-/// Values in a sub-block, which share a scale and a min.
+/// The number of values in a sub-block, which share a scale and a min.
 const SUB: usize = 32;
 const SUBS: usize = LEN / SUB;
 
@@ -76,10 +76,10 @@ impl ScaleAndMin<SUB, SUBS> for Q4_K {
     const LEVELS: i32 = 15;
     /// Six bits.
     const SCALE_LEVELS: i32 = 63;
-    /// ggml cuts to six bits in `quantize_row_q4_K_ref`, and leaves what its search gives in `quantize_row_q4_K_impl`.
+    /// ggml clamps to six bits in `quantize_row_q4_K_ref`, and keeps the search's result in `quantize_row_q4_K_impl`.
     const CUT: [u8; 2] = [63, 255];
-    /// What `quantize_row_q4_K_ref` hands to `make_qkx2_quants`: the first step, their width, the last one's number, and no
-    /// `use_mad`.
+    /// The arguments of `quantize_row_q4_K_ref` to `make_qkx2_quants`: the first step, the step width, the last step's
+    /// number, and no `use_mad`.
     const STEPS: Steps = Steps { from: -1.0, by: 0.1, last: 20, deviation: Deviation::Squared };
     /// `sigma2` of `quantize_row_q4_K_impl` is twice the mean square.
     const MEAN_SQUARES: f32 = 2.0;

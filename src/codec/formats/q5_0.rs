@@ -64,7 +64,7 @@ impl Codec for Q5_0 {
     }
 }
 
-/// Without importance: the value of greatest magnitude becomes quant 0, that is -16 times the scale.
+/// Quantizes without importance: the value of greatest magnitude becomes quant 0, which is -16 times the scale.
 #[inline(always)]
 fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ5_0]) {
     let (offset, most) = (s.splat(16.5), s.splat_i(31));
@@ -75,8 +75,8 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ5_0]) {
         let inverse = s.splat(inverse);
         let mut fifth = 0;
         for at in (0..HALF).step_by(S::LANES) {
-            // |x * inverse| is 16 and a rounding error at most, so the sum stays within 0..=32. An infinite
-            // inverse, of a scale below 2^-128, gives i32::MIN, whose low byte is ggml's 0.
+            // |x * inverse| is at most 16 plus a rounding error, so the sum stays within 0..=32. An infinite inverse,
+            // from a scale below 2^-128, gives i32::MIN, whose low byte is 0 as in ggml.
             let low = s.min_i(s.trunc(s.add(s.mul(s.load(&x[at..]), inverse), offset)), most);
             let high = s.min_i(s.trunc(s.add(s.mul(s.load(&x[HALF + at..]), inverse), offset)), most);
             fifth |= bits5::pack(s, low, high, &mut block.qs, at);
@@ -85,7 +85,7 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ5_0]) {
     }
 }
 
-/// With importance: the scale that a search finds to have the least weighted error, a block in each lane.
+/// Quantizes with importance: a search finds the scale with the least weighted error, with a block in each lane.
 #[inline(always)]
 fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ5_0]) {
     let x = rows.values.as_chunks::<LEN>().0;

@@ -65,7 +65,7 @@ impl Codec for Q5_1 {
     }
 }
 
-/// Without importance: the least value becomes quant 0 and the greatest 31.
+/// Quantizes without importance: the least value becomes quant 0 and the greatest 31.
 #[inline(always)]
 fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ5_1]) {
     let half = s.splat(0.5);
@@ -78,9 +78,8 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ5_1]) {
         let (min, inverse) = (s.splat(min), s.splat(inverse));
         let mut fifth = 0;
         for at in (0..HALF).step_by(S::LANES) {
-            // No product is above 31 by more than a rounding error, which cannot carry it to 32. Where the inverse is
-            // infinite, of a scale below 2^-128, or the range overflows, truncation gives i32::MIN, whose low byte
-            // is ggml's 0.
+            // No product exceeds 31 by more than a rounding error, which cannot reach 32. If the inverse is infinite, from a
+            // scale below 2^-128, or the range overflows, truncation gives i32::MIN, whose low byte is 0 as in ggml.
             let low = s.mul(s.sub(s.load(&x[at..]), min), inverse);
             let high = s.mul(s.sub(s.load(&x[HALF + at..]), min), inverse);
             let (low, high) = (s.trunc(s.add(low, half)), s.trunc(s.add(high, half)));
@@ -90,7 +89,7 @@ fn round<S: Simd>(s: S, values: &[f32], out: &mut [BlockQ5_1]) {
     }
 }
 
-/// With importance: the scale and min that a search finds to have the least weighted error, a block in each lane.
+/// Quantizes with importance: a search finds the scale and min with the least weighted error, with a block in each lane.
 #[inline(always)]
 fn search<S: Simd>(s: S, rows: Rows<'_>, importance: &[f32], out: &mut [BlockQ5_1]) {
     let x = rows.values.as_chunks::<LEN>().0;

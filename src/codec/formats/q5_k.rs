@@ -42,7 +42,7 @@ block_format! {
     Q5_K, BlockQ5_K
 }
 
-/// Values in a sub-block, which share a scale and a min.
+/// The number of values in a sub-block, which share a scale and a min.
 const SUB: usize = 32;
 const SUBS: usize = LEN / SUB;
 
@@ -108,7 +108,7 @@ impl ScaleAndMin<SUB, SUBS> for Q5_K {
             for (q, qs) in pairs {
                 let (a, b) = (s.load_u8(&q[at..]), s.load_u8(&q[SUB + at..]));
                 bits4::pack(s, s.and(a, nibble), s.and(b, nibble), &mut qs[at..]);
-                // Each pair's bits come in at the top and sink.
+                // The bits of each pair enter at the top and are shifted down.
                 let bits = s.or(s.shl::<2>(s.shr::<4>(a)), s.shl::<3>(s.shr::<4>(b)));
                 high = s.or(s.shr::<2>(high), s.shl::<4>(bits));
             }

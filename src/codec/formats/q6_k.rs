@@ -40,7 +40,7 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Values in a sub-block, which share a scale.
+/// The number of values in a sub-block, which share a scale.
 const SUB: usize = 16;
 const SUBS: usize = LEN / SUB;
 
@@ -79,8 +79,8 @@ impl Codec for Q6_K {
         }
     }
 
-    /// Searches a scale for each sub-block, quantizes these to 8 bits, and quantizes the values with what came of
-    /// it. A sub-block whose 8-bit scale is 0 keeps the search's quants, as in ggml.
+    /// Searches a scale for each sub-block and quantizes the scales to 8 bits. Then quantizes the values with the
+    /// resulting scales. A sub-block whose 8-bit scale is 0 keeps the search's quants, as in ggml.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ6_K]) {
         let x = rows.values.as_chunks::<LEN>().0;
@@ -93,7 +93,7 @@ impl Codec for Q6_K {
     }
 }
 
-/// Super-blocks that are searched together: as many as fill the widest vector with a sub-block in each lane.
+/// The number of super-blocks that are searched together, which fill the widest vector with a sub-block in each lane.
 const GROUP: usize = MAX_LANES / SUBS;
 
 /// Quantizes the scales that the search found, and the values with them.
@@ -127,7 +127,7 @@ fn quantize_block<S: Simd>(
             } else if *inverse != 0.0 {
                 s.nearest_within(s.mul(s.splat(*inverse), x), -32, 31)
             } else {
-                // Of a sub-block of zeros ggml leaves 0 in place of the biased 32.
+                // For a sub-block of zeros ggml leaves 0 instead of the biased 32.
                 s.splat_i(-32)
             };
             s.store_u8(s.add_i(q, s.splat_i(32)), &mut quants[at..]);
@@ -136,8 +136,8 @@ fn quantize_block<S: Simd>(
     pack(&quants, block);
 }
 
-/// The scale of each sub-block and the inverse that gives the search's quants, a sub-block in each lane.
-/// `importance` is a row's; `first_block` is where these blocks begin among all rows'.
+/// Returns the scale of each sub-block and the inverse that gives the search's quants, with a sub-block in each lane.
+/// `importance` is that of a row. `first_block` is the position of these blocks among those of all rows.
 #[inline(always)]
 fn search<S: Simd>(
     s: S,
@@ -169,7 +169,7 @@ fn squares<S: Simd>(s: S, x: &[S::F; SUB]) -> [S::F; SUB] {
     squares
 }
 
-/// Quants of 6 bits into their places.
+/// Packs 6-bit quants.
 #[inline(always)]
 fn pack(quants: &[u8; LEN], block: &mut BlockQ6_K) {
     let halves = block.ql.as_chunks_mut::<64>().0.iter_mut().zip(block.qh.as_chunks_mut::<32>().0);

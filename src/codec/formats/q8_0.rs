@@ -47,7 +47,7 @@ impl Codec for Q8_0 {
         }
     }
 
-    /// The scale is the greatest magnitude over 127. Importance is not used, as in ggml.
+    /// The scale is the greatest magnitude divided by 127. Importance is not used, as in ggml.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ8_0]) {
         for (x, block) in rows.values.as_chunks::<LEN>().0.iter().zip(out) {
@@ -56,7 +56,7 @@ impl Codec for Q8_0 {
             block.d = s.narrow_f16(d);
             let inverse = s.splat(inverse);
             for at in (0..LEN).step_by(S::LANES) {
-                // An infinite inverse, of a scale below 2^-128, gives i32::MIN, whose low byte is ggml's 0.
+                // An infinite inverse, from a scale below 2^-128, gives i32::MIN, whose low byte is 0 as in ggml.
                 let q = s.round_half_away(s.mul(s.load(&x[at..]), inverse));
                 s.store_u8(q, bytemuck::cast_slice_mut(&mut block.qs[at..]));
             }

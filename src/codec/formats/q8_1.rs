@@ -8,8 +8,8 @@ use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::search::extremes::greatest_magnitude;
 use crate::simd::{Bytes, Floats, Range, Simd};
 
-/// A block of [`Q8_1`]: `value[i] = d * qs[i]`, 9 bits per weight. Activations are kept so while ggml multiplies matrices;
-/// models are not.
+/// A block of [`Q8_1`]: `value[i] = d * qs[i]`, 9 bits per weight. ggml uses it for activations in matrix multiplication,
+/// not for models.
 ///
 /// ```text
 /// byte  0    2    4                                  36
@@ -17,7 +17,7 @@ use crate::simd::{Bytes, Floats, Range, Simd};
 ///       f16  f16    i8 each, in the order of the values
 /// ```
 ///
-/// `s` is the sum of the quants times the scale before that is rounded. Values do not depend on it.
+/// `s` is the sum of the quants times the unrounded scale. Values do not depend on it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]
@@ -51,14 +51,14 @@ impl Codec for Q8_1 {
         }
     }
 
-    /// The scale is the greatest magnitude over 127. Importance is not used, as in ggml.
+    /// The scale is the greatest magnitude divided by 127. Importance is not used, as in ggml.
     #[inline(always)]
     fn quantize<S: Simd>(s: S, rows: Rows<'_>, out: &mut [BlockQ8_1]) {
         for (x, block) in rows.values.as_chunks::<LEN>().0.iter().zip(out) {
             let d = greatest_magnitude(s, x) / 127.0;
             let inverse = s.splat(if d != 0.0 { 1.0 / d } else { 0.0 });
             for at in (0..LEN).step_by(S::LANES) {
-                // An infinite inverse, of a scale below 2^-128, gives i32::MIN, whose low byte is ggml's 0.
+                // An infinite inverse, from a scale below 2^-128, gives i32::MIN, whose low byte is 0 as in ggml.
                 let q = s.round_half_away(s.mul(s.load(&x[at..]), inverse));
                 s.store_u8(q, bytemuck::cast_slice_mut(&mut block.qs[at..]));
             }

@@ -16,8 +16,8 @@ use crate::simd::{Bytes, Range, Simd};
 ///        f32                    bsums[j] = q[16 j] + … + q[16 j + 15]
 /// ```
 ///
-/// ggml multiplies the other K-quants with activations in this format, and needs the sums for their mins; no file has it.
-/// Where all values are 0, ggml leaves the sums as it finds them. Here they are 0.
+/// ggml multiplies the other K-quants with activations in this format, and needs the sums for their mins. No file
+/// contains it. If all values are 0, ggml leaves the sums uninitialized. Here they are 0.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -54,7 +54,7 @@ impl Codec for Q8_K {
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ8_K], out: &mut [T]) {
         for (block, out) in blocks.iter().zip(out.as_chunks_mut::<LEN>().0) {
             let d = f32::from_le_bytes(block.d);
-            // Whole multiples of any other are not subnormal either.
+            // If it is not subnormal, neither are its whole multiples.
             let (d, subnormal) = (s.splat(d), d.is_subnormal());
             for at in (0..LEN).step_by(S::LANES) {
                 let value = s.mul(d, s.to_float(s.load_i8(&block.qs[at..])));
@@ -80,7 +80,7 @@ impl Codec for Q8_K {
             block.d = (1.0 / inverse).to_le_bytes();
             let inverse = s.splat(inverse);
             for at in (0..LEN).step_by(S::LANES) {
-                // An infinite inverse, of values below 2^-121, gives numbers whose low byte is ggml's 0.
+                // An infinite inverse, from values below 2^-121, gives numbers whose low byte is 0 as in ggml.
                 let q = s.min_i(s.nearest(s.mul(inverse, s.load(&x[at..]))), s.splat_i(127));
                 s.store_u8(q, bytemuck::cast_slice_mut(&mut block.qs[at..]));
             }

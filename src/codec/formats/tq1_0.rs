@@ -19,9 +19,9 @@ use crate::simd::{Bytes, Range, Simd};
 /// byte m of the last 4      q[m + 240], q[m + 244], q[m + 248], q[m + 252], and 0
 /// ```
 ///
-/// Each five quants, 0 to 2, are the digits after the point of a number in base 3, the first the highest; a byte is
-/// this number times 256, rounded up. Three times the byte has the first digit above its lowest eight bits, and in
-/// these eight the byte of the digits that are left.
+/// Each group of five quants, 0 to 2, is a base-3 fraction, with the first quant as the highest digit. A byte is this
+/// fraction times 256, rounded up. Three times the byte has the first digit above its lowest eight bits, and the byte
+/// of the remaining digits in these eight bits.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -41,11 +41,11 @@ block_format! {
 }
 
 const LEN: usize = 256;
-/// Quants in a byte.
+/// The number of quants in a byte.
 const DIGITS: usize = 5;
-/// Where the runs of bytes begin, among the bytes of five digits and among the values, and how many bytes they have.
+/// Where the runs of bytes begin, among the bytes of five digits and among the values, and their lengths in bytes.
 const RUNS: [(usize, usize, usize); 2] = [(0, 0, 32), (32, 160, 16)];
-/// Where the values begin that are four to a byte, and how many bytes they have.
+/// Where the values begin that are packed four to a byte, and their length in bytes.
 const LAST: (usize, usize) = (240, 4);
 
 impl Codec for TQ1_0 {
@@ -107,8 +107,8 @@ impl Codec for TQ1_0 {
     }
 }
 
-/// The bytes whose first digits are the last values: the four bytes, and what of them is left after one, two and three
-/// digits, each byte by itself.
+/// Returns the bytes whose first digits are the last values: the four bytes, and what remains of each after one, two
+/// and three digits.
 #[inline(always)]
 fn last_digits(bytes: [u8; 4]) -> [u8; LEN - LAST.0] {
     const EVEN: u32 = 0x00ff_00ff;
@@ -120,7 +120,7 @@ fn last_digits(bytes: [u8; 4]) -> [u8; LEN - LAST.0] {
     bytemuck::cast(left.map(u32::to_le_bytes))
 }
 
-/// A number of five digits in base 3 as a fraction of 3^5, in units of 1/256 and rounded up.
+/// Converts a five-digit base-3 number to a fraction of 3^5, in units of 1/256 and rounded up.
 #[inline(always)]
 fn fraction(number: u8) -> u8 {
     (u16::from(number) * 256).div_ceil(243) as u8
@@ -135,7 +135,7 @@ impl Quants for TQ1_0 {
         let mut digits = if unit < DIGITS {
             d.load_b(block.qs.first_chunk().expect("48 bytes"))
         } else {
-            // Sixteen bytes twice, the second time one digit on.
+            // The same sixteen bytes twice, the second time one digit further.
             let run = d.twice(block.qs.last_chunk().expect("48 bytes"));
             let second = d.bits_b(0xffff_0000);
             d.add_b(run, d.and_b(second, d.add_b(run, run)))

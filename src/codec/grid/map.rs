@@ -1,4 +1,4 @@
-//! [`Map`]: from any point to its index on a grid, or to the points of the grid near it.
+//! [`Map`]: maps any point to its index on a grid, or to the grid's points near it.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -10,53 +10,53 @@ use super::once::OnceLock;
 use super::{bits, points};
 use crate::simd::MAX_LANES;
 
-/// What a quantizer asks for points, packed as those of a grid are.
+/// The map that a quantizer queries for points. Points are packed like those of a grid.
 pub(in crate::codec) struct Map<const N: usize> {
-    /// For each point a number of 9 bits, and another above it. Of a point on the grid 0 and its index, of any other how
-    /// many neighbours it has and where they begin, in units of [`UNIT`].
+    /// For each point a number of 9 bits, and another above it. For a point on the grid these are 0 and its index. For
+    /// any other point they are the number of its neighbours and where they begin, in units of [`UNIT`].
     places: Vec<u32>,
     near: Vec<[u8; 2]>,
 }
 
-/// Where a point is.
+/// The position of a point relative to the grid.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::codec) enum Place<'a> {
-    /// On the grid: its index.
+    /// On the grid, with its index.
     On(u16),
-    /// Off it.
+    /// Off the grid.
     Off(Near<'a>),
 }
 
-/// The points of the grid near another.
+/// The grid's points near another point.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::codec) struct Near<'a> {
-    /// Little-endian, and the first of them again until there are a multiple of [`UNIT`].
+    /// Little-endian, padded with copies of the first to a multiple of [`UNIT`].
     points: &'a [[u8; 2]],
     count: usize,
 }
 
 impl<'a> Near<'a> {
-    /// All of them.
+    /// Returns all of them.
     #[inline(always)]
     pub(super) fn all(self) -> &'a [[u8; 2]] {
         &self.points[..self.count]
     }
 
-    /// All of them, and the first again until they fill vectors of `lanes`, a divisor of [`UNIT`].
+    /// Returns all of them, padded with the first to fill vectors of `lanes`, a divisor of [`UNIT`].
     #[inline(always)]
     pub(super) fn vectors(self, lanes: usize) -> &'a [[u8; 2]] {
         &self.points[..self.count.next_multiple_of(lanes)]
     }
 }
 
-/// Neighbours begin at multiples of it, so that no vector that is not wide holds another point's.
+/// Neighbours begin at multiples of this, so that no vector that is not wide contains another point's neighbours.
 const UNIT: usize = MAX_LANES / 2;
 /// No point has more than 292 neighbours.
 const COUNT_BITS: u32 = 9;
 
 impl<const N: usize> Map<N> {
-    /// Of each point off the grid, the neighbours are all points of the grid at the `shells` least distances from it,
-    /// the nearest first and the least index first among equals: a search for the best of them keeps ggml's order.
+    /// The neighbours of a point off the grid are all grid points at the `shells` least distances from it. They are
+    /// ordered by distance and then by index, so a search for the best of them keeps ggml's order.
     fn new(grid: &'static [u16], shells: u32) -> Self {
         let levels: u16 = if N == 8 { 3 } else { 8 };
         let last = (0..N).fold(0, |point, i| point | usize::from(levels - 1) << (bits::<N>() * i));
@@ -65,13 +65,13 @@ impl<const N: usize> Map<N> {
         for (point, place) in map.places.iter_mut().enumerate() {
             let point = point as u16;
             if N == 8 && point & point >> 1 & 0x5555 != 0 {
-                continue; // A coordinate of 3, which nothing asks for.
+                continue; // A coordinate of 3, which is never queried.
             }
             if let Ok(index) = grid.binary_search(&point) {
                 *place = (index as u32) << COUNT_BITS;
                 continue;
             }
-            // Squared distances are small numbers, 4 * 7² at most: a bit for each that is there finds the least.
+            // Squared distances are at most 4 * 7², so a bit set of the distances that occur yields the least.
             let mut there = [0u64; 4];
             for (distance, &other) in distances.iter_mut().zip(grid) {
                 *distance = squared_distance::<N>(point, other);
@@ -92,7 +92,7 @@ impl<const N: usize> Map<N> {
         map
     }
 
-    /// Where a point is whose coordinates are all below the number of levels.
+    /// Returns the position of a point whose coordinates are all below the number of levels.
     #[inline(always)]
     pub(in crate::codec) fn place(&self, point: u16) -> Place<'_> {
         let place = self.places[usize::from(point)];
@@ -105,7 +105,8 @@ impl<const N: usize> Map<N> {
     }
 }
 
-/// For four coordinates of 0, 1 or 2 by their exclusive or, which is odd where two differ by one, and 2 where by two.
+/// Squared distances by the exclusive or of four coordinates of 0, 1 or 2. A coordinate's exclusive or is odd if the
+/// two differ by one, and 2 if they differ by two.
 const OF_DIFFERENT: [u8; 256] = {
     let mut squares = [0; 256];
     let mut differ = 0;
@@ -118,7 +119,7 @@ const OF_DIFFERENT: [u8; 256] = {
     squares
 };
 
-/// The sum of the coordinates' squared differences.
+/// Returns the sum of the squared differences of the coordinates.
 fn squared_distance<const N: usize>(a: u16, b: u16) -> u8 {
     if N == 8 {
         return (a ^ b).to_le_bytes().iter().map(|&differ| OF_DIFFERENT[usize::from(differ)]).sum();
@@ -140,7 +141,7 @@ macro_rules! maps {
     )*};
 }
 
-// Made when a quantizer first asks, and kept.
+// Created on a quantizer's first use, and kept.
 maps! {
     iq2_xxs: 8, IQ2_XXS, 2;
     iq2_xs: 8, IQ2_XS, 2;
@@ -154,7 +155,7 @@ maps! {
 mod tests {
     use super::*;
 
-    /// By the definition, with sorting: for some points of each grid.
+    /// Checks some points of each grid against the definition, by sorting.
     fn check<const N: usize>(map: &Map<N>, grid: &[u16], levels: usize, shells: usize) {
         assert!(grid.is_sorted(), "the search for a point halves its range");
         let coordinate = |point: u16, i| super::super::coordinate::<N>(point, i) as i32;

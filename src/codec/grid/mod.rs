@@ -1,8 +1,8 @@
-//! The grids of the IQ1, IQ2 and IQ3 formats: what a quant of theirs stands for.
+//! The grids of the IQ1, IQ2 and IQ3 formats, which define the values of their quants.
 //!
-//! These formats spend less than two bits, or three, on a value, which is less than a quant of its own needs. A quant
-//! stands for eight values together, or four: it is the index of a point on a grid, of which the file keeps nothing.
-//! The signs of the values are stored beside it, but for IQ1, whose points have signs.
+//! These formats spend fewer than two bits, or three, on a value, too few for a quant of its own. Instead a quant
+//! covers eight values, or four: it is the index of a point on a grid, which files do not contain. The signs of the
+//! values are stored separately, except in IQ1, whose points have signs.
 
 mod map;
 mod neighbours;
@@ -19,7 +19,7 @@ pub(super) use map::{iq1, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
 pub(super) use search::{Prepared, Refit, Search, Trials, Weighting, prepare, scale_of_scales, weights};
 pub(super) use splits::{Fit, apart, stands_for, together};
 
-/// Of the formats with eight coordinates to a point, the magnitude of 0, 1 and 2.
+/// The magnitudes of 0, 1 and 2 in formats with eight coordinates to a point.
 const OF_TWO_BITS: [u8; 3] = [8, 25, 43];
 
 pub(super) static IQ2_XXS: [[u8; 8]; 256] = rows(&points::IQ2_XXS, OF_TWO_BITS);
@@ -27,13 +27,13 @@ pub(super) static IQ2_XS: [[u8; 8]; 512] = rows(&points::IQ2_XS, OF_TWO_BITS);
 pub(super) static IQ2_S: [[u8; 8]; 1024] = rows(&points::IQ2_S, OF_TWO_BITS);
 pub(super) static IQ3_XXS: [[u8; 4]; 256] = rows(&points::IQ3_XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
 pub(super) static IQ3_S: [[u8; 4]; 512] = rows(&points::IQ3_S, [1, 3, 5, 7, 9, 11, 13, 15]);
-/// Each coordinate is one more than the number it stands for, -1 to 1.
+/// Each coordinate is one more than its value, -1 to 1.
 pub(super) static IQ1: [[u8; 8]; 2048] = rows(&points::IQ1, [0, 1, 2]);
 
-/// How far the values that IQ1's points stand for are moved, up or down.
+/// The amount by which the values of IQ1's points are shifted up or down.
 const IQ1_SHIFT: f32 = 0.125;
 
-/// The points with their coordinates as bytes, by what each coordinate stands for.
+/// Returns the points with their coordinates as bytes, each replaced by the value of its level.
 const fn rows<const N: usize, const POINTS: usize, const LEVELS: usize>(
     points: &[u16; POINTS],
     values: [u8; LEVELS],
@@ -51,18 +51,18 @@ const fn rows<const N: usize, const POINTS: usize, const LEVELS: usize>(
     rows
 }
 
-/// Bits of a coordinate in a packed point of `N`.
+/// Returns the number of bits of a coordinate in a packed point of `N`.
 const fn bits<const N: usize>() -> usize {
     assert!(N == 8 || N == 4);
     if N == 8 { 2 } else { 3 }
 }
 
-/// Coordinate `i` of a packed point.
+/// Returns coordinate `i` of a packed point.
 const fn coordinate<const N: usize>(point: u16, i: usize) -> usize {
     (point >> (bits::<N>() * i)) as usize & ((1 << bits::<N>()) - 1)
 }
 
-/// The signs of eight values, a bit for each, by the seven that are stored: the number of minus signs is even.
+/// The signs of eight values, one bit each, by the seven stored bits: the number of minus signs is even.
 const WHOLE_SIGNS: [u8; 128] = {
     let mut all = [0; 128];
     let mut stored = 0;
@@ -73,30 +73,30 @@ const WHOLE_SIGNS: [u8; 128] = {
     all
 };
 
-/// The signs of 32 values, a bit for each, from the seven bits that are stored for each eight.
+/// Returns the signs of 32 values, one bit each, from the seven bits stored for each eight.
 #[inline(always)]
 pub(super) fn whole_signs(stored: [u8; 4]) -> u32 {
     u32::from_le_bytes(stored.map(|stored| WHOLE_SIGNS[usize::from(stored & 127)]))
 }
 
-/// Four numbers of seven bits from the lower 28 of a 32-bit number.
+/// Returns four seven-bit numbers from the lower 28 bits of a 32-bit number.
 #[inline(always)]
 pub(super) fn sevens(packed: u32) -> [u8; 4] {
     [0, 7, 14, 21].map(|at| (packed >> at) as u8 & 127)
 }
 
-/// The other way round: seven bits of each of four eights, and four bits of scale above them.
+/// The inverse: packs seven bits of each of four groups of eight, and four bits of scale above them.
 #[inline(always)]
 pub(super) fn sevens_and_scale(signs: [u8; 4], scale: u8) -> u32 {
     let sevens = (0..4).fold(0, |packed, k| packed | u32::from(signs[k] & 127) << (7 * k));
     sevens | u32::from(scale) << 28
 }
 
-/// What is added to signed coordinates in [`bytes`].
+/// The bias added to signed coordinates in [`bytes`].
 pub(super) const BIAS: i32 = 64;
 
-/// The signs of all values of a super-block, a bit for each, from the seven that are stored for each eight, a byte for each
-/// seven.
+/// Returns the signs of all values of a super-block, one bit each, from the seven stored for each eight. There is a byte
+/// for each seven.
 #[inline(always)]
 pub(super) fn all_whole_signs<D: Bytes>(d: D, stored: D::B) -> [u32; 8] {
     /// 128 for a number with an odd count of ones.
@@ -107,7 +107,7 @@ pub(super) fn all_whole_signs<D: Bytes>(d: D, stored: D::B) -> [u32; 8] {
     words(whole)
 }
 
-/// The bytes as numbers.
+/// Reads the bytes as numbers.
 #[inline(always)]
 pub(super) fn words(bytes: [u8; 32]) -> [u32; 8] {
     let mut words: [u32; 8] = bytemuck::cast(bytes);
@@ -117,18 +117,18 @@ pub(super) fn words(bytes: [u8; 32]) -> [u32; 8] {
     words
 }
 
-/// As [`sevens`], of eight numbers.
+/// Like [`sevens`], for eight numbers.
 #[inline(always)]
 pub(super) fn sevens_of_eight<D: Bytes>(d: D, packed: Integers<D>) -> D::B {
     let s = d.lanes();
     let masked = |a, mask: u32| s.and(a, s.splat_i(mask as i32));
-    // Twice fourteen bits, and of each twice seven.
+    // First splits into two fourteen-bit halves, then each into two of seven bits.
     let twice = s.or(masked(packed, 0x3fff), s.shl::<2>(masked(packed, 0x0fff_c000)));
     d.bytes_of(s.or(masked(twice, 0x007f_007f), s.shl::<1>(masked(twice, 0x3f80_3f80))))
 }
 
-/// Writes 32 values: `scales[i / 16] * magnitude[i]`, negative where bit `i` of `signs` is 1. The magnitudes are rows of
-/// a grid, laid end to end.
+/// Writes 32 values: `scales[i / 16] * magnitude[i]`, negative if bit `i` of `signs` is 1. The magnitudes are
+/// consecutive rows of a grid.
 #[inline(always)]
 pub(super) fn put_signed<'a, S: Simd, T: Float, const N: usize>(
     s: S,
@@ -144,8 +144,7 @@ pub(super) fn put_signed<'a, S: Simd, T: Float, const N: usize>(
     }
 }
 
-/// Writes 32 values of IQ1: `scales[i / 16] * (point[i] + shift)`, where the shift is 1/8, or -1/8 where bit `i` of
-/// `negative` is 1.
+/// Writes 32 values of IQ1: `scales[i / 16] * (point[i] + shift)`, where the shift is 1/8, or -1/8 if bit `i` of `negative` is 1.
 #[inline(always)]
 pub(super) fn put_shifted<'a, S: Simd, T: Float>(
     s: S,

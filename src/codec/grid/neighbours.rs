@@ -1,24 +1,23 @@
-//! The best of the points near one that is not on the grid: for a scale with a neighbour in each lane ([`Terms`]), and for
-//! many scales with a scale in each lane ([`Table`]).
+//! Selects the best grid point near one that is off the grid: for one scale, with a neighbour in each lane ([`Terms`]), or
+//! for many scales, with a scale in each lane ([`Table`]).
 
 use super::map::Near;
 use crate::simd::{MAX_LANES, Shared, Simd};
 
-/// Scales of a [`Table`].
+/// The number of scales in a [`Table`].
 pub(super) const SCALES: usize = 32;
 
-/// For each level of each coordinate of a group, the term that it adds to the error under each scale.
+/// The term that each level of each coordinate of a group adds to the error under each scale.
 pub(super) struct Table<const N: usize> {
-    /// Behind the last are as many as a vector that begins among them can reach.
+    /// Padded at the end, so that a vector that begins at any term stays in bounds.
     terms: [f32; (32 + 1) * SCALES],
 }
 
 impl<const N: usize> Table<N> {
-    /// Of nothing.
+    /// An empty table.
     pub(super) const EMPTY: Self = Table { terms: [0.0; (32 + 1) * SCALES] };
 
-    /// Makes it the table of a group, for the first `count` scales. `levels` is what the levels of a coordinate stand
-    /// for, before the scale.
+    /// Fills the table for a group and the first `count` scales. `levels` are the unscaled values of a coordinate's levels.
     #[inline(always)]
     pub(super) fn fill<S: Simd>(
         &mut self,
@@ -41,8 +40,8 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// For each of the scales from `first` on the neighbour with the least weighted squared error, the first one among
-    /// equals; the nearest where no error is a number that can be compared, which ends ggml.
+    /// For each of the scales from `first` on, returns the neighbour with the least weighted squared error, the first
+    /// one among equals. If no error is comparable, which makes ggml abort, returns the nearest neighbour.
     #[inline(always)]
     pub(super) fn best<S: Simd>(&self, s: S, near: &[[u8; 2]], first: usize) -> S::I {
         let mut least = s.splat(f32::MAX);
@@ -59,7 +58,7 @@ impl<const N: usize> Table<N> {
         best
     }
 
-    /// Coordinate `i`'s terms under the scales from `first` on, for the level it has in a packed point.
+    /// Returns the terms of coordinate `i` under the scales from `first` on, for its level in a packed point.
     #[inline(always)]
     fn term(&self, point: usize, i: usize, first: usize) -> &[f32] {
         let (bits, levels) = const { (super::bits::<N>(), 32 / N) };
@@ -68,8 +67,8 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// A group's values and how much they count, each repeated for all levels of its coordinate: four for each of eight
-/// coordinates, or eight for each of four.
+/// A group's values and weights, each repeated for all levels of its coordinate: four for each of eight coordinates,
+/// or eight for each of four.
 pub(super) struct Terms<const N: usize> {
     x: [f32; 32],
     weights: [f32; 32],
@@ -87,9 +86,8 @@ impl<const N: usize> Terms<N> {
         terms
     }
 
-    /// The neighbour with the least weighted squared error, the first one among equals. `levels` is what the levels of
-    /// each coordinate stand for, before the scale. The nearest neighbour where no error is a number that can be
-    /// compared, which ends ggml.
+    /// Returns the neighbour with the least weighted squared error, the first one among equals. `levels` are the unscaled values
+    /// of each coordinate's levels. If no error is comparable, which makes ggml abort, returns the nearest neighbour.
     #[inline(always)]
     pub(super) fn best<S: Simd>(&self, s: S, near: Near<'_>, levels: &[f32; 32], scale: f32) -> u16 {
         s.shared(Nearest { terms: self, near, levels, scale })
@@ -97,7 +95,7 @@ impl<const N: usize> Terms<N> {
 
     #[inline(always)]
     fn nearest<S: Simd>(&self, s: S, near: Near<'_>, levels: &[f32; 32], scale: f32) -> u16 {
-        // A coordinate adds one of as many terms as it has levels: each neighbour looks its own up.
+        // Each coordinate adds one of as many terms as it has levels. Each neighbour looks up its own.
         let mut terms = [0.0; 32];
         for at in (0..32).step_by(S::LANES) {
             let difference = s.sub(s.mul(s.splat(scale), s.load(&levels[at..])), s.load(&self.x[at..]));
@@ -120,7 +118,7 @@ impl<const N: usize> Terms<N> {
             here = s.add(here, s.splat(S::LANES as f32));
         }
         let least_of_all = s.splat(s.reduce_min(least));
-        // Lanes that found nothing as good.
+        // Lanes whose result is not as good.
         let worse = s.mask_bits(s.lt(least_of_all, least));
         let mut places = [0.0; MAX_LANES];
         s.store(place, &mut places);
@@ -133,7 +131,7 @@ impl<const N: usize> Terms<N> {
         u16::from_le_bytes(near[first as usize])
     }
 
-    /// Coordinate `i`'s term, for the level in a packed point's lowest bits.
+    /// Returns coordinate `i`'s term, for the level in a packed point's lowest bits.
     #[inline(always)]
     fn term<S: Simd>(s: S, terms: &[f32; 32], i: usize, points: S::I) -> S::F {
         if N == 8 {

@@ -1,11 +1,11 @@
-//! [`OnceLock`] where std's is not.
+//! [`OnceLock`] for builds without std.
 
 use alloc::boxed::Box;
 
 use once_cell::race::OnceBox;
 
-/// A value made when it is first asked for. Who asks at the same time makes it too, since without an operating system nobody
-/// can wait, and one of them is kept.
+/// A value created on first use. Concurrent callers each create it, since without an operating system none can wait, and one
+/// of the results is kept.
 pub(super) struct OnceLock<T>(OnceBox<T>);
 
 impl<T> OnceLock<T> {

@@ -1,6 +1,6 @@
-//! The grids' points, packed: coordinate `i` is in bits `2 * i` and the next of a point with eight coordinates, in
-//! bits `3 * i` and the next two of one with four. The numbers are ggml's, chosen there by experiment; a point's place is
-//! its index in a file's blocks.
+//! The grids' points, packed. Coordinate `i` is in bits `2 * i` and the next for points with eight coordinates, and in
+//! bits `3 * i` and the next two for points with four. The numbers are ggml's, which were chosen by experiment. A point's
+//! position is its index in a file's blocks.
 
 /// 2048 points of 0, 1 and 2 in eight dimensions, for IQ1_S and IQ1_M.
 #[rustfmt::skip]

@@ -1,43 +1,58 @@
-//! The search that the IQ2 and IQ3 quantizers share: a scale for a sub-block, and a point of the grid for each group of
-//! 8 or 4 of its values.
+//! The search that the IQ2 and IQ3 quantizers share: a scale for a sub-block, and a grid point for each group of 8 or 4
+//! of its values.
 //!
-//! ggml tries a number of scales one after the other. Here each trial has a lane, in which its operations are done in
-//! ggml's order; and where a trial's point is not on the grid, each of the grid's points near it has a lane.
+//! In pseudo-code:
+//!
+//! ```text
+//! for each trial t from −last to last:
+//!     inverse ← (levels + by · t) / the greatest magnitude
+//!     for each group:
+//!         point ← clamp(nearest((inverse · x − 1) / 2), 0, most)
+//!         if the point is off the grid:
+//!             point ← its neighbour with the least Σ √w·((2 · point + 1) / inverse − x)²
+//!     q ← 2 · point + 1
+//!     keep the trial with the greatest (Σ w·x·q)² / Σ w·q·q, and scale ← Σ w·x·q / Σ w·q·q
+//! place the groups that `Refit` selects again, with this scale
+//! scale ← Σ w·x·q / Σ w·q·q
+//! ```
+//!
+//! ggml runs the trials one after the other. Here each trial has a lane, which executes ggml's operations in ggml's
+//! order. In the refit, each neighbour of a point off the grid has a lane.
 
 use super::map::{Map, Place};
 use super::neighbours::{SCALES, Table, Terms};
 use crate::simd::{MAX_LANES, Shared, Simd, nearest};
 
-/// Values in a super-block.
+/// The number of values in a super-block.
 const LEN: usize = 256;
-/// At least the trials of any format, and a whole number of vectors.
+/// At least the number of trials in any format, and a whole number of vectors.
 const TRIALS: usize = SCALES;
-/// Levels that a fitted scale reaches, less one: of IQ2_XXS.
+/// The highest level that a fitted scale reaches, in IQ2_XXS.
 const FITTED_LEVELS: f32 = 3.0;
-/// The most groups in a sub-block.
+/// The maximum number of groups in a sub-block.
 const GROUPS: usize = 8;
 
-/// How much a value counts.
+/// How values are weighted.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::codec) struct Weighting {
-    /// The mean square that weighs values with importance is multiplied by this.
+    /// The factor of the mean square in weights with importance.
     pub(in crate::codec) spread: f32,
-    /// Without importance a value counts its square and the mean square multiplied by this.
+    /// The factor of the mean square, which is added to the value's square in weights without importance.
     pub(in crate::codec) alone: f32,
 }
 
-/// A super-block's values, made ready.
+/// A super-block's values, prepared for the search.
 pub(in crate::codec) struct Prepared {
-    /// Not negative, but for one in eight where a sign was changed.
+    /// Not negative, except for one of eight values if its sign was changed.
     pub(in crate::codec) magnitudes: [f32; LEN],
     pub(in crate::codec) weights: [f32; LEN],
-    /// The weights' square roots, which choose among neighbours.
+    /// The square roots of the weights, which are used to choose among neighbours.
     roots: [f32; LEN],
-    /// A bit for each value, 1 is minus.
+    /// One bit for each value. 1 is minus.
     pub(in crate::codec) signs: [u8; LEN / 8],
 }
 
-/// How much each value of a super-block counts.
+/// Returns the weight of each value of a super-block.
 #[inline(always)]
 pub(in crate::codec) fn weights<S: Simd>(
     s: S,
@@ -62,7 +77,7 @@ impl<S: Simd> Shared<S> for Weigh<'_> {
         let Weigh { x, importance, weighting } = self;
         let sum = x.iter().fold(0.0, |sum, x| sum + x * x);
         let mean_square = weighting.spread * sum / LEN as f32;
-        // Of a factor of 0 nothing may come, even where the squares overflow.
+        // A factor of 0 must give 0, even if the squares overflow.
         let alone = if weighting.alone == 0.0 { 0.0 } else { weighting.alone * mean_square };
         let mut weights = [0.0; LEN];
         for at in (0..LEN).step_by(S::LANES) {
@@ -80,8 +95,8 @@ impl<S: Simd> Shared<S> for Weigh<'_> {
     }
 }
 
-/// Weights and signs of a super-block. With `even`, in each eight values an odd number of minus signs is mended by the
-/// sign of the value that counts least.
+/// Computes the weights and signs of a super-block. With `even`, if the number of minus signs among eight values is
+/// odd, the sign of the value with the least weighted square is flipped.
 #[inline(always)]
 pub(in crate::codec) fn prepare<S: Simd>(
     s: S,
@@ -132,23 +147,23 @@ impl<S: Simd> Shared<S> for Prepare<'_> {
     }
 }
 
-/// The scales that are tried: `(levels + by * step) / greatest` for the steps from `-last` to `last`, inverse.
+/// The inverse scales to try: `(levels + by * step) / greatest` for the steps from `-last` to `last`.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::codec) struct Trials {
-    /// What a grid's greatest coordinate stands for: 5 or 15.
+    /// The value of a grid's greatest coordinate: 5 or 15.
     pub(in crate::codec) levels: f32,
     pub(in crate::codec) by: f32,
     pub(in crate::codec) last: i32,
 }
 
-/// Which groups are placed on the grid once more, with the scale that was found.
+/// Which groups are placed on the grid again, with the scale that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::codec) enum Refit {
     /// All of them.
     All,
-    /// Those that the best trial had off the grid.
+    /// Those that were off the grid in the best trial.
     OffGrid,
-    /// All if the best trial had any off the grid, or no trial was good.
+    /// All if any was off the grid in the best trial, or if no trial won.
     AllIfAnyOffGrid,
 }
 
@@ -156,19 +171,19 @@ pub(in crate::codec) enum Refit {
 #[derive(Clone, Copy)]
 pub(in crate::codec) struct Search<const N: usize> {
     pub(in crate::codec) map: &'static Map<N>,
-    /// Sub-blocks whose greatest magnitude is below count as zeros.
+    /// Sub-blocks whose greatest magnitude is below this count as zero.
     pub(in crate::codec) least: f32,
     pub(in crate::codec) trials: Trials,
     pub(in crate::codec) refit: Refit,
 }
 
-/// What [`Search::run`] finds for a super-block.
+/// The result of [`Search::run`] for a super-block.
 pub(in crate::codec) struct Found {
-    /// A scale for each sub-block, 0 for one of zeros.
+    /// A scale for each sub-block, 0 for a sub-block of zeros.
     pub(in crate::codec) scales: [f32; 16],
-    /// The groups' points, by index. 0 in sub-blocks of zeros.
+    /// The indices of the groups' points. 0 in sub-blocks of zeros.
     pub(in crate::codec) indices: [u16; 64],
-    /// A bit for each value, 1 is minus. 0 in sub-blocks of zeros.
+    /// One bit for each value, 1 is minus. 0 in sub-blocks of zeros.
     pub(in crate::codec) signs: [u8; 32],
 }
 
@@ -196,13 +211,13 @@ impl<S: Simd, const N: usize, const SUB: usize> Shared<S> for Run<'_, N, SUB> {
 }
 
 impl<const N: usize> Search<N> {
-    /// Bits of a coordinate in a packed point.
+    /// The number of bits of a coordinate in a packed point.
     const BITS: usize = super::bits::<N>();
     const ODD_LEVELS: [f32; 32] = odd_levels::<N>();
     /// The greatest level.
     const MOST: i32 = if N == 8 { 2 } else { 7 };
 
-    /// Searches all sub-blocks of `SUB` values, from `fitted` scales where a format has them.
+    /// Searches all sub-blocks of `SUB` values, starting from `fitted` scales if a format has them.
     #[inline(always)]
     pub(in crate::codec) fn run<S: Simd, const SUB: usize>(
         self,
@@ -238,7 +253,7 @@ impl<const N: usize> Search<N> {
             }
             let indices = &mut found.indices[SUB / N * at..][..SUB / N];
             let scale = self.sub_block(s, &sub, (greatest, scale), &mut table, indices);
-            // Fits can turn a sub-block around, where signs were changed to make their number even.
+            // A fit can negate a sub-block if signs were changed to make their number even.
             let turn = if scale < 0.0 { u8::MAX } else { 0 };
             found.scales[at] = scale.abs();
             for group in SUB / 8 * at..SUB / 8 * (at + 1) {
@@ -248,8 +263,8 @@ impl<const N: usize> Search<N> {
         found
     }
 
-    /// Searches one sub-block, whose greatest magnitude is `greatest`. `scale` is what it has when no trial is better
-    /// than nothing. The scale comes back negative where all signs are to be changed.
+    /// Searches one sub-block, whose greatest magnitude is `greatest`. `scale` is the result if no trial wins. A
+    /// negative result means that all signs are to be flipped.
     #[inline(always)]
     fn sub_block<S: Simd, const SUB: usize>(
         self,
@@ -270,13 +285,13 @@ impl<const N: usize> Search<N> {
             s.store(s.div(s.splat(1.0), s.load(&inverses[at..])), &mut scales[at..]);
         }
 
-        // A bit for each group that is off the grid.
+        // One bit for each group that is off the grid.
         let mut off = [0u8; TRIALS];
         let mut points = [[0.0; TRIALS]; GROUPS];
         for (group, points) in points[..groups].iter_mut().enumerate() {
             let x = &sub.x.as_chunks::<N>().0[group];
             for first in (0..count).step_by(S::LANES) {
-                // Small integers as the bits of floats.
+                // Small integers, stored as the bits of floats.
                 s.store(s.as_floats(self.round(s, x, s.load(&inverses[first..]))), &mut points[first..]);
             }
             let roots = &sub.roots.as_chunks().0[group];
@@ -323,7 +338,7 @@ impl<const N: usize> Search<N> {
         scale
     }
 
-    /// The levels that inverse scales give a group, packed, each lane with its own.
+    /// Returns the levels of a group for the inverse scales, packed, with an inverse scale in each lane.
     #[inline(always)]
     fn round<S: Simd>(self, s: S, x: &[f32; N], inverse: S::F) -> S::I {
         let (half, one) = (s.splat(0.5), s.splat(1.0));
@@ -336,7 +351,7 @@ impl<const N: usize> Search<N> {
         packed
     }
 
-    /// Puts a group's points on the grid, by trial. Gives a bit for each that was not there.
+    /// Moves a group's points to the grid, by trial. Returns a bit for each trial whose point was off the grid.
     #[inline(always)]
     fn place<S: Simd>(
         self,
@@ -351,7 +366,7 @@ impl<const N: usize> Search<N> {
         let mut is_off = 0;
         let mut first = 0;
         while first < count {
-            // Neighbouring trials often have the same point, and then the same neighbours.
+            // Adjacent trials often have the same point, and then the same neighbours.
             let point = points[first].to_bits();
             let mut end = first + 1;
             while end < count && points[end].to_bits() == point {
@@ -375,7 +390,7 @@ impl<const N: usize> Search<N> {
         is_off
     }
 
-    /// Σ w·x·q and Σ w·q·q for the trials from `first` on, a trial in each lane.
+    /// Returns Σ w·x·q and Σ w·q·q for the trials from `first` on, with a trial in each lane.
     #[inline(always)]
     fn sums<S: Simd, const SUB: usize>(
         self,
@@ -399,7 +414,7 @@ impl<const N: usize> Search<N> {
         (sum_xq, sum_qq)
     }
 
-    /// Places groups once more and gives the scale that fits all best.
+    /// Places groups again and returns the scale that fits all best.
     #[inline(always)]
     fn refit<S: Simd, const SUB: usize>(
         self,
@@ -434,10 +449,10 @@ impl<const N: usize> Search<N> {
     }
 }
 
-/// What levels stand for.
+/// The values of the levels.
 const ODD: [f32; 8] = [1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0];
 
-/// What the levels of each coordinate stand for, in the order of [`Terms`].
+/// The values of each coordinate's levels, in the order of [`Terms`].
 const fn odd_levels<const N: usize>() -> [f32; 32] {
     let mut levels = [0.0; 32];
     let mut at = 0;
@@ -448,14 +463,14 @@ const fn odd_levels<const N: usize>() -> [f32; 32] {
     levels
 }
 
-/// The greatest of a sub-block's magnitudes.
+/// Returns the greatest of a sub-block's magnitudes.
 #[inline(always)]
 pub(in crate::codec) fn greatest(x: &[f32]) -> f32 {
     x.iter().copied().fold(x[0], f32::max)
 }
 
-/// The scale of a super-block's scales, and these as quants from 0 to `MOST`, each standing for twice as many and one.
-/// `None` where all are 0.
+/// Returns the scale of a super-block's scales, and these as quants from 0 to `MOST`. A quant `q` denotes `2q + 1`.
+/// Returns `None` if all scales are 0.
 #[inline(always)]
 pub(in crate::codec) fn scale_of_scales<const SUBS: usize, const MOST: i32>(
     scales: &[f32],

@@ -1,12 +1,25 @@
-//! The search that IQ1_S and IQ1_M share. With three levels the best quants are found and not tried for: where values
-//! are sorted, the lowest of them have the lowest level, and the highest the highest. All ways to split them in three are
-//! weighed, a way in each lane.
+//! The search that IQ1_S and IQ1_M share.
+//!
+//! With three levels the best quants can be found exactly. If the values are sorted, the lowest of them have the lowest
+//! level and the highest have the highest level, so it is enough to try all ways to split them in three. In pseudo-code:
+//!
+//! ```text
+//! for each low from 0 to n, for each high from low to n:           a high in each lane
+//!     levels of the sorted values ← 0 before low, 1 before high, 2 from there on
+//!     for each way to shift the groups' levels up or down by 1/8:
+//!         q ← level − 1 + shift
+//!         keep the split with the greatest (Σ w·x·q)² / Σ w·q·q, and scale ← Σ w·x·q / Σ w·q·q
+//! if scale < 0: negate it, and reverse levels and shifts
+//! for each group whose levels are off the grid:
+//!     levels ← the neighbour with the least Σ w·(scale · q − x)²
+//! if a group moved: scale ← Σ w·x·q / Σ w·q·q
+//! ```
 
 use super::map::{Map, Place};
 use super::neighbours::Terms;
 use crate::simd::{MAX_LANES, Simd};
 
-/// What the levels stand for, moved up and moved down.
+/// The values of the levels, shifted up and shifted down.
 const LEVELS: [[f32; 3]; 2] = [[-0.875, 0.125, 1.125], [-1.125, -0.125, 0.875]];
 
 /// [`LEVELS`] in the order of [`Terms`].
@@ -23,33 +36,33 @@ const REPEATED: [[f32; 32]; 2] = {
     repeated
 };
 
-/// What is found for a sub-block.
+/// The result for a sub-block.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::codec) struct Fit<const GROUPS: usize> {
     /// 0 for a sub-block of zeros.
     pub(in crate::codec) scale: f32,
-    /// The groups' points, by index.
+    /// The indices of the groups' points.
     pub(in crate::codec) indices: [u16; GROUPS],
-    /// Whether the groups' levels are moved down.
+    /// Whether the groups' levels are shifted down.
     pub(in crate::codec) down: [bool; GROUPS],
 }
 
 impl<const GROUPS: usize> Fit<GROUPS> {
-    /// What a sub-block of zeros has.
+    /// The result for a sub-block of zeros.
     pub(in crate::codec) const ZEROS: Self = Fit { scale: 0.0, indices: [0; GROUPS], down: [false; GROUPS] };
 }
 
-/// What a group's level stands for, before the scale.
+/// Returns the unscaled value of a group's level.
 #[inline(always)]
 pub(in crate::codec) fn stands_for(level: u8, down: bool) -> f32 {
     LEVELS[usize::from(down)][usize::from(level)]
 }
 
-/// The best way to split so far.
+/// The best split so far.
 struct Best {
     score: f32,
     scale: f32,
-    /// Before which place the middle begins and where it ends, and which of the ways to move levels.
+    /// The positions where the middle begins and ends, and which of the shifts was used.
     way: Option<([usize; 2], usize)>,
 }
 
@@ -58,8 +71,9 @@ impl Best {
         Best { score: -f32::MAX, scale: 0.0, way: None }
     }
 
-    /// Looks at the ways whose middle begins before place `low`, a way in each lane: it ends before place `high` and those
-    /// behind it, up to `last`. Each way has its levels moved in `MOVES` ways. `sums` is Σ w·x·q and Σ w·q·q for each.
+    /// Considers the splits whose middle begins at position `low`. Each lane has a split, whose middle ends at `high` or
+    /// one of the following positions, up to `last`. The levels of each split are shifted in `MOVES` ways. `sums` are Σ
+    /// w·x·q and Σ w·q·q for each.
     #[inline(always)]
     fn consider<S: Simd, const MOVES: usize>(
         &mut self,
@@ -75,7 +89,7 @@ impl Best {
         if any == 0 {
             return;
         }
-        // Rounding can make a better way's score the lesser one, so each is compared with the one before it.
+        // Rounding can give a better split a lower score, so each is compared with the one before it.
         let mut lanes = [[[0.0; MAX_LANES]; 2]; MOVES];
         for (lanes, sums) in lanes.iter_mut().zip(sums) {
             s.store(sums[0], &mut lanes[0]);
@@ -94,11 +108,12 @@ impl Best {
     }
 }
 
-/// The values' places in ascending order; equals stay in theirs.
+/// Returns the positions of the values in ascending order. The sort is stable.
 #[inline(always)]
 fn sorted<const SUB: usize>(x: &[f32; SUB]) -> [usize; SUB] {
     let mut keys: [u64; SUB] = core::array::from_fn(|i| {
-        // The zeros are equal: a sum makes them one. Then a float's bits as an integer that compares as the float does.
+        // Zeros compare as equal: the addition makes them all +0. Then a float's bits are turned into an integer with
+        // the same order.
         let bits = (x[i] + 0.0).to_bits();
         let ordered = bits ^ if bits >> 31 == 1 { u32::MAX } else { 1 << 31 };
         u64::from(ordered) << 32 | i as u64
@@ -107,12 +122,12 @@ fn sorted<const SUB: usize>(x: &[f32; SUB]) -> [usize; SUB] {
     keys.map(|key| key as u32 as usize)
 }
 
-/// Searches a sub-block of 32 values, whose groups all have their levels moved the same way.
+/// Searches a sub-block of 32 values. The levels of all its groups are shifted the same way.
 #[inline(always)]
 pub(in crate::codec) fn together<S: Simd>(s: S, map: &Map<8>, x: &[f32; 32], weights: &[f32; 32]) -> Fit<4> {
     const ALL: usize = 32;
     let order = sorted(x);
-    // Beyond the last the weights are NaN, which no comparison finds better.
+    // Past the last value the weights are NaN, which never compares as better.
     let mut sum_x = [f32::NAN; ALL + 1 + MAX_LANES];
     let mut sum_w = sum_x;
     (sum_x[0], sum_w[0]) = (0.0, 0.0);
@@ -142,15 +157,15 @@ pub(in crate::codec) fn together<S: Simd>(s: S, map: &Map<8>, x: &[f32; 32], wei
     place(s, map, x, weights, &order, bounds, best.scale, [which == 1; 4])
 }
 
-/// Searches a sub-block of 16 values, whose groups have their levels moved each in its own way.
+/// Searches a sub-block of 16 values. The levels of each of its groups are shifted independently.
 ///
-/// The sums are those of ggml's library, in which this search is another than in the source beside it: neighbouring
-/// levels are 1 apart, and so Σ w·x·q of a group is the highest level times Σ w·x over all, less Σ w·x below each bound.
+/// The sums are those of ggml's library, whose compiled search differs from its source: neighbouring levels are 1 apart,
+/// so Σ w·x·q of a group is the highest level times Σ w·x over all values, less Σ w·x below each bound.
 #[inline(always)]
 pub(in crate::codec) fn apart<S: Simd>(s: S, map: &Map<8>, x: &[f32; 16], weights: &[f32; 16]) -> Fit<2> {
     const ALL: usize = 16;
     let order = sorted(x);
-    // Of each group, over the places before each bound. Beyond the last the weights are NaN, as above.
+    // Sums for each group over the positions before each bound. Past the last the weights are NaN, as above.
     let mut sum_x = [[f32::NAN; ALL + 1 + MAX_LANES]; 2];
     let mut sum_w = sum_x;
     for group in 0..2 {
@@ -165,7 +180,7 @@ pub(in crate::codec) fn apart<S: Simd>(s: S, map: &Map<8>, x: &[f32; 16], weight
     let mut best = Best::new();
     for low in 0..=ALL {
         for high in (low..=ALL).step_by(S::LANES) {
-            // For each group, with levels up and down.
+            // For each group, with levels shifted up and down.
             let mut parts = [[[s.splat(0.0); 2]; 2]; 2];
             for (group, parts) in parts.iter_mut().enumerate() {
                 let (sum_x, sum_w) = (&sum_x[group], &sum_w[group]);
@@ -190,7 +205,7 @@ pub(in crate::codec) fn apart<S: Simd>(s: S, map: &Map<8>, x: &[f32; 16], weight
     place(s, map, x, weights, &order, bounds, best.scale, [which / 2 == 1, which % 2 == 1])
 }
 
-/// Puts the groups of the best way on the grid, and fits the scale to what became of them.
+/// Places the groups of the best split on the grid, and fits the scale to the result.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "all that is known of a sub-block")]
 fn place<S: Simd, const SUB: usize, const GROUPS: usize>(

@@ -7,7 +7,7 @@
 
 use crate::simd::Simd;
 
-/// The quants in `LANES` bytes, from the lowest bits up.
+/// Returns the quants in `LANES` bytes, from the lowest bits up.
 #[inline(always)]
 pub(in crate::codec) fn unpack<S: Simd>(s: S, bytes: &[u8]) -> [S::I; 4] {
     let (all, two_bits) = (s.load_u8(bytes), s.splat_i(3));
@@ -19,7 +19,7 @@ pub(in crate::codec) fn unpack<S: Simd>(s: S, bytes: &[u8]) -> [S::I; 4] {
     ]
 }
 
-/// Packs a super-block's quants, of which the lowest two bits are taken.
+/// Packs a super-block's quants. Only their lowest two bits are used.
 #[inline(always)]
 pub(in crate::codec) fn pack<S: Simd>(s: S, quants: &[u8; 256], to: &mut [u8; 64]) {
     let two_bits = s.splat_i(3);

@@ -2,15 +2,15 @@
 
 use crate::simd::Simd;
 
-/// The low and the high nibble of `LANES` bytes.
+/// Returns the low and the high nibbles of `LANES` bytes.
 #[inline(always)]
 pub(in crate::codec) fn unpack<S: Simd>(s: S, bytes: &[u8]) -> (S::I, S::I) {
     let both = s.load_u8(bytes);
     (s.and(both, s.splat_i(15)), s.shr::<4>(both))
 }
 
-/// Writes `LANES` bytes: `low` in the low nibbles, `high` in the high ones. Where a quant is outside 0..16 its
-/// other bits run over as in ggml.
+/// Writes `LANES` bytes: `low` in the low nibbles, `high` in the high ones. If a quant is outside 0..16, its other
+/// bits overflow as in ggml.
 #[inline(always)]
 pub(in crate::codec) fn pack<S: Simd>(s: S, low: S::I, high: S::I, to: &mut [u8]) {
     s.store_u8(s.or(low, s.shl::<4>(high)), to);

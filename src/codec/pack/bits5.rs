@@ -1,9 +1,9 @@
-//! Thirty-two 5-bit quants, as Q5_0 and Q5_1 store them: nibbles, and the fifth bits of all in one number.
+//! Thirty-two 5-bit quants, as Q5_0 and Q5_1 store them: nibbles, and all fifth bits in one number.
 
 use crate::codec::pack::bits4;
 use crate::simd::{Bytes, Simd};
 
-/// The quants `at..at + LANES` of a block, and those half a block later. Bit `j` of `fifth` belongs to quant `j`.
+/// Returns the quants `at..at + LANES` of a block, and those half a block later. Bit `j` of `fifth` belongs to quant `j`.
 #[inline(always)]
 pub(in crate::codec) fn unpack<S: Simd>(s: S, nibbles: &[u8; 16], fifth: u32, at: usize) -> (S::I, S::I) {
     let (zero, sixteen) = (s.splat_i(0), s.splat_i(16));
@@ -13,14 +13,14 @@ pub(in crate::codec) fn unpack<S: Simd>(s: S, nibbles: &[u8; 16], fifth: u32, at
     (s.or(low, low_fifth), s.or(high, high_fifth))
 }
 
-/// The quants as bytes.
+/// Returns the quants as bytes.
 #[inline(always)]
 pub(in crate::codec) fn bytes<D: Bytes>(d: D, nibbles: &[u8; 16], fifth: [u8; 4]) -> D::B {
     let fifth = d.and_b(d.bits_b(u32::from_le_bytes(fifth)), d.splat_b(16));
     d.or_b(d.nibbles(nibbles), fifth)
 }
 
-/// Writes the nibbles of the quants `at..at + LANES` and of those half a block later, and gives their fifth bits. A
+/// Writes the nibbles of the quants `at..at + LANES` and of those half a block later, and returns their fifth bits. A
 /// quant is in 0..32, or `i32::MIN`, which counts as 0.
 #[inline(always)]
 pub(in crate::codec) fn pack<S: Simd>(s: S, low: S::I, high: S::I, nibbles: &mut [u8; 16], at: usize) -> u32 {

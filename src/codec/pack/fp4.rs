@@ -1,10 +1,10 @@
-//! What MXFP4 and NVFP4 share: floats of four bits (E2M1), with a scale for a few values.
+//! Code shared by MXFP4 and NVFP4: 4-bit floats (E2M1), with a scale for a few values.
 
 use crate::Float;
 use crate::simd::{Bytes, Simd};
 
-/// Twice the number that each code stands for, which makes them whole: a sign, two bits of exponent and one of mantissa.
-/// There is no negative zero; code 8 is a second 0.
+/// Twice the value of each code, which makes it an integer: a sign, two bits of exponent and one of mantissa. There is
+/// no negative zero; code 8 is a second 0.
 const VALUES: [f32; 16] = {
     let mut values = [0.0; 16];
     let mut code = 1;
@@ -18,10 +18,10 @@ const VALUES: [f32; 16] = {
     values
 };
 
-/// What is added to [`VALUES`] in [`bytes`].
+/// The bias added to [`VALUES`] in [`bytes`].
 pub(in crate::codec) const BIAS: i32 = 16;
 
-/// Twice the number that each code stands for, and [`BIAS`] more, which is not negative.
+/// Returns twice the value of each code plus [`BIAS`], which is never negative.
 #[inline(always)]
 pub(in crate::codec) fn bytes<D: Bytes>(d: D, codes: D::B) -> D::B {
     const BIASED: [u8; 16] = {
@@ -36,7 +36,7 @@ pub(in crate::codec) fn bytes<D: Bytes>(d: D, codes: D::B) -> D::B {
     d.lookup_b(&BIASED, codes)
 }
 
-/// What each code stands for, with half the scale.
+/// Returns the value of each code, given half the scale.
 #[inline(always)]
 pub(in crate::codec) fn scaled<S: Simd>(s: S, half_scale: f32) -> [f32; 16] {
     let (mut scaled, half_scale) = ([0.0; 16], s.splat(half_scale));
@@ -46,8 +46,8 @@ pub(in crate::codec) fn scaled<S: Simd>(s: S, half_scale: f32) -> [f32; 16] {
     scaled
 }
 
-/// Writes what `LANES` codes stand for; bits above the lowest four do not matter. `scaled` may have subnormal numbers only
-/// where `subnormal` says so.
+/// Writes the values of `LANES` codes. Bits above the lowest four are ignored. `scaled` may contain subnormal numbers only
+/// if `subnormal` is set.
 #[inline(always)]
 pub(in crate::codec) fn put<S: Simd, T: Float>(
     s: S,
@@ -60,10 +60,10 @@ pub(in crate::codec) fn put<S: Simd, T: Float>(
     if subnormal { T::put_any(s, value, out) } else { T::put(s, value, out) }
 }
 
-/// The codes of the nearest values, of two as near the one closer to 0. `scaled` is what the codes stand for.
+/// Returns the codes of the nearest values. Ties go to the value closer to 0. `scaled` are the values of the codes.
 ///
-/// Distances are computed as ggml does, of all magnitudes: among values that are far beyond the greatest, or so small that
-/// the scale is 0, rounding makes several distances equal, and the first of them counts.
+/// Distances are computed as in ggml, between magnitudes. If values are far beyond the greatest, or so small that the
+/// scale is 0, rounding makes several distances equal, and the first of them wins.
 #[inline(always)]
 pub(in crate::codec) fn nearest<S: Simd>(s: S, scaled: &[f32; 16], x: S::F) -> S::I {
     let zero = s.splat_i(0);
@@ -75,7 +75,7 @@ pub(in crate::codec) fn nearest<S: Simd>(s: S, scaled: &[f32; 16], x: S::F) -> S
         least = s.min(distance, least);
         code = s.select_i(nearer, s.splat_i(candidate), code);
     }
-    // What is nearest to 0 is 0, whatever its sign.
+    // A value nearest to 0 becomes 0, whatever its sign.
     let negative = s.both(s.lt(x, s.splat(0.0)), s.lt(least, magnitude));
     s.or(code, s.select_i(negative, s.splat_i(8), zero))
 }

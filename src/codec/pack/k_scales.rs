@@ -6,10 +6,10 @@
 //! byte 8..12   bits 0..4 of scale[4..8] in the low nibble, of min[4..8] in the high one
 //! ```
 
-/// The scales and the mins, each 0..64.
+/// Returns the scales and the mins, each in 0..64.
 #[inline(always)]
 pub(in crate::codec) fn unpack(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
-    // Four bytes at a time; a byte's bits stay in its byte.
+    // Processes four bytes at a time. No bits cross between bytes.
     let word = |at: usize| u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]]);
     let (scales, mins, rest) = (word(0), word(4), word(8));
     let low = |word: u32| word & 0x3f3f_3f3f;
@@ -18,7 +18,7 @@ pub(in crate::codec) fn unpack(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
     (join(low(scales), high(scales, rest)), join(low(mins), high(mins, rest >> 4)))
 }
 
-/// Packs scales and mins. One above 63, which ggml's search can leave where sums overflow, runs into its
+/// Packs scales and mins. A value above 63, which ggml's search can produce if sums overflow, spills into its
 /// neighbour's bits exactly as in ggml.
 #[inline(always)]
 pub(in crate::codec) fn pack(scales: &[u8; 8], mins: &[u8; 8]) -> [u8; 12] {
@@ -49,8 +49,8 @@ mod tests {
         }
     }
 
-    /// By hand from ggml's `quantize_row_q4_K_ref`, which cuts none of them: the bits above the sixth stay where they
-    /// are, and those of the second half are added to them.
+    /// Derived by hand from ggml's `quantize_row_q4_K_ref`, which does not clamp: the bits above the sixth stay where
+    /// they are, and those of the second half are added to them.
     #[test]
     fn what_does_not_fit_runs_into_its_neighbour() {
         let packed = pack(
@@ -58,7 +58,7 @@ mod tests {
             &[0xc1, 0, 0x40, 0x3f, 0x15, 0xff, 0x1e, 0x80],
         );
         let want = [
-            0x40 | 0x40, // 0x1a >> 4 is 1, and the bit is there already
+            0x40 | 0x40, // 0x1a >> 4 is 1, and the bit is already set
             0xc5 | 0xc0, // 0x7b >> 4 is 7, of which two bits are left
             0xff | 0xc0,
             0x80,

@@ -1,4 +1,4 @@
-//! Bits that formats pack alike.
+//! Bit packing shared by formats.
 
 pub(in crate::codec) mod bits2;
 pub(in crate::codec) mod bits4;

@@ -1,10 +1,23 @@
-//! A scale and a min.
+//! The search for a scale and a min.
+//!
+//! In pseudo-code:
+//!
+//! ```text
+//! base ← min ← the lesser of the least value and 0
+//! inverse ← levels / (greatest value − min);  scale ← 1 / inverse
+//! for each step:
+//!     candidate ← (from + by · step + levels) / (greatest value − min)
+//!     q ← clamp(nearest(candidate · (x − min)), 0, levels)
+//!     s, m ← least squares of x ≈ s · q + m;  if m > 0, then m ← 0 and s is fitted alone
+//!     if s, m have the least weighted error so far:
+//!         base ← min;  inverse, scale, min ← candidate, s, m
+//! ```
 
 use super::MOST;
 use crate::simd::{NEAREST_LIMIT, Shared, Simd};
 
-/// Which inverse scales [`asymmetric`] tries, `(from + by * step + levels) / (max - min)` for each step, and how it
-/// compares what comes of them.
+/// The inverse scales that [`asymmetric`] tries, `(from + by * step + levels) / (max - min)` for each step, and how
+/// it compares the results.
 #[derive(Clone, Copy)]
 pub(in crate::codec) struct Steps {
     pub(in crate::codec) from: f32,
@@ -13,7 +26,7 @@ pub(in crate::codec) struct Steps {
     pub(in crate::codec) deviation: Deviation,
 }
 
-/// How a value's deviation counts, which is then weighted and summed.
+/// How a value's deviation counts before it is weighted and summed.
 #[derive(Clone, Copy)]
 pub(in crate::codec) enum Deviation {
     Squared,
@@ -21,26 +34,26 @@ pub(in crate::codec) enum Deviation {
 }
 
 impl Steps {
-    /// With importance.
+    /// The steps with importance.
     pub(in crate::codec) const WITH_IMPORTANCE: Steps =
         Steps { from: -0.9, by: 0.05, last: 36, deviation: Deviation::Squared };
 }
 
-/// What [`asymmetric`] finds, for each lane.
+/// The result of [`asymmetric`], for each lane.
 pub(in crate::codec) struct Asymmetric<S: Simd> {
-    /// `x ≈ scale * q + min`; 0 for a block of equal values.
+    /// `x ≈ scale * q + min`. 0 for a block of equal values.
     pub(in crate::codec) scale: S::F,
-    /// Not above 0.
+    /// At most 0.
     pub(in crate::codec) min: S::F,
     /// `q = nearest(inverse * (x - base))`, clamped to `0..=levels`.
     pub(in crate::codec) inverse: S::F,
-    /// The min that was in force when the winning quants were made, which `min` then replaced.
+    /// The min that was current when the winning quants were made. `min` then replaced it.
     pub(in crate::codec) base: S::F,
 }
 
-/// Finds the scale and min with the least weighted error for quants in `0..=levels`: for each step makes
-/// quants, fits scale and min to them by least squares, and keeps the best fit. (ggml: `make_qkx2_quants` and
-/// `make_qkx3_quants`, which differ in nothing else than their callers' weights and steps.)
+/// Finds the scale and min with the least weighted error for quants in `0..=levels`. For each step it makes quants,
+/// fits scale and min to them by least squares, and keeps the best fit. (ggml: `make_qkx2_quants` and
+/// `make_qkx3_quants`, which differ only in their callers' weights and steps.)
 #[inline(always)]
 pub(in crate::codec) fn asymmetric<S: Simd>(
     s: S,
@@ -88,14 +101,14 @@ fn search<S: Simd>(s: S, levels: i32, steps: Steps, x: &[S::F], weights: &[S::F]
     let mut inverse = s.div(s.splat(levels as f32), s.sub(max, min));
     let mut base = min;
     let mut scale = s.div(s.splat(1.0), inverse);
-    // One place for all candidates' quants: an array passed by value is copied, which costs as much as a pass over it.
+    // One array for all candidates' quants: an array passed by value is copied, which costs as much as a pass over it.
     let mut q = [zero; MOST];
     let q = &mut q[..x.len()];
     let values = Values { x, weights, least: lowest, greatest: max };
     values.quants(s, levels, s.select(varies, inverse, zero), base, q);
     let mut least_error = asymmetric_error(s, steps.deviation, x, weights, q, [scale, min]);
     for step in 0..=steps.last {
-        // `min` is the best candidate's so far, not the block's least value.
+        // `min` is that of the best candidate so far, not the block's least value.
         let candidate = s.div(s.splat(steps.from + steps.by * step as f32 + levels as f32), s.sub(max, min));
         let candidate = s.select(varies, candidate, zero);
         let Sums { q: sum_q, qq: sum_qq, xq: sum_xq } = values.quants(s, levels, candidate, min, q);
@@ -103,7 +116,7 @@ fn search<S: Simd>(s: S, levels: i32, steps: Steps, x: &[S::F], weights: &[S::F]
         let mut fit_scale = s.div(s.sub(s.mul(sum_w, sum_xq), s.mul(sum_x, sum_q)), determinant);
         let mut fit_min = s.div(s.sub(s.mul(sum_qq, sum_x), s.mul(sum_q, sum_xq)), determinant);
         let too_high = s.lt(zero, fit_min);
-        // Rare, and a division.
+        // Rare, and takes a division.
         if s.mask_bits(too_high) != 0 {
             fit_scale = s.select(too_high, s.div(sum_xq, sum_qq), fit_scale);
             fit_min = s.select(too_high, zero, fit_min);
@@ -116,7 +129,7 @@ fn search<S: Simd>(s: S, levels: i32, steps: Steps, x: &[S::F], weights: &[S::F]
         scale = s.select(wins, fit_scale, scale);
         min = s.select(wins, fit_min, min);
     }
-    // Equal values end the search before it begins: all quants 0, no scale.
+    // Blocks of equal values are not searched: all quants are 0, and so is the scale.
     Asymmetric {
         scale: s.select(varies, scale, zero),
         min: s.select(varies, min, least),
@@ -125,7 +138,7 @@ fn search<S: Simd>(s: S, levels: i32, steps: Steps, x: &[S::F], weights: &[S::F]
     }
 }
 
-/// What quants are made of.
+/// The input of the quants.
 struct Values<'a, S: Simd> {
     x: &'a [S::F],
     weights: &'a [S::F],
@@ -140,29 +153,31 @@ struct Sums<S: Simd> {
     xq: S::F,
 }
 
-/// How quants become what ggml's are, which rounds to integers and clamps these.
+/// How quants are made equal to ggml's, which rounds to integers and then clamps.
 #[derive(Clone, Copy)]
 enum Rounding {
-    /// None needs clamping.
+    /// No quant needs clamping.
     InRange,
-    /// Clamped as floats, and rounded then.
+    /// Clamped as floats, then rounded.
     Clamped,
-    /// As ggml does, whose rounding wraps: a fit can leave hardly any room between `base` and the greatest value.
+    /// Like ggml, whose rounding wraps. This is needed because a fit can leave hardly any distance between `base` and
+    /// the greatest value.
     Wrapping,
 }
 
 impl<S: Simd> Values<'_, S> {
-    /// The quants, as floats, that an inverse scale and a min give.
+    /// Computes the quants, as floats, for an inverse scale and a min.
     #[inline(always)]
     fn quants(&self, s: S, levels: i32, inverse: S::F, base: S::F, quants: &mut [S::F]) -> Sums<S> {
-        // Subtraction and multiplication round monotonically, so no value between the two leaves the range either.
+        // Subtraction and multiplication round monotonically, so if the least and the greatest value are in range,
+        // all others are too.
         let first = s.mul(inverse, s.sub(self.least, base));
         let last = s.mul(inverse, s.sub(self.greatest, base));
         let (low, high) = (s.splat(-0.5), s.splat(levels as f32 + 0.5));
         let above = s.both(s.lt(low, first), s.lt(low, last));
         let below = s.both(s.lt(first, high), s.lt(last, high));
         let limit = s.splat(NEAREST_LIMIT);
-        // A loop of its own for each.
+        // There is a loop for each.
         if s.all(s.both(above, below)) {
             self.rounded(s, levels, inverse, base, quants, Rounding::InRange)
         } else if s.all(s.both(s.lt(s.abs(first), limit), s.lt(s.abs(last), limit))) {
@@ -201,7 +216,7 @@ impl<S: Simd> Values<'_, S> {
     }
 }
 
-/// Σ w·(scale·q + min - x)², or of magnitudes in place of squares.
+/// Returns Σ w·(scale·q + min - x)², or the same sum with magnitudes instead of squares.
 #[inline(always)]
 fn asymmetric_error<S: Simd>(
     s: S,

@@ -1,10 +1,10 @@
-//! Blocks in lanes: which block a lane has, its values, and what these count.
+//! Blocks in lanes: the block of each lane, its values, and their weights.
 
 use core::ops::Range;
 
 use crate::simd::{MAX_LANES, Shared, Simd};
 
-/// The block of each lane. Lanes beyond the last block repeat it.
+/// Returns the block of each lane. Lanes past the last block repeat it.
 pub(in crate::codec) fn in_lanes(blocks: Range<usize>) -> [usize; MAX_LANES] {
     let mut places = [blocks.end - 1; MAX_LANES];
     for (place, block) in places.iter_mut().zip(blocks) {
@@ -13,7 +13,7 @@ pub(in crate::codec) fn in_lanes(blocks: Range<usize>) -> [usize; MAX_LANES] {
     places
 }
 
-/// Transposes: the `i`-th vector has the `i`-th value of the block at each lane's place.
+/// Transposes: the `i`-th vector contains the `i`-th value of each lane's block.
 #[inline(always)]
 pub(in crate::codec) fn columns<S: Simd, const N: usize>(
     s: S,
@@ -45,24 +45,25 @@ impl<S: Simd, const N: usize> Shared<S> for Columns<'_, N> {
 #[derive(Clone, Copy)]
 pub(in crate::codec) struct Importance<'a, const N: usize> {
     row: &'a [[f32; N]],
-    /// Where the values begin that are quantized together, in blocks from the first row's start on.
+    /// Where the values that are quantized together begin, in blocks from the start of the first row.
     first: usize,
 }
 
 impl<'a, const N: usize> Importance<'a, N> {
-    /// For rows laid end to end, of which `row` weighs each. `first` is the place of block 0 among those of all rows.
+    /// Creates the importance of consecutive rows, each of which `row` weights. `first` is the position of block 0
+    /// among the blocks of all rows.
     #[inline(always)]
     pub(in crate::codec) fn new(row: &'a [f32], first: usize) -> Self {
         Importance { row: row.as_chunks().0, first }
     }
 
-    /// Of the blocks at these places.
+    /// Returns the importance of the blocks at these positions.
     #[inline(always)]
     pub(in crate::codec) fn of<S: Simd>(self, s: S, places: &[usize; MAX_LANES]) -> [S::F; N] {
         s.shared(OfBlocks { importance: self, places, weighed: None })
     }
 
-    /// `importance * sqrt(mean square + x²)` for the blocks at these places, whose values are `x`.
+    /// Returns `importance * sqrt(mean square + x²)` for the blocks at these positions, whose values are `x`.
     #[inline(always)]
     pub(in crate::codec) fn weigh<S: Simd>(
         self,
@@ -101,7 +102,7 @@ impl<S: Simd, const N: usize> Shared<S> for OfBlocks<'_, S, N> {
     }
 }
 
-/// Each lane's of some numbers, of which `each` blocks have one together.
+/// Returns each lane's number, where `each` consecutive blocks share one.
 #[inline(always)]
 pub(in crate::codec) fn in_common<S: Simd>(
     s: S,

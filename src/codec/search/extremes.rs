@@ -1,8 +1,8 @@
-//! The extremes of a block's values, by which formats without a search choose their scale.
+//! The extremes of a block's values, from which formats without a search derive their scale.
 
 use crate::simd::Simd;
 
-/// The greatest magnitude.
+/// Returns the greatest magnitude.
 #[inline(always)]
 pub(crate) fn greatest_magnitude<S: Simd, const N: usize>(s: S, x: &[f32; N]) -> f32 {
     let mut greatest = s.splat(0.0);
@@ -12,7 +12,7 @@ pub(crate) fn greatest_magnitude<S: Simd, const N: usize>(s: S, x: &[f32; N]) ->
     s.reduce_max(greatest)
 }
 
-/// The first value whose magnitude no other exceeds; 0 where all are zeros.
+/// Returns the first value of greatest magnitude, or 0 if all values are zeros.
 #[inline(always)]
 pub(in crate::codec) fn first_of_greatest_magnitude<S: Simd, const N: usize>(s: S, x: &[f32; N]) -> f32 {
     let mut least = s.load(x);
@@ -24,21 +24,21 @@ pub(in crate::codec) fn first_of_greatest_magnitude<S: Simd, const N: usize>(s: 
     }
     let (least, greatest) = (s.reduce_min(least), s.reduce_max(greatest));
     if greatest == -least {
-        // Whatever the signs of the zeros, ggml begins with +0 and finds nothing greater.
+        // Whatever the signs of the zeros, ggml starts with +0 and finds nothing greater.
         return if greatest == 0.0 { 0.0 } else { first_of_magnitude(x, greatest) };
     }
-    // The sign is as good as random: a branch would be foretold wrongly for every second block.
+    // The sign is effectively random, so a branch here would be mispredicted about half the time.
     core::hint::select_unpredictable(greatest > -least, greatest, least)
 }
 
-/// Rare, and so not a part of the loops around it.
+/// Rare, so kept out of the surrounding loops.
 #[cold]
 #[inline(never)]
 fn first_of_magnitude(x: &[f32], magnitude: f32) -> f32 {
     x.iter().copied().find(|v| v.abs() == magnitude).unwrap_or(magnitude)
 }
 
-/// The least and the greatest value. A least value of zero has the sign of the first zero, which ggml stores.
+/// Returns the least and the greatest value. A least value of zero has the sign of the first zero, which ggml stores.
 #[inline(always)]
 pub(in crate::codec) fn range<S: Simd, const N: usize>(s: S, x: &[f32; N]) -> (f32, f32) {
     let mut least = s.load(x);

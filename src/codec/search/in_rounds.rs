@@ -1,14 +1,26 @@
-//! A scale only, by changing single quants.
+//! The search for a scale only, by coordinate descent: single quants are changed as long as that helps.
+//!
+//! In pseudo-code, with w = x²:
+//!
+//! ```text
+//! q ← min(nearest(x · −levels / the value of greatest magnitude), levels − 1)
+//! up to five times, until nothing changes:
+//!     for each value in order:
+//!         xq, qq ← Σ w·x·q and Σ w·q·q over the other values
+//!         new ← clamp(nearest(x · qq / xq), −levels, levels − 1)
+//!         if xq > 0 and new makes (Σ w·x·q)² / Σ w·q·q greater: q ← new
+//! scale ← Σ w·x·q / Σ w·q·q
+//! ```
 
 use super::{LEAST_MAGNITUDE, MOST, extreme};
 use crate::simd::{Shared, Simd};
 
-/// Finds a scale for quants in `-levels..levels` that has little squared error, each value weighed with its square:
-/// begins with the scale that maps the value of greatest magnitude to `-levels`, and changes single quants for the
-/// better in up to five rounds. (ggml: `make_q3_quants`.)
+/// Finds a scale with a small squared error for quants in `-levels..levels`, each value weighted with its square. Starts
+/// with the scale that maps the value of greatest magnitude to `-levels`, and improves single quants in up to five rounds.
+/// (ggml: `make_q3_quants`.)
 ///
-/// `x ≈ scale * (q - levels)`, and the scale of a block of zeros is 0. `found` are the quants, `0..2 * levels`; those of a
-/// block of zeros are 0 and not `levels`, as ggml leaves them.
+/// `x ≈ scale * (q - levels)`, and the scale of a block of zeros is 0. `found` receives the quants, `0..2 * levels`. Those
+/// of a block of zeros are 0 instead of `levels`, as in ggml.
 #[inline(always)]
 pub(in crate::codec) fn symmetric_in_rounds<S: Simd>(
     s: S,
@@ -37,8 +49,8 @@ impl<S: Simd> Shared<S> for InRounds<'_, S> {
 #[inline(always)]
 fn in_rounds<S: Simd>(s: S, levels: i32, x: &[S::F], found: &mut [S::I]) -> S::F {
     let (zero, one) = (s.splat(0.0), s.splat(1.0));
-    // Not in place: compilers make a masked store of it, which some processors take long for. Places by reference, since
-    // an array passed by value is copied.
+    // Not in place: compilers would use a masked store, which is slow on some processors. The buffers are passed by
+    // reference, since an array passed by value is copied.
     let count = x.len();
     let [first, second] = [&mut [zero; MOST], &mut [zero; MOST]];
     let (mut quants, mut next) = (&mut first[..count], &mut second[..count]);
@@ -59,7 +71,7 @@ fn in_rounds<S: Simd>(s: S, levels: i32, x: &[S::F], found: &mut [S::I]) -> S::F
             changed = s.select(changes, one, changed);
         }
         core::mem::swap(&mut quants, &mut next);
-        // A lane in which a round changes nothing finds nothing to change in the rounds after it either.
+        // A lane that did not change in a round does not change in later rounds either.
         if s.all(s.lt(changed, one)) {
             break;
         }
@@ -67,9 +79,9 @@ fn in_rounds<S: Simd>(s: S, levels: i32, x: &[S::F], found: &mut [S::I]) -> S::F
     Rounds { is_zero, sum_xq, sum_qq }.end(s, levels, quants, found)
 }
 
-/// What [`symmetric_in_rounds`] finds where its first round changes nothing, as with four of five blocks of a model,
-/// and in which lanes it may change something: 1 there, else 0. As no value waits for those before it, this takes a
-/// fraction of the time.
+/// Returns the result of [`symmetric_in_rounds`] if its first round changes nothing, which is the case for four out
+/// of five blocks of a model, and which lanes it may change: 1 for these, otherwise 0. Since no value depends on
+/// those before it, this takes a fraction of the time.
 #[inline(always)]
 pub(in crate::codec) fn symmetric_before_rounds<S: Simd>(
     s: S,
@@ -104,7 +116,7 @@ impl<S: Simd> Shared<S> for BeforeRounds<'_, S> {
     }
 }
 
-/// What the rounds change.
+/// The state that rounds change.
 struct Rounds<S: Simd> {
     is_zero: S::M,
     /// Σ w·x·q
@@ -114,7 +126,7 @@ struct Rounds<S: Simd> {
 }
 
 impl<S: Simd> Rounds<S> {
-    /// The first quants, as floats, and what holds of them.
+    /// Computes the first quants, as floats, and their state.
     #[inline(always)]
     fn begin(s: S, levels: i32, x: &[S::F], quants: &mut [S::F]) -> Self {
         let (greatest, extreme) = extreme(s, x);
@@ -122,8 +134,7 @@ impl<S: Simd> Rounds<S> {
         let highest = s.splat((levels - 1) as f32);
         let [mut sum_xq, mut sum_qq] = [s.splat(0.0); 2];
         for (quant, &x) in quants.iter_mut().zip(x) {
-            // No value is mapped further from 0 than the levels: floats are clamped, from above, and rounded as integers
-            // are.
+            // No value is mapped further from 0 than the levels, so floats can be clamped, from above, and rounded like integers.
             let q = s.round_even(s.min(s.mul(inverse, x), highest));
             let weight = s.mul(x, x);
             sum_xq = s.add(sum_xq, s.mul(s.mul(weight, x), q));
@@ -145,8 +156,8 @@ impl<S: Simd> Rounds<S> {
     }
 }
 
-/// For a value and its quant: the sums over the others, the quant that fits these best, and whether it is another
-/// that can be tried.
+/// For a value and its quant, returns the sums over the other values, the quant that fits these best, and whether it
+/// differs and can be tried.
 #[inline(always)]
 fn proposal<S: Simd>(
     s: S,

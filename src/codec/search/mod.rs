@@ -1,15 +1,15 @@
-//! The searches for scales that several quantizers share.
+//! The scale searches that several quantizers share.
 //!
-//! Each runs *vertically*: a lane works on a block or sub-block of its own and does ggml's operations in ggml's
-//! order, so the result has ggml's bits whatever the number of lanes. `x[i]` holds the i-th value of every lane's
-//! block. A search returns how to quantize rather than quants, since most formats quantize once more with their
-//! rounded scales: `inverse` (and `base`) give the search's own quants again, exactly, where they are needed.
+//! Each runs *vertically*: every lane processes a block or sub-block of its own and executes ggml's operations in ggml's
+//! order, so the result has ggml's bits for any number of lanes. `x[i]` contains the i-th value of every lane's block. A
+//! search returns how to quantize instead of quants, since most formats quantize again with their rounded scales. If the
+//! search's own quants are needed, `inverse` (and `base`) reproduce them exactly.
 //!
-//! Lanes pass through functions marked `#[inline(always)]` and never through closures: a closure is compiled without
-//! the instruction set of the kernel around it, and where it is not inlined each word in it becomes a call.
+//! Vectors are passed through functions marked `#[inline(always)]` and never through closures. A closure is compiled without
+//! the instruction set of the surrounding kernel, and if it is not inlined, each operation in it becomes a call.
 //!
-//! A search is compiled once for each instruction set and not in each kernel again ([`Simd::shared`]), so it takes blocks of
-//! any length as slices, of up to [`MOST`] values.
+//! A search is compiled once for each instruction set instead of once in each kernel ([`Simd::shared`]), so it takes blocks
+//! of any length as slices, of up to [`MOST`] values.
 
 mod asymmetric;
 pub(in crate::codec) mod columns;
@@ -30,13 +30,14 @@ pub(in crate::codec) use positive::positive;
 pub(in crate::codec) use row_weights::RowWeights;
 pub(in crate::codec) use symmetric::{symmetric, symmetric_of_any, symmetric_quants};
 
-/// The most values of a block that is searched.
+/// The maximum number of values in a block to search.
 const MOST: usize = 32;
 
-/// Below this magnitude a block counts as all zero.
+/// A block whose magnitudes are all below this counts as zero.
 pub(in crate::codec) const LEAST_MAGNITUDE: f32 = 1e-15;
 
-/// The first of a super-block's scales whose magnitude no other exceeds. NaNs do not count, and 0 is what is left.
+/// Returns the first of a super-block's scales of greatest magnitude. NaNs are ignored, and the result is 0 if there
+/// is nothing else.
 #[inline(always)]
 pub(in crate::codec) fn greatest(scales: &[f32]) -> f32 {
     let mut greatest = 0.0;
@@ -48,7 +49,7 @@ pub(in crate::codec) fn greatest(scales: &[f32]) -> f32 {
     greatest
 }
 
-/// The greatest magnitude, and the first value that has it.
+/// Returns the greatest magnitude, and the first value that has it.
 #[inline(always)]
 fn extreme<S: Simd>(s: S, x: &[S::F]) -> (S::F, S::F) {
     let (mut greatest, mut extreme) = (s.splat(0.0), s.splat(0.0));

@@ -1,11 +1,25 @@
-//! A scale for scales or mins.
+//! The search for a scale of scales or mins.
+//!
+//! In pseudo-code:
+//!
+//! ```text
+//! for inverse in levels / max, then (levels + 0.1 · step) / max for steps from −4 to 4:
+//!     q ← min(nearest(inverse · x), levels)
+//!     keep the inverse with the least Σ w·(x − q / inverse)²
+//! five times:
+//!     for each value in order:
+//!         xq, qq ← Σ w·x·q and Σ w·q·q over the other values
+//!         new ← min(nearest(x · qq / xq), levels)
+//!         if xq > 0, qq > 0 and new makes (Σ w·x·q)² / Σ w·q·q greater: q ← new
+//! scale ← Σ w·x·q / Σ w·q·q
+//! ```
 
 use super::LEAST_MAGNITUDE;
 use crate::simd::{Shared, Simd};
 
-/// The scale for values that are themselves scales or mins (not negative), with quants in `0..=levels`, a few
-/// in number: eight steps of the inverse scale, then up to five rounds of changing single quants for the better.
-/// `x ≈ scale * q`, and of `quants` ggml keeps the low bytes. (ggml: `make_qp_quants`.)
+/// Finds the scale for a small number of values that are themselves scales or mins (not negative), with quants in
+/// `0..=levels`. Tries nine inverse scales, then improves single quants in up to five rounds. `x ≈ scale * q`.
+/// `quants` are truncated to their low bytes as in ggml. (ggml: `make_qp_quants`.)
 #[inline(always)]
 pub(in crate::codec) fn positive<S: Simd>(
     s: S,
@@ -46,7 +60,7 @@ fn search<S: Simd>(s: S, levels: i32, x: &[S::F], weights: &[S::F], quants: &mut
 
     let mut inverse = s.div(s.splat(levels as f32), max);
     for i in 0..count {
-        // The first error is taken with quants cut to a byte and not clamped.
+        // The first error is computed with quants truncated to a byte instead of clamped.
         quants[i] = s.and(s.nearest(s.mul(inverse, x[i])), byte);
     }
     let mut least_error = positive_error(s, x, weights, quants, s.div(s.splat(1.0), inverse));
@@ -69,7 +83,7 @@ fn search<S: Simd>(s: S, levels: i32, x: &[S::F], weights: &[S::F], quants: &mut
         sum_qq = s.add(sum_qq, s.mul(s.mul(weights[i], q), q));
         quants[i] = s.and(quant, byte);
     }
-    // A lane in which a round changes nothing finds nothing to change in the rounds after it either.
+    // A lane that did not change in a round does not change in later rounds either.
     for _ in 0..5 {
         for i in 0..count {
             let (weight, q) = (weights[i], s.to_float(quants[i]));

@@ -1,4 +1,4 @@
-//! Weights from a row's importance.
+//! Weights derived from a row's importance.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -7,7 +7,7 @@ use super::{Importance, Steps, asymmetric, columns, in_common, in_lanes, symmetr
 use crate::codec::format::Rows;
 use crate::simd::{MAX_LANES, Simd};
 
-/// The weights that the 32-value formats search with: `importance * sqrt(mean square of the row + x²)`.
+/// The weights of the searches in 32-value formats: `importance * sqrt(mean square of the row + x²)`.
 pub(in crate::codec) struct RowWeights<'a> {
     importance: Importance<'a, 32>,
     blocks_in_row: usize,
@@ -15,7 +15,7 @@ pub(in crate::codec) struct RowWeights<'a> {
 }
 
 impl<'a> RowWeights<'a> {
-    /// For blocks of 32.
+    /// Creates the weights for blocks of 32.
     pub(in crate::codec) fn new(rows: Rows<'_>, importance: &'a [f32]) -> Self {
         let mean_square = |row: &[f32]| row.iter().fold(0.0, |sum, x| sum + x * x) / row.len() as f32;
         RowWeights {
@@ -25,14 +25,15 @@ impl<'a> RowWeights<'a> {
         }
     }
 
-    /// Of the blocks, one to a lane, whose values are `x`; `blocks` are their places among all rows' blocks.
+    /// Returns the weights of blocks with values `x`, one block to a lane. `blocks` are their positions among the
+    /// blocks of all rows.
     #[inline(always)]
     fn of_blocks<S: Simd>(&self, s: S, x: &[S::F; 32], blocks: &[usize; MAX_LANES]) -> [S::F; 32] {
         let mean_squares = in_common(s, &self.mean_squares, self.blocks_in_row, blocks);
         self.importance.weigh(s, blocks, mean_squares, x)
     }
 
-    /// [`symmetric`] for some blocks of all rows, as many as there are lanes at most.
+    /// Runs [`symmetric`] for some blocks of all rows, at most as many as there are lanes.
     #[inline(always)]
     pub(in crate::codec) fn symmetric<S: Simd>(
         &self,
@@ -50,7 +51,7 @@ impl<'a> RowWeights<'a> {
         SymmetricBlocks { scales, inverses }
     }
 
-    /// [`asymmetric`] for some blocks of all rows, as many as there are lanes at most.
+    /// Runs [`asymmetric`] for some blocks of all rows, at most as many as there are lanes.
     #[inline(always)]
     pub(in crate::codec) fn asymmetric<S: Simd>(
         &self,
@@ -72,13 +73,13 @@ impl<'a> RowWeights<'a> {
     }
 }
 
-/// What [`Symmetric`] holds, of one block after another.
+/// The contents of [`Symmetric`], block by block.
 pub(in crate::codec) struct SymmetricBlocks {
     pub(in crate::codec) scales: [f32; MAX_LANES],
     pub(in crate::codec) inverses: [f32; MAX_LANES],
 }
 
-/// What [`Asymmetric`] holds, of one block after another.
+/// The contents of [`Asymmetric`], block by block.
 pub(in crate::codec) struct AsymmetricBlocks {
     pub(in crate::codec) scales: [f32; MAX_LANES],
     pub(in crate::codec) mins: [f32; MAX_LANES],

@@ -1,31 +1,30 @@
-//! What Q2_K, Q4_K and Q5_K have in common: super-blocks of 256 values whose sub-blocks have a scale and a min each.
-//! These are small integers, for which the super-block has two scales of its own:
-//! `value = d * scale * q - dmin * min`.
+//! Code shared by Q2_K, Q4_K and Q5_K: super-blocks of 256 values whose sub-blocks each have a scale and a min. These
+//! are small integers, for which the super-block has two scales of its own: `value = d * scale * q - dmin * min`.
 
 use crate::codec::format::{Codec, Rows};
 use crate::codec::search::{self, Importance, Steps, columns, in_common};
 use crate::simd::{MAX_LANES, Shared, Simd, nearest};
 
-/// Values in a super-block.
+/// The number of values in a super-block.
 pub(in crate::codec) const LEN: usize = 256;
 
 /// The scales and mins of a super-block's `SUBS` sub-blocks, and the scales of these.
 pub(in crate::codec) struct Scales<const SUBS: usize> {
-    /// f16 in little-endian bytes.
+    /// An f16 in little-endian bytes.
     pub(in crate::codec) d: [u8; 2],
-    /// f16 in little-endian bytes.
+    /// An f16 in little-endian bytes.
     pub(in crate::codec) dmin: [u8; 2],
     pub(in crate::codec) scales: [u8; SUBS],
     pub(in crate::codec) mins: [u8; SUBS],
 }
 
 impl<const SUBS: usize> Scales<SUBS> {
-    /// `d * scale` and `dmin * min` of each sub-block.
+    /// Returns `d * scale` and `dmin * min` of each sub-block.
     #[inline(always)]
     pub(in crate::codec) fn products<S: Simd>(&self, s: S) -> ([f32; SUBS], [f32; SUBS]) {
         const { assert!(SUBS <= MAX_LANES / 2) };
-        // Side by side, so that the widest vector is filled; where it has more lanes than there are scales, each
-        // product is taken of both, and half of them is used.
+        // Both are placed side by side to fill the widest vector. If it has more lanes than there are scales, each
+        // product is computed for both, and half of the results are used.
         let mut both = [0u8; MAX_LANES];
         both[..SUBS].copy_from_slice(&self.scales);
         both[SUBS..2 * SUBS].copy_from_slice(&self.mins);
@@ -50,31 +49,30 @@ pub(in crate::codec) trait ScaleAndMin<const SUB: usize, const SUBS: usize>: Cod
     const LEVELS: i32;
     /// The greatest quant of a scale or min.
     const SCALE_LEVELS: i32;
-    /// What the quants of scales and mins are cut to, without importance and with it. ggml leaves this out here and
-    /// there, and where sums overflow, or a scale is negative, the searches give others than those asked for.
+    /// The limits to which quants of scales and mins are clamped, without importance and with it. ggml clamps only in
+    /// some places. If sums overflow, or a scale is negative, its searches return quants outside the requested range.
     const CUT: [u8; 2];
     /// The search without importance.
     const STEPS: Steps;
-    /// How many times the super-block's mean square is added to the square of each value in what this weighs with
-    /// importance.
+    /// With importance, the factor of the super-block's mean square, which is added to the square of each value to weight it.
     const MEAN_SQUARES: f32;
 
-    /// What a sub-block's values weigh without importance.
+    /// The weights of a sub-block's values without importance.
     const WEIGHTS: Weights;
     /// Stores the scales.
     fn put_scales(block: &mut Self::Block, scales: &Scales<SUBS>);
-    /// The scales as a reader sees them, which differ from those stored where one did not fit.
+    /// Returns the scales as a reader sees them. They differ from those stored if one did not fit.
     fn scales(block: &Self::Block) -> Scales<SUBS>;
     /// Stores the quants, `0..=LEVELS`.
     fn put_quants<S: Simd>(s: S, block: &mut Self::Block, quants: &[u8; LEN]);
 }
 
-/// What values weigh without importance.
+/// The weights of values without importance.
 #[derive(Clone, Copy)]
 pub(in crate::codec) enum Weights {
     /// Their magnitude.
     Magnitudes,
-    /// Their magnitude, and the root of the sub-block's mean square.
+    /// Their magnitude plus the root mean square of the sub-block.
     MagnitudesAboveMean,
 }
 
@@ -104,10 +102,10 @@ impl Weights {
     }
 }
 
-/// Super-blocks that are quantized together: as many as fill the widest vector with one in each lane.
+/// The number of super-blocks that are quantized together, which fill the widest vector with one in each lane.
 const GROUP: usize = MAX_LANES;
 
-/// Searches a scale and a min for each sub-block, quantizes these, and quantizes the values with what came of it. A
+/// Searches a scale and a min for each sub-block, quantizes these, and quantizes the values with the result. A
 /// sub-block whose quantized scale is 0 keeps the search's quants, as in ggml.
 #[inline(always)]
 pub(in crate::codec) fn quantize<S: Simd, C: ScaleAndMin<SUB, SUBS>, const SUB: usize, const SUBS: usize>(
@@ -148,7 +146,7 @@ pub(in crate::codec) fn quantize<S: Simd, C: ScaleAndMin<SUB, SUBS>, const SUB: 
     }
 }
 
-/// The quants that a super-block's scales give, the `at`-th in `found`.
+/// The quants for a super-block's scales. The super-block is the `at`-th in `found`.
 struct Quants<'a, const SUB: usize, const SUBS: usize> {
     levels: i32,
     x: &'a [f32; LEN],
@@ -187,23 +185,23 @@ impl<S: Simd, const SUB: usize, const SUBS: usize> Shared<S> for Quants<'_, SUB,
 /// What the search found for the sub-blocks of a group of super-blocks.
 struct Found<const SUBS: usize> {
     scale: [[f32; SUBS]; GROUP],
-    /// Negated, so not below 0.
+    /// Negated, so at least 0.
     min: [[f32; SUBS]; GROUP],
     inverse: [[f32; SUBS]; GROUP],
     base: [[f32; SUBS]; GROUP],
     sum_of_weights: [[f32; SUBS]; GROUP],
 }
 
-/// A search for the scales and mins of a group's sub-blocks, one in each lane.
+/// The search for the scales and mins of a group's sub-blocks, one in each lane.
 struct Search<'a, const SUB: usize, const SUBS: usize> {
     levels: i32,
     steps: Steps,
     weights: Weights,
     mean_squares: f32,
     blocks: &'a [[f32; LEN]],
-    /// A row's.
+    /// The importance of a row.
     importance: Option<&'a [f32]>,
-    /// Where the group begins among all rows' super-blocks.
+    /// The position of the group among the super-blocks of all rows.
     first_block: usize,
 }
 
@@ -259,7 +257,7 @@ impl<const SUBS: usize> Fitted<SUBS> {
     const NONE: Self =
         Fitted { d: [0.0; GROUP], dmin: [0.0; GROUP], scales: [[0; SUBS]; GROUP], mins: [[0; SUBS]; GROUP] };
 
-    /// Without importance: a super-block's greatest becomes the greatest quant. ggml keeps the low bytes.
+    /// Fits without importance: the greatest in a super-block becomes the greatest quant. Keeps the low bytes, as in ggml.
     fn against_greatest(found: &Found<SUBS>, levels: i32) -> Self {
         let levels = levels as f32;
         let fit = |values: &[f32; SUBS], quants: &mut [u8; SUBS]| {
@@ -279,8 +277,8 @@ impl<const SUBS: usize> Fitted<SUBS> {
     }
 }
 
-/// With importance: a search of its own, weighted with the sub-blocks' sums of weights, for the first `count` super-blocks, one
-/// in each lane.
+/// Fits with importance: another search, weighted with the sub-blocks' sums of weights, for the first `count` super-blocks,
+/// with one in each lane.
 struct Fit<'a, const SUBS: usize> {
     found: &'a Found<SUBS>,
     levels: i32,

@@ -1,19 +1,28 @@
-//! A scale only.
+//! The search for a scale only.
+//!
+//! In pseudo-code:
+//!
+//! ```text
+//! extreme ← the value of greatest magnitude
+//! for inverse in −levels / extreme, then −(levels + 0.1 · step) / extreme for steps from −9 to 9:
+//!     q ← clamp(nearest(inverse · x), −levels, levels − 1)
+//!     keep the inverse with the greatest (Σ w·x·q)² / Σ w·q·q, and scale ← Σ w·x·q / Σ w·q·q
+//! ```
 
 use super::{LEAST_MAGNITUDE, extreme};
 use crate::simd::{Shared, Simd};
 
-/// What [`symmetric`] finds, for each lane.
+/// The result of [`symmetric`], for each lane.
 pub(in crate::codec) struct Symmetric<S: Simd> {
-    /// `x ≈ scale * q`; 0 for a block of zeros.
+    /// `x ≈ scale * q`. 0 for a block of zeros.
     pub(in crate::codec) scale: S::F,
-    /// `q = nearest(inverse * x)`, clamped to `-levels..levels`. 0 for a block of zeros, and for finite values only
-    /// there.
+    /// `q = nearest(inverse * x)`, clamped to `-levels..levels`. 0 for a block of zeros, and if all values are finite
+    /// only for that.
     pub(in crate::codec) inverse: S::F,
 }
 
-/// Finds the scale with the least weighted squared error for quants in `-levels..levels`, trying 19 scales
-/// around the one that maps the value of greatest magnitude to `-levels`. (ggml: `make_qx_quants`.)
+/// Finds the scale with the least weighted squared error for quants in `-levels..levels`. Tries 19 scales around the
+/// one that maps the value of greatest magnitude to `-levels`. (ggml: `make_qx_quants`.)
 #[inline(always)]
 pub(in crate::codec) fn symmetric<S: Simd, const N: usize>(
     s: S,
@@ -24,7 +33,7 @@ pub(in crate::codec) fn symmetric<S: Simd, const N: usize>(
     s.shared(Search::<S, N, true> { levels, x, weights })
 }
 
-/// [`symmetric`] for values that are themselves results, and may be infinite or NaN.
+/// Like [`symmetric`], for values that are themselves computed and may be infinite or NaN.
 #[inline(always)]
 pub(in crate::codec) fn symmetric_of_any<S: Simd, const N: usize>(
     s: S,
@@ -35,7 +44,7 @@ pub(in crate::codec) fn symmetric_of_any<S: Simd, const N: usize>(
     s.shared(Search::<S, N, false> { levels, x, weights })
 }
 
-/// `FINITE` says that all values are: few searches are of others, and would be in the way of the rest.
+/// `FINITE` says that all values are finite. The few other searches would slow down the rest.
 struct Search<'a, S: Simd, const N: usize, const FINITE: bool> {
     levels: i32,
     x: &'a [S::F; N],
@@ -84,16 +93,16 @@ fn search<S: Simd, const N: usize, const FINITE: bool>(
     Symmetric { scale: s.select(is_zero, zero, scale), inverse: s.select(is_zero, zero, inverse) }
 }
 
-/// How quants become what ggml's are, which rounds to integers and clamps these.
+/// How quants are made equal to ggml's, which rounds to integers and then clamps.
 #[derive(Clone, Copy)]
 enum Rounding {
-    /// None needs clamping.
+    /// No quant needs clamping.
     InRange,
-    /// Clamped from above as floats, and rounded then.
+    /// Clamped from above as floats, then rounded.
     ClampedAbove,
-    /// Clamped as floats, and rounded then.
+    /// Clamped as floats, then rounded.
     Clamped,
-    /// As ggml does, whose rounding wraps.
+    /// Like ggml, whose rounding wraps.
     Wrapping,
 }
 
@@ -104,7 +113,7 @@ struct Values<'a, S: Simd, const N: usize> {
     weighted: &'a [S::F; N],
 }
 
-/// Σ w·x·q and Σ w·q·q over the quants that a step's inverse scale gives.
+/// Returns Σ w·x·q and Σ w·q·q over the quants of a step's inverse scale.
 #[inline(always)]
 fn sums<S: Simd, const N: usize, const FINITE: bool>(
     s: S,
@@ -113,9 +122,9 @@ fn sums<S: Simd, const N: usize, const FINITE: bool>(
     inverse: S::F,
     step: i32,
 ) -> (S::F, S::F) {
-    // No value is mapped further from 0 than the levels and a tenth for each step, so that floats can be rounded as ggml
-    // does with integers. What has half a level to spare is not clamped. (In a lane of zeros there is no such bound, and
-    // what comes of it is dropped.) A loop of its own for each.
+    // No value is mapped further from 0 than the levels plus a tenth for each step, so floats can be rounded just as
+    // ggml rounds integers. No clamping is needed with half a level to spare. (In a lane of zeros there is no such
+    // bound, and its result is discarded.) There is a loop for each case.
     if !FINITE {
         rounded_sums(s, levels, values, inverse, Rounding::Wrapping)
     } else if step < -5 {
@@ -152,8 +161,8 @@ fn rounded_sums<S: Simd, const N: usize>(
     (sum_xq, sum_qq)
 }
 
-/// The quants that `inverse` of a [`Symmetric`] stands for, biased to `0..2 * levels`. Those of a block of zeros are
-/// 0 and not `levels`, as ggml leaves them.
+/// Returns the quants for the `inverse` of a [`Symmetric`], biased to `0..2 * levels`. Those of a block of zeros are
+/// 0 instead of `levels`, as in ggml.
 #[inline(always)]
 pub(in crate::codec) fn symmetric_quants<S: Simd, const N: usize>(
     s: S,
@@ -177,7 +186,7 @@ impl<S: Simd, const N: usize> Shared<S> for Quants<'_, S, N> {
     fn run(self, s: S) -> [S::I; N] {
         let Quants { levels, x, inverse } = self;
         let (zero, bias) = (s.splat_i(0), s.splat_i(levels));
-        // Not by the inverse, which is 0 for an infinite value too.
+        // The inverse cannot be used for this, because it is 0 for an infinite value too.
         let is_zero = s.lt(extreme(s, x).0, s.splat(LEAST_MAGNITUDE));
         let mut quants = [zero; N];
         for (quant, &x) in quants.iter_mut().zip(x) {

@@ -1,10 +1,19 @@
-//! What IQ4_NL and IQ4_XS share: sixteen values of uneven distance in place of evenly spaced quants.
+//! Code shared by IQ4_NL and IQ4_XS, whose quants denote sixteen unevenly spaced values.
+//!
+//! The search in pseudo-code, where `VALUES[0]` is −127:
+//!
+//! ```text
+//! extreme ← the value of greatest magnitude
+//! for inverse in 127 / extreme, then (step − 127) / extreme for steps from −7 to 7:
+//!     q ← the nearest of VALUES to inverse · x
+//!     keep scale ← Σ w·x·q / Σ w·q·q with the greatest (Σ w·x·q)² / Σ w·q·q
+//! ```
 
 use crate::Float;
 use crate::codec::search::LEAST_MAGNITUDE;
 use crate::simd::{Bytes, Shared, Simd};
 
-/// What a quant stands for: closer around 0, where most values of a model lie.
+/// The values of the quants. They are closer together around 0, where most values of a model are.
 pub(in crate::codec) const VALUES: [f32; 16] = [
     -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0,
 ];
@@ -20,17 +29,17 @@ const BYTES: [u8; 16] = {
     bytes
 };
 
-/// What 32 values stand for, before scaling, as signed bytes.
+/// Returns the unscaled values of 32 quants, as signed bytes.
 #[inline(always)]
 pub(in crate::codec) fn bytes<D: Bytes>(d: D, nibbles: &[u8; HALF]) -> D::B {
     d.lookup_b(&BYTES, d.nibbles(nibbles))
 }
 
-/// Values of one scale, with half as many bytes.
+/// The number of values that share a scale. They have half as many bytes.
 const LEN: usize = 32;
 const HALF: usize = LEN / 2;
 
-/// 32 values of one scale: the low nibbles of the bytes, then the high ones.
+/// Decodes 32 values that share a scale: the low nibbles of the bytes, then the high ones.
 #[inline(always)]
 pub(in crate::codec) fn dequantize<S: Simd, T: Float>(
     s: S,
@@ -49,7 +58,7 @@ pub(in crate::codec) fn dequantize<S: Simd, T: Float>(
     }
 }
 
-/// The quants of 32 values of one scale, given by its inverse.
+/// Quantizes 32 values that share a scale, given by its inverse.
 #[inline(always)]
 pub(in crate::codec) fn quantize<S: Simd>(s: S, inverse: f32, x: &[f32; LEN], nibbles: &mut [u8; HALF]) {
     let (inverse, nibble) = (s.splat(inverse), s.splat_i(15));
@@ -60,11 +69,11 @@ pub(in crate::codec) fn quantize<S: Simd>(s: S, inverse: f32, x: &[f32; LEN], ni
     }
 }
 
-/// Inverse scales that a search tries on either side of the one that maps the extreme value to [`VALUES`]`[0]`.
+/// The number of inverse scales that a search tries on either side of the one that maps the extreme value to [`VALUES`]`[0]`.
 const TRIES: i32 = 7;
 
-/// Finds the scale with the least weighted squared error, a block in each lane, by trying some around the one that maps
-/// the value of greatest magnitude to the first of [`VALUES`]. Blocks of zeros have scale 0. (ggml:
+/// Finds the scale with the least weighted squared error, with a block in each lane. Tries scales around the one that
+/// maps the value of greatest magnitude to the first of [`VALUES`]. Blocks of zeros have scale 0. (ggml:
 /// `quantize_row_iq4_nl_impl`.)
 #[inline(always)]
 pub(in crate::codec) fn search<S: Simd>(s: S, x: &[S::F; LEN], weights: &[S::F; LEN]) -> S::F {
@@ -105,7 +114,7 @@ fn find<S: Simd>(s: S, x: &[S::F; LEN], weights: &[S::F; LEN]) -> S::F {
     s.select(is_zero, zero, scale)
 }
 
-/// Σ w·q·x and Σ w·q·q over the values q nearest to what an inverse scale makes of x.
+/// Returns Σ w·q·x and Σ w·q·q, where q is the nearest value to x times the inverse scale.
 #[inline(always)]
 fn sums<S: Simd>(s: S, x: &[S::F; LEN], weights: &[S::F; LEN], inverse: S::F) -> (S::F, S::F) {
     let (mut sum_xq, mut sum_qq) = (s.splat(0.0), s.splat(0.0));
@@ -118,28 +127,28 @@ fn sums<S: Simd>(s: S, x: &[S::F; LEN], weights: &[S::F; LEN], inverse: S::F) ->
     (sum_xq, sum_qq)
 }
 
-/// The index of the nearest of [`VALUES`] in the four lowest bits, with others above them. In the middle between two it
-/// is the greater's, and of NaN 15, as in ggml.
+/// Returns the index of the nearest of [`VALUES`] in the four lowest bits, with other bits above them. Ties go to the
+/// greater value, and NaN gives 15, as in ggml.
 ///
-/// Near the middle between two values their distances are exact in single precision, so that it is the one
-/// threshold between them. Cells of equal width hold a threshold each, at most.
+/// Near the midpoint between two values their distances are exact in single precision, so the midpoint is the only
+/// threshold between them. Cells of equal width contain at most one threshold each.
 #[inline(always)]
 fn nearest<S: Simd>(s: S, x: S::F) -> S::I {
-    // Of NaN the least is the other one: the last cell.
+    // For NaN, the minimum is the other operand: the last cell.
     let cell = s.min(s.add(s.mul(x, s.splat(CELLS_PER_UNIT)), s.splat(FIRST_CELL)), s.splat(15.0));
     let cell = s.bits(s.lookup(&CELLS, s.trunc(s.max(cell, s.splat(0.0)))));
     let threshold = s.as_floats(s.and(cell, s.splat_i(!0xffff)));
     s.add_i(cell, s.select_i(s.lt(x, threshold), s.splat_i(-1), s.splat_i(0)))
 }
 
-/// Cells 13.35 wide from -117.85 on: found by trying out, with thresholds as far from the cells' borders as they can be
-/// (2.3), so that it does not matter into which of two cells rounding brings a number at their border.
+/// Cells are 13.35 wide, starting at -117.85. These numbers were found by experiment. They keep thresholds as far as possible
+/// from the cells' borders (2.3), so that it does not matter to which of two cells rounding assigns a number at their border.
 const CELLS_PER_UNIT: f32 = 1.0 / 13.35;
 const FIRST_CELL: f32 = 117.85 / 13.35;
 
-/// For each cell its threshold in the upper half of the bits, where a float without its lower half is exact for halves
-/// of whole numbers below 128, and in the lower half the index of the value above the threshold. The one cell
-/// without a threshold has one above all numbers in it.
+/// Each cell has its threshold in the upper half of the bits, and in the lower half the index of the value above the
+/// threshold. A float without its lower half is exact for halves of integers below 128. The one cell without a
+/// threshold has one above all numbers in it.
 const CELLS: [f32; 16] = {
     const NONE: f32 = 1024.0;
     let mut cells = [NONE; 16];
@@ -169,7 +178,7 @@ mod tests {
     use super::*;
     use crate::simd::{Isa, Kernel, MAX_LANES};
 
-    /// By distance, with ggml's preference.
+    /// Finds the nearest value by distance, with ggml's tie-breaking.
     fn nearest_by_distance(x: f32) -> u8 {
         if x.is_nan() {
             return 15;
@@ -197,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_nearest_value_is_found_without_looking_at_all() {
-        // Every cell's borders and every threshold with their neighbours are among these.
+        // These include every cell's borders and every threshold, with their neighbours.
         let mut floats: Vec<f32> = (-140 * 256..140 * 256).map(|x| x as f32 / 256.0).collect();
         floats.extend((0..16).map(|cell| (cell as f32 - FIRST_CELL) / CELLS_PER_UNIT));
         floats.extend([0.0, -0.0, 1e-40, 1e30, -1e30, f32::MAX, f32::MIN]);

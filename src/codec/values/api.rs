@@ -9,14 +9,13 @@ use crate::error::Measured;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, GgmlType, Result};
 
-/// Values that are checked and quantized together, so that the check finds them in cache for the kernel.
+/// The number of values that are checked and quantized together, so that the kernel finds them in cache after the check.
 const CHUNK_VALUES: usize = 16 * 1024;
 
-/// Turns whole blocks of `ty`, in the bytes of a little-endian file, into floats. [`Codec`](crate::Codec) does so on all cores.
+/// Decodes whole blocks of `ty`, in the bytes of a little-endian file, to floats. [`Codec`](crate::Codec) does so on all cores.
 ///
-/// The values equal ggml's to the bit, on every machine; `f16` and `bf16` are ggml's `f32` rounded once to
-/// nearest even. A block with a NaN or infinite scale gives NaN or infinite values. Integers and `f64` become the
-/// nearest `f32`.
+/// The values equal ggml's to the bit, on every machine. `f16` and `bf16` are ggml's `f32` rounded once to nearest even. A
+/// block with a NaN or infinite scale gives NaN or infinite values. Integers and `f64` convert to the nearest `f32`.
 ///
 /// ```
 /// use gguf_codec::{GgmlType, dequantize, quantize};
@@ -30,20 +29,20 @@ const CHUNK_VALUES: usize = 16 * 1024;
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] where `blocks` is not whole blocks or `out` has not exactly their values.
+/// [`Error::Length`] if `blocks` is not whole blocks, or the length of `out` is not their number of values.
 #[doc(alias("dequantize_row", "to_float"))]
 pub fn dequantize<T: Float>(ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     dequantize_with(Isa::detect(), ty, blocks, out)
 }
 
-/// [`dequantize`] in the instruction set given: the same values, at another speed.
+/// Like [`dequantize`], with the given instruction set. The values are the same; only the speed differs.
 pub(crate) fn dequantize_with<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     check_blocks(ty, blocks.len(), out.len())?;
     T::dequantize(isa, stores_for(out), ty, blocks, out);
     Ok(())
 }
 
-/// From this many bytes on, output is written around the caches: `docs/performance.md` has the measurement.
+/// From this many bytes on, output bypasses the caches: see the measurement in `docs/performance.md`.
 const STREAM_BYTES: usize = 16 * 1024 * 1024;
 
 fn stores_for<T>(out: &[T]) -> Stores {
@@ -69,20 +68,20 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
     Ok(())
 }
 
-/// Turns rows of floats into blocks of `ty`, in the bytes of a little-endian file. [`Codec`](crate::Codec) does so on all cores,
-/// into a new vector, or with a measure of what is lost.
+/// Encodes rows of floats as blocks of `ty`, in the bytes of a little-endian file. [`Codec`](crate::Codec) does so on all cores,
+/// into a new vector, or with a measure of the error.
 ///
-/// `values` holds whole rows of `row_len` values, and `out` takes exactly their blocks. `importance`, from an
-/// importance matrix, weighs the values of a row against each other (`row_len` weights, the same for every row,
-/// none of them negative: what ggml makes of those, an infinite scale at worst, is made here too);
-/// formats without a search, such as plain types, Q8_0 and MXFP4, do not use it, and a
-/// few [cannot do without](GgmlType::needs_importance). The bytes equal those of ggml's `ggml_quantize_chunk`, and of its
-/// `quantize_row_q8_1_ref` and `quantize_row_q8_K_ref`, on every machine. Where ggml ends the process, at magnitudes of
-/// about 10^12 and more in the IQ1, IQ2 and IQ3 formats, the grid's points nearest to the values are written.
+/// `values` must be whole rows of `row_len` values, and `out` must have exactly the size of their blocks. `importance`, from an
+/// importance matrix, weights the values of a row against each other. It has `row_len` weights, the same for every row. None
+/// should be negative; the result for negative weights, at worst an infinite scale, is the same as in ggml. Formats without a
+/// search, such as plain types, Q8_0 and MXFP4, ignore it, and a few [require it](GgmlType::needs_importance). The bytes equal
+/// those of ggml's `ggml_quantize_chunk`, and of its `quantize_row_q8_1_ref` and `quantize_row_q8_K_ref`, on every machine. For
+/// magnitudes of about 10^12 and more in the IQ1, IQ2 and IQ3 formats, ggml aborts the process, and this function writes the
+/// grid points nearest to the values.
 ///
-/// NaN and infinity: plain floats keep them. A quantized block cannot hold one, so they are an error that gives
-/// the first one's index, where ggml would write a block of garbage. Finite values beyond what an f16 scale can
-/// express (about 5 × 10^5 for Q4_0, 8 × 10^6 for Q8_0) give an infinite scale, as in ggml.
+/// Plain floats preserve NaN and infinity. A quantized block cannot represent them, so they are an error with the index of the
+/// first one, while ggml would write an invalid block. Finite values beyond what an f16 scale can represent (about 5 × 10^5 for
+/// Q4_0, 8 × 10^6 for Q8_0) give an infinite scale, as in ggml.
 ///
 /// ```
 /// use gguf_codec::{GgmlType, quantize};
@@ -94,8 +93,8 @@ fn check_blocks(ty: GgmlType, bytes: usize, values: usize) -> Result<()> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] where the lengths do not fit each other or rows are not whole blocks; [`Error::NonFinite`];
-/// [`Error::NeedsImportance`]; [`Error::NotQuantizable`] for integers. On an error `out` may be partly written.
+/// [`Error::Length`] if the lengths do not match or rows are not whole blocks; [`Error::NonFinite`];
+/// [`Error::NeedsImportance`]; [`Error::NotQuantizable`] for integers. After an error `out` may be partly written.
 #[doc(alias("ggml_quantize_chunk", "quantize_row", "from_float"))]
 pub fn quantize(
     ty: GgmlType,
@@ -107,7 +106,7 @@ pub fn quantize(
     quantize_with(Isa::detect(), ty, values, row_len, importance, out)
 }
 
-/// [`quantize`] in the instruction set given: the same bytes, at another speed.
+/// Like [`quantize`], with the given instruction set. The bytes are the same; only the speed differs.
 pub(super) fn quantize_with(
     isa: Isa,
     ty: GgmlType,
@@ -125,7 +124,7 @@ pub(super) fn quantize_with(
     Ok(())
 }
 
-/// A quantization whose lengths are checked, cut into chunks of whole rows.
+/// A quantization whose lengths have been checked, split into chunks of whole rows.
 pub(super) struct Plan<'a> {
     ty: GgmlType,
     quantize: Quantizer,
@@ -137,7 +136,7 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// For `values` values.
+    /// Creates a plan for `values` values.
     pub(super) fn new(
         ty: GgmlType,
         values: usize,
@@ -163,7 +162,7 @@ impl<'a> Plan<'a> {
             }
             check_finite(Isa::detect(), "importance weight", importance, 0)?;
         }
-        // Only with importance does a block's result depend on the row around it.
+        // A block's result depends on the row around it only if there is importance.
         let unit = if importance.is_some() { row_len.max(ty.block_len()) } else { ty.block_len() };
         let chunk_values = (CHUNK_VALUES / unit).max(1) * unit;
         Ok(Plan {
@@ -177,7 +176,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The same plan, where `out_len` is as many bytes as the blocks have.
+    /// Returns the plan if `out_len` is the size of its blocks in bytes.
     pub(super) fn into(self, out_len: usize) -> Result<Self> {
         let Plan { ty, values, .. } = self;
         let bytes = values / ty.block_len() * ty.block_bytes();
@@ -202,7 +201,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Fails on NaN and infinity; `first` is the index of `values[0]` in the caller's slice.
+/// Returns an error for NaN and infinity. `first` is the index of `values[0]` in the caller's slice.
 fn check_finite(isa: Isa, what: &'static str, values: &[f32], first: usize) -> Result<()> {
     if isa.run(AllFinite(values)) {
         return Ok(());
@@ -230,7 +229,7 @@ impl Kernel for AllFinite<'_> {
     }
 }
 
-/// [`dequantize`] on all cores, in the instruction set given.
+/// Like [`dequantize`], on all cores, with the given instruction set.
 #[cfg(feature = "rayon")]
 pub(crate) fn par_dequantize<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], out: &mut [T]) -> Result<()> {
     use rayon::prelude::*;
@@ -245,7 +244,8 @@ pub(crate) fn par_dequantize<T: Float>(isa: Isa, ty: GgmlType, blocks: &[u8], ou
     Ok(())
 }
 
-/// [`quantize`] on all cores, in the instruction set given: the same bytes and, of several errors, the same first one.
+/// Like [`quantize`], on all cores, with the given instruction set. The bytes are the same and so is the error, which
+/// is the first one.
 #[cfg(feature = "rayon")]
 pub(crate) fn par_quantize(
     isa: Isa,

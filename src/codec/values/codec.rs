@@ -13,10 +13,10 @@ use crate::error::Result;
 use crate::ggml_type::GgmlType;
 use crate::simd::Isa;
 
-/// How values become blocks of a type and blocks values, where [`quantize`](crate::quantize) and
-/// [`dequantize`](crate::dequantize) are not enough: on all cores, into a new vector, measured, or in place.
+/// Quantizes and dequantizes with options that [`quantize`](crate::quantize) and [`dequantize`](crate::dequantize) do
+/// not have: on all cores, into a new vector, with a measure of the error, or in place.
 ///
-/// Bytes and values are the same on one core and on many.
+/// Bytes and values do not depend on the number of cores.
 ///
 /// ```
 /// use gguf_codec::{Codec, GgmlType};
@@ -42,32 +42,32 @@ pub struct Codec<'a> {
 }
 
 impl<'a> Codec<'a> {
-    /// Blocks of this type, on one core, without importance.
+    /// Creates a codec for blocks of this type, on one core, without importance.
     pub fn new(ty: GgmlType) -> Self {
         Codec { ty, importance: None, all_cores: false, isa: Isa::detect() }
     }
 
-    /// Weighs the values of a row against each other when they are quantized: a weight for each value of a row, the same for
-    /// every row. [`quantize`](crate::quantize) says what they do.
+    /// Weights the values of a row against each other during quantization: one weight for each value of a row, the same for
+    /// every row. See [`quantize`](crate::quantize) for the effect.
     pub fn importance(self, weights: Option<&'a [f32]>) -> Self {
         Codec { importance: weights, ..self }
     }
 
-    /// Works on all cores, in rayon's current pool. Without the feature `rayon`, on one.
+    /// Uses all cores, in rayon's current pool. Without the feature `rayon`, uses one.
     pub fn all_cores(self, all: bool) -> Self {
         Codec { all_cores: all, ..self }
     }
 
-    /// Works in this instruction set: the same bytes and values, at another speed. For tests and measurements.
+    /// Uses this instruction set. Bytes and values are the same; only the speed differs. For tests and measurements.
     #[doc(hidden)]
     pub fn isa(self, isa: Isa) -> Self {
         Codec { isa, ..self }
     }
 
-    /// Quantizes rows of `row_len` values, as [`quantize`](crate::quantize) does. Of several errors, the first is returned.
+    /// Quantizes rows of `row_len` values, like [`quantize`](crate::quantize). If there are several errors, returns the first.
     ///
     /// # Errors
-    /// As [`quantize`](crate::quantize).
+    /// The errors of [`quantize`](crate::quantize).
     pub fn quantize(&self, values: &[f32], row_len: usize, out: &mut [u8]) -> Result<()> {
         let Codec { ty, importance, all_cores, isa } = *self;
         match all_cores {
@@ -77,7 +77,7 @@ impl<'a> Codec<'a> {
         }
     }
 
-    /// [`quantize`](Self::quantize) into a new vector.
+    /// Like [`quantize`](Self::quantize), into a new vector.
     ///
     /// ```
     /// use gguf_codec::{Codec, GgmlType};
@@ -87,17 +87,17 @@ impl<'a> Codec<'a> {
     /// ```
     ///
     /// # Errors
-    /// As [`quantize`](crate::quantize).
+    /// The errors of [`quantize`](crate::quantize).
     pub fn quantize_to_vec(&self, values: &[f32], row_len: usize) -> Result<Vec<u8>> {
         let mut blocks = vec![0; values.len() / self.ty.block_len() * self.ty.block_bytes()];
         self.quantize(values, row_len, &mut blocks)?;
         Ok(blocks)
     }
 
-    /// [`quantize`](Self::quantize), and the error of what was written, measured while it is in the cache.
+    /// Like [`quantize`](Self::quantize), and measures the error of the result while it is in cache.
     ///
     /// # Errors
-    /// As [`quantize`](crate::quantize).
+    /// The errors of [`quantize`](crate::quantize).
     pub fn quantize_measured(&self, values: &[f32], row_len: usize, out: &mut [u8]) -> Result<QuantError> {
         let Codec { ty, isa, .. } = *self;
         let plan = self.plan(values.len(), row_len)?.into(out.len())?;
@@ -108,10 +108,10 @@ impl<'a> Codec<'a> {
         }
     }
 
-    /// Replaces rows of floats by what they become when they are quantized and back, without keeping the blocks.
+    /// Replaces rows of floats by the result of quantizing and dequantizing them, without keeping the blocks.
     ///
-    /// This is the forward pass of quantization-aware training; its gradient is taken as 1 (straight through). The result has
-    /// the bits of [`quantize`](Self::quantize) followed by [`dequantize`](Self::dequantize).
+    /// This is the forward pass of quantization-aware training, whose gradient is taken as 1 (straight through). The result
+    /// is equal to the bit to that of [`quantize`](Self::quantize) followed by [`dequantize`](Self::dequantize).
     ///
     /// ```
     /// use gguf_codec::{Codec, GgmlType};
@@ -122,8 +122,8 @@ impl<'a> Codec<'a> {
     /// ```
     ///
     /// # Errors
-    /// As [`quantize`](crate::quantize). On [`Error::NonFinite`](crate::Error::NonFinite) values before the index may be
-    /// replaced already, and on all cores any others; other errors leave all as they were.
+    /// The errors of [`quantize`](crate::quantize). After [`Error::NonFinite`](crate::Error::NonFinite), values before the
+    /// index may already have been replaced, and on all cores any others. Other errors leave all values unchanged.
     pub fn fake_quantize(&self, values: &mut [f32], row_len: usize) -> Result<()> {
         let Codec { ty, isa, .. } = *self;
         let plan = self.plan(values.len(), row_len)?;
@@ -134,10 +134,10 @@ impl<'a> Codec<'a> {
         }
     }
 
-    /// Dequantizes whole blocks, as [`dequantize`](crate::dequantize) does.
+    /// Dequantizes whole blocks, like [`dequantize`](crate::dequantize).
     ///
     /// # Errors
-    /// As [`dequantize`](crate::dequantize).
+    /// The errors of [`dequantize`](crate::dequantize).
     pub fn dequantize<T: Float>(&self, blocks: &[u8], out: &mut [T]) -> Result<()> {
         match self.all_cores {
             #[cfg(feature = "rayon")]

@@ -1,5 +1,5 @@
-//! Quantizing and dequantizing in one pass: what quantization does to values, with or without keeping the blocks. [`Codec`](super::Codec)
-//! gives the calls.
+//! Quantizing and dequantizing in one pass, which shows the effect of quantization on values, with or without keeping the blocks.
+//! [`Codec`](super::Codec) has the public methods.
 
 use alloc::vec::Vec;
 
@@ -8,7 +8,7 @@ use super::quant_error::QuantError;
 use crate::simd::Isa;
 use crate::{GgmlType, Result};
 
-/// Replaces rows of floats by what they become when they are quantized and back.
+/// Replaces rows of floats by the result of quantizing and dequantizing them.
 pub(super) fn fake_quantize(isa: Isa, ty: GgmlType, values: &mut [f32], plan: &Plan<'_>) -> Result<()> {
     let mut there_and_back = ThereAndBack::new(isa, ty, plan);
     for (i, values) in values.chunks_mut(plan.chunk_values).enumerate() {
@@ -17,7 +17,7 @@ pub(super) fn fake_quantize(isa: Isa, ty: GgmlType, values: &mut [f32], plan: &P
     Ok(())
 }
 
-/// [`fake_quantize`] on all cores.
+/// Like [`fake_quantize`], on all cores.
 #[cfg(feature = "rayon")]
 pub(super) fn par_fake_quantize(isa: Isa, ty: GgmlType, values: &mut [f32], plan: &Plan<'_>) -> Result<()> {
     use rayon::prelude::*;
@@ -33,7 +33,7 @@ pub(super) fn par_fake_quantize(isa: Isa, ty: GgmlType, values: &mut [f32], plan
         .unwrap_or(Ok(()))
 }
 
-/// Quantizes, and measures the error of what is written while it is in the cache.
+/// Quantizes, and measures the error of the result while it is in cache.
 pub(super) fn quantize_measured(
     isa: Isa,
     ty: GgmlType,
@@ -51,7 +51,7 @@ pub(super) fn quantize_measured(
     Ok(error)
 }
 
-/// [`quantize_measured`] on all cores: the same bytes, the same error to the last bit.
+/// Like [`quantize_measured`], on all cores. The bytes and the error are the same to the last bit.
 #[cfg(feature = "rayon")]
 pub(super) fn par_quantize_measured(
     isa: Isa,
@@ -75,11 +75,11 @@ pub(super) fn par_quantize_measured(
 }
 
 impl QuantError {
-    /// What quantizing rows of floats to `ty` would cost, without keeping the blocks. The arguments are those of
+    /// Returns the error of quantizing rows of floats to `ty`, without keeping the blocks. The arguments are those of
     /// [`quantize`](crate::quantize).
     ///
     /// # Errors
-    /// As [`quantize`](crate::quantize).
+    /// The errors of [`quantize`](crate::quantize).
     pub fn of(
         ty: GgmlType,
         values: &[f32],
@@ -98,7 +98,7 @@ impl QuantError {
     }
 }
 
-/// A plan, and memory for a chunk of it.
+/// A plan, and memory for one of its chunks.
 struct ThereAndBack<'a> {
     isa: Isa,
     ty: GgmlType,
@@ -112,14 +112,14 @@ impl<'a> ThereAndBack<'a> {
         ThereAndBack { isa, ty, plan, blocks: Vec::new(), restored: Vec::new() }
     }
 
-    /// The `index`-th chunk.
+    /// Replaces the `index`-th chunk.
     fn replace(&mut self, index: usize, values: &mut [f32]) -> Result<()> {
         self.blocks.resize(values.len() / self.ty.block_len() * self.ty.block_bytes(), 0);
         self.plan.run(self.isa, index, values, &mut self.blocks)?;
         dequantize_with(self.isa, self.ty, &self.blocks, values)
     }
 
-    /// The `index`-th chunk.
+    /// Measures the `index`-th chunk.
     fn measure(&mut self, index: usize, values: &[f32], out: &mut [u8]) -> Result<QuantError> {
         self.plan.run(self.isa, index, values, out)?;
         self.restored.resize(values.len(), 0.0);

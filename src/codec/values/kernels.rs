@@ -1,4 +1,4 @@
-//! A format's functions over byte slices, by type. They are what the feature `codecs` compiles: nothing else makes a copy of a
+//! A format's functions over byte slices, by type. The feature `codecs` compiles these, and no other code instantiates a
 //! kernel for an instruction set.
 
 use core::marker::PhantomData;
@@ -12,16 +12,16 @@ use crate::{Float, GgmlType};
 /// How output is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stores {
-    /// Into the caches, where whoever reads it next finds it.
+    /// Into the caches, where the next reader finds it.
     Cached,
-    /// Around the caches, which saves reading every line before it is overwritten.
+    /// Bypassing the caches, which saves reading every line before it is overwritten.
     Streaming,
 }
 
-/// A function that dequantizes whole blocks into the caches, checked by the caller.
+/// A function that dequantizes whole blocks into the caches. The caller has checked the lengths.
 pub(crate) type Dequantizer<T> = fn(Isa, &[u8], &mut [T]);
 
-/// A function that quantizes whole rows, checked by the caller.
+/// A function that quantizes whole rows. The caller has checked the lengths.
 pub(crate) type Quantizer = fn(Isa, Rows<'_>, &mut [u8]);
 
 /// Dequantizes blocks of `ty` to `f32`.
@@ -60,7 +60,7 @@ pub(in crate::codec) fn dequantize_bf16(
     dequantize_halves(isa, stores, ty, blocks, out);
 }
 
-/// To `f32`, and whether the values may be any at all ([`Codec::ANY_VALUES`]).
+/// Decodes to `f32`. Also returns whether the values may be arbitrary ([`Codec::ANY_VALUES`]).
 struct ToSingles;
 
 impl Lookup for ToSingles {
@@ -71,7 +71,7 @@ impl Lookup for ToSingles {
     }
 }
 
-/// To halves without a buffer. `None` for formats where that is not worth a kernel.
+/// Decodes to halves without a buffer. `None` for formats for which that is not worth a kernel.
 struct ToHalves<T>(PhantomData<T>);
 
 impl<T: Float> Lookup for ToHalves<T> {
@@ -82,7 +82,7 @@ impl<T: Float> Lookup for ToHalves<T> {
     }
 }
 
-/// Quantizes to `ty`. `None` where values cannot become blocks.
+/// Returns the quantizer for `ty`, or `None` if values cannot be quantized to it.
 #[inline(never)]
 pub(in crate::codec) fn quantizer(ty: GgmlType) -> Option<Quantizer> {
     look_up::<Quantizers>(ty)
@@ -118,16 +118,16 @@ fn dequantize<C: Codec, T: Float>(isa: Isa, blocks: &[u8], out: &mut [T]) {
     isa.run(Dequantize::<C, T> { blocks: bytemuck::cast_slice(blocks), out });
 }
 
-/// Singles on their way to halves: as many as stay in the first level of cache beside blocks and output.
+/// The number of singles to buffer before narrowing: as many as stay in L1 cache along with blocks and output.
 const BUFFERED: usize = 512;
 
 #[repr(align(64))]
 struct Buffer([f32; BUFFERED]);
 
-/// How blocks become values.
+/// How blocks are decoded to values.
 enum Way<'a, T> {
     Direct(Dequantizer<T>),
-    /// By way of singles. The buffer is the caller's, since clearing one for each piece takes longer than the rest.
+    /// By way of singles. The caller provides the buffer, because clearing one for each piece takes longer than the rest.
     Buffered {
         to_f32: Dequantizer<f32>,
         any: bool,
@@ -179,7 +179,7 @@ impl<T: Float> Way<'_, T> {
     }
 }
 
-/// Singles to halves.
+/// Narrows singles to halves.
 struct Narrow<'a, T> {
     from: &'a [f32],
     to: &'a mut [T],
@@ -225,12 +225,12 @@ fn put<S: Simd, T: Float, const ANY: bool>(s: S, value: S::F, to: &mut [T]) {
     if ANY { T::put_any(s, value, to) } else { T::put(s, value, to) }
 }
 
-/// Output that goes around the caches takes the buffers that fetch lines too, and the processor's own prefetching
-/// falls behind: blocks are asked for so many times [`GATHERED`] values ahead.
+/// Output that bypasses the caches also occupies the line fill buffers, and the hardware prefetcher falls behind. So
+/// blocks are prefetched this many times [`GATHERED`] values ahead.
 const PREFETCH_AHEAD: usize = 4;
 
-/// Dequantizes into a small piece of memory at a time, and copies that around the caches. No kernel of a format is compiled
-/// once more for it.
+/// Dequantizes into a small piece of memory at a time, and copies that past the caches. This reuses each format's kernel
+/// without compiling it again.
 struct AroundCaches<'a, T> {
     isa: Isa,
     ty: GgmlType,

@@ -1,4 +1,4 @@
-//! Blocks into values and back, over slices: what the feature `codecs` adds. No other module compiles a kernel.
+//! Encoding and decoding of blocks over slices, available with the feature `codecs`. No other module compiles a kernel.
 
 mod api;
 mod codec;

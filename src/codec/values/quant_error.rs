@@ -1,4 +1,4 @@
-//! [`QuantError`]: how far values are from what they were quantized from.
+//! [`QuantError`]: the difference between values and their quantized versions.
 
 use alloc::format;
 use core::iter::Sum;
@@ -8,11 +8,11 @@ use crate::error::Measured;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, Result, math};
 
-/// How far values are from what they were: the sums behind RMSE, signal-to-noise ratio and cosine, in double
+/// The difference between values and their quantized versions: the sums behind RMSE, signal-to-noise ratio and cosine, in double
 /// precision.
 ///
-/// [`Codec::quantize_measured`](crate::Codec::quantize_measured) makes one beside the blocks, [`QuantError::of`] without keeping
-/// them, and [`QuantError::between`] from values that are there. Errors of a tensor's parts add up to the tensor's.
+/// [`Codec::quantize_measured`](crate::Codec::quantize_measured) computes it along with the blocks, [`QuantError::of`] without
+/// keeping them, and [`QuantError::between`] from existing values. The errors of a tensor's parts add up to the tensor's.
 ///
 /// ```
 /// use gguf_codec::{GgmlType, QuantError};
@@ -38,10 +38,10 @@ pub struct QuantError {
 }
 
 impl QuantError {
-    /// The error between values and what came back for them.
+    /// Returns the error between values and their restored versions.
     ///
     /// # Errors
-    /// [`Error::Length`] where there are not as many of one as of the other.
+    /// [`Error::Length`] if the two slices differ in length.
     pub fn between(source: &[f32], restored: &[f32]) -> Result<Self> {
         if source.len() != restored.len() {
             return Err(Error::Length {
@@ -53,40 +53,40 @@ impl QuantError {
         Ok(Self::measure(Isa::detect(), source, restored))
     }
 
-    /// Of slices of the same length.
+    /// Measures slices of the same length.
     pub(super) fn measure(isa: Isa, source: &[f32], restored: &[f32]) -> Self {
         isa.run(Measure { source, restored })
     }
 
-    /// How many values were compared.
+    /// Returns the number of values compared.
     pub fn values(&self) -> u64 {
         self.values
     }
 
-    /// The root of the mean squared error, in the values' unit. 0 of no values.
+    /// Returns the root mean squared error, in the values' unit. 0 if there are no values.
     pub fn rmse(&self) -> f64 {
         if self.values == 0 { 0.0 } else { math::sqrt_f64(self.noise / self.values as f64) }
     }
 
-    /// The greatest absolute error, in the values' unit. NaN where one was.
+    /// Returns the greatest absolute error, in the values' unit. NaN if any error was NaN.
     pub fn max(&self) -> f32 {
         self.max
     }
 
-    /// Σ error² / Σ source². 0 of values that are all zero.
+    /// Returns Σ error² / Σ source², or 0 if all values are zero.
     #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn relative(&self) -> f64 {
         if self.source == 0.0 { 0.0 } else { self.noise / self.source }
     }
 
-    /// The signal-to-noise ratio in decibels, 10 log₁₀ (Σ source² / Σ error²): 6 dB for each bit of precision.
-    /// Infinite where nothing was lost.
+    /// Returns the signal-to-noise ratio in decibels, 10 log₁₀ (Σ source² / Σ error²): 6 dB for each bit of
+    /// precision. Infinite if there is no error.
     pub fn snr_db(&self) -> f64 {
         if self.noise == 0.0 { f64::INFINITY } else { 10.0 * math::log10(self.source / self.noise) }
     }
 
-    /// The cosine of the angle between the two as vectors: 1 where they point the same way, whatever their lengths. Of
-    /// two zero vectors 1, of one 0.
+    /// Returns the cosine of the angle between the two as vectors: 1 if they point the same way, whatever their
+    /// lengths. Returns 1 for two zero vectors and 0 if only one is zero.
     pub fn cosine(&self) -> f64 {
         match (self.source == 0.0, self.restored == 0.0) {
             (true, true) => 1.0,
@@ -116,10 +116,10 @@ impl Sum for QuantError {
     }
 }
 
-/// The greater of two magnitudes, NaN being the greatest.
+/// Returns the greater of two magnitudes. NaN counts as the greatest.
 #[inline(always)]
 fn greater(a: f32, b: f32) -> f32 {
-    // The bits of floats without a sign are ordered as integers are.
+    // The bits of floats without a sign are ordered like integers.
     f32::from_bits(a.to_bits().max(b.to_bits()))
 }
 
@@ -128,14 +128,14 @@ struct Measure<'a> {
     restored: &'a [f32],
 }
 
-/// Sums that are kept apart, so that a vector of them is added at a time: the same on every instruction set.
+/// The number of separate sums, so that a vector of them is added at a time. It is the same on every instruction set.
 const SUMS: usize = 8;
 
 impl Kernel for Measure<'_> {
     type Output = QuantError;
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> QuantError {
-        // The vocabulary has no doubles. Loops over arrays of this length become vectors by themselves.
+        // [`Simd`] has no doubles. The compiler vectorizes loops over arrays of this length.
         let [mut source, mut restored, mut product, mut noise] = [[0.0f64; SUMS]; 4];
         let mut max = [0.0f32; SUMS];
         let ((a, a_rest), (b, b_rest)) = (self.source.as_chunks::<SUMS>(), self.restored.as_chunks::<SUMS>());

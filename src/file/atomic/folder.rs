@@ -10,14 +10,14 @@ use super::temporary::{next_number, temporary_name};
 use crate::error::{Error, OutputProblem, Result};
 use crate::file::{Commit, Existing, FolderTarget, Ticket};
 
-/// Cleaners may come between a folder and its lock, but hardly twice.
+/// A cleaner may intervene between creating a folder and locking it, but hardly twice.
 const MOST_LOST: u32 = 16;
 
-/// A folder that is made beside its target under a temporary name, and moved there when it is complete.
+/// A folder that is created beside its target under a temporary name, and moved there when it is complete.
 ///
-/// Until then nothing is at the target, or the empty folder that was there before, whose permissions and owner the new one
-/// gets. A drop removes the temporary folder with all that is in it; only a crash leaves it, as `.NAME.PID-N.tmp`, and the
-/// next folder made for the same target removes what crashes left, except where the file system has no locks.
+/// Until then the target does not exist, or is the empty folder that was there before, whose permissions and owner the new one
+/// gets. Dropping this removes the temporary folder with all its contents. Only a crash leaves it, as `.NAME.PID-N.tmp`, and the
+/// next folder created for the same target removes what crashes left, unless the file system has no locks.
 ///
 /// ```
 /// use gguf_codec::{AtomicFile, Existing, OutputFolder};
@@ -43,19 +43,19 @@ pub struct OutputFolder {
     shown: PathBuf,
     finished: bool,
     ticket: Ticket,
-    /// Locked while the process lives, so that no other takes the folder for a leftover.
+    /// Locked while the process lives, so that no other process takes the folder for a leftover.
     held: Option<File>,
 }
 
 impl OutputFolder {
-    /// Makes a temporary folder for `target`, which must not exist or be an empty folder.
+    /// Creates a temporary folder for `target`, which must not exist or must be an empty folder.
     ///
-    /// A symbolic link at `target` is an error, wherever it leads; with [`Existing::Replace`] the finished folder takes the
-    /// link's place, and what it leads to stays. A folder that is not empty is never replaced.
+    /// A symbolic link at `target` is an error, wherever it leads. With [`Existing::Replace`] the finished folder replaces
+    /// the link, and the link's target stays. A folder that is not empty is never replaced.
     ///
     /// # Errors
-    /// [`Error::Output`] where something is at `target`, or its parent is not a folder. [`Error::Io`], also where an empty folder
-    /// is there whose owner cannot be kept, or on which a file system is mounted.
+    /// [`Error::Output`] if something exists at `target`, or its parent is not a folder. [`Error::Io`] for other errors,
+    /// including an empty folder whose owner cannot be kept, or on which a file system is mounted.
     pub fn create(target: impl AsRef<Path>, existing: Existing) -> Result<Self> {
         let shown = target.as_ref();
         let FolderTarget { path: target, replaced } = FolderTarget::new(shown, existing)?;
@@ -73,7 +73,7 @@ impl OutputFolder {
                 Err(error) => return Err(failed(error)),
             };
             let held = File::open(&path).ok().filter(|folder| stale::hold(folder, &path));
-            // Until it was locked, another process may have taken it for a leftover.
+            // Before it was locked, another process may have taken it for a leftover.
             if !path.is_dir() {
                 lost += 1;
                 continue;
@@ -88,16 +88,16 @@ impl OutputFolder {
         Err(failed(io::Error::other("each temporary folder is lost as soon as it is made")))
     }
 
-    /// Where the folder is until it is finished.
+    /// Returns the folder's path until it is finished.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Moves the folder to its place, in one step.
+    /// Moves the folder to its final path, in one step.
     ///
     /// # Errors
-    /// [`Error::Output`] where a folder that is not empty, or a file, has appeared there since; it stays. [`Error::Io`] where the
-    /// folder cannot be moved for another reason; only an error at syncing the parent comes after it is in its place.
+    /// [`Error::Output`] if a nonempty folder or a file has appeared there in the meantime, which then stays. [`Error::Io`] if
+    /// the folder cannot be moved for another reason. Only an error in syncing the parent occurs after the folder is in place.
     pub fn finish(mut self) -> Result<()> {
         let failed =
             |what: &str, shown: &Path, error| Error::io(format!("{what} '{}'", shown.display()), error);
@@ -128,18 +128,18 @@ impl OutputFolder {
 impl Drop for OutputFolder {
     fn drop(&mut self) {
         if !self.finished {
-            // Nobody is left to tell.
+            // There is no one to report an error to.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// Makes the folder with no more permissions than the one it replaces.
+/// Creates the folder with no more permissions than the one it replaces.
 #[cfg(unix)]
 fn restrict(builder: &mut DirBuilder, replaced: Option<&Metadata>) {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     if let Some(metadata) = replaced {
-        // Its owner must be able to fill it.
+        // Its owner must be able to write into it.
         builder.mode(metadata.permissions().mode() & 0o777 | 0o700);
     }
 }
@@ -147,7 +147,7 @@ fn restrict(builder: &mut DirBuilder, replaced: Option<&Metadata>) {
 #[cfg(not(unix))]
 fn restrict(_builder: &mut DirBuilder, _replaced: Option<&Metadata>) {}
 
-/// Gives the folder the owner, group and mode of the one it replaces, where they differ.
+/// Gives the folder the owner, group and mode of the one it replaces, if they differ.
 #[cfg(unix)]
 fn keep_owner(path: &Path, replaced: Option<&Metadata>) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};

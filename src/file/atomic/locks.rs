@@ -1,8 +1,8 @@
-//! Lock files: [`SetLock`], for the time in which a set's files are moved to their places, and [`Witness`], which says that a
-//! process lives whose staged files are too many to stay open.
+//! Lock files: [`SetLock`], held while a set's files are moved to their final paths, and [`Witness`], which shows that a
+//! process is alive whose staged files are too many to stay open.
 //!
-//! Both are removed under their lock, and whoever gets a lock looks whether the file is still there. So nobody goes on
-//! with a lock on a file that has no name any more.
+//! Both are removed while locked, and a process that gets a lock checks that the file still exists. So no process continues
+//! with a lock on a file that no longer has a name.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -13,10 +13,10 @@ use super::stale::is_at;
 use super::temporary::{process_id, temporary_start};
 use crate::file::identity::uninterrupted;
 
-/// A lock file may be removed between opening and locking it, but hardly as often as this.
+/// A lock file may be removed between opening and locking it, but hardly this often.
 const MOST_TRIES: u32 = 1000;
 
-/// Held by the one writer that moves the files of a set. The others wait.
+/// Held by the only writer that may move the files of a set. Other writers wait.
 #[derive(Debug)]
 pub(super) struct SetLock {
     path: PathBuf,
@@ -25,8 +25,8 @@ pub(super) struct SetLock {
 }
 
 impl SetLock {
-    /// Waits until no other writer moves files of the set that begins with `first`. `None` where the file system knows no
-    /// locks, or does not let the file be made.
+    /// Waits until no other writer is moving files of the set that begins with `first`. Returns `None` if the file system
+    /// has no locks, or does not allow the file to be created.
     pub(super) fn wait(first: &Path) -> io::Result<Option<Self>> {
         let Some(path) = set_lock_path(first) else { return Ok(None) };
         let file = lock_at(&path, |file| uninterrupted(|| file.lock()))?;
@@ -36,18 +36,18 @@ impl SetLock {
 
 impl Drop for SetLock {
     fn drop(&mut self) {
-        // Nobody is left to tell.
+        // There is no one to report an error to.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// `.NAME.gguf-codec.lock` beside the set's first file.
+/// Returns `.NAME.gguf-codec.lock` beside the set's first file.
 pub(super) fn set_lock_path(first: &Path) -> Option<PathBuf> {
     let start = temporary_start(first.file_name()?);
     Some(first.with_file_name(format!("{start}gguf-codec.lock")))
 }
 
-/// Shared by all processes of one number: containers may have the same.
+/// Shared by all processes with the same id, which processes in different containers may have.
 #[derive(Debug)]
 pub(super) struct Witness {
     path: PathBuf,
@@ -55,7 +55,7 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// `None` where the file system knows no locks: then cleaners get none either, and remove nothing.
+    /// Returns `None` if the file system has no locks. Cleaners get none either then, and remove nothing.
     pub(super) fn hold(folder: &Path) -> Option<Self> {
         let path = folder.join(witness_name(process_id()));
         let file = lock_at(&path, |file| uninterrupted(|| file.lock_shared())).ok()??;
@@ -82,17 +82,17 @@ pub(super) fn is_witness(name: &str) -> bool {
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether a process of this number says that it has files in the folder.
+/// Returns `true` if a process with this id declares that it has files in the folder.
 pub(super) fn has_witness(folder: &Path, process: u32) -> bool {
     let path = folder.join(witness_name(process));
     remove_unheld(&path);
-    // What cannot be looked at may be held.
+    // If it cannot be examined, it may be held.
     !matches!(fs::symlink_metadata(&path), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Removes a lock file that nobody holds, such as a crash leaves.
+/// Removes a lock file that no process holds, such as one left by a crash.
 pub(super) fn remove_unheld(path: &Path) {
-    // Not through a link, and nothing that may wait for a writer.
+    // Follows no link, and opens nothing that could wait for a writer.
     if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
         return;
     }
@@ -102,16 +102,16 @@ pub(super) fn remove_unheld(path: &Path) {
     }
 }
 
-/// Makes or opens the file at `path`, and locks it while it is there.
+/// Creates or opens the file at `path`, and locks it while it exists there.
 fn lock_at(path: &Path, lock: impl Fn(&File) -> io::Result<()>) -> io::Result<Option<File>> {
     for _ in 0..MOST_TRIES {
-        // What an archive put there must not lead elsewhere: a new file is made at no link, and no link is opened.
+        // A link that an archive placed there must not lead elsewhere: no file is created through a link, and no link is opened.
         let made = OpenOptions::new().write(true).create_new(true).open(path);
         let is_mine = made.is_ok();
         let file = match made {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
                 Ok(metadata) if metadata.is_file() => {
-                    // Another user's may be opened for reading alone.
+                    // A file of another user may be readable only.
                     OpenOptions::new().write(true).open(path).or_else(|_| File::open(path))
                 }
                 Ok(_) => {
@@ -125,9 +125,9 @@ fn lock_at(path: &Path, lock: impl Fn(&File) -> io::Result<()>) -> io::Result<Op
         match file {
             Ok(file) => match lock(&file) {
                 Ok(()) if is_at(&file, path) => return Ok(Some(file)),
-                // Whoever had it removed it.
+                // The previous holder removed it.
                 Ok(()) => {}
-                // No locks here.
+                // There are no locks here.
                 Err(_) => {
                     if is_mine {
                         let _ = fs::remove_file(path);
@@ -142,7 +142,7 @@ fn lock_at(path: &Path, lock: impl Fn(&File) -> io::Result<()>) -> io::Result<Op
     Ok(None)
 }
 
-/// Whether a lock is there and held: for tests.
+/// Returns `true` if a lock file exists and is held. For tests.
 #[cfg(test)]
 pub(super) fn is_held(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
@@ -157,7 +157,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = folder.path().join("m-00001-of-00002.gguf");
         let path = set_lock_path(&first).unwrap();
-        // One that a crash left.
+        // A lock file that a crash left.
         fs::write(&path, "").unwrap();
         let held = SetLock::wait(&first).unwrap().unwrap();
         assert!(is_held(&path));

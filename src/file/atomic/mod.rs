@@ -1,4 +1,4 @@
-//! [`AtomicFile`]: a file that appears whole or not at all; and [`StagedFile`], several of them.
+//! [`AtomicFile`]: a file that appears complete or not at all; and [`StagedFile`], for several of them.
 
 mod folder;
 mod locks;
@@ -24,16 +24,15 @@ use crate::error::{Error, Result};
 use crate::file::identity::FileId;
 use crate::file::{Existing, FileTarget};
 
-/// Small writes are gathered to this many bytes.
+/// The buffer size for small writes.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The file that [`Writer::create`](crate::Writer::create) makes: written beside its target under a temporary
-/// name, and moved there when it is whole.
+/// The file that [`Writer::create`](crate::Writer::create) creates: written beside its target under a temporary name, and
+/// moved there when it is complete.
 ///
-/// Until then, and for ever after a drop, an error or a crash, the target stays as it was. A drop or an error
-/// also removes the temporary file; only a crash leaves it, as `.NAME.PID-N.tmp`, and the next file made for the same
-/// target removes what crashes left. Those that are still being written are locked, and stay; so does everything on a file
-/// system that knows no locks.
+/// Until then, and forever after a drop, an error or a crash, the target is unchanged. A drop or an error also removes the
+/// temporary file. Only a crash leaves it, as `.NAME.PID-N.tmp`, and the next file created for the same target removes
+/// what crashes left. Files that are still being written are locked, and stay. On a file system without locks all stay.
 #[derive(Debug)]
 pub struct AtomicFile {
     // Before `temporary`, so that the file is closed when its name is removed.
@@ -46,8 +45,8 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Writes a file of any kind in one go, as [`Writer`](crate::Writer) writes models: until all its bytes are on disk,
-    /// what is at `path` stays as it was.
+    /// Writes a file of any kind at once, the way [`Writer`](crate::Writer) writes models: the file at `path` is
+    /// unchanged until all bytes are on disk.
     ///
     /// ```
     /// use gguf_codec::AtomicFile;
@@ -62,16 +61,16 @@ impl AtomicFile {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`]. What was at `path` is then still there; only an error at syncing the folder comes after it was
-    /// replaced.
+    /// [`Error::Io`]. The file at `path` then still exists. Only an error in syncing the folder occurs after it has
+    /// been replaced.
     pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
         Self::write_with(path, bytes, Existing::ReplaceTarget)
     }
 
-    /// As [`write`](Self::write), with a choice of what happens to a file that exists.
+    /// Like [`write`](Self::write), with a choice of what happens if the file exists.
     ///
     /// # Errors
-    /// As [`write`](Self::write), and [`Error::Output`] where a file exists that may not be replaced.
+    /// The errors of [`write`](Self::write), and [`Error::Output`] if a file exists and may not be replaced.
     pub fn write_with(path: impl AsRef<Path>, bytes: &[u8], existing: Existing) -> Result<()> {
         let mut file = AtomicFile::create(path.as_ref(), existing)?;
         file.put(bytes).map_err(|error| Error::io(file.action(), error))?;
@@ -82,7 +81,7 @@ impl AtomicFile {
         Self::create_like(path, None, existing)
     }
 
-    /// With the permissions of another file, where there is none at `path` to hand on its own.
+    /// Creates the file with the permissions of another file, unless a file at `path` provides its own.
     pub(crate) fn create_like(path: &Path, other: Option<Metadata>, existing: Existing) -> Result<Self> {
         let FileTarget { path: target, replaced } = FileTarget::new(path, existing)?;
         let replaced = replaced.or(other);
@@ -92,8 +91,8 @@ impl AtomicFile {
         Ok(AtomicFile { file, temporary, target, existing, shown: path.to_owned() })
     }
 
-    /// Goes on at byte `at` of the file, which is as long at least; what was not written before is zeros that take no room, where the
-    /// file system can.
+    /// Continues at byte `at` of the file, which is extended to this length if it is shorter. Bytes that were skipped are zeros,
+    /// which take no space if the file system supports that.
     #[cfg(any(unix, windows))]
     pub(crate) fn skip_to(&mut self, at: u64) -> Result<()> {
         let skipped = (|| {
@@ -105,7 +104,7 @@ impl AtomicFile {
         skipped.map(drop).map_err(|error| Error::io(self.action(), error))
     }
 
-    /// Syncs before any rename: the other way round, a crash can leave the name pointing at an empty file.
+    /// Syncs before any rename: otherwise a crash could leave the name pointing at an empty file.
     pub(crate) fn stage(self) -> Result<StagedFile> {
         let AtomicFile { file, temporary, target, existing, shown } = self;
         let failed = |what: &str, error| Error::io(format!("{what} '{}'", shown.display()), error);

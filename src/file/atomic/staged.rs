@@ -1,4 +1,4 @@
-//! [`StagedFile`]: whole files that are moved to their places together.
+//! [`StagedFile`]: complete files that are moved to their final paths together.
 
 use std::fs;
 use std::io;
@@ -11,9 +11,8 @@ use crate::error::{Error, OutputProblem, Result};
 use crate::file::identity::{FileId, uninterrupted};
 use crate::file::{Commit, Existing, put_new};
 
-/// A file that is whole and on the disk, under its temporary name: what
-/// [`DataWriter::stage`](crate::DataWriter::stage) gives. It waits to be moved to its place with others, and is removed
-/// when it is dropped.
+/// A complete file on disk under its temporary name, returned by [`DataWriter::stage`](crate::DataWriter::stage). It is
+/// waiting to be moved to its final path with others, and is removed if it is dropped.
 ///
 /// ```no_run
 /// use gguf_codec::{GgmlType, StagedFile, Writer};
@@ -39,9 +38,9 @@ pub struct StagedFile {
     lock: Option<StagedLock>,
 }
 
-/// One of the few staged files that stay open for their locks.
+/// One of the limited number of staged files that stay open to keep their locks.
 ///
-/// A set may have more files than a process may have open. For those beyond these a witness says that they have an owner.
+/// A set may have more files than a process may open. For the rest a witness shows that they have an owner.
 #[derive(Debug)]
 struct StagedLock;
 
@@ -63,7 +62,7 @@ impl Drop for StagedLock {
 }
 
 impl StagedFile {
-    /// Of a file that is synced.
+    /// Creates a staged file from a file that has been synced.
     pub(super) fn new(
         temporary: Temporary,
         id: FileId,
@@ -78,31 +77,30 @@ impl StagedFile {
         staged
     }
 
-    /// Moves the file to its place, in one step.
+    /// Moves the file to its final path, in one step.
     ///
     /// # Errors
-    /// As [`commit_all`](Self::commit_all).
+    /// The errors of [`commit_all`](Self::commit_all).
     pub fn commit(self) -> Result<()> {
         Self::commit_all([self])
     }
 
-    /// Moves the files of a set to their places. The first is the one that readers begin with, such as a model's first
-    /// shard: it comes last, and an old one is removed before the others come, so that a set that is partly old and partly
-    /// new cannot be opened. Each of these three steps is on the disk before the next begins.
+    /// Moves the files of a set to their final paths. The first is the one that readers open first, such as a model's first
+    /// shard. It is moved last, and an old one is removed before the others are moved, so that a set that is partly old and
+    /// partly new cannot be opened. Each of these three steps is on disk before the next begins.
     ///
-    /// One writer of a set does so at a time: others wait, and the set is that of the last. The lock is a file beside the
-    /// first, `.NAME.gguf-codec.lock`, and goes with its writer. On a file system without locks, a writer that finds another's
-    /// file in the place of its own fails, so that the set is that of one, or of none.
+    /// Only one writer of a set does so at a time. Others wait, and the last one's set remains. The lock is a file beside the
+    /// first, `.NAME.gguf-codec.lock`, which is removed with its writer. On a file system without locks, a writer that finds
+    /// another's file in place of its own fails, so that the set is that of one writer, or of none.
     ///
-    /// A crash between two renames leaves no first file, and so nothing that opens: the old set is gone, and of the new one
-    /// some files are in their places and the others, whole as well, under their temporary names. There they stay until the next
-    /// file is made for the same target, which takes them for leftovers. One file alone is replaced in one step.
+    /// After a crash between two renames there is no first file, and so nothing that can be opened: the old set is gone, and
+    /// some files of the new one are in place and the others, also complete, have their temporary names. These stay until the
+    /// next file is created for the same target, which takes them for leftovers. A single file is replaced in one step.
     ///
     /// # Errors
-    /// [`Error::Io`] where a file cannot be put at its place, or synced there, and [`Error::Output`] where something exists there
-    /// that may not be replaced. Those that were put there before are removed
-    /// again, the others are removed as on a drop, and what was replaced is gone. Only an error at syncing the folder of the
-    /// first comes after all are in their places, where they stay.
+    /// [`Error::Io`] if a file cannot be moved to its final path, or synced there, and [`Error::Output`] if a file exists there
+    /// and may not be replaced. Files that were already in place are removed again, the others are removed as on a drop, and what
+    /// was replaced is gone. Only an error in syncing the folder of the first occurs after all are in place, where they stay.
     pub fn commit_all(files: impl IntoIterator<Item = StagedFile>) -> Result<()> {
         commit(files.into_iter().collect(), &mut FileSystem)
     }
@@ -112,13 +110,13 @@ impl StagedFile {
     }
 }
 
-/// The steps of a commit. Tests put one in the place of the file system that fails, or ends the process, at any of them.
+/// The steps of a commit. Tests substitute a file system that fails, or ends the process, at any of them.
 trait Steps {
     fn lock(&mut self, first: &Path) -> io::Result<Option<SetLock>>;
     fn remove(&mut self, path: &Path) -> io::Result<()>;
-    /// Fails with `AlreadyExists` where something has the name and may not be replaced.
+    /// Fails with `AlreadyExists` if the name is taken and may not be replaced.
     fn rename(&mut self, from: &Path, to: &Path, existing: Existing) -> io::Result<()>;
-    /// What was renamed and removed beside `path` outlasts a crash when this returns.
+    /// When this returns, renames and removals beside `path` survive a crash.
     fn sync(&mut self, path: &Path) -> io::Result<()>;
 }
 
@@ -146,7 +144,7 @@ impl Steps for FileSystem {
 }
 
 fn commit(files: Vec<StagedFile>, steps: &mut impl Steps) -> Result<()> {
-    // Until all are in their places, a program that is interrupted leaves them.
+    // If the program is interrupted, it keeps the files until all are in place.
     let tickets = files.iter().map(|file| file.temporary.ticket());
     let committing =
         Commit::begin(tickets).map_err(|error| Error::io("put the finished files in place", error))?;
@@ -160,14 +158,14 @@ fn commit(files: Vec<StagedFile>, steps: &mut impl Steps) -> Result<()> {
         drop(committing);
         return synced(&first, steps);
     }
-    // Held to the end.
+    // Held until the end.
     let _lock = steps.lock(&first.target).map_err(|error| first.failed("lock the set of", error))?;
     if first.existing != Existing::Refuse {
         match steps.remove(&first.target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(first.failed("replace", error));
             }
-            // Where an earlier commit was cut off it is gone, though perhaps not yet on the disk.
+            // If an earlier commit was interrupted, it is gone, though perhaps not yet on disk.
             _ => synced(&first, steps)?,
         }
     }
@@ -184,9 +182,9 @@ fn commit(files: Vec<StagedFile>, steps: &mut impl Steps) -> Result<()> {
     placed.check()?;
     first.place(steps)?;
     placed.0.push(first);
-    // Once more: without locks, another may have begun since.
+    // Check again: without locks, another writer may have begun in the meantime.
     placed.check()?;
-    // They are in their places: nothing is taken back from here on.
+    // They are in place. Nothing is undone from here on.
     let placed = std::mem::take(&mut placed.0);
     drop(committing);
     placed.last().map_or(Ok(()), |first| synced(first, steps))
@@ -205,7 +203,8 @@ impl StagedFile {
         })
     }
 
-    /// Whether the file is the one at its target. Where the system does not give files numbers, whether there is one.
+    /// Returns `true` if the file at its target is this one. On systems without file numbers, returns `true` if any
+    /// file exists there.
     fn is_in_place(&self) -> bool {
         if !cfg!(unix) {
             return self.target.exists();
@@ -214,11 +213,11 @@ impl StagedFile {
     }
 }
 
-/// Files that were put in their places, and are removed there when this is dropped.
+/// Files that have been moved into place, and are removed again if this is dropped.
 struct Placed(Vec<StagedFile>);
 
 impl Placed {
-    /// Refuses where another writer has been at the set.
+    /// Returns an error if another writer has changed the set.
     fn check(&self) -> Result<()> {
         let Some(other) = self.0.iter().find(|file| !file.is_in_place()) else { return Ok(()) };
         let message =
@@ -229,9 +228,9 @@ impl Placed {
 
 impl Drop for Placed {
     fn drop(&mut self) {
-        // The one that readers begin with goes first. What is another's by now stays.
+        // The file that readers open first is removed first. Files that now belong to another writer stay.
         for file in self.0.iter().rev().filter(|file| file.is_in_place()) {
-            // Nobody is left to tell.
+            // There is no one to report an error to.
             let _ = uninterrupted(|| fs::remove_file(&file.target));
         }
     }
@@ -244,8 +243,8 @@ pub(crate) fn sync_folder(target: &Path) -> io::Result<()> {
     unless_impossible(fs::File::open(folder).and_then(|folder| folder.sync_all()))
 }
 
-/// Some network file systems cannot sync a folder, and need not; and a folder that may be written to and not be
-/// read cannot be opened. The file is in its place by then, so neither is a failure.
+/// Some network file systems cannot sync a folder, and need not. A folder that is writable but not readable cannot be
+/// opened. The file is in place by then, so neither is an error.
 #[cfg(unix)]
 fn unless_impossible(synced: io::Result<()>) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
@@ -255,7 +254,7 @@ fn unless_impossible(synced: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Other systems do not let a folder be synced.
+/// Other systems do not allow a folder to be synced.
 #[cfg(not(unix))]
 pub(crate) fn sync_folder(_target: &Path) -> io::Result<()> {
     Ok(())

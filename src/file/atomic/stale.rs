@@ -1,12 +1,12 @@
-//! Temporary files whose writers died, and how they are told from those that are alive: by a lock, which the system
-//! takes back when a process ends, however it ends.
+//! Temporary files whose writers died. They are distinguished from live ones by a lock, which the system releases when a
+//! process ends for any reason.
 //!
-//! A writer makes its file, locks it, and then looks whether it is still there. A cleaner locks what it finds and
-//! removes it under the lock. So whoever is first, no file is removed that a writer goes on with. Staged files that are too
-//! many to stay open have a [`Witness`] in their place.
+//! A writer creates its file, locks it, and then checks that it still exists. A cleaner locks the files it finds and
+//! removes them while they are locked. So whichever is first, no file is removed that a writer continues to use. Staged
+//! files that are too many to stay open have a [`Witness`] instead.
 //!
-//! A folder is read once as long as this process has temporary files in it: a set of thousands of shards would otherwise
-//! read it thousands of times.
+//! As long as this process has temporary files in a folder, the folder is read only once: a set of thousands of shards
+//! would otherwise read it thousands of times.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -24,9 +24,9 @@ static FOLDERS: Mutex<BTreeMap<PathBuf, Folder>> = Mutex::new(BTreeMap::new());
 
 #[derive(Default)]
 struct Folder {
-    /// How many [`InFolder`] there are of it.
+    /// The number of [`InFolder`] values for it.
     users: usize,
-    /// Temporary files that were there before this process had any, by how their names begin.
+    /// Temporary files that existed before this process had any, by the start of their names.
     found: HashMap<String, Vec<OsString>>,
     witness: Option<Witness>,
 }
@@ -35,14 +35,14 @@ fn folders() -> MutexGuard<'static, BTreeMap<PathBuf, Folder>> {
     FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As long as this lives, the process has a temporary file in the folder.
+/// Shows that this process has a temporary file in the folder, as long as it lives.
 #[derive(Debug)]
 pub(super) struct InFolder(PathBuf);
 
 impl InFolder {
     pub(super) fn enter(folder: &Path) -> Self {
         let known = folders().contains_key(folder);
-        // Not under the lock, which writers elsewhere wait for.
+        // Not while holding the mutex, which writers in other folders wait for.
         let found = if known { HashMap::new() } else { find(folder) };
         let mut folders = folders();
         let its = folders.entry(folder.to_owned()).or_insert_with(|| Folder { found, ..Folder::default() });
@@ -50,8 +50,8 @@ impl InFolder {
         InFolder(folder.to_owned())
     }
 
-    /// Removes the temporary files for `target` that nobody writes any more. What cannot be looked at, locked or removed
-    /// stays: leftovers are no reason not to write.
+    /// Removes the temporary files for `target` that no process is writing. Files that cannot be examined, locked or
+    /// removed stay: leftovers are no reason not to write.
     pub(super) fn clean(&self, target: &Path) {
         let Some(name) = target.file_name() else { return };
         let start = temporary_start(name);
@@ -64,7 +64,7 @@ impl InFolder {
         }
     }
 
-    /// Says to other processes that this one lives and that temporary files without a lock are its.
+    /// Shows other processes that this one is alive and owns temporary files without a lock.
     pub(super) fn witness(&self) {
         if let Some(folder) = folders().get_mut(&self.0)
             && folder.witness.is_none()
@@ -86,15 +86,15 @@ impl Drop for InFolder {
     }
 }
 
-/// Locks a file just made at `path`; `false` where a cleaner came between, and the file is lost.
+/// Locks a file that was just created at `path`. Returns `false` if a cleaner intervened and the file is lost.
 ///
-/// A file system without locks answers with an error. Its cleaners get no lock either and remove nothing, so that is
-/// no reason not to write.
+/// On a file system without locks, locking fails. Cleaners get no lock either and remove nothing, so that is no
+/// reason not to write.
 pub(super) fn hold(file: &File, path: &Path) -> bool {
     !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && is_at(file, path)
 }
 
-/// The temporary files of a folder. Witnesses of dead processes are removed.
+/// Returns the temporary files of a folder. Removes the witnesses of dead processes.
 fn find(folder: &Path) -> HashMap<String, Vec<OsString>> {
     let mut found: HashMap<String, Vec<OsString>> = HashMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -110,7 +110,7 @@ fn find(folder: &Path) -> HashMap<String, Vec<OsString>> {
     found
 }
 
-/// Removes the temporary folders for `target` that nobody fills any more.
+/// Removes the temporary folders for `target` that no process is filling.
 pub(super) fn remove_folders(target: &Path) {
     let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return };
     let start = temporary_start(name);
@@ -128,7 +128,7 @@ pub(super) fn remove_folders(target: &Path) {
 }
 
 fn remove_unowned(path: &Path) {
-    // Not a link, nor anything that may wait for a writer.
+    // Neither a link nor anything that could wait for a writer.
     if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
         return;
     }
@@ -138,14 +138,14 @@ fn remove_unowned(path: &Path) {
     }
 }
 
-/// Whether a process lives that may have staged the file without keeping it open.
+/// Returns `true` if a live process may have staged the file without keeping it open.
 fn may_be_staged(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let process = parts(&name).and_then(|(_, process)| process.parse().ok());
     path.parent().zip(process).is_some_and(|(folder, process)| has_witness(folder, process))
 }
 
-/// Of `.NAME.PID-N.tmp` the start, `.NAME.`, and PID; `None` for anything else.
+/// Splits `.NAME.PID-N.tmp` into its start, `.NAME.`, and PID. Returns `None` for any other name.
 fn parts(name: &str) -> Option<(&str, &str)> {
     let rest = name.strip_suffix(".tmp")?;
     let (start, numbers) = rest.split_at(rest.rfind('.')? + 1);
@@ -155,14 +155,14 @@ fn parts(name: &str) -> Option<(&str, &str)> {
         .then_some((start, process))
 }
 
-/// Whether the open file is the one that the path names now.
+/// Returns `true` if the open file is the one that the path now names.
 #[cfg(unix)]
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
     let (open, named) = (file.metadata(), fs::symlink_metadata(path));
     matches!((open, named), (Ok(open), Ok(named)) if FileId::of(&open) == FileId::of(&named))
 }
 
-/// Elsewhere a file's identity is not to be had, and a file that is open keeps its name.
+/// On other systems, files have no available identity, and an open file keeps its name.
 #[cfg(not(unix))]
 pub(super) fn is_at(_file: &File, path: &Path) -> bool {
     path.exists()

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::stale::{self, InFolder};
 use crate::file::Ticket;
 
-/// Cleaners may come between a file and its lock, but hardly twice. Where it is the file system that gives a file two
-/// identities, each try leaves one behind.
+/// A cleaner may intervene between creating a file and locking it, but hardly twice. If a faulty file system gives a
+/// file two identities, each attempt leaves one behind.
 const MOST_LOST: u32 = 16;
 
 /// A file that is removed when this is dropped.
@@ -18,21 +18,21 @@ const MOST_LOST: u32 = 16;
 pub(super) struct Temporary {
     path: PathBuf,
     renamed: bool,
-    /// Lets the file be removed where the process ends before this is dropped.
+    /// Allows the file to be removed if the process ends before this is dropped.
     ticket: Ticket,
-    /// Keeps the lock that says that the file has an owner, until it has its own name or none.
+    /// Keeps the lock that shows that the file has an owner, until it is renamed or removed.
     pub(super) held: Option<File>,
     folder: InFolder,
 }
 
 impl Temporary {
-    /// Makes a file in `target`'s folder, since a rename is atomic only within one file system, with the
-    /// permissions of the file it will replace.
+    /// Creates a file in `target`'s folder, since a rename is atomic only within one file system, with the
+    /// permissions of the file that it will replace.
     pub(super) fn create_beside(target: &Path, replaced: Option<&Metadata>) -> io::Result<(File, Self)> {
         Self::create_where(target, replaced, stale::hold)
     }
 
-    /// With the step that locks a file that was just made and says whether it is still there.
+    /// The same, with a function that locks a newly created file and returns whether it still exists.
     fn create_where(
         target: &Path,
         replaced: Option<&Metadata>,
@@ -51,7 +51,7 @@ impl Temporary {
             match crate::file::create(path.clone(), false, |path| options.open(path)) {
                 Ok((file, ticket)) => {
                     if !hold(&file, &path) {
-                        // It is not ours any more, and its name may be another's.
+                        // It no longer belongs to this process, and its name may be that of another file.
                         lost += 1;
                         continue;
                     }
@@ -60,7 +60,7 @@ impl Temporary {
                     keep_permissions(&file, replaced)?;
                     return Ok((file, temporary));
                 }
-                // Left by a crashed process that had the same id, or made by one in another namespace.
+                // Left by a crashed process with the same id, or created by one in another namespace.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             }
@@ -70,12 +70,12 @@ impl Temporary {
         Err(io::Error::other(message))
     }
 
-    /// What a commit is begun with.
+    /// Returns the ticket for beginning a commit.
     pub(super) fn ticket(&self) -> &Ticket {
         &self.ticket
     }
 
-    /// Moves the file to its place with `rename`.
+    /// Moves the file to its final path with `rename`.
     pub(super) fn rename_with(
         &mut self,
         target: &Path,
@@ -84,16 +84,16 @@ impl Temporary {
         rename(&self.path, target)?;
         self.renamed = true;
         if let Some(file) = self.held.take() {
-            // Closing it would do, but for a moment a child process that another thread starts has it open as well, and then
-            // the file under its new name is locked.
+            // Closing it would suffice, except that a child process that another thread starts has it open too for a moment.
+            // The file would then be locked under its new name.
             let _ = file.unlock();
         }
         Ok(())
     }
 
-    /// Keeps the file, but closes it: a witness says that it has an owner.
+    /// Keeps the file but closes it. A witness shows that it has an owner.
     pub(super) fn let_go(&mut self) {
-        // In this order, so that no cleaner comes between.
+        // In this order, so that no cleaner can intervene.
         self.folder.witness();
         self.held = None;
     }
@@ -102,37 +102,37 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.renamed {
-            // Nobody is left to tell.
+            // There is no one to report an error to.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Distinguishes the files and folders of one process.
+/// Returns a number that is unique among the files and folders of this process.
 pub(super) fn next_number() -> u64 {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     COUNTER.fetch_add(1, Ordering::Relaxed)
 }
 
-/// `.NAME.PID-N.tmp`.
+/// Returns `.NAME.PID-N.tmp`.
 pub(super) fn temporary_name(name: &OsStr, number: u64) -> OsString {
     format!("{}{}-{number}.tmp", temporary_start(name), process_id()).into()
 }
 
-/// WebAssembly has no processes, and asking for one's id panics. A name that is taken is only tried in vain.
+/// WebAssembly has no processes, and asking for the id panics. If a name is taken, the next one is tried.
 pub(super) fn process_id() -> u32 {
     if cfg!(target_family = "wasm") { 0 } else { std::process::id() }
 }
 
-/// How the temporary names of a target begin: `.NAME.`, so short that the whole stays within the 255 bytes that file systems
-/// allow. No two targets have the same: where a name is cut or is not Unicode, a hash of all of it follows.
+/// Returns the start of the temporary names of a target: `.NAME.`, short enough that the whole stays within the 255 bytes
+/// that file systems allow. It is unique per target: if a name is cut or is not Unicode, a hash of all of it follows.
 pub(super) fn temporary_start(name: &OsStr) -> String {
     const MAX_NAME_BYTES: usize = 200;
     const CUT_BYTES: usize = 180;
     if let Some(name) = name.to_str().filter(|name| name.len() <= MAX_NAME_BYTES) {
         return format!(".{name}.");
     }
-    // FNV-1a: other processes must come to the same.
+    // FNV-1a: other processes must compute the same hash.
     let hash = name.as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     });
@@ -141,8 +141,8 @@ pub(super) fn temporary_start(name: &OsStr) -> String {
     format!(".{}~{hash:016x}.", &name[..end])
 }
 
-/// Creates the file with no more permissions than the one it replaces: setting them later would leave a moment
-/// in which others can open a private model.
+/// Creates the file with no more permissions than the one it replaces. If they were set later, others could open a
+/// private model for a moment.
 #[cfg(unix)]
 fn restrict(options: &mut OpenOptions, replaced: Option<&Metadata>) {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -151,15 +151,15 @@ fn restrict(options: &mut OpenOptions, replaced: Option<&Metadata>) {
     }
 }
 
-/// Gives back the permissions that the process's umask took away: those of the owner, the group and others. What makes a
-/// program run as its owner or group is not handed on, since the new file may have another owner.
+/// Restores the permissions that the process's umask removed: those of the owner, the group and others. The set-user-ID
+/// and set-group-ID bits are not copied, since the new file may have another owner.
 #[cfg(unix)]
 fn keep_permissions(file: &File, replaced: Option<&Metadata>) -> io::Result<()> {
     keep_permissions_with(file, replaced, |file, permissions| file.set_permissions(permissions))
 }
 
-/// Some file systems have no permissions to set. There the file is good as it is, unless more is allowed to others than
-/// the one before it allowed.
+/// Some file systems have no permissions to set. The file is acceptable there unless it grants others more than the
+/// previous one did.
 #[cfg(unix)]
 fn keep_permissions_with(
     file: &File,
@@ -198,7 +198,7 @@ mod tests {
             let mut options = OpenOptions::new();
             options.write(true).create_new(true);
             restrict(&mut options, Some(&old.metadata().unwrap()));
-            // As it is made, before its permissions are set.
+            // The state at creation, before its permissions are set.
             let new = options.open(folder.path().join(format!("{permissions:o}"))).unwrap();
             let mode = new.metadata().unwrap().permissions().mode() & 0o7777;
             assert_eq!(mode & !permissions, 0, "{mode:o} for {permissions:o}");
@@ -213,7 +213,7 @@ mod tests {
         let (_, first) = Temporary::create_beside(&target, None).unwrap();
         let name = first.path.file_name().unwrap().to_string_lossy();
         let number: u64 = name.strip_suffix(".tmp").unwrap().rsplit('-').next().unwrap().parse().unwrap();
-        // Other tests may take numbers meanwhile, but not so many.
+        // Other tests may take numbers in the meantime, but not so many.
         let taken: Vec<_> = (1..500)
             .map(|n| target.with_file_name(temporary_name("model.gguf".as_ref(), number + n)))
             .collect();
@@ -232,7 +232,7 @@ mod tests {
         let error = Temporary::create_where(&target, None, |_, _| false).unwrap_err().to_string();
         assert!(error.contains("lost as soon as it is made"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), MOST_LOST as usize);
-        // As often as cleaners may come, and once more.
+        // As often as cleaners may intervene, and once more.
         let tries = std::cell::Cell::new(0);
         let held = |_: &File, _: &Path| {
             tries.set(tries.get() + 1);

@@ -1,4 +1,4 @@
-//! [`Disk`]: what a patch does, one step at a time; [`Files`] does it.
+//! [`Disk`]: the individual steps of a patch. [`Files`] implements them.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,33 +11,33 @@ use crate::file::follow_links;
 use crate::file::regular::{READ_HEADER, expect_regular, read_regular};
 use crate::gguf::edit_marker;
 
-/// A file may be replaced while it is opened, but not as often as this.
+/// A file may be replaced while it is being opened, but not this often.
 const MOST_TRIES: u32 = 100;
 
-/// A file and its undo record. Tests put one in its place that fails, or that ends the process, at any step.
+/// A file and its undo record. Tests substitute one that fails, or ends the process, at any step.
 pub(crate) trait Disk {
-    /// The file's length.
+    /// Returns the file's length.
     fn len(&self) -> Result<u64>;
     fn read(&mut self, buffer: &mut [u8], offset: u64) -> Result<()>;
     fn write(&mut self, bytes: &[u8], offset: u64) -> Result<()>;
-    /// What was written outlasts a crash when this returns.
+    /// When this returns, all writes survive a crash.
     fn sync(&mut self) -> Result<()>;
-    /// Everything beside the file that has the name of a record, and the number in that name.
+    /// Returns everything beside the file whose name is that of a record, and the number in that name.
     fn records(&mut self) -> Result<Vec<(PathBuf, Number)>>;
-    /// Those of them that were made for a file of this one's name.
+    /// Returns those of them that were made for a file of this one's name.
     fn own_records(&mut self) -> Vec<PathBuf>;
     fn read_record(&mut self, path: &Path) -> Result<Vec<u8>>;
-    /// A new file is there, and outlasts a crash when this returns. Where it fails there is none, if that can be had.
+    /// Creates a record. When this returns, it survives a crash. If it fails, the record is removed if possible.
     fn keep_record(&mut self, number: &Number, bytes: &[u8]) -> Result<PathBuf>;
     fn drop_record(&mut self, path: &Path) -> Result<()>;
-    /// The file, in quotes, for messages.
+    /// Returns the file's name, in quotes, for messages.
     fn file_name(&self) -> String;
 }
 
-/// The real one. As long as it lives nobody else has one of the same file.
+/// The real implementation. As long as it lives, no other process has one for the same file.
 pub(crate) struct Files {
     file: File,
-    /// Where it is, links followed.
+    /// The file's path, with links resolved.
     target: PathBuf,
     /// The file as the caller wrote it, for messages.
     shown: PathBuf,
@@ -48,7 +48,7 @@ impl Files {
         Self::open_where(path, is_still_at)
     }
 
-    /// With the question whether a file that was just locked is still the one that the path names.
+    /// The same, with a function that checks whether a newly locked file is still the one that the path names.
     pub(super) fn open_where(
         path: &Path,
         is_still_at: impl Fn(&File, &Path) -> io::Result<bool>,
@@ -67,10 +67,10 @@ impl Files {
                     let error = io::Error::new(io::ErrorKind::WouldBlock, "another process is editing it");
                     return Err(failed("edit", error));
                 }
-                // The file system has no locks (EOPNOTSUPP), or not now (ENOLCK): a writer goes on without, too.
+                // The file system has no locks (EOPNOTSUPP), or none at the moment (ENOLCK). Writers continue without one too.
                 Err(TryLockError::Error(_)) => {}
             }
-            // Whoever held the lock may have put another file there meanwhile.
+            // The previous holder of the lock may have placed another file there.
             if is_still_at(&file, &target).map_err(|error| failed("open", error))? {
                 return Ok(Files { file, target, shown: path.to_owned() });
             }
@@ -80,7 +80,7 @@ impl Files {
         Err(failed("edit", io::Error::other(message)))
     }
 
-    /// The file that is locked, to be read.
+    /// Returns the locked file, for reading.
     pub(crate) fn file(&self) -> Result<File> {
         self.file.try_clone().map_err(|error| self.failed("open", error))
     }
@@ -92,7 +92,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // Closing it would do, but for a moment a child process that another thread starts has it open as well.
+        // Closing it would suffice, except that a child process that another thread starts has it open too for a moment.
         let _ = self.file.unlock();
     }
 }
@@ -138,7 +138,7 @@ impl Disk for Files {
 
     fn read_record(&mut self, path: &Path) -> Result<Vec<u8>> {
         let most = Record::most_bytes(self.len()?);
-        // What came with the file may be a link to anything.
+        // What was delivered along with the file may be a link to anything.
         let is_link = || fs::symlink_metadata(path).map(|metadata| metadata.is_symlink());
         let read = is_link().and_then(|is_link| match is_link {
             true => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link")),
@@ -155,7 +155,7 @@ impl Disk for Files {
     fn keep_record(&mut self, number: &Number, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.target.with_file_name(record_name(&self.target, number));
         let mut options = File::options();
-        // No link is followed, and nothing that is there is opened.
+        // No link is followed, and no existing file is opened.
         options.write(true).create_new(true);
         let metadata =
             self.file.metadata().map_err(|error| self.failed("ask for the permissions of", error))?;
@@ -165,7 +165,7 @@ impl Disk for Files {
         let kept = record.write_all(bytes).and_then(|()| record.sync_all()).and_then(|()| sync_folder(&path));
         drop(record);
         if kept.is_err() {
-            // It says nothing of a file that is not marked. The next edit removes it if this cannot.
+            // It has no meaning for a file that is not marked. If this cannot remove it, the next edit does.
             let _ = fs::remove_file(&path);
         }
         kept.map_err(failed)?;
@@ -173,7 +173,7 @@ impl Disk for Files {
     }
 
     fn drop_record(&mut self, path: &Path) -> Result<()> {
-        // If a power failure brings it back, it says nothing.
+        // If a power failure restores it, it has no meaning.
         fs::remove_file(path).map_err(|error| Error::io(format!("remove '{}'", path.display()), error))
     }
 
@@ -182,7 +182,7 @@ impl Disk for Files {
     }
 }
 
-/// Whether the file begins with a marker.
+/// Returns `true` if the file begins with a marker.
 pub(super) fn is_marked(path: &Path) -> Result<bool> {
     let start = || {
         expect_regular(path, READ_HEADER)?;
@@ -194,7 +194,7 @@ pub(super) fn is_marked(path: &Path) -> Result<bool> {
     Ok(edit_marker::is_marked(&start))
 }
 
-/// Whether there is anything beside the file that has the name of a record of it.
+/// Returns `true` if anything beside the file has the name of one of its records.
 pub(super) fn may_have_orphans(path: &Path) -> bool {
     follow_links(path).is_ok_and(|target| !own_records(&target).is_empty())
 }
@@ -211,13 +211,13 @@ fn own_records(target: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `.NAME.NUMBER.undo`.
+/// Returns `.NAME.NUMBER.undo`.
 fn record_name(target: &Path, number: &Number) -> String {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     format!(".{}.{}.undo", shorten(&name), hexadecimal(number))
 }
 
-/// The name of the file that a record was made for, as [`shorten`] leaves it, and its number.
+/// Splits a record's name into the name of its file, as [`shorten`] leaves it, and its number.
 fn split_record_name(name: &str) -> Option<(&str, Number)> {
     let (name, digits) = name.strip_prefix('.')?.strip_suffix(".undo")?.rsplit_once('.')?;
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -231,7 +231,8 @@ pub(super) fn hexadecimal(number: impl AsRef<[u8]>) -> String {
     number.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Cuts a name so that a record's stays within the 255 bytes that file systems allow. Names that begin alike stay different.
+/// Shortens a name so that a record's name stays within the 255 bytes that file systems allow. Names with the same start
+/// stay distinct.
 fn shorten(name: &str) -> String {
     const MOST: usize = 200;
     const KEPT: usize = 180;
@@ -245,7 +246,7 @@ fn shorten(name: &str) -> String {
     format!("{}~{hash:016x}", &name[..end])
 }
 
-/// What is in a record is nobody's business whose the file is not.
+/// The contents of a record must be as private as the file.
 #[cfg(unix)]
 fn restrict(options: &mut fs::OpenOptions, like: &fs::Metadata) {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -262,7 +263,7 @@ fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok((here.dev(), here.ino()) == (there.dev(), there.ino()))
 }
 
-/// Elsewhere a file that is open cannot be replaced.
+/// On other systems an open file cannot be replaced.
 #[cfg(not(unix))]
 fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
     Ok(true)

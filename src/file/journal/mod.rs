@@ -1,25 +1,25 @@
-//! Changing bytes of a file's start where they are, so that a crash leaves a GGUF that is wholly the old one or wholly the new
-//! one, or what no program takes for a GGUF and recovery makes the old one.
+//! Changes bytes at a file's start in place. A crash leaves a GGUF that is entirely the old one or entirely the new one, or a
+//! file that no program takes for a GGUF and that recovery restores to the old one.
 //!
-//! The order of things is the whole of it. Each step is on the disk before the next begins:
+//! This depends entirely on the order of the steps. Each is on disk before the next begins:
 //!
-//! 1. The *undo record* gets what is overwritten and by what, and a random number. It is a new file beside the one that is
-//!    edited, `.NAME.NUMBER.undo`, so that nothing that is there can be in its place.
-//! 2. The first byte of the *marker* is written: from here on the file is not a GGUF.
-//! 3. The marker's other bytes are written, the number among them.
-//! 4. The bytes behind the marker become the new ones.
-//! 5. The first 24 bytes but one become the new ones.
-//! 6. The first byte is put back: the file is the new one.
+//! 1. The *undo record* is written: what is overwritten, what it is overwritten by, and a random number. It is a new file beside
+//!    the one that is edited, `.NAME.NUMBER.undo`, so that no existing file can take its place.
+//! 2. The first byte of the *marker* is written. From here on the file is not a GGUF.
+//! 3. The marker's other bytes are written, including the number.
+//! 4. The bytes after the marker are replaced by the new ones.
+//! 5. The first 24 bytes, except the first one, are replaced by the new ones.
+//! 6. The first byte is restored, and the file is the new one.
 //! 7. The record is removed.
 //!
-//! A single byte is never written in part. So whatever a crash leaves of the others, a file whose first byte is a GGUF's is wholly
-//! old or wholly new, under each of its names and for every reader; and only where the marker's first byte stands is a record looked
-//! for. [`recover`] finds it by its number, in the folder that the file is in, whatever the file's name is by now. Where a
-//! power failure took the number, the record is the one that fits: it is of a file of this length, each byte is the old, the new or
-//! the marker's, and the rest of the header is unchanged. Undoing takes the same steps towards the old bytes, so that it may be cut
-//! off as well, and done again.
+//! A single byte is never partly written. So whatever a crash leaves of the others, a file whose first byte is a GGUF's is
+//! entirely old or entirely new, under each of its names and for every reader. A record is looked for only if the marker's first
+//! byte is present. [`recover`] finds the record by its number in the file's folder, whatever the file's current name is. If a
+//! power failure destroyed the number, the record is the one that fits: it is of a file of this length, each byte is the old, the
+//! new or the marker's, and the rest of the header is unchanged. Undoing takes the same steps towards the old bytes, so that it
+//! may be interrupted too, and repeated.
 //!
-//! A record beside a file without the marker means nothing. It is removed by the next edit if that is certain to do no harm.
+//! A record beside a file without the marker has no meaning. The next edit removes it if that is certain to be harmless.
 
 mod disk;
 mod record;
@@ -37,15 +37,16 @@ use crate::error::{Error, Result};
 use crate::gguf::edit_marker;
 use crate::gguf::layout::to_u64;
 
-/// Puts back what an edit of the file at `path` overwrote that did not end, and says whether there was one.
+/// Restores what an unfinished edit of the file at `path` overwrote, and returns whether there was one.
 ///
 /// # Errors
-/// [`Error::Io`], where another process edits it as well; [`Error::Write`] where there is no record, or it cannot be used.
+/// [`Error::Io`], also if another process is editing the file; [`Error::Write`] if there is no usable record.
 pub(crate) fn recover(path: &Path) -> Result<bool> {
     if disk::is_marked(path)? {
         return recover_file(&mut Files::open(path)?);
     }
-    // What may be orphaned can also be the record of an edit that is about to begin: the lock tells. No edit fails for leftovers.
+    // What may be orphaned can also be the record of an edit that is about to begin. The lock shows which. Leftovers fail no
+    // edit.
     if disk::may_have_orphans(path)
         && let Ok(mut files) = Files::open(path)
     {
@@ -54,7 +55,7 @@ pub(crate) fn recover(path: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// As [`recover`], with the record at a given path.
+/// Like [`recover`], with the record at a given path.
 pub(crate) fn recover_with(path: &Path, record: &Path) -> Result<bool> {
     let mut files = Files::open(path)?;
     Ok(match marked_start(&mut files)? {
@@ -66,7 +67,7 @@ pub(crate) fn recover_with(path: &Path, record: &Path) -> Result<bool> {
     })
 }
 
-/// As [`recover`], for a file that is locked.
+/// Like [`recover`], for a file that is locked.
 pub(crate) fn recover_file(disk: &mut impl Disk) -> Result<bool> {
     let Some(first) = marked_start(disk)? else {
         remove_orphans(disk);
@@ -79,7 +80,7 @@ pub(crate) fn recover_file(disk: &mut impl Disk) -> Result<bool> {
         undo(disk, path)?;
         return Ok(true);
     }
-    // Its number was not all written, or not all of it is left.
+    // The number was not completely written, or part of it was lost.
     let mut fitting = Vec::new();
     for (path, _) in records {
         if fits(disk, &path).unwrap_or(false) {
@@ -106,11 +107,11 @@ pub(crate) fn recover_file(disk: &mut impl Disk) -> Result<bool> {
     }
 }
 
-/// Makes the file begin with `start`, a GGUF's header, and returns how many bytes that changed. The rest stays.
-/// [`recover_file`] comes before.
+/// Makes the file begin with `start`, a GGUF's header, and returns the number of bytes that changed. The rest of the
+/// file is unchanged. [`recover_file`] must be called first.
 ///
 /// # Errors
-/// After any the file is what it was. Where that is not so the message says what it is.
+/// After any error the file is unchanged, or the message describes its state.
 pub(crate) fn patch(disk: &mut impl Disk, start: &[u8]) -> Result<u64> {
     let file_len = disk.len()?;
     let mut old = vec![0; start.len()];
@@ -133,15 +134,15 @@ pub(crate) fn patch(disk: &mut impl Disk, start: &[u8]) -> Result<u64> {
     Ok(record.changed())
 }
 
-/// Whether the file can begin with so many other bytes.
+/// Returns `true` if the length of a file's start allows replacing it.
 pub(crate) fn can_patch(start: &[u8], file_len: u64) -> bool {
     (to_u64(MARKER)..=file_len.min(max_span())).contains(&to_u64(start.len()))
 }
 
-/// Undoes a patch that failed, and returns what there is to say.
+/// Undoes a patch that failed, and returns the error to report.
 fn put_back(disk: &mut impl Disk, record: &Record<'_>, path: &Path, error: Error) -> Error {
     let (file, path_shown) = (disk.file_name(), path.display());
-    // Nothing need be written where nothing was.
+    // If nothing was written, nothing needs to be restored.
     let restored = match record.agreement(disk) {
         Ok(found) if found.is_old => Ok(()),
         Ok(_) => record.put(State::Old, disk),
@@ -176,7 +177,7 @@ fn put_back(disk: &mut impl Disk, record: &Record<'_>, path: &Path, error: Error
     Error::write(message)
 }
 
-/// Undoes a patch that did not end, of a file that is marked.
+/// Undoes an unfinished patch of a marked file.
 fn undo(disk: &mut impl Disk, path: &Path) -> Result<()> {
     let file = disk.file_name();
     let refuse = |why: &str| {
@@ -204,8 +205,8 @@ fn fits(disk: &mut impl Disk, path: &Path) -> Result<bool> {
     Ok(record.file_len() == disk.len()? && record.agreement(disk)?.is_between)
 }
 
-/// Removes records that bear this file's name and are of no use to it: those whose writing was cut off, and those of edits that
-/// have not begun or are complete. What cannot be told or removed stays. The file is locked and not marked.
+/// Removes records with this file's name that are of no use to it: those that were partly written, and those of edits that have
+/// not begun or are complete. Records of unknown state, or that cannot be removed, stay. The file must be locked and not marked.
 fn remove_orphans(disk: &mut impl Disk) {
     for path in disk.own_records() {
         if is_orphan(disk, &path).unwrap_or(false) {
@@ -220,17 +221,17 @@ fn is_orphan(disk: &mut impl Disk, path: &Path) -> Result<bool> {
     if record.file_len() != disk.len()? {
         return Ok(false);
     }
-    // Another file may have had this name when it was edited, and need the record.
+    // Another file may have had this name when it was edited, and may need the record.
     let found = record.agreement(disk)?;
     let is_useless = found.is_old || found.is_new;
     if is_useless {
-        // What an edit wrote that failed may not be on the disk.
+        // What a failed edit wrote may not be on disk.
         disk.sync()?;
     }
     Ok(is_useless)
 }
 
-/// The file's first bytes, where they are marked.
+/// Returns the file's first bytes if they are marked.
 fn marked_start(disk: &mut impl Disk) -> Result<Option<[u8; MARKER]>> {
     let mut first = [0; MARKER];
     if disk.len()? < to_u64(MARKER) {
@@ -240,10 +241,10 @@ fn marked_start(disk: &mut impl Disk) -> Result<Option<[u8; MARKER]>> {
     Ok(edit_marker::is_marked(&first).then_some(first))
 }
 
-/// A number that nobody can have named a file by before.
+/// Returns a number that cannot have been predicted and used in the name of a file.
 fn random_number() -> Number {
     let half = |salt: u8| {
-        // Its keys are random, and it is made for input that wants to collide.
+        // Its keys are random, and it is designed for input that is crafted to collide.
         let mut hasher = RandomState::new().build_hasher();
         hasher.write_u8(salt);
         hasher.write_u32(std::process::id());

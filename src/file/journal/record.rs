@@ -1,4 +1,4 @@
-//! [`Record`]: what a patch overwrites, and by what.
+//! [`Record`]: what a patch overwrites, and what it is overwritten by.
 
 use byteorder::{ByteOrder, LittleEndian};
 
@@ -11,19 +11,19 @@ use crate::gguf::layout::to_u64;
 const MAGIC: &[u8; 8] = b"GGUFUNDO";
 const VERSION: u64 = 2;
 
-/// The length of the marker, and of the part of a file that it stands in for.
+/// The length of the marker, and of the part of a file that it replaces.
 pub(super) const MARKER: usize = 24;
 
-/// Differences with no more equal bytes than this between them are one run: a run costs 16 bytes.
+/// Differences separated by at most this many equal bytes are one run: a run costs 16 bytes.
 const RUN_GAP: usize = 32;
 
-/// A file is read and written in pieces of this size, whatever a record claims.
+/// Files are read and written in pieces of this size, whatever a record declares.
 const PIECE: usize = 64 * 1024;
 
-/// What tells one edit from all others.
+/// Identifies an edit.
 pub(super) type Number = [u8; 16];
 
-/// What the file begins with while the edit of this number goes on.
+/// Returns the bytes that a file begins with during the edit with this number.
 pub(super) fn marker(number: &Number) -> [u8; MARKER] {
     let mut marker = [0; MARKER];
     let (magic, rest) = marker.split_at_mut(edit_marker::MAGIC.len());
@@ -32,25 +32,25 @@ pub(super) fn marker(number: &Number) -> [u8; MARKER] {
     marker
 }
 
-/// The bytes of a file's start that an edit changes, over the bytes of the record's own file.
+/// The bytes of a file's start that an edit changes, borrowed from the bytes of the record's own file.
 ///
-/// That is all little-endian: magic; as u64 the version; the number; as u64 the file's length, the length of its start, and the
-/// checksum of what of the start is in no run; the first 24 bytes, old and new; the runs that differ behind these, each its place
-/// and length as u64, the old bytes and the new; last a checksum of everything before. Runs are in order, and more than
-/// [`RUN_GAP`] bytes apart, so that there are few for the length of the start.
+/// The record is all little-endian: magic; version as u64; the number; as u64 the file's length, the length of its start, and the
+/// checksum of the part of the start that is in no run; the first 24 bytes, old and new; the differing runs after these, each
+/// with its position and length as u64, the old bytes and the new; and last a checksum of everything before. Runs are in order,
+/// and more than [`RUN_GAP`] bytes apart, so that their number is small relative to the length of the start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Record<'a> {
     number: Number,
     file_len: u64,
     span: usize,
-    /// Of the start without its first bytes and the runs.
+    /// The checksum of the start without its first bytes and the runs.
     rest: u64,
     old_first: [u8; MARKER],
     new_first: [u8; MARKER],
     runs: &'a [u8],
 }
 
-/// As many new bytes as old, one at least.
+/// The old and the new bytes have the same length, at least one.
 #[derive(Debug, Clone, Copy)]
 struct Run<'a> {
     at: usize,
@@ -64,33 +64,33 @@ impl Run<'_> {
     }
 }
 
-/// One of the two states that an edit lies between.
+/// One of the two states between which an edit lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Old,
     New,
 }
 
-/// How much a file's start agrees with a record.
+/// How well a file's start agrees with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Agreement {
-    /// It is the one before the edit.
+    /// It is the start before the edit.
     pub(super) is_old: bool,
-    /// It is the one after the edit.
+    /// It is the start after the edit.
     pub(super) is_new: bool,
-    /// Each byte is the one before, the one after, or the marker's.
+    /// Each byte is that from before the edit, from after it, or the marker's.
     pub(super) is_between: bool,
 }
 
 impl<'a> Record<'a> {
-    /// The most bytes that the record of a file of this length can have. More runs have more equal bytes between them than
+    /// Returns the maximum size of a record for a file of this length. More runs have more equal bytes between them than
     /// each adds.
     pub(super) fn most_bytes(file_len: u64) -> u64 {
         2 * file_len.min(max_span()) + 128
     }
 
-    /// The record's file: the differences between two starts of the same length, [`MARKER`] bytes at least. `None` where
-    /// there are none.
+    /// Returns the contents of the record's file: the differences between two starts of the same length, at least
+    /// [`MARKER`] bytes. Returns `None` if there are none.
     pub(super) fn between(number: &Number, old: &[u8], new: &[u8], file_len: u64) -> Option<Vec<u8>> {
         let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
         let pairs = old.iter().zip(new).enumerate().skip(MARKER);
@@ -126,7 +126,8 @@ impl<'a> Record<'a> {
         Some(bytes)
     }
 
-    /// `None` where the bytes are not a whole record that [`between`](Self::between) makes of a GGUF's header and another.
+    /// Returns `None` if the bytes are not a complete record as [`between`](Self::between) makes it of a GGUF's header and
+    /// another.
     pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(8)?)?;
         let mut rest = body.strip_prefix(MAGIC)?;
@@ -175,7 +176,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// How many bytes differ.
+    /// Returns the number of bytes that differ.
     pub(super) fn changed(&self) -> u64 {
         let differ =
             |old: &[u8], new: &[u8]| to_u64(old.iter().zip(new).filter(|(old, new)| old != new).count());
@@ -183,7 +184,7 @@ impl<'a> Record<'a> {
             + self.runs().map(|run| differ(run.old, run.new)).sum::<u64>()
     }
 
-    /// Compares a file of the record's length with it, reading it once from its start.
+    /// Compares a file of the record's length with it, in a single pass.
     pub(super) fn agreement(&self, disk: &mut impl Disk) -> Result<Agreement> {
         let mut first = [0; MARKER];
         disk.read(&mut first, 0)?;
@@ -222,8 +223,8 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// Puts one state in the place of what is there: the marker first, its first byte alone before its others, and the file's
-    /// own first byte last. Each step is on the disk before the next begins.
+    /// Replaces the file's start with one of the states: writes the marker first, its first byte alone before the others, and
+    /// writes the file's own first byte last. Each step is on disk before the next begins.
     pub(super) fn put(&self, state: State, disk: &mut impl Disk) -> Result<()> {
         let marker = marker(&self.number);
         disk.write(&marker[..1], 0)?;
@@ -254,7 +255,7 @@ impl<'a> Record<'a> {
         disk.sync()
     }
 
-    /// Cuts the start behind its first bytes into pieces, and each piece into parts that lie within a run or between two.
+    /// Divides the start after its first bytes into pieces, and each piece into parts that lie within a run or between two.
     fn for_pieces(&self, mut visit: impl FnMut(usize, usize, &[Part<'a>]) -> Result<()>) -> Result<()> {
         let mut runs = self.runs().peekable();
         let mut parts = Vec::new();
@@ -286,13 +287,13 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Bytes of a piece: of a run, old and new, or of what stays.
+/// Bytes of a piece: the old and new bytes of a run, or bytes that stay.
 struct Part<'a> {
     len: usize,
     run: Option<(&'a [u8], &'a [u8])>,
 }
 
-/// Whether these can be the bytes of a record whose writing was cut off: the start of one, or space that was never written.
+/// Returns `true` if these can be the bytes of a partly written record: the start of one, or space that was never written.
 pub(super) fn is_cut_off(bytes: &[u8]) -> bool {
     let start = &bytes[..bytes.len().min(MAGIC.len())];
     Record::decode(bytes).is_none() && (MAGIC.starts_with(start) || bytes.iter().all(|&byte| byte == 0))
@@ -317,13 +318,13 @@ fn take_run<'a>(rest: &mut &'a [u8]) -> Option<Run<'a>> {
     Some(Run { at, old, new })
 }
 
-/// Records are of headers that could be read, and of the padding behind them.
+/// Records cover headers that could be read, and the padding after them.
 pub(super) fn max_span() -> u64 {
     let limits = Limits::default();
     limits.max_header_bytes + u64::from(limits.max_alignment)
 }
 
-/// FNV-1a in 64 bits: against accidents, not against malice.
+/// FNV-1a in 64 bits. It protects against accidents, not against malice.
 struct Checksum(u64);
 
 impl Checksum {

@@ -1,4 +1,4 @@
-//! Conversions between the types of values that lose nothing.
+//! Lossless conversions between value types.
 
 use alloc::format;
 use alloc::string::String;
@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::{Why, described};
 use crate::gguf::value::{Array, Value, ValueType};
 
-/// Collects values of one type into its array; nothing else is in `$values`.
+/// Collects values of one type into an array of that type. `$values` contains nothing else.
 macro_rules! collect {
     ($ty:expr, $values:expr, $array:expr; $($plain:ident)*) => {
         match $ty {
@@ -23,7 +23,7 @@ macro_rules! collect {
     };
 }
 
-/// An array of values that are all of the type, which is not an array's.
+/// Returns an array of the values, which are all of type `ty`. `ty` is not the array type.
 pub(super) fn array_of(ty: ValueType, values: impl Iterator<Item = Why<Value>>) -> Why<Array> {
     Ok(collect!(ty, values, Array::Array(Vec::new()); U8 I8 U16 I16 U32 I32 F32 Bool String U64 I64 F64))
 }
@@ -57,7 +57,7 @@ pub(super) fn converted_array(leaf: ValueType, depth: u32, array: Array) -> Why<
     }
 }
 
-/// An integer, of whatever type.
+/// Returns the integer of an integer value of any type.
 pub(crate) fn as_integer(value: &Value) -> Option<i128> {
     Some(match *value {
         Value::U8(value) => value.into(),
@@ -68,7 +68,7 @@ pub(crate) fn as_integer(value: &Value) -> Option<i128> {
         Value::I32(value) => value.into(),
         Value::U64(value) => value.into(),
         Value::I64(value) => value.into(),
-        // Beyond 2^100 no type holds it.
+        // No type can represent numbers above 2^100.
         Value::F32(value) if value % 1.0 == 0.0 && value.abs() < 1e30 => value as i128,
         Value::F64(value) if value % 1.0 == 0.0 && value.abs() < 1e30 => value as i128,
         _ => return None,
@@ -119,7 +119,7 @@ pub(super) fn convert(ty: ValueType, value: Value) -> Why<Value> {
     })
 }
 
-/// The float of single precision that is written with the same digits, or equal.
+/// Returns the single-precision float that has the same shortest digits, or is equal.
 fn narrowed(value: f64) -> Option<f32> {
     let single = value as f32;
     let same = f64::from(single) == value || value.is_nan();

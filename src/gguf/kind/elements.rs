@@ -1,11 +1,11 @@
-//! The elements of an array as values.
+//! Access to the elements of an array as values.
 
 use alloc::boxed::Box;
 
 use crate::gguf::value::{Array, Value};
 
 impl Array {
-    /// Its elements as values.
+    /// Returns the elements as values.
     pub(crate) fn into_values(self) -> Box<dyn Iterator<Item = Value>> {
         macro_rules! values {
             ($($ty:ident)*) => {
@@ -17,7 +17,7 @@ impl Array {
         values!(U8 I8 U16 I16 U32 I32 F32 Bool String Array U64 I64 F64)
     }
 
-    /// One of its elements.
+    /// Returns one element.
     #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn element(&self, index: usize) -> Option<Value> {
         macro_rules! element {
@@ -30,7 +30,7 @@ impl Array {
         element!(U8 I8 U16 I16 U32 I32 F32 Bool String Array U64 I64 F64)
     }
 
-    /// The elements whose positions are asked for.
+    /// Keeps the elements whose positions satisfy `is_kept`.
     #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn filtered(self, is_kept: impl Fn(usize) -> bool) -> Self {
         macro_rules! filtered {
@@ -46,7 +46,7 @@ impl Array {
         filtered!(U8 I8 U16 I16 U32 I32 F32 Bool String Array U64 I64 F64)
     }
 
-    /// Puts a value of the elements' type in the place of one; whether there is such a place and it is of the type.
+    /// Replaces an element with a value of the same type. Returns `false` if there is no such element or the type differs.
     #[cfg(all(feature = "std", any(unix, windows)))]
     pub(crate) fn replace_element(&mut self, index: usize, value: Value) -> bool {
         macro_rules! replace {

@@ -1,4 +1,4 @@
-//! [`ValueKind`]: the whole type of a value, values as text, and conversions between types that lose nothing.
+//! [`ValueKind`]: the full type of a value, values as text, and lossless conversions between types.
 
 mod convert;
 mod elements;
@@ -17,9 +17,9 @@ use super::array::ArrayRef;
 use super::value::{Array, MAX_DEPTH, Value, ValueRef, ValueType};
 use crate::error::{Error, Named, ParseProblem, Result};
 
-/// The whole type of a metadata value: a [`ValueType`], or arrays of one, nested in each other or not.
+/// The full type of a metadata value: a [`ValueType`], or an array of one, nested to any depth.
 ///
-/// As text it is `u32`, `[string]` or `[[f32]]`; `str` is read as `string`.
+/// Its text form is `u32`, `[string]` or `[[f32]]`. `str` is parsed as `string`.
 ///
 /// ```
 /// use gguf_codec::{Array, Value, ValueKind};
@@ -34,18 +34,18 @@ use crate::error::{Error, Named, ParseProblem, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ValueKind {
-    /// What is in the innermost arrays. [`ValueType::Array`] where that is not known, or not one type.
+    /// The element type of the innermost arrays, or [`ValueType::Array`] if it is unknown or not uniform.
     leaf: ValueType,
-    /// Levels of arrays around it.
+    /// The number of array levels around it.
     depth: u32,
 }
 
-/// What is wrong with a text or a value, without the key.
+/// The problem with a text or a value, without the key.
 type Why<T> = Result<T, String>;
 
 impl ValueKind {
-    /// A value of this type that is not an array, or for [`ValueType::Array`] an array whose elements are arrays of any
-    /// types.
+    /// Returns the type of a value that is not an array. For [`ValueType::Array`], returns that of an array whose
+    /// elements are arrays of any types.
     pub const fn scalar(ty: ValueType) -> Self {
         match ty {
             ValueType::Array => ValueKind { leaf: ty, depth: 1 },
@@ -53,7 +53,7 @@ impl ValueKind {
         }
     }
 
-    /// An array of elements of this type.
+    /// Returns the type of an array of elements of this type.
     pub const fn array(element: ValueType) -> Self {
         ValueKind { leaf: element, depth: 1 }
     }
@@ -104,27 +104,27 @@ impl ValueKind {
         if self.depth > 0 { ValueType::Array } else { self.leaf }
     }
 
-    /// The type of an array's elements; `None` where it is not an array, or of arrays of several types.
+    /// Returns the type of an array's elements, or `None` if this is not an array, or is an array of arrays of several types.
     pub fn element(self) -> Option<Self> {
         let depth = self.depth.checked_sub(1)?;
         (depth > 0 || self.leaf != ValueType::Array).then_some(ValueKind { leaf: self.leaf, depth })
     }
 
-    /// Reads a value of this type from text: integers and floats in decimal digits (a float is the one nearest to these),
-    /// `true` and `false`, a string as it is, arrays in JSON. A string within JSON holds a byte that is not UTF-8 as Python's
-    /// `surrogateescape` does: `"\udcff"` for 0xFF.
+    /// Parses a value of this type from text: integers and floats in decimal (floats round to nearest), `true` and `false`,
+    /// strings verbatim, arrays as JSON. In a JSON string, a byte that is not UTF-8 is written as in Python's
+    /// `surrogateescape`: `"\udcff"` for 0xFF.
     ///
     /// # Errors
-    /// [`Error::Parse`], which says what is wrong, in which element.
+    /// [`Error::Parse`], which describes the problem and names the element.
     pub fn parse_value(self, text: &str) -> Result<Value> {
         self.parse(text).map_err(unparsed)
     }
 
-    /// As [`parse_value`](Self::parse_value) for what may not be UTF-8: a string of any bytes. Text of all other types may
-    /// end with line breaks, as a file does.
+    /// Like [`parse_value`](Self::parse_value), for input that may not be UTF-8. A string may contain any bytes. Text of
+    /// all other types may end with line breaks, as files do.
     ///
     /// # Errors
-    /// As [`parse_value`](Self::parse_value).
+    /// The errors of [`parse_value`](Self::parse_value).
     pub fn parse_bytes(self, bytes: &[u8]) -> Result<Value> {
         if self == Self::scalar(ValueType::String) {
             return Ok(Value::String(bytes.to_vec()));
@@ -134,11 +134,12 @@ impl ValueKind {
         self.parse_value(text.trim_end_matches(['\n', '\r']))
     }
 
-    /// The value as this type, if that loses nothing: integers that fit; an integer that a float holds, and a float that is
-    /// an integer; an `f64` that an `f32` holds, or that has the same digits: 0.1 is 0.1 in either.
+    /// Converts the value to this type if that is lossless. These convert: integers that fit; an integer that a float
+    /// represents exactly, and a float that is an integer; an `f64` that an `f32` represents exactly or with the same
+    /// digits (0.1 is 0.1 in either).
     ///
     /// # Errors
-    /// [`Error::Parse`], which says what cannot be converted, in which element.
+    /// [`Error::Parse`], which names what cannot be converted, and in which element.
     pub fn convert(self, value: Value) -> Result<Value> {
         self.converted(value).map_err(unparsed)
     }
@@ -165,13 +166,13 @@ impl fmt::Display for ValueKind {
 }
 
 impl From<ValueType> for ValueKind {
-    /// As [`scalar`](ValueKind::scalar).
+    /// Same as [`scalar`](ValueKind::scalar).
     fn from(ty: ValueType) -> Self {
         Self::scalar(ty)
     }
 }
 
-/// Equal to a type that is not an array's.
+/// A `ValueKind` equals a `ValueType` if it is that type and not an array.
 impl PartialEq<ValueType> for ValueKind {
     fn eq(&self, other: &ValueType) -> bool {
         *self == Self::scalar(*other)
@@ -213,7 +214,7 @@ fn unparsed(message: String) -> Error {
     Error::Parse { problem: ParseProblem::Value { message } }
 }
 
-/// A value in a message: its type, and what it is where that is short.
+/// Describes a value for a message: its type, and its contents if they are short.
 fn described(value: &Value) -> String {
     match value {
         Value::Array(_) => format!("a value of type {}", value.value_type()),
@@ -221,7 +222,7 @@ fn described(value: &Value) -> String {
     }
 }
 
-/// So much of a text as a message shows.
+/// Returns as much of a text as a message shows.
 fn start_of(text: &str) -> String {
     const MOST: usize = 60;
     match text.char_indices().nth(MOST) {

@@ -1,4 +1,4 @@
-//! Values from their text.
+//! Parsing values from text.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -10,7 +10,7 @@ use super::convert::{array_of, numbered, range_of};
 use super::{Why, start_of};
 use crate::gguf::value::{Array, Value, ValueType};
 
-/// A value that is not an array, from its text.
+/// Parses a value that is not an array.
 pub(super) fn scalar(ty: ValueType, text: &str) -> Why<Value> {
     macro_rules! integer {
         ($name:ident) => {
@@ -52,14 +52,14 @@ fn float<T: FromStr + Copy + fmt::LowerExp>(
     most: T,
 ) -> Why<T> {
     let value = text.parse().map_err(|_| format!("'{}' is not a number", start_of(text)))?;
-    // Infinity may be asked for, but not come from too many digits.
+    // Infinity may be requested by name, but must not result from too large a number.
     if is_infinite(value) && text.contains(|character: char| character.is_ascii_digit()) {
         return Err(format!("{} is out of the range of {ty}, -{most:e} to {most:e}", start_of(text)));
     }
     Ok(value)
 }
 
-/// An array that is `depth` levels of arrays around arrays of the type, from JSON.
+/// Parses an array from JSON. `leaf` is the innermost element type, inside `depth` further levels of arrays.
 pub(super) fn array(leaf: ValueType, depth: u32, text: &str) -> Why<Array> {
     let mut json = Json { text, at: 0 };
     let array = json.array(leaf, depth)?;
@@ -70,7 +70,7 @@ pub(super) fn array(leaf: ValueType, depth: u32, text: &str) -> Why<Array> {
     }
 }
 
-/// JSON arrays of one type. Numbers are read from their own digits, so that none is rounded twice.
+/// A parser for JSON arrays of one type. Numbers are parsed from their own digits, so that none is rounded twice.
 struct Json<'a> {
     text: &'a str,
     at: usize,
@@ -86,7 +86,7 @@ impl<'a> Json<'a> {
         self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
     }
 
-    /// Moves past a character that must come next, or need not.
+    /// Consumes a character if it comes next. Returns whether it did.
     fn takes(&mut self, character: char) -> bool {
         self.skip_space();
         let takes = self.rest().starts_with(character);
@@ -94,7 +94,7 @@ impl<'a> Json<'a> {
         takes
     }
 
-    /// Recurses as deep as the type is, which has a bound.
+    /// Recurses as deep as the type is nested, which is bounded.
     fn array(&mut self, leaf: ValueType, depth: u32) -> Why<Array> {
         if !self.takes('[') {
             let found = start_of(self.rest());
@@ -129,7 +129,7 @@ impl<'a> Json<'a> {
         array_of(leaf, values)
     }
 
-    /// Whether the array ends here; else another element follows.
+    /// Returns `true` if the array ends here, `false` if another element follows.
     fn next_or_end(&mut self) -> Why<bool> {
         if self.takes(']') {
             return Ok(true);
@@ -196,7 +196,7 @@ impl<'a> Json<'a> {
                 let low = second.checked_sub(0xdc00).filter(|low| *low < 0x400);
                 low.and_then(|low| char::from_u32(0x10000 + ((first - 0xd800) << 10 | low)))
             }
-            // A byte that is not UTF-8, as Python writes it.
+            // A byte that is not UTF-8, as Python encodes it.
             0xdc80..0xdd00 => {
                 bytes.push((first - 0xdc00) as u8);
                 return Ok(());

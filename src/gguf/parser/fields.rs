@@ -1,4 +1,4 @@
-//! What every step of [`HeaderParser`] is made of: a field read, a count or a limit checked, an error placed.
+//! Building blocks for the steps of [`HeaderParser`]: reading fields, checking counts and limits, locating errors.
 
 use super::{HeaderParser, State, Stop};
 use crate::error::{Error, Place, Problem, Result};
@@ -13,23 +13,23 @@ pub(super) struct Field {
     pub(super) what: &'static str,
     /// Where the whole field begins, for the error.
     pub(super) offset: usize,
-    /// The fewest bytes that the header needs behind this field.
+    /// The fewest bytes that the header needs after this field.
     pub(super) tail: u64,
 }
 
-/// A count from the file, to be compared with the bytes there are.
+/// A count from the file, to be compared with the bytes available.
 pub(super) struct Count {
     pub(super) what: &'static str,
     pub(super) offset: usize,
     pub(super) count: u64,
-    /// The fewest bytes that one can take.
+    /// The fewest bytes that one item can take.
     pub(super) least: u64,
-    /// The fewest bytes that the header needs besides.
+    /// The fewest bytes that the header needs after the items.
     pub(super) tail: u64,
 }
 
 impl HeaderParser {
-    /// A cursor where the parser is. It sees nothing beyond the longest header allowed.
+    /// Returns a cursor at the parser's position. It ends with the longest header allowed.
     pub(super) fn cursor<'b>(&self, bytes: &'b [u8]) -> Cursor<'b> {
         let most = usize::try_from(self.limits.max_header_bytes).unwrap_or(usize::MAX);
         Cursor::new(bytes.get(..most).unwrap_or(bytes), self.at, self.header.encoding)
@@ -61,8 +61,8 @@ impl HeaderParser {
         Ok(ahead.length().unwrap_or_default())
     }
 
-    /// Waits until all that a count promises could be there, so that nothing is ever reserved or looped over
-    /// on a promise alone.
+    /// Waits until enough bytes for all counted items could be present, so that memory is never reserved, and no loop
+    /// run, on the strength of a count alone.
     pub(super) fn count(&self, cursor: &Cursor<'_>, count: Count) -> Result<(), Stop> {
         let needed = count.count.saturating_mul(count.least);
         let whole = needed.saturating_add(count.tail);
@@ -77,8 +77,8 @@ impl HeaderParser {
         Err(Stop::Short { offset: count.offset, problem, end })
     }
 
-    /// Refuses a header that must be longer than the limit. Cursors end at the limit too, so this strikes at
-    /// the same field however many bytes are there.
+    /// Rejects a header that must be longer than the limit. Cursors also end at the limit, so the error is at the
+    /// same field regardless of how many bytes are available.
     fn check_end(&self, bytes: &[u8], offset: usize, end: u64) -> Result<(), Stop> {
         self.limit(bytes, offset, "the header's length in bytes", end, self.limits.max_header_bytes)
     }
@@ -106,7 +106,7 @@ impl HeaderParser {
         Error::Malformed { offset: to_u64(offset), place: self.place(bytes), problem }
     }
 
-    /// Where the parser is, in words.
+    /// Returns the parser's position in terms of the header's parts.
     fn place(&self, bytes: &[u8]) -> Place {
         let key = to_u64(self.header.keys.len());
         let tensor = to_u64(self.header.declared());
@@ -126,22 +126,22 @@ impl HeaderParser {
         }
     }
 
-    /// The fewest bytes that the header needs behind the present pair.
+    /// Returns the fewest bytes that the header needs after the current pair.
     pub(super) fn tail_of_pair(&self) -> u64 {
         let left = self.key_count.saturating_sub(to_u64(self.header.keys.len()) + 1);
         left.saturating_mul(self.header.encoding.least_pair_bytes())
             .saturating_add(self.tensor_count.saturating_mul(self.header.encoding.least_tensor_bytes()))
     }
 
-    /// The fewest bytes that the header needs behind the present tensor.
+    /// Returns the fewest bytes that the header needs after the current tensor.
     pub(super) fn tail_of_tensor(&self) -> u64 {
         let left = self.tensor_count.saturating_sub(to_u64(self.header.declared()) + 1);
         left.saturating_mul(self.header.encoding.least_tensor_bytes())
     }
 }
 
-/// Appends to a list that will have `count` entries. Grows by half and not twofold: with both copies alive
-/// while the list moves, entries of 24 bytes for every 10 in the file stay within the bound on memory.
+/// Appends to a list that will have `count` entries. The list grows by half instead of doubling. Both copies exist
+/// while it is moved, and this keeps entries of 24 bytes for every 10 in the file within the memory bound.
 pub(super) fn push<T>(list: &mut Vec<T>, entry: T, count: u64) -> Result<()> {
     if list.len() == list.capacity() {
         let left = usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(list.len());
@@ -156,7 +156,7 @@ pub(super) fn out_of_memory() -> Error {
     Error::OutOfMemory { what: "the header" }
 }
 
-/// A name for an error: a hostile one may be a gigabyte long, and would make the message as long.
+/// Shortens a name for an error. A malicious name may be a gigabyte long, and the message would be as long.
 pub(super) fn shorten(name: &[u8]) -> String {
     const MOST: usize = 256;
     match name.get(..MOST) {

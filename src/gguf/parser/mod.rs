@@ -1,12 +1,12 @@
-//! [`HeaderParser`]: parses a header from bytes that arrive in pieces, and does no I/O itself.
+//! [`HeaderParser`]: parses a header from bytes that arrive in pieces, without doing any I/O.
 //!
-//! The parser holds no bytes. It is shown all of the header that has come so far, and remembers how far it
-//! has read: between the two halves of a pair, or at one element of one array in an array. So a header costs
-//! time linear in its length however it is cut up.
+//! The parser keeps no bytes. Each call receives all of the header that has arrived so far, and the parser remembers
+//! how far it has read: between the two halves of a pair, or at one element of a nested array. Parsing therefore
+//! takes time linear in the header's length, however it is split.
 //!
-//! Whether the bytes came at once or one by one makes no difference to the outcome, errors included. That
-//! holds because each decision depends on the position alone: a step waits until the bytes that it judges are
-//! all there, and a count waits until everything that it promises could be there.
+//! The outcome, errors included, does not depend on whether the bytes arrive at once or one by one. This holds
+//! because each decision depends on the position alone: a step waits until all bytes that it examines are present,
+//! and a count waits until everything that it counts could be present.
 
 mod fields;
 mod pairs;
@@ -32,18 +32,18 @@ const MAGIC: [u8; 4] = *b"GGUF";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is no third state")]
 pub enum HeaderProgress {
-    /// The header goes on for at least this many bytes behind those shown, so a reader can ask for all of them
+    /// The header continues for at least this many bytes after those given, so a reader can request all of them
     /// without reading past the header's end. At least 1.
     NeedMore(u64),
     /// The header is complete.
     Done,
 }
 
-/// Parses a header from bytes that arrive in pieces, from an HTTP range request or a pipe.
+/// Parses a header from bytes that arrive in pieces, as from HTTP range requests or a pipe.
 ///
-/// It does no I/O and keeps no bytes: show [`advance`](Self::advance) all that has come so far, get more as long
-/// as it asks, and let [`finish`](Self::finish) make a [`Gguf`] of them. The time is linear in the header's
-/// length whatever the size of the pieces.
+/// The parser does no I/O and keeps no bytes. Pass everything that has arrived so far to [`advance`](Self::advance),
+/// fetch more while it asks for more, and let [`finish`](Self::finish) make a [`Gguf`] of the bytes. Parsing takes
+/// time linear in the header's length, whatever the size of the pieces.
 ///
 /// ```
 /// use gguf_codec::{HeaderParser, Limits, HeaderProgress};
@@ -62,8 +62,8 @@ pub enum HeaderProgress {
 ///
 /// # Range requests
 ///
-/// A request costs more than some bytes too many do, so ask for more than is needed. What is needed never reaches
-/// beyond the header, and so no more than the surplus is read in vain. This is all of it in an async runtime too:
+/// A request costs more than a few surplus bytes, so ask for more than is needed. The needed bytes never extend past
+/// the header, so no more than the surplus is read in vain. This is all the code required, in an async runtime too:
 ///
 /// ```
 /// use gguf_codec::{Gguf, HeaderParser, Limits, HeaderProgress};
@@ -94,15 +94,15 @@ pub enum HeaderProgress {
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
 ///
-/// A tensor is then [`byte_len`](crate::TensorInfo::byte_len) bytes from
-/// [`file_offset`](crate::TensorInfo::file_offset) on, which [`with_data`](crate::TensorInfo::with_data) makes a tensor of.
-/// `gguf remote` does this over HTTP, with servers that answer badly.
+/// The data of a tensor is then [`byte_len`](crate::TensorInfo::byte_len) bytes from
+/// [`file_offset`](crate::TensorInfo::file_offset) on. [`with_data`](crate::TensorInfo::with_data) combines them into a
+/// tensor. `gguf remote` does this over HTTP, and also handles servers that respond incorrectly.
 ///
 /// # Pipes
 ///
-/// [`Gguf::read_header`] reads from whatever is [`Read`](std::io::Read), with this parser, exactly up to the header's
-/// end, so that the next byte read is the padding before the first tensor. Where bytes are pushed instead, keep what
-/// comes and show it as soon as there is as much as was asked for:
+/// [`Gguf::read_header`] uses this parser to read from any [`Read`](std::io::Read). It stops exactly at the header's
+/// end, so the next byte is the padding before the first tensor. If bytes are pushed to you instead, collect them and
+/// pass them on as soon as enough have arrived:
 ///
 /// ```
 /// # use gguf_codec::{HeaderParser, Limits, HeaderProgress};
@@ -125,28 +125,28 @@ pub enum HeaderProgress {
 #[derive(Debug, Clone)]
 pub struct HeaderParser {
     limits: Limits,
-    /// Whether tensors that cannot be read as such are listed and not an error.
+    /// Whether unreadable tensors are listed instead of being an error.
     foreign: bool,
     header: Header,
     key_count: u64,
     tensor_count: u64,
-    /// All before this byte has been judged.
+    /// Everything before this byte has been parsed.
     at: usize,
     state: State,
-    /// The arrays that `at` lies in, outermost first. Only those of strings and of arrays: others are taken whole.
+    /// The arrays that contain `at`, outermost first. Only arrays of strings and of arrays are entered; others are read at once.
     frames: Vec<Frame>,
-    /// Padded bytes of the tensors so far: where the next one must begin.
+    /// The padded size of the tensors so far, which is where the next one must begin.
     data_len: u64,
 }
 
-/// What stands at [`HeaderParser::at`].
+/// What is at [`HeaderParser::at`].
 #[derive(Debug, Clone, Copy)]
 enum State {
     Magic,
     Version,
     Counts,
     Key,
-    /// A value, from its type on.
+    /// A value, starting with its type.
     Value {
         key_at: usize,
         key_end: usize,
@@ -174,14 +174,14 @@ enum State {
 struct Frame {
     element: ValueType,
     left: u64,
-    /// The fewest bytes that the rest of the header needs behind this array.
+    /// The fewest bytes that the rest of the header needs after this array.
     tail: u64,
 }
 
-/// Why a step did not get through.
+/// Why a step did not complete.
 enum Stop {
-    /// Bytes are missing. With all bytes there are, that is the problem at `offset`; without, the header is at
-    /// least `end` long.
+    /// Bytes are missing. If all bytes were given, that is the problem at `offset`. Otherwise the header is at least
+    /// `end` bytes long.
     Short {
         offset: usize,
         problem: Problem,
@@ -197,7 +197,7 @@ impl From<Error> for Stop {
 }
 
 impl HeaderParser {
-    /// A parser at the start of a header.
+    /// Creates a parser at the start of a header.
     pub fn new(limits: Limits) -> Self {
         HeaderParser {
             limits,
@@ -212,18 +212,18 @@ impl HeaderParser {
         }
     }
 
-    /// Lists tensors that cannot be read: see [`GgufOptions::foreign_tensors`](crate::GgufOptions::foreign_tensors).
+    /// Lists unreadable tensors: see [`GgufOptions::foreign_tensors`](crate::GgufOptions::foreign_tensors).
     #[must_use]
     pub fn foreign_tensors(mut self, listed: bool) -> Self {
         self.foreign = listed;
         self
     }
 
-    /// Parses as far as `bytes` go: all bytes from the start of the GGUF so far, those of earlier calls
-    /// included. Bytes behind the header do no harm.
+    /// Parses as far as `bytes` allow. These are all bytes received so far from the start of the GGUF, including
+    /// those of earlier calls. Bytes after the header are ignored.
     ///
     /// # Errors
-    /// [`Error::Malformed`] and [`Error::Limit`], which it gives again when called again; [`Error::OutOfMemory`].
+    /// [`Error::Malformed`] and [`Error::Limit`], which are returned again by further calls; [`Error::OutOfMemory`].
     pub fn advance(&mut self, bytes: &[u8]) -> Result<HeaderProgress> {
         match self.run(bytes) {
             Ok(()) => Ok(HeaderProgress::Done),
@@ -235,18 +235,17 @@ impl HeaderParser {
         }
     }
 
-    /// A [`Gguf`] over `bytes`, all that there are of the header. It knows the header only: asked for a
-    /// tensor's data it answers with [`Error::HeaderOnly`], and it has not checked that the file is long enough
-    /// for them.
+    /// Returns a [`Gguf`] over `bytes`, which are all of the header. It contains the header only: requesting a tensor's data
+    /// returns [`Error::HeaderOnly`], and whether the file is long enough for the data has not been checked.
     ///
     /// # Errors
-    /// As [`advance`](Self::advance); a header that is not complete is [`Error::Malformed`].
+    /// The errors of [`advance`](Self::advance). An incomplete header is [`Error::Malformed`].
     pub fn finish<B: AsRef<[u8]>>(mut self, bytes: B) -> Result<Gguf<B>> {
         self.complete(bytes.as_ref())?;
         Ok(Gguf::header_only(bytes, self.header))
     }
 
-    /// Parses `bytes`, which are all there are.
+    /// Parses `bytes`, after which no more will come.
     pub(crate) fn complete(&mut self, bytes: &[u8]) -> Result<()> {
         self.run(bytes).map_err(|stop| match stop {
             Stop::Short { offset, .. } if bytes.is_empty() => self.error(bytes, offset, Problem::Empty),
@@ -293,7 +292,7 @@ impl HeaderParser {
         Ok(())
     }
 
-    /// The version also tells the byte order: it is a small number in only one of them.
+    /// The version also reveals the byte order: it is a small number in only one of them.
     fn version(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut cursor = self.cursor(bytes);
         let field = Field { what: "version", offset: self.at, tail: 2 * 4 };

@@ -1,4 +1,4 @@
-//! The steps of [`HeaderParser`] through the pairs of keys and values.
+//! The steps of [`HeaderParser`] through key-value pairs.
 
 use super::fields::{Count, Field, out_of_memory, push, shorten};
 use super::{Frame, HeaderParser, State, Stop};
@@ -66,7 +66,7 @@ impl HeaderParser {
         Ok(())
     }
 
-    /// Goes on in the innermost array, leaves those that are finished, and with the last the pair.
+    /// Continues in the innermost array, leaves arrays that are finished, and finishes the pair after the last one.
     pub(super) fn elements(&mut self, bytes: &[u8], key_at: usize, key_end: usize) -> Result<(), Stop> {
         while let Some(mut frame) = self.frames.pop() {
             let outcome = self.element(bytes, &mut frame);
@@ -89,7 +89,7 @@ impl HeaderParser {
         Ok(())
     }
 
-    /// Moves past all strings of a frame, or one array. Returns an array that must be entered.
+    /// Skips all strings of a frame, or one array. Returns an array that must be entered.
     fn element(&mut self, bytes: &[u8], frame: &mut Frame) -> Result<Option<Frame>, Stop> {
         let mut cursor = self.cursor(bytes);
         if frame.element == ValueType::String {
@@ -104,11 +104,11 @@ impl HeaderParser {
         let mut entered = None;
         match frame.element {
             ValueType::Array if frame.left > 0 => {
-                // The frame itself is off the stack while it is worked on.
+                // The frame itself has been popped from the stack for now.
                 let depth = to_u64(self.frames.len()) + 2;
                 entered = self.array(bytes, &mut cursor, depth, tail)?;
             }
-            // Only a string that could not be skipped comes here, to have the reason told.
+            // Only a string that could not be skipped gets here, to report the reason.
             ValueType::String => self.string(bytes, &mut cursor, tail)?,
             _ => {}
         }
@@ -117,8 +117,8 @@ impl HeaderParser {
         Ok(entered)
     }
 
-    /// Reads the start of an array. Arrays of numbers and bools are taken whole, empty ones too; of others the
-    /// frame is returned.
+    /// Reads the start of an array. Arrays of numbers and bools, and empty arrays, are read at once. For others,
+    /// returns the frame.
     fn array(
         &self,
         bytes: &[u8],

@@ -124,7 +124,7 @@ impl HeaderParser {
         Ok(())
     }
 
-    /// Whether the tensor before is of an unknown type, so that it may end here: then it does.
+    /// Ends the previous tensor at `at` if its type is unknown and it may end there. Returns whether it did.
     fn ends_here(&mut self, at: u64) -> bool {
         let position = self.header.declared().checked_sub(1).map(to_u64);
         let alignment = self.header.alignment();
@@ -161,7 +161,7 @@ impl HeaderParser {
             }
         }
         self.header.len = to_u64(self.at);
-        // Sums of file positions are checked here once, so that they can be formed later.
+        // Sums of file positions are checked once here, so later code can add them without overflow.
         let data_offset = align_up(self.header.len, self.header.alignment());
         let Some(data_offset) = data_offset.filter(|start| start.checked_add(self.data_len).is_some()) else {
             return Err(self.too_many_bytes(bytes));
@@ -171,14 +171,14 @@ impl HeaderParser {
         Ok(())
     }
 
-    /// The last tensor ends beyond what 64 bits can count, once the header stands before the data.
+    /// Returns the error for a last tensor that ends beyond 64 bits once the header precedes the data.
     fn too_many_bytes(&self, bytes: &[u8]) -> Stop {
         let Some((index, last)) = self.header.tensors.iter().enumerate().next_back() else {
             return self.malformed(bytes, self.at, Problem::TotalBytes);
         };
         let name = Some(shorten(self.header.name_bytes(bytes, index)));
         Stop::from(Error::Malformed {
-            // Its extents, as where one tensor alone is too large.
+            // The position of its extents, as for a single tensor that is too large.
             offset: to_u64(last.name_at) + u64::from(last.name_len) + 4,
             place: Place::Tensor { index: self.header.position(index), name },
             problem: Problem::TotalBytes,
@@ -186,12 +186,12 @@ impl HeaderParser {
     }
 }
 
-/// The product of extents as [`Shape`] allows it, or none.
+/// Returns the product of extents if [`Shape`] would allow it.
 fn elements(extents: &[u64]) -> Option<u64> {
     if let Some(shape) = Shape::new(extents) {
         return Some(shape.element_count());
     }
-    // More than four are none of ggml's, whose bound they keep all the same.
+    // ggml does not allow more than four, but its bound applies all the same.
     let (few, more) = extents.split_at_checked(Shape::MAX_DIMS)?;
     let few = Shape::new(few)?;
     if more.contains(&0) {

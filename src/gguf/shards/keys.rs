@@ -1,4 +1,4 @@
-//! [`ShardKeys`]: what a file says about the set of shards that it is one of.
+//! [`ShardKeys`]: a file's metadata about the set of shards that it belongs to.
 
 use crate::ValueRef;
 use crate::error::ShardProblem;
@@ -6,15 +6,15 @@ use crate::gguf::index::Gguf;
 
 /// u16: the file's number, from 0.
 pub(crate) const NO: &str = "split.no";
-/// u16: how many files there are.
+/// u16: the number of files.
 pub(crate) const COUNT: &str = "split.count";
-/// i32: how many tensors are in all files together.
+/// i32: the number of tensors in all files together.
 pub(crate) const TENSORS: &str = "split.tensors.count";
 
-/// What only one of several files says of itself.
+/// The keys that exist only in a file that is one of several.
 pub(crate) const SHARD_KEYS: [&str; 3] = [NO, COUNT, TENSORS];
 
-/// The three keys, where they are there.
+/// The values of the three keys, if present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ShardKeys {
     pub(super) no: Option<u16>,
@@ -23,7 +23,7 @@ pub(super) struct ShardKeys {
 }
 
 impl ShardKeys {
-    /// Of the exact types that llama.cpp writes, and insists on.
+    /// Reads the keys, which must have exactly the types that llama.cpp writes and requires.
     pub(super) fn of<B: AsRef<[u8]>>(file: &Gguf<B>) -> Result<Self, ShardProblem> {
         let metadata = file.metadata();
         let wrong = |key, value: ValueRef<'_>, wanted| {

@@ -1,4 +1,4 @@
-//! Models in several files: their names and keys, opening them as one, and dividing a model into them.
+//! Models in several files: their names and keys, opening them as one model, and dividing a model into them.
 
 #[cfg(feature = "std")]
 mod keys;

@@ -1,11 +1,11 @@
-//! [`ShardPaths`]: what the files of a sharded model are called.
+//! [`ShardPaths`]: the file names of a sharded model.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// The names of the files that one model lies in: `PREFIX-00001-of-00003.gguf` and so on, as llama.cpp has them.
+/// The file names of a sharded model: `PREFIX-00001-of-00003.gguf` and so on, as in llama.cpp.
 ///
-/// Names count from 1; everything else here, like the key `split.no`, counts from 0.
+/// Names count from 1. Everything else here counts from 0, like the key `split.no`.
 ///
 /// ```
 /// use gguf_codec::ShardPaths;
@@ -24,13 +24,13 @@ pub struct ShardPaths {
 }
 
 impl ShardPaths {
-    /// The names of `count` files, which all begin with `prefix`: a path without the number and without `.gguf`.
+    /// Returns the names of `count` files that begin with `prefix`: a path without the number and without `.gguf`.
     pub fn new(prefix: impl Into<OsString>, count: u16) -> Self {
         ShardPaths { prefix: prefix.into(), count }
     }
 
-    /// The names of the set that a file is one of, by its own name, and its number in it, from 0. `None` where it is not
-    /// named like a shard.
+    /// Parses a shard's file name. Returns the names of its set and its number in the set, from 0. Returns `None` if the
+    /// file is not named like a shard.
     pub fn parse(path: impl AsRef<Path>) -> Option<(Self, u16)> {
         let path = path.as_ref().as_os_str();
         let (_, ending) = path.as_encoded_bytes().split_last_chunk::<ENDING_LEN>()?;
@@ -39,19 +39,19 @@ impl ShardPaths {
         (1..=count).contains(&number).then(|| (ShardPaths { prefix, count }, number - 1))
     }
 
-    /// The path of shard `no`, from 0.
+    /// Returns the path of shard `no`, from 0.
     pub fn path(&self, no: u16) -> PathBuf {
         let mut path = self.prefix.clone();
         path.push(format!("-{:05}-of-{:05}.gguf", u32::from(no) + 1, self.count));
         path.into()
     }
 
-    /// What all the names begin with.
+    /// Returns the common prefix of all names.
     pub fn prefix(&self) -> &OsStr {
         &self.prefix
     }
 
-    /// How many shards there are.
+    /// Returns the number of shards.
     pub fn count(&self) -> u16 {
         self.count
     }
@@ -59,10 +59,10 @@ impl ShardPaths {
 
 const ENDING_LEN: usize = "-00001-of-00003.gguf".len();
 
-/// Of `-00001-of-00003.gguf` the 1 and the 3.
+/// Returns 1 and 3 for `-00001-of-00003.gguf`.
 fn numbers(ending: &[u8; ENDING_LEN]) -> Option<(u16, u16)> {
     let number = |digits: &[u8]| -> Option<u16> {
-        // `parse` would take a sign.
+        // `parse` would accept a sign.
         let digits = digits.iter().all(u8::is_ascii_digit).then_some(digits)?;
         std::str::from_utf8(digits).ok()?.parse().ok()
     };
@@ -71,7 +71,7 @@ fn numbers(ending: &[u8; ENDING_LEN]) -> Option<(u16, u16)> {
     Some((number(first)?, number(second.strip_prefix(b"-of-")?)?))
 }
 
-/// The text without its last bytes, which are ASCII.
+/// Returns the text without its last bytes, which are ASCII.
 #[cfg(unix)]
 fn cut(text: &OsStr, bytes: usize) -> Option<OsString> {
     use std::os::unix::ffi::OsStrExt;
@@ -79,7 +79,7 @@ fn cut(text: &OsStr, bytes: usize) -> Option<OsString> {
     Some(OsStr::from_bytes(text.get(..text.len().checked_sub(bytes)?)?).to_owned())
 }
 
-/// Only a name that is Unicode can be cut here without `unsafe`.
+/// Without `unsafe`, only a Unicode name can be cut here.
 #[cfg(not(unix))]
 fn cut(text: &OsStr, bytes: usize) -> Option<OsString> {
     let text = text.to_str()?;

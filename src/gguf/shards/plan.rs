@@ -1,4 +1,4 @@
-//! [`ShardPlan`]: which tensors go into which shard.
+//! [`ShardPlan`]: assigns tensors to shards.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -7,8 +7,8 @@ use core::ops::Range;
 use crate::error::{Error, Result};
 use crate::gguf::layout::align_up;
 
-/// Which tensors of a model go into which of its shards: a run of tensors for each, so that the shards one after the other
-/// are the model.
+/// An assignment of a model's tensors to its shards. Each shard gets a run of consecutive tensors, so that the shards in
+/// order are the model.
 ///
 /// ```
 /// use gguf_codec::{GgmlType, Gguf, ShardPlan, ShardedGguf, Writer};
@@ -45,10 +45,10 @@ pub struct ShardPlan {
 }
 
 impl ShardPlan {
-    /// At most `most` tensors in each shard.
+    /// Puts at most `most` tensors in each shard.
     ///
     /// # Errors
-    /// [`Error::Write`] where `most` is 0, or that makes more than 65,535 shards.
+    /// [`Error::Write`] if `most` is 0, or if there would be more than 65,535 shards.
     pub fn by_tensors(tensors: usize, most: usize) -> Result<Self> {
         if most == 0 {
             return Err(wrong("a shard must be allowed one tensor at least"));
@@ -56,10 +56,10 @@ impl ShardPlan {
         Self::cut(tensors, |at, _| at % most == 0)
     }
 
-    /// At most `most` bytes of tensors in each shard, the padding after each counted and the header not, as llama.cpp's
-    /// splitter counts. A tensor is never cut: one that is longer is alone in its shard.
+    /// Puts at most `most` bytes of tensors in each shard. As in llama.cpp's splitter, the padding after each tensor
+    /// counts and the header does not. Tensors are never split: a tensor longer than `most` gets a shard of its own.
     ///
-    /// `bytes` are the tensors' lengths, and `alignment` is the model's.
+    /// `bytes` are the tensors' lengths, and `alignment` is that of the model.
     ///
     /// ```
     /// use gguf_codec::ShardPlan;
@@ -71,7 +71,7 @@ impl ShardPlan {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Write`] where `most` is 0, the alignment is not a power of two, the bytes cannot be counted, or there would
+    /// [`Error::Write`] if `most` is 0, the alignment is not a power of two, the number of bytes overflows, or there would
     /// be more than 65,535 shards.
     pub fn by_bytes(bytes: impl IntoIterator<Item = u64>, alignment: u32, most: u64) -> Result<Self> {
         if most == 0 {
@@ -91,9 +91,9 @@ impl ShardPlan {
         })
     }
 
-    /// As many shards as asked for, with runs of tensors chosen so that the heaviest shard is as light as it can be. What a
-    /// tensor weighs is the caller's word: its bytes, its values, the time that it takes. The same weights give the same
-    /// plan, on any machine. With fewer tensors than shards, the last shards are empty.
+    /// Makes the given number of shards, with runs of tensors chosen so that the heaviest shard is as light as possible.
+    /// The caller decides what a weight means: bytes, values or processing time. The same weights give the same plan on any
+    /// machine. With fewer tensors than shards, the last shards are empty.
     ///
     /// ```
     /// use gguf_codec::ShardPlan;
@@ -104,7 +104,7 @@ impl ShardPlan {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Write`] where `count` is 0.
+    /// [`Error::Write`] if `count` is 0.
     pub fn balanced(weights: &[u64], count: u16) -> Result<Self> {
         if count == 0 {
             return Err(wrong("a model cannot be divided into 0 shards"));
@@ -115,7 +115,7 @@ impl ShardPlan {
         let mut held = 0u128;
         let mut plan = Self::cut(weights.len(), |at, begun| {
             let with = held + u128::from(weights[at]);
-            // The shards not begun yet take one tensor each, of which there are as many left.
+            // The shards not yet begun take one tensor each if only that many tensors are left.
             let full = with > cap || weights.len() - at <= shards - begun.min(shards);
             held = if full { u128::from(weights[at]) } else { with };
             full
@@ -124,28 +124,28 @@ impl ShardPlan {
         Ok(plan)
     }
 
-    /// The same with a first shard that has no tensors: a small file with all of the metadata. llama.cpp's splitter calls
-    /// this `--no-tensor-first-split`.
+    /// Adds an empty first shard: a small file with all of the metadata. llama.cpp's splitter calls this
+    /// `--no-tensor-first-split`.
     ///
     /// # Errors
-    /// [`Error::Write`] where that makes more than 65,535 shards.
+    /// [`Error::Write`] if there would be more than 65,535 shards.
     pub fn with_empty_first(mut self) -> Result<Self> {
         self.shards.insert(0, 0..0);
         self.counted()
     }
 
-    /// The tensors of each shard, as positions in the model's list of tensors.
+    /// Returns the tensors of each shard, as positions in the model's list of tensors.
     pub fn shards(&self) -> &[Range<usize>] {
         &self.shards
     }
 
-    /// How many shards there are: one at least.
+    /// Returns the number of shards, which is at least one.
     pub fn count(&self) -> u16 {
         u16::try_from(self.shards.len()).unwrap_or(u16::MAX)
     }
 
-    /// Begins a shard at each tensor for which `begins` says so. It hears of every tensor, and how many shards are begun; at
-    /// the first a shard begins whatever it says.
+    /// Begins a shard at each tensor for which `begins` returns `true`. It is called for every tensor, with the number of
+    /// shards begun so far. A shard begins at the first tensor regardless of the result.
     fn cut(tensors: usize, mut begins: impl FnMut(usize, usize) -> bool) -> Result<Self> {
         let mut plan = ShardPlan { shards: Vec::new() };
         let (mut start, mut begun) = (0, 1);
@@ -168,7 +168,7 @@ impl ShardPlan {
     }
 }
 
-/// The least that the heaviest shard can weigh.
+/// Returns the smallest possible weight of the heaviest shard.
 fn lightest_cap(weights: &[u64], shards: usize) -> u128 {
     let fits = |cap: u128| {
         let (mut begun, mut held) = (1, 0);
@@ -180,7 +180,7 @@ fn lightest_cap(weights: &[u64], shards: usize) -> u128 {
         }
         begun <= shards
     };
-    // With `most` it fits, since everything is in one shard; below the heaviest tensor nothing does.
+    // `most` is feasible, since everything fits in one shard. Nothing below the heaviest tensor is.
     let mut least = weights.iter().copied().max().map_or(0, u128::from);
     let mut most = weights.iter().map(|&weight| u128::from(weight)).sum::<u128>().max(least);
     while least < most {

@@ -1,17 +1,18 @@
-//! Factors beside tensors, which the feature `codecs` adds.
+//! Scale factors beside tensors, available with the feature `codecs`.
 
 use super::set::ShardedGguf;
 use crate::error::Result;
 use crate::model::scaled::{check, is_scaled, name_of_scale};
 
 impl<B: AsRef<[u8]>> ShardedGguf<B> {
-    /// The factors of a tensor `X.weight`, which llama.cpp has as `X.scale` beside it where the model was NVFP4: one for all of its
-    /// values, or one for each of the matrices that it stacks. None where there are none.
+    /// Returns the scale factors of a tensor `X.weight`, which llama.cpp stores beside it as `X.scale` for models converted from
+    /// NVFP4. There is one factor for all values, or one for each of the stacked matrices. Returns `None` if there are none.
     ///
-    /// The values are those of [`Tensor::dequantize`](crate::Tensor::dequantize) times these.
+    /// The tensor's values are those of [`Tensor::dequantize`](crate::Tensor::dequantize) times these factors.
     ///
     /// # Errors
-    /// As [`tensor`](Self::tensor), and [`Error::Scale`](crate::Error::Scale) where that tensor does not hold factors.
+    /// The errors of [`tensor`](Self::tensor), and [`Error::Scale`](crate::Error::Scale) if that tensor does not contain
+    /// scale factors.
     pub fn scales(&self, name: &str) -> Result<Option<Vec<f32>>> {
         let tensor = self.tensor_info(name)?;
         let Some(beside) = name_of_scale(name) else { return Ok(None) };

@@ -20,12 +20,12 @@ use crate::gguf::metadata::Metadata;
 use crate::gguf::name_index::{Duplicate, NameIndex};
 use crate::gguf::tensor_info::{TensorInfo, TensorIter};
 
-/// Where one shard is missing, this many more are looked for, so that the error can name those that are missing too.
+/// If a shard is missing, this many more are probed, so that the error can list other missing shards.
 const LOOKED_FOR: u16 = 1000;
 
-/// A model that lies in several files, each a GGUF, as one: the metadata of the first, the tensors of all.
+/// A model in several files, each a GGUF, presented as one: the metadata of the first, the tensors of all.
 ///
-/// A model in a single file is one, too, so that a program need not tell them apart.
+/// A model in a single file works too, so programs need not distinguish the two.
 ///
 /// ```no_run
 /// use gguf_codec::ShardedGguf;
@@ -38,22 +38,22 @@ const LOOKED_FOR: u16 = 1000;
 pub struct ShardedGguf<B> {
     /// At least one.
     shards: Vec<Gguf<B>>,
-    /// How many tensors are in the shards before each.
+    /// The number of tensors in the shards before each one.
     before: Vec<usize>,
-    /// As opened; none where it was made of files that were open already.
+    /// The paths as opened. Empty if the set was made of files that were already open.
     paths: Vec<PathBuf>,
-    /// Of all tensors, where there is more than one shard: that has its own.
+    /// Indexes all tensors if there is more than one shard. A single shard has its own index.
     index: NameIndex,
 }
 
 impl ShardedGguf<Vec<u8>> {
-    /// Opens all files of a model, by the path of the first; or the only one. Headers are read, and tensors when their values
-    /// are asked for, as by [`Gguf::open`].
+    /// Opens all files of a model, given the path of the first or only one. Reads the headers. Tensors are read when their
+    /// values are requested, as by [`Gguf::open`].
     ///
-    /// The other files lie beside it, with llama.cpp's names ([`ShardPaths`]).
+    /// The other files must be in the same folder, with llama.cpp's names ([`ShardPaths`]).
     ///
     /// # Errors
-    /// As [`open_with`](Self::open_with).
+    /// The errors of [`open_with`](Self::open_with).
     pub fn open(first: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(first, |path| Gguf::open(path))
     }
@@ -61,23 +61,23 @@ impl ShardedGguf<Vec<u8>> {
 
 #[cfg(feature = "mmap")]
 impl ShardedGguf<Mapped> {
-    /// Maps all files of a model, by the path of the first; or the only one.
+    /// Maps all files of a model, given the path of the first or only one.
     ///
     /// # Safety
-    /// What [`Gguf::map`] asks for holds for each of the files.
+    /// The contract of [`Gguf::map`] applies to each of the files.
     ///
     /// # Errors
-    /// As [`open_with`](Self::open_with).
+    /// The errors of [`open_with`](Self::open_with).
     #[allow(unsafe_code, reason = "what mapping needs is the caller's to promise")]
     pub unsafe fn map(first: impl AsRef<Path>) -> Result<Self> {
-        // SAFETY: the caller's promise is the one that is asked for, of each file.
+        // SAFETY: the caller upholds the same contract for each file.
         Self::open_with(first, |path| unsafe { Gguf::map(path) })
     }
 
-    /// Asks the operating system to begin reading a tensor's data from disk, as [`Gguf::prefetch`].
+    /// Asks the operating system to start reading a tensor's data from disk, like [`Gguf::prefetch`].
     ///
     /// # Errors
-    /// Those of [`Gguf::prefetch`].
+    /// The errors of [`Gguf::prefetch`].
     pub fn prefetch(&self, name: &str) -> Result<()> {
         let shard = self.shard_of(name)?;
         self.shards.get(shard).map_or(Ok(()), |shard| shard.prefetch(name))
@@ -85,11 +85,11 @@ impl ShardedGguf<Mapped> {
 }
 
 impl<B: AsRef<[u8]>> ShardedGguf<B> {
-    /// Opens all files of a model by the path of the first, each with `open`: [`Gguf::read`], or something with
-    /// [`GgufOptions`](crate::GgufOptions).
+    /// Opens all files of a model with `open`, given the path of the first. `open` may be [`Gguf::read`] or a closure
+    /// that uses [`GgufOptions`](crate::GgufOptions).
     ///
-    /// A file is the first of several where its `split.count` is more than 1; otherwise it is the whole model, as for
-    /// llama.cpp. Files are opened one after the other, and none after the first that does not fit.
+    /// A file is the first of several if its `split.count` is more than 1. Otherwise it is the whole model, as in
+    /// llama.cpp. Files are opened one after the other, and opening stops at the first that does not fit.
     ///
     /// ```no_run
     /// use gguf_codec::{Error, Gguf, ShardedGguf};
@@ -104,8 +104,9 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shard`], which names the file: it is missing (and which others are), cannot be read or is malformed, or it
-    /// is not the one that belongs there; or the set was replaced while it was opened. For the first and for a file that is not sharded, what `open` fails with.
+    /// [`Error::Shard`], which names the file, if it is missing (the error then lists others that are missing too), cannot be
+    /// read, is malformed, or does not belong there, or if the set was replaced while it was opened. For the first file, and for
+    /// a file that is not sharded, the error of `open`.
     pub fn open_with(
         first: impl AsRef<Path>,
         mut open: impl FnMut(&Path) -> Result<Gguf<B>>,
@@ -139,17 +140,17 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
             };
             set.add(shard, Some(path))?;
         }
-        // Whoever replaces a set takes the first file away before any other comes: `StagedFile::commit_all`.
+        // Replacing a set removes the first file before any other file is moved in: `StagedFile::commit_all`.
         if before != identity() {
             return named(ShardProblem::Replaced);
         }
         set.finish()
     }
 
-    /// One model of files that are open already, in their order; or of the only one.
+    /// Combines open files, in their order, into one model. A single file is allowed.
     ///
     /// # Errors
-    /// [`Error::Shard`] where they do not belong together, as for [`open_with`](Self::open_with).
+    /// [`Error::Shard`] if they do not belong together, as for [`open_with`](Self::open_with).
     pub fn new(shards: impl IntoIterator<Item = Gguf<B>>) -> Result<Self> {
         let mut shards = shards.into_iter();
         let none = || Error::Length { what: Measured::Shards, found: 0, wanted: "at least 1".to_owned() };
@@ -158,7 +159,7 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
         set.finish()
     }
 
-    /// The first file's key-value pairs, which are the model's.
+    /// Returns the first file's key-value pairs, which are the model's.
     pub fn metadata(&self) -> Metadata<'_> {
         self.first().metadata()
     }
@@ -171,28 +172,28 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
     /// Returns the value of a key that begins with the architecture's name: see [`Metadata::require_arch`].
     ///
     /// # Errors
-    /// Those of [`Metadata::require_arch`].
+    /// The errors of [`Metadata::require_arch`].
     pub fn require_arch<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
         self.metadata().require_arch(key)
     }
 
-    /// The tensors of all files, in their order.
+    /// Returns an iterator over the tensors of all files, in order.
     pub fn tensors(&self) -> ShardedTensorIter<'_, B> {
         ShardedTensorIter { shards: self.shards.iter(), now: None, left: self.tensor_count() }
     }
 
-    /// The tensors of all files that cannot be read, where they were opened with
+    /// Returns an iterator over the unreadable tensors of all files, if they were opened with
     /// [`GgufOptions::foreign_tensors`](crate::GgufOptions::foreign_tensors).
     pub fn foreign_tensors(&self) -> impl Iterator<Item = ForeignTensor<'_>> {
         self.shards.iter().flat_map(Gguf::foreign_tensors)
     }
 
-    /// How many tensors there are in all files.
+    /// Returns the number of tensors in all files.
     pub fn tensor_count(&self) -> usize {
         self.shards.iter().map(Gguf::tensor_count).sum()
     }
 
-    /// The number of the file that a tensor is in, from 0, found in constant time.
+    /// Returns the index of the file that contains a tensor, from 0. Takes constant time.
     ///
     /// # Errors
     /// [`Error::MissingTensor`].
@@ -205,7 +206,7 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
         Ok(holder(&self.before, at))
     }
 
-    /// What the header of its file says of a tensor, found in constant time.
+    /// Returns the header's description of a tensor. Takes constant time.
     ///
     /// # Errors
     /// [`Error::MissingTensor`].
@@ -213,16 +214,16 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
         self.shards[self.shard_of(name)?].tensor_info(name)
     }
 
-    /// A tensor with its data, found in constant time.
+    /// Returns a tensor with its data. Takes constant time.
     ///
     /// # Errors
-    /// As [`Gguf::tensor`].
+    /// The errors of [`Gguf::tensor`].
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
         self.tensor_info(name)?.tensor()
     }
 }
 
-/// One file as a model of its own, even if it is one of several: what it says of that is not looked at.
+/// Makes one file a model of its own, even if it is one of several: its shard keys are not checked.
 impl<B> From<Gguf<B>> for ShardedGguf<B> {
     fn from(file: Gguf<B>) -> Self {
         ShardedGguf { shards: vec![file], before: vec![0], paths: Vec::new(), index: NameIndex::default() }
@@ -230,17 +231,17 @@ impl<B> From<Gguf<B>> for ShardedGguf<B> {
 }
 
 impl<B> ShardedGguf<B> {
-    /// The files, in their order: one at least.
+    /// Returns the files in order. There is at least one.
     pub fn shards(&self) -> &[Gguf<B>] {
         &self.shards
     }
 
-    /// The file whose metadata is the model's.
+    /// Returns the file whose metadata is the model's.
     pub fn first(&self) -> &Gguf<B> {
         &self.shards[0]
     }
 
-    /// The keys that only its files have, and it as a whole does not: none where it is one file.
+    /// Returns the keys that belong to the individual files and not to the model as a whole. Empty for a single file.
     #[cfg(all(feature = "codecs", any(all(feature = "std", any(unix, windows)), feature = "safetensors")))]
     pub(crate) fn keys_of_shards(&self) -> &'static [&'static str] {
         if self.shards.len() > 1 { &super::keys::SHARD_KEYS } else { &[] }
@@ -250,7 +251,7 @@ impl<B> ShardedGguf<B> {
         &self.shards[self.shards.len() - 1]
     }
 
-    /// The files' paths, in their order. None where the files were open already.
+    /// Returns the files' paths in order. Empty if the files were already open.
     pub fn paths(&self) -> &[PathBuf] {
         &self.paths
     }
@@ -262,7 +263,7 @@ impl<B> fmt::Debug for ShardedGguf<B> {
     }
 }
 
-/// The tensors of a [`ShardedGguf`], file by file.
+/// An iterator over the tensors of a [`ShardedGguf`], file by file.
 pub struct ShardedTensorIter<'a, B> {
     shards: std::slice::Iter<'a, Gguf<B>>,
     now: Option<TensorIter<'a>>,
@@ -302,10 +303,10 @@ impl<B: AsRef<[u8]>> fmt::Debug for ShardedTensorIter<'_, B> {
     }
 }
 
-/// The shards so far, each checked when it came, so that no more are opened than fit.
+/// The shards so far. Each is checked when it is added, so that no files are opened past the first that does not fit.
 struct Checked<B> {
     count: u16,
-    /// How many tensors there are to be, which a set of one need not say.
+    /// The expected number of tensors, which a set of one file need not declare.
     tensors: Option<i32>,
     shards: Vec<Gguf<B>>,
     before: Vec<usize>,
@@ -345,12 +346,12 @@ impl<B: AsRef<[u8]>> Checked<B> {
         self.paths.extend(path);
     }
 
-    /// How many tensors the shards have so far.
+    /// Returns the number of tensors in the shards so far.
     fn held(&self) -> usize {
         self.before.last().zip(self.shards.last()).map_or(0, |(before, last)| before + last.tensor_count())
     }
 
-    /// As [`held`](Self::held), with those that cannot be read.
+    /// Like [`held`](Self::held), including unreadable tensors.
     fn declared(&self) -> usize {
         self.shards.iter().map(declared).sum()
     }
@@ -362,7 +363,7 @@ impl<B: AsRef<[u8]>> Checked<B> {
         Ok(())
     }
 
-    /// Whether this can be the next shard.
+    /// Checks that this can be the next shard.
     fn check(&self, shard: &Gguf<B>) -> Result<(), ShardProblem> {
         let first = &self.shards[0];
         let no = self.shards.len();
@@ -376,7 +377,7 @@ impl<B: AsRef<[u8]>> Checked<B> {
         };
         let its = keys.no.ok_or(ShardProblem::MissingKey { key: NO })?;
         wanted(NO, its.into(), i64::try_from(no).unwrap_or(i64::MAX))?;
-        // Who wrote the number wrote these as well; but llama.cpp does not look at them.
+        // A writer that stores the number stores these as well, but llama.cpp does not check them.
         wanted(COUNT, keys.count.unwrap_or(self.count).into(), self.count.into())?;
         if let Some(total) = self.tensors {
             wanted(TENSORS, keys.tensors.unwrap_or(total).into(), total.into())?;
@@ -388,8 +389,8 @@ impl<B: AsRef<[u8]>> Checked<B> {
         if shard.byte_order() != first.byte_order() {
             return Err(ShardProblem::ByteOrder);
         }
-        // A shard that does not name one may still have been padded to the default: llama.cpp's splitter leaves the key to
-        // the first, and pads to 32 whatever it says.
+        // A shard that does not specify an alignment may still have been padded to the default: llama.cpp's splitter
+        // writes the key only to the first file, and always pads to 32.
         if shard.alignment() != first.alignment() && shard.metadata().contains(ALIGNMENT_KEY) {
             return Err(ShardProblem::Alignment { found: shard.alignment(), wanted: first.alignment() });
         }
@@ -419,7 +420,7 @@ impl<B: AsRef<[u8]>> Checked<B> {
         if shards.len() == 1 {
             return Ok(ShardedGguf { shards, before, paths, index: NameIndex::default() });
         }
-        // Not more than an i32 can count.
+        // At most `i32::MAX`.
         let index = match NameIndex::build(held, |at| name_at(&shards, &before, at)) {
             Ok(Ok(index)) => index,
             Ok(Err(Duplicate { first, second })) => {
@@ -433,14 +434,14 @@ impl<B: AsRef<[u8]>> Checked<B> {
     }
 }
 
-/// How many tensors a file's table has.
+/// Returns the number of tensors in a file's table.
 fn declared<B: AsRef<[u8]>>(shard: &Gguf<B>) -> usize {
     shard.tensor_count().saturating_add(shard.foreign_tensors().len())
 }
 
-/// The shard that the tensor at this position of all is in.
+/// Returns the index of the shard that contains the tensor at this position among all tensors.
 fn holder(before: &[usize], at: usize) -> usize {
-    // Of several that begin at the same position, all but the last are empty.
+    // If several begin at the same position, all but the last are empty.
     before.partition_point(|&before| before <= at).saturating_sub(1)
 }
 
@@ -450,7 +451,7 @@ fn name_at<'a, B: AsRef<[u8]>>(shards: &'a [Gguf<B>], before: &[usize], at: usiz
     shards.get(no).map_or(&[], |shard| shard.tensor_name(within))
 }
 
-/// A shard without a path, counted from 1 as in the names of files.
+/// Names a shard without a path by its number, counted from 1 as in file names.
 fn numbered(no: usize) -> String {
     format!("shard {}", no.saturating_add(1))
 }
@@ -459,7 +460,7 @@ fn shown(path: &Path) -> String {
     format!("'{}'", path.display())
 }
 
-/// Says that shard `no` is missing, and which others are.
+/// Returns the error that shard `no` is missing. It also lists others that are.
 fn missing(paths: &ShardPaths, no: u16) -> Error {
     let until = paths.count().min(no.saturating_add(LOOKED_FOR));
     let others: Vec<u16> =
@@ -468,7 +469,7 @@ fn missing(paths: &ShardPaths, no: u16) -> Error {
     Error::Shard { shard, problem: ShardProblem::Missing { others: listed(&others) } }
 }
 
-/// Shards by the numbers in their names: `2, 4 to 6, 9`; nothing where there are none.
+/// Formats shards by the numbers in their names: `2, 4 to 6, 9`. Empty if there are none.
 fn listed(shards: &[u16]) -> String {
     const MOST: usize = 8;
     let runs: Vec<_> = shards.chunk_by(|one, next| next - one == 1).collect();

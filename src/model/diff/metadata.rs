@@ -1,9 +1,9 @@
-//! Key-value pairs, compared.
+//! Compares key-value pairs.
 
 use super::{ArrayDiff, Change, KeyDiff, Side};
 use crate::{ArrayRef, ValueRef};
 
-/// The keys that differ, and how many do not.
+/// Returns the keys that differ, and the number of those that do not.
 pub(super) fn compare<'a>(a: &Side<'a>, b: &Side<'a>) -> (Vec<KeyDiff<'a>>, u64) {
     let (mut keys, mut same) = (Vec::new(), 0);
     for (key, value) in a.pairs() {
@@ -25,7 +25,7 @@ pub(super) fn compare<'a>(a: &Side<'a>, b: &Side<'a>) -> (Vec<KeyDiff<'a>>, u64)
     (keys, same)
 }
 
-/// Whether the values are of one type and the same, NaN too where its bits are.
+/// Returns `true` if the values have the same type and are the same. NaNs are the same if their bits are.
 fn same_value(a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
     match (a, b) {
         (ValueRef::F32(a), ValueRef::F32(b)) => a.to_bits() == b.to_bits(),
@@ -39,7 +39,7 @@ fn same_array(a: ArrayRef<'_>, b: ArrayRef<'_>) -> bool {
     if (a.element, a.len) != (b.element, b.len) {
         return false;
     }
-    // Long arrays of one file copied from the other.
+    // Long arrays are often copied from one file to the other.
     if (a.order, a.short_lengths) == (b.order, b.short_lengths) {
         return a.bytes == b.bytes;
     }

@@ -1,4 +1,4 @@
-//! [`Diff`]: what is different between two models.
+//! [`Diff`]: the differences between two models.
 
 mod metadata;
 mod tensors;
@@ -12,26 +12,27 @@ use super::job::Origin;
 use crate::file::read_at::ReadAt;
 use crate::{Gguf, Metadata, QuantError, Result, ValueRef};
 
-/// One of two models: what it says of itself, and where its tensors are.
+/// One of two models: its metadata, and where its tensors are.
 #[derive(Debug, Clone)]
 pub struct Side<'a> {
     metadata: Metadata<'a>,
-    /// Keys that are no difference.
+    /// Keys that are ignored in the comparison.
     left_out: &'static [&'static str],
     tensors: Vec<(&'a str, Origin<'a>)>,
 }
 
 impl<'a> Side<'a> {
-    /// A GGUF that begins where `source` begins. Its header is enough of it: tensors are read from the source.
+    /// Returns the side for a GGUF that begins at the start of `source`. Only its header is needed: tensors are read
+    /// from the source.
     pub fn of<B: AsRef<[u8]>>(model: &'a Gguf<B>, source: &'a dyn ReadAt) -> Self {
         let tensor = |tensor: crate::TensorInfo<'a>| (tensor.name(), Origin::of(source, &tensor));
         Side { metadata: model.metadata(), left_out: &[], tensors: model.tensors().map(tensor).collect() }
     }
 
-    /// A model in one file or several. How it is divided is no difference to another.
+    /// Returns the side for a model in one or more files. The division into files is not a difference.
     ///
     /// # Errors
-    /// None that an [`Input`] which opened gives.
+    /// None for an [`Input`] that was opened successfully.
     #[cfg(all(feature = "std", any(unix, windows)))]
     pub fn of_input(input: &'a Input) -> Result<Self> {
         let tensor = |tensor: crate::TensorInfo<'a>| Ok((tensor.name(), input.origin(&tensor)?));
@@ -39,7 +40,7 @@ impl<'a> Side<'a> {
         Ok(Side { metadata: input.metadata(), left_out: input.model().keys_of_shards(), tensors })
     }
 
-    /// A model whose tensors come from anywhere, such as from several files. No name may be there twice.
+    /// Returns the side for a model whose tensors come from anywhere, such as from several files. Names must be unique.
     pub fn new(metadata: Metadata<'a>, tensors: Vec<(&'a str, Origin<'a>)>) -> Self {
         Side { metadata, left_out: &[], tensors }
     }
@@ -62,12 +63,12 @@ pub enum Change<T> {
     OnlyInA(T),
     /// The first model does not have it.
     OnlyInB(T),
-    /// As it is in the first and in the second.
+    /// The versions in the first and in the second model.
     Both(T, T),
 }
 
 impl<T> Change<T> {
-    /// As it is in the first model.
+    /// Returns the version in the first model.
     pub fn a(&self) -> Option<&T> {
         match self {
             Change::OnlyInA(a) | Change::Both(a, _) => Some(a),
@@ -75,7 +76,7 @@ impl<T> Change<T> {
         }
     }
 
-    /// As it is in the second model.
+    /// Returns the version in the second model.
     pub fn b(&self) -> Option<&T> {
         match self {
             Change::OnlyInB(b) | Change::Both(_, b) => Some(b),
@@ -92,7 +93,7 @@ pub struct KeyDiff<'a> {
     pub key: &'a str,
     /// Its value.
     pub value: Change<ValueRef<'a>>,
-    /// Where both values are arrays of one element type, how much of them differs.
+    /// How much of the values differs, if both are arrays with the same element type.
     pub array: Option<ArrayDiff>,
 }
 
@@ -100,9 +101,9 @@ pub struct KeyDiff<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ArrayDiff {
-    /// The position of the first element that does, from 0.
+    /// The position of the first differing element, from 0.
     pub first: u64,
-    /// How many do; those that one of the arrays is longer by are among them.
+    /// The number of differing elements. If one of the arrays is longer, the excess counts too.
     pub differing: u64,
 }
 
@@ -112,25 +113,25 @@ pub struct ArrayDiff {
 pub struct TensorDiff<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its type, shape and place.
+    /// Its type, shape and location.
     pub tensor: Change<Origin<'a>>,
-    /// How far its values are from each other. `None` where they cannot be compared, since only one model has it or the
-    /// shapes differ in more than extents of 1 at their ends; and where their bytes are the same.
+    /// The difference between its values. `None` if they cannot be compared, because only one model has the tensor or
+    /// the shapes differ in more than trailing extents of 1, and if their bytes are the same.
     pub values: Option<ValueDiff>,
 }
 
-/// How far the values of two tensors of one shape are from each other, as floats.
+/// The difference between the values of two tensors of one shape, as floats.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct ValueDiff {
-    /// How many values are not the same, to the bit, when they are dequantized.
+    /// The number of values that are not equal to the bit when they are dequantized.
     pub differing: u64,
-    /// The error of the second's values, taking the first's as right.
+    /// The error of the second's values relative to the first's.
     pub error: QuantError,
 }
 
-/// What is different between two models, by value: other versions of the format, byte orders, offsets and padding are no
-/// difference.
+/// The differences between two models, by value. Versions of the format, byte orders, offsets and padding do not count
+/// as differences.
 ///
 /// ```
 /// use gguf_codec::model::{Diff, Side};
@@ -151,41 +152,41 @@ pub struct ValueDiff {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Diff<'a> {
-    /// Keys that differ in value, in its type, or in being there: in the first model's order, and behind them those that
-    /// the second alone has. Floats are the same when their bits are.
+    /// Keys that differ in value or type, or exist in only one model: in the first model's order, followed by those that
+    /// only the second has. Floats are the same if their bits are.
     pub keys: Vec<KeyDiff<'a>>,
-    /// How many keys are the same.
+    /// The number of keys that are the same.
     pub same_keys: u64,
-    /// Whether the keys that both have stand in different orders.
+    /// Whether the keys that both have are in different orders.
     pub keys_moved: bool,
-    /// Tensors that differ in shape, type, bytes, or in being there, ordered as the keys are. Bytes are compared in the
-    /// same byte order.
+    /// Tensors that differ in shape, type or bytes, or exist in only one model, ordered like the keys. Bytes are
+    /// compared in the same byte order.
     pub tensors: Vec<TensorDiff<'a>>,
-    /// How many tensors are the same.
+    /// The number of tensors that are the same.
     pub same_tensors: u64,
-    /// Whether the tensors that both have stand in different orders.
+    /// Whether the tensors that both have are in different orders.
     pub tensors_moved: bool,
 }
 
 impl<'a> Diff<'a> {
     /// Compares two models.
     ///
-    /// Every core reads and compares; memory does not grow with the models' data (up to 6 MiB for each of twice as
-    /// many pieces as there are threads, and one). Tensors of one type are compared by their bytes, and those that
-    /// differ are read again for their values.
+    /// Every core reads and compares, and memory does not grow with the models' data (up to 6 MiB per piece, with one
+    /// more than twice as many pieces as there are threads). Tensors of the same type are compared by their bytes,
+    /// and those that differ are read again to compare their values.
     ///
     /// # Errors
-    /// As [`between_with`](Self::between_with).
+    /// The errors of [`between_with`](Self::between_with).
     pub fn between(a: &Side<'a>, b: &Side<'a>) -> Result<Self> {
         Self::between_with(a, b, |_, _| ControlFlow::Continue(()))
     }
 
-    /// As [`between`](Self::between), with progress: `progress` is called with the number of bytes that are read and how many are to
-    /// be, so far as is known. Return `Break` to cancel.
+    /// Like [`between`](Self::between), with progress: `progress` is called with the number of bytes read so far and the total as
+    /// far as it is known. Return `Break` to cancel.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io), naming the tensor, where a source cannot be read;
-    /// [`Error::Interrupted`](crate::Error::Interrupted) where `progress` breaks.
+    /// [`Error::Io`](crate::Error::Io), naming the tensor, if a source cannot be read;
+    /// [`Error::Interrupted`](crate::Error::Interrupted) if `progress` breaks.
     pub fn between_with(
         a: &Side<'a>,
         b: &Side<'a>,
@@ -205,7 +206,7 @@ impl<'a> Diff<'a> {
         })
     }
 
-    /// Whether nothing differs. Order is no difference here.
+    /// Returns `true` if nothing differs. Order does not count here.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.tensors.is_empty()
     }
@@ -220,7 +221,7 @@ impl fmt::Debug for Diff<'_> {
     }
 }
 
-/// Whether the names that both have stand in different orders.
+/// Returns `true` if the names that both have are in different orders.
 fn moved(a: &[&str], b: &[&str]) -> bool {
     let set = |names: &[&'_ str]| {
         names.iter().map(|name| name.to_string()).collect::<std::collections::HashSet<_>>()

@@ -1,4 +1,4 @@
-//! Tensors, compared a few hundred thousand values at a time and on all cores.
+//! Compares tensors, a few hundred thousand values at a time and on all cores.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -11,9 +11,9 @@ use crate::model::job::{Origin, in_memory};
 use crate::model::scaled::{Scaled, scales};
 use crate::{Error, QuantError, Result, Shape};
 
-/// Values that a thread compares at a time: whole blocks of every type.
+/// The number of values that a thread compares at a time: whole blocks of every type.
 const PIECE_VALUES: u64 = 256 * 1024;
-/// Of these, values that are floats at a time, for the caches.
+/// The number of these that are floats at a time, so that they stay in cache.
 const CACHED_VALUES: usize = 16 * 1024;
 
 /// A tensor that both models have.
@@ -21,7 +21,7 @@ struct Pair<'a> {
     name: &'a str,
     a: Origin<'a>,
     b: Origin<'a>,
-    /// What is known, by reading or without.
+    /// Whether they differ, as far as is known.
     differs: AtomicBool,
 }
 
@@ -31,7 +31,7 @@ impl Pair<'_> {
     }
 }
 
-/// The tensors that differ, and how many do not.
+/// Returns the tensors that differ, and the number of those that do not.
 pub(super) fn compare<'a>(
     a: &[(&'a str, Origin<'a>)],
     b: &[(&'a str, Origin<'a>)],
@@ -64,7 +64,7 @@ pub(super) fn compare<'a>(
         if progress(done, total).is_break() { Err(Error::Interrupted) } else { Ok(()) }
     };
 
-    // By their bytes.
+    // Compare by bytes.
     let by_bytes = || pairs.iter().filter(|pair| pair.a.ty == pair.b.ty && comparable(pair));
     step(0, by_bytes().map(bytes).fold(0, u64::saturating_add))?;
     let look = |piece: Piece<'_>| {
@@ -84,7 +84,7 @@ pub(super) fn compare<'a>(
         Ok(())
     })?;
 
-    // By their values, where the bytes or the types are not the same.
+    // Compare by values if the bytes or the types are not the same.
     let of_values = |pair: &Pair<'a>| {
         let a = values_of(pair.a, scaled_a.get(pair.name))?;
         let b = values_of(pair.b, scaled_b.get(pair.name))?;
@@ -131,12 +131,12 @@ pub(super) fn compare<'a>(
     Ok((tensors, same as u64))
 }
 
-/// Where the values are read from, times their factors if they have any.
+/// Returns where the values are read from, multiplied by their factors if they have any.
 fn values_of<'a>(origin: Origin<'a>, scaled: Option<&'a Scaled<Origin<'a>>>) -> Result<Origin<'a>> {
     scaled.map_or(Ok(origin), Scaled::origin)
 }
 
-/// Whether the values stand at the same places: ggml drops extents of 1 from a shape's end.
+/// Returns `true` if the values are at the same positions. ggml drops trailing extents of 1.
 fn comparable(pair: &Pair<'_>) -> bool {
     fn significant(shape: &Shape) -> &[u64] {
         let dims = shape.dims();
@@ -146,7 +146,7 @@ fn comparable(pair: &Pair<'_>) -> bool {
     significant(&pair.a.shape) == significant(&pair.b.shape)
 }
 
-/// Values of a tensor in both models, from block to block.
+/// A range of values of a tensor in both models, in whole blocks.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
     pair: &'a Pair<'a>,
@@ -167,7 +167,7 @@ impl<'a> Piece<'a> {
         [self.pair.a, self.pair.b].iter().filter_map(|origin| origin.ty.bytes_for(self.values)).sum()
     }
 
-    /// Both models' bytes, little-endian.
+    /// Reads both models' bytes as little-endian.
     fn read(&self, a: &mut Vec<u8>, b: &mut Vec<u8>) -> Result<()> {
         for (origin, buffer) in [(self.pair.a, a), (self.pair.b, b)] {
             let bytes_for = |values| origin.ty.bytes_for(values).unwrap_or(0);

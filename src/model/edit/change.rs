@@ -1,31 +1,31 @@
-//! [`EditChange`]: a change to a file's header, and the line that tells it.
+//! [`EditChange`]: a change to a file's header, and its one-line description.
 
 use std::fmt::{self, Display};
 
 use crate::{ByteOrder, Value};
 
-/// A change to a file's header. Displayed it is a line: `llama.context_length: 8192 → 16384 (u32)`.
+/// A change to a file's header. It is displayed as one line: `llama.context_length: 8192 → 16384 (u32)`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum EditChange {
-    /// A key has another value; the types differ only where that was asked for.
+    /// A key has another value. The types differ only if that was requested.
     Set {
-        /// The key's name in the file that is written.
+        /// The key's name in the output.
         key: String,
         /// Its value before.
         from: Value,
-        /// And after.
+        /// Its value after.
         to: Value,
     },
-    /// One element of an array is another.
+    /// An element of an array has another value.
     SetElement {
-        /// The key's name in the file that is written.
+        /// The key's name in the output.
         key: String,
         /// The element's position, from 0.
         index: usize,
         /// The element before.
         from: Value,
-        /// And after.
+        /// The element after.
         to: Value,
     },
     /// A key is new.
@@ -35,7 +35,7 @@ pub enum EditChange {
         /// Its value.
         value: Value,
     },
-    /// A key is gone.
+    /// A key was removed.
     Removed {
         /// The key.
         key: String,
@@ -46,26 +46,26 @@ pub enum EditChange {
     KeyRenamed {
         /// The name before.
         from: String,
-        /// And after.
+        /// The name after.
         to: String,
     },
     /// A tensor has another name.
     TensorRenamed {
         /// The name before.
         from: String,
-        /// And after.
+        /// The name after.
         to: String,
     },
-    /// A tensor is left out.
+    /// A tensor was removed.
     TensorRemoved {
         /// Its name.
         name: String,
     },
-    /// The numbers of the file are in the other byte order.
+    /// The numbers in the file were converted to the other byte order.
     ByteOrder {
         /// The order before.
         from: ByteOrder,
-        /// And after.
+        /// The order after.
         to: ByteOrder,
     },
 }
@@ -103,7 +103,7 @@ impl Display for EditChange {
     }
 }
 
-/// A name within a line: escaped, and cut where it is long.
+/// A name within a line, escaped and cut if it is long.
 pub(super) struct Name<'a>(pub(super) &'a str);
 
 impl Display for Name<'_> {

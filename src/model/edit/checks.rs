@@ -1,11 +1,12 @@
-//! What is probably not meant by an edit: values that no model has, or that do not fit the tensors.
+//! Warns of edits that are probably unintended: values that no model has, or that do not match the tensors.
 
 use super::change::EditChange;
 use crate::gguf::{Indexed, Metadata, as_integer};
 use crate::model::Layer;
 use crate::{Value, ValueRef};
 
-/// A sentence for each change that is probably not meant. `architecture` is that of the edited model, and `tensors` are its tensors.
+/// Returns a sentence for each change that is probably unintended. `architecture` is that of the edited model, and `tensors` are
+/// its tensors.
 pub(super) fn notes<'t>(
     changes: &[EditChange],
     source: &Indexed,
@@ -34,17 +35,17 @@ pub(super) fn notes<'t>(
     changes.iter().filter_map(note).collect()
 }
 
-/// What the file says beside the value.
+/// What the file contains besides the value.
 struct Facts<'a> {
     metadata: Metadata<'a>,
-    /// Layers that tensors are of.
+    /// The number of layers that have tensors.
     layers: Option<u32>,
     /// The length of a row of the token embedding.
     row: Option<u64>,
 }
 
 impl Facts<'_> {
-    /// What is wrong with the value of a key, whose name may have lost its architecture.
+    /// Returns the problem with the value of a key, whose name may be without its architecture.
     fn problem(&self, key: &str, value: &Value) -> Option<String> {
         if key == "tokenizer.chat_template" || key.starts_with("tokenizer.chat_template.") {
             let Value::String(text) = value else { return None };

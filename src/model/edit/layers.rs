@@ -1,4 +1,4 @@
-//! Leaving out layers: what becomes of the tensors and keys of the others.
+//! Removing layers, and adjusting the tensors and keys of the others.
 
 use std::collections::BTreeSet;
 
@@ -8,23 +8,23 @@ use crate::gguf::{FromValue, Gguf, Value, ValueRef};
 use crate::model::layer::Layer;
 use crate::model::memory::layers_with_windows;
 
-/// More than any model has: a header that counts more does not get memory for each.
+/// More than any model has. A header with a higher count does not get memory for each layer.
 const MOST_LAYERS: u32 = 1 << 16;
-/// Keys that say which of so many layers is of another kind, by counting.
+/// Keys that specify which layers are of another kind by an interval.
 const INTERVALS: [&str; 3] = ["full_attention_interval", "interleave_moe_layer_step", "moe_every_n_layers"];
-/// Keys that count layers from the first on.
+/// Keys that count layers from the first.
 const LEADING: [&str; 2] = ["leading_dense_block_count", "n_layer_dense_lead"];
-/// Keys that count layers from the last on.
+/// Keys that count layers from the last.
 const TRAILING: [&str; 2] = ["nextn_predict_layers", "attention.shared_kv_layers"];
-/// Arrays whose length is not the number of layers, though it may be as large.
+/// Arrays whose length is not the number of layers, though it may be equal to it.
 const OTHER_ARRAYS: [&str; 2] = ["rope.dimension_sections", "deepstack_mapping"];
 const PATTERN: &str = "attention.sliding_window_pattern";
 
 impl Edit {
-    /// Leaves out layers of a model, numbered from 0, as pruning does: their tensors are removed, those of the layers after them get
-    /// the numbers that are free, `block_count` is corrected, and so are keys and arrays that have something for each layer.
+    /// Removes layers of a model, numbered from 0, as in pruning. Removes their tensors, renumbers those of the layers after
+    /// them, and adjusts `block_count` and the keys and arrays with something for each layer.
     ///
-    /// `model` is the file that is to be edited.
+    /// `model` is the file to be edited.
     ///
     /// ```
     /// use gguf_codec::Gguf;
@@ -39,9 +39,9 @@ impl Edit {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Write`] where the model has no such layer, none would be left, or the layers that are left would be of other kinds than
-    /// they were: some models say by counting which layer has experts, full attention or a window. [`Error::MissingKey`] and
-    /// [`Error::WrongValue`] where the metadata lacks `block_count`.
+    /// [`Error::Write`] if the model has no such layer, none would be left, or the remaining layers would change their kind: in
+    /// some models, counting determines which layer has experts, full attention or a window. [`Error::MissingKey`] and
+    /// [`Error::WrongValue`] if the metadata lacks `block_count`.
     pub fn drop_layers<B: AsRef<[u8]>>(
         &mut self,
         model: &Gguf<B>,
@@ -67,7 +67,7 @@ impl Edit {
             let why = "tensor 'per_layer_token_embd.weight' has values for each layer beside each other";
             return refused(format!("layers cannot be left out: {why}"));
         }
-        // Of a layer that stays, its number afterwards.
+        // The new number of a layer that stays.
         let moved = |layer: u32| layer - dropped.range(..layer).count() as u32;
         let kept: Vec<u32> = (0..count).filter(|layer| !dropped.contains(layer)).collect();
         for key in INTERVALS {
@@ -114,7 +114,7 @@ impl Edit {
         Ok(self)
     }
 
-    /// Takes elements out of arrays of the architecture that have one for each layer.
+    /// Removes elements from arrays of the architecture that have one for each layer.
     fn drop_elements<B: AsRef<[u8]>>(
         &mut self,
         model: &Gguf<B>,
@@ -133,7 +133,7 @@ impl Edit {
         }
     }
 
-    /// Says layer by layer which have windows, where counting would give windows to other layers than before.
+    /// Specifies for each layer whether it has a window, if counting would give windows to other layers than before.
     fn keep_windows<B: AsRef<[u8]>>(&mut self, model: &Gguf<B>, count: u32, kept: &[u32]) -> Result<()> {
         let metadata = model.metadata();
         let is_array = metadata

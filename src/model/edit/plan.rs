@@ -1,4 +1,4 @@
-//! What an [`Edit`] comes to for one file: which keys and tensors it has afterwards, and what that changes.
+//! The result of applying an [`Edit`] to a file: the keys and tensors afterwards, and the changes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,34 +13,34 @@ use crate::{
     ByteOrder, Error, Limits, Metadata, Result, Sink, TensorInfo, Value, ValueKind, ValueRef, Writer,
 };
 
-/// What an [`Edit`] changes in a file, in the order of the file: see [`Edit::plan`].
+/// The changes that an [`Edit`] makes to a file, in file order: see [`Edit::plan`].
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct EditPlan {
-    /// The changes. Displayed, each is a line.
+    /// The changes. Each is displayed as one line.
     pub changes: Vec<EditChange>,
-    /// What is probably not meant, in sentences.
+    /// Sentences about what is probably unintended.
     pub notes: Vec<String>,
 }
 
 const ARCHITECTURE: &str = "general.architecture";
 
-/// An edit that was checked against a file.
+/// An edit that has been checked against a file.
 pub(super) struct Resolved<'a> {
     keys: Renames<'a>,
     tensors: Renames<'a>,
     removed: HashSet<&'a str>,
     removed_tensors: HashSet<&'a str>,
-    /// Values of keys that are there, by their names afterwards.
+    /// The values of existing keys, by their new names.
     values: HashMap<&'a str, Value>,
-    /// Elements of these that were set one by one, with what they were.
+    /// The elements of these that were set one by one, with their old values.
     elements: Vec<(&'a str, usize, Value)>,
     added: Vec<(&'a str, Value)>,
     order: ByteOrder,
 }
 
 impl<'a> Resolved<'a> {
-    /// Refuses what contradicts itself or the file.
+    /// Returns an error if the edit contradicts itself or the file.
     pub(super) fn new(edit: &'a Edit, source: &Indexed) -> Result<Self> {
         let (metadata, model) = (source.model.metadata(), &source.model);
         let is_key = |key: &str| metadata.contains(key);
@@ -155,7 +155,7 @@ impl<'a> Resolved<'a> {
         Ok(resolved)
     }
 
-    /// A shard's keys say which set it belongs to, and a set is opened only where all of them agree.
+    /// A shard's keys specify its set, and a set can be opened only if all shards agree.
     fn check_shards(&self, edit: &Edit, metadata: Metadata<'_>, order: ByteOrder) -> Result<()> {
         let number = |key: &str| metadata.get(key).and_then(|value| value.get::<i64>()).unwrap_or(0);
         let count = number(SHARD_KEYS[1]);
@@ -198,13 +198,13 @@ impl<'a> Resolved<'a> {
         }
     }
 
-    /// The tensors that are not left out.
+    /// Returns the tensors that are not removed.
     pub(super) fn kept<'b>(&self, source: &'b Indexed) -> impl Iterator<Item = TensorInfo<'b>> {
         source.model.tensors().filter(|tensor| !self.removed_tensors.contains(tensor.name()))
     }
 
-    /// The header of the edited model without its table of tensors, and the alignment: the table and the data of a file with
-    /// tensors that cannot be read stay as they are, but for names.
+    /// Declares the edited model's header without its tensor table, and the alignment. In a file with unreadable tensors the
+    /// table and the data stay as they are, except for names.
     pub(super) fn declare_around_table<S: Sink>(
         &self,
         source: &Indexed,
@@ -234,14 +234,14 @@ impl<'a> Resolved<'a> {
         Ok((bytes, layout.alignment))
     }
 
-    /// Puts the table of tensors behind the header that has none yet, with other names.
+    /// Appends the tensor table, with the new names, to a header that has none yet.
     pub(super) fn put_table(&self, source: &Indexed, header: &mut Vec<u8>) {
         let order = source.model.byte_order();
         let number = |len: usize| match order {
             ByteOrder::Little => (len as u64).to_le_bytes(),
             ByteOrder::Big => (len as u64).to_be_bytes(),
         };
-        // Behind the magic and the version.
+        // After the magic and the version.
         if let Some(count) = header.get_mut(8..16) {
             count.copy_from_slice(&number(source.declared()));
         }
@@ -272,7 +272,7 @@ impl<'a> Resolved<'a> {
         Ok(())
     }
 
-    /// Declares the edited model, and gives the names of its tensors.
+    /// Declares the edited model, and returns the names of its tensors.
     pub(super) fn declare<S: Sink>(&self, source: &Indexed, writer: &mut Writer<S>) -> Result<Vec<String>> {
         self.declare_keys(source, writer)?;
         let mut names = Vec::with_capacity(source.model.tensor_count());
@@ -372,7 +372,7 @@ fn element(value: &Value, index: usize) -> Option<Value> {
     }
 }
 
-/// A value that can be read again.
+/// Checks that a value can be read again.
 fn checked(key: &str, value: &Value) -> Result<Value> {
     let most = Limits::default().max_array_depth;
     match value {

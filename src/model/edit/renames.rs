@@ -1,4 +1,4 @@
-//! [`Renames`]: names and what they become.
+//! [`Renames`]: a mapping from old to new names.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
@@ -6,14 +6,14 @@ use std::fmt::Display;
 use super::change::Name;
 use crate::{Error, Result};
 
-/// Names and what they become.
+/// A mapping from old to new names.
 pub(super) struct Renames<'a> {
     to: HashMap<&'a str, &'a str>,
     from: HashMap<&'a str, &'a str>,
 }
 
 impl<'a> Renames<'a> {
-    /// Refuses where a name is there afterwards twice.
+    /// Returns an error if a name would occur twice afterwards.
     pub(super) fn new(
         what: &str,
         renames: &'a [(String, String)],
@@ -43,7 +43,7 @@ impl<'a> Renames<'a> {
         Ok(Renames { to, from: taken })
     }
 
-    /// What a name becomes.
+    /// Returns the new name.
     pub(super) fn name<'b>(&self, name: &'b str) -> &'b str
     where
         'a: 'b,
@@ -51,12 +51,12 @@ impl<'a> Renames<'a> {
         self.to.get(name).copied().unwrap_or(name)
     }
 
-    /// Whether another name becomes this one.
+    /// Returns `true` if another name is changed to this one.
     pub(super) fn gives(&self, name: &str) -> bool {
         self.from.contains_key(name)
     }
 
-    /// The name before of what is called this afterwards, if anything can be.
+    /// Returns the old name for this new name, if there can be one.
     pub(super) fn source<'b>(&self, name: &'b str, removed: &HashSet<&str>) -> Option<&'b str>
     where
         'a: 'b,

@@ -1,10 +1,10 @@
-//! Whether a chat template can be Jinja, by its brackets and blocks.
+//! Checks whether a chat template can be Jinja, by its brackets and blocks.
 
-/// Blocks that end with `end` and their name. `set` has one only without a value.
+/// Blocks that end with `end` and their name. `set` is one only without a value.
 const BLOCKS: [&str; 9] =
     ["if", "for", "macro", "call", "filter", "block", "generation", "with", "autoescape"];
 
-/// Returns what is wrong with a template, if anything is.
+/// Returns the problem with a template, if there is one.
 pub(super) fn problem(template: &[u8]) -> Option<String> {
     let Ok(text) = std::str::from_utf8(template) else { return Some("it is not UTF-8".to_owned()) };
     let mut blocks: Vec<(&str, usize)> = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn problem(template: &[u8]) -> Option<String> {
         let inside = inside.trim_matches(['-', '+']).trim();
         let name = inside.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or("");
         if name == "raw" {
-            // What is between is text.
+            // The contents are plain text.
             let rest = text[at..].find("endraw")?;
             at += rest + text[at + rest..].find("%}").map_or(0, |end| end + 2);
         } else if let Some(ended) =
@@ -51,11 +51,11 @@ pub(super) fn problem(template: &[u8]) -> Option<String> {
     blocks.last().map(|(name, byte)| format!("'{name}' at byte {byte} has no 'end{name}'"))
 }
 
-/// How far it is to what closes an expression, outside of its strings.
+/// Returns the distance to what closes an expression, ignoring its strings.
 fn closing(text: &str, close: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut at, mut quote) = (0, None);
-    // Within braces, as a dictionary has them, `}}` may be two of these.
+    // Within braces, as in a dictionary, `}}` may be two closing braces.
     let mut depth = 0usize;
     while at < bytes.len() {
         match (quote, bytes[at]) {

@@ -1,4 +1,4 @@
-//! Jobs whose values become another type.
+//! Jobs that convert values to another type.
 
 use std::io;
 
@@ -8,11 +8,11 @@ use crate::error::Measured;
 use crate::file::read_at::Units;
 use crate::{ByteOrder, Error, GgmlType, Result};
 
-/// Values at a time, whole blocks of every type, for the caches.
+/// The number of values to process at a time, whole blocks of every type, so that they stay in cache.
 const PART: u64 = 16 * 1024;
 
 impl Origin<'_> {
-    /// Fills `buffer`, whole blocks, from byte `at` of the tensor on, in little-endian order whatever the file's is.
+    /// Fills `buffer`, which is whole blocks, from byte `at` of the tensor on, in little-endian order whatever the file's order.
     pub(in crate::model) fn fill_little_endian(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
         self.source.fill_at(buffer, self.offset + at)?;
         if self.order == ByteOrder::Big {
@@ -21,7 +21,7 @@ impl Origin<'_> {
         Ok(())
     }
 
-    /// Fills `values`, whole blocks, from value `first` on.
+    /// Fills `values`, which are whole blocks, from value `first` on.
     fn values(&self, first: u64, stored: &mut Vec<u8>, values: &mut [f32]) -> io::Result<()> {
         let (len, bytes) = (self.ty.block_len(), self.ty.block_bytes());
         stored.resize(values.len() / len * bytes, 0);
@@ -29,8 +29,8 @@ impl Origin<'_> {
         dequantize(self.ty, stored, values).map_err(io::Error::other)
     }
 
-    /// As [`ReadAt::fill_at`](crate::ReadAt::fill_at) of the tensor as `ty`, after `change` was made to its values, of which it is
-    /// told the number of the first.
+    /// Like [`ReadAt::fill_at`](crate::ReadAt::fill_at) for the tensor converted to `ty`. `change` is applied to its values
+    /// first, and is given the index of the first of them.
     pub(in crate::model) fn fill_as(
         &self,
         ty: GgmlType,
@@ -39,7 +39,7 @@ impl Origin<'_> {
         mut change: impl FnMut(u64, &mut [f32]),
     ) -> io::Result<()> {
         let (block_len, block_bytes) = (ty.block_len() as u64, ty.block_bytes() as u64);
-        // Whole blocks of both, of which one has a length that is a multiple of the other's.
+        // Whole blocks of both types. The length of one is a multiple of the other's.
         let unit = block_len.max(self.ty.block_len() as u64);
         let units = Units {
             bytes: unit / block_len * block_bytes,
@@ -62,20 +62,20 @@ impl Origin<'_> {
 }
 
 impl<'a> Job<'a> {
-    /// The values become `ty`. Where that is the type they have, their bytes are copied.
+    /// Creates a job that converts the values to `ty`. If that is their type already, their bytes are copied.
     pub fn new(name: &'a str, origin: Origin<'a>, ty: GgmlType) -> Self {
         Job { name, origin, ty, importance: None }
     }
 
-    /// Weighs the errors of the values: a weight for each value of a row, as in [`quantize`](crate::quantize), for all
-    /// rows alike or for each of the matrices that the tensor stacks (experts, as the third dimension counts them).
+    /// Weights the errors of the values: a weight for each value of a row, as in [`quantize`](crate::quantize), for
+    /// all rows alike or for each of the matrices that the tensor stacks (experts, by the third dimension).
     #[must_use]
     pub fn importance(self, weights: Option<&'a [f32]>) -> Self {
         Job { importance: weights, ..self }
     }
 
-    /// Refuses what cannot be done whatever the values are. After that no row takes memory because a header says so: it
-    /// is as long as the importance, or not kept whole.
+    /// Returns an error for a job that is impossible whatever the values. After this check a row takes no memory just
+    /// because a header declares it: it is as long as the importance, or is not kept whole.
     ///
     /// # Errors
     /// [`Error::Write`], naming the tensor: see [`Convert::run`](crate::model::Convert::run).
@@ -83,7 +83,7 @@ impl<'a> Job<'a> {
         if self.copies() {
             return Ok(());
         }
-        // Of no rows everything is checked but their values.
+        // Quantizing zero rows validates everything except the values.
         let checked = match self.importance {
             None => quantize(self.ty, &[], self.ty.block_len(), None, &mut []),
             Some(weights) => self.row_len_of(weights).and_then(|row_len| {
@@ -96,7 +96,7 @@ impl<'a> Job<'a> {
         checked.map_err(|error| Error::write(format!("tensor '{}': {error:?}", self.name.escape_debug())))
     }
 
-    /// The length of a row, of which there are weights for all rows or for those of each matrix.
+    /// Returns the length of a row. `weights` are for all rows, or for those of each matrix.
     fn row_len_of(&self, weights: &[f32]) -> Result<usize> {
         let row_len = in_memory(self.shape().row_len())?;
         let matrices = self.matrices();
@@ -115,13 +115,13 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// How many matrices the tensor stacks.
+    /// Returns the number of matrices that the tensor stacks.
     fn matrices(&self) -> usize {
         let matrices = self.shape().dims().get(2).copied().unwrap_or(1);
         usize::try_from(matrices).unwrap_or(usize::MAX)
     }
 
-    /// The weights of a row.
+    /// Returns the weights of a row.
     pub(in crate::model) fn weights_of(&self, row: u64) -> Option<&'a [f32]> {
         let weights = self.importance?;
         let row_len = usize::try_from(self.shape().row_len()).ok().filter(|&row_len| row_len > 0)?;

@@ -1,21 +1,21 @@
-//! Merging that removes each shard as soon as the merged file has its data on the disk.
+//! Merging that removes each shard as soon as its data is on disk in the merged file.
 //!
-//! The file grows under a name of its own, `OUT.merging`, in which everything that a later run needs is kept:
+//! The file grows under a name of its own, `OUT.merging`, and contains everything that a later run needs:
 //!
 //! ```text
 //! 0x67 'G' 'U' 'F' | the rest of the header | data, as much as there is | record
 //! ```
 //!
-//! The first byte is not a GGUF's, so that no program takes the file for a model. The record says how long the merged file is to be and
-//! which shards it has whole. Each step is on the disk before the next begins:
+//! The first byte is not a GGUF's, so that no program takes the file for a model. The record contains the final length of the
+//! merged file and which shards it contains completely. Each step is on disk before the next begins:
 //!
-//! 1. All shards are opened and checked. `OUT.merging` appears with header and record, and room for the data.
-//! 2. For each shard: its data is copied; the record says that the data is there; the shard is removed.
-//! 3. The first byte becomes a GGUF's. The record is cut off. The file gets its name.
+//! 1. All shards are opened and checked. `OUT.merging` is created with header and record, and space for the data.
+//! 2. For each shard: its data is copied, the record is updated, and the shard is removed.
+//! 3. The first byte becomes a GGUF's. The record is cut off. The file is renamed.
 //!
-//! Any run may be cut off at any step, and the next does what is left: a shard that the record lacks is copied from its start, and one that
-//! it has is compared and removed. A shard that is gone must be one that the record has. Where none is recorded, the shards are as they were, and
-//! `OUT.merging` may be removed.
+//! Any run may be interrupted at any step, and the next run does what is left. A shard that the record lacks is copied from its
+//! start, and one that it has is compared and removed. A missing shard must be one that the record has. If none is recorded, the
+//! shards are unchanged, and `OUT.merging` may be removed.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -37,12 +37,12 @@ use crate::model::Input;
 const UNFINISHED: u8 = b'g';
 const FINISHED: u8 = b'G';
 
-/// Bytes that are copied between two calls of `progress`.
+/// The number of bytes copied between two calls of `progress`.
 const STEP: u64 = 64 << 20;
 
 type Progress<'a> = dyn FnMut(u64, u64) -> ControlFlow<()> + 'a;
 
-/// `OUT.merging`.
+/// Returns `OUT.merging`.
 pub(super) fn unfinished_path(output: &Path) -> PathBuf {
     let mut name = OsString::from(output);
     name.push(".merging");
@@ -79,9 +79,9 @@ pub(super) fn run(
     }
 }
 
-/// Checks all shards, and puts a file without data at `path`.
+/// Checks all shards, and creates a file without data at `path`.
 fn begin(shards: &[PathBuf], path: &Path, like: Option<&fs::Metadata>) -> Result<()> {
-    // Which are missing is said when all are opened.
+    // Missing shards are reported when all are opened.
     for shard in shards.iter().filter(|shard| fs::symlink_metadata(shard).is_ok()) {
         check_removable(shard)?;
     }
@@ -122,7 +122,7 @@ fn begin(shards: &[PathBuf], path: &Path, like: Option<&fs::Metadata>) -> Result
     file.complete()
 }
 
-/// Refuses what takes no room of its own, or cannot be removed without harm elsewhere.
+/// Returns an error for a shard that takes no space of its own, or whose removal would do harm elsewhere.
 fn check_removable(shard: &Path) -> Result<()> {
     if fs::symlink_metadata(shard).is_ok_and(|metadata| metadata.is_symlink()) {
         return refused(format!(
@@ -139,7 +139,7 @@ struct Merging {
     file: File,
     path: PathBuf,
     shards: Vec<PathBuf>,
-    /// `None` where the file is whole and waits for its name.
+    /// `None` if the file is complete and only needs to be renamed.
     record: Option<Record>,
     header: Gguf<Vec<u8>>,
     len: u64,
@@ -154,7 +154,7 @@ impl Merging {
             Err(TryLockError::WouldBlock) => {
                 return refused(format!("another process is merging into '{}'", path.display()));
             }
-            // A file system without locks.
+            // The file system has no locks.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         let strange = |why: &str| {
@@ -192,7 +192,7 @@ impl Merging {
         Ok(Merging { file, path, shards, record, header, len })
     }
 
-    /// Copies and removes what there is of the shards.
+    /// Copies and removes the existing shards.
     fn consume(&mut self, progress: &mut Progress<'_>) -> Result<()> {
         let Some(record) = &mut self.record else { return Ok(()) };
         let tensors: Vec<_> = self.header.tensors().collect();
@@ -264,7 +264,7 @@ impl Merging {
         Ok(())
     }
 
-    /// Makes a GGUF of the file.
+    /// Turns the file into a GGUF.
     fn complete(&mut self, progress: &mut Progress<'_>) -> Result<()> {
         let total = self.header.tensors().map(|tensor| tensor.byte_len()).sum();
         let mut step = |done: io::Result<()>| {
@@ -276,10 +276,10 @@ impl Merging {
         step(file.set_len(self.len))
     }
 
-    /// Gives the file its name, and returns its length.
+    /// Renames the file, and returns its length.
     fn place(self, output: &Path, target: &Path, existing: Existing) -> Result<u64> {
         let Merging { file, path, len, .. } = self;
-        // Other systems do not rename a file that is open.
+        // Other systems cannot rename an open file.
         drop(file);
         let moved = uninterrupted(|| match existing {
             Existing::Refuse => put_new(&path, target),
@@ -295,18 +295,18 @@ impl Merging {
         Ok(len)
     }
 
-    /// Removes the file where the shards have everything that it has.
+    /// Removes the file if the shards contain everything in it.
     fn give_up(self) {
         let is_needed =
             self.record.as_ref().is_none_or(|record| record.shards().iter().any(|shard| shard.is_whole));
         if !is_needed {
-            // What stays does no harm: the next run begins with it.
+            // If it stays, it does no harm: the next run begins with it.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Whether two files have the same bytes at these places.
+/// Returns `true` if two files have the same bytes at these positions.
 fn is_same(a: (&File, u64), b: (&File, u64), len: u64) -> io::Result<bool> {
     let mut readers = [a, b];
     for (file, offset) in &mut readers {

@@ -1,4 +1,4 @@
-//! [`Record`]: what an unfinished merge says after its data of itself.
+//! [`Record`]: what an unfinished merge stores about itself after its data.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,11 +8,11 @@ use byteorder::{LittleEndian, ReadBytesExt, WriteBytesExt};
 use crate::error::Result;
 
 const MAGIC: [u8; 8] = *b"mergerec";
-/// Before the shards: the magic and how many there are.
+/// The size of what precedes the shards: the magic and their number.
 const START: u64 = 12;
-/// Of each: its length and its number of tensors.
+/// The size of each shard's entry: its length and its number of tensors.
 const SHARD: u64 = 16;
-/// After the shards and the bytes that say which are whole: where the record begins.
+/// The size of what follows the shards and the bytes that show which are complete: where the record begins.
 const END: u64 = 8;
 
 /// A shard of the model.
@@ -21,11 +21,11 @@ pub(super) struct Shard {
     /// The length of its file.
     pub(super) len: u64,
     pub(super) tensors: u64,
-    /// Whether its data is all in the merged file, and on the disk.
+    /// Whether all its data is in the merged file and on disk.
     pub(super) is_whole: bool,
 }
 
-/// The shards, and the length that the merged file will have, where this begins.
+/// The shards, and the final length of the merged file, which is where this begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     len: u64,
@@ -33,7 +33,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Of shards of these lengths, with so many tensors each.
+    /// Creates a record of shards of these lengths and numbers of tensors.
     pub(super) fn new(len: u64, shards: impl Iterator<Item = Result<(u64, u64)>>) -> Result<Self> {
         let shard = |shard: Result<(u64, u64)>| {
             let (len, tensors) = shard?;
@@ -63,7 +63,7 @@ impl Record {
         bytes
     }
 
-    /// Reads the record at the end of a file, where there is one.
+    /// Reads the record at the end of a file, if there is one.
     pub(super) fn read(file: &mut File) -> io::Result<Option<Self>> {
         let file_len = file.seek(SeekFrom::End(0))?;
         if file_len < START + END {
@@ -103,7 +103,7 @@ impl Record {
         Some(Record { len, shards })
     }
 
-    /// Says in the file that it has the data of a shard. A byte is never written in part.
+    /// Records in the file that it has the data of a shard. A single byte is never partly written.
     pub(super) fn put_whole(&mut self, file: &mut File, no: usize) -> io::Result<()> {
         file.seek(SeekFrom::Start(self.len + START + SHARD * self.shards.len() as u64 + no as u64))?;
         file.write_all(&[1])?;
@@ -133,7 +133,7 @@ mod tests {
             [false, true, false]
         );
         assert_eq!(read, record);
-        // Nothing else is taken for one.
+        // Nothing else is accepted as a record.
         let bytes = record.encode();
         for at in (0..START as usize).chain([START as usize + 3 * SHARD as usize]) {
             let mut bytes = bytes.clone();

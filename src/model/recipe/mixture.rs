@@ -1,40 +1,39 @@
 //! [`Mixture`]: the rules by which a recipe gives some tensors other types than its base type.
 //!
-//! They are those of llama.cpp's `llama-quant.cpp`, which found them by measuring; a model that one of the two has made
-//! has the types that the other would have given it.
+//! They are those of llama.cpp's `llama-quant.cpp`, where they were found by measurement. Both choose the same types for a model.
 
 use super::Recipe::{self, *};
 use super::role::Role;
 use crate::GgmlType as T;
 
-/// What the rules ask of a model.
+/// The properties of a model that the rules use.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Facts {
     pub(super) layers: usize,
-    /// Experts in a layer; 0 where there are none.
+    /// The number of experts in a layer, 0 if there are none.
     pub(super) experts: u64,
-    /// Query heads that share the keys and values of one head.
+    /// The number of query heads that share the keys and values of one head.
     pub(super) heads_per_value: u64,
     pub(super) is_falcon: bool,
-    /// Llama 2 70B and its kin, where eight heads share their values: more bits there cost little.
+    /// Llama 2 70B and similar models, where eight heads share their values: more bits there cost little.
     pub(super) is_70b: bool,
     pub(super) only_experts_are_stacks: bool,
-    /// Whether `output.weight` is missing, and the token embedding serves as the output as well.
+    /// Whether `output.weight` is missing, and the token embedding is also the output.
     pub(super) is_tied: bool,
     pub(super) has_importance: bool,
-    /// Tensors whose role is [`Role::Value`].
+    /// The number of tensors whose role is [`Role::Value`].
     pub(super) values: usize,
 }
 
-/// A tensor as the rules see it.
+/// A tensor as seen by the rules.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Member {
     pub(super) role: Role,
     pub(super) row_len: u64,
     /// Whether it is a stack of matrices, one for each expert.
     pub(super) is_stack: bool,
-    /// Its place among those of its role; or the layer's number, where there are experts and it
-    /// [counts](Mixture::counts_layers).
+    /// Its position among those of its role, or the layer's number if there are experts and the recipe
+    /// [counts](Mixture::counts_layers) layers.
     pub(super) at: usize,
 }
 
@@ -77,12 +76,12 @@ impl Mixture {
         }
     }
 
-    /// Whether the rules ask for the layer of an expert, and not how many tensors of its role there were.
+    /// Returns `true` if the rules use the layer of an expert instead of the number of preceding tensors with its role.
     pub(super) fn counts_layers(&self) -> bool {
         self.recipe != MXFP4_MOE && !self.is_smallest()
     }
 
-    /// Below three bits: rules of their own.
+    /// Below three bits there are separate rules.
     fn is_smallest(&self) -> bool {
         matches!(self.recipe, IQ1_S | IQ1_M | IQ2_XXS | IQ2_XS | IQ2_S | IQ2_M)
     }
@@ -204,7 +203,7 @@ impl Mixture {
             Q5_K_M if more => T::Q6_K,
             Q4_K_S if is_early && !is_falcon => T::Q5_K,
             IQ4_NL | IQ4_XS if is_early && !has_importance => T::Q5_K,
-            // The first of these tensors can go astray with importance where blocks have no minimum.
+            // With importance, the first of these tensors can become inaccurate in blocks without a minimum.
             Q4_0 if is_early && has_importance => T::Q4_1,
             Q5_0 if is_early && has_importance => T::Q5_1,
             recipe => recipe.base_type(),
@@ -216,7 +215,7 @@ impl Mixture {
     }
 }
 
-/// The first eighth, the last, and every third in between.
+/// Selects the first eighth, the last, and every third in between.
 fn gets_more_bits(at: usize, count: usize) -> bool {
     let eighth = count / 8;
     at < eighth || at >= 7 * count / 8 || (at - eighth) % 3 == 2

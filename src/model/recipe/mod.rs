@@ -1,5 +1,4 @@
-//! [`Recipe`]: what a model is quantized to, as llama.cpp's `quantize` names it, and which type that gives each of its
-//! tensors.
+//! [`Recipe`]: how a model is quantized, by the names of llama.cpp's `quantize`, and which type each of its tensors gets.
 
 mod mixture;
 mod plan;
@@ -18,13 +17,13 @@ use crate::error::{Error, Named, ParseProblem, Result};
 use crate::ggml_type::GgmlType;
 use crate::model::FileType;
 
-/// Declares the recipes: the name that llama.cpp has for it, and the type that most tensors get.
+/// Declares the recipes: llama.cpp's name, and the type of most tensors.
 macro_rules! recipes {
     ($($name:ident $base:ident $doc:literal)*) => {
-        /// A mixture of types that llama.cpp's `quantize` offers by this name.
+        /// A mixture of types, by its name in llama.cpp's `quantize`.
         ///
-        /// Most tensors get the [base type](Self::base_type); those that suffer most from it get more bits, by their
-        /// role, their layer, and what else is known of the model: the output Q6_K or more. [`TypePlan`] says what each gets.
+        /// Most tensors get the [base type](Self::base_type). Those whose quality suffers most get more bits, by their role,
+        /// their layer, and other properties of the model: the output gets Q6_K or more. [`TypePlan`] computes the type of each.
         ///
         /// ```
         /// use gguf_codec::{GgmlType, model::Recipe};
@@ -35,7 +34,7 @@ macro_rules! recipes {
         /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        // The names that everyone knows them by.
+        // The names by which they are commonly known.
         #[allow(non_camel_case_types)]
         #[doc(alias("llama_ftype", "ftype"))]
         pub enum Recipe {
@@ -43,17 +42,17 @@ macro_rules! recipes {
         }
 
         impl Recipe {
-            /// Every recipe, from few bits to many.
+            /// All recipes, from few bits to many.
             pub const ALL: &'static [Recipe] = &[$(Recipe::$name),*];
 
-            /// Its name.
+            /// Returns the name.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Recipe::$name => stringify!($name),)*
                 }
             }
 
-            /// The type of the tensors that no rule singles out.
+            /// Returns the type of the tensors to which no special rule applies.
             pub fn base_type(self) -> GgmlType {
                 match self {
                     $(Recipe::$name => GgmlType::$base,)*
@@ -103,7 +102,7 @@ recipes! {
 }
 
 impl Recipe {
-    /// What `general.file_type` says of a model that was made by it.
+    /// Returns the `general.file_type` of a model made with it.
     #[allow(clippy::missing_panics_doc, reason = "none does")]
     pub fn file_type(self) -> FileType {
         FileType::from_name(self.name()).expect("every recipe has its file type, which a test checks")
@@ -116,7 +115,7 @@ impl fmt::Display for Recipe {
     }
 }
 
-/// By its name in any case. `Q3_K`, `Q4_K` and `Q5_K` are the `_M` of each, as llama.cpp takes them.
+/// Parses the name, ignoring case. `Q3_K`, `Q4_K` and `Q5_K` are the `_M` of each, as in llama.cpp.
 impl FromStr for Recipe {
     type Err = Error;
 

@@ -11,8 +11,8 @@ use super::mixture::{Facts, Member, Mixture};
 use super::role::{Role, is_quantized};
 use crate::{Error, GgmlType, Metadata, Result, TensorInfo, ValueRef};
 
-/// What a recipe makes of the tensors of a model: the types that llama.cpp's `llama_model_quantize` gives them with the same
-/// settings. Where that gives up, since it knows no type for rows of some length, the type here is F16.
+/// Applies a recipe to the tensors of a model. The types are those of llama.cpp's `llama_model_quantize` with the same
+/// settings. If that fails because it has no type for rows of some length, the type here is F16.
 ///
 /// ```
 /// use gguf_codec::model::{Recipe, TypePlan};
@@ -45,24 +45,24 @@ pub struct TypePlan<'a> {
     by_name: Option<&'a ByName<'a>>,
 }
 
-/// The type for a tensor's name, where it has one.
+/// The type for a tensor's name, if it specifies one.
 type ByName<'a> = dyn Fn(&str) -> Option<GgmlType> + Sync + 'a;
 
 /// The type that a tensor gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TypeChoice {
-    /// The type; its own where it is not to be quantized.
+    /// The type. It is the tensor's own if it is not to be quantized.
     pub ggml_type: GgmlType,
-    /// The type it would have got if its rows were whole blocks of that.
+    /// The type that it would have got if its rows were whole blocks of that type.
     pub instead_of: Option<GgmlType>,
-    /// Whether llama.cpp refuses to quantize it without importance. The types that cannot do without are fewer:
+    /// Whether llama.cpp refuses to quantize it without importance. Fewer types really require it: see
     /// [`GgmlType::needs_importance`].
     pub needs_importance: bool,
 }
 
 impl<'a> TypePlan<'a> {
-    /// The recipe as it is, without importance.
+    /// Creates a plan for the unmodified recipe, without importance.
     pub fn new(recipe: Recipe) -> Self {
         TypePlan {
             recipe,
@@ -75,43 +75,43 @@ impl<'a> TypePlan<'a> {
         }
     }
 
-    /// Whether there is an importance matrix: some recipes then do with fewer bits.
+    /// Sets whether there is an importance matrix. Some recipes then use fewer bits.
     pub fn importance(self, there_is: bool) -> Self {
         TypePlan { has_importance: there_is, ..self }
     }
 
-    /// Whether every tensor gets the base type (`--pure` of llama.cpp).
+    /// Sets whether every tensor gets the base type (llama.cpp's `--pure`).
     pub fn pure(self, pure: bool) -> Self {
         TypePlan { is_pure: pure, ..self }
     }
 
-    /// Whether `output.weight` stays as it is.
+    /// Sets whether `output.weight` stays as it is.
     pub fn leave_output(self, leave: bool) -> Self {
         TypePlan { leaves_output: leave, ..self }
     }
 
-    /// The type of `output.weight`, and of the token embedding where that serves as the output.
+    /// Sets the type of `output.weight`, and of the token embedding if that is also the output.
     pub fn output_type(self, ty: Option<GgmlType>) -> Self {
         TypePlan { output: ty, ..self }
     }
 
-    /// The type of the token embedding.
+    /// Sets the type of the token embedding.
     pub fn token_embedding_type(self, ty: Option<GgmlType>) -> Self {
         TypePlan { token_embedding: ty, ..self }
     }
 
-    /// Types for tensors by their names; `None` leaves the choice to the recipe. Tensors that are not to be quantized
-    /// stay as they are all the same, and recipes that quantize nothing ask for no names.
+    /// Sets types for tensors by name. `None` leaves the choice to the recipe. Tensors that are not to be quantized
+    /// stay as they are regardless, and recipes that quantize nothing do not call this.
     pub fn types_by_name(self, by_name: &'a (dyn Fn(&str) -> Option<GgmlType> + Sync)) -> Self {
         TypePlan { by_name: Some(by_name), ..self }
     }
 
-    /// The choice for each tensor, in the order given. `tensors` are all of the model's, in any order, since their number and
-    /// their names decide; llama.cpp writes them in the order of [`by_layer`].
+    /// Returns the choice for each tensor, in the order given. `tensors` must be all of the model's, in any order, since
+    /// their number and names affect the result. llama.cpp writes them in the order of [`by_layer`].
     ///
     /// # Errors
-    /// [`Error::WrongValue`] or [`Error::WrongElement`] where a key that says how many layers, heads or experts there are
-    /// holds no such number, and [`Error::Write`] where a tensor of a model with experts has a name without a layer.
+    /// [`Error::WrongValue`] or [`Error::WrongElement`] if a key for the number of layers, heads or experts has no such
+    /// number, and [`Error::Write`] if a tensor of a model with experts has a name without a layer.
     pub fn choose(&self, metadata: Metadata<'_>, tensors: &[TensorInfo<'_>]) -> Result<Vec<TypeChoice>> {
         let mixture = Mixture { recipe: self.recipe, facts: self.facts(metadata, tensors)? };
         let mut in_order: Vec<_> = tensors.iter().enumerate().collect();
@@ -121,7 +121,7 @@ impl<'a> TypePlan<'a> {
         for (index, tensor) in in_order {
             choices[index] = Some(self.choose_one(tensor, &mixture, &mut seen)?);
         }
-        // Every index came up once.
+        // Every index occurred once.
         Ok(choices.into_iter().flatten().collect())
     }
 
@@ -171,14 +171,14 @@ impl<'a> TypePlan<'a> {
         mixture: &Mixture,
         seen: &mut Seen,
     ) -> Result<GgmlType> {
-        // Where one matrix is both.
+        // If one matrix is both.
         if let (Role::TokenEmbedding, true, Some(ty)) = (role, mixture.facts.is_tied, self.output) {
             return Ok(ty);
         }
         let Facts { experts, layers, .. } = mixture.facts;
         let is_feed_forward = matches!(role, Role::Gate | Role::Up | Role::Down);
         let nth = seen.count(role);
-        // Experts' tensors need not come in the order of their layers, nor one of a kind in each.
+        // The tensors of experts need not be in the order of their layers, nor occur in each.
         let at =
             if is_feed_forward && experts > 1 && mixture.counts_layers() {
                 let layer = layer_of(tensor.name()).and_then(|layer| usize::try_from(layer).ok());
@@ -191,7 +191,7 @@ impl<'a> TypePlan<'a> {
             };
         let shape = tensor.shape();
         let is_stack = shape.dims().get(2).is_some_and(|&matrices| matrices > 1)
-            // There the projections of the attention are stacked as well.
+            // In this architecture the projections of the attention are stacked as well.
             && (!mixture.facts.only_experts_are_stacks || is_feed_forward);
         Ok(mixture.type_of(Member { role, row_len: shape.row_len(), is_stack, at }))
     }
@@ -202,7 +202,7 @@ impl<'a> TypePlan<'a> {
         let role_count = |role| tensors.iter().filter(|tensor| Role::of(tensor.name()) == role).count();
         let layers = match number("block_count")? {
             Some(layers) => usize::try_from(layers).unwrap_or(usize::MAX / 8),
-            // As many as there are, for files that do not say.
+            // The number that exists, for files that do not specify it.
             None => {
                 let last = tensors.iter().filter_map(|tensor| layer_of(tensor.name())).max();
                 last.map_or(0, |last| usize::try_from(last).unwrap_or(usize::MAX / 8).saturating_add(1))
@@ -217,7 +217,7 @@ impl<'a> TypePlan<'a> {
             _ => false,
         };
         Ok(Facts {
-            // Seven eighths of it are asked for.
+            // Seven eighths of it are computed.
             layers: layers.min(usize::MAX / 8),
             experts: number("expert_count")?.unwrap_or(0),
             heads_per_value: heads.checked_div(value_heads).unwrap_or(0),
@@ -237,12 +237,12 @@ impl fmt::Debug for TypePlan<'_> {
     }
 }
 
-/// How many tensors of a role there were.
+/// The number of tensors with each role so far.
 #[derive(Default)]
 struct Seen([usize; 4]);
 
 impl Seen {
-    /// Counts one more, and says how many there were before.
+    /// Counts one more, and returns how many there were before.
     fn count(&mut self, role: Role) -> usize {
         let counter = match role {
             Role::Value => 0,
@@ -256,19 +256,19 @@ impl Seen {
     }
 }
 
-/// The order in which llama.cpp writes tensors: those of no layer first, then layer by layer, by name.
+/// Returns the order in which llama.cpp writes tensors: those without a layer first, then layer by layer, by name.
 pub fn by_layer(a: &str, b: &str) -> Ordering {
     layer_of(a).cmp(&layer_of(b)).then_with(|| a.cmp(b))
 }
 
-/// The layer that a tensor is in, by its name.
+/// Returns the layer of a tensor, by its name.
 pub(in crate::model) fn layer_of(name: &str) -> Option<u64> {
     let rest = name.strip_prefix("blk.")?;
     let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
     rest[..digits].parse().ok()
 }
 
-/// A number, or the first of an array of them: some models have one for each layer.
+/// Returns a number, or the first of an array of them: some models have one for each layer.
 fn first_number(metadata: Metadata<'_>, key: &str) -> Result<Option<u64>> {
     match metadata.get(key) {
         Some(ValueRef::Array(_)) => metadata.require_array(key)?.next().transpose(),
@@ -276,23 +276,23 @@ fn first_number(metadata: Metadata<'_>, key: &str) -> Result<Option<u64>> {
     }
 }
 
-/// Whether llama.cpp never quantizes it.
+/// Returns `true` if llama.cpp never quantizes it.
 pub(in crate::model) fn is_left_alone(tensor: &TensorInfo<'_>) -> bool {
     !is_matrix(tensor) || !is_quantized(tensor.name()) || tensor.ggml_type().is_integer()
 }
 
-/// ggml counts a dimension only where more than one lies in it.
+/// ggml counts a dimension only if its extent is more than one.
 fn is_matrix(tensor: &TensorInfo<'_>) -> bool {
     tensor.shape().dims().iter().skip(1).any(|&extent| extent > 1)
 }
 
-/// Types that llama.cpp asks importance for.
+/// Returns `true` for types for which llama.cpp requires importance.
 fn is_starved(ty: GgmlType) -> bool {
     use GgmlType::*;
     matches!(ty, IQ1_S | IQ1_M | IQ2_XXS | IQ2_XS | IQ2_S | IQ3_XXS)
 }
 
-/// A type of shorter blocks and at least as many bits.
+/// Returns a type with shorter blocks and at least as many bits.
 fn fallback(ty: GgmlType) -> GgmlType {
     use GgmlType::*;
     match ty {

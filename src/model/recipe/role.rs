@@ -1,13 +1,13 @@
-//! [`Role`]: what a tensor does in its model, by its name.
+//! [`Role`]: the role of a tensor in its model, by its name.
 
-/// What the mixtures tell apart.
+/// The roles that the mixtures distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::model) enum Role {
     TokenEmbedding,
     Output,
     Query,
     Key,
-    /// The values, alone or in one matrix with queries and keys: they suffer most.
+    /// The values, alone or in one matrix with queries and keys. They suffer most.
     Value,
     AttentionOutput,
     Gate,
@@ -18,7 +18,7 @@ pub(in crate::model) enum Role {
 
 impl Role {
     pub(in crate::model) fn of(name: &str) -> Self {
-        /// The first that the name contains decides.
+        /// The first of these that the name contains decides.
         const PARTS: [(&str, Role); 9] = [
             ("attn_qkv.weight", Role::Value),
             ("attn_kv_b.weight", Role::Value),
@@ -40,7 +40,7 @@ impl Role {
 
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 impl Role {
-    /// As llama.cpp calls its tensors.
+    /// Returns llama.cpp's name for such tensors.
     pub(in crate::model) fn name(self) -> &'static str {
         match self {
             Role::TokenEmbedding => "token_embd",
@@ -60,7 +60,7 @@ impl Role {
 /// Names, or parts of them, of matrices that are too small or too sensitive to be quantized.
 const KEPT: [&str; 35] = [
     "_norm.weight",
-    // Which expert a token goes to.
+    // The router that selects experts for a token.
     "ffn_gate_inp.weight",
     "ffn_gate_tid2eid.weight",
     "indexer.k_proj.weight",
@@ -103,13 +103,13 @@ const KEPT: [&str; 35] = [
     "mm.a.code_embd",
 ];
 
-/// The same of BERT, by their whole names.
+/// The same for BERT, by their full names.
 const KEPT_WHOLE: [&str; 2] = ["position_embd.weight", "token_types.weight"];
 
-/// Whether llama.cpp quantizes a matrix of this name.
+/// Returns `true` if llama.cpp quantizes a matrix of this name.
 pub(super) fn is_quantized(name: &str) -> bool {
-    // llama.cpp asks whether the last `weight` begins six characters before the end. In a name of five there is none, and
-    // its numbers for "nowhere" and for five less six are the same.
+    // llama.cpp checks whether the last `weight` begins six characters before the end. A name of five characters does not
+    // contain it, and the number for "nowhere" is then equal to five minus six.
     (name.ends_with("weight") || name.len() == 5)
         && !KEPT_WHOLE.contains(&name)
         && !KEPT.iter().any(|part| name.contains(part))

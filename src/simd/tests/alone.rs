@@ -1,4 +1,4 @@
-//! Words whose meaning can be said without scalar beside them.
+//! Operations that can be specified without comparing with scalar.
 
 use super::{Lanes, floats, put_i, random};
 use crate::simd::lanes::{MAX_LANES, Simd};
@@ -57,7 +57,7 @@ impl Kernel for Alone {
     }
 }
 
-/// `load_rows` from every place where a vector may begin.
+/// Runs `load_rows` from every position where a vector may begin.
 fn rows_of_bytes<S: Simd, const N: usize>(s: S, rows: &[[u8; N]; 2 * MAX_LANES]) {
     let bytes = rows.as_flattened();
     for first in (0..bytes.len()).step_by(S::LANES) {
@@ -76,7 +76,7 @@ fn words_alone_mean_what_they_say() {
     }
 }
 
-/// A kernel in the wide form of the lanes.
+/// Runs a kernel in the wide form of the lanes.
 struct InWide<K>(K);
 
 impl<K: Kernel> Kernel for InWide<K> {

@@ -1,4 +1,4 @@
-//! Every word of bytes on every instruction set of this machine against [`PlainBytes`], byte by byte.
+//! Tests every operation on bytes on every instruction set of this machine against [`PlainBytes`], byte by byte.
 
 use super::super::bytes::{ByteKernel, Bytes, Range};
 use super::super::lanes::Simd;
@@ -6,7 +6,7 @@ use super::super::plain_bytes::PlainBytes;
 use super::super::tiles::{TileKernel, Tiles};
 use super::super::{Isa, Scalar, Wide};
 
-/// Bytes that are the same in each run: extremes first, then random ones.
+/// Returns the same bytes in each run: extremes first, then random ones.
 fn bytes(seed: u64, count: usize) -> Vec<u8> {
     let mut state = seed;
     let random = (0..count).map(|_| {
@@ -20,7 +20,7 @@ fn bytes(seed: u64, count: usize) -> Vec<u8> {
     bytes
 }
 
-/// The results of all words, one after the other.
+/// Collects the results of all operations, one after the other.
 struct Words {
     multiplies: bool,
     seed: u64,
@@ -123,7 +123,7 @@ fn words<D: Bytes>(d: D, seed: u64, multiplies: bool) -> Vec<u8> {
                 };
                 *x = d.and_b(d.load_b(chunk), d.splat_b(most));
             }
-            // What was added to signed bytes, times the activations, is subtracted by kernels.
+            // Kernels subtract what was added to signed bytes, times the activations.
             let ones = d.splat_b(1);
             let added = if range == Range::Signed { D::ADDED_TO_SIGNED } else { 0 };
             for x in &mut x {
@@ -147,7 +147,7 @@ fn words<D: Bytes>(d: D, seed: u64, multiplies: bool) -> Vec<u8> {
             let ones_scaled = d.scaled_sums(Range::Four, &[ones; 8], &y, shorts);
             let all = d.sums_of_all(range, &x, &y);
             let ones_of_all = d.sums_of_all(Range::Four, &[ones; 8], &y);
-            // Lanes of these may be any: their total counts.
+            // Individual lanes of these are arbitrary. Only their total matters.
             let total = |lanes: [i32; 8]| [lanes.iter().fold(0, |all: i32, lane| all.wrapping_add(*lane)); 8];
             let (scaled, all) = (total(less(scaled, ones_scaled)), total(less(all, ones_of_all)));
             for result in
@@ -186,7 +186,7 @@ fn every_word_of_bytes_means_the_same() {
     }
 }
 
-/// The words of tiles against sums in plain Rust.
+/// Compares the operations on tiles with sums in plain Rust.
 struct TileWords<const ANY_RANGE: bool>(u64);
 
 impl<const ANY_RANGE: bool> TileKernel for TileWords<ANY_RANGE> {

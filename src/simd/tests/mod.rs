@@ -1,7 +1,7 @@
-//! Tests: every word of the vocabulary, on every instruction set of this machine and in its wide form, against
+//! Tests every operation of [`Simd`], on every instruction set of this machine and in its wide form, against
 //! [`Scalar`], lane by lane.
 //!
-//! Arithmetic may give any NaN where scalar gives one; every other word keeps NaN's bits as scalar does.
+//! Arithmetic may return any NaN where scalar returns one. Every other operation preserves NaN's bits as scalar does.
 
 use half::{bf16, f16};
 
@@ -11,7 +11,7 @@ use super::{Isa, Kernel, Scalar};
 mod alone;
 mod bytes;
 
-/// Floats at which instruction sets could part, then random bits: a whole number of the longest vectors.
+/// Returns floats on which instruction sets could differ, then random bits. Their number is a multiple of the longest vector's.
 fn floats() -> Vec<f32> {
     let mut floats = Vec::new();
     let magnitudes = [
@@ -31,16 +31,16 @@ fn floats() -> Vec<f32> {
         0x007f_ffff,
     ];
     floats.extend(magnitudes.map(f32::from_bits));
-    // Halves, and numbers around them: where rounding ties.
+    // Halves, and numbers around them, where rounding ties.
     floats.extend((0..12).map(|n| n as f32 / 2.0));
-    // Around the bounds of i32, of `nearest`, of f32's whole numbers; of f16's normal and subnormal numbers.
+    // Around the bounds of i32, of `nearest` and of f32's integers, and of f16's normal and subnormal numbers.
     floats.extend((21..=33).chain(14..=16).chain(-26..=-13).map(|exponent| 2f32.powi(exponent)));
     floats.extend([65504.0, 65519.0, 65520.0, 4_194_303.5, 8_388_607.5]);
     let neighbours: Vec<f32> = floats.iter().flat_map(|x| [x.next_up(), x.next_down()]).collect();
     floats.extend(neighbours);
     let negative: Vec<f32> = floats.iter().map(|x| f32::from_bits(x.to_bits() ^ 1 << 31)).collect();
     floats.extend(negative);
-    // A bfloat's ties and a half's, with every pattern beside them.
+    // The ties of bfloats and halves, with the patterns next to them.
     floats.extend(
         [0x0000_8000, 0x0001_8000, 0x0000_7fff, 0x0000_8001].map(|low| f32::from_bits(0x3f80_0000 | low)),
     );
@@ -63,10 +63,10 @@ fn random() -> impl FnMut() -> u32 {
     }
 }
 
-/// What a word gives, for each lane: the same for every instruction set.
+/// An operation's result for each lane, which must be the same for every instruction set.
 type Lanes = Vec<u32>;
 
-/// Appends the lanes' bits. The vocabulary stores no integers but bytes: four of them.
+/// Appends the lanes' bits. [`Simd`] stores integers only as bytes, so this stores four of them.
 fn put_i<S: Simd>(s: S, value: S::I, out: &mut Lanes) {
     let mut bytes = [[0u8; MAX_LANES]; 4];
     s.store_u8(value, &mut bytes[0]);
@@ -82,7 +82,7 @@ fn put<S: Simd>(s: S, value: S::F, out: &mut Lanes) {
     out.extend(lanes[..S::LANES].iter().map(|lane| lane.to_bits()));
 }
 
-/// As [`put`], but any NaN is one.
+/// Like [`put`], but all NaNs count as the same.
 fn put_result<S: Simd>(s: S, value: S::F, out: &mut Lanes) {
     let first = out.len();
     put(s, value, out);
@@ -95,10 +95,10 @@ fn put_m<S: Simd>(s: S, value: S::M, out: &mut Lanes) {
     put_i(s, s.select_i(value, s.splat_i(-1), s.splat_i(0)), out);
 }
 
-/// A word's name, and its lanes for all inputs.
+/// An operation's name, and its lanes for all inputs.
 type Outcome = (&'static str, Lanes);
 
-/// Runs every word on the same inputs. A word that is added to [`Simd`] needs its line here.
+/// Runs every operation on the same inputs. An operation that is added to [`Simd`] needs a line here.
 struct Words;
 
 impl Kernel for Words {
@@ -128,7 +128,7 @@ impl Kernel for WideWords {
     }
 }
 
-/// The outcome of each `name: expression`, an expression that appends to `out`, run on every input.
+/// Computes the outcome of each `name: expression`, where the expression appends to `out`, for every input.
 macro_rules! outcomes {
     ($all:ident, $out:ident; $inputs:pat in $iter:expr; $($name:literal: $append:expr;)*) => {$({
         let mut $out = Lanes::new();
@@ -158,7 +158,7 @@ fn unary<S: Simd>(s: S) -> Vec<Outcome> {
         "shr 31": put_i(s, s.shr::<31>(s.bits(a)), &mut out);
         "round_even": put_result(s, s.round_even(a), &mut out);
     }
-    // What `nearest` makes of NaN depends on the NaN.
+    // The result of `nearest` for NaN depends on the NaN.
     let numbers: Vec<f32> = floats.iter().map(|&x| if x.is_nan() { 0.0 } else { x }).collect();
     let vectors = || numbers.chunks(S::LANES).map(|chunk| s.load(chunk));
     outcomes! { all, out; a in vectors();
@@ -170,7 +170,7 @@ fn unary<S: Simd>(s: S) -> Vec<Outcome> {
 
 fn binary<S: Simd>(s: S) -> Vec<Outcome> {
     let (floats, mut all) = (floats(), Vec::new());
-    // Every float meets the float that is `turn` places on.
+    // Every float is paired with the float that is `turn` positions later.
     let turned = |turn: usize| floats[turn..].iter().chain(&floats[..turn]).copied().collect::<Vec<f32>>();
     let turns: Vec<Vec<f32>> = (0..floats.len()).step_by(7).chain([1, 2]).map(turned).collect();
     let pairs = || {
@@ -209,7 +209,7 @@ fn reading<S: Simd>(s: S) -> Vec<Outcome> {
     let mut all = Vec::new();
     let bytes: Vec<u8> = (0..=255).collect();
     let signed: Vec<i8> = (-128..=127).collect();
-    // Every half and every bfloat there is.
+    // Every half and every bfloat.
     let pairs: Vec<[u8; 2]> = (0..=u16::MAX).map(u16::to_le_bytes).collect();
     let quads: Vec<[u8; 4]> = floats().iter().map(|x| x.to_le_bytes()).collect();
     outcomes! { all, out; from in bytes.chunks(S::LANES);
@@ -240,7 +240,7 @@ fn reading<S: Simd>(s: S) -> Vec<Outcome> {
 fn writing<S: Simd>(s: S) -> Vec<Outcome> {
     let mut all = Vec::new();
     let floats = floats();
-    // Every half as a float, and the floats between it and the next: below, on and above the middle.
+    // Every half as a float, and the floats between it and the next: below, on and above the midpoint.
     let halves = (0..=u16::MAX).flat_map(|bits| {
         let half = super::f16_to_f32(bits).to_bits();
         [half, half | 0x0fff, half | 0x1000, half | 0x1001].map(f32::from_bits)
@@ -273,12 +273,12 @@ fn writing<S: Simd>(s: S) -> Vec<Outcome> {
     outcomes! { all, out; a in without_subnormal.chunks(S::LANES).map(|chunk| s.load(chunk));
         "store_bf16": {
             let mut to = [bf16::ZERO; MAX_LANES];
-            // Of NaNs the word takes quiet ones only.
+            // The operation accepts only quiet NaNs.
             s.store_bf16(s.quiet(a), &mut to);
             out.extend(to[..S::LANES].iter().map(|bfloat| u32::from(bfloat.to_bits())));
         };
     }
-    // Nothing behind the vector is written.
+    // Nothing past the vector is written.
     let mut after = Lanes::new();
     let value = s.splat(-1.5);
     let mut to = [7.0f32; MAX_LANES + 1];
@@ -300,10 +300,10 @@ fn writing<S: Simd>(s: S) -> Vec<Outcome> {
 fn tables_and_bits<S: Simd>(s: S) -> Vec<Outcome> {
     let (floats, mut all) = (floats(), Vec::new());
     let mut random = random();
-    // Bits above those that a table is asked with must not matter.
+    // Bits above those that index a table must not matter.
     let indices: Vec<f32> = (0..floats.len()).map(|_| f32::from_bits(random())).collect();
     let tables = floats.as_chunks::<16>().0;
-    // Whatever the number of lanes, each table meets the same indices.
+    // Each table is combined with the same indices for any number of lanes.
     let rounds = MAX_LANES / S::LANES;
     let asked = |table: usize, round: usize| {
         s.bits(s.load(&indices[MAX_LANES * table % (indices.len() - MAX_LANES) + round * S::LANES..]))
@@ -331,7 +331,7 @@ fn tables_and_bits<S: Simd>(s: S) -> Vec<Outcome> {
     all
 }
 
-/// The words that make one thing of all lanes, against what the lanes say: these give the number of failures.
+/// Compares the operations that combine all lanes with the result computed from the lanes. Returns the number of failures.
 fn whole_vectors<S: Simd>(s: S) -> Vec<Outcome> {
     let mut wrong = [0; 3];
     let numbers: Vec<f32> = floats().into_iter().filter(|x| !x.is_nan()).collect();
@@ -339,7 +339,7 @@ fn whole_vectors<S: Simd>(s: S) -> Vec<Outcome> {
         let a = s.load(lanes);
         let least = lanes.iter().copied().fold(f32::INFINITY, f32::min);
         let greatest = lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        // Of zeros, either.
+        // Of two zeros, either may be returned.
         wrong[0] += u32::from(s.reduce_min(a) != least);
         wrong[1] += u32::from(s.reduce_max(a) != greatest);
     }
@@ -352,7 +352,7 @@ fn whole_vectors<S: Simd>(s: S) -> Vec<Outcome> {
     vec![("reduce_min", vec![wrong[0]]), ("reduce_max", vec![wrong[1]]), ("all", vec![wrong[2]])]
 }
 
-/// The words that are not as they should be, each with the first lane that shows it.
+/// Returns the operations whose results differ, each with the first lane that does.
 fn differences(got: &[Outcome], want: &[Outcome]) -> Vec<String> {
     assert_eq!(got.len(), want.len());
     let mut found = Vec::new();
@@ -382,7 +382,7 @@ fn every_word_means_the_same_on_every_instruction_set() {
     }
 }
 
-/// A kernel as one that stores bfloats.
+/// Wraps a kernel as one that stores bfloats.
 struct StoringBf16<K>(K);
 
 impl<K: Kernel> Kernel for StoringBf16<K> {

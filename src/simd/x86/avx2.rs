@@ -11,7 +11,7 @@ use crate::simd::lanes::{Shared, Simd};
 use crate::simd::tiles::TileKernel;
 use crate::simd::wide::Wide;
 
-/// Proof that AVX2 and F16C are there: only [`run`] makes one.
+/// Proof that AVX2 and F16C are available. Only [`run`] creates one.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
@@ -28,53 +28,53 @@ pub(in crate::simd) fn run<K: Kernel>(kernel: K) -> K::Output {
 }
 
 impl Avx2 {
-    /// The proof, for `avx2_bytes`, which has it otherwise.
+    /// Creates the proof for `avx2_bytes`, which knows otherwise that they are available.
     ///
     /// # Safety
-    /// AVX2 and F16C must be there.
+    /// AVX2 and F16C must be available.
     pub(super) unsafe fn proven() -> Self {
         Avx2(())
     }
 }
 
-/// Runs a kernel over bytes, with AVX-VNNI where that is here, the kernel multiplies and `dots` allows it.
+/// Runs a kernel over bytes. Uses AVX-VNNI if it is available, the kernel multiplies and `dots` allows it.
 ///
 /// # Safety
-/// AVX2 and F16C must be there.
+/// AVX2 and F16C must be available.
 pub(in crate::simd) unsafe fn run_bytes<K: ByteKernel>(kernel: K, dots: bool) -> K::Output {
     if K::MULTIPLIES && has_dots(dots) {
-        // SAFETY: AVX-VNNI has just been found, and the caller vouches for the rest.
+        // SAFETY: AVX-VNNI has just been detected, and the caller guarantees the rest.
         unsafe { avx2_bytes::run_with_avx_vnni(kernel) }
     } else {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: guaranteed by the caller.
         unsafe { avx2_bytes::run(kernel) }
     }
 }
 
-/// Runs a kernel over tiles, with AVX-VNNI where that is here and `dots` allows it.
+/// Runs a kernel over tiles. Uses AVX-VNNI if it is available and `dots` allows it.
 ///
 /// # Safety
-/// AVX2 and F16C must be there.
+/// AVX2 and F16C must be available.
 pub(in crate::simd) unsafe fn run_tiles<K: TileKernel>(kernel: K, dots: bool) {
     if has_dots(dots) {
         if const { !K::NEEDS_NO_DOTS } {
-            // SAFETY: AVX-VNNI has just been found, and the caller vouches for the rest.
+            // SAFETY: AVX-VNNI has just been detected, and the caller guarantees the rest.
             unsafe { avx2_bytes::run_tiles_with_avx_vnni(kernel) }
         } else {
             unreachable!("a kernel for a range that is not told from others");
         }
     } else {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: guaranteed by the caller.
         unsafe { avx2_bytes::run_tiles(kernel) }
     }
 }
 
-/// Whether there is an instruction for dot products that may be used.
+/// Returns `true` if there is an instruction for dot products that may be used.
 pub(in crate::simd) fn has_dots(dots: bool) -> bool {
     dots && here!("avxvnni")
 }
 
-/// [`Simd::shared_in`].
+/// Implements [`Simd::shared_in`].
 #[inline(never)]
 #[target_feature(enable = "avx2,f16c")]
 fn shared<S: Simd, W: Shared<S>>(s: S, work: W) -> W::Output {
@@ -86,21 +86,21 @@ pub(in crate::simd) fn rounds_to_bf16() -> bool {
     false
 }
 
-/// What proves AVX, for the functions below that instruction sets with more than that share.
+/// A proof of AVX, for the functions below that larger instruction sets share.
 pub(in crate::simd) trait ProvesAvx: Simd {}
 
 impl ProvesAvx for Avx2 {}
 
-/// Intrinsics that touch registers only.
+/// Wraps intrinsics that use only registers.
 macro_rules! registers {
     ($body:expr) => {
-        // SAFETY: the instructions are there, since `self` is an `Avx2`, which only `run` makes; they touch no
+        // SAFETY: the instructions are available, since `self` is an `Avx2`, which only `run` creates. They access no
         // memory.
         unsafe { $body }
     };
 }
 
-/// The first eight elements as an array, which the loads and stores below stay inside.
+/// Returns the first eight elements as an array, which bounds the loads and stores below.
 macro_rules! eight {
     ($slice:expr) => {
         $slice.first_chunk::<8>().expect("a kernel passes eight or more")
@@ -110,23 +110,23 @@ macro_rules! eight {
     };
 }
 
-/// Eight numbers of two bytes.
+/// Stores eight two-byte numbers.
 #[inline(always)]
 fn store_half_vector<T: bytemuck::Pod>(to: &mut [T; 8], value: __m128i) {
     const { assert!(size_of::<T>() == 2) };
-    // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes written, and the store asks for no alignment.
+    // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes written, and the store requires no alignment.
     unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), value) }
 }
 
-/// [`Simd::stream`]. The token proves AVX.
+/// Implements [`Simd::stream`]. The token proves AVX.
 #[inline(always)]
 pub(in crate::simd) fn stream<Proof: ProvesAvx>(_: Proof, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
     if !to.as_ptr().addr().is_multiple_of(32) {
         return to.copy_from_slice(from);
     }
     for (to, from) in to.iter_mut().zip(from) {
-        // SAFETY: the token proves AVX; both arrays have the 64 bytes read and written. The loads ask for no alignment,
-        // and the stores for a multiple of 32, which the address of the first is and so that of each. `Streaming`,
+        // SAFETY: the token proves AVX; both arrays have the 64 bytes read and written. The loads require no alignment.
+        // The stores require a multiple of 32, which the address of the first is, and so that of each. `Streaming`,
         // which calls this, ends with a fence.
         unsafe {
             let from: *const __m256i = from.as_ptr().cast();
@@ -138,18 +138,18 @@ pub(in crate::simd) fn stream<Proof: ProvesAvx>(_: Proof, from: &[[u8; 64]], to:
     }
 }
 
-/// [`Simd::fence`].
+/// Implements [`Simd::fence`].
 #[inline(always)]
 pub(in crate::simd) fn fence() {
     // SAFETY: SSE is part of x86-64.
     unsafe { _mm_sfence() }
 }
 
-/// Eight rows of eight become eight columns. The token proves AVX.
+/// Transposes eight rows of eight. The token proves AVX.
 #[inline(always)]
 pub(in crate::simd) fn transpose<Proof: ProvesAvx>(_: Proof, r: [__m256; 8]) -> [__m256; 8] {
     registers!({
-        // Pairs of rows interleaved, then fours, in each half of a register; then the halves joined.
+        // Interleaves pairs of rows, then fours, in each half of a register. Then joins the halves.
         let (ab, cd) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpacklo_ps(r[2], r[3]));
         let (ef, gh) = (_mm256_unpacklo_ps(r[4], r[5]), _mm256_unpacklo_ps(r[6], r[7]));
         let (ab_high, cd_high) = (_mm256_unpackhi_ps(r[0], r[1]), _mm256_unpackhi_ps(r[2], r[3]));
@@ -203,7 +203,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn prefetch(self, bytes: &[u8]) {
         for line in bytes.chunks(64) {
-            // SAFETY: a prefetch is part of x86-64 and reads nothing that a program can see.
+            // SAFETY: a prefetch is part of x86-64 and has no effect that a program can observe.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
         }
     }
@@ -226,7 +226,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load(self, from: &[f32]) -> __m256 {
         let from = eight!(from);
-        // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load requires no alignment.
         unsafe { _mm256_loadu_ps(from.as_ptr()) }
     }
     #[inline(always)]
@@ -245,13 +245,13 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load_u8(self, from: &[u8]) -> __m256i {
         let from = eight!(from);
-        // SAFETY: `self` proves AVX2; the array has the 8 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX2; the array has the 8 bytes read, and the load requires no alignment.
         unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast())) }
     }
     #[inline(always)]
     fn load_i8(self, from: &[i8]) -> __m256i {
         let from = eight!(from);
-        // SAFETY: `self` proves AVX2; the array has the 8 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX2; the array has the 8 bytes read, and the load requires no alignment.
         unsafe { _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.as_ptr().cast())) }
     }
     #[inline(always)]
@@ -266,26 +266,26 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load_f16(self, from: &[[u8; 2]]) -> __m256 {
         let from = eight!(from);
-        // SAFETY: `self` proves F16C; the array has the 16 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves F16C; the array has the 16 bytes read, and the load requires no alignment.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast())) }
     }
     #[inline(always)]
     fn load_bf16(self, from: &[[u8; 2]]) -> __m256 {
         let from = eight!(from);
-        // SAFETY: `self` proves AVX2; the array has the 16 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX2; the array has the 16 bytes read, and the load requires no alignment.
         let wide = unsafe { _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast())) };
         registers!(_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16)))
     }
     #[inline(always)]
     fn load_f32_bytes(self, from: &[[u8; 4]]) -> __m256 {
         let from = eight!(from);
-        // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load requires no alignment.
         unsafe { _mm256_loadu_ps(from.as_ptr().cast()) }
     }
     #[inline(always)]
     fn store(self, value: __m256, to: &mut [f32]) {
         let to = eight!(mut to);
-        // SAFETY: `self` proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
+        // SAFETY: `self` proves AVX; the array has the 32 bytes written, and the store requires no alignment.
         unsafe { _mm256_storeu_ps(to.as_mut_ptr(), value) }
     }
     #[inline(always)]
@@ -313,12 +313,12 @@ impl Simd for Avx2 {
     fn store_u8(self, value: __m256i, to: &mut [u8]) {
         let to = eight!(mut to);
         let bytes = registers!({
-            // The lowest byte of each lane to the front of its half, then the second half behind the first.
+            // Moves the lowest byte of each lane to the front of its half, then appends the second half to the first.
             let pick = _mm256_set1_epi64x(0x0c08_0400);
             let picked = _mm256_shuffle_epi8(value, pick);
             _mm_unpacklo_epi32(_mm256_castsi256_si128(picked), _mm256_extracti128_si256(picked, 1))
         });
-        // SAFETY: `self` proves AVX; the array has the 8 bytes written, and the store asks for no alignment.
+        // SAFETY: `self` proves AVX; the array has the 8 bytes written, and the store requires no alignment.
         unsafe { _mm_storel_epi64(to.as_mut_ptr().cast(), bytes) }
     }
     #[inline(always)]
@@ -330,7 +330,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn splat_f16(self, bits: [u8; 2]) -> __m256 {
-        // Broadcast first: a scalar would be inserted into a register whose old value it would wait for.
+        // Broadcast first: a scalar would be inserted into a register, and would wait for its old value.
         registers!(_mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes(bits))))
     }
     #[inline(always)]
@@ -363,7 +363,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn negate_by_bits(self, a: __m256, bits: u32, first: usize) -> __m256 {
-        // Each lane's bit to where a float's sign is.
+        // Moves each lane's bit to the position of a float's sign.
         let up = 31 - first as i32;
         registers!({
             let shifts = _mm256_setr_epi32(up, up - 1, up - 2, up - 3, up - 4, up - 5, up - 6, up - 7);
@@ -476,7 +476,7 @@ impl Simd for Avx2 {
     fn lookup(self, table: &[f32; 16], index: __m256i) -> __m256 {
         let (low, high) = (self.load(&table[..8]), self.load(&table[8..]));
         registers!({
-            // The permutation reads the three lowest bits; the fourth, moved to the sign, chooses the half.
+            // The permutation uses the three lowest bits. The fourth, moved to the sign, selects the half.
             let from_low = _mm256_permutevar8x32_ps(low, index);
             let from_high = _mm256_permutevar8x32_ps(high, index);
             let fourth = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));
@@ -485,13 +485,13 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn lookup4(self, table: &[f32; 4], index: __m256i) -> __m256 {
-        // SAFETY: SSE is part of x86-64; the array has the 16 bytes read, and the load asks for no alignment.
+        // SAFETY: SSE is part of x86-64; the array has the 16 bytes read, and the load requires no alignment.
         let table = unsafe { _mm_loadu_ps(table.as_ptr()) };
         registers!(_mm256_permutevar_ps(_mm256_set_m128(table, table), index))
     }
     #[inline(always)]
     fn lookup8(self, table: &[f32; 8], index: __m256i) -> __m256 {
-        // The permutation reads the three lowest bits.
+        // The permutation uses the three lowest bits.
         registers!(_mm256_permutevar8x32_ps(self.load(table), index))
     }
     #[inline(always)]

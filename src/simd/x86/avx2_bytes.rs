@@ -1,4 +1,4 @@
-//! [`Bytes`] with AVX2, and with an instruction for sums of products where there is one.
+//! [`Bytes`] with AVX2, and with an instruction for sums of products if there is one.
 
 use core::arch::x86_64::*;
 
@@ -6,78 +6,78 @@ use super::avx2::Avx2;
 use crate::simd::bytes::{ByteKernel, Bytes, Range};
 use crate::simd::tiles::TileKernel;
 
-/// No instruction multiplies and sums four bytes: three do.
+/// No instruction multiplies and sums four bytes, so three are used.
 pub(in crate::simd) const WITHOUT_DOT: u8 = 0;
 /// AVX-VNNI has one.
 pub(in crate::simd) const AVX_VNNI: u8 = 1;
 /// AVX-512 VNNI and VL have one.
 pub(in crate::simd) const AVX512_VNNI: u8 = 2;
 
-/// Proof that AVX2 and F16C are there, and what the constant says: only [`run`] and its like make one.
+/// Proof that AVX2 and F16C are available, and what the constant says. Only [`run`] and the similar functions create one.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2Bytes<const DOT: u8>(Avx2);
 
 /// Runs a kernel with AVX2 and F16C.
 #[target_feature(enable = "avx2,f16c")]
 pub(in crate::simd) fn run<K: ByteKernel>(kernel: K) -> K::Output {
-    // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
+    // SAFETY: the function is compiled for AVX2 and F16C, and its caller guarantees that they are available.
     kernel.run(Avx2Bytes::<WITHOUT_DOT>(unsafe { Avx2::proven() }))
 }
 
 /// Runs a kernel with AVX2, F16C and AVX-VNNI.
 #[target_feature(enable = "avx2,f16c,avxvnni")]
 pub(in crate::simd) fn run_with_avx_vnni<K: ByteKernel>(kernel: K) -> K::Output {
-    // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
+    // SAFETY: the function is compiled for AVX2 and F16C, and its caller guarantees that they are available.
     kernel.run(Avx2Bytes::<AVX_VNNI>(unsafe { Avx2::proven() }))
 }
 
 /// Runs a kernel with AVX2, F16C, AVX-512 F, BW, VL and VNNI.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(in crate::simd) fn run_with_avx512_vnni<K: ByteKernel>(kernel: K) -> K::Output {
-    // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
+    // SAFETY: the function is compiled for AVX2 and F16C, and its caller guarantees that they are available.
     kernel.run(Avx2Bytes::<AVX512_VNNI>(unsafe { Avx2::proven() }))
 }
 
 /// Runs a kernel over tiles with AVX2 and F16C.
 #[target_feature(enable = "avx2,f16c")]
 pub(in crate::simd) fn run_tiles<K: TileKernel>(kernel: K) {
-    // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
+    // SAFETY: the function is compiled for AVX2 and F16C, and its caller guarantees that they are available.
     kernel.run(Avx2Bytes::<WITHOUT_DOT>(unsafe { Avx2::proven() }))
 }
 
 /// Runs a kernel over tiles with AVX2, F16C and AVX-VNNI.
 #[target_feature(enable = "avx2,f16c,avxvnni")]
 pub(in crate::simd) fn run_tiles_with_avx_vnni<K: TileKernel>(kernel: K) {
-    // SAFETY: the function is compiled for AVX2 and F16C, and whoever calls it vouches for them.
+    // SAFETY: the function is compiled for AVX2 and F16C, and its caller guarantees that they are available.
     kernel.run(Avx2Bytes::<AVX_VNNI>(unsafe { Avx2::proven() }))
 }
 
-/// Intrinsics that touch registers only.
+/// Wraps intrinsics that use only registers.
 macro_rules! registers {
     ($body:expr) => {
-        // SAFETY: the instructions are there, since `self` is an `Avx2Bytes`, which only `run` and its like make; they
-        // touch no memory.
+        // SAFETY: the instructions are available, since `self` is an `Avx2Bytes`, which only `run` and the similar
+        // functions create. They access no memory.
         unsafe { $body }
     };
 }
 
-/// The bits that each byte keeps when all are shifted as parts of wider numbers.
+/// Returns the bits that each byte keeps when all bytes are shifted as parts of wider numbers.
 const fn kept(bits: i32, left: bool) -> i8 {
     (if left { 255u8 << bits } else { 255u8 >> bits }) as i8
 }
 
-/// The places of the two bytes of number `number`, as a number of two bytes.
+/// Returns the positions of the two bytes of number `number`, as a two-byte number.
 const fn two_bytes(number: usize) -> i16 {
     ((2 * number) | ((2 * number + 1) << 8)) as i16
 }
 
-/// In each half byte `i` is `of[control[i]]`. In assembly, since compilers make two instructions of it where they know the
-/// control.
+/// Sets byte `i` of each half to `of[control[i]]`. It is written in assembly because compilers use two instructions for it
+/// if they know the control.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn shuffle(of: __m256i, control: __m256i) -> __m256i {
     let shuffled;
-    // SAFETY: the function is compiled for AVX2, and the instruction touches these registers only.
+    // SAFETY: the function is compiled for AVX2, and the instruction accesses only these registers.
     unsafe {
         core::arch::asm!(
             "vpshufb {}, {}, {}",
@@ -90,12 +90,11 @@ fn shuffle(of: __m256i, control: __m256i) -> __m256i {
     shuffled
 }
 
-/// The same bytes. Compilers do not see where they are from, so that they do not make other instructions of what is done with
-/// them.
+/// Returns the same bytes. Hides their origin from the compiler, so that it does not replace the instructions that use them.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn hidden(mut bytes: __m256i) -> __m256i {
-    // SAFETY: no instruction does nothing.
+    // SAFETY: the assembly is empty.
     unsafe {
         core::arch::asm!("/* {0} */", inlateout(ymm_reg) bytes, options(pure, nomem, nostack, preserves_flags));
     }
@@ -103,7 +102,7 @@ fn hidden(mut bytes: __m256i) -> __m256i {
 }
 
 impl<const DOT: u8> Avx2Bytes<DOT> {
-    /// Adds to each lane the sum of four products.
+    /// Adds the sum of four products to each lane.
     #[inline(always)]
     pub(super) fn dot(self, sums: __m256i, range: Range, x: __m256i, y: __m256i) -> __m256i {
         registers!({
@@ -118,7 +117,7 @@ impl<const DOT: u8> Avx2Bytes<DOT> {
         })
     }
 
-    /// Sums of two products in 16 bits each, which hold them: at most 2 * 128 * 127.
+    /// Returns sums of two products in 16 bits each, which do not overflow: at most 2 * 128 * 127.
     #[inline(always)]
     pub(super) fn pairs(self, range: Range, x: __m256i, y: __m256i) -> __m256i {
         registers!({
@@ -130,8 +129,8 @@ impl<const DOT: u8> Avx2Bytes<DOT> {
         })
     }
 
-    /// Rows of a table laid end to end, each put in its place by a mask, which is done by more of the processor's ports
-    /// than inserting is.
+    /// Loads consecutive rows of a table. Each is put in its place by a mask, which more of the processor's ports can
+    /// execute than an insertion.
     #[inline(always)]
     fn rows_by_masks<'a, const N: usize>(self, row: impl Fn(usize) -> &'a [u8; N]) -> __m256i {
         registers!({
@@ -163,7 +162,7 @@ impl<const DOT: u8> Avx2Bytes<DOT> {
         })
     }
 
-    /// The same four bytes everywhere.
+    /// Returns the same four bytes everywhere.
     #[inline(always)]
     pub(super) fn splat_four(self, value: [u8; 4]) -> __m256i {
         registers!(_mm256_set1_epi32(i32::from_le_bytes(value)))
@@ -171,23 +170,24 @@ impl<const DOT: u8> Avx2Bytes<DOT> {
 
     #[inline(always)]
     fn load_32(self, from: &[u8; 32]) -> __m256i {
-        // SAFETY: the token proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
+        // SAFETY: the token proves AVX; the array has the 32 bytes read, and the load requires no alignment.
         unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
     }
 
     #[inline(always)]
     fn load_16(self, from: &[u8; 16]) -> __m128i {
-        // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes read, and the load asks for no alignment.
+        // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes read, and the load requires no alignment.
         unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
     }
 
-    /// Two lanes of each half of `a` and of `b` summed, four vectors of which a tree of sums is made.
+    /// Adds two lanes of each half of `a` and of `b`. Used on four vectors for a tree of sums.
     #[inline(always)]
     fn neighbours(self, a: __m256i, b: __m256i) -> __m256i {
         registers!(_mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b)))
     }
 
-    /// Sums within halves of eight vectors: in each half of the first those of vectors 0 to 3, of the second of 4 to 7.
+    /// Returns the sums within halves of eight vectors: each half has those of vectors 0 to 3 in the first, and of 4 to
+    /// 7 in the second.
     #[inline(always)]
     fn sums_within_halves(self, of: &[__m256i; 8]) -> [__m256i; 2] {
         registers!({
@@ -200,7 +200,7 @@ impl<const DOT: u8> Avx2Bytes<DOT> {
         })
     }
 
-    /// As [`sums_within_halves`](Self::sums_within_halves), of numbers of 16 bits whose sums fit 16 bits.
+    /// Like [`sums_within_halves`](Self::sums_within_halves), for 16-bit numbers whose sums fit in 16 bits.
     #[inline(always)]
     fn short_sums_within_halves(self, of: &[__m256i; 8]) -> [__m256i; 2] {
         registers!({
@@ -234,7 +234,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
     }
     #[inline(always)]
     fn store_b(self, value: __m256i, to: &mut [u8; 32]) {
-        // SAFETY: the token proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
+        // SAFETY: the token proves AVX; the array has the 32 bytes written, and the store requires no alignment.
         unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), value) }
     }
     #[inline(always)]
@@ -274,7 +274,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
     #[inline(always)]
     fn bits_b(self, bits: u32) -> __m256i {
         registers!({
-            // Byte i looks at byte i / 8 of the bits, and there at bit i % 8.
+            // Byte i selects byte i / 8 of the bits, and bit i % 8 in it.
             #[rustfmt::skip]
             let which = _mm256_setr_epi8(
                 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,
@@ -358,7 +358,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
         self.store_b(first, &mut indices[0]);
         self.store_b(second, &mut indices[1]);
         let mut indices: [u16; 32] = bytemuck::cast(indices);
-        // SAFETY: no instruction does nothing. Compilers that know what is in memory would take the vectors apart, which costs
+        // SAFETY: the assembly is empty. A compiler that knew the memory's contents would take the vectors apart, which costs
         // more than reading.
         unsafe {
             core::arch::asm!("/* {0} */", in(reg) indices.as_mut_ptr(), options(nostack, preserves_flags));
@@ -367,7 +367,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
         for (v, vector) in vectors.iter_mut().enumerate() {
             *vector = self.rows_b(|k| {
                 let index = usize::from(indices[v * (32 / VECTORS) + k]);
-                // SAFETY: each index was masked above, and so is below the number of rows.
+                // SAFETY: each index was masked above, so it is below the number of rows.
                 unsafe { table.get_unchecked(index) }
             });
         }
@@ -383,7 +383,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
     }
     #[inline(always)]
     fn times_3(self, a: __m256i) -> __m256i {
-        // In vectors of 16 bits, 9 or 27 times would be multiplied.
+        // In 16-bit vectors, the compiler would multiply by 9 or 27.
         let twice = registers!(_mm256_add_epi8(a, a));
         registers!(hidden(_mm256_add_epi8(twice, a)))
     }
@@ -397,7 +397,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
             return registers!(_mm256_mask_sub_epi8(a, bits, _mm256_setzero_si256(), a));
         }
         registers!({
-            // The signs of ones and of minus ones.
+            // The signs of ones and minus ones.
             let ones = _mm256_set1_epi8(1);
             _mm256_sign_epi8(a, _mm256_or_si256(self.bits_b(bits), ones))
         })
@@ -427,7 +427,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
         registers!({
             let mut dots = [_mm256_setzero_si256(); 8];
             let [first, second] = if DOT == WITHOUT_DOT && range == Range::Four {
-                // Eight sums of two products are at most 16 * 15 * 127 in 16 bits.
+                // Eight sums of two products are at most 16 * 15 * 127, which fits in 16 bits.
                 for u in 0..8 {
                     dots[u] = self.pairs(range, x[u], self.load_32(&y[u]));
                 }
@@ -499,7 +499,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
             let mut sums = _mm256_setzero_si256();
             if DOT == WITHOUT_DOT {
                 for u in 0..8 {
-                    // In each half its scale of this unit, everywhere.
+                    // Broadcasts this unit's scale within each half.
                     let scale = shuffle(scales, _mm256_set1_epi16(two_bytes(u)));
                     let pairs = self.pairs(range, x[u], self.load_32(&y[u]));
                     sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, scale));
@@ -511,7 +511,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
                 dots[u] = self.dot(dots[u], range, x[u], self.load_32(&y[u]));
             }
             if let Range::Four | Range::Six = range {
-                // Sums of four products fit 16 bits: two units side by side in each half, and their scales.
+                // Sums of four products fit in 16 bits. Each half has two units side by side, and their scales.
                 for u in [0, 2, 4, 6] {
                     let (first, second) = (i64::from(two_bytes(u)), i64::from(two_bytes(u + 1)));
                     let [first, second] = [first * 0x0001_0001_0001_0001, second * 0x0001_0001_0001_0001];
@@ -533,7 +533,7 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
     fn sums_of_all(self, range: Range, x: &[__m256i; 8], y: &[[u8; 32]; 8]) -> __m256i {
         registers!({
             if DOT == WITHOUT_DOT && range == Range::Four {
-                // Eight sums of two products fit 16 bits.
+                // Eight sums of two products fit in 16 bits.
                 let mut shorts = _mm256_setzero_si256();
                 for u in 0..8 {
                     shorts = _mm256_add_epi16(shorts, self.pairs(range, x[u], self.load_32(&y[u])));

@@ -9,16 +9,16 @@ use super::avx2_bytes::{Avx2Bytes, WITHOUT_DOT};
 use crate::simd::bytes::{Bytes, Range};
 use crate::simd::tiles::Tiles;
 
-/// Intrinsics that touch registers only.
+/// Wraps intrinsics that use only registers.
 macro_rules! registers {
     ($body:expr) => {
-        // SAFETY: the instructions are there, since `self` is an `Avx2Bytes`, which only `run` and its like make; they
-        // touch no memory.
+        // SAFETY: the instructions are available, since `self` is an `Avx2Bytes`, which only `run` and the similar
+        // functions create. They access no memory.
         unsafe { $body }
     };
 }
 
-/// 32 bytes of a panel.
+/// Returns 32 bytes of a panel.
 #[inline(always)]
 fn at(panel: &[u8], number: usize) -> &[u8; 32] {
     &panel.as_chunks().0[number]
@@ -78,7 +78,7 @@ impl<const DOT: u8> Tiles for Avx2Bytes<DOT> {
                 }
                 return;
             }
-            // The scale is a factor of pairs, for nothing.
+            // The scale becomes a factor of pairs, at no extra cost.
             let low = _mm256_and_si256(scale, _mm256_set1_epi32(0xffff));
             let scale = _mm256_or_si256(low, _mm256_slli_epi32::<16>(scale));
             if range == Range::Four {
@@ -123,7 +123,7 @@ impl<const DOT: u8> Tiles for Avx2Bytes<DOT> {
 }
 
 impl<const DOT: u8> Avx2Bytes<DOT> {
-    /// Sums of products in 16 bits, of which weights of four bits leave room for eight pairs: 8 * 2 * 15 * 127.
+    /// Returns sums of products in 16 bits. With four-bit weights there is room for eight pairs: 8 * 2 * 15 * 127.
     #[inline(always)]
     fn short_sums<const C: usize, const N: usize>(self, panel: &[u8], x: [&[[u8; 4]; N]; C]) -> [__m256i; C] {
         const { assert!(N <= 8) };

@@ -12,83 +12,83 @@ use crate::simd::lanes::{Shared, Simd};
 use crate::simd::tiles::TileKernel;
 use crate::simd::wide::Wide;
 
-/// Proof that AVX-512 F, BW, VL and DQ are there, and BF16 where the constant says so: only [`with_bf16`] and
-/// [`without_bf16`] make one.
+/// Proof that AVX-512 F, BW, VL and DQ are available, and BF16 if the constant says so. Only [`with_bf16`] and
+/// [`without_bf16`] create one.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512<const BF16: bool>(());
 
 impl<const BF16: bool> ProvesAvx for Avx512<BF16> {}
 
-/// Runs a kernel with AVX-512, and with BF16 where that is here and the kernel gains by it.
+/// Runs a kernel with AVX-512, and with BF16 if it is available and the kernel benefits.
 ///
 /// # Safety
-/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be there.
+/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be available.
 pub(in crate::simd) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     if K::STORES_BF16 && rounds_to_bf16() {
-        // SAFETY: BF16 has just been found, and the caller vouches for the rest.
+        // SAFETY: BF16 has just been detected, and the caller guarantees the rest.
         unsafe { with_bf16(kernel) }
     } else if const { !K::GAINS_FROM_AVX512 } {
         #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
-        // SAFETY: the caller vouches for AVX2 and F16C too.
+        // SAFETY: the caller guarantees AVX2 and F16C too.
         unsafe {
             super::avx2::run(kernel)
         }
     } else if const { K::COMPILED_FOR.any_vectors() } {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: guaranteed by the caller.
         unsafe { without_bf16(kernel) }
     } else {
         unreachable!("a kernel that is only compiled for AVX-512 with BF16")
     }
 }
 
-/// Whether BF16 is there.
+/// Returns `true` if BF16 is available.
 pub(in crate::simd) fn rounds_to_bf16() -> bool {
     here!("avx512bf16")
 }
 
 impl Avx512<false> {
-    /// The proof, for `avx512_tiles`, which has it otherwise.
+    /// Creates the proof for `avx512_tiles`, which knows otherwise that they are available.
     ///
     /// # Safety
-    /// AVX-512 F, BW, VL and DQ must be there.
+    /// AVX-512 F, BW, VL and DQ must be available.
     pub(super) unsafe fn proven() -> Self {
         Avx512(())
     }
 }
 
-/// Runs a kernel over tiles, with VNNI where that is here and `dots` allows it.
+/// Runs a kernel over tiles. Uses VNNI if it is available and `dots` allows it.
 ///
 /// # Safety
-/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be there.
+/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be available.
 pub(in crate::simd) unsafe fn run_tiles<K: TileKernel>(kernel: K, dots: bool) {
     if has_dots(dots) {
         if const { !K::NEEDS_NO_DOTS } {
-            // SAFETY: VNNI has just been found, and the caller vouches for the rest.
+            // SAFETY: VNNI has just been detected, and the caller guarantees the rest.
             unsafe { avx512_tiles::run(kernel) }
         } else {
             unreachable!("a kernel for a range that is not told from others");
         }
     } else {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: guaranteed by the caller.
         unsafe { avx2_bytes::run_tiles(kernel) }
     }
 }
 
-/// Whether there is an instruction for dot products that may be used.
+/// Returns `true` if there is an instruction for dot products that may be used.
 pub(in crate::simd) fn has_dots(dots: bool) -> bool {
     dots && here!("avx512vnni")
 }
 
-/// Runs a kernel over bytes, with VNNI where that is here, the kernel multiplies and `dots` allows it.
+/// Runs a kernel over bytes. Uses VNNI if it is available, the kernel multiplies and `dots` allows it.
 ///
 /// # Safety
-/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be there.
+/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be available.
 pub(in crate::simd) unsafe fn run_bytes<K: ByteKernel>(kernel: K, dots: bool) -> K::Output {
     if K::MULTIPLIES && has_dots(dots) {
-        // SAFETY: VNNI has just been found, and the caller vouches for the rest.
+        // SAFETY: VNNI has just been detected, and the caller guarantees the rest.
         unsafe { avx2_bytes::run_with_avx512_vnni(kernel) }
     } else {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: guaranteed by the caller.
         unsafe { avx2_bytes::run(kernel) }
     }
 }
@@ -103,23 +103,23 @@ fn with_bf16<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512::<true>(()))
 }
 
-/// [`Simd::shared_in`].
+/// Implements [`Simd::shared_in`].
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,f16c")]
 fn shared<S: Simd, W: Shared<S>>(s: S, work: W) -> W::Output {
     work.run(s)
 }
 
-/// Intrinsics that touch registers only.
+/// Wraps intrinsics that use only registers.
 macro_rules! registers {
     ($body:expr) => {
-        // SAFETY: the instructions are there, since `self` is an `Avx512`, which only `with_bf16` and
-        // `without_bf16` make; they touch no memory.
+        // SAFETY: the instructions are available, since `self` is an `Avx512`, which only `with_bf16` and
+        // `without_bf16` create. They access no memory.
         unsafe { $body }
     };
 }
 
-/// The first sixteen elements as an array, which the loads and stores below stay inside.
+/// Returns the first sixteen elements as an array, which bounds the loads and stores below.
 macro_rules! sixteen {
     ($slice:expr) => {
         $slice.first_chunk::<16>().expect("a kernel passes sixteen or more")
@@ -129,15 +129,15 @@ macro_rules! sixteen {
     };
 }
 
-/// Sixteen numbers of two bytes. The token proves AVX.
+/// Stores sixteen two-byte numbers. The token proves AVX.
 #[inline(always)]
 fn store_halves<const BF16: bool, T: bytemuck::Pod>(_: Avx512<BF16>, to: &mut [T; 16], value: __m256i) {
     const { assert!(size_of::<T>() == 2) };
-    // SAFETY: the token proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
+    // SAFETY: the token proves AVX; the array has the 32 bytes written, and the store requires no alignment.
     unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), value) }
 }
 
-/// Rounds to nearest even bfloats without an instruction for it. A NaN must be quiet. The token proves AVX-512.
+/// Rounds to bfloats, to nearest even, without an instruction for it. A NaN must be quiet. The token proves AVX-512.
 #[inline(always)]
 fn rounded_by_integers<const BF16: bool>(_: Avx512<BF16>, value: __m512) -> __m256i {
     registers!({
@@ -147,7 +147,7 @@ fn rounded_by_integers<const BF16: bool>(_: Avx512<BF16>, value: __m512) -> __m2
         let up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
         let is_number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(value, value);
         let rounded = _mm512_mask_add_epi32(bits, is_number, bits, up);
-        // The upper half of each lane: one instruction, where shifting and narrowing are three.
+        // Takes the upper half of each lane in one instruction. Shifting and narrowing would take three.
         #[rustfmt::skip]
         let upper_halves = _mm512_set_epi16(
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -180,7 +180,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     fn prefetch(self, bytes: &[u8]) {
         for line in bytes.chunks(64) {
-            // SAFETY: a prefetch is part of x86-64 and reads nothing that a program can see.
+            // SAFETY: a prefetch is part of x86-64 and has no effect that a program can observe.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
         }
     }
@@ -203,7 +203,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     fn load(self, from: &[f32]) -> __m512 {
         let from = sixteen!(from);
-        // SAFETY: `self` proves AVX-512; the array has the 64 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX-512; the array has the 64 bytes read, and the load requires no alignment.
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
     }
     #[inline(always)]
@@ -215,7 +215,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
             for (rows, square) in [(upper, &mut first), (lower, &mut second)] {
                 for (vector, row) in square.iter_mut().zip(rows) {
                     let row = row[8 * i..].first_chunk::<8>().expect("N is a multiple of 8");
-                    // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
+                    // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load requires no alignment.
                     *vector = unsafe { _mm256_loadu_ps(row.as_ptr()) };
                 }
             }
@@ -229,13 +229,13 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     fn load_u8(self, from: &[u8]) -> __m512i {
         let from = sixteen!(from);
-        // SAFETY: `self` proves AVX-512; the array has the 16 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX-512; the array has the 16 bytes read, and the load requires no alignment.
         unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.as_ptr().cast())) }
     }
     #[inline(always)]
     fn load_i8(self, from: &[i8]) -> __m512i {
         let from = sixteen!(from);
-        // SAFETY: `self` proves AVX-512; the array has the 16 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX-512; the array has the 16 bytes read, and the load requires no alignment.
         unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast())) }
     }
     #[inline(always)]
@@ -253,26 +253,26 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     fn load_f16(self, from: &[[u8; 2]]) -> __m512 {
         let from = sixteen!(from);
-        // SAFETY: `self` proves AVX-512; the array has the 32 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX-512; the array has the 32 bytes read, and the load requires no alignment.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) }
     }
     #[inline(always)]
     fn load_bf16(self, from: &[[u8; 2]]) -> __m512 {
         let from = sixteen!(from);
-        // SAFETY: `self` proves AVX-512; the array has the 32 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX-512; the array has the 32 bytes read, and the load requires no alignment.
         let wide = unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast())) };
         registers!(_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)))
     }
     #[inline(always)]
     fn load_f32_bytes(self, from: &[[u8; 4]]) -> __m512 {
         let from = sixteen!(from);
-        // SAFETY: `self` proves AVX-512; the array has the 64 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX-512; the array has the 64 bytes read, and the load requires no alignment.
         unsafe { _mm512_loadu_ps(from.as_ptr().cast()) }
     }
     #[inline(always)]
     fn store(self, value: __m512, to: &mut [f32]) {
         let to = sixteen!(mut to);
-        // SAFETY: `self` proves AVX-512; the array has the 64 bytes written, and the store asks for no alignment.
+        // SAFETY: `self` proves AVX-512; the array has the 64 bytes written, and the store requires no alignment.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), value) }
     }
     #[inline(always)]
@@ -285,7 +285,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn store_bf16(self, value: __m512, to: &mut [bf16]) {
         let to = sixteen!(mut to);
         let bfloats = if BF16 {
-            // SAFETY: `self` proves BF16 where the constant says so; both types are 32 bytes of sixteen bfloats.
+            // SAFETY: `self` proves BF16 if the constant says so; both types are 32 bytes of sixteen bfloats.
             unsafe { core::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value)) }
         } else {
             rounded_by_integers(self, value)
@@ -301,7 +301,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn store_u8(self, value: __m512i, to: &mut [u8]) {
         let to = sixteen!(mut to);
         let bytes = registers!(_mm512_cvtepi32_epi8(value));
-        // SAFETY: `self` proves AVX; the array has the 16 bytes written, and the store asks for no alignment.
+        // SAFETY: `self` proves AVX; the array has the 16 bytes written, and the store requires no alignment.
         unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) }
     }
     #[inline(always)]
@@ -313,7 +313,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     fn splat_f16(self, bits: [u8; 2]) -> __m512 {
-        // Broadcast first: a scalar would be inserted into a register whose old value it would wait for.
+        // Broadcast first: a scalar would be inserted into a register, and would wait for its old value.
         registers!(_mm512_cvtph_ps(_mm256_set1_epi16(i16::from_le_bytes(bits))))
     }
     #[inline(always)]
@@ -443,21 +443,21 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: __m512i) -> __m512 {
-        // The permutation reads the four lowest bits.
+        // The permutation uses the four lowest bits.
         let table = self.load(table);
         registers!(_mm512_permutexvar_ps(index, table))
     }
     #[inline(always)]
     fn lookup4(self, table: &[f32; 4], index: __m512i) -> __m512 {
-        // SAFETY: SSE is part of x86-64; the array has the 16 bytes read, and the load asks for no alignment.
+        // SAFETY: SSE is part of x86-64; the array has the 16 bytes read, and the load requires no alignment.
         let table = unsafe { _mm_loadu_ps(table.as_ptr()) };
         registers!(_mm512_permutevar_ps(_mm512_broadcast_f32x4(table), index))
     }
     #[inline(always)]
     fn lookup8(self, table: &[f32; 8], index: __m512i) -> __m512 {
-        // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
+        // SAFETY: `self` proves AVX; the array has the 32 bytes read, and the load requires no alignment.
         let table = unsafe { _mm256_loadu_ps(table.as_ptr()) };
-        // The permutation reads the four lowest bits, of which the highest chooses between two copies of the table.
+        // The permutation uses the four lowest bits, of which the highest selects between two copies of the table.
         registers!(_mm512_permutexvar_ps(index, _mm512_broadcast_f32x8(table)))
     }
     #[inline(always)]

@@ -7,23 +7,23 @@ use super::avx512::Avx512;
 use crate::simd::bytes::Range;
 use crate::simd::tiles::{TileKernel, Tiles};
 
-/// Proof that AVX-512 F, BW, VL, DQ and VNNI are there, and AVX2 and F16C: only [`run`] makes one.
+/// Proof that AVX-512 F, BW, VL, DQ and VNNI are available, and AVX2 and F16C. Only [`run`] creates one.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Tiles(Avx512<false>, Avx2);
 
 /// Runs a kernel.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,f16c")]
 pub(in crate::simd) fn run<K: TileKernel>(kernel: K) {
-    // SAFETY: the function is compiled for all of these, and whoever calls it vouches for them.
+    // SAFETY: the function is compiled for all of these, and its caller guarantees that they are available.
     let (wide, narrow) = unsafe { (Avx512::proven(), Avx2::proven()) };
     kernel.run(Avx512Tiles(wide, narrow));
 }
 
-/// Intrinsics that touch registers only.
+/// Wraps intrinsics that use only registers.
 macro_rules! registers {
     ($body:expr) => {
-        // SAFETY: the instructions are there, since `self` is an `Avx512Tiles`, which only `run` makes; they touch no
-        // memory.
+        // SAFETY: the instructions are available, since `self` is an `Avx512Tiles`, which only `run` creates. They
+        // access no memory.
         unsafe { $body }
     };
 }
@@ -47,7 +47,7 @@ impl Tiles for Avx512Tiles {
         x: [&[[u8; 4]; N]; C],
     ) {
         for (n, w) in panel.as_chunks::<64>().0.iter().take(N).enumerate() {
-            // SAFETY: the token proves AVX-512; the array has the 64 bytes read, and the load asks for no alignment.
+            // SAFETY: the token proves AVX-512; the array has the 64 bytes read, and the load requires no alignment.
             let w = unsafe { _mm512_loadu_si512(w.as_ptr().cast()) };
             for c in 0..C {
                 let x = i32::from_le_bytes(x[c][n]);
@@ -68,16 +68,16 @@ impl Tiles for Avx512Tiles {
 
     #[inline(always)]
     fn interleave<'a>(self, row: impl Fn(usize) -> &'a [u8; 32], to: &mut [u8]) {
-        // Eight rows at a time, to the halves of what sixteen become.
+        // Processes eight rows at a time, each into half of the result of sixteen.
         for first in [0, 8] {
             let mut rows = registers!([_mm256_setzero_ps(); 8]);
             for (r, to) in rows.iter_mut().enumerate() {
-                // SAFETY: the token proves AVX; the array has the 32 bytes read, and the load asks for no alignment.
+                // SAFETY: the token proves AVX; the array has the 32 bytes read, and the load requires no alignment.
                 *to = unsafe { _mm256_loadu_ps(row(first + r).as_ptr().cast()) };
             }
             for (four, to) in transpose(self.1, rows).into_iter().zip(to.as_chunks_mut::<64>().0) {
                 let to: &mut [u8; 32] = &mut to.as_chunks_mut().0[first / 8];
-                // SAFETY: the token proves AVX; the array has the 32 bytes written, and the store asks for no alignment.
+                // SAFETY: the token proves AVX; the array has the 32 bytes written, and the store requires no alignment.
                 unsafe { _mm256_storeu_ps(to.as_mut_ptr().cast(), four) }
             }
         }

@@ -1,6 +1,6 @@
 //! The instruction sets of x86-64 processors.
 
-/// Whether this machine, or without std the build, has an extension.
+/// Checks whether this machine, or without std the build, has an extension.
 #[cfg(any(feature = "std", all(target_feature = "avx2", target_feature = "f16c")))]
 macro_rules! here {
     ($extension:tt) => {{
@@ -15,7 +15,7 @@ macro_rules! here {
     }};
 }
 
-// Without std nothing can be detected, and a build has the instruction sets that it takes for granted.
+// Without std nothing can be detected, and a build uses the instruction sets that it enables.
 #[cfg(any(feature = "std", all(target_feature = "avx2", target_feature = "f16c")))]
 pub(super) mod avx2;
 #[cfg(any(feature = "std", all(target_feature = "avx2", target_feature = "f16c")))]

@@ -1,5 +1,5 @@
-//! A set that is replaced is the old one, the new one or none, whatever happens at which step: an error, the end of the
-//! process, another writer, a reader.
+//! A replaced set is the old one, the new one or none, whatever happens at any step: an error, the end of the process,
+//! another writer, or a reader.
 
 use super::*;
 use crate::AtomicFile;
@@ -20,7 +20,7 @@ fn only_folders_that_could_be_synced_and_were_not_are_failures() {
 #[cfg(not(target_family = "wasm"))]
 fn few_of_many_staged_files_stay_open() {
     let folder = tempfile::tempdir().unwrap();
-    // More than there are, twice, so that the first must have given back what they held.
+    // More than are available, twice, so the first ones must have released theirs.
     for round in 0..2 {
         let stage = |n| {
             AtomicFile::create(&folder.path().join(format!("{round}-{n}")), Existing::Refuse).unwrap().stage()
@@ -40,7 +40,7 @@ mod sets {
 
     const FILES: usize = 4;
     const NAMES: [&str; FILES] = ["0", "1", "2", "3"];
-    /// What a child does.
+    /// The task of a child process.
     const CHILD: &str = "GGUF_CODEC_TEST_COMMIT";
 
     fn staged(folder: &Path, content: &str) -> Vec<StagedFile> {
@@ -52,7 +52,7 @@ mod sets {
         NAMES.iter().map(stage).collect()
     }
 
-    /// The contents of the set's files, where its first is there.
+    /// Returns the contents of the set's files if its first file exists.
     fn open(folder: &Path) -> Option<BTreeSet<String>> {
         let first = fs::read_to_string(folder.join(NAMES[0])).ok()?;
         let others = NAMES[1..].iter().filter_map(|name| fs::read_to_string(folder.join(name)).ok());
@@ -162,7 +162,7 @@ mod sets {
             let set = open(folder.path());
             match at {
                 0 | 1 => assert_eq!(set, Some(["old".to_owned()].into()), "{at}"),
-                // All are in their places.
+                // All are in place.
                 8 => assert_eq!(set, Some(["new".to_owned()].into()), "{at}"),
                 _ => assert_eq!(set, None, "{at}"),
             }
@@ -174,7 +174,7 @@ mod sets {
     fn child() {
         let Ok(task) = std::env::var(CHILD) else { return };
         let (at, folder) = task.split_once(' ').unwrap();
-        // Without a destructor, as a kill would.
+        // Without running destructors, like a kill.
         let then = || std::process::exit(9);
         let steps = &mut Until { left: at.parse().unwrap(), then, locks: true };
         commit(staged(Path::new(folder), "new"), steps).unwrap();
@@ -248,7 +248,7 @@ mod sets {
                 assert_eq!(set, ["inner".to_owned()].into(), "{at}");
             }
         }
-        // One ends the process of the other: here it fails.
+        // One makes the other fail, where a process would have ended.
         for (one, two) in (1..STEPS).flat_map(|one| (1..STEPS).map(move |two| (one, two))) {
             let folder = old_set();
             let path = folder.path();

@@ -1,4 +1,4 @@
-//! The real files, and processes that die at any step.
+//! Tests with real files, and with processes that die at any step.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::*;
 
-/// A GGUF with one key, of a byte.
+/// Returns a GGUF with one key, of a byte.
 fn gguf(value: u8) -> Vec<u8> {
     let mut writer = crate::Writer::new(Vec::new());
     writer.set_metadata("key", value).unwrap().set_metadata("name", vec![value; 300]).unwrap();
@@ -16,7 +16,7 @@ fn gguf(value: u8) -> Vec<u8> {
 
 const NUMBER: Number = *b"0123456789abcdef";
 
-/// Leaves the file as an edit does that is cut off with this part of the new header written.
+/// Leaves the file like an edit that was interrupted after writing this part of the new header.
 fn cut_off(path: &Path, written: usize) {
     let (old, new) = (gguf(1), gguf(2));
     fs::write(path, &old).unwrap();
@@ -90,7 +90,7 @@ fn a_file_that_was_moved_away_from_its_record_is_recovered_with_it() {
     let digits = "30313233343536373839616263646566";
     assert!(error.contains(&format!("'.*.{digits}.undo'")) && error.contains("m.gguf'"), "{error}");
     is_refused(&moved);
-    // A record of another edit is refused.
+    // A record of another edit is rejected.
     let record = folder.path().join(format!(".model.gguf.{digits}.undo"));
     let bytes = fs::read(&record).unwrap();
     let another = Record::between(&[7; 16], &gguf(1), &gguf(2), gguf(1).len() as u64).unwrap();
@@ -104,7 +104,7 @@ fn a_file_that_was_moved_away_from_its_record_is_recovered_with_it() {
     assert!(!recover_with(&moved, &record).unwrap());
 }
 
-/// What may lie where a record is looked for, or where one might be expected to be made.
+/// Tests what may be found where a record is looked for, or where one might be expected to be created.
 #[cfg(unix)]
 #[test]
 fn what_came_with_a_file_is_not_followed_or_written_and_stops_no_edit() {
@@ -122,7 +122,7 @@ fn what_came_with_a_file_is_not_followed_or_written_and_stops_no_edit() {
         &|path| fs::hard_link(at("victim"), path).unwrap(),
         &|path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
         &|path| fs::write(path, "text").unwrap(),
-        // Made for this very file, as whoever knows it can.
+        // Crafted for this very file, as anyone who knows the file can do.
         &|path| fs::write(path, &crafted).unwrap(),
     ];
     for name in [".model.gguf.undo".to_owned(), format!(".model.gguf.{digits}.undo")] {
@@ -140,14 +140,14 @@ fn what_came_with_a_file_is_not_followed_or_written_and_stops_no_edit() {
             assert!(fs::read(at("model.gguf")).unwrap() == gguf(2), "{kind}");
             assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
             assert!(!at("missing").exists());
-            // A record that is of no use is removed, and nothing else.
+            // A useless record is removed, and nothing else.
             let is_orphan = kind == 7 && name.len() > 20;
             assert_eq!(fs::symlink_metadata(at(&name)).is_err(), is_orphan, "{kind} {name}");
             assert_eq!(names(folder.path()).len(), if is_orphan { 2 } else { 3 });
             let _ = fs::remove_file(at(&name)).or_else(|_| fs::remove_dir(at(&name)));
         }
     }
-    // Where the marker stands, links and pipes are not read either, and the file stays as it is.
+    // If the marker is present, links and pipes are not read either, and the file is unchanged.
     for make in &kinds[..7] {
         cut_off(&at("model.gguf"), 10);
         let half = fs::read(at("model.gguf")).unwrap();
@@ -160,7 +160,7 @@ fn what_came_with_a_file_is_not_followed_or_written_and_stops_no_edit() {
     }
 }
 
-/// A few bytes beside a sparse file may not ask for its length in memory.
+/// A few bytes beside a sparse file must not cause its length to be allocated.
 #[cfg(unix)]
 #[test]
 fn a_record_that_speaks_of_a_terabyte_takes_no_memory() {
@@ -189,7 +189,7 @@ fn names_of_any_length_are_edited() {
         fs::remove_file(&path).unwrap();
         assert!(names(folder.path()).is_empty());
     }
-    // Two that begin alike do not remove each other's.
+    // Two files whose names start alike do not remove each other's records.
     let (one, two) = (folder.path().join("x".repeat(254)), folder.path().join("x".repeat(255)));
     cut_off(&one, 10);
     fs::write(&two, gguf(1)).unwrap();
@@ -226,7 +226,7 @@ impl Disk for Mortal {
     }
 
     fn write(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
-        // In two halves, so that it can end within.
+        // In two halves, so that the process can end within a write.
         let (first, second) = bytes.split_at(bytes.len() / 2);
         self.step();
         self.files.write(first, offset)?;
@@ -266,7 +266,7 @@ impl Disk for Mortal {
     }
 }
 
-/// Not a test of its own: what [`a_killed_process_leaves_what_can_be_undone`] starts and lets die.
+/// Not a test of its own: [`a_killed_process_leaves_what_can_be_undone`] starts this and lets it die.
 #[cfg(unix)]
 #[test]
 #[ignore = "run by another test"]
@@ -305,7 +305,7 @@ fn a_killed_process_leaves_what_can_be_undone() {
         undone += u32::from(recovered);
         kept += u32::from(is_new);
     }
-    // From the first byte's second half on until before the last write's, which are one byte; then the last sync and the record.
+    // From the first byte's second half to before the last write's, which are one byte. Then the last sync and the record.
     assert_eq!((undone, kept), (12, 2));
 }
 

@@ -1,5 +1,5 @@
-//! A patch that fails, is cut off or loses power at any step leaves a GGUF that is the old one or the new one, or what is not
-//! a GGUF and recovery makes the old one.
+//! A patch that fails, is interrupted or loses power at any step leaves a GGUF that is the old one or the new one, or a file
+//! that is not a GGUF and that recovery restores to the old one.
 
 mod files;
 mod records;
@@ -15,16 +15,16 @@ use crate::{Gguf, Problem};
 
 const LATER: &[u8] = b" and what comes behind it";
 
-/// A disk in memory whose writes may be lost, in any part, until they are synced; it fails at a step.
+/// A disk in memory. Until they are synced, writes may be lost, in any part. The disk fails at a chosen step.
 #[derive(Clone)]
 struct Simulated {
     durable: Vec<u8>,
     cached: Vec<u8>,
     records: BTreeMap<PathBuf, Vec<u8>>,
     steps_left: Cell<u32>,
-    /// Every following step fails as well.
+    /// Whether all following steps fail as well.
     stays_broken: bool,
-    /// How much arrives of what is written when it fails.
+    /// How many bytes of the failing write arrive.
     arrives: usize,
 }
 
@@ -58,7 +58,8 @@ impl Simulated {
         }
     }
 
-    /// The same disk after a crash: of what was not synced, each byte survives of whose place `survives` says so.
+    /// Returns the same disk after a crash. Of the bytes that were not synced, those survive for whose position
+    /// `survives` is true.
     fn restarted(&self, mut survives: impl FnMut(usize) -> bool) -> Self {
         let pairs = self.durable.iter().zip(&self.cached).enumerate();
         let bytes =
@@ -66,7 +67,7 @@ impl Simulated {
         Simulated { records: self.records.clone(), ..Simulated::new(bytes) }
     }
 
-    /// What every reader sees: a GGUF only where it is whole.
+    /// Checks what readers see: a GGUF only if it is complete.
     fn check_readers(&self, old: &[u8], new: &[u8]) {
         if self.cached.starts_with(b"GGUF") {
             assert!(self.cached == old || self.cached == new, "half edited: {:?}", self.cached);
@@ -106,7 +107,7 @@ impl Disk for Simulated {
     }
 
     fn records(&mut self) -> Result<Vec<(PathBuf, Number)>> {
-        // The number that the name has is the record's.
+        // The number in the name is that of the record.
         let number = |bytes: &[u8]| bytes.get(16..32).map_or([0; 16], |its| its.try_into().unwrap());
         Ok(self.records.iter().map(|(path, bytes)| (path.clone(), number(bytes))).collect())
     }
@@ -138,7 +139,7 @@ impl Disk for Simulated {
     }
 }
 
-/// Starts of files that differ in their first bytes, and behind them twice.
+/// Returns starts of files that differ in their first bytes, and twice after them.
 fn two_starts() -> (Vec<u8>, Vec<u8>) {
     let old = b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0one two three four five six seven eight nine ten eleven twelve";
     let mut new = old.to_vec();
@@ -149,7 +150,7 @@ fn two_starts() -> (Vec<u8>, Vec<u8>) {
     (old.to_vec(), new)
 }
 
-/// Bits as good as random.
+/// Returns pseudo-random bits.
 fn coins(seed: u64) -> impl FnMut() -> bool {
     let mut state = seed | 1;
     move || {
@@ -160,7 +161,8 @@ fn coins(seed: u64) -> impl FnMut() -> bool {
     }
 }
 
-/// What may be left of the first bytes: none and all, up to each and from each, each alone and all but each, and any.
+/// Returns which of the first bytes may survive: none and all, up to each and from each, each alone and all but each,
+/// and random ones.
 fn surviving(seed: u64) -> Vec<[bool; MARKER]> {
     let mut coin = coins(seed);
     let mut all = Vec::new();
@@ -189,7 +191,7 @@ fn power_may_fail_at_every_step_and_leave_any_of_the_first_bytes() {
             let crashed = disk.restarted(|at| if at < MARKER { survives[at] } else { coin() });
             crashed.check_readers(&old_file, &new_file);
             let complete = crashed.cached == new_file;
-            // Recovery is cut off as well, at each of its steps.
+            // Recovery is interrupted too, at each of its steps.
             for again in 0.. {
                 let mut disk = crashed.clone().failing_at(again, true, 3);
                 let recovered = recover_file(&mut disk);
@@ -198,7 +200,7 @@ fn power_may_fail_at_every_step_and_leave_any_of_the_first_bytes() {
                 assert!(recover_file(&mut disk).is_ok());
                 assert!(disk.cached == if complete { &new_file } else { &old_file }[..], "{step} {again}");
                 assert!(disk.durable == disk.cached && disk.records.is_empty(), "{step} {again}");
-                // Leftovers that cannot be removed are no error.
+                // Leftovers that cannot be removed are not an error.
                 if recovered.is_ok() && (again > 0 || !edit_marker::is_marked(&crashed.cached)) {
                     break;
                 }
@@ -215,7 +217,7 @@ fn a_step_that_fails_leaves_the_file_as_it_was_or_the_message_says_what_it_is() 
     let (old_file, new_file) = ([&old, LATER].concat(), [&new, LATER].concat());
     for arrives in [0, 1, 5, 1000] {
         for step in 0..12 {
-            // Once: it can be put back.
+            // Fails once, so the file can be restored.
             let mut disk = Simulated::new(old_file.clone()).failing_at(step, false, arrives);
             let error = format!("{:?}", patch(&mut disk, &new).unwrap_err());
             assert!(error.contains("on purpose"), "{error}");
@@ -223,11 +225,11 @@ fn a_step_that_fails_leaves_the_file_as_it_was_or_the_message_says_what_it_is() 
             assert_eq!(is_complete, step == 11, "{error}");
             assert!(disk.cached == if is_complete { &new_file } else { &old_file }[..], "{step}: {error}");
             assert!(disk.durable == disk.cached, "{step}");
-            // What failed at its beginning or its end may be left.
+            // A record may be left if its creation or removal failed.
             assert_eq!(disk.records.len(), usize::from(step == 0 || step == 11));
             assert!(!recover_file(&mut disk).unwrap() && disk.records.is_empty());
 
-            // From then on: what is said is so.
+            // Fails from then on: the message must be true.
             let mut disk = Simulated::new(old_file.clone()).failing_at(step, true, arrives);
             let error = format!("{:?}", patch(&mut disk, &new).unwrap_err());
             let is_marked = edit_marker::is_marked(&disk.cached);
@@ -255,7 +257,7 @@ fn a_step_that_fails_leaves_the_file_as_it_was_or_the_message_says_what_it_is() 
     }
 }
 
-/// Two starts of a file, equal in stretches.
+/// Generates two starts of a file with equal stretches.
 fn starts() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let stretch = (1..60usize, any::<bool>(), any::<u8>());
     let first = prop::array::uniform20(any::<u8>());
@@ -285,7 +287,7 @@ proptest! {
         disk.check_readers(&old_file, &new_file);
         prop_assert!(patched.is_err() || disk.cached == new_file);
         let complete = disk.cached == new_file;
-        // Recovery is cut off as well.
+        // Recovery is interrupted too.
         disk = disk.failing_at(again, true, arrives);
         let _ = recover_file(&mut disk);
         let mut disk = disk.restarted(|_| coin());
@@ -330,7 +332,7 @@ fn where_the_number_is_lost_the_record_is_the_one_that_fits() {
             assert!(error.contains("more than one undo record fits it") && error.contains("recover_with"));
         }
     }
-    // Where the number is there, it decides.
+    // If the number is there, it decides.
     disk.cached[1..MARKER].copy_from_slice(&record::marker(&[8; 16])[1..]);
     assert!(recover_file(&mut disk).unwrap());
     assert!(disk.cached == old && !disk.records.contains_key(&name(&[8; 16])) && disk.records.len() == 5);
@@ -348,10 +350,10 @@ fn records_without_use_are_removed_and_others_stay() {
         // Of an edit of this file that had not begun, or was complete.
         (whole.clone(), true),
         (between(&third, &old), true),
-        // Of another.
+        // Of another edit.
         (between(&third, &new), false),
         (Record::between(&[1; 16], &old, &new, len + 1).unwrap(), false),
-        // Cut off as it was written.
+        // Partly written.
         (vec![], true),
         (whole[..5].to_vec(), true),
         (whole[..90].to_vec(), true),

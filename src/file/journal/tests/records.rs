@@ -1,8 +1,9 @@
-//! Records that came with a file: whole or none, no memory on their word, and time in proportion to the header.
+//! Records that were delivered with a file: they are complete or rejected, they cannot cause memory to be allocated,
+//! and they take time in proportion to the header.
 
 use super::*;
 
-/// With the checksum that makes it a record, as anybody can make one.
+/// Appends the checksum that makes this a record. Anyone can do that.
 fn sealed(mut body: Vec<u8>) -> Vec<u8> {
     let sum = body.iter().fold(0xcbf2_9ce4_8422_2325u64, |sum, &byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -11,7 +12,7 @@ fn sealed(mut body: Vec<u8>) -> Vec<u8> {
     body
 }
 
-/// The fields of a record, without its checksum.
+/// Returns the fields of a record, without its checksum.
 fn body(version: u64, file_len: u64, span: u64, rest: u64, runs: &[u8]) -> Vec<u8> {
     let mut bytes = b"GGUFUNDO".to_vec();
     bytes.extend(version.to_le_bytes());
@@ -35,7 +36,7 @@ fn is_record(body: Vec<u8>) -> bool {
     Record::decode(&sealed(body)).is_some()
 }
 
-/// Runs lie within the header, behind the marker, in order and apart, even where the checksum is right.
+/// Runs must be within the header, after the marker, in order and apart, even if the checksum is correct.
 #[test]
 fn a_record_that_claims_too_much_is_none() {
     assert!(is_record(body(2, 100, 100, 0, &run(24, 3))));
@@ -53,13 +54,13 @@ fn a_record_that_claims_too_much_is_none() {
     let most = (1 << 30) + (1 << 16);
     assert!(is_record(body(2, u64::MAX, most, 0, &[])));
     assert!(!is_record(body(2, u64::MAX, most + 1, 0, &[])));
-    // Thirty-two equal bytes between two runs make them one, so that there cannot be many.
+    // Thirty-two equal bytes between two runs make them one, so there cannot be many.
     for (second, is) in [(60, true), (59, false), (27, false), (24, false)] {
         let runs = [run(24, 3), run(second, 3)].concat();
         assert_eq!(is_record(body(2, 100, 100, 0, &runs)), is, "{second}");
     }
     assert!(!is_record([body(2, 100, 100, 0, &run(24, 3)), vec![0]].concat()));
-    // What is put back is a GGUF, so that nothing is taken for half edited afterwards.
+    // The restored start must be a GGUF, so that no file is mistaken for half edited afterwards.
     for at in [56, 59, 80, 83] {
         let mut bytes = body(2, 100, 100, 0, &run(24, 3));
         bytes[at] ^= 0x80;
@@ -67,7 +68,7 @@ fn a_record_that_claims_too_much_is_none() {
     }
 }
 
-/// Looks at a file in memory, and counts.
+/// A file in memory that counts accesses.
 struct Counted {
     disk: Simulated,
     bytes_read: u64,
@@ -123,11 +124,11 @@ fn as_many_runs_as_there_can_be_are_undone_in_one_pass() {
     let mut disk = Counted { disk, bytes_read: 0, steps: 0 };
     assert!(recover_file(&mut disk).unwrap());
     assert!(disk.disk.cached == old);
-    // Compared once and put back once, in pieces of 64 KiB.
+    // Compared once and restored once, in pieces of 64 KiB.
     assert!(disk.bytes_read <= 2 * old.len() as u64 + 100 && disk.steps < 60, "{}", disk.steps);
 }
 
-/// Runs, and what is between them, are compared piece by piece.
+/// Runs, and the bytes between them, are compared piece by piece.
 #[test]
 fn every_byte_of_the_header_counts() {
     let old: Vec<u8> = [b"GGUF".to_vec(), (0..400_000u32).map(|at| (at * 7 / 3) as u8).collect()].concat();
@@ -163,7 +164,7 @@ fn number() -> impl Strategy<Value = u64> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20_000) })]
 
-    /// Any fields before a right checksum: what is taken for a record lies within its file.
+    /// Any fields with a correct checksum: if they are accepted as a record, it is within its file.
     #[test]
     fn any_bytes_are_a_record_within_its_file_or_none(
         (file_len, span, rest) in (number(), number(), number()),
@@ -183,7 +184,7 @@ proptest! {
         if span > 1 << 20 {
             return Ok(());
         }
-        // Whatever the file: what is written lies within the header, and the rest stays.
+        // For any file: what is written is within the header, and the rest is unchanged.
         let mut disk = Simulated::new(vec![b'c'; span as usize + 9]);
         disk.records.insert(PathBuf::new(), vec![]);
         record.put(State::Old, &mut disk).unwrap();
