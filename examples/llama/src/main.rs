@@ -5,6 +5,7 @@
 //!     ... -- MODEL --perplexity wiki.test.raw
 //!     ... -- MODEL --imatrix imatrix.gguf calibration.txt
 //!     ... -- MODEL --kl MODEL-F16.gguf wiki.test.raw
+//!     ... -- MODEL-F16.gguf --sensitivity sensitivities.tsv calibration.txt
 //!
 //! Reading order: [`model`] takes weights from a file, [`session`] multiplies them, [`attention`] and [`math`] are what lies between,
 //! [`tokenizer`] makes tokens of text, and [`measure`] is done to whole texts. It answers greedily, with the likeliest token
@@ -24,7 +25,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use gguf_codec::Gguf;
+use gguf_codec::{GgmlType, Gguf};
 
 use math::argmax;
 use model::Model;
@@ -63,6 +64,15 @@ struct Options {
     /// Measure how far from a reference's expectations the model's are
     #[arg(long, num_args = 2, value_names = ["REFERENCE", "TEXTFILE"])]
     kl: Option<Vec<PathBuf>>,
+    /// Measure how much the model suffers from each of its matrices, for `gguf quantize --sensitivity`
+    #[arg(long, num_args = 2, value_names = ["OUT", "TEXTFILE"], conflicts_with_all = ["perplexity", "imatrix", "kl"])]
+    sensitivity: Option<Vec<PathBuf>>,
+    /// The type that one matrix at a time is quantized to: one that is good for so few bits, such as IQ4_NL or Q4_0
+    #[arg(long, value_name = "TYPE", default_value = "IQ4_NL", requires = "sensitivity")]
+    sensitivity_type: GgmlType,
+    /// How many tokens of each window are read for it, of one window where --windows says no more
+    #[arg(long, value_name = "N", default_value_t = 128, requires = "sensitivity")]
+    sensitivity_tokens: usize,
     /// Read no more than so many windows of a text
     #[arg(long, value_name = "N")]
     windows: Option<usize>,
@@ -88,6 +98,13 @@ fn main() -> Result<()> {
     }
     if let Some([out, text]) = options.imatrix.as_deref() {
         return measure::imatrix(&model, precision, &windows(text)?, &text.display().to_string(), out);
+    }
+    if let Some([out, text]) = options.sensitivity.as_deref() {
+        ensure!(!out.exists(), "'{}' exists already", out.display());
+        let mut windows = windows(text)?;
+        windows.truncate(options.windows.unwrap_or(1));
+        let (tokens, ty) = (options.sensitivity_tokens, options.sensitivity_type);
+        return measure::sensitivity(&model, precision, &windows, tokens, ty, out);
     }
     if let Some([reference, text]) = options.kl.as_deref() {
         let file = Gguf::open(reference)?;

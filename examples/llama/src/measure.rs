@@ -1,11 +1,13 @@
-//! What is measured on a text: [`perplexity`], [`kl_divergence`] and an [`imatrix`]. All are defined as llama.cpp's tools define
+//! What is measured on a text: [`perplexity`], [`kl_divergence`], [`sensitivity`] and an [`imatrix`]. All but sensitivities are defined as llama.cpp's tools define
 //! them: a text is read in windows of 512 tokens, each from nothing.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use gguf_codec::compute::Matrix;
 use gguf_codec::model::ImatrixCollector;
-use gguf_codec::{Existing, Writer};
+use gguf_codec::{AtomicFile, Existing, GgmlType, QuantError, Writer, dequantize, quantize};
 
 use crate::math::log_softmax;
 use crate::model::Model;
@@ -50,13 +52,74 @@ pub fn kl_divergence([mut reference, mut model]: [Session<'_>; 2], windows: &[Ve
         let expected = second_half(&mut reference, window)?;
         for ((p, _), (q, _)) in expected.into_iter().zip(second_half(&mut model, window)?) {
             ensure!(p.len() == q.len(), "the reference has {} tokens, and the model {}", p.len(), q.len());
-            sum.add(log_softmax(&p).zip(log_softmax(&q)).map(|(p, q)| p.exp() * (p - q)).sum());
+            sum.add(divergence(&p, &q));
             same.add(f64::from(crate::math::argmax(&p) == crate::math::argmax(&q)));
         }
         eprintln!("window {} of {}: {:.6}", i + 1, windows.len(), sum.mean());
     }
     println!("mean KL divergence: {:.6} +/- {:.6} nats, of {} tokens", sum.mean(), sum.error(), sum.count);
     println!("same likeliest token: {:.2} %", 100.0 * same.mean());
+    Ok(())
+}
+
+/// From what is expected to what else is, in nats.
+fn divergence(p: &[f32], q: &[f32]) -> f64 {
+    log_softmax(p).zip(log_softmax(q)).map(|(p, q)| p.exp() * (p - q)).sum()
+}
+
+/// Writes how much the model suffers from each of its matrices, as `gguf quantize --sensitivity` reads it: the divergence where that
+/// one alone is quantized to `ty`, over what of the matrix that loses. Of each window the first `tokens` are read, to their ends.
+pub fn sensitivity(
+    model: &Model<'_>,
+    precision: Precision,
+    windows: &[Vec<u32>],
+    tokens: usize,
+    ty: GgmlType,
+    out: &Path,
+) -> Result<()> {
+    let expectations = |model: &Model<'_>| -> Result<Vec<Vec<f32>>> {
+        let mut session = Session::new(model, precision);
+        let read = windows.iter().map(|window| {
+            session.clear();
+            let read = &window[..tokens.min(window.len())];
+            session.read(read, read.len())
+        });
+        read.collect()
+    };
+    let expected = expectations(model)?;
+    let vocabulary = model.output.matrix.row_count();
+    let mut text = format!(
+        "# KL divergence in {ty} over its relative error, of {tokens} tokens of {} passages\n",
+        windows.len()
+    );
+    let all = model.weights().count();
+    for (i, weight) in model.weights().enumerate() {
+        let matrix = weight.matrix;
+        if !matrix.row_len().is_multiple_of(ty.block_len()) {
+            eprintln!("{}: rows of {} values are not whole blocks of {ty}", weight.name, matrix.row_len());
+            continue;
+        }
+        let mut values = vec![0.0f32; matrix.row_len() * matrix.row_count()];
+        dequantize(matrix.ggml_type(), matrix.bytes(), &mut values)?;
+        let mut blocks = vec![0; values.len() / ty.block_len() * ty.block_bytes()];
+        quantize(ty, &values, matrix.row_len(), None, &mut blocks)?;
+        let mut restored = vec![0.0f32; values.len()];
+        dequantize(ty, &blocks, &mut restored)?;
+        // The share of its squares that is lost, from the ratio in decibels.
+        let lost = 10f64.powf(-QuantError::between(&values, &restored)?.snr_db() / 10.0);
+        // As floats, so that activations are rounded as they are for the others.
+        let floats: Vec<u8> = restored.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let other = model.with(&weight.name, Matrix::new(GgmlType::F32, &floats, matrix.row_len())?);
+        let mut sum = Sum::default();
+        for (p, q) in expected.iter().zip(expectations(&other)?) {
+            p.chunks(vocabulary).zip(q.chunks(vocabulary)).for_each(|(p, q)| sum.add(divergence(p, q)));
+        }
+        let alpha = if lost > 0.0 { sum.mean().max(0.0) / lost } else { 0.0 };
+        writeln!(text, "{}\t{alpha:.6}", weight.name)?;
+        eprintln!("{} of {all}: {}: {:.2e} nats for {lost:.2e}, {alpha:.4}", i + 1, weight.name, sum.mean());
+    }
+    AtomicFile::write_with(out, text.as_bytes(), Existing::Refuse)?;
+    println!("{}: {all} tensors", out.display());
     Ok(())
 }
 

@@ -31,6 +31,7 @@ pub struct Weight<'a> {
 }
 
 /// The weights of a layer.
+#[derive(Clone)]
 pub struct Layer<'a> {
     pub attn_norm: Vec<f32>,
     pub q: Weight<'a>,
@@ -44,6 +45,7 @@ pub struct Layer<'a> {
 }
 
 /// A model of the Llama architecture.
+#[derive(Clone)]
 pub struct Model<'a> {
     pub config: Config,
     pub embedding: Weight<'a>,
@@ -95,6 +97,39 @@ impl<'a> Model<'a> {
         let (used, all) = (weights.used, file.tensor_count());
         ensure!(used == all, "the file has {all} tensors, of which this example knows the use of {used}");
         Ok(Model { config, embedding, layers, output_norm, output, rope_steps })
+    }
+
+    /// The matrices, each once.
+    pub fn weights(&self) -> impl Iterator<Item = &Weight<'a>> {
+        let layers = self.layers.iter().flat_map(|layer| {
+            [&layer.q, &layer.k, &layer.v, &layer.attn_output, &layer.gate, &layer.up, &layer.down]
+        });
+        let output = Some(&self.output).filter(|output| output.name != self.embedding.name);
+        [&self.embedding].into_iter().chain(layers).chain(output)
+    }
+
+    /// The same model with another matrix in the place of one.
+    pub fn with<'b>(&self, name: &str, matrix: Matrix<'b>) -> Model<'b>
+    where
+        'a: 'b,
+    {
+        let mut model: Model<'b> = self.clone();
+        let Model { embedding, layers, output, .. } = &mut model;
+        let layers = layers.iter_mut().flat_map(|layer| {
+            [
+                &mut layer.q,
+                &mut layer.k,
+                &mut layer.v,
+                &mut layer.attn_output,
+                &mut layer.gate,
+                &mut layer.up,
+                &mut layer.down,
+            ]
+        });
+        for weight in [embedding, output].into_iter().chain(layers).filter(|weight| weight.name == name) {
+            weight.matrix = matrix;
+        }
+        model
     }
 }
 
