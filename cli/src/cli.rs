@@ -61,6 +61,7 @@ fn described(error: &anyhow::Error) -> String {
         .replace("`Edit::recover`", "`gguf edit FILE --in-place`, with or without changes,")
         .replace("`Edit::drop_trailing`", "--drop-trailing")
         .replace("`Quantize::allow_requantize`", "--allow-requantize")
+        .replace("`Quantize::missing_importance`", "--missing-importance")
         .replace("`Merge::consume` with the same paths", "`gguf merge --consume` with the same paths")
         .replace("there is no importance matrix", "there is no --imatrix");
     format!("{said}{}", hint(error))

@@ -53,6 +53,14 @@ pub enum ParseProblem {
         /// What is wrong with it, in which element, and what would be correct.
         message: String,
     },
+    /// A line in a file of measurements is invalid.
+    #[error("line {line} of the measurements: {message}")]
+    Measurement {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A line in a file of sensitivities is invalid.
     #[error("line {line} of the sensitivities: {message}")]
     Sensitivity {

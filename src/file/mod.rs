@@ -1,6 +1,7 @@
 //! Reading, writing and changing files, independent of their format.
 
 pub(crate) mod atomic;
+pub(crate) mod checksum;
 mod copy;
 pub(crate) mod identity;
 #[cfg(any(unix, windows))]

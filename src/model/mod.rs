@@ -71,7 +71,9 @@ mod weight;
 mod weights;
 
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
-pub use budget::{AllocatedTensor, Allocation, Budget};
+pub use budget::{
+    AllocatedTensor, Allocation, Budget, Measurements, NextStep, Prediction, SensitivitySource,
+};
 #[cfg(feature = "std")]
 pub use computed::Computed;
 #[cfg(all(feature = "codecs", feature = "std"))]
@@ -98,7 +100,7 @@ pub use nearest::nearest_names;
 #[cfg(feature = "std")]
 pub use part::Part;
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
-pub use quantize::{Quantize, QuantizeReport, QuantizedTensor};
+pub use quantize::{MissingImportance, Quantize, QuantizeReport, QuantizedTensor};
 pub use recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 pub use size::Size;
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]

@@ -1,10 +1,13 @@
 //! [`Quantize`]: a model in other types, in one call.
 
-use std::collections::{BTreeMap, HashMap};
+mod report;
+
+use std::collections::HashMap;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+pub use self::report::{MissingImportance, QuantizeReport, QuantizedTensor};
 use super::convert::{Convert, Outcome};
 use super::file_type::{FileType, QUANTIZATION_VERSION};
 use super::imatrix::Imatrix;
@@ -12,16 +15,13 @@ use super::job::Job;
 use super::part::Part;
 use super::pieces::{bytes_of, told};
 use super::recipe::{Recipe, TypeChoice, TypePlan, by_layer};
-use super::size::Size;
 use super::source::Source;
-use crate::QuantError;
 use crate::error::{Error, Result};
 use crate::file::atomic::StagedFile;
 use crate::file::sink::Sink;
 use crate::file::{Existing, Inputs};
 use crate::ggml_type::GgmlType;
 use crate::gguf::{Metadata, ShardPlan, TensorInfo, Value};
-use crate::tensor::Shape;
 use crate::write::{DataWriter, Writer};
 
 /// Quantizes a model: by one of llama.cpp's recipes, to the bytes that its `llama_model_quantize` writes, or to the types of another
@@ -60,6 +60,7 @@ pub struct Quantize<'a> {
     pure: bool,
     by_name: Option<&'a ByName<'a>>,
     requantize: bool,
+    missing: MissingImportance,
     measure: bool,
     part: Option<Part>,
     keep_split: bool,
@@ -80,82 +81,13 @@ enum Types {
     Uniform(GgmlType),
 }
 
-/// What a tensor becomes.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct QuantizedTensor {
-    /// Its name.
-    pub name: String,
-    /// Its extents, innermost first.
-    pub shape: Shape,
-    /// Its type before.
-    pub from: GgmlType,
-    /// And after.
-    pub ggml_type: GgmlType,
-    /// The type that it would have got if its rows were whole blocks of that.
-    pub instead_of: Option<GgmlType>,
-    /// Whether the importance matrix weighs its values.
-    pub importance: bool,
-    /// How far its values are from what they were, where that was [measured](Quantize::measure) and its type is another.
-    pub error: Option<QuantError>,
-}
-
-impl QuantizedTensor {
-    /// Whether it has another type than before.
-    pub fn changes(&self) -> bool {
-        self.from != self.ggml_type
-    }
-
-    fn size_after(&self) -> Size {
-        self.size(self.ggml_type)
-    }
-
-    fn size(&self, ty: GgmlType) -> Size {
-        let parameters = self.shape.element_count();
-        Size { tensors: 1, parameters, bytes: ty.bytes_for(parameters).unwrap_or(0) }
-    }
-}
-
-/// What a model becomes.
-#[derive(Debug, Clone, PartialEq, Default)]
-#[non_exhaustive]
-pub struct QuantizeReport {
-    /// The tensors in the order in which they are written; of one part, its own.
-    pub tensors: Vec<QuantizedTensor>,
-    /// Bytes of the files.
-    pub bytes: u64,
-    /// The files, in their order.
-    pub paths: Vec<PathBuf>,
-}
-
-impl QuantizeReport {
-    /// Returns the size of the tensors before.
-    pub fn size_before(&self) -> Size {
-        self.tensors.iter().map(|tensor| tensor.size(tensor.from)).sum()
-    }
-
-    /// Returns the size of the tensors after.
-    pub fn size_after(&self) -> Size {
-        self.tensors.iter().map(QuantizedTensor::size_after).sum()
-    }
-
-    /// Returns the sizes of the tensors of each type: those that had it before, and those that have it after.
-    pub fn by_type(&self) -> BTreeMap<GgmlType, (Size, Size)> {
-        let mut types = BTreeMap::<GgmlType, (Size, Size)>::new();
-        for tensor in &self.tensors {
-            types.entry(tensor.from).or_default().0 += tensor.size(tensor.from);
-            types.entry(tensor.ggml_type).or_default().1 += tensor.size_after();
-        }
-        types
-    }
-}
-
 /// A tensor, and what becomes of it.
 struct Task<'a> {
     tensor: TensorInfo<'a>,
     shard: usize,
     choice: TypeChoice,
     importance: bool,
+    without_importance: Option<MissingImportance>,
 }
 
 impl Task<'_> {
@@ -171,6 +103,7 @@ impl Task<'_> {
             ggml_type: self.choice.ggml_type,
             instead_of: self.choice.instead_of,
             importance: self.importance,
+            without_importance: self.without_importance,
             error: None,
         }
     }
@@ -232,6 +165,7 @@ impl<'a> Quantize<'a> {
             pure: false,
             by_name: None,
             requantize: false,
+            missing: MissingImportance::Refuse,
             measure: false,
             part: None,
             keep_split: false,
@@ -280,6 +214,12 @@ impl<'a> Quantize<'a> {
     /// except where [`Quantize::uniform`] makes floats of them.
     pub fn allow_requantize(self, allow: bool) -> Self {
         Quantize { requantize: allow, ..self }
+    }
+
+    /// Says what becomes of tensors that the importance matrix lacks, or that there is no matrix for, where their type needs importance.
+    /// Without it, they are an error.
+    pub fn missing_importance(self, missing: MissingImportance) -> Self {
+        Quantize { missing, ..self }
     }
 
     /// Measures how far the values of each tensor that gets another type are from what they were, which takes dequantizing
@@ -442,7 +382,7 @@ impl<'a> Quantize<'a> {
         let mut tasks = Vec::with_capacity(tensors.len());
         for (tensor, choice) in tensors.into_iter().zip(choices) {
             let shard = if self.keep_split { model.shard_of(tensor.name())? } else { 0 };
-            let mut task = Task { tensor, shard, choice, importance: false };
+            let mut task = Task { tensor, shard, choice, importance: false, without_importance: None };
             let (name, from, ty) = (tensor.name(), tensor.ggml_type(), choice.ggml_type);
             if task.changes() {
                 let unpacks = matches!(self.types, Types::Uniform(_)) && !ty.is_quantized();
@@ -459,17 +399,11 @@ impl<'a> Quantize<'a> {
                 }
                 task.importance = self.imatrix.map_or(Ok(false), |imatrix| knows(imatrix, &tensor))?;
                 if choice.needs_importance && !task.importance {
-                    let missing = match self.imatrix {
-                        Some(_) => "the importance matrix lacks it",
-                        None => "there is no importance matrix",
-                    };
-                    return refused(format!(
-                        "tensor '{name}' becomes {ty}, which needs importance, and {missing}"
-                    ));
+                    self.without_importance(&mut task)?;
                 }
             }
-            if !task.importance {
-                Job::new(name, input.origin(&tensor)?, ty).check()?;
+            if !task.importance && task.without_importance != Some(MissingImportance::Uniform) {
+                Job::new(name, input.origin(&tensor)?, task.choice.ggml_type).check()?;
             }
             tasks.push(task);
         }
@@ -489,6 +423,34 @@ impl<'a> Quantize<'a> {
         // Shards one after the other, each in llama.cpp's order.
         tasks.sort_by_key(|task| task.shard);
         Ok(tasks)
+    }
+
+    /// What becomes of a tensor that needs importance and has none.
+    fn without_importance(&self, task: &mut Task<'_>) -> Result<()> {
+        let (name, ty) = (task.tensor.name(), task.choice.ggml_type);
+        match self.missing {
+            MissingImportance::Refuse => {
+                let missing = match self.imatrix {
+                    Some(_) => "the importance matrix lacks it",
+                    None => "there is no importance matrix",
+                };
+                return refused(format!(
+                    "tensor '{name}' becomes {ty}, which needs importance, and {missing}; `Quantize::missing_importance` says what else to do"
+                ));
+            }
+            MissingImportance::Uniform => {}
+            MissingImportance::Type(other) if other.needs_importance() => {
+                return refused(format!(
+                    "{other} needs importance itself and cannot stand in for what needs it"
+                ));
+            }
+            MissingImportance::Type(other) => {
+                let fits = task.tensor.shape().row_len().is_multiple_of(other.block_len() as u64);
+                task.choice.ggml_type = if fits { other } else { task.tensor.ggml_type() };
+            }
+        }
+        task.without_importance = Some(self.missing);
+        Ok(())
     }
 
     fn choose(&self, metadata: Metadata<'_>, tensors: &[TensorInfo<'_>]) -> Result<Vec<TypeChoice>> {
@@ -569,6 +531,9 @@ impl<'a> Quantize<'a> {
     /// The importance of each tensor that has any.
     fn weights(&self, tasks: &[Task<'_>]) -> Vec<Option<Vec<f32>>> {
         let weights = |task: &Task<'_>| {
+            if task.without_importance == Some(MissingImportance::Uniform) {
+                return usize::try_from(task.tensor.shape().row_len()).ok().map(|columns| vec![1.0; columns]);
+            }
             let imatrix = self.imatrix.filter(|_| task.importance);
             imatrix.and_then(|imatrix| imatrix.weights(task.tensor.name()))
         };
@@ -662,7 +627,7 @@ fn jobs<'j, S: Source>(
 }
 
 /// Whether the matrix has a tensor's importance.
-fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> {
+pub(super) fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> {
     let (name, shape) = (tensor.name(), tensor.shape());
     let Some(entry) = imatrix.entry(name) else { return Ok(false) };
     let wanted = shape.row_len().saturating_mul(shape.dims().get(2).copied().unwrap_or(1));

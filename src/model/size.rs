@@ -37,6 +37,12 @@ impl Size {
         Size { tensors: 1, parameters: tensor.shape().element_count(), bytes: tensor.byte_len() }
     }
 
+    /// Returns the size of several tensors.
+    #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
+    pub(super) fn sum_of(tensors: &[TensorInfo<'_>]) -> Self {
+        tensors.iter().map(Self::of).sum()
+    }
+
     /// Returns the average number of bits per value, including scales. 0 if there are no values.
     pub fn bits_per_weight(&self) -> f64 {
         if self.parameters == 0 { 0.0 } else { self.bytes as f64 * 8.0 / self.parameters as f64 }

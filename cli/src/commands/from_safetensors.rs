@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use gguf_codec::model::hf::{CarriedWeight, Fidelity, FromSafetensors, NameMap};
-use gguf_codec::model::{Quantize, QuantizeReport, Recipe};
+use gguf_codec::model::{MissingImportance, Quantize, QuantizeReport, Recipe};
 use gguf_codec::{GgmlType, Inputs, QuantError};
 use serde_json::json;
 
-use crate::commands::quantize::{Idle, Importance, remarks, report_as_json};
+use crate::commands::quantize::{remarks, report_as_json};
+use crate::importance::{self, Idle, Importance};
 use crate::names::Names;
 use crate::numbers::{counted, grouped};
 use crate::work::Work;
@@ -44,10 +45,14 @@ pub(crate) struct Args {
     /// quantizing, and no file is written between
     #[arg(long, value_name = "NAME", ignore_case = true, conflicts_with = "ty")]
     recipe: Option<Recipe>,
-    /// An importance matrix for --recipe, in either form that llama.cpp's `imatrix` writes
+    /// An importance matrix for --recipe, in either form that llama.cpp's `imatrix` writes; several of one model are put together
     #[arg(long, value_name = "FILE", requires = "recipe")]
     #[arg(value_parser = crate::paths::file())]
-    imatrix: Option<PathBuf>,
+    imatrix: Vec<PathBuf>,
+    /// What becomes of tensors that need importance and have none: error, uniform (all their values count the same), or a type that
+    /// they get instead
+    #[arg(long, value_name = "error|uniform|TYPE", requires = "recipe", value_parser = importance::missing)]
+    missing_importance: Option<MissingImportance>,
     /// Write shards of at most so many bytes of tensors, OUT-00001-of-00003.gguf and so on, where they are more: a number, or one
     /// with K, M or G for thousands, millions or billions
     #[arg(long, value_name = "SIZE", value_parser = size::size)]
@@ -70,7 +75,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let job = FromSafetensors::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let importance = Importance::read(args.imatrix.as_ref())?;
+    let importance = Importance::read(&args.imatrix, args.missing_importance.unwrap_or_default())?;
     let mut inputs = Inputs::new();
     inputs.add_all(&args.names).add_all(&args.imatrix);
     let names = args.names.as_ref().map(|path| {

@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
-use gguf_codec::model::{Imatrix, ImatrixEntry};
+use gguf_codec::model::ImatrixEntry;
 use gguf_codec::{AtomicFile, Inputs, Writer};
 use serde_json::json;
 
+use crate::importance::merged;
 use crate::names::Names;
 use crate::numbers::counted;
 use crate::work::Work;
@@ -52,16 +53,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let existing = args.force.existing();
     Inputs::new().add_all(&args.inputs).check(&args.output, existing)?;
-    let mut imatrix = Imatrix::new();
-    for (at, input) in args.inputs.iter().enumerate() {
-        let about = |error| cli::about(input, error);
-        let read = Imatrix::read(input).map_err(about)?;
-        if at == 0 {
-            imatrix = read;
-        } else {
-            imatrix.merge(&read).map_err(about)?;
-        }
-    }
+    let imatrix = merged(&args.inputs)?.context("an importance matrix to read is missing")?;
     let by_name = |extension: &OsStr| if extension == "dat" { Form::Dat } else { Form::Gguf };
     let form = args.format.unwrap_or(args.output.extension().map_or(Form::Gguf, by_name));
     match form {

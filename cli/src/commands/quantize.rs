@@ -5,21 +5,22 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gguf_codec::model::{
-    Allocation, FileType, Imatrix, Input, Part, Quantize, QuantizeReport, QuantizedTensor, Recipe,
+    FileType, Input, MissingImportance, Part, Quantize, QuantizeReport, QuantizedTensor, Recipe,
 };
 use gguf_codec::{GgmlType, Inputs, ShardedGguf};
 use regex_lite::Regex;
 use serde_json::json;
 
-use crate::budget;
+use crate::budget::{self, Chosen};
 use crate::cli::Answer;
+use crate::importance::{self, Idle, Importance};
 use crate::names::Names;
 use crate::numbers::counted;
 use crate::work::Work;
-use crate::{cli, glob, output, paths, sizes};
+use crate::{cli, output, paths, sizes};
 
 /// Quantizes a GGUF model by a recipe: the types and bytes are those of llama.cpp's `quantize`. Or, with --size or --bpw, to types that
 /// are chosen tensor by tensor.
@@ -45,12 +46,16 @@ pub(crate) struct Args {
     types_like: Option<PathBuf>,
     #[command(flatten)]
     budget: budget::Wanted,
-    /// An importance matrix, in either form that llama.cpp's `imatrix` writes
+    /// An importance matrix, in either form that llama.cpp's `imatrix` writes; several of one model are put together
     #[arg(long, value_name = "FILE")]
     #[arg(value_parser = crate::paths::file())]
-    imatrix: Option<PathBuf>,
+    imatrix: Vec<PathBuf>,
+    /// What becomes of tensors that need importance and have none: error, uniform (all their values count the same), or a type that
+    /// they get instead
+    #[arg(long, value_name = "error|uniform|TYPE", default_value = "error", value_parser = importance::missing)]
+    missing_importance: MissingImportance,
     /// The type for tensors whose names match a regular expression; of several that match, the first counts
-    #[arg(long, value_name = "PATTERN=TYPE", value_parser = by_pattern)]
+    #[arg(long, value_name = "PATTERN=TYPE", value_parser = budget::by_pattern)]
     tensor_type: Vec<(Regex, GgmlType)>,
     /// The type for output.weight, and for the token embedding where it is the output as well
     #[arg(long, value_name = "TYPE")]
@@ -90,27 +95,22 @@ fn recipe() -> impl TypedValueParser<Value = Recipe> {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Recipe>())
 }
 
-fn by_pattern(argument: &str) -> Result<(Regex, GgmlType)> {
-    let (pattern, ty) = argument.rsplit_once('=').context("write it as PATTERN=TYPE")?;
-    Ok((Regex::new(pattern)?, ty.parse()?))
-}
-
 pub(crate) fn run(args: Args) -> Result<Answer> {
     let start = Instant::now();
     let output = args.part.map_or_else(|| args.output.clone(), |part| part.path(&args.output));
     let work = Work::begin(&output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
-    let importance = Importance::read(args.imatrix.as_ref())?;
-    for (pattern, _) in &args.tensor_type {
-        if !input.tensors().any(|tensor| pattern.is_match(tensor.name())) {
-            let is_it = glob::is_it(pattern.as_str(), input.tensors().map(|tensor| tensor.name()));
-            bail!("--tensor-type '{pattern}' matches no tensor{is_it}");
-        }
-    }
-    let by_name =
-        |name: &str| args.tensor_type.iter().find(|(pattern, _)| pattern.is_match(name)).map(|(_, ty)| *ty);
-    let allocation = args.budget.choose(&input)?;
-    let mut quantize = match (&allocation, &args.types_like, args.recipe) {
+    let importance = Importance::read(&args.imatrix, args.missing_importance)?;
+    let by_name = budget::matched("--tensor-type", &args.tensor_type, &input)?;
+    let task = budget::Task {
+        input: &input,
+        imatrix: importance.matrix(),
+        output: &args.output,
+        existing: args.force.existing(),
+    };
+    let chosen = args.budget.choose(task, &work)?;
+    let allocation = chosen.as_ref().map(|chosen| &chosen.allocation);
+    let mut quantize = match (allocation, &args.types_like, args.recipe) {
         (Some(allocation), ..) => Quantize::types(allocation.types(), allocation.file_type()),
         (None, Some(path), _) => {
             let other = ShardedGguf::open(path).map_err(|error| cli::about(path, error))?;
@@ -129,7 +129,7 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
         .keep_split(args.keep_split)
         .existing(args.force.existing());
     let mut inputs = Inputs::new();
-    inputs.add_all(&args.imatrix).add_all(&args.types_like).add_all(args.budget.sensitivity());
+    inputs.add_all(&args.imatrix).add_all(&args.types_like).add_all(args.budget.paths());
     quantize = importance.weigh(quantize).inputs(inputs);
     let report = if args.dry_run {
         quantize.plan(&input, &args.output)
@@ -143,45 +143,11 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let report = report.map_err(|error| work.explained(error))?;
     let idle = Idle::new(|name| input.model().tensor_info(name).is_ok(), &importance);
     let text = if args.json {
-        as_json(&args, &idle, &report, allocation.as_ref())
+        as_json(&args, &idle, &report, chosen.as_ref())
     } else {
-        summary(&args, &idle, &report, allocation.as_ref(), start)?
+        summary(&args, &idle, &report, chosen.as_ref(), start)?
     };
     Ok(output::answer(&args.output, text))
-}
-
-/// The importance matrix that was asked for, and its file.
-pub(crate) struct Importance(Option<(PathBuf, Imatrix)>);
-
-impl Importance {
-    pub(crate) fn read(path: Option<&PathBuf>) -> Result<Self> {
-        let read = |path: &PathBuf| {
-            Ok((path.clone(), Imatrix::read(path).map_err(|error| cli::about(path, error))?))
-        };
-        path.map(read).transpose().map(Importance)
-    }
-
-    /// Has a model's values weighed by it.
-    pub(crate) fn weigh<'a>(&'a self, quantize: Quantize<'a>) -> Quantize<'a> {
-        match &self.0 {
-            Some((path, imatrix)) => quantize.imatrix(imatrix).imatrix_name(path.display().to_string()),
-            None => quantize,
-        }
-    }
-}
-
-/// Entries of the importance matrix, where there is one, that are of no tensor.
-pub(crate) struct Idle<'a>(Option<Vec<&'a str>>);
-
-impl<'a> Idle<'a> {
-    /// `is_tensor` tells whether the model has one of a name.
-    pub(crate) fn new(is_tensor: impl Fn(&str) -> bool, importance: &'a Importance) -> Self {
-        let idle_entries = |(_, imatrix): &'a (PathBuf, Imatrix)| {
-            let names = imatrix.entries().iter().map(|entry| entry.name.as_str());
-            names.filter(|name| !is_tensor(name)).collect()
-        };
-        Idle(importance.0.as_ref().map(idle_entries))
-    }
 }
 
 /// What there is to say of single tensors: those with importance and without, those of another type than the recipe's, and what was
@@ -193,7 +159,10 @@ pub(crate) fn remarks(idle: &Idle<'_>, report: &QuantizeReport) -> Result<String
         writeln!(text, "with importance: {}", counted(weighed as u64, "tensor"))?;
         let mut without = Names::default();
         let is_without = |tensor: &&QuantizedTensor| {
-            tensor.changes() && tensor.ggml_type.is_quantized() && !tensor.importance
+            tensor.changes()
+                && tensor.ggml_type.is_quantized()
+                && !tensor.importance
+                && tensor.without_importance.is_none()
         };
         report.tensors.iter().filter(is_without).for_each(|tensor| without.add(&tensor.name));
         if !without.is_empty() {
@@ -204,6 +173,18 @@ pub(crate) fn remarks(idle: &Idle<'_>, report: &QuantizeReport) -> Result<String
         if !strange.is_empty() {
             writeln!(text, "in the importance matrix, and not in the model: {strange}")?;
         }
+    }
+    let mut missing: BTreeMap<String, Names> = BTreeMap::new();
+    for tensor in &report.tensors {
+        let what = match tensor.without_importance {
+            Some(MissingImportance::Uniform) => "with the same importance for all values".to_owned(),
+            Some(_) => format!("{} instead of a type that needs importance", tensor.ggml_type),
+            None => continue,
+        };
+        missing.entry(what).or_default().add(&tensor.name);
+    }
+    for (what, names) in missing {
+        writeln!(text, "{what}, since there is none: {names}")?;
     }
     let mut fallen: BTreeMap<String, Names> = BTreeMap::new();
     for tensor in &report.tensors {
@@ -228,7 +209,7 @@ fn summary(
     args: &Args,
     idle: &Idle<'_>,
     report: &QuantizeReport,
-    allocation: Option<&Allocation>,
+    chosen: Option<&Chosen>,
     start: Instant,
 ) -> Result<String> {
     let verb = if args.dry_run { "would be" } else { "is" };
@@ -243,8 +224,8 @@ fn summary(
     text += &sizes::table(
         &report.by_type().into_iter().map(|(ty, sizes)| (ty.name(), sizes)).collect::<Vec<_>>(),
     );
-    if let Some(allocation) = allocation {
-        text += &budget::told(allocation)?;
+    if let Some(chosen) = chosen {
+        text += &budget::told(chosen)?;
     }
     text += &remarks(idle, report)?;
     let time = (!args.dry_run).then(|| start.elapsed());
@@ -252,12 +233,12 @@ fn summary(
     Ok(text)
 }
 
-fn as_json(args: &Args, idle: &Idle<'_>, report: &QuantizeReport, allocation: Option<&Allocation>) -> String {
+fn as_json(args: &Args, idle: &Idle<'_>, report: &QuantizeReport, chosen: Option<&Chosen>) -> String {
     let mut json = report_as_json(args.recipe, idle, report, !args.dry_run);
     json["types_like"] = json!(args.types_like.as_ref().map(|path| path.display().to_string()));
-    if let Some(allocation) = allocation {
-        json["file_type"] = json!(allocation.file_type().map(FileType::id));
-        json["budget"] = budget::as_json(allocation);
+    if let Some(chosen) = chosen {
+        json["file_type"] = json!(chosen.allocation.file_type().map(FileType::id));
+        json["budget"] = budget::as_json(chosen);
     }
     json["paths"] = json!(report.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>());
     format!("{json:#}\n")
@@ -278,6 +259,10 @@ pub(crate) fn report_as_json(
             "type": tensor.ggml_type.name(),
             "instead_of": tensor.instead_of.map(GgmlType::name),
             "importance": tensor.importance,
+            "missing_importance": tensor.without_importance.map(|missing| match missing {
+                MissingImportance::Uniform => "uniform",
+                _ => "type",
+            }),
         })
     };
     json!({

@@ -10,6 +10,7 @@ mod common {
 
     pub(crate) use oracles::{needs, say};
 }
+mod budget;
 mod convert;
 mod diff;
 mod edit;

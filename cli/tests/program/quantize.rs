@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::support::*;
 
 /// Two matrices of a llama, and a vector.
-fn llama(folder: &Folder, ty: GgmlType) -> String {
+pub(crate) fn llama(folder: &Folder, ty: GgmlType) -> String {
     let values = wave(256 * 16);
     let mut writer = Writer::new(Vec::new());
     writer.set_metadata("general.architecture", "llama").unwrap();
@@ -34,17 +34,68 @@ const TENSORS: [(&str, &[u64]); 3] = [
 ];
 
 /// Importance for one of them.
-fn imatrix(folder: &Folder, name: &str, columns: usize) -> String {
+pub(crate) fn imatrix(folder: &Folder, name: &str, columns: usize) -> String {
     let mut imatrix = Imatrix::new();
     imatrix.add(name, wave(columns).iter().map(|x| x * x).collect(), vec![3.0], None).unwrap();
     imatrix.datasets.push("a text".into());
     folder.file("im.gguf", imatrix.write(Writer::new(Vec::new())).unwrap())
 }
 
-fn types(path: &str) -> Vec<(String, GgmlType)> {
+pub(crate) fn types(path: &str) -> Vec<(String, GgmlType)> {
     let file = fs::read(path).unwrap();
     let model = Gguf::parse(&file).unwrap();
     model.tensors().map(|tensor| (tensor.name().to_owned(), tensor.ggml_type())).collect()
+}
+
+#[test]
+fn what_lacks_importance_is_refused_uniform_or_of_another_type() {
+    let folder = Folder::new();
+    let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
+    let lacks = folder.file("lacks.dat", "");
+    let mut other = Imatrix::new();
+    other.add("output.weight", wave(64).iter().map(|x| x * x).collect(), vec![2.0], None).unwrap();
+    fs::write(&lacks, other.to_binary().unwrap()).unwrap();
+    let of = |arguments: &[&str]| {
+        let summary = works("quantize", &[&[&input[..], &out, "--recipe", "IQ2_XS"], arguments].concat());
+        let ty = types(&out).into_iter().find(|(name, _)| name == "blk.0.ffn_down.weight").unwrap().1;
+        (summary, ty)
+    };
+    let is_refused =
+        fails("quantize", &[&input, &out, "--recipe", "IQ2_XS", "--missing-importance", "error"]);
+    assert!(is_refused.contains("--missing-importance says what else to do"), "{is_refused}");
+    let (summary, ty) = of(&["--missing-importance", "uniform"]);
+    assert_eq!(ty, GgmlType::IQ2_XS);
+    let told = "with the same importance for all values, since there is none: blk.0.ffn_down.weight";
+    assert!(summary.contains(told), "{summary}");
+    let uniform = fs::read(&out).unwrap();
+    // The same as a matrix that says so.
+    let mut ones = Imatrix::new();
+    ones.add("blk.0.ffn_down.weight", vec![3.0; 256], vec![3.0], None).unwrap();
+    let ones = folder.file("ones.dat", ones.to_binary().unwrap());
+    of(&["--imatrix", &ones]);
+    let data = |file: &[u8]| {
+        let model = Gguf::parse(file).unwrap();
+        model.tensor("blk.0.ffn_down.weight").unwrap().bytes().unwrap().to_vec()
+    };
+    assert_eq!(data(&uniform), data(&fs::read(&out).unwrap()));
+    let (summary, ty) = of(&["--missing-importance", "Q4_K"]);
+    assert_eq!(ty, GgmlType::Q4_K);
+    let told = "Q4_K instead of a type that needs importance, since there is none: blk.0.ffn_down.weight";
+    assert!(summary.contains(told), "{summary}");
+    let line = fails("quantize", &[&input, &out, "--recipe", "IQ2_XS", "--missing-importance", "IQ1_S"]);
+    assert!(line.contains("IQ1_S needs importance itself"), "{line}");
+
+    // Several matrices are put together.
+    let im = imatrix(&folder, "blk.0.ffn_down.weight", 256);
+    let (summary, _) = of(&["--imatrix", &lacks, "--imatrix", &im]);
+    assert!(
+        summary.contains("with importance: 1 tensor") && summary.contains("not in the model: output.weight"),
+        "{summary}"
+    );
+    let file = fs::read(&out).unwrap();
+    let names =
+        Gguf::parse(&file).unwrap().metadata().require::<&str>("quantize.imatrix.file").unwrap().to_owned();
+    assert_eq!(names, format!("{lacks}, {im}"));
 }
 
 #[test]
@@ -294,53 +345,4 @@ fn shards_and_types_are_those_of_others() {
         fails("quantize", &[&input, &like, "--types-like", &made, "--recipe", "F16"])
             .contains("cannot be used with")
     );
-}
-
-#[test]
-fn types_are_chosen_for_a_size() {
-    let folder = Folder::new();
-    let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
-    let bytes = |path: &str| -> u64 {
-        let file = fs::read(path).unwrap();
-        Gguf::parse(&file).unwrap().tensors().map(|tensor| tensor.byte_len()).sum()
-    };
-    let told = works("quantize", &[&input, &out, "--bpw", "8", "--dry-run"]);
-    assert!(told.contains("would be of types for a size: ") && told.contains("predicted damage"), "{told}");
-    assert!(told.contains("\n  ffn_down     "), "{told}");
-    assert!(!fs::exists(&out).unwrap());
-
-    // 3328 values, 256 of them F32.
-    for (option, value, most) in [("--bpw", "8", 3328), ("--size", "3kB", 3000), ("--size", "1MB", 1_000_000)]
-    {
-        let json = works("quantize", &[&input, &out, option, value, "--json"]);
-        let json: Json = serde_json::from_str(&json).unwrap();
-        assert!(bytes(&out) <= most && json["budget"]["tensor_bytes"] == bytes(&out), "{json}");
-        assert!(json["budget"]["bound"].as_f64() <= json["budget"]["damage"].as_f64(), "{json}");
-        let file = fs::read(&out).unwrap();
-        let file_type = Gguf::parse(&file).unwrap().metadata().require::<u32>("general.file_type").unwrap();
-        assert_eq!(json["file_type"], file_type);
-    }
-    let q8 = GgmlType::Q8_0;
-    assert!(types(&out).iter().all(|(name, ty)| (*ty == q8) != name.contains("norm")), "{:?}", types(&out));
-
-    let sensitivity = folder.file("sensitivity", "token_embd.weight\t0\nblk.0.ffn_down.weight\t1\n");
-    works("quantize", &[&input, &out, "--bpw", "8", "--sensitivity", &sensitivity]);
-    let types = types(&out);
-    let of = |name: &str| types.iter().find(|(other, _)| other == name).unwrap().1;
-    assert_eq!((of("token_embd.weight"), of("blk.0.ffn_down.weight")), (GgmlType::Q2_K, q8));
-}
-
-#[test]
-fn sizes_that_are_wrong_are_refused() {
-    let folder = Folder::new();
-    let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
-    let error = fails("quantize", &[&input, &out, "--size", "1kB"]);
-    assert!(error.contains("bytes at least") && error.contains("1000 are too few"), "{error}");
-    let bad = folder.file("sensitivity", "# names\ntoken_embd.weight 1\n");
-    let error = fails("quantize", &[&input, &out, "--size", "1MB", "--sensitivity", &bad]);
-    assert!(error.contains("line 2 of the sensitivities"), "{error}");
-    is_refused("quantize", &[&input, &out, "--size", "1MB", "--recipe", "Q4_0"]);
-    is_refused("quantize", &[&input, &out, "--size", "1MB", "--bpw", "5"]);
-    is_refused("quantize", &[&input, &out, "--sensitivity", &bad]);
-    assert!(!fs::exists(&out).unwrap());
 }

@@ -137,6 +137,32 @@ fn the_page_holds_together_and_needs_nothing() {
 }
 
 #[test]
+fn a_budget_is_a_picture_of_many_sizes() {
+    let folder = Folder::new();
+    let out = folder.path("report.html");
+    works("report", &[SAMPLE, "-o", &out, "--budget"]);
+    let page = fs::read_to_string(&out).unwrap();
+    check(&page);
+    for part in [
+        "href=\"#budget\"",
+        "id=\"budget-curve\"",
+        "id=\"budget-size\"",
+        "<g class=\"choice\">",
+        "Q4_K_M",
+        "predicted damage",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    let sensitivity = folder.file("sensitivity", "token_embd.weight\t0\n");
+    let other = folder.path("other.html");
+    works("report", &[SAMPLE, "-o", &other, "--budget", "--sensitivity", &sensitivity]);
+    assert_ne!(fs::read_to_string(&other).unwrap(), page);
+    let bad = folder.file("bad", "x");
+    let line = fails("report", &[SAMPLE, "-o", &out, "--budget", "--sensitivity", &bad]);
+    assert!(line.contains("bad': line 1 of the sensitivities"), "{line}");
+}
+
+#[test]
 fn the_same_model_gives_the_same_page() {
     let folder = Folder::new();
     let pages = ["a.html", "b.html"].map(|name| {

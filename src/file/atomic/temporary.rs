@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::stale::{self, InFolder};
 use crate::file::Ticket;
+use crate::file::checksum::Checksum;
 
 /// A cleaner may intervene between creating a file and locking it, but hardly twice. If a faulty file system gives a
 /// file two identities, each attempt leaves one behind.
@@ -132,10 +133,10 @@ pub(super) fn temporary_start(name: &OsStr) -> String {
     if let Some(name) = name.to_str().filter(|name| name.len() <= MAX_NAME_BYTES) {
         return format!(".{name}.");
     }
-    // FNV-1a: other processes must compute the same hash.
-    let hash = name.as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    // Other processes must compute the same hash.
+    let mut hash = Checksum::new();
+    hash.add(name.as_encoded_bytes());
+    let hash = hash.value();
     let name = name.to_string_lossy();
     let end = (0..=name.len().min(CUT_BYTES)).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
     format!(".{}~{hash:016x}.", &name[..end])

@@ -5,6 +5,7 @@ use byteorder::{ByteOrder, LittleEndian};
 use super::disk::Disk;
 use crate::Limits;
 use crate::error::Result;
+use crate::file::checksum::Checksum;
 use crate::gguf::edit_marker;
 use crate::gguf::layout::to_u64;
 
@@ -111,7 +112,7 @@ impl<'a> Record<'a> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend(number);
-        bytes.extend([file_len, to_u64(old.len()), rest.0].into_iter().flat_map(u64::to_le_bytes));
+        bytes.extend([file_len, to_u64(old.len()), rest.value()].into_iter().flat_map(u64::to_le_bytes));
         bytes.extend(&old[..MARKER]);
         bytes.extend(&new[..MARKER]);
         for range in ranges {
@@ -122,7 +123,7 @@ impl<'a> Record<'a> {
         }
         let mut sum = Checksum::new();
         sum.add(&bytes);
-        bytes.extend(sum.0.to_le_bytes());
+        bytes.extend(sum.value().to_le_bytes());
         Some(bytes)
     }
 
@@ -136,7 +137,7 @@ impl<'a> Record<'a> {
         }
         let mut expected = Checksum::new();
         expected.add(body);
-        if LittleEndian::read_u64(sum) != expected.0 {
+        if LittleEndian::read_u64(sum) != expected.value() {
             return None;
         }
         let number = take(&mut rest)?;
@@ -215,7 +216,7 @@ impl<'a> Record<'a> {
             }
             Ok(())
         })?;
-        let is_same = rest.0 == self.rest;
+        let is_same = rest.value() == self.rest;
         Ok(Agreement {
             is_old: is_old && is_same,
             is_new: is_new && is_same,
@@ -322,19 +323,4 @@ fn take_run<'a>(rest: &mut &'a [u8]) -> Option<Run<'a>> {
 pub(super) fn max_span() -> u64 {
     let limits = Limits::default();
     limits.max_header_bytes + u64::from(limits.max_alignment)
-}
-
-/// FNV-1a in 64 bits. It protects against accidents, not against malice.
-struct Checksum(u64);
-
-impl Checksum {
-    fn new() -> Self {
-        Checksum(0xcbf2_9ce4_8422_2325)
-    }
-
-    fn add(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
 }

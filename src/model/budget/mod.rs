@@ -1,27 +1,47 @@
 //! [`Budget`]: a type for each tensor, so that all fit into a size and the model suffers least.
 
+mod allocation;
+mod factors;
+mod group;
 mod measure;
+mod measurements;
+mod plan;
+mod recipes;
 mod sensitivity;
 mod solve;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
+pub use self::allocation::{AllocatedTensor, Allocation, NextStep};
+pub use self::factors::SensitivitySource;
+use self::measure::Sample;
+pub use self::measurements::Measurements;
+use self::plan::{Plan, Planned};
+pub use self::recipes::Prediction;
+use self::recipes::RecipeTypes;
 use self::sensitivity::Sensitivities;
 use self::solve::{Candidate, least, solve};
-use super::file_type::FileType;
+use self::table::{Table, candidate};
+use super::imatrix::Imatrix;
 use super::in_order::in_order;
-use super::recipe::{Role, is_left_alone, layer_of};
 use super::size::Size;
 use super::source::Source;
-use crate::{Error, GgmlType, Result, TensorInfo};
+use crate::{Error, GgmlType, Result};
 
-/// Values of a tensor that are looked at.
-const SAMPLE: u64 = 1 << 18;
+/// The share of a tensor's values that are looked at, and how many at the least and at the most.
+const SAMPLE_SHARE: u64 = 6;
+const SAMPLE_LEAST: u64 = 1 << 15;
+const SAMPLE_MOST: u64 = 1 << 18;
+
+/// Sizes of a curve.
+const CURVE: u64 = 48;
 
 /// Chooses a type for each tensor so that a model fits into a size and suffers least.
 ///
 /// For each tensor that llama.cpp's `quantize` would quantize, it measures how much of it each allowed type loses,
-/// ‖W − Q‖² / ‖W‖², by a sample of its values. That times the tensor's sensitivity is the damage, an estimate of the Kullback–Leibler
+/// ‖W − Q‖² / ‖W‖², by a sample of its values; with an [importance matrix](Self::imatrix), less what that saves. That times the tensor's sensitivity is the damage, an estimate of the Kullback–Leibler
 /// divergence from the original model in nats, and the sum of all is made as small as the size permits. The sensitivities
 /// are those of [`sensitivities`](Self::sensitivities), and where those have none, defaults by the tensor's role, divided by the number
 /// of layers:
@@ -57,11 +77,16 @@ const SAMPLE: u64 = 1 << 18;
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing is chosen before `choose`"]
-pub struct Budget {
+pub struct Budget<'a> {
     limit: Limit,
     types: Vec<GgmlType>,
+    fixed: BTreeMap<String, GgmlType>,
+    least: BTreeMap<String, GgmlType>,
+    one_type_per_role: bool,
+    imatrix: Option<&'a Imatrix>,
     sensitivities: Sensitivities,
-    sample: u64,
+    equal: bool,
+    sample: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,30 +95,7 @@ enum Limit {
     BitsPerWeight(f64),
 }
 
-/// The type that a tensor gets.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct AllocatedTensor {
-    /// Its name.
-    pub name: String,
-    /// What it does in the model, as in `ffn_down`; `other` where that is not known.
-    pub role: &'static str,
-    /// Its type: that of before where it is not quantized.
-    pub ggml_type: GgmlType,
-    /// Its values and bytes.
-    pub size: Size,
-    /// What it adds to the predicted damage; 0 where it stays as it is.
-    pub damage: f64,
-}
-
-/// What a [`Budget`] has chosen.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Allocation {
-    tensors: Vec<AllocatedTensor>,
-    bound: f64,
-}
-
-impl Budget {
+impl<'a> Budget<'a> {
     /// So many bytes of tensor data, without the padding between tensors. Keys and names come on top.
     pub fn bytes(bytes: u64) -> Self {
         Self::of(Limit::Bytes(bytes))
@@ -106,20 +108,65 @@ impl Budget {
 
     fn of(limit: Limit) -> Self {
         use GgmlType::*;
-        let types = vec![Q2_K, Q3_K, IQ4_XS, IQ4_NL, Q4_K, Q5_0, Q5_K, Q5_1, Q6_K, Q8_0];
-        Budget { limit, types, sensitivities: Sensitivities::default(), sample: SAMPLE }
+        Budget {
+            limit,
+            types: vec![Q2_K, Q3_K, IQ4_XS, IQ4_NL, Q4_K, Q5_0, Q5_K, Q5_1, Q6_K, Q8_0],
+            fixed: BTreeMap::new(),
+            least: BTreeMap::new(),
+            one_type_per_role: false,
+            imatrix: None,
+            sensitivities: Sensitivities::default(),
+            equal: false,
+            sample: None,
+        }
     }
 
-    /// Allows these types and no others. Those whose blocks do not divide a tensor's rows are left out for that tensor; where none
-    /// is left, it stays as it is.
+    /// Allows these types and no others. Those whose blocks do not divide a tensor's rows are left out for that tensor, and so are
+    /// those that need importance where it has none; where none is left, it stays as it is.
     pub fn types(self, types: impl IntoIterator<Item = GgmlType>) -> Self {
         let types = BTreeSet::from_iter(types);
         Budget { types: types.into_iter().collect(), ..self }
     }
 
-    /// Looks at about so many values of each tensor, and not at 262,144.
+    /// Gives tensors of these names these types, whatever else is asked for. Of names that are given twice, the last counts.
+    ///
+    /// ```
+    /// use gguf_codec::GgmlType;
+    /// use gguf_codec::model::{Budget, Input};
+    ///
+    /// let input = Input::open("examples/sample.gguf")?;
+    /// let values = input.tensors().map(|tensor| tensor.name().to_owned()).filter(|name| name.contains("attn_v"));
+    /// let budget = Budget::bits_per_weight(7.0).fix(values.map(|name| (name, GgmlType::Q8_0)));
+    /// for tensor in budget.choose(&input)?.tensors() {
+    ///     assert!(tensor.role != "attn_v" || tensor.ggml_type == GgmlType::Q8_0);
+    /// }
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    pub fn fix<N: Into<String>>(mut self, types: impl IntoIterator<Item = (N, GgmlType)>) -> Self {
+        self.fixed.extend(types.into_iter().map(|(name, ty)| (name.into(), ty)));
+        self
+    }
+
+    /// Gives no tensor of a role fewer bits than a type has. Roles are named as in [`AllocatedTensor::role`].
+    pub fn least_type(mut self, role: impl Into<String>, ty: GgmlType) -> Self {
+        self.least.insert(role.into(), ty);
+        self
+    }
+
+    /// Gives tensors of one role one type, as far as their rows allow the same types: few decisions, which are nearly as good.
+    pub fn one_type_per_role(self, one: bool) -> Self {
+        Budget { one_type_per_role: one, ..self }
+    }
+
+    /// Expects that the values are weighed by an importance matrix when they are quantized: that of
+    /// [`Quantize::imatrix`](super::Quantize::imatrix). Tensors that the matrix has suffer less in the same type.
+    pub fn imatrix(self, imatrix: impl Into<Option<&'a Imatrix>>) -> Self {
+        Budget { imatrix: imatrix.into(), ..self }
+    }
+
+    /// Looks at about so many values of each tensor, and not at a sixth of them, 32,768 at the least and 262,144 at the most.
     pub fn sample(self, values: u64) -> Self {
-        Budget { sample: values, ..self }
+        Budget { sample: Some(values), ..self }
     }
 
     /// Takes sensitivities from a text of lines `name<TAB>sensitivity`: the damage of a tensor that is lost altogether. Empty lines and
@@ -132,154 +179,144 @@ impl Budget {
         Ok(Budget { sensitivities: text.parse()?, ..self })
     }
 
+    /// Takes for tensors without a sensitivity their share of all values, and not the factor of their role: for models whose roles are
+    /// like nothing that was measured.
+    pub fn equal_sensitivities(self, equal: bool) -> Self {
+        Budget { equal, ..self }
+    }
+
     /// Measures the tensors of a model and chooses. The same model gives the same choice on every machine, whatever the number of its
     /// cores.
     ///
     /// # Errors
     /// [`Error::Write`] where the tensors do not fit whatever their types, saying what the least size is; where a type has no
-    /// quantizer or needs importance; where the number of bits is no number above 0; where values are not finite; [`Error::Parse`]
-    /// where a sensitivity is that of no tensor; [`Error::Io`] where reading fails.
+    /// quantizer or needs importance; where the number of bits is no number above 0; where a type is fixed whose blocks do not divide
+    /// the rows, or for no tensor; where there is no such role, or none of the types is enough for it; where values are not finite;
+    /// [`Error::Parse`] where a sensitivity is that of no tensor; [`Error::Io`] where reading fails.
     pub fn choose<S: Source>(&self, input: &S) -> Result<Allocation> {
-        let tensors: Vec<_> = input.model().tensors().collect();
-        if let Some(ty) = self.types.iter().find(|ty| !ty.can_quantize() || ty.needs_importance()) {
-            return refused(format!(
-                "{ty} cannot be chosen for a size: values are not quantized to it without importance"
-            ));
+        let found = self.measure(input, &Measurements::default(), |_, _| ControlFlow::Continue(()))?;
+        self.choose_by(input, &found)
+    }
+
+    /// Measures what [`choose_by`](Self::choose_by) chooses by. What `known` has of the same bytes, importance and sample is taken from
+    /// there. `progress` is called with the number of bytes of single-precision values that are quantized and how many there are. Return
+    /// `Break` to cancel.
+    ///
+    /// # Errors
+    /// Those of [`choose`](Self::choose), but for sizes and sensitivities; [`Error::Interrupted`] where `progress` breaks.
+    pub fn measure<S: Source>(
+        &self,
+        input: &S,
+        known: &Measurements,
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Measurements> {
+        let plan = self.plan(input)?;
+        let mut samples = Vec::new();
+        for (index, Planned { tensor, choices, importance }) in plan.tensors.iter().enumerate() {
+            let of_recipes = plan.recipes.iter().map(|recipe| recipe.types[index]);
+            let types: BTreeSet<_> = choices.iter().copied().chain(of_recipes).collect();
+            let types: Vec<_> = types.into_iter().filter(|&ty| ty != tensor.ggml_type()).collect();
+            if types.is_empty() {
+                continue;
+            }
+            let elements = tensor.shape().element_count();
+            let values = self.sample.unwrap_or((elements / SAMPLE_SHARE).clamp(SAMPLE_LEAST, SAMPLE_MOST));
+            let sample = Sample { name: tensor.name(), origin: input.origin(tensor)?, weights: None, values };
+            samples.push((sample, types, *importance));
         }
-        self.sensitivities.check(|name| tensors.iter().any(|tensor| tensor.name() == name))?;
-        let limit = self.limit(tensors.iter().map(Size::of).sum())?;
-        let asked = tensors.iter().map(|tensor| Ok((*tensor, self.types_of(tensor), input.origin(tensor)?)));
-        let asked = asked.collect::<Result<Vec<_>>>()?;
-        let errors = in_order(
-            asked.iter(),
-            |(tensor, types, origin)| measure::relative_errors(tensor.name(), origin, types, self.sample),
-            |next| std::iter::from_fn(next).collect::<Result<Vec<_>>>(),
-        )?;
-        let alpha = Alpha::of(&tensors);
-        let candidates = asked.iter().zip(&errors).map(|((tensor, types, _), errors)| {
-            let alpha =
-                self.sensitivities.get(tensor.name()).unwrap_or_else(|| alpha.default_of(tensor.name()));
-            let of = |(ty, error): (&GgmlType, &f64)| Candidate {
-                bytes: ty.bytes_for(tensor.shape().element_count()).unwrap_or(u64::MAX),
-                damage: alpha * error,
-            };
-            let stays = Candidate { bytes: tensor.byte_len(), damage: 0.0 };
-            if types.is_empty() { vec![stays] } else { types.iter().zip(errors).map(of).collect() }
-        });
-        let candidates: Vec<Vec<Candidate>> = candidates.collect();
-        let Some(found) = solve(&candidates, limit) else {
-            let least = least(&candidates);
+        let work = |(sample, types, _): &(Sample<'_>, Vec<GgmlType>, bool)| {
+            sample.len().saturating_mul(4 * types.len() as u64)
+        };
+        let total = samples.iter().map(work).fold(0, u64::saturating_add);
+        let measure = |(sample, types, importance): &(Sample<'_>, Vec<GgmlType>, bool)| {
+            let imatrix = self.imatrix.filter(|_| *importance);
+            let weights = imatrix.and_then(|imatrix| imatrix.weights(sample.name));
+            Sample { weights, ..*sample }.measure(types, known.get(sample.name))
+        };
+        in_order(samples.iter(), measure, |next| {
+            let (mut found, mut done) = (Measurements::default(), 0u64);
+            for one in &samples {
+                let Some(measured) = next() else { break };
+                let (measured, is_known) = measured?;
+                found.tensors.insert(measurements::key(one.0.name), measured);
+                found.reused += usize::from(is_known);
+                done = done.saturating_add(work(one));
+                if progress(done, total).is_break() {
+                    return Err(Error::Interrupted);
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Chooses by what was measured of the same model, with the same types and importance. The numbers are not checked against the
+    /// model's values: [`measure`](Self::measure) does so for those that were kept in a file.
+    ///
+    /// # Errors
+    /// As [`choose`](Self::choose), and [`Error::Write`] where a tensor was not measured in a type.
+    pub fn choose_by<S: Source>(&self, input: &S, measurements: &Measurements) -> Result<Allocation> {
+        let plan = self.plan(input)?;
+        let table = self.table(&plan, measurements)?;
+        let candidates = table.grouped();
+        let Some(found) = solve(&candidates, plan.limit) else {
             return refused(format!(
-                "the tensors take {least} bytes at least in the types that are allowed, and {limit} are too few"
+                "the tensors take {} bytes at least in the types that are allowed, and {} are too few",
+                least(&candidates),
+                plan.limit
             ));
         };
-        let chosen =
-            asked.iter().zip(&candidates).zip(&found.places).map(|(((tensor, types, _), of), &place)| {
-                let Candidate { bytes, damage } = of[place];
-                AllocatedTensor {
-                    name: tensor.name().to_owned(),
-                    role: Role::of(tensor.name()).name(),
-                    ggml_type: types.get(place).copied().unwrap_or(tensor.ggml_type()),
-                    size: Size { bytes, ..Size::of(tensor) },
-                    damage,
-                }
-            });
-        Ok(Allocation { tensors: chosen.collect(), bound: found.bound })
-    }
-
-    fn limit(&self, whole: Size) -> Result<u64> {
-        match self.limit {
-            Limit::Bytes(bytes) => Ok(bytes),
-            Limit::BitsPerWeight(bits) if bits.is_finite() && bits > 0.0 => {
-                Ok((bits * whole.parameters as f64 / 8.0) as u64)
-            }
-            Limit::BitsPerWeight(bits) => {
-                refused(format!("{bits} bits per weight: that is no number above 0"))
+        let mut tensors = vec![None; plan.tensors.len()];
+        for (group, &place) in table.groups.iter().zip(&found.places) {
+            for &index in group {
+                tensors[index] = Some(table.allocated(index, place));
             }
         }
+        // Each tensor is in one group.
+        let tensors = tensors.into_iter().flatten().collect();
+        let recipes = self.predictions(&plan, &table, measurements)?;
+        Ok(Allocation { tensors, bound: found.bound, limit: plan.limit, recipes })
     }
 
-    /// The types that a tensor may get; none where it stays as it is.
-    fn types_of(&self, tensor: &TensorInfo<'_>) -> Vec<GgmlType> {
-        let fits = |ty: &&GgmlType| tensor.shape().row_len().is_multiple_of(ty.block_len() as u64);
-        if is_left_alone(tensor) { Vec::new() } else { self.types.iter().filter(fits).copied().collect() }
-    }
-}
-
-/// Default sensitivities.
-struct Alpha {
-    layers: usize,
-    is_tied: bool,
-}
-
-impl Alpha {
-    fn of(tensors: &[TensorInfo<'_>]) -> Self {
-        let layers = BTreeSet::from_iter(tensors.iter().filter_map(|tensor| layer_of(tensor.name())));
-        let is_tied = !tensors.iter().any(|tensor| Role::of(tensor.name()) == Role::Output);
-        Alpha { layers: layers.len().max(1), is_tied }
-    }
-
-    fn default_of(&self, name: &str) -> f64 {
-        let of_layers = |factor: f64| factor / self.layers as f64;
-        match Role::of(name) {
-            Role::TokenEmbedding if self.is_tied && name == "token_embd.weight" => 9.0,
-            Role::TokenEmbedding => 2.0,
-            Role::Output => 8.0,
-            Role::Value => of_layers(10.0),
-            Role::Down => of_layers(11.0),
-            Role::Up | Role::Other => of_layers(7.0),
-            Role::Gate => of_layers(4.0),
-            Role::AttentionOutput => of_layers(2.5),
-            Role::Query | Role::Key => of_layers(2.0),
+    /// Predicts the damage of choices for sizes from the least that is possible to the greatest that is of use, ascending, whatever size
+    /// the budget is for.
+    ///
+    /// # Errors
+    /// As [`choose_by`](Self::choose_by), but for the size.
+    pub fn curve<S: Source>(&self, input: &S, measurements: &Measurements) -> Result<Vec<Prediction>> {
+        let plan = self.plan(input)?;
+        let table = self.table(&plan, measurements)?;
+        let candidates = table.grouped();
+        let least = least(&candidates);
+        let most = solve(&candidates, u64::MAX).map_or(least, |all| all.bytes);
+        let whole: Size = plan.tensors.iter().map(|one| Size::of(&one.tensor)).sum();
+        let mut curve: Vec<Prediction> = Vec::new();
+        for step in 0..=CURVE {
+            let limit = least + (u128::from(most - least) * u128::from(step) / u128::from(CURVE)) as u64;
+            let Some(found) = solve(&candidates, limit) else { continue };
+            if curve.last().is_none_or(|last| found.bytes > last.size.bytes && found.damage < last.damage) {
+                let size = Size { bytes: found.bytes, ..whole };
+                curve.push(Prediction { recipe: None, size, damage: found.damage });
+            }
         }
-    }
-}
-
-impl Allocation {
-    /// Returns the tensors in the model's order.
-    pub fn tensors(&self) -> &[AllocatedTensor] {
-        &self.tensors
+        Ok(curve)
     }
 
-    /// Returns names and types, as [`Quantize::types`](super::Quantize::types) takes them.
-    pub fn types(&self) -> impl Iterator<Item = (&str, GgmlType)> {
-        self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.ggml_type))
-    }
-
-    /// Returns the size of all tensors.
-    pub fn size(&self) -> Size {
-        self.tensors.iter().map(|tensor| tensor.size).sum()
-    }
-
-    /// Returns the predicted damage: about the Kullback–Leibler divergence from the original model in nats, where that is small.
-    pub fn damage(&self) -> f64 {
-        self.tensors.iter().fold(0.0, |sum, tensor| sum + tensor.damage)
-    }
-
-    /// Returns a bound below: no choice within the size has less predicted damage.
-    pub fn bound(&self) -> f64 {
-        self.bound
-    }
-
-    /// Returns what `general.file_type` says of it: the type that most of the values have.
-    pub fn file_type(&self) -> Option<FileType> {
-        let mut values = BTreeMap::<GgmlType, u64>::new();
-        for tensor in &self.tensors {
-            let sum = values.entry(tensor.ggml_type).or_default();
-            *sum = sum.saturating_add(tensor.size.parameters);
-        }
-        values.into_iter().max_by_key(|(_, values)| *values).and_then(|(ty, _)| FileType::mostly(ty))
-    }
-
-    /// Returns sizes and damage for each role and each type in it.
-    pub fn by_role(&self) -> BTreeMap<(&'static str, GgmlType), (Size, f64)> {
-        let mut roles = BTreeMap::<_, (Size, f64)>::new();
-        for tensor in &self.tensors {
-            let (size, damage) = roles.entry((tensor.role, tensor.ggml_type)).or_default();
-            *size += tensor.size;
-            *damage += tensor.damage;
-        }
-        roles
+    fn predictions(
+        &self,
+        plan: &Plan<'_>,
+        table: &Table<'_>,
+        measurements: &Measurements,
+    ) -> Result<Vec<Prediction>> {
+        let of = |recipe: &RecipeTypes| {
+            let (mut size, mut damage) = (Size::default(), 0.0);
+            for ((one, &ty), (alpha, _)) in plan.tensors.iter().zip(&recipe.types).zip(&table.alpha) {
+                let Candidate { bytes, damage: more } = candidate(&one.tensor, ty, *alpha, measurements)?;
+                size += Size { bytes, ..Size::of(&one.tensor) };
+                damage += more;
+            }
+            Ok(Prediction { recipe: Some(recipe.recipe), size, damage })
+        };
+        plan.recipes.iter().map(of).collect()
     }
 }
 

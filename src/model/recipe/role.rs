@@ -40,6 +40,19 @@ impl Role {
 
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 impl Role {
+    pub(in crate::model) const ALL: [Role; 10] = [
+        Role::TokenEmbedding,
+        Role::Output,
+        Role::Query,
+        Role::Key,
+        Role::Value,
+        Role::AttentionOutput,
+        Role::Gate,
+        Role::Up,
+        Role::Down,
+        Role::Other,
+    ];
+
     /// Returns llama.cpp's name for such tensors.
     pub(in crate::model) fn name(self) -> &'static str {
         match self {

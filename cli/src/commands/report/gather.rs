@@ -31,6 +31,10 @@ impl Source {
         self.input.model()
     }
 
+    pub(crate) fn input(&self) -> &Input {
+        &self.input
+    }
+
     /// Of all its files.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.input.paths()

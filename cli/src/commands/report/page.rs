@@ -4,8 +4,9 @@ use gguf_codec::model::FileType;
 use gguf_codec::{ByteOrder, ValueRef};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::budget::Predicted;
 use super::gather::{Gathered, Source};
-use super::{charts, errors, histograms, tables, tiles, words};
+use super::{budget, charts, errors, histograms, tables, tiles, words};
 use crate::numbers::{counted, grouped};
 
 const STYLE: &str = include_str!("style.css");
@@ -76,7 +77,12 @@ pub(crate) fn data_table(
 }
 
 /// The whole page.
-pub(crate) fn page(source: &Source, gathered: &Gathered<'_>, other: Option<&str>) -> String {
+pub(crate) fn page(
+    source: &Source,
+    gathered: &Gathered<'_>,
+    other: Option<&str>,
+    predicted: Option<&Predicted>,
+) -> String {
     let file = source.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let metadata = source.model().metadata();
     let name = metadata.require::<&str>("general.name").ok().filter(|name| !name.trim().is_empty());
@@ -87,10 +93,16 @@ pub(crate) fn page(source: &Source, gathered: &Gathered<'_>, other: Option<&str>
         ("weights", "Bits per weight", bits(gathered)),
         ("values", "Values", histograms::section(gathered)),
         ("error", "Error", other.map_or_else(|| html! {}, |other| errors::section(gathered, other))),
+        ("budget", "Types for a size", predicted.map_or_else(|| html! {}, budget::section)),
         ("metadata", "Metadata", tables::metadata(source.model())),
         ("tensors", "Tensors", tables::tensors(gathered, other.is_some())),
     ];
-    let sections = || sections.iter().filter(|(id, ..)| other.is_some() || *id != "error");
+    let is_there = |id: &str| match id {
+        "error" => other.is_some(),
+        "budget" => predicted.is_some(),
+        _ => true,
+    };
+    let sections = || sections.iter().filter(|(id, ..)| is_there(id));
     let page = html! {
         (DOCTYPE)
         html lang="en" {

@@ -46,6 +46,25 @@ for (const picture of document.querySelectorAll("svg.tiles")) {
   });
 }
 
+// The slider goes along the choices for a size; so does pointing at one.
+const slider = document.getElementById("budget-size");
+if (slider) {
+  const figure = slider.closest("figure");
+  const choices = [...figure.querySelectorAll("g.choice")];
+  const choose = (index) => {
+    choices.forEach((choice, i) => choice.classList.toggle("chosen", i === index));
+    const text = choices[index].querySelector("title").textContent;
+    figure.querySelector(".readout").textContent = text;
+    slider.setAttribute("aria-valuetext", text);
+  };
+  slider.addEventListener("input", () => choose(Number(slider.value)));
+  figure.addEventListener("pointerover", (event) => {
+    const index = choices.indexOf(event.target.closest("g.choice"));
+    if (index >= 0) { slider.value = index; choose(index); }
+  });
+  choose(Number(slider.value));
+}
+
 // A link to a tensor's row also moves the focus there.
 addEventListener("hashchange", () => {
   const row = document.getElementById(location.hash.slice(1));

@@ -1,0 +1,227 @@
+//! Types that are chosen for a size: the arguments, and choosing.
+
+mod curve;
+mod table;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use gguf_codec::model::{Allocation, Budget, Imatrix, Input, Measurements, Prediction};
+use gguf_codec::{AtomicFile, Existing, GgmlType, Inputs};
+use regex_lite::Regex;
+
+pub(crate) use self::curve::most_worth;
+pub(crate) use self::table::{as_json, told};
+use crate::numbers::counted;
+use crate::work::Work;
+use crate::{cli, glob, size};
+
+/// What conflicts with choosing.
+const OTHERS: [&str; 7] = [
+    "recipe",
+    "types_like",
+    "pure",
+    "tensor_type",
+    "output_tensor_type",
+    "token_embedding_type",
+    "leave_output_tensor",
+];
+
+#[derive(clap::Args)]
+#[group(id = "budget", multiple = true)]
+pub(crate) struct Wanted {
+    /// Instead of a recipe: choose the type of each tensor so that their data takes no more than this and the model suffers least, by
+    /// an estimate. A number of bytes, or one with a unit, as in 5.5GB
+    #[arg(long, value_name = "SIZE", value_parser = size::size, conflicts_with_all = OTHERS, conflicts_with = "bpw")]
+    size: Option<u64>,
+    /// The same for so many bits per weight in the mean
+    #[arg(long, value_name = "BITS", conflicts_with_all = OTHERS)]
+    bpw: Option<f64>,
+    #[command(flatten)]
+    rules: Rules,
+    /// Draw the predicted damage against the size, with llama.cpp's recipes as points, as SVG. With --size or --bpw
+    #[arg(long, value_name = "FILE", conflicts_with_all = OTHERS)]
+    #[arg(value_parser = crate::paths::file())]
+    plot: Option<PathBuf>,
+}
+
+/// How types are chosen, whatever the size.
+#[derive(clap::Args)]
+pub(crate) struct Rules {
+    /// How much the model suffers from each tensor, instead of defaults by role: lines of a name, a tab and a number. With --size
+    /// or --bpw
+    #[arg(long, value_name = "FILE", conflicts_with_all = OTHERS)]
+    #[arg(value_parser = crate::paths::file())]
+    sensitivity: Option<PathBuf>,
+    /// Let all values count the same, instead of defaults by role. With --size or --bpw
+    #[arg(long, conflicts_with_all = OTHERS)]
+    equal_sensitivity: bool,
+    /// Give tensors whose names match a regular expression this type; of several that match, the first counts. With --size or --bpw
+    #[arg(long, value_name = "PATTERN=TYPE", value_parser = by_pattern, conflicts_with_all = OTHERS)]
+    fix: Vec<(Regex, GgmlType)>,
+    /// Choose among these types alone. With --size or --bpw
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', conflicts_with_all = OTHERS)]
+    choose_from: Option<Vec<GgmlType>>,
+    /// Give tensors of a role, such as ffn_down, no fewer bits than a type has. With --size or --bpw
+    #[arg(long, value_name = "ROLE=TYPE", value_parser = by_role, conflicts_with_all = OTHERS)]
+    at_least: Vec<(String, GgmlType)>,
+    /// Give all tensors of a role one type. With --size or --bpw
+    #[arg(long, conflicts_with_all = OTHERS)]
+    one_type_per_role: bool,
+    /// Keep what was measured in this file, and read it from there where it exists, so that another size takes no measuring. With
+    /// --size or --bpw
+    #[arg(long, value_name = "FILE", conflicts_with_all = OTHERS)]
+    #[arg(value_parser = crate::paths::file())]
+    measurements: Option<PathBuf>,
+}
+
+pub(crate) fn by_pattern(argument: &str) -> Result<(Regex, GgmlType)> {
+    let (pattern, ty) = argument.rsplit_once('=').context("write it as PATTERN=TYPE")?;
+    Ok((Regex::new(pattern)?, ty.parse()?))
+}
+
+fn by_role(argument: &str) -> Result<(String, GgmlType)> {
+    let (role, ty) = argument.split_once('=').context("write it as ROLE=TYPE")?;
+    Ok((role.to_owned(), ty.parse()?))
+}
+
+/// Fails where a pattern matches no tensor; the first that matches a name counts.
+pub(crate) fn matched<'p>(
+    option: &str,
+    patterns: &'p [(Regex, GgmlType)],
+    input: &Input,
+) -> Result<impl Fn(&str) -> Option<GgmlType> + use<'p>> {
+    for (pattern, _) in patterns {
+        if !input.tensors().any(|tensor| pattern.is_match(tensor.name())) {
+            let is_it = glob::is_it(pattern.as_str(), input.tensors().map(|tensor| tensor.name()));
+            bail!("{option} '{pattern}' matches no tensor{is_it}");
+        }
+    }
+    Ok(|name: &str| patterns.iter().find(|(pattern, _)| pattern.is_match(name)).map(|(_, ty)| *ty))
+}
+
+/// A model that types are chosen for, and what else there is to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Task<'a> {
+    pub(crate) input: &'a Input,
+    pub(crate) imatrix: Option<&'a Imatrix>,
+    /// The file to write, which is no input.
+    pub(crate) output: &'a Path,
+    pub(crate) existing: Existing,
+}
+
+/// What was chosen, and what there is to say of it.
+pub(crate) struct Chosen {
+    pub(crate) allocation: Allocation,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Wanted {
+    /// The files that are read or written on the way: none is to be overwritten.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.rules.paths().chain(&self.plot)
+    }
+
+    /// Chooses, where that was asked for.
+    pub(crate) fn choose(&self, task: Task<'_>, work: &Work) -> Result<Option<Chosen>> {
+        let budget = match (self.size, self.bpw) {
+            (Some(bytes), _) => Budget::bytes(bytes),
+            (None, Some(bits)) => Budget::bits_per_weight(bits),
+            (None, None) => return Ok(None),
+        };
+        if let Some(plot) = &self.plot {
+            ensure!(plot != task.output, "--plot '{}' is the file that the model goes to", plot.display());
+            let mut inputs = Inputs::new();
+            inputs.add_all(task.input.paths()).add_all(self.rules.paths());
+            inputs.check(plot, task.existing)?;
+        }
+        let budget = self.rules.follow(budget, task)?;
+        let (measured, notes) = self.rules.measure(&budget, task, work)?;
+        let allocation = budget.choose_by(task.input, &measured)?;
+        if let Some(plot) = &self.plot {
+            let curve = budget.curve(task.input, &measured)?;
+            // The plotting library's errors are not Send.
+            let drawn = curve::draw(&curve, &allocation)
+                .map_err(|error| anyhow!("cannot draw '{}': {error}", plot.display()))?;
+            AtomicFile::write_with(plot, drawn.as_bytes(), task.existing)?;
+        }
+        Ok(Some(Chosen { allocation, notes }))
+    }
+}
+
+impl Rules {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.sensitivity.iter().chain(&self.measurements)
+    }
+
+    /// Has a budget follow the rules.
+    pub(crate) fn follow<'a>(&self, mut budget: Budget<'a>, task: Task<'a>) -> Result<Budget<'a>> {
+        if let Some(path) = &self.sensitivity {
+            let text =
+                fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+            budget = budget.sensitivities(&text).map_err(|error| cli::about(path, error))?;
+        }
+        if let Some(types) = &self.choose_from {
+            budget = budget.types(types.iter().copied());
+        }
+        for (role, ty) in &self.at_least {
+            budget = budget.least_type(role, *ty);
+        }
+        let fixed = matched("--fix", &self.fix, task.input)?;
+        let names = task.input.tensors().map(|tensor| tensor.name());
+        Ok(budget
+            .fix(names.filter_map(|name| Some((name, fixed(name)?))))
+            .one_type_per_role(self.one_type_per_role)
+            .equal_sensitivities(self.equal_sensitivity)
+            .imatrix(task.imatrix))
+    }
+
+    /// Measures, or takes what was measured before.
+    pub(crate) fn measure(
+        &self,
+        budget: &Budget<'_>,
+        task: Task<'_>,
+        work: &Work,
+    ) -> Result<(Measurements, Vec<String>)> {
+        let Some(path) = &self.measurements else {
+            return Ok((measure(budget, task, &Measurements::default(), work)?, Vec::new()));
+        };
+        let known: Option<Measurements> = match fs::read_to_string(path) {
+            Ok(text) => Some(text.parse().map_err(|error| cli::about(path, error))?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => bail!("cannot read '{}': {error}", path.display()),
+        };
+        if known.is_none() {
+            ensure!(
+                path != task.output,
+                "--measurements '{}' is the file that the model goes to",
+                path.display()
+            );
+        }
+        let unknown = Measurements::default();
+        let found = measure(budget, task, known.as_ref().unwrap_or(&unknown), work)?;
+        let mut notes = Vec::new();
+        let again = found.len() - found.reused();
+        if known.is_none() || again > 0 && task.existing == Existing::Replace {
+            AtomicFile::write_with(path, found.to_string().as_bytes(), task.existing)?;
+        } else if again > 0 {
+            notes.push(format!(
+                "measured again: {}, which '{}' has of other values, importance or types (--force keeps them there)",
+                counted(again as u64, "tensor"),
+                path.display()
+            ));
+        }
+        Ok((found, notes))
+    }
+}
+
+fn measure(budget: &Budget<'_>, task: Task<'_>, known: &Measurements, work: &Work) -> Result<Measurements> {
+    let found = budget.measure(task.input, known, |done, total| work.reached(done, total));
+    found.map_err(|error| work.explained(error))
+}
+
+/// The recipes that have a name.
+pub(crate) fn named(recipes: &[Prediction]) -> impl Iterator<Item = (&'static str, &Prediction)> {
+    recipes.iter().filter_map(|prediction| Some((prediction.recipe?.name(), prediction)))
+}

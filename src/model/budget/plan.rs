@@ -1,0 +1,111 @@
+//! Which types each tensor may get.
+
+use std::collections::BTreeSet;
+
+use super::recipes::RecipeTypes;
+use super::{Budget, Limit, refused};
+use crate::model::quantize::knows;
+use crate::model::recipe::{Role, is_left_alone};
+use crate::model::size::Size;
+use crate::model::source::Source;
+use crate::{GgmlType, Result, TensorInfo};
+
+/// A tensor, and the types that it may get.
+pub(super) struct Planned<'m> {
+    pub(super) tensor: TensorInfo<'m>,
+    /// None where it stays as it is.
+    pub(super) choices: Vec<GgmlType>,
+    /// Whether its values are weighed.
+    pub(super) importance: bool,
+}
+
+/// All tensors, and what recipes would give them.
+pub(super) struct Plan<'m> {
+    pub(super) tensors: Vec<Planned<'m>>,
+    pub(super) recipes: Vec<RecipeTypes>,
+    pub(super) limit: u64,
+}
+
+impl Budget<'_> {
+    pub(super) fn plan<'m, S: Source>(&self, input: &'m S) -> Result<Plan<'m>> {
+        let tensors: Vec<_> = input.model().tensors().collect();
+        for ty in self.types.iter().chain(self.fixed.values()) {
+            if !ty.can_quantize() || ty.needs_importance() && self.imatrix.is_none() {
+                return refused(format!(
+                    "{ty} cannot be chosen for a size: values are not quantized to it without importance"
+                ));
+            }
+        }
+        let roles = BTreeSet::from_iter(Role::ALL.map(Role::name));
+        if let Some(role) = self.least.keys().find(|role| !roles.contains(role.as_str())) {
+            let roles = Vec::from_iter(roles).join(", ");
+            return refused(format!("there is no role '{}', but {roles}", role.escape_debug()));
+        }
+        if let Some(name) =
+            self.fixed.keys().find(|name| !tensors.iter().any(|tensor| tensor.name() == *name))
+        {
+            return refused(format!(
+                "a type is fixed for '{}', and the model has no such tensor",
+                name.escape_debug()
+            ));
+        }
+        let limit = self.limit(Size::sum_of(&tensors))?;
+        let planned = |tensor: &TensorInfo<'m>| {
+            let importance = self.imatrix.map_or(Ok(false), |imatrix| knows(imatrix, tensor))?;
+            let choices = self.types_of(tensor, importance)?;
+            Ok(Planned { tensor: *tensor, choices, importance })
+        };
+        let tensors = tensors.iter().map(planned).collect::<Result<Vec<_>>>()?;
+        let recipes = self.recipe_types(input.model().metadata(), &tensors);
+        Ok(Plan { tensors, recipes, limit })
+    }
+
+    fn limit(&self, whole: Size) -> Result<u64> {
+        match self.limit {
+            Limit::Bytes(bytes) => Ok(bytes),
+            Limit::BitsPerWeight(bits) if bits.is_finite() && bits > 0.0 => {
+                Ok((bits * whole.parameters as f64 / 8.0) as u64)
+            }
+            Limit::BitsPerWeight(bits) => {
+                refused(format!("{bits} bits per weight: that is no number above 0"))
+            }
+        }
+    }
+
+    /// The types that a tensor may get; none where it stays as it is.
+    fn types_of(&self, tensor: &TensorInfo<'_>, importance: bool) -> Result<Vec<GgmlType>> {
+        let (name, row_len) = (tensor.name(), tensor.shape().row_len());
+        let fits = |ty: GgmlType| {
+            row_len.is_multiple_of(ty.block_len() as u64) && (importance || !ty.needs_importance())
+        };
+        if let Some(&ty) = self.fixed.get(name) {
+            if tensor.ggml_type().is_integer() || !fits(ty) {
+                return refused(format!(
+                    "tensor '{}' of rows of {row_len} {} values cannot be {ty}",
+                    name.escape_debug(),
+                    tensor.ggml_type()
+                ));
+            }
+            return Ok(vec![ty]);
+        }
+        if is_left_alone(tensor) {
+            return Ok(Vec::new());
+        }
+        let fitting: Vec<_> = self.types.iter().copied().filter(|&ty| fits(ty)).collect();
+        let Some(&least) = self.least.get(Role::of(name).name()) else { return Ok(fitting) };
+        let is_enough = |ty: &GgmlType| bits(*ty) >= bits(least);
+        let enough: Vec<_> = fitting.iter().copied().filter(is_enough).collect();
+        if enough.is_empty() && !fitting.is_empty() {
+            return refused(format!(
+                "tensor '{}' can have none of the types that have as many bits as {least}",
+                name.escape_debug()
+            ));
+        }
+        Ok(enough)
+    }
+}
+
+/// Bits of a value, scales and all.
+fn bits(ty: GgmlType) -> f64 {
+    ty.block_bytes() as f64 * 8.0 / ty.block_len() as f64
+}

@@ -1,0 +1,107 @@
+//! What each type of each tensor costs.
+
+use super::factors::{self, Factors};
+use super::group::groups;
+use super::plan::{Plan, Planned};
+use super::solve::Candidate;
+use super::{AllocatedTensor, Budget, Measurements, NextStep, SensitivitySource};
+use crate::model::recipe::Role;
+use crate::model::size::Size;
+use crate::{GgmlType, Result, TensorInfo};
+
+/// What is known of the tensors of a plan.
+pub(super) struct Table<'p> {
+    pub(super) planned: &'p [Planned<'p>],
+    pub(super) alpha: Vec<(f64, SensitivitySource)>,
+    candidates: Vec<Vec<Candidate>>,
+    /// Tensors that get one type, by their indices.
+    pub(super) groups: Vec<Vec<usize>>,
+}
+
+impl Table<'_> {
+    /// The candidates of each group.
+    pub(super) fn grouped(&self) -> Vec<Vec<Candidate>> {
+        let of = |group: &Vec<usize>| {
+            let mut all: Vec<Candidate> = Vec::new();
+            for &index in group {
+                for (place, &Candidate { bytes, damage }) in self.candidates[index].iter().enumerate() {
+                    match all.get_mut(place) {
+                        Some(sum) => {
+                            sum.bytes = sum.bytes.saturating_add(bytes);
+                            sum.damage += damage;
+                        }
+                        None => all.push(Candidate { bytes, damage }),
+                    }
+                }
+            }
+            all
+        };
+        self.groups.iter().map(of).collect()
+    }
+
+    pub(super) fn allocated(&self, index: usize, place: usize) -> AllocatedTensor {
+        let (Planned { tensor, choices, .. }, candidates) = (&self.planned[index], &self.candidates[index]);
+        let now = candidates[place];
+        let gain = |(_, next): &(&GgmlType, &Candidate)| {
+            (now.damage - next.damage) / (next.bytes.saturating_sub(now.bytes)) as f64
+        };
+        let better = choices.iter().zip(candidates);
+        let better = better.filter(|(_, next)| next.bytes > now.bytes && next.damage < now.damage);
+        let next = better.max_by(|a, b| gain(a).total_cmp(&gain(b)));
+        AllocatedTensor {
+            name: tensor.name().to_owned(),
+            role: Role::of(tensor.name()).name(),
+            ggml_type: choices.get(place).copied().unwrap_or(tensor.ggml_type()),
+            size: Size { bytes: now.bytes, ..Size::of(tensor) },
+            damage: now.damage,
+            sensitivity: self.alpha[index].0,
+            sensitivity_source: self.alpha[index].1,
+            next: next.map(|(&ggml_type, next)| NextStep {
+                ggml_type,
+                bytes: next.bytes - now.bytes,
+                gain: now.damage - next.damage,
+            }),
+        }
+    }
+}
+
+pub(super) fn candidate(
+    tensor: &TensorInfo<'_>,
+    ty: GgmlType,
+    alpha: f64,
+    measurements: &Measurements,
+) -> Result<Candidate> {
+    if ty == tensor.ggml_type() {
+        return Ok(Candidate { bytes: tensor.byte_len(), damage: 0.0 });
+    }
+    let bytes = ty.bytes_for(tensor.shape().element_count()).unwrap_or(u64::MAX);
+    Ok(Candidate { bytes, damage: alpha * measurements.loss(tensor.name(), ty)? })
+}
+
+impl Budget<'_> {
+    /// The sensitivity of each tensor, and what each of its choices costs.
+    pub(super) fn table<'p>(&self, plan: &'p Plan<'p>, measurements: &Measurements) -> Result<Table<'p>> {
+        let tensors: Vec<_> = plan.tensors.iter().map(|one| one.tensor).collect();
+        self.sensitivities.check(|name| tensors.iter().any(|tensor| tensor.name() == name))?;
+        let factors = Factors::of(&tensors);
+        let values: u64 = Size::sum_of(&tensors).parameters.max(1);
+        let alpha = |tensor: &TensorInfo<'_>| match self.sensitivities.get(tensor.name()) {
+            Some(alpha) => (alpha, SensitivitySource::Given),
+            None if self.equal => {
+                let share = tensor.shape().element_count() as f64 / values as f64;
+                (share * factors::EQUAL, SensitivitySource::Equal)
+            }
+            None => factors.get(tensor),
+        };
+        let alpha: Vec<_> = tensors.iter().map(alpha).collect();
+        let mut candidates = Vec::with_capacity(tensors.len());
+        for (one, (alpha, _)) in plan.tensors.iter().zip(&alpha) {
+            let stays = [one.tensor.ggml_type()];
+            let types = if one.choices.is_empty() { &stays } else { &one.choices[..] };
+            let of = |&ty: &GgmlType| candidate(&one.tensor, ty, *alpha, measurements);
+            candidates.push(types.iter().map(of).collect::<Result<Vec<_>>>()?);
+        }
+        let groups = groups(&plan.tensors, self.one_type_per_role);
+        Ok(Table { planned: &plan.tensors, alpha, candidates, groups })
+    }
+}
