@@ -28,9 +28,9 @@ pub struct Outcome {
 /// Converts tensors of files and writes them to another file.
 ///
 /// Pieces of a tensor are read, converted and written in parallel. Every core converts, and memory does not grow with
-/// the model (up to 3 MiB per piece, with one more than twice as many pieces as there are threads; more with
-/// importance, if a single row is longer). Bytes copied from file to file do not pass through memory at all if [the
-/// kernel copies](crate::TensorWriter::copy_from). The bytes are those of [`dequantize`](crate::dequantize) and
+/// the model (up to 3 MiB for each of `2n + 1` pieces, where `n` is the number of threads; more with importance, if a
+/// single row is longer). Bytes copied from file to file do not pass through memory at all if [the kernel
+/// copies](crate::TensorWriter::copy_from). The bytes are those of [`dequantize`](crate::dequantize) and
 /// [`quantize`](crate::quantize), for any number of threads.
 ///
 /// ```

@@ -48,7 +48,7 @@ pub struct Profile {
 
 /// Examines the values of tensors, all or a sample of each, a little at a time and on all cores.
 ///
-/// Memory does not grow with the tensors: at most 3 MiB per piece, with one more than twice as many pieces as there are
+/// Memory does not grow with the tensors: at most 3 MiB for each of `2n + 1` pieces, where `n` is the number of
 /// threads, and 16 KiB for each tensor.
 ///
 /// ```

@@ -163,7 +163,7 @@ macro_rules! instruction_sets {
                     $(#[$may_be]
                     #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
                     // SAFETY: only `available` and `widest` create this kind, after detecting everything that the
-                    // module's `run` requires. Without std, the whole build requires it.
+                    // module's `run` requires. Without std, the whole build enables it.
                     Kind::$kind => unsafe { $($module)::+::run(kernel) },)*
                 }
             }

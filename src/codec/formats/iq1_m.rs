@@ -19,7 +19,7 @@ use crate::simd::{Bytes, Range, Simd};
 /// ```
 ///
 /// The grid has 2048 points of -1, 0 and 1. The scale of the scales, `d`, is an f16 in the top nibbles of the four
-/// numbers that contain the scales. Its lowest bits are in the first.
+/// numbers that hold the scales, its lowest bits in the first.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

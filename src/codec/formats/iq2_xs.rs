@@ -18,7 +18,8 @@ use crate::simd::{Bytes, Range, Simd};
 ///       f16    numbers of 16 bits; 1 is minus              even ones in the low nibble
 /// ```
 ///
-/// The grid has 512 points of the magnitudes 8, 25 and 43. Seven of eight signs are stored: the number of minus signs is even.
+/// The grid has 512 points of the magnitudes 8, 25 and 43. Seven signs of eight are stored: the number of minus signs
+/// is even.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

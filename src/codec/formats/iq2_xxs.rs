@@ -22,7 +22,8 @@ use crate::simd::{Bytes, MAX_LANES, Range, Simd};
 ///         grid indices        one number of 32 bits; 1 is minus
 /// ```
 ///
-/// The grid has 256 points of the magnitudes 8, 25 and 43. Seven of eight signs are stored: the number of minus signs is even.
+/// The grid has 256 points of the magnitudes 8, 25 and 43. Seven signs of eight are stored: the number of minus signs
+/// is even.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

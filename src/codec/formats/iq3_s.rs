@@ -20,9 +20,9 @@ use crate::simd::{Bytes, Range, Simd};
 ///
 /// The grid has 512 points of the odd magnitudes 1 to 15.
 ///
-/// Quantizing reproduces a bug in ggml, to get the same bytes: for a sub-block of zeros, ggml stores neither indices nor
-/// signs, and stores those of the following sub-blocks one place too early, where no reader expects them. A super-block
-/// with 32 zeros in a row is restored incorrectly.
+/// Quantizing keeps a fault of ggml's, whose bytes these are: of a sub-block of zeros it stores neither indices nor signs,
+/// and those of the sub-blocks behind it one place before their own, where nothing that reads blocks looks for them. A
+/// super-block with 32 zeros in a row comes back wrong.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

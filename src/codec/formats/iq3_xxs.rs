@@ -17,7 +17,7 @@ use crate::simd::{Bytes, Range, Simd};
 ///       f16                         numbers of 32 bits; 1 is minus
 /// ```
 ///
-/// The grid has 256 points of the magnitudes 4, 12, 20, 28, 36, 44, 52 and 62. Seven of eight signs are stored: the
+/// The grid has 256 points of the magnitudes 4, 12, 20, 28, 36, 44, 52 and 62. Seven signs of eight are stored: the
 /// number of minus signs is even.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]

@@ -19,11 +19,11 @@ use crate::simd::{Bytes, Floats, Range, Simd};
 ///       E8M0  high nibble: the second half of the block, low nibble: the first
 /// ```
 ///
-/// The format's standard defines an `e` of 255 as NaN. Here, as in ggml, it is 2^128, half of which is still finite.
+/// The format's standard has NaN for an `e` of 255; as in ggml it is 2^128 here, of which half still is a number.
 ///
-/// For magnitudes below 2^-125 the exponent is negative, and ggml keeps its low byte, so that such small values become
-/// 0 by way of a huge scale. This is reproduced here. If that byte is 255,
-/// [`GgmlType::validate`](crate::GgmlType::validate) reports it as the standard's NaN.
+/// Below 2^-125 the exponent for the greatest magnitude of a block is negative, and ggml keeps its low byte: values so
+/// small become 0 by way of a huge scale. This is done here too, and where that byte is 255,
+/// [`GgmlType::validate`](crate::GgmlType::validate) takes it for the standard's NaN.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]

@@ -19,8 +19,9 @@ use crate::simd::{Bytes, Floats, Range, Simd};
 /// each run   of 16 values, the second half in the high nibbles and the first in the low ones
 /// ```
 ///
-/// A scale has no sign, and its top bit is unused. As in ggml, code 0x7f is the scale 0 instead of the format's NaN, and 0xff is
-/// 480, so every byte is a number. Quantizing never produces a scale between 240 and 448: it becomes 448, as in ggml.
+/// A scale has no sign, and its top bit means nothing. As in ggml, code 0x7f is the scale 0 and not the format's NaN, while
+/// 0xff is 480; every byte stands for a number. Quantizing never makes a scale between 240 and 448: what would be there
+/// becomes 448, as in ggml.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]

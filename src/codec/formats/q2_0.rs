@@ -9,7 +9,7 @@ use crate::codec::pack::ternary;
 use crate::codec::search::extremes::greatest_magnitude;
 use crate::simd::{Bytes, Floats, Range, Simd};
 
-/// A block of [`Q2_0`]: `value[i] = d * (q[i] - 1)`, 2.25 bits per weight. Quantizing produces quants 0, 1 and 2.
+/// A block of [`Q2_0`]: `value[i] = d * (q[i] - 1)`, 2.25 bits per weight. Quantizing makes quants 0, 1 and 2.
 ///
 /// ```text
 /// byte  0    2                                                      18

@@ -8,8 +8,8 @@ use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::search::extremes::greatest_magnitude;
 use crate::simd::{Bytes, Floats, Range, Simd};
 
-/// A block of [`Q8_1`]: `value[i] = d * qs[i]`, 9 bits per weight. ggml uses it for activations in matrix multiplication,
-/// not for models.
+/// A block of [`Q8_1`]: `value[i] = d * qs[i]`, 9 bits per weight. Activations are kept so while ggml multiplies matrices;
+/// models are not.
 ///
 /// ```text
 /// byte  0    2    4                                  36
@@ -17,7 +17,7 @@ use crate::simd::{Bytes, Floats, Range, Simd};
 ///       f16  f16    i8 each, in the order of the values
 /// ```
 ///
-/// `s` is the sum of the quants times the unrounded scale. Values do not depend on it.
+/// `s` is the sum of the quants times the scale before that is rounded. Values do not depend on it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[allow(clippy::exhaustive_structs, reason = "the layout is the file's")]

@@ -16,8 +16,8 @@ use crate::simd::{Bytes, Range, Simd};
 ///        f32                    bsums[j] = q[16 j] + … + q[16 j + 15]
 /// ```
 ///
-/// ggml multiplies the other K-quants with activations in this format, and needs the sums for their mins. No file
-/// contains it. If all values are 0, ggml leaves the sums uninitialized. Here they are 0.
+/// ggml multiplies the other K-quants with activations in this format, and needs the sums for their mins; no file has it.
+/// Where all values are 0, ggml leaves the sums as it finds them. Here they are 0.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

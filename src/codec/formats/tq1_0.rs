@@ -19,9 +19,9 @@ use crate::simd::{Bytes, Range, Simd};
 /// byte m of the last 4      q[m + 240], q[m + 244], q[m + 248], q[m + 252], and 0
 /// ```
 ///
-/// Each group of five quants, 0 to 2, is a base-3 fraction, with the first quant as the highest digit. A byte is this
-/// fraction times 256, rounded up. Three times the byte has the first digit above its lowest eight bits, and the byte
-/// of the remaining digits in these eight bits.
+/// Each five quants, 0 to 2, are the digits after the point of a number in base 3, the first the highest; a byte is
+/// this number times 256, rounded up. Three times the byte has the first digit above its lowest eight bits, and in
+/// these eight the byte of the digits that are left.
 #[allow(non_camel_case_types, reason = "the field's name")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

@@ -8,7 +8,7 @@ use crate::codec::operand::{Quants, SuperBlocks, chunk, eight, two_bits};
 use crate::codec::pack::ternary;
 use crate::simd::{Bytes, Range, Simd};
 
-/// A super-block of [`TQ2_0`]: `value[i] = d * (q[i] - 1)`, 2.0625 bits per weight. Quantizing produces quants 0, 1 and 2.
+/// A super-block of [`TQ2_0`]: `value[i] = d * (q[i] - 1)`, 2.0625 bits per weight. Quantizing makes quants 0, 1 and 2.
 ///
 /// ```text
 /// byte  0                  32                  64   66

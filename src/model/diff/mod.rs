@@ -171,9 +171,9 @@ pub struct Diff<'a> {
 impl<'a> Diff<'a> {
     /// Compares two models.
     ///
-    /// Every core reads and compares, and memory does not grow with the models' data (up to 6 MiB per piece, with one
-    /// more than twice as many pieces as there are threads). Tensors of the same type are compared by their bytes,
-    /// and those that differ are read again to compare their values.
+    /// Every core reads and compares, and memory does not grow with the models' data (up to 6 MiB for each of `2n +
+    /// 1` pieces, where `n` is the number of threads). Tensors of the same type are compared by their bytes, and
+    /// those that differ are read again to compare their values.
     ///
     /// # Errors
     /// The errors of [`between_with`](Self::between_with).
