@@ -31,8 +31,7 @@ extern "C" fn start() {
     if let Ok(path) = std::env::var("MUTANT_REACH") {
         let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
         let len = file.metadata().unwrap().len() as usize;
-        // PROT_READ
-        // PROT_WRITE, MAP_SHARED: marks from a killed process are kept.
+        // PROT_READ | PROT_WRITE, MAP_SHARED: marks from a killed process are kept.
         unsafe {
             REACHED = mmap(std::ptr::null_mut(), len, 3, 1, file.as_raw_fd(), 0);
             ACTIVE = NOTE;
