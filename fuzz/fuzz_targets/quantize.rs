@@ -6,8 +6,8 @@
 use gguf_codec::{Codec, Error, GgmlType, Isa, dequantize};
 use libfuzzer_sys::fuzz_target;
 
-/// Below this magnitude no scale of any type overflows: f16 represents numbers up to 65504, and the largest of these numbers is the
-/// sum of 32 values that Q8_1 stores.
+/// Below this magnitude no scale of any type overflows: f16 represents numbers up to 65504, and the largest number that a type stores
+/// as f16 is Q8_1's sum of 32 values.
 const SAFE_MAGNITUDE: f32 = 65504.0 / 33.0;
 
 /// MXFP4 has no exponent for a block of smaller values; ggml writes one that wraps.

@@ -54,10 +54,10 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// A model's hashes of one kind.
+/// A model's hashes, of each of several kinds.
 struct Hashes {
     kinds: Vec<Kind>,
-    /// The hash of each tensor, with its name.
+    /// Each tensor's name, with its hash of each kind.
     tensors: Vec<(String, Vec<String>)>,
     all: Vec<String>,
 }

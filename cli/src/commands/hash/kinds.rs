@@ -29,7 +29,7 @@ impl Kind {
     }
 }
 
-/// Updates a hash with the given data.
+/// The state of a hash.
 pub(super) enum Hash {
     Xxh64(XxHash64),
     Xxh3(Box<XxHash3_64>),
