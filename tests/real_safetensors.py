@@ -34,6 +34,7 @@ from safetensors.numpy import load_file, save_file
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "gguf_py"))
 from llama import Llama, Opaque  # noqa: E402
 from measured import run_measured  # noqa: E402
+import tokenizers_out  # noqa: E402
 
 BERT_NAMES = {
     "embeddings.word_embeddings": "token_embd",
@@ -125,6 +126,14 @@ def same(a, b):
 def run(program, *arguments):
     cost, _ = run_measured([program, *arguments, "--force"])
     print(f"  {program.name} {' '.join(str(a) for a in arguments[2:])}: {cost}", flush=True)
+
+
+def run_quietly(program):
+    def run(*arguments):
+        done = subprocess.run([program, *arguments, "--force"], capture_output=True, text=True)
+        expect(done.returncode == 0, f"{' '.join(map(str, arguments))}: {done.stderr.strip()}")
+
+    return run
 
 
 def minilm(arguments):
@@ -345,6 +354,23 @@ def tiny(family="llama", head_dim=None, bias=(), rows=ROWS, layers=2, tied=False
     return config, shapes
 
 
+def save(folder, model):
+    """config.json and values at random."""
+    config, shapes = model
+    random = np.random.default_rng(12)
+    data = {name: random.normal(0, 0.02, shape).astype(np.float32) for name, shape in shapes.items()}
+    save_file(data, folder / "model.safetensors", {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def tokenizers(arguments):
+    """Those that are written give llama.cpp's ids."""
+    run, minilm = run_quietly(arguments.gguf), arguments.work / "minilm.gguf"
+    run("from-safetensors", arguments.minilm, minilm)
+    tokenizers_out.check(run, expect, Llama(arguments.llama), arguments, minilm, save, tiny)
+    minilm.unlink()
+
+
 def variants(arguments):
     """What llama.cpp says of tiny models, whole and broken."""
     library, work = Llama(arguments.llama), arguments.work / "tiny"
@@ -435,6 +461,7 @@ def main():
     minilm(arguments)
     smollm2(arguments)
     if arguments.llama:
+        tokenizers(arguments)
         variants(arguments)
     if failures:
         sys.exit("\n".join([f"{len(failures)} checks failed:", *failures[:40]]))

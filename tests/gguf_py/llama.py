@@ -89,6 +89,7 @@ class Llama:
             ("llama_model_n_params", c_uint64, [c_void_p]),
             ("llama_model_size", c_uint64, [c_void_p]),
             ("llama_model_free", None, [c_void_p]),
+            ("llama_model_get_vocab", c_void_p, [c_void_p]),
             ("llama_model_quantize_default_params", QuantizeParams, []),
         ]:
             getattr(self.lib, name).restype, getattr(self.lib, name).argtypes = result, takes
@@ -113,6 +114,14 @@ class Llama:
         size = (self.lib.llama_model_n_params(model), self.lib.llama_model_size(model))
         self.lib.llama_model_free(model)
         return size
+
+    def tokenize(self, model, text, special=True):
+        """The ids of a text whose special tokens are read as such, between those that the model adds or without them."""
+        text = text.encode()
+        ids = (c_int * (len(text) + 16))()
+        vocabulary = c_void_p(self.lib.llama_model_get_vocab(c_void_p(model)))
+        count = self.lib.llama_tokenize(vocabulary, text, len(text), ids, len(ids), c_bool(special), c_bool(True))
+        return list(ids[:count])
 
     def quantize_params(self):
         """The defaults, which show whether the struct is the library's."""

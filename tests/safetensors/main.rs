@@ -14,6 +14,7 @@ mod round_trip;
 mod schemes;
 mod split;
 mod tokenizer;
+mod tokenizer_out;
 mod writer;
 
 use std::ops::ControlFlow;

@@ -6,20 +6,20 @@ use gguf_codec::{Gguf, Result};
 
 use super::{checkpoint, completed, floats, imported, tensors};
 
-const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 0, "max_position_embeddings": 8,
+pub(super) const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 0, "max_position_embeddings": 8,
     "num_attention_heads": 2, "vocab_size": 8, "eos_token_id": 5, "pad_token_id": [1]}"#;
 
-const BPE: &str = r#"{"added_tokens": [{"id": 4, "content": "<s>", "special": true}, {"id": 5, "content": "\u2581x", "special": false}],
+pub(super) const BPE: &str = r#"{"added_tokens": [{"id": 4, "content": "<s>", "special": true}, {"id": 5, "content": "\u2581x", "special": false}],
     "normalizer": null, "pre_tokenizer": {"type": "ByteLevel"},
     "post_processor": {"type": "TemplateProcessing",
         "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
         "pair": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}]},
     "model": {"type": "BPE", "vocab": {"a": 0, "b.c": 1, "ab.c": 2, "\u0120a": 3}, "merges": ["a b.c", ["\u0120", "a "]]}}"#;
 
-const TOKENIZER_CONFIG: &str =
+pub(super) const TOKENIZER_CONFIG: &str =
     r#"{"bos_token": {"content": "<s>"}, "add_eos_token": false, "chat_template": "{{ x }}"}"#;
 
-fn import(config: &str, tokenizer: &str, tokenizer_config: &str) -> Result<Gguf<Vec<u8>>> {
+pub(super) fn import(config: &str, tokenizer: &str, tokenizer_config: &str) -> Result<Gguf<Vec<u8>>> {
     let description = Description::from_config(config)?
         .with_tokenizer(tokenizer)?
         .with_tokenizer_config(tokenizer_config)?;
@@ -38,7 +38,7 @@ fn import(config: &str, tokenizer: &str, tokenizer_config: &str) -> Result<Gguf<
     Gguf::parse(imported(Import::new(&files, &description))?)
 }
 
-fn strings(model: &Gguf<Vec<u8>>, key: &str) -> Vec<String> {
+pub(super) fn strings(model: &Gguf<Vec<u8>>, key: &str) -> Vec<String> {
     model.metadata().require_array(key).unwrap().map(Result::unwrap).collect()
 }
 
@@ -207,7 +207,7 @@ fn unigrams_keep_their_scores_and_characters() {
 }
 
 /// Files of a folder with a model of no layers.
-fn import_folder(files: &[(&str, &[u8])]) -> Result<Gguf<Vec<u8>>> {
+pub(super) fn import_folder(files: &[(&str, &[u8])]) -> Result<Gguf<Vec<u8>>> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("additional_chat_templates")).unwrap();
     for (name, bytes) in files.iter().chain(&[("config.json", CONFIG.as_bytes())]) {
@@ -219,7 +219,7 @@ fn import_folder(files: &[(&str, &[u8])]) -> Result<Gguf<Vec<u8>>> {
 }
 
 /// A piece of a `tokenizer.model`.
-fn piece(text: &str, score: f32, kind: u8) -> Vec<u8> {
+pub(super) fn piece(text: &str, score: f32, kind: u8) -> Vec<u8> {
     let mut message = [&[0x0a, text.len() as u8], text.as_bytes(), &[0x15], &score.to_le_bytes()].concat();
     if kind != 1 {
         message.extend([0x18, kind]);

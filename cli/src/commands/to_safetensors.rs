@@ -20,8 +20,8 @@ use crate::{cli, output, size};
 /// and others, names and order of rows become those of the transformers library. All metadata goes along, so that from_safetensors
 /// makes the same model of it again.
 ///
-/// Where OUT ends with .safetensors it is one file, and otherwise a folder, with config.json where the metadata has what that
-/// takes; the folder must not be there yet, or be empty. Either appears when it is complete: after a failure or an interruption
+/// Where OUT ends with .safetensors it is one file, and otherwise a folder, with config.json, tokenizer.json and their like where the
+/// metadata has what they take; the folder must not be there yet, or be empty. Either appears when it is complete: after a failure or an interruption
 /// (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded: give the first of its files.
 #[derive(clap::Args)]
 pub(crate) struct Args {

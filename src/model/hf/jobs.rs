@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::export::{Export, ExportPlan, Shard};
 use super::import::Import;
 use super::import_plan::ImportPlan;
+use super::written::{generation_config_json, tokenizer_config_json, tokenizer_json};
 use super::{CarriedWeight, Description, Fidelity, NameMap};
 use crate::file::atomic::StagedFile;
 use crate::file::{Existing, Inputs};
@@ -14,7 +15,9 @@ use crate::model::pieces::told;
 use crate::model::quantize::refuse_infinite;
 use crate::model::{Convert, Input, Job, Outcome, Part, Quantize, QuantizeReport};
 use crate::safetensors::{self, Checkpoint};
-use crate::{AtomicFile, Error, GgmlType, OutputFolder, QuantError, Result, ShardPlan, ShardedGguf, Writer};
+use crate::{
+    AtomicFile, Error, GgmlType, Metadata, OutputFolder, QuantError, Result, ShardPlan, ShardedGguf, Writer,
+};
 
 /// Makes a GGUF of a Hugging Face model.
 ///
@@ -332,8 +335,9 @@ impl<'a> ToSafetensors<'a> {
         ToSafetensors { inputs, ..self }
     }
 
-    /// Writes a file, where the name of `output` ends with `.safetensors`, and else a folder with `config.json`, and an index where there
-    /// are several files. It appears when it is complete.
+    /// Writes a file, where the name of `output` ends with `.safetensors`, and else a folder with `config.json`, `tokenizer.json`,
+    /// `tokenizer_config.json` and `generation_config.json`, as far as the metadata has what they say, and an index where there are several
+    /// files. It appears when it is complete.
     ///
     /// # Errors
     /// As [`run_with`](Self::run_with).
@@ -397,9 +401,29 @@ impl<'a> ToSafetensors<'a> {
         if let Some(config) = plan.config_json() {
             put("config.json", config)?;
         }
+        let mut notes = plan.notes().to_vec();
+        for (name, text) in described(self.input.model().metadata(), &mut notes)? {
+            put(name, &text)?;
+        }
         folder.finish()?;
-        Ok(ExportReport { notes: plan.notes().to_vec(), files })
+        Ok(ExportReport { notes, files })
     }
+}
+
+/// The files beside `config.json`, and a note where there is a tokenizer that they cannot have.
+fn described(metadata: Metadata<'_>, notes: &mut Vec<String>) -> Result<Vec<(&'static str, String)>> {
+    let mut files = Vec::new();
+    if metadata.contains("tokenizer.ggml.model") {
+        let both = || Ok((tokenizer_json(&metadata)?, tokenizer_config_json(&metadata)?));
+        match both() {
+            Ok((tokenizer, settings)) => {
+                files.extend([("tokenizer.json", tokenizer), ("tokenizer_config.json", settings)]);
+            }
+            Err::<_, Error>(error) => notes.push(format!("there is no tokenizer.json: {error}")),
+        }
+    }
+    files.extend(generation_config_json(metadata)?.map(|text| ("generation_config.json", text)));
+    Ok(files)
 }
 
 fn write(

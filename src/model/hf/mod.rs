@@ -39,6 +39,7 @@ mod steps;
 mod stored;
 mod tokenizer;
 mod unigram;
+mod written;
 
 pub use carried::{CarriedWeight, Fidelity};
 pub use description::Description;
@@ -50,3 +51,4 @@ pub use import_plan::ImportPlan;
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use jobs::{ExportReport, FromSafetensors, ImportReport, ToSafetensors};
 pub use names::{NameMap, Renamed};
+pub use written::{tokenizer_config_json, tokenizer_json};

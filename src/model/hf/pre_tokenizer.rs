@@ -3,6 +3,8 @@
 //! llama.cpp's converter runs the tokenizer over a text and looks up a hash of the result. The rules themselves say as
 //! much: here they are recognized by the expressions in `tokenizer.json`.
 
+use serde_json::{Value as Json, json};
+
 use super::json::Node;
 use crate::error::Result;
 
@@ -18,9 +20,21 @@ const DEEPSEEK_3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\
 const LINE_ENDS: &str = "[\r\n]";
 const DEEPSEEK_SCRIPTS: &str = "[一-龥ࠀ-一가-퟿]+";
 const PORO: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
-const BAILING: &str = r"'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
-const SEED_CODER: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{L}{1}|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
+const BAILING: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
+const SEED_CODER: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
 const SUPERBPE: &str = r"(?=(\d{3})+(?!\d))";
+const JAIS_2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}";
+const YOUTU_SCRIPTS: &str = "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+";
+const YOUTU: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const TINY_AYA_NUMBERS: &str = r"\d{1,3}(?=(?:\d{3})*\b)";
+const MINICPM_5: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const EXAONE_MOE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+";
+const UFAKZEKA: &str = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const GPT_2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+const FALCON: &str = r"[\p{P}\$\+<=>\^~\|`]+";
+const DEFAULT: &str = r"[\p{P}\$\+<=>\^~\|]+";
+const THREE_DIGITS: &str = "[0-9][0-9][0-9]";
+const LINES: &str = r"[^\n]+|[\n]+";
 
 /// Steps, and the name that llama.cpp has for them.
 const KNOWN: &[(&[Step<'_>], &str)] = &[
@@ -45,11 +59,112 @@ const KNOWN: &[(&[Step<'_>], &str)] = &[
         ],
         "deepseek-coder",
     ),
-    (&[Step::Punctuation, Step::Gpt2, Step::DigitRuns, Step::Split("[0-9][0-9][0-9]")], "falcon"),
+    (&[Step::Split(FALCON), Step::Split(GPT_2), Step::Split(THREE_DIGITS)], "falcon"),
+    // As its authors wrote it, which parts the bytes of some characters.
+    (&[Step::Punctuation, Step::Gpt2, Step::DigitRuns, Step::Split(THREE_DIGITS)], "falcon"),
     (&[Step::Split(PORO)], "poro-chat"),
+    (&[Step::Split(PORO), Step::Digits], "viking"),
     (&[Step::Split(BAILING)], "bailingmoe"),
     (&[Step::Split(SEED_CODER)], "seed-coder"),
     (&[Step::Split(r"\p{N}+"), Step::Split(SUPERBPE)], "superbpe"),
+    (&[Step::Split(JAIS_2)], "jais-2"),
+    (&[Step::Split(YOUTU_SCRIPTS), Step::Split(YOUTU)], "youtu"),
+    (&[Step::Split(TINY_AYA_NUMBERS), Step::Split(GPT_4O)], "tiny_aya"),
+    (&[Step::Split(UP_TO_3_NUMBERS), Step::Split(MINICPM_5)], "minicpm5"),
+    (&[Step::Split(EXAONE_MOE)], "exaone-moe"),
+    (&[Step::Split(UFAKZEKA)], "ufakzeka"),
+    (&[Step::Split(LINES), Step::Split(QWEN_2)], "laguna"),
+    // What llama.cpp does where it has no name.
+    (
+        &[Step::Split(DEFAULT), Step::Split(GPT_2), Step::Split(r"\p{N}+"), Step::Split(THREE_DIGITS)],
+        "default",
+    ),
+];
+
+/// Other names that llama.cpp has for the same steps.
+const ALIASES: &[(&str, &[&str])] = &[
+    (
+        "gpt-2",
+        &[
+            "a.x-4.0",
+            "exaone4",
+            "gigachat",
+            "granite-docling",
+            "jais",
+            "jina-de",
+            "jina-es",
+            "jina-v1-en",
+            "jina-v2-code",
+            "jina-v2-de",
+            "jina-v2-es",
+            "mellum",
+            "modern-bert",
+            "mpt",
+            "olmo",
+            "phi-2",
+            "roberta-bpe",
+            "trillion",
+        ],
+    ),
+    ("smollm", &["codeshell", "command-r", "exaone", "mellum2", "minerva-7b", "refact", "starcoder"]),
+    (
+        "llama-bpe",
+        &[
+            "chatglm-bpe",
+            "dbrx",
+            "falcon-h1",
+            "falcon3",
+            "glm4",
+            "jina-v5-nano",
+            "lfm2",
+            "llama-v3",
+            "llama3",
+            "midm-2.0",
+            "pixtral",
+            "smaug-bpe",
+        ],
+    ),
+    (
+        "qwen2",
+        &["deepseek-r1-qwen", "f2llmv2", "grok-2", "hunyuan", "kormo", "megrez", "solar-open", "stablelm2"],
+    ),
+    ("gpt-4o", &["granite-embed-multi-97m", "kanana2", "llama4", "minimax-m2", "talkie"]),
+    ("deepseek-v3", &["hunyuan-dense", "hy_v4", "joyai-llm"]),
+    ("poro-chat", &["bloom", "gpt3-finnish"]),
+    ("bailingmoe", &["bailingmoe2", "llada-moe"]),
+    ("tiny_aya", &["cohere2moe"]),
+];
+
+/// Those of the names with which llama.cpp takes a word that is a token as it is, without merging.
+const WHOLE_WORDS: &[&str] = &[
+    "falcon-h1",
+    "falcon3",
+    "granite-embed-multi-97m",
+    "jina-v5-nano",
+    "lfm2",
+    "llama-bpe",
+    "llama-v3",
+    "llama3",
+    "midm-2.0",
+    "minicpm5",
+    "pixtral",
+    "tekken",
+    "youtu",
+];
+
+/// Those with which it begins a text with the first token where no key says whether.
+const BEGINS: &[&str] = &[
+    "chameleon",
+    "falcon-h1",
+    "falcon3",
+    "jina-v5-nano",
+    "lfm2",
+    "llama-bpe",
+    "llama-v3",
+    "llama3",
+    "midm-2.0",
+    "pixtral",
+    "tekken",
 ];
 
 /// A step of cutting text.
@@ -108,6 +223,60 @@ fn add<'a>(pre: &Node<'a>, steps: &mut Option<Vec<Step<'a>>>) -> Result<()> {
     Ok(())
 }
 
+/// What a name of llama.cpp stands for.
+pub(super) struct Named {
+    /// The value of `pre_tokenizer`.
+    pub(super) pre_tokenizer: Json,
+    /// Whether a word that is a token is taken as it is.
+    pub(super) ignores_merges: bool,
+    /// Whether a text begins with the first token, where no key says.
+    pub(super) adds_bos: bool,
+}
+
+/// The rules that have this name; `None` where `tokenizer.json` has no such rules, or they are unknown.
+pub(super) fn named(name: &str) -> Option<Named> {
+    let usual = ALIASES.iter().find(|(_, others)| others.contains(&name)).map_or(name, |(usual, _)| usual);
+    let (steps, _) = KNOWN.iter().find(|(_, known)| *known == usual)?;
+    let cuts_as_gpt2 = |step: &Step<'_>| matches!(step, Step::Gpt2);
+    let mut parts: Vec<Json> = steps.iter().map(Step::json).collect();
+    if !steps.iter().any(cuts_as_gpt2) {
+        parts.push(bytes(false));
+    }
+    let pre_tokenizer = match parts.len() {
+        1 => parts.remove(0),
+        _ => json!({"type": "Sequence", "pretokenizers": parts}),
+    };
+    let (ignores_merges, adds_bos) = (WHOLE_WORDS.contains(&name), BEGINS.contains(&name));
+    Some(Named { pre_tokenizer, ignores_merges, adds_bos })
+}
+
+impl Step<'_> {
+    fn json(&self) -> Json {
+        match self {
+            Step::Punctuation => json!({"type": "Punctuation", "behavior": "Contiguous"}),
+            Step::DigitRuns => json!({"type": "Digits", "individual_digits": false}),
+            Step::Digits => json!({"type": "Digits", "individual_digits": true}),
+            Step::Split(expression) => split(expression),
+            Step::Gpt2 => bytes(true),
+        }
+    }
+}
+
+/// A step that writes bytes as characters, after it has cut as GPT-2 does where asked.
+fn bytes(cuts: bool) -> Json {
+    json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": cuts})
+}
+
+/// A step that cuts around what an expression matches.
+fn split(expression: &str) -> Json {
+    json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false})
+}
+
+/// Text is cut where lines end.
+pub(super) fn lines() -> Json {
+    split(LINES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::json::Document;
@@ -116,6 +285,21 @@ mod tests {
     fn name(pre: &str) -> Option<&'static str> {
         let json = format!(r#"{{"pre_tokenizer": {pre}}}"#);
         pre_tokenizer(&Document::parse("tokenizer.json", json.as_bytes()).unwrap().root()).unwrap()
+    }
+
+    /// A file that is written by a name has the rules that are recognized as that, or as the usual name of the same.
+    #[test]
+    fn rules_that_are_written_have_their_name_again() {
+        let others =
+            ALIASES.iter().flat_map(|(usual, others)| others.iter().map(move |other| (other, usual)));
+        for (other, usual) in KNOWN.iter().map(|(_, name)| (name, name)).chain(others) {
+            let written = named(other).unwrap();
+            assert_eq!(name(&written.pre_tokenizer.to_string()), Some(*usual), "{other}");
+        }
+        assert!(WHOLE_WORDS.iter().chain(BEGINS).all(|name| named(name).is_some()));
+        assert!(named("llama-bpe").unwrap().ignores_merges && !named("gpt-4o").unwrap().ignores_merges);
+        assert!(named("tekken").unwrap().adds_bos && !named("qwen2").unwrap().adds_bos);
+        assert!(named("kimi-k2").is_none());
     }
 
     #[test]

@@ -1,0 +1,262 @@
+//! `tokenizer.json` and its like from the metadata of a GGUF.
+
+use gguf_codec::model::Input;
+use gguf_codec::model::hf::{ToSafetensors, tokenizer_config_json, tokenizer_json};
+use gguf_codec::{Array, Gguf, Result, Value, Writer};
+use serde_json::{Value as Json, json};
+
+use super::tokenizer::{BPE, CONFIG, TOKENIZER_CONFIG, import, import_folder, piece};
+
+/// The tokenizer's keys and values, as text.
+fn keys(model: &Gguf<Vec<u8>>) -> Vec<(String, String)> {
+    let mut keys: Vec<_> = model
+        .metadata()
+        .iter()
+        .filter(|(key, _)| key.starts_with("tokenizer."))
+        .map(|(key, value)| (key.to_owned(), format!("{value:?}")))
+        .collect();
+    keys.sort();
+    keys
+}
+
+/// What is written is read again as the same tokenizer, whose files are the same again.
+fn comes_back(model: &Gguf<Vec<u8>>, config: &str) -> Json {
+    let metadata = model.metadata();
+    let (tokenizer, settings) =
+        (tokenizer_json(&metadata).unwrap(), tokenizer_config_json(&metadata).unwrap());
+    let again = import(config, &tokenizer, &settings).unwrap();
+    assert_eq!(keys(&again), keys(model));
+    assert_eq!(tokenizer_json(&again.metadata()).unwrap(), tokenizer);
+    serde_json::from_str(&tokenizer).unwrap()
+}
+
+#[test]
+fn byte_pairs_come_back() {
+    let config = CONFIG.replace(", \"eos_token_id\": 5", "");
+    // A merge of what is no token does nothing, and is refused by the tokenizers library.
+    let model = import(&config, &BPE.replace(r#", ["\u0120", "a "]"#, ""), TOKENIZER_CONFIG).unwrap();
+    let json = comes_back(&model, &config);
+    assert_eq!(json["model"]["merges"], json!(["a b.c"]));
+    assert_eq!(
+        json["model"]["vocab"],
+        json!({"a": 0, "b.c": 1, "ab.c": 2, "\u{120}a": 3, "<s>": 4, " x": 5})
+    );
+    let added: Vec<_> = json["added_tokens"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|token| (&token["content"], &token["special"]))
+        .collect();
+    assert_eq!(added, [(&json!("<s>"), &json!(true)), (&json!(" x"), &json!(false))]);
+    let model = import(&config, BPE, TOKENIZER_CONFIG).unwrap();
+    let json: Json = serde_json::from_str(&tokenizer_json(&model.metadata()).unwrap()).unwrap();
+    assert_eq!(json["model"]["merges"], json!(["a b.c"]));
+}
+
+#[test]
+fn word_pieces_come_back() {
+    let tokenizer = r#"{"added_tokens": [{"id": 0, "content": "[CLS]", "special": true}, {"id": 1, "content": "[SEP]", "special": true},
+            {"id": 2, "content": "[UNK]", "special": true}],
+        "normalizer": {"type": "BertNormalizer", "lowercase": false, "strip_accents": true},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "[SEP]"}}],
+            "pair": [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "[SEP]"}}, {"Sequence": {"id": "B"}}, {"SpecialToken": {"id": "[SEP]"}}]},
+        "model": {"type": "WordPiece", "vocab": {"[CLS]": 0, "[SEP]": 1, "[UNK]": 2, "the": 3, "\u0023\u0023ing": 4}}}"#;
+    let config =
+        CONFIG.replace("\"eos_token_id\": 5, ", "").replace("{\"arch", "{\"type_vocab_size\": 2, \"arch");
+    let settings = r#"{"cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}"#;
+    let model = import(&config, tokenizer, settings).unwrap();
+    let json = comes_back(&model, &config);
+    assert_eq!(json["model"]["vocab"], json!({"[CLS]": 0, "[SEP]": 1, "[UNK]": 2, "the": 3, "##ing": 4}));
+    assert_eq!(json["model"]["unk_token"], "[UNK]");
+    assert_eq!(json["normalizer"]["lowercase"], false);
+    let settings: Json = serde_json::from_str(&tokenizer_config_json(&model.metadata()).unwrap()).unwrap();
+    assert_eq!((&settings["cls_token"], &settings["bos_token"]), (&json!("[CLS]"), &Json::Null));
+    assert_eq!(settings["model_input_names"], json!(["input_ids", "token_type_ids", "attention_mask"]));
+}
+
+#[test]
+fn unigrams_come_back() {
+    let tokenizer = r#"{"added_tokens": [{"id": 0, "content": "<s>", "special": true}, {"id": 4, "content": "<mask>", "special": true},
+            {"id": 5, "content": "</s>", "special": true}],
+        "normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAEC/w=="},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "</s>"}}],
+            "pair": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "</s>"}}, {"SpecialToken": {"id": "</s>"}}, {"Sequence": {"id": "B"}}, {"SpecialToken": {"id": "</s>"}}]},
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"},
+        "model": {"type": "Unigram", "unk_id": 1, "vocab": [["<s>", 0.0], ["<unk>", 0.0], ["\u2581a", -1.5], ["b", -2.25]]}}"#;
+    let settings = r#"{"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "mask_token": "<mask>", "unk_token": "<unk>", "clean_up_tokenization_spaces": true}"#;
+    let config = CONFIG.replace("\"eos_token_id\": 5, ", "");
+    let model = import(&config, tokenizer, settings).unwrap();
+    assert!(model.metadata().require::<bool>("tokenizer.ggml.add_sep_token").unwrap());
+    let json = comes_back(&model, &config);
+    // Rows beyond the tokens are none.
+    let vocab = json!([
+        ["<s>", 0.0],
+        ["<unk>", 0.0],
+        ["\u{2581}a", -1.5],
+        ["b", -2.25],
+        ["<mask>", 0.0],
+        ["</s>", 0.0]
+    ]);
+    assert_eq!((&json["model"]["vocab"], &json["model"]["unk_id"]), (&vocab, &json!(1)));
+    assert_eq!(json["normalizer"], json!({"type": "Precompiled", "precompiled_charsmap": "AAEC/w=="}));
+}
+
+/// A piece that comes of two others is merged the sooner the greater its score.
+#[test]
+fn scores_become_merges() {
+    let pieces = [
+        piece("<unk>", 0.0, 2),
+        piece("<0x0A>", 0.0, 6),
+        piece("a", -9.0, 1),
+        piece("b", -9.0, 1),
+        piece("ab", -2.0, 1),
+        piece("ba", -1.0, 1),
+        piece("aba", -2.0, 1),
+        piece("<s>", 0.0, 3),
+    ];
+    let file = [pieces.concat(), vec![0x12, 2, 0x18, 2]].concat();
+    let settings = br#"{"bos_token": "<s>", "add_prefix_space": true}"#;
+    let model = import_folder(&[("tokenizer.model", &file), ("tokenizer_config.json", settings)]).unwrap();
+    let text = tokenizer_json(&model.metadata()).unwrap();
+    let json: Json = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["model"]["merges"], json!(["b a", "a b", "a ba", "ab a"]));
+    assert_eq!(
+        (&json["model"]["byte_fallback"], &json["model"]["unk_token"]),
+        (&json!(true), &json!("<unk>"))
+    );
+    assert_eq!(json["normalizer"]["normalizers"][0], json!({"type": "Prepend", "prepend": "\u{2581}"}));
+    // llama.cpp begins such texts with a token where no key forbids it.
+    assert_eq!(json["post_processor"]["single"][0]["SpecialToken"]["id"], "<0x0A>");
+    // Scores are those of places then, and the merges the same.
+    let again = import(CONFIG, &text, &tokenizer_config_json(&model.metadata()).unwrap()).unwrap();
+    let again: Json = serde_json::from_str(&tokenizer_json(&again.metadata()).unwrap()).unwrap();
+    assert_eq!(again["model"], json["model"]);
+}
+
+/// A GGUF of these keys.
+fn with(pairs: &[(&str, Value)]) -> Gguf<Vec<u8>> {
+    let mut writer = Writer::new(Vec::new());
+    for (key, value) in pairs {
+        writer.set_metadata(key, value.clone()).unwrap();
+    }
+    Gguf::parse(writer.write_header().unwrap().finish().unwrap()).unwrap()
+}
+
+fn texts(texts: &[&str]) -> Value {
+    Value::Array(Array::String(texts.iter().map(|text| text.as_bytes().to_vec()).collect()))
+}
+
+fn error(pairs: &[(&str, Value)]) -> String {
+    tokenizer_json(&with(pairs).metadata()).unwrap_err().to_string()
+}
+
+#[test]
+fn what_such_a_file_cannot_have_is_an_error() {
+    let (model, pre) = ("tokenizer.ggml.model", "tokenizer.ggml.pre");
+    let (tokens, kinds, scores) =
+        ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.scores");
+    let two = || (tokens, texts(&["a", "b"]));
+    let of = |name: &str| (model, Value::from(name));
+    assert_eq!(error(&[]), "the metadata has no key 'tokenizer.ggml.model'");
+    assert_eq!(error(&[of("gpt2")]), "the metadata has no key 'tokenizer.ggml.tokens'");
+    for (pairs, wanted) in [
+        (vec![of("rwkv"), two()], "'tokenizer.ggml.model' is 'rwkv', not one that tokenizer.json has"),
+        (
+            vec![of("gpt2"), (pre, Value::from("kimi-k2")), two()],
+            "'tokenizer.ggml.pre' is 'kimi-k2', not the name",
+        ),
+        (vec![of("gpt2"), two()], "no key 'tokenizer.ggml.merges'"),
+        (
+            vec![of("gpt2"), (tokens, texts(&["a", "a"]))],
+            "element 1 of key 'tokenizer.ggml.tokens' is 'a', as element 0 is",
+        ),
+        (vec![of("llama"), two()], "is 'llama' without 'tokenizer.ggml.scores'"),
+        (
+            vec![of("llama"), two(), (kinds, Value::from(vec![1i32]))],
+            "'tokenizer.ggml.token_type' is an array of 1, not one of 2",
+        ),
+        (
+            vec![of("t5"), two(), (scores, Value::from(vec![0.0f32]))],
+            "'tokenizer.ggml.scores' is an array of 1, not one of 2",
+        ),
+        (
+            vec![of("t5"), two(), (scores, Value::from(vec![0.0, f32::NAN]))],
+            "element 1 of key 'tokenizer.ggml.scores' is NaN, not a finite score",
+        ),
+    ] {
+        let found = error(&pairs);
+        assert!(found.contains(wanted), "{found}");
+    }
+}
+
+/// Merges of Gemma 4 are of characters, and spaces are marked.
+#[test]
+fn characters_merge_by_a_list_too() -> Result<()> {
+    let model = with(&[
+        ("tokenizer.ggml.model", "gemma4".into()),
+        ("tokenizer.ggml.tokens", texts(&["<unk>", "<0x0A>", "\u{2581}", "a", "\u{2581}a"])),
+        ("tokenizer.ggml.merges", texts(&["\u{2581} a", "a a"])),
+        ("tokenizer.ggml.unknown_token_id", Value::U32(0)),
+    ]);
+    let json: Json = serde_json::from_str(&tokenizer_json(&model.metadata())?).unwrap();
+    assert_eq!(json["model"]["merges"], json!(["\u{2581} a"]));
+    assert_eq!(
+        (&json["model"]["byte_fallback"], &json["model"]["unk_token"]),
+        (&json!(true), &json!("<unk>"))
+    );
+    assert_eq!(
+        json["normalizer"],
+        json!({"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"})
+    );
+    Ok(())
+}
+
+#[test]
+fn a_folder_has_the_tokenizer_and_what_is_advised() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let write = |pairs: &[(&str, Value)]| {
+        std::fs::write(path("model.gguf"), with(pairs).into_inner()).unwrap();
+        let report =
+            ToSafetensors::new(&Input::open(path("model.gguf")).unwrap()).run(path("folder")).unwrap();
+        let read = |name: &str| std::fs::read(path("folder").join(name)).ok();
+        let files = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"].map(read);
+        std::fs::remove_dir_all(path("folder")).unwrap();
+        (files, report.notes)
+    };
+    let model = |name: &str| ("tokenizer.ggml.model", Value::from(name));
+    let tokens = ("tokenizer.ggml.tokens", texts(&["a", "<s>"]));
+    let merges = ("tokenizer.ggml.merges", texts(&[]));
+    let ids =
+        [("tokenizer.ggml.eos_token_id", Value::U32(1)), ("tokenizer.ggml.eot_token_id", Value::U32(0))];
+    let sampling = [("general.sampling.temp", Value::F32(0.6)), ("general.sampling.top_k", Value::I32(20))];
+    let templates = [
+        ("tokenizer.chat_template", Value::from("{{ a }}")),
+        ("tokenizer.chat_template.tools", Value::from("{{ b }}")),
+        ("tokenizer.chat_templates", texts(&["tools"])),
+    ];
+    let all: Vec<_> =
+        [model("gpt2"), tokens, merges].into_iter().chain(ids).chain(sampling).chain(templates).collect();
+    let ([tokenizer, settings, generation], notes) = write(&all);
+    let read = |file: Option<Vec<u8>>| serde_json::from_slice::<Json>(&file.unwrap()).unwrap();
+    assert_eq!(read(tokenizer)["model"]["type"], "BPE");
+    let settings = read(settings);
+    assert_eq!(settings["eos_token"], "<s>");
+    let templates =
+        json!([{"name": "default", "template": "{{ a }}"}, {"name": "tools", "template": "{{ b }}"}]);
+    assert_eq!(settings["chat_template"], templates);
+    assert_eq!(settings["model_input_names"], json!(["input_ids", "attention_mask"]));
+    let advised = json!({"temperature": 0.6, "top_k": 20, "do_sample": true, "eos_token_id": [1, 0]});
+    assert_eq!(read(generation), advised);
+    assert!(notes.is_empty(), "{notes:?}");
+
+    let ([tokenizer, _, generation], notes) = write(&[model("rwkv")]);
+    assert_eq!((tokenizer, generation), (None, None));
+    assert!(
+        notes[0].starts_with("there is no tokenizer.json: key 'tokenizer.ggml.model' is 'rwkv'"),
+        "{notes:?}"
+    );
+    assert_eq!(write(&[]), ([None, None, None], Vec::new()));
+}
