@@ -34,6 +34,7 @@ from safetensors.numpy import load_file, save_file
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "gguf_py"))
 from llama import Llama, Opaque  # noqa: E402
 from measured import run_measured  # noqa: E402
+import adapters  # noqa: E402
 import tokenizers_out  # noqa: E402
 
 BERT_NAMES = {
@@ -462,6 +463,9 @@ def main():
     smollm2(arguments)
     if arguments.llama:
         tokenizers(arguments)
+        adapters.check(
+            run_quietly(arguments.gguf), expect, Llama(arguments.llama), arguments.work, save, tiny, tokenizer(ROWS), ROWS
+        )
         variants(arguments)
     if failures:
         sys.exit("\n".join([f"{len(failures)} checks failed:", *failures[:40]]))

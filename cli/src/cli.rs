@@ -63,6 +63,7 @@ fn described(error: &anyhow::Error) -> String {
         .replace("`Quantize::allow_requantize`", "--allow-requantize")
         .replace("`Quantize::missing_importance`", "--missing-importance")
         .replace("`Merge::consume` with the same paths", "`gguf merge --consume` with the same paths")
+        .replace("`FromSafetensors::base`", "--base")
         .replace("there is no importance matrix", "there is no --imatrix");
     format!("{said}{}", hint(error))
 }

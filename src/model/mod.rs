@@ -5,6 +5,7 @@
 //! | quantize | `Quantize` does it in one call, `Budget` chooses the types for a size (on Unix and Windows) |
 //! | convert tensor by tensor | `Input` opens a model, [`Convert`] runs [`Job`]s, each with a tensor's [`Origin`] and its new type; [`Recipe`] and [`TypePlan`] choose the types, [`Imatrix`] weights the values |
 //! | compute tensors | [`Computed`] provides a [`Job`] with values computed from adapters, averages and so on |
+//! | merge adapters | `MergeLora` adds LoRA adapters to a model's weights (on Unix and Windows) |
 //! | split into shards, merge | `Split` and `Merge` (on Unix and Windows) |
 //! | distribute over many machines | [`Part`] assigns jobs to machines |
 //! | edit | `Edit` sets, adds, removes and renames, in a new file or in place (on Unix and Windows) |
@@ -38,6 +39,8 @@ mod input;
 #[cfg(feature = "std")]
 mod job;
 mod layer;
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
+mod lora;
 mod memory;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod merge;
@@ -92,6 +95,8 @@ pub use input::Input;
 #[cfg(feature = "std")]
 pub use job::{Job, Origin};
 pub use layer::Layer;
+#[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
+pub use lora::{MergeLora, MergeLoraReport};
 pub use memory::{Memory, MemoryEstimate};
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use merge::Merge;

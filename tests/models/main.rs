@@ -9,6 +9,7 @@ mod diff;
 mod drop_layers;
 mod edit;
 mod imatrix;
+mod lora;
 mod memory;
 mod parts;
 mod quantize;

@@ -2,6 +2,7 @@
 #![cfg(feature = "codecs")]
 #![cfg(not(target_family = "wasm"))]
 
+mod adapter;
 #[path = "../common/mod.rs"]
 mod common;
 mod config;

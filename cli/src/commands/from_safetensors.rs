@@ -23,6 +23,8 @@ use crate::{cli, output, size, types};
 /// rows become those of llama.cpp, as config.json beside the files asks for; the tokenizer comes from tokenizer.json. Other models keep their
 /// names. What to_safetensors wrote becomes the model again that it was.
 ///
+/// A folder with a LoRA adapter of PEFT becomes an adapter for llama.cpp, in F32 unless --type says otherwise.
+///
 /// Weights that bitsandbytes, GPTQ, AWQ, compressed-tensors, torchao, HQQ, quanto, ModelOpt or BitNet quantized, and FP8, MXFP4 and
 /// NVFP4, keep their codes where a type of GGUF has the same; others become BF16 or F16. With --type all are computed.
 ///
@@ -62,6 +64,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     #[arg(value_parser = crate::paths::file())]
     names: Option<PathBuf>,
+    /// The folder of an adapter's base model, whose config.json is read; without it, the one that adapter_config.json names, where it
+    /// is on this machine
+    #[arg(long, value_name = "DIR", conflicts_with = "recipe")]
+    #[arg(value_parser = crate::paths::file())]
+    base: Option<PathBuf>,
     /// List what became of each weight that another program had quantized
     #[arg(long)]
     report: bool,
@@ -75,6 +82,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<String> {
     let work = Work::begin(&args.output)?;
     let job = FromSafetensors::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    let job = match &args.base {
+        Some(base) => job.base(base)?,
+        None => job,
+    };
     let importance = Importance::read(&args.imatrix, args.missing_importance.unwrap_or_default())?;
     let mut inputs = Inputs::new();
     inputs.add_all(&args.names).add_all(&args.imatrix);

@@ -9,6 +9,7 @@ pub(crate) mod hash;
 pub(crate) mod imatrix;
 pub(crate) mod inspect;
 pub(crate) mod merge;
+pub(crate) mod merge_lora;
 pub(crate) mod quantize;
 pub(crate) mod report;
 pub(crate) mod split;

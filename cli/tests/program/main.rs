@@ -52,6 +52,7 @@ fn the_sample_is_shown_without_an_argument() {
         "edit",
         "split",
         "merge",
+        "merge-lora",
         "report",
         "formats",
         "from-safetensors",

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::json::Document;
 use super::pre_tokenizer::QWEN_2;
 use super::sentencepiece::SentencePiece;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::safetensors::path::{exists, read_bounded};
 
 /// The longest chat template that is read.
@@ -128,6 +128,37 @@ impl Description {
     /// [`Error::Safetensors`](crate::Error::Safetensors) where it is not JSON.
     pub fn from_config(json: &str) -> Result<Self> {
         Ok(Description { config: Some(Document::parse("config.json", json.as_bytes())?), ..Self::default() })
+    }
+
+    /// Adds the text of `adapter_config.json`: the tensors are those of a LoRA adapter then, and `config.json` is that of its base model.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`](crate::Error::Safetensors) where it is not JSON.
+    pub fn with_adapter(mut self, json: &str) -> Result<Self> {
+        self.adapter = Some(Document::parse("adapter_config.json", json.as_bytes())?);
+        Ok(self)
+    }
+
+    /// Adds `config.json` of the base model of an adapter, which is in this folder.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`](crate::Error::Safetensors) where there is none, or it is not JSON; [`Error::Io`](crate::Error::Io).
+    pub fn with_base(mut self, folder: impl AsRef<Path>) -> Result<Self> {
+        let path = folder.as_ref().join("config.json");
+        let Some(config) = Document::read(&path)? else {
+            let message = "the folder of the base model has no such file".to_owned();
+            return Err(Error::Safetensors { file: Some(path.display().to_string()), offset: None, message });
+        };
+        self.config = Some(config);
+        self.paths.push(path);
+        Ok(self)
+    }
+
+    /// The folder of the base model that an adapter names, where it is on this machine and the adapter's has no `config.json`.
+    pub(super) fn local_base(&self) -> Option<PathBuf> {
+        let adapter = self.adapter.as_ref().filter(|_| self.config.is_none())?.root();
+        let base = PathBuf::from(adapter.get("base_model_name_or_path")?.value.as_str()?);
+        base.join("config.json").is_file().then_some(base)
     }
 
     /// Adds the text of `tokenizer.json`.

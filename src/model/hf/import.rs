@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::adapter::is_lora;
 use super::carried::{CarriedWeight, Fidelity};
 use super::description::Description;
 use super::families::{Family, Fate, Step, Target};
@@ -47,7 +48,7 @@ type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + Send + Sync + 'a>;
 /// ```
 #[must_use = "nothing is planned before `plan`"]
 pub struct Import<'a> {
-    checkpoint: &'a Checkpoint,
+    pub(super) checkpoint: &'a Checkpoint,
     pub(super) description: &'a Description,
     pub(super) ty: Option<GgmlType>,
     names: Option<Names<'a>>,
@@ -74,11 +75,18 @@ impl<'a> Import<'a> {
 
     /// Looks at every tensor's name, type and shape, and at the description. Data is not read.
     ///
+    /// A LoRA adapter of PEFT becomes an adapter, as llama.cpp's converter makes it: F32 unless a type is asked for. Its description has
+    /// `adapter_config.json` and the configuration of the base model.
+    ///
     /// # Errors
     /// [`Error::Safetensors`] where a file of the description lacks a value, or has a wrong one, such as a number of layers
     /// of which one has no tensor; [`Error::Write`], naming the tensor, where a name of a known family is unknown, or GGUF has
     /// no such type or shape.
     pub fn plan(self) -> Result<ImportPlan<'a>> {
+        let adapter = self.description.adapter.as_ref().map(|adapter| adapter.root());
+        if let Some(adapter) = adapter.filter(|adapter| is_lora(adapter, self.checkpoint.tensors())) {
+            return self.adapter(&adapter);
+        }
         let carried = carried(self.checkpoint)?;
         let config = self.description.config.as_ref().map(|config| config.root());
         let class = match config.as_ref().and_then(|config| config.get("architectures")) {

@@ -123,8 +123,10 @@ impl Import<'_> {
     }
 
     /// What the model is called: where it is published, or else as its folder.
-    fn id(&self) -> Option<String> {
-        let config = self.description.config.as_ref().map(|config| config.root());
+    pub(super) fn id(&self) -> Option<String> {
+        // The configuration beside an adapter is that of another model.
+        let own = self.description.config.as_ref().filter(|_| self.description.adapter.is_none());
+        let config = own.map(|config| config.root());
         let published = config.as_ref().and_then(|config| config.get("_name_or_path")?.value.as_str());
         let published = published.filter(|path| {
             !path.is_empty() && path.matches('/').count() <= 1 && !path.starts_with(['.', '/'])

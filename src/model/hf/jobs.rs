@@ -66,7 +66,8 @@ pub struct ImportReport {
 }
 
 impl<'a> FromSafetensors<'a> {
-    /// Opens a safetensors file, a folder that has one or several with an index, or the index, and reads what is beside it.
+    /// Opens a safetensors file, a folder that has one or several with an index, or the index, and reads what is beside it. Of an adapter
+    /// whose `base_model_name_or_path` is a folder, that folder's `config.json` is read as well.
     ///
     /// # Errors
     /// Those of [`Checkpoint::open`] and [`Description::read`].
@@ -74,6 +75,10 @@ impl<'a> FromSafetensors<'a> {
         let path = path.as_ref();
         let checkpoint = Checkpoint::open(path)?;
         let description = Description::read(checkpoint.folder().unwrap_or(path))?;
+        let description = match description.local_base() {
+            Some(base) => description.with_base(base)?,
+            None => description,
+        };
         Ok(FromSafetensors {
             checkpoint,
             description,
@@ -84,6 +89,14 @@ impl<'a> FromSafetensors<'a> {
             existing: Existing::default(),
             inputs: Inputs::new(),
         })
+    }
+
+    /// Says where the base model of a LoRA adapter is: a folder whose `config.json` is read.
+    ///
+    /// # Errors
+    /// Those of [`Description::with_base`].
+    pub fn base(self, folder: impl AsRef<Path>) -> Result<Self> {
+        Ok(FromSafetensors { description: self.description.with_base(folder)?, ..self })
     }
 
     /// Gives matrices another type, as [`Import::ggml_type`] does.

@@ -7,6 +7,7 @@
 //! (with Mistral and Mixtral), Qwen2 and 3, Gemma 2 and 3, Phi-3, gpt-oss, DeepSeek V2 and V3, SmolLM3, Granite, StarCoder2, BERT,
 //! XLM-RoBERTa and ModernBERT.
 
+mod adapter;
 mod back;
 mod carried;
 mod composed;

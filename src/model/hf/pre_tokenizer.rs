@@ -154,7 +154,6 @@ const WHOLE_WORDS: &[&str] = &[
 
 /// Those with which it begins a text with the first token where no key says whether.
 const BEGINS: &[&str] = &[
-    "chameleon",
     "falcon-h1",
     "falcon3",
     "jina-v5-nano",

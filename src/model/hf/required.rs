@@ -11,6 +11,7 @@ use super::families::Extent::{
 };
 use super::families::{Attention, Family, Need, Step, Tensor, layer};
 use super::json::Node;
+use super::names::matches;
 use super::steps::{Numbers, before};
 use crate::error::{Error, Result, Shown};
 use crate::safetensors::{Dtype, Extents};
@@ -106,6 +107,19 @@ impl Family {
             }
         }
         Ok(())
+    }
+
+    /// Whether a model of this configuration has its token embedding for a head.
+    pub(super) fn is_tied_by(&self, config: &Node<'_>, class: Option<&str>) -> Result<bool> {
+        Ok(matches!(self.tied(config, class)?, Tied::Yes))
+    }
+
+    /// The extents of a tensor of the GGUF, outermost first, as far as the configuration tells them.
+    pub(super) fn extents_of(&self, config: &Node<'_>, gguf_name: &str) -> Result<Vec<Option<u64>>> {
+        let sizes = Sizes::read(self, config, &Present { tensors: BTreeMap::new(), taken: BTreeSet::new() })?;
+        let tensor = self.all().find(|tensor| matches(tensor.gguf, gguf_name).is_some());
+        let extents = tensor.map_or(&[][..], |tensor| tensor.extents);
+        Ok(extents.iter().map(|extent| sizes.of(*extent)).collect())
     }
 
     fn tied(&self, config: &Node<'_>, class: Option<&str>) -> Result<Tied> {

@@ -1,0 +1,366 @@
+//! LoRA adapters of PEFT: what `adapter_config.json` and `adapter_model.safetensors` become as a GGUF.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::families::{Family, Fate, Step, Target, layer};
+use super::heads::Heads;
+use super::import::{Import, Pairs};
+use super::import_plan::ImportPlan;
+use super::json::{Document, Node};
+use super::label::{Label, label, title};
+use super::planned::{Planned, Source, unfit};
+use super::steps::applied;
+use crate::error::{Error, Result, Shown};
+use crate::model::QUANTIZATION_VERSION;
+use crate::safetensors::CheckpointTensor;
+use crate::{Array, GgmlType, Value};
+
+/// Which of the two factors a tensor is.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    A,
+    B,
+}
+
+/// The two factors of what is added to a weight: A has a row for each rank, B a column.
+#[derive(Default)]
+struct Pair<'a> {
+    a: Option<Arc<Source<'a>>>,
+    b: Option<Arc<Source<'a>>>,
+}
+
+/// The factors of the experts of a stack.
+#[derive(Default)]
+struct Stack<'a> {
+    /// By their places.
+    members: BTreeMap<u64, (Source<'a>, Source<'a>)>,
+    /// The pair that was met last.
+    last: usize,
+}
+
+/// Whether a checkpoint is an adapter of the kind that becomes a GGUF.
+pub(super) fn is_lora<'a>(
+    config: &Node<'_>,
+    mut tensors: impl Iterator<Item = CheckpointTensor<'a>>,
+) -> bool {
+    let kind = config.get("peft_type").and_then(|kind| kind.value.as_str());
+    kind.is_none_or(|kind| kind == "LORA") && tensors.any(|tensor| side(tensor.info().name()).is_some())
+}
+
+/// The weight that a tensor belongs to, and which factor it is.
+fn side(name: &str) -> Option<(String, Side)> {
+    let name = name.replace("base_model.model.", "");
+    let ends = [
+        (".lora_A.weight", Side::A),
+        (".lora_B.weight", Side::B),
+        (".lora_A.default.weight", Side::A),
+        (".lora_B.default.weight", Side::B),
+        (".lora_embedding_A", Side::A),
+        (".lora_embedding_B", Side::B),
+    ];
+    ends.iter().find_map(|(end, side)| Some((format!("{}.weight", name.strip_suffix(end)?), *side)))
+}
+
+impl<'a> Import<'a> {
+    /// The adapter that `adapter_config.json` describes.
+    pub(super) fn adapter(&self, adapter: &Node<'_>) -> Result<ImportPlan<'a>> {
+        let (document, family, class) = self.base(adapter)?;
+        let config = document.root();
+        let mut pairs: Vec<(String, Pair<'a>)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let (mut tensors, mut left_out) = (Vec::new(), Vec::new());
+        let heads = Heads { carried: &BTreeMap::new(), config: Some(&config), family: Some(family) };
+        for tensor in self.checkpoint.tensors() {
+            let name = tensor.info().name();
+            if let Some((weight, side)) = side(name) {
+                let source = Some(Arc::new(Source::File(tensor.origin()?)));
+                let at = *places.entry(weight.clone()).or_insert(pairs.len());
+                if at == pairs.len() {
+                    pairs.push((weight, Pair::default()));
+                }
+                match side {
+                    Side::A => pairs[at].1.a = source,
+                    Side::B => pairs[at].1.b = source,
+                }
+            } else if name.contains(".base_layer.weight") {
+                left_out.push(name);
+            } else if name.contains("_layernorm") || name.contains(".norm") {
+                // What some tools put beside the factors; llama.cpp passes over them.
+                for Target { name: to, steps, .. } in targets(family, name)? {
+                    let mut source = Source::File(tensor.origin()?);
+                    for &step in steps {
+                        source = applied(step, source, name, &heads)?;
+                    }
+                    tensors.push(planned(to, source, GgmlType::F32));
+                }
+            } else {
+                return Err(Error::write(format!(
+                    "tensor '{}' is none of the factors of a LoRA adapter, which are called X.lora_A.weight and X.lora_B.weight: \
+                     whole weights ('modules_to_save'), biases and magnitudes (DoRA) have no place in a GGUF adapter. Merge the adapter \
+                     into its model instead (merge_and_unload() of PEFT)",
+                    Shown(name)
+                )));
+            }
+        }
+        let mut stacks: BTreeMap<String, Stack<'a>> = BTreeMap::new();
+        // Each behind the pair that completes it.
+        let mut placed: Vec<(usize, [Planned<'a>; 2])> = Vec::new();
+        for (place, (name, pair)) in pairs.into_iter().enumerate() {
+            let (Some(a), Some(b)) = (&pair.a, &pair.b) else {
+                let missing = if pair.a.is_none() { "lora_A" } else { "lora_B" };
+                return Err(unfit(
+                    &name,
+                    &format!("has no {missing}, which every weight of a LoRA adapter has"),
+                ));
+            };
+            ranks_agree(&name, a, b)?;
+            for target in targets(family, &name)? {
+                if target.name == "output.weight" && family.is_tied_by(&config, Some(class))? {
+                    return Err(unfit(
+                        &name,
+                        "is adapted, and the base model has its token embedding in its place ('tie_word_embeddings')",
+                    ));
+                }
+                let (a, b) = factors(&name, &target, a.again(), b.again(), &heads)?;
+                self.fits(family, &config, &name, &target, &a, &b)?;
+                match target.member {
+                    None => placed.push((place, self.pair(target.name, a, b))),
+                    Some(member) => {
+                        let stack = stacks.entry(target.name).or_default();
+                        stack.last = place;
+                        stack.members.insert(member, (a, b));
+                    }
+                }
+            }
+        }
+        for (name, Stack { members, last }) in stacks {
+            let count = family.experts(&config)?.map_or(members.len() as u64, u64::from);
+            if let Some(missing) = (0..count).find(|member| !members.contains_key(member)) {
+                return Err(unfit(
+                    &name,
+                    &format!(
+                        "has {count} experts, of which number {missing} is not adapted: all are, or none"
+                    ),
+                ));
+            }
+            let (a, b): (Vec<_>, Vec<_>) =
+                members.into_values().map(|(a, b)| (Arc::new(a), Arc::new(b))).unzip();
+            let (a, b) = (Source::stacked(&name, a)?, Source::stacked(&name, b)?);
+            placed.push((last, self.pair(name, a, b)));
+        }
+        placed.sort_by_key(|(place, _)| *place);
+        tensors.extend(placed.into_iter().flat_map(|(_, pair)| pair));
+        let metadata = self.adapter_metadata(adapter, family, &tensors)?;
+        let mut notes = Vec::new();
+        if adapter.get("invocation_string").is_some() && adapter.get("alora_invocation_tokens").is_none() {
+            notes.push(
+                "'invocation_string' of adapter_config.json is left out: give its tokens as 'alora_invocation_tokens'".to_owned(),
+            );
+        }
+        Ok(ImportPlan { metadata, tensors, left_out, notes, carried_weights: Vec::new() })
+    }
+
+    /// The base model's configuration, its family and class.
+    fn base<'n>(&self, adapter: &Node<'n>) -> Result<(Document, &'static Family, &'a str)> {
+        for (key, what) in [("use_dora", "DoRA"), ("fan_in_fan_out", "weights that are transposed")] {
+            if adapter.get(key).is_some_and(|flag| flag.value.as_bool() == Some(true)) {
+                return Err(adapter.about(&format!(
+                    "'{key}' is true, and {what} have no place in a GGUF adapter: merge the adapter into its model instead \
+                     (merge_and_unload() of PEFT)"
+                )));
+            }
+        }
+        let is_empty = |pattern: &Node<'_>| pattern.value.as_object().is_some_and(|object| object.is_empty());
+        if adapter.get("alpha_pattern").is_some_and(|pattern| !is_empty(&pattern)) {
+            return Err(adapter.about(
+                "'alpha_pattern' gives weights an alpha of their own, and a GGUF adapter has one: merge the adapter into its model \
+                 instead (merge_and_unload() of PEFT)",
+            ));
+        }
+        let Some(config) = &self.description.config else {
+            return Err(adapter.about(
+                "the configuration of the base model is missing, which says what its tensors are called and how many heads it has: give \
+                 its folder (`FromSafetensors::base`)",
+            ));
+        };
+        let root = config.root();
+        let class = match root.required("architectures")?.array()?.next() {
+            Some(class) => class.str()?,
+            None => return Err(root.wrong("names no class in 'architectures'")),
+        };
+        match Family::of_class(class) {
+            Some(family) => Ok((config.with_defaults("text_config", family.defaults), family, class)),
+            None => Err(root.about(&format!(
+                "the base model is a {}, which is none of the families that are known",
+                Shown(class)
+            ))),
+        }
+    }
+
+    /// The two tensors of a weight, in the type that was asked for where their rows are whole blocks of it.
+    fn pair(&self, name: String, a: Source<'a>, b: Source<'a>) -> [Planned<'a>; 2] {
+        let ty = self.ty.unwrap_or(GgmlType::F32);
+        [("lora_a", a), ("lora_b", b)].map(|(end, source)| {
+            let fits = source.shape().row_len().is_multiple_of(ty.block_len() as u64);
+            planned(format!("{name}.{end}"), source, if fits { ty } else { GgmlType::F16 })
+        })
+    }
+
+    /// That what is added is as large as the weight, as far as the configuration says.
+    fn fits(
+        &self,
+        family: &Family,
+        config: &Node<'_>,
+        name: &str,
+        target: &Target,
+        a: &Source<'_>,
+        b: &Source<'_>,
+    ) -> Result<()> {
+        let (a, b) = (a.shape(), b.shape());
+        let extent = |dims: &[u64], at: usize| dims.get(at).copied().unwrap_or(1);
+        let found = match target.name == EMBEDDING {
+            true => [extent(a.dims(), 1), extent(b.dims(), 1)],
+            false => [extent(b.dims(), 1), extent(a.dims(), 0)],
+        };
+        if layer(&target.name).is_some_and(|layer| {
+            config.get("num_hidden_layers").is_some_and(|count| count.value.as_u64() <= Some(layer.into()))
+        }) {
+            return Err(
+                config.about(&format!("'{}' is of a layer that the model does not have", Shown(name)))
+            );
+        }
+        let wanted = family.extents_of(config, &target.name)?;
+        let wanted = &wanted[wanted.len().saturating_sub(2)..];
+        let differs =
+            found.iter().zip(wanted).any(|(found, wanted)| wanted.is_some_and(|wanted| wanted != *found));
+        if !differs || wanted.len() < 2 {
+            return Ok(());
+        }
+        let shown = |extent: &Option<u64>| {
+            extent.map_or_else(|| "any number of".to_owned(), |extent| extent.to_string())
+        };
+        Err(config.about(&format!(
+            "the adapter of '{}' is of {} rows and {} columns, and the weight has {} rows and {} columns: it is of another model",
+            Shown(name),
+            found[0],
+            found[1],
+            shown(&wanted[0]),
+            shown(&wanted[1])
+        )))
+    }
+
+    /// Keys and values, as llama.cpp's converter writes them.
+    fn adapter_metadata(
+        &self,
+        adapter: &Node<'_>,
+        family: &Family,
+        tensors: &[Planned<'_>],
+    ) -> Result<Pairs> {
+        let mut pairs: Pairs = Vec::new();
+        let mut push = |key: &str, value: Value| pairs.push((key.to_owned(), value));
+        push("general.architecture", family.architecture.into());
+        push("general.type", "adapter".into());
+        push("adapter.type", "lora".into());
+        if let Some(id) = self.id() {
+            push("general.name", title(&id).into());
+            let parts: Vec<&str> = id.split('-').filter(|part| !part.eq_ignore_ascii_case("lora")).collect();
+            let Label { version, finetune, basename, size } = label(&parts.join("-"), 0);
+            for (key, said) in
+                [("version", version), ("finetune", finetune), ("basename", basename), ("size_label", size)]
+            {
+                if let Some(said) = said {
+                    push(&format!("general.{key}"), said.into());
+                }
+            }
+        }
+        let mut alpha = adapter.required("lora_alpha")?.f64()?;
+        if adapter.get("use_rslora").is_some_and(|flag| flag.value.as_bool() == Some(true)) {
+            // The scale is alpha / √rank then, and readers take alpha / rank.
+            alpha *= (rank(adapter, tensors)? as f64).sqrt();
+        }
+        push("adapter.lora.alpha", Value::F32(alpha as f32));
+        if let Some(tokens) = adapter.get("alora_invocation_tokens") {
+            let tokens = tokens.array()?.map(|token| token.u32()).collect::<Result<Vec<u32>>>()?;
+            push("adapter.alora.invocation_tokens", Value::Array(Array::U32(tokens)));
+        }
+        push("general.quantization_version", Value::U32(QUANTIZATION_VERSION));
+        Ok(pairs)
+    }
+}
+
+const EMBEDDING: &str = "token_embd.weight";
+
+fn planned(name: String, source: Source<'_>, ty: GgmlType) -> Planned<'_> {
+    Planned { name, source, ty, original: None, dtype: None }
+}
+
+/// What becomes of a weight of the base model.
+fn targets(family: &'static Family, name: &str) -> Result<Vec<Target>> {
+    let usual = family.usual_name(&name.replace("base_model.model.", ""));
+    match family.fate(&usual, false) {
+        Some(Fate::To(targets)) => Ok(targets),
+        Some(Fate::LeftOut) => Ok(Vec::new()),
+        None => Err(Error::write(format!(
+            "'{}', which the adapter changes, has no name in the {} family: it is of another model",
+            Shown(name),
+            family.architecture
+        ))),
+    }
+}
+
+/// That both factors are matrices of the same rank.
+fn ranks_agree(name: &str, a: &Source<'_>, b: &Source<'_>) -> Result<()> {
+    let (a, b) = (a.shape(), b.shape());
+    match (a.dims(), b.dims()) {
+        ([_, rows], [columns, _]) if rows == columns => Ok(()),
+        (a, b) => Err(unfit(
+            name,
+            &format!(
+                "has factors of the shapes {a:?} and {b:?} (innermost extent first), and the second extent of A and the first of B \
+                 must be the rank"
+            ),
+        )),
+    }
+}
+
+/// The factors as they belong to a tensor of the GGUF: what is done to the rows of a weight is done to those of B.
+fn factors<'a>(
+    name: &str,
+    target: &Target,
+    mut a: Source<'a>,
+    mut b: Source<'a>,
+    heads: &Heads<'_>,
+) -> Result<(Source<'a>, Source<'a>)> {
+    for &step in target.steps {
+        match (step, heads.of(step, &target.name)?) {
+            (Step::RotaryRows(_), Some(heads)) => b = b.in_heads(name, heads, true)?,
+            (Step::Half(_) | Step::EverySecond(_), _) => b = applied(step, b, name, heads)?,
+            (Step::Transpose, _) => {
+                let turned = |source| applied(Step::Transpose, source, name, heads);
+                (a, b) = (turned(b)?, turned(a)?);
+            }
+            _ => return Err(unfit(name, "is changed in GGUF in a way that factors of it cannot be")),
+        }
+    }
+    if target.name == EMBEDDING {
+        // Rows are looked up, not multiplied.
+        a = applied(Step::Transpose, a, name, heads)?;
+    }
+    Ok((a, b))
+}
+
+/// The rank of an adapter, all of whose weights have the same.
+fn rank(adapter: &Node<'_>, tensors: &[Planned<'_>]) -> Result<u64> {
+    let mut ranks = tensors.iter().filter(|tensor| tensor.name.ends_with(".lora_b"));
+    let rank = |tensor: &Planned<'_>| tensor.source.shape().row_len();
+    let first = ranks.next().map_or(1, rank);
+    match ranks.find(|tensor| rank(tensor) != first) {
+        None => Ok(first),
+        Some(other) => Err(adapter.about(&format!(
+            "'use_rslora' is true, and ranks differ ({first} and {} of '{}'): a GGUF adapter has one alpha for all",
+            rank(other),
+            Shown(&other.name)
+        ))),
+    }
+}

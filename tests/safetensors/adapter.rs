@@ -1,0 +1,197 @@
+//! Adapters of PEFT, as GGUF.
+
+use gguf_codec::model::hf::{Description, Import};
+use gguf_codec::safetensors::Dtype;
+use gguf_codec::{GgmlType, Gguf, Result};
+
+use super::{Own, checkpoint, floats, imported, tensors};
+
+const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "hidden_size": 8, "intermediate_size": 6, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 16}"#;
+const ADAPTER: &str =
+    r#"{"peft_type": "LORA", "r": 2, "lora_alpha": 16, "use_dora": false, "alpha_pattern": {}}"#;
+const LAYER: &str = "base_model.model.model.layers.1.";
+
+fn import(config: &str, adapter: &str, own: &[Own<'_>]) -> Result<Gguf<Vec<u8>>> {
+    let description = Description::from_config(config)?.with_adapter(adapter)?;
+    let files = checkpoint([tensors(own)])?;
+    Gguf::parse(imported(Import::new(&files, &description))?)
+}
+
+/// The factors of a weight, with values that count up.
+fn pair<'a>(names: &'a [String; 2], rows: u64, columns: u64) -> [Own<'a>; 2] {
+    let count = |len: u64, first: f32| floats((0..len).map(|at| first + at as f32));
+    // Shapes live as long as the test.
+    let shape = |dims: [u64; 2]| -> &'static [u64] { Box::leak(Box::new(dims)) };
+    [
+        (&names[0], shape([2, columns]), Dtype::F32, count(2 * columns, 0.0)),
+        (&names[1], shape([rows, 2]), Dtype::F32, count(2 * rows, 100.0)),
+    ]
+}
+
+fn names(weight: &str) -> [String; 2] {
+    ["A", "B"].map(|side| format!("{LAYER}{weight}.lora_{side}.weight"))
+}
+
+fn values(model: &Gguf<Vec<u8>>, name: &str) -> Vec<f32> {
+    let tensor = model.tensor(name).unwrap();
+    let mut values = vec![0.0; tensor.shape().element_count() as usize];
+    tensor.dequantize_into(&mut values).unwrap();
+    values
+}
+
+#[test]
+fn factors_get_the_names_and_rows_of_their_weights() {
+    let (q, down) = (names("self_attn.q_proj"), names("mlp.down_proj"));
+    let own = [pair(&q, 8, 8), pair(&down, 8, 6)].concat();
+    let model = import(CONFIG, ADAPTER, &own).unwrap();
+    let names: Vec<_> =
+        model.tensors().map(|tensor| (tensor.name().to_owned(), tensor.shape().dims().to_vec())).collect();
+    let wanted = [
+        ("blk.1.attn_q.weight.lora_a", vec![8, 2]),
+        ("blk.1.attn_q.weight.lora_b", vec![2, 8]),
+        ("blk.1.ffn_down.weight.lora_a", vec![6, 2]),
+        ("blk.1.ffn_down.weight.lora_b", vec![2, 8]),
+    ];
+    assert_eq!(names, wanted.map(|(name, dims)| (name.to_owned(), dims)));
+    // The rows of queries in two heads of four are those of B.
+    let rows = [0, 2, 1, 3, 4, 6, 5, 7]
+        .into_iter()
+        .flat_map(|row| [100.0 + 2.0 * row as f32, 101.0 + 2.0 * row as f32]);
+    assert_eq!(values(&model, "blk.1.attn_q.weight.lora_b"), rows.collect::<Vec<_>>());
+    assert_eq!(values(&model, "blk.1.attn_q.weight.lora_a"), (0..16).map(|at| at as f32).collect::<Vec<_>>());
+    let metadata = model.metadata();
+    let keys: Vec<_> = metadata.keys().collect();
+    let wanted = [
+        "general.architecture",
+        "general.type",
+        "adapter.type",
+        "adapter.lora.alpha",
+        "general.quantization_version",
+    ];
+    assert_eq!(keys, wanted);
+    assert_eq!(metadata.require::<&str>("general.type").unwrap(), "adapter");
+    assert_eq!(metadata.require::<&str>("adapter.type").unwrap(), "lora");
+    assert_eq!(metadata.require::<f32>("adapter.lora.alpha").unwrap(), 16.0);
+}
+
+#[test]
+fn embeddings_are_looked_up_and_experts_are_stacked() {
+    let shapes: [&[u64]; 2] = [&[2, 5], &[8, 2]];
+    let count = |len: u64| floats((0..len).map(|at| at as f32));
+    let own: [Own<'_>; 2] = [
+        ("base_model.model.model.embed_tokens.lora_embedding_A", shapes[0], Dtype::F32, count(10)),
+        ("base_model.model.model.embed_tokens.lora_embedding_B", shapes[1], Dtype::F32, count(16)),
+    ];
+    let model = import(CONFIG, ADAPTER, &own).unwrap();
+    let wanted: Vec<f32> = (0..5).flat_map(|token| [token as f32, 5.0 + token as f32]).collect();
+    assert_eq!(values(&model, "token_embd.weight.lora_a"), wanted);
+    assert_eq!(model.tensor("token_embd.weight.lora_b").unwrap().shape().dims(), [2, 8]);
+
+    let mixtral = CONFIG
+        .replace("LlamaFor", "MixtralFor")
+        .replace("\"hidden_size\"", "\"num_local_experts\": 2, \"num_experts_per_tok\": 1, \"hidden_size\"");
+    let experts: Vec<_> =
+        (0..2).map(|expert| names(&format!("block_sparse_moe.experts.{expert}.w2"))).collect();
+    let own: Vec<_> = experts.iter().flat_map(|names| pair(names, 8, 6)).collect();
+    let model = import(&mixtral, ADAPTER, &own).unwrap();
+    assert_eq!(model.tensor("blk.1.ffn_down_exps.weight.lora_a").unwrap().shape().dims(), [6, 2, 2]);
+    assert_eq!(model.tensor("blk.1.ffn_down_exps.weight.lora_b").unwrap().shape().dims(), [2, 8, 2]);
+    let error = import(&mixtral, ADAPTER, &own[..2]).unwrap_err().to_string();
+    assert!(error.contains("has 2 experts, of which number 1 is not adapted"), "{error}");
+}
+
+#[test]
+fn alpha_is_that_of_the_scale() {
+    let q = names("self_attn.q_proj");
+    let own = pair(&q, 8, 8);
+    let stabilized = ADAPTER.replace("\"use_dora\": false", "\"use_rslora\": true");
+    let model = import(CONFIG, &stabilized, &own).unwrap();
+    // 16 / √2 is what it is over 2.
+    assert_eq!(model.metadata().require::<f32>("adapter.lora.alpha").unwrap(), 16.0 * 2f32.sqrt());
+}
+
+#[test]
+fn what_no_adapter_of_gguf_has_is_refused_by_name() {
+    let (q, v, far, other) = (
+        names("self_attn.q_proj"),
+        names("self_attn.v_proj"),
+        ["A", "B"].map(|side| format!("base_model.model.model.layers.7.mlp.up_proj.lora_{side}.weight")),
+        names("mlp.other"),
+    );
+    let good = pair(&q, 8, 8);
+    let whole: Own<'_> = ("base_model.model.lm_head.weight", &[5, 8], Dtype::F32, floats([0.0; 40]));
+    let whole = [good.to_vec(), vec![whole]].concat();
+    let head = ["A", "B"].map(|side| format!("base_model.model.lm_head.lora_{side}.weight"));
+    let tied = CONFIG.replace("\"hidden_size\"", "\"tie_word_embeddings\": true, \"hidden_size\"");
+    for (config, adapter, own, wanted) in [
+        (
+            CONFIG,
+            &ADAPTER.replace("\"use_dora\": false", "\"use_dora\": true"),
+            good.to_vec(),
+            "'use_dora' is true, and DoRA",
+        ),
+        (
+            CONFIG,
+            &ADAPTER.replace("\"alpha_pattern\": {}", "\"alpha_pattern\": {\"q\": 2}"),
+            good.to_vec(),
+            "'alpha_pattern'",
+        ),
+        (CONFIG, &ADAPTER.replace("\"lora_alpha\": 16,", ""), good.to_vec(), "has no 'lora_alpha'"),
+        (
+            CONFIG,
+            &ADAPTER.to_owned(),
+            whole,
+            "tensor 'base_model.model.lm_head.weight' is none of the factors",
+        ),
+        (CONFIG, &ADAPTER.to_owned(), good[..1].to_vec(), "q_proj.weight' has no lora_B"),
+        (
+            CONFIG,
+            &ADAPTER.to_owned(),
+            pair(&v, 6, 8).to_vec(),
+            "v_proj.weight' is of 6 rows and 8 columns, and the weight has 4 rows and 8 columns",
+        ),
+        (
+            CONFIG,
+            &ADAPTER.to_owned(),
+            pair(&far, 6, 8).to_vec(),
+            "is of a layer that the model does not have",
+        ),
+        (
+            CONFIG,
+            &ADAPTER.to_owned(),
+            pair(&other, 6, 8).to_vec(),
+            "mlp.other.weight', which the adapter changes, has no name",
+        ),
+        (&tied, &ADAPTER.to_owned(), pair(&head, 5, 8).to_vec(), "'tie_word_embeddings'"),
+        (
+            r#"{"architectures": ["OtherModel"]}"#,
+            &ADAPTER.to_owned(),
+            good.to_vec(),
+            "the base model is a OtherModel",
+        ),
+    ] {
+        let error = import(config, adapter, &own).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+    let (a, b) = (names("self_attn.q_proj"), good[1].clone());
+    let rank: Own<'_> = (&a[0], &[3, 8], Dtype::F32, floats([0.0; 24]));
+    let error = import(CONFIG, ADAPTER, &[rank, b]).unwrap_err().to_string();
+    assert!(error.contains("must be the rank"), "{error}");
+    let files = checkpoint([tensors(&good)]).unwrap();
+    let alone = Description::default().with_adapter(ADAPTER).unwrap();
+    let error = Import::new(&files, &alone).plan().unwrap_err().to_string();
+    assert!(error.contains("the configuration of the base model is missing"), "{error}");
+}
+
+#[test]
+fn types_are_those_that_are_asked_for() {
+    let q = names("self_attn.q_proj");
+    let own = pair(&q, 8, 8);
+    let description = Description::from_config(CONFIG).unwrap().with_adapter(ADAPTER).unwrap();
+    let files = checkpoint([tensors(&own)]).unwrap();
+    for (ty, wanted) in [(GgmlType::BF16, GgmlType::BF16), (GgmlType::Q8_0, GgmlType::F16)] {
+        let bytes = imported(Import::new(&files, &description).ggml_type(ty)).unwrap();
+        assert!(Gguf::parse(bytes).unwrap().tensors().all(|tensor| tensor.ggml_type() == wanted));
+    }
+}
