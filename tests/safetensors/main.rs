@@ -3,6 +3,7 @@
 #![cfg(not(target_family = "wasm"))]
 
 mod adapter;
+mod classifiers;
 #[path = "../common/mod.rs"]
 mod common;
 mod config;

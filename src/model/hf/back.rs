@@ -22,6 +22,9 @@ pub(super) fn leads_back(back: &Back, origin: Origin<'_>) -> Result<bool> {
     if back.steps.contains(&Step::Squeeze) {
         return Ok(dims.len() == 1 && dims[0] > 1);
     }
+    if back.steps.iter().any(|step| matches!(step, Step::From(_))) {
+        return Ok(dims.len() == 2 && has_values && !origin.ty.is_quantized());
+    }
     if !back.steps.contains(&Step::AddOne) {
         return Ok(true);
     }

@@ -42,6 +42,25 @@ impl ReadAt for Stack<'_> {
     }
 }
 
+/// A tensor's bytes with zeros before them.
+pub(super) struct AfterZeros<'a> {
+    /// Bytes.
+    pub(super) zeros: u64,
+    pub(super) source: Shared<'a>,
+}
+
+impl ReadAt for AfterZeros<'_> {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let zeros = self.zeros.saturating_sub(offset).min(buffer.len() as u64) as usize;
+        let (before, own) = buffer.split_at_mut(zeros);
+        before.fill(0);
+        if own.is_empty() {
+            return Ok(());
+        }
+        self.source.fill_at(own, offset.saturating_sub(self.zeros))
+    }
+}
+
 /// Matrices that follow each other, each transposed. One of them is held in memory, since all of it is needed for a row.
 pub(super) struct Transposed<'a> {
     source: Shared<'a>,
@@ -155,6 +174,12 @@ mod tests {
         let stack = Stack { parts: parts.into(), part_bytes: 4 };
         assert_eq!(read(&stack, 12), b"abcdefghijkl");
         assert!(stack.fill_at(&mut [0; 2], 11).is_err());
+    }
+
+    #[test]
+    fn zeros_come_before() {
+        let of = source(b"abcd".to_vec(), &[4], GgmlType::I8);
+        assert_eq!(read(&AfterZeros { zeros: 3, source: of }, 7), b"\0\0\0abcd");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::families::{Exported, Family, Other};
+use super::families::{Exported, Factors, Family, Other, Step};
 use super::per_layer::common;
 use super::planned::{Planned, most};
+use crate::error::Shown;
 use crate::{GgmlType, Metadata};
 
 /// The metadata's keys of the model's architecture.
@@ -36,17 +37,34 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// The file, where the metadata has what it must have, and notes of what it lacks. `rope_freqs` are the factors of the tensor
-/// of that name, `quantization` what is said of weights that are quantized.
+/// The key of the token that fills texts up.
+pub(super) const PADDING: &str = "tokenizer.ggml.padding_token_id";
+/// What it is where no key says: that of XLM-RoBERTa.
+pub(super) const USUAL_PADDING: u32 = 1;
+
+/// The token that fills texts up, behind whose position those of a text begin in RoBERTa and its like.
+pub(super) fn padding(metadata: Metadata<'_>) -> u32 {
+    metadata.optional(PADDING).ok().flatten().unwrap_or(USUAL_PADDING)
+}
+
+/// The factors of rotary embeddings that are tensors in a GGUF.
+pub(super) struct RopeTensors {
+    pub(super) freqs: Option<Vec<f32>>,
+    pub(super) long: Option<Vec<f32>>,
+    pub(super) short: Option<Vec<f32>>,
+}
+
+/// The file, where the metadata has what it must have, and notes of what it lacks. `quantization` is what is said of weights that
+/// are quantized.
 pub(super) fn config(
     family: &Family,
     metadata: Metadata<'_>,
     tensors: &[Planned<'_>],
-    rope_freqs: Option<&[f32]>,
+    rope: &RopeTensors,
     quantization: Option<Json>,
 ) -> (Option<String>, Vec<String>) {
     let mut notes = Vec::new();
-    let mut config = object(family, metadata, tensors, rope_freqs, &mut notes);
+    let mut config = object(family, metadata, tensors, rope, &mut notes);
     if let Some((config, quantization)) = config.as_mut().zip(quantization) {
         config["quantization_config"] = quantization;
     }
@@ -57,7 +75,7 @@ fn object(
     family: &Family,
     metadata: Metadata<'_>,
     tensors: &[Planned<'_>],
-    rope_freqs: Option<&[f32]>,
+    rope: &RopeTensors,
     notes: &mut Vec<String>,
 ) -> Option<Json> {
     let parameters = Parameters { metadata, architecture: family.architecture };
@@ -71,15 +89,15 @@ fn object(
         ));
         return None;
     }
-    if tensors.iter().any(|tensor| tensor.name == "rope_factors_long.weight") {
-        notes.push("there is no config.json, since its factors for long texts are tensors here".to_owned());
-        return None;
-    }
     let any = |end: &str| tensors.iter().any(|tensor| tensor.name.ends_with(end));
     let vocabulary = tensors.iter().find(|tensor| {
-        tensor.name.ends_with("embed_tokens.weight") || tensor.name.ends_with("word_embeddings.weight")
+        ["embed_tokens.weight", "word_embeddings.weight", "tok_embeddings.weight"]
+            .iter()
+            .any(|end| tensor.name.ends_with(end))
     })?;
     let heads = number("attention.head_count")?;
+    let skips = family.all().any(|tensor| tensor.steps.iter().any(|step| matches!(step, Step::From(_))));
+    let skipped = if skips { padding(metadata).saturating_add(1) } else { 0 };
     let mut config = json!({
         "architectures": [family.class()],
         "model_type": family.model_type,
@@ -87,9 +105,19 @@ fn object(
         "intermediate_size": number("feed_forward_length")?,
         "num_hidden_layers": number("block_count")?,
         "num_attention_heads": heads,
-        "max_position_embeddings": number("context_length")?,
+        "max_position_embeddings": number("context_length")?.saturating_add(skipped),
         "vocab_size": vocabulary.source.shape().row_count(),
     });
+    if let Some(head) = tensors
+        .iter()
+        .find(|tensor| tensor.name.starts_with("classifier.") || tensor.name.starts_with("cls."))
+    {
+        notes.push(format!(
+            "config.json is that of the model without its classifier: the class {} has no tensor '{}'",
+            family.class(),
+            Shown(&head.name)
+        ));
+    }
     let mut set = |name: &str, value: Json| config[name] = value;
     if let Some(dtype) = most(tensors).and_then(torch_dtype) {
         set("torch_dtype", dtype.into());
@@ -112,6 +140,7 @@ fn object(
                 let width = number("embedding_length")?;
                 let is_largest = matches!(number("block_count"), Some(46 | 62));
                 match other {
+                    Other::Null => set(name, Json::Null),
                     Other::True => set(name, true.into()),
                     Other::QueryScale => match head_dim.filter(|_| !is_largest) {
                         Some(length) => set(name, length.into()),
@@ -119,8 +148,23 @@ fn object(
                     },
                 }
             }
-            if let Some(scaling) = family.rope_scaling(&parameters, rope_freqs, notes) {
+            let scaling = match (&rope.long, &rope.short) {
+                (Some(long), Some(short)) => Some(json!({ "type": "longrope", "rope_type": "longrope",
+                    "long_factor": decimals(long), "short_factor": decimals(short) })),
+                _ => family.rope_scaling(&parameters, rope.freqs.as_deref(), notes),
+            };
+            if let Some(scaling) = scaling {
                 set("rope_scaling", scaling);
+            }
+            if family.factors == Some(Factors::LongRope) {
+                if let Some(context) = number("rope.scaling.original_context_length") {
+                    set("original_max_position_embeddings", context.into());
+                }
+                // Of the values of a head, those that are turned.
+                let share = number("embedding_length")?.checked_div(heads)?;
+                if let Some(turned) = number("rope.dimension_count").filter(|&turned| turned != share) {
+                    set("partial_rotary_factor", (f64::from(turned) / f64::from(share)).into());
+                }
             }
             // Without these, the class leaves out the biases that the files have. Qwen2's class has its own always.
             for (name, end) in biases {
@@ -132,6 +176,15 @@ fn object(
         Exported::None(why) => {
             notes.push(format!("there is no config.json for {}: {why}", family.class()));
             return None;
+        }
+        Exported::ModernBert => {
+            set("hidden_activation", parameters.str("hidden_activation").unwrap_or("gelu").into());
+            let id = |key: &str| metadata.optional::<u32>(&format!("tokenizer.ggml.{key}_token_id"));
+            for (name, key) in [("cls_token_id", "bos"), ("sep_token_id", "seperator")] {
+                if let Ok(Some(id)) = id(key) {
+                    set(name, id.into());
+                }
+            }
         }
         Exported::Bert => {
             set("hidden_act", "gelu".into());
@@ -150,11 +203,19 @@ fn object(
             true => number(key).map(Json::from),
             false => parameters.number(key).map(Json::from),
         };
+        // A window of none is none.
+        let value =
+            value.map(|value| if name == "sliding_window" && value == 0 { Json::Null } else { value });
         if let Some(value) = value.filter(|_| config.get(name).is_none()) {
             config[name] = value;
         }
     }
     Some(config)
+}
+
+/// Singles as short as they can be told from others.
+fn decimals(singles: &[f32]) -> Vec<Json> {
+    singles.iter().map(|single| format!("{single:?}").parse::<f64>().map_or(Json::Null, Json::from)).collect()
 }
 
 /// What PyTorch calls a type that weights can be in.

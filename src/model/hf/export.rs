@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::back::{experts, heads, leads_back};
 use super::compressed;
-use super::config::config;
+use super::config::{RopeTensors, config, padding};
 use super::families::{Family, Origins, Step};
 use super::planned::{Planned, Source, most};
 use super::rope::MAX_DIM;
@@ -182,6 +182,7 @@ impl<'a> Export<'a> {
                         let shape = Shape::new(&dims).unwrap_or(source.shape());
                         source.reshaped(shape)?
                     }
+                    Step::From(_) => source.after_zeros(gguf_name, u64::from(padding(metadata)) + 1)?,
                     _ => source,
                 };
             }
@@ -228,7 +229,12 @@ impl<'a> Export<'a> {
         let (config, mut notes) = match family {
             Some(family) => {
                 let quantization = (!modules.is_empty()).then(|| compressed::config(&modules));
-                config(family, metadata, &tensors, self.rope_freqs()?.as_deref(), quantization)
+                let rope = RopeTensors {
+                    freqs: self.factors("rope_freqs.weight")?,
+                    long: self.factors("rope_factors_long.weight")?,
+                    short: self.factors("rope_factors_short.weight")?,
+                };
+                config(family, metadata, &tensors, &rope, quantization)
             }
             None => (None, Vec::new()),
         };
@@ -257,14 +263,14 @@ impl<'a> Export<'a> {
     }
 
     /// The factors by which pairs turn slower; none where the tensor has anything else.
-    fn rope_freqs(&self) -> Result<Option<Vec<f32>>> {
-        let named = self.tensors.iter().find(|(tensor, _)| tensor.name() == "rope_freqs.weight");
+    fn factors(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let named = self.tensors.iter().find(|(tensor, _)| tensor.name() == name);
         let Some(&(_, origin)) = named else { return Ok(None) };
         if origin.ty != GgmlType::F32 || origin.shape.element_count() > MAX_DIM.into() {
             return Ok(Some(Vec::new()));
         }
         let mut bytes = vec![0; origin.byte_len() as usize];
-        let reading = |error| Error::io("read tensor 'rope_freqs.weight'", error);
+        let reading = |error| Error::io(format!("read tensor '{name}'"), error);
         origin.fill_little_endian(&mut bytes, 0).map_err(reading)?;
         let (singles, _) = bytes.as_chunks();
         Ok(Some(singles.iter().map(|single| f32::from_le_bytes(*single)).collect()))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::config::{PADDING, USUAL_PADDING};
 use super::families::{Family, Step, layer};
 use super::json::Node;
 use super::per_layer::of_layer;
@@ -20,6 +21,11 @@ impl Numbers for Heads<'_> {
     fn of(&self, key: &str) -> Result<u64> {
         match self.config {
             Some(config) => config.of(key),
+            // As `Export` knows it.
+            None if key == "pad_token_id" => match self.carried.get(PADDING) {
+                Some(Value::U32(id)) => Ok(u64::from(*id)),
+                _ => Ok(u64::from(USUAL_PADDING)),
+            },
             None => Err(Error::write(format!("there is no config.json, which has '{key}'"))),
         }
     }

@@ -178,6 +178,11 @@ impl<'a> Import<'a> {
             // Where the converter writes them.
             tensors.sort_by_key(|tensor| tensor.ty != GgmlType::MXFP4);
         }
+        if let Some((config, family)) = config.as_ref().zip(family).filter(|_| carried.is_empty())
+            && self.is_reranker(family)
+        {
+            self.add_answers(config, family, &parts, &mut tensors)?;
+        }
         let rows = rows.as_ref().map(|(rows, name)| (*rows, name.as_str()));
         let (mut metadata, mut notes) =
             self.metadata(carried, family, config.as_ref(), class, &tensors, rows)?;

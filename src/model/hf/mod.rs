@@ -32,6 +32,7 @@ mod planned;
 mod pre_tokenizer;
 mod quantized;
 mod required;
+mod reranker;
 mod rope;
 mod rows;
 mod sentencepiece;

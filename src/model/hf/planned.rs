@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::composed::{Floats, Shared, Stack, Transposed, value_bytes};
+use super::composed::{AfterZeros, Floats, Shared, Stack, Transposed, value_bytes};
 use super::rows::{RowOrder, Rows};
 use crate::error::{Error, Result, Shown};
 use crate::model::scaled::{Blocks, Scaled};
@@ -124,6 +124,21 @@ impl<'a> Source<'a> {
     pub(super) fn floats(self: Arc<Self>, add: Option<f32>) -> Self {
         let shape = self.shape();
         Source::Computed { bytes: Box::new(Floats { source: self, add }), shape, ty: GgmlType::F32 }
+    }
+
+    /// With so many rows of zeros before its own, in single precision.
+    pub(super) fn after_zeros(self, name: &str, rows: u64) -> Result<Self> {
+        let shape = self.shape();
+        let longer = match shape.dims() {
+            [row_len, own] => own.checked_add(rows).and_then(|all| Shape::new(&[*row_len, all])),
+            _ => None,
+        };
+        let zeros = shape.row_len().checked_mul(4).and_then(|bytes| bytes.checked_mul(rows));
+        let (Some(longer), Some(zeros)) = (longer, zeros) else {
+            return Err(unfit(name, "is no matrix that rows can be put before"));
+        };
+        let bytes = AfterZeros { zeros, source: Shared(Arc::new(Arc::new(self).floats(None))) };
+        Ok(Source::Computed { bytes: Box::new(bytes), shape: longer, ty: GgmlType::F32 })
     }
 
     /// Tensors of one shape, one after the other, in single precision where their types differ.

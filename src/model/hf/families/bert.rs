@@ -41,11 +41,25 @@ const LAYERS: &[Tensor] = &[
     tensor("encoder.layer.{}.output.LayerNorm.bias", "blk.{}.layer_output_norm.bias", &[Width]),
 ];
 
+/// What tells classes apart. The converter takes that of two classes without names for a layer before it.
+const CLASSIFIER: &[Tensor] = &[
+    tensor("classifier.weight", "cls.output.weight", &[Of("num_labels"), Width]).optional(),
+    tensor("classifier.bias", "cls.output.bias", &[Of("num_labels")]).optional(),
+];
+
+/// The same with a layer before it.
+const DEEP_CLASSIFIER: &[Tensor] = &[
+    tensor("classifier.dense.weight", "cls.weight", &[Width, Width]).optional(),
+    tensor("classifier.dense.bias", "cls.bias", &[Width]).optional(),
+    tensor("classifier.out_proj.weight", "cls.output.weight", &[Of("num_labels"), Width]).optional(),
+    tensor("classifier.out_proj.bias", "cls.output.bias", &[Of("num_labels")]).optional(),
+];
+
 pub(super) const BERT: Family = Family {
     architecture: "bert",
     model_type: "bert",
-    classes: &["BertModel", "BertForMaskedLM"],
-    tensors: &[POSITIONS, EMBEDDINGS, LAYERS],
+    classes: &["BertModel", "BertForMaskedLM", "BertForSequenceClassification"],
+    tensors: &[POSITIONS, EMBEDDINGS, LAYERS, CLASSIFIER],
     // Not needed for embeddings, or not at all.
     left_out: &["embeddings.position_ids", "pooler.dense.*", "cls.predictions.*", "cls.seq_relationship.*"],
     starts: &[("bert.", "")],
@@ -61,6 +75,7 @@ pub(super) const BERT: Family = Family {
         keys::FILE_TYPE,
         &[Key::Bool("attention.causal", false)],
         keys::POOLING,
+        &[Key::Labels],
     ],
     attention: Attention::Shared,
     has_prefix_space: true,
@@ -71,9 +86,9 @@ pub(super) const BERT: Family = Family {
 /// XLM-RoBERTa, such as BGE-M3 and multilingual E5: as BERT, with positions that begin behind that of padding.
 pub(super) const XLM_ROBERTA: Family = Family {
     model_type: "xlm-roberta",
-    classes: &["XLMRobertaModel", "XLMRobertaForMaskedLM"],
+    classes: &["XLMRobertaModel", "XLMRobertaForMaskedLM", "XLMRobertaForSequenceClassification"],
     mark: Some("tokenizer.ggml.precompiled_charsmap"),
-    tensors: &[LATER_POSITIONS, EMBEDDINGS, LAYERS],
+    tensors: &[LATER_POSITIONS, EMBEDDINGS, LAYERS, DEEP_CLASSIFIER],
     left_out: &["embeddings.position_ids", "pooler.dense.*", "lm_head.*"],
     starts: &[("roberta.", "")],
     defaults: &[("pad_token_id", Default::U32(1)), ("layer_norm_eps", Default::F64(1e-5))],
@@ -89,8 +104,8 @@ pub(super) const XLM_ROBERTA: Family = Family {
         keys::FILE_TYPE,
         &[Key::Bool("attention.causal", false)],
         keys::POOLING,
+        &[Key::Labels],
     ],
     has_prefix_space: false,
-    exported: Exported::None("positions of its class begin later"),
     ..BERT
 };

@@ -1,11 +1,11 @@
 //! [`Key`]: the parameters of a family, from `config.json`.
 
 use super::Family;
-use crate::Value;
 use crate::error::Result;
 use crate::model::hf::description::Description;
 use crate::model::hf::json::Node;
 use crate::model::hf::rope::{long_rope_factor, original_context, rope_base, rotary_dimensions, scaling};
+use crate::{Array, Value};
 
 /// A key of a GGUF, without the architecture that it begins with, or several; with the keys of `config.json`, of which the first
 /// that is there counts.
@@ -63,6 +63,8 @@ pub(in crate::model::hf) enum Key {
     RopeDimensions,
     /// How an embedding model makes one vector of many.
     Pooling,
+    /// What a classifier tells apart, where that has names.
+    Labels,
 }
 
 /// What every transformer has.
@@ -229,6 +231,12 @@ impl Family {
                     }
                 }
                 Key::RopeDimensions => keys.u32("rope.dimension_count", head_dim.unwrap_or(share)),
+                Key::Labels => {
+                    if let Some(labels) = labels(config)? {
+                        let labels = labels.into_iter().map(String::into_bytes).collect();
+                        keys.push("classifier.output_labels", Value::Array(Array::String(labels)));
+                    }
+                }
                 Key::Pooling => {
                     let pooling = of.description.pooling.as_ref();
                     if let Some(kind) = pooling.map_or(Ok(None), |pooling| pooling_type(&pooling.root()))? {
@@ -258,6 +266,23 @@ impl Family {
         });
         names.and_then(|names| config.any(names)).map(|count| count.u32()).transpose()
     }
+}
+
+/// The names of classes by their numbers. Two that are called as the transformers library does where nobody named them are none.
+fn labels(config: &Node<'_>) -> Result<Option<Vec<String>>> {
+    let Some(node) = config.get("id2label") else { return Ok(None) };
+    let Some(object) = node.value.as_object() else {
+        return Err(node.wrong("must be an object of numbers and names"));
+    };
+    let mut labels = Vec::with_capacity(object.len());
+    for id in object.keys() {
+        let number: u32 = id.parse().map_err(|_| node.wrong("must have numbers as its keys"))?;
+        labels.push((number, Node::of_key(&node, id).str()?.to_owned()));
+    }
+    labels.sort();
+    let labels: Vec<String> = labels.into_iter().map(|(_, label)| label).collect();
+    let is_unnamed = labels.len() == 2 && labels[0] == "LABEL_0";
+    Ok((!is_unnamed && !labels.is_empty()).then_some(labels))
 }
 
 fn pooling_type(pooling: &Node<'_>) -> Result<Option<u32>> {

@@ -143,6 +143,7 @@ pub(super) enum Exported {
         others: &'static [(&'static str, Other)],
     },
     Bert,
+    ModernBert,
     /// None, and why.
     None(&'static str),
 }
@@ -151,6 +152,8 @@ pub(super) enum Exported {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Other {
     True,
+    /// No value, where the class's default is one of a larger model.
+    Null,
     /// What queries are divided by the root of, as llama.cpp has it: the values of a head, or in the largest Gemmas what heads share.
     QueryScale,
 }
@@ -213,6 +216,7 @@ const ALL: &[&Family] = &[
     &phi3::PHI3,
     &gpt_oss::GPT_OSS,
     &modern_bert::MODERN_BERT,
+    &modern_bert::MODERN_BERT_CLASSIFIER,
     &llama::MISTRAL3,
     &bert::XLM_ROBERTA,
     &deepseek2::DEEPSEEK2,

@@ -1,6 +1,6 @@
 //! ModernBERT, an encoder with rotary embeddings, whose layers see all of a text or what is near.
 
-use super::Extent::{FeedForward, GateUp, Qkv, Vocabulary, Width};
+use super::Extent::{FeedForward, GateUp, Of, Qkv, Vocabulary, Width};
 use super::keys::{self, Key};
 use super::{Attention, DECODER, Exported, Family, Need, Tensor, tensor};
 
@@ -15,6 +15,23 @@ const TENSORS: &[Tensor] = &[
     tensor("layers.{}.mlp.Wi.weight", "blk.{}.ffn_up.weight", &[GateUp, Width]),
     tensor("layers.{}.mlp.Wo.weight", "blk.{}.ffn_down.weight", &[Width, FeedForward]),
 ];
+
+/// The head of a classifier, which another guesses masked tokens with.
+const CLASSIFIER: &[Tensor] = &[
+    tensor("head.dense.weight", "cls.weight", &[Width, Width]),
+    tensor("head.norm.weight", "cls.norm.weight", &[Width]),
+    tensor("classifier.weight", "cls.output.weight", &[Of("num_labels"), Width]).optional(),
+    tensor("classifier.bias", "cls.output.bias", &[Of("num_labels")]).optional(),
+];
+
+pub(super) const MODERN_BERT_CLASSIFIER: Family = Family {
+    classes: &["ModernBertForSequenceClassification"],
+    // GGUFs of it are told by nothing but these tensors.
+    mark: Some("-"),
+    tensors: &[TENSORS, CLASSIFIER],
+    left_out: &[],
+    ..MODERN_BERT
+};
 
 pub(super) const MODERN_BERT: Family = Family {
     architecture: "modern-bert",
@@ -34,6 +51,7 @@ pub(super) const MODERN_BERT: Family = Family {
             Key::FileType,
             Key::Bool("attention.causal", false),
             Key::Pooling,
+            Key::Labels,
             Key::U32Or("attention.sliding_window", &["local_attention"], 128),
             Key::U32Or("attention.sliding_window_pattern", &["global_attn_every_n_layers"], 3),
             Key::Text("rope.scaling.type", "none"),
@@ -43,6 +61,6 @@ pub(super) const MODERN_BERT: Family = Family {
     ],
     attention: Attention::Shared,
     pre_tokenizers: &[("gpt-2", "modern-bert")],
-    exported: Exported::None("its class is not known that well"),
+    exported: Exported::ModernBert,
     ..DECODER
 };

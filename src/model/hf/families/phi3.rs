@@ -3,7 +3,7 @@
 use super::Extent::{FeedForward, GateUp, Heads, Pairs, Qkv, Width};
 use super::keys::Key;
 use super::llama::{ENDS, NORMS};
-use super::{DECODER, Factors, Family, Tensor, tensor};
+use super::{DECODER, Exported, Factors, Family, Other, Tensor, tensor};
 
 const LAYERS: &[Tensor] = &[
     tensor("model.layers.{}.self_attn.qkv_proj.weight", "blk.{}.attn_qkv.weight", &[Qkv, Width]),
@@ -36,5 +36,11 @@ pub(super) const PHI3: Family = Family {
         Key::U32Or("attention.sliding_window", &["sliding_window"], 0),
     ]],
     factors: Some(Factors::LongRope),
+    exported: Exported::Decoder {
+        activation: ("hidden_act", "silu"),
+        epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+        biases: &[],
+        others: &[("pad_token_id", Other::Null)],
+    },
     ..DECODER
 };

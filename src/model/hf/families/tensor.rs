@@ -96,7 +96,7 @@ impl Step {
 
     /// Whether it can be taken back when a GGUF becomes safetensors.
     pub(super) fn is_reversible(self) -> bool {
-        matches!(self, Step::RotaryRows(_) | Step::AddOne | Step::Squeeze)
+        matches!(self, Step::RotaryRows(_) | Step::AddOne | Step::Squeeze | Step::From(_))
     }
 }
 

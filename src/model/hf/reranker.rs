@@ -1,0 +1,102 @@
+//! Qwen3's rerankers, which say by the chances of two tokens whether a document answers a query: those tokens' rows are a head.
+
+use std::sync::Arc;
+
+use super::families::Family;
+use super::groups::Settled;
+use super::import::{Import, Pairs};
+use super::json::Node;
+use super::planned::{Planned, Source, unfit};
+use super::rows::RowOrder;
+use crate::error::{Error, Result};
+use crate::{Array, Shape, Value};
+
+/// The tokens, and what llama.cpp calls the outputs.
+const ANSWERS: [&str; 2] = ["yes", "no"];
+
+/// `PoolingType.RANK`.
+const RANK: u32 = 4;
+
+/// What the model was trained to answer, as llama.cpp fills it in.
+const TEMPLATE: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. \
+     Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n<Instruct>: Given a web search query, retrieve relevant \
+     passages that answer the query\n<Query>: {query}\n<Document>: {document}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+
+impl<'a> Import<'a> {
+    /// Whether the model is one by its name, which is all that tells it from others of its class.
+    pub(super) fn is_reranker(&self, family: &Family) -> bool {
+        family.architecture == "qwen3"
+            && self.id().is_some_and(|id| id.to_lowercase().contains("qwen3-reranker"))
+    }
+
+    /// Puts the head in the place of the whole vocabulary's, or before the token embedding that serves as that.
+    pub(super) fn add_answers(
+        &self,
+        config: &Node<'_>,
+        family: &Family,
+        parts: &[Settled<'a>],
+        tensors: &mut Vec<Planned<'a>>,
+    ) -> Result<()> {
+        let is_tied = config.get("tie_word_embeddings").map_or(Ok(false), |tied| tied.bool())?;
+        let (name, place) = match is_tied {
+            true => ("model.embed_tokens.weight", "token_embd.weight"),
+            false => ("lm_head.weight", "output.weight"),
+        };
+        let head = parts.iter().find(|part| family.usual_name(&part.name) == name);
+        let at = tensors.iter().position(|tensor| tensor.name == place);
+        let Some((head, at)) = head.zip(at) else {
+            return Err(unfit(name, "is missing, whose rows of 'yes' and 'no' are a reranker's head"));
+        };
+        let shape = head.source.shape();
+        let (row_len, rows) = (shape.row_len(), shape.row_count());
+        let shape_of = |rows| Shape::new(&[row_len, rows]).ok_or_else(|| unfit(name, "is no matrix"));
+        let row = |answer: &str| -> Result<Arc<Source<'a>>> {
+            let first = self.token(answer)?;
+            if first >= rows {
+                return Err(unfit(
+                    name,
+                    &format!("has {rows} rows, and the token '{answer}' is number {first}"),
+                ));
+            }
+            let order = RowOrder::Some { group: rows, first, stride: 1, count: 1 };
+            head.source.again().some_rows(name, order, false, shape_of(1)?).map(Arc::new)
+        };
+        let answers = ANSWERS.iter().map(|answer| row(answer)).collect::<Result<Vec<_>>>()?;
+        let planned = Planned {
+            name: "cls.output.weight".to_owned(),
+            source: Source::stacked(name, answers)?.reshaped(shape_of(ANSWERS.len() as u64)?)?,
+            ty: tensors[at].ty,
+            original: None,
+            dtype: None,
+        };
+        match is_tied {
+            true => tensors.insert(at, planned),
+            false => tensors[at] = planned,
+        }
+        Ok(())
+    }
+
+    fn token(&self, text: &str) -> Result<u64> {
+        let vocabulary = self.description.tokenizer.as_ref().map(|tokenizer| tokenizer.root());
+        let id = vocabulary.and_then(|root| root.get("model")?.get("vocab")?.get(text)?.value.as_u64());
+        id.ok_or_else(|| {
+            Error::write(format!(
+                "tokenizer.json has no token '{text}', whose row is a part of a reranker's head"
+            ))
+        })
+    }
+}
+
+/// The keys that say so.
+pub(super) fn keys(family: &Family) -> Pairs {
+    let key = |name: &str| format!("{}.{name}", family.architecture);
+    let texts = |texts: &[&str]| {
+        Value::Array(Array::String(texts.iter().map(|text| text.as_bytes().to_vec()).collect()))
+    };
+    vec![
+        (key("pooling_type"), Value::U32(RANK)),
+        (key("classifier.output_labels"), texts(&ANSWERS)),
+        ("tokenizer.chat_template.rerank".to_owned(), TEMPLATE.into()),
+        ("tokenizer.chat_templates".to_owned(), texts(&["rerank"])),
+    ]
+}
