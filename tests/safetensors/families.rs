@@ -359,6 +359,21 @@ fn plain_experts_of_gpt_oss_are_transposed() {
     let mut config = family.clone();
     config["config"].as_object_mut().unwrap().remove("quantization_config");
     let model = Gguf::parse(gguf(&config, &source, None)).unwrap();
+    // And back: each has its rows, or values, in turn again.
+    let bytes = gguf(&config, &source, None);
+    let plan = Export::new(&model, &bytes).plan().unwrap();
+    assert!(plan.config_json().is_some() && plan.notes().is_empty(), "{:?}", plan.notes());
+    let back = checkpoint(exported(&bytes, None).unwrap()).unwrap();
+    for (name, (dtype, shape, values)) in &source {
+        let tensor = back.tensor(name).unwrap();
+        assert_eq!(tensor.info().shape(), shape, "{name}");
+        if tensor.info().dtype() == *dtype {
+            let mut found = vec![0; values.len()];
+            tensor.read_at(&mut found, 0).unwrap();
+            assert!(found == *values, "{name}");
+        }
+    }
+    assert!(imported(Import::new(&back, &Description::default())).unwrap() == bytes);
     let (gate_up, down) = (values(&source, &of("gate_up_proj")), values(&source, &of("down_proj")));
     let of_gate_up =
         |expert, row, col, odd| gate_up[((expert * width + col) * 2 * middle + 2 * row + odd) as usize];

@@ -1,6 +1,8 @@
 //! What a family's steps come to where they are taken back: heads, experts, and whether values are the same then.
 
-use super::families::{Back, Family, Origins, Step, layer};
+use std::sync::Arc;
+
+use super::families::{Back, Family, Origins, Step, Turns, layer};
 use super::names::fill_some;
 use super::per_layer::number;
 use super::planned::{Planned, Source};
@@ -16,6 +18,9 @@ pub(super) fn leads_back(back: &Back, origin: Origin<'_>) -> Result<bool> {
     let shape = origin.shape;
     let dims = shape.dims();
     let has_values = shape.element_count() > 0;
+    if let Origins::Turns(_) = back.name {
+        return Ok((2..=3).contains(&dims.len()) && has_values && !origin.ty.is_integer());
+    }
     if let Origins::Stack(_) = back.name {
         return Ok(dims.len() == 3 && has_values && dims[2] <= MAX_EXPERTS);
     }
@@ -73,6 +78,31 @@ pub(super) fn experts<'a>(
             Ok(Planned { name, source, ty, original: None, dtype: None })
         })
         .collect()
+}
+
+/// The tensor in which others take turns: `None` for one that another is written with.
+pub(super) fn in_turns<'a>(
+    turns: Turns,
+    gguf_name: &str,
+    parts: Vec<Origin<'a>>,
+    ty: GgmlType,
+) -> Result<Option<Planned<'a>>> {
+    let Turns { name, parts: names, of_values, is_transposed } = turns;
+    let Some(own) =
+        parts.first().map(|part| part.ty).filter(|_| names.first().is_some_and(|first| first == gguf_name))
+    else {
+        return Ok(None);
+    };
+    let parts = parts.into_iter().map(|part| Arc::new(Source::File(part))).collect();
+    let mut source = Source::in_turns(&name, parts, of_values)?;
+    if is_transposed {
+        let mut dims = source.shape().dims().to_vec();
+        dims.swap(0, 1);
+        let shape = Shape::new(&dims).unwrap_or(source.shape());
+        source = source.transposed(&name, shape)?;
+    }
+    let ty = if own.is_quantized() { ty } else { own };
+    Ok(Some(Planned { name, source, ty, original: None, dtype: None }))
 }
 
 /// The numbers of heads of queries and of keys in the layer of a tensor.

@@ -61,6 +61,45 @@ impl ReadAt for AfterZeros<'_> {
     }
 }
 
+/// Tensors of the same length whose pieces of so many bytes take turns.
+pub(super) struct InTurns<'a> {
+    pub(super) parts: Vec<Shared<'a>>,
+    /// Not 0.
+    pub(super) piece_bytes: u64,
+}
+
+impl ReadAt for InTurns<'_> {
+    fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        // Pieces of each part that are read at once.
+        const AT_ONCE: u64 = 64 * 1024;
+        let (piece, count) = (self.piece_bytes, self.parts.len() as u64);
+        let round = piece * count.max(1);
+        let rounds = (AT_ONCE / piece).max(1);
+        let mut own = Vec::new();
+        while !buffer.is_empty() {
+            let first = offset / round;
+            let within = (offset % round) as usize;
+            let len = buffer.len().min((rounds * round) as usize - within);
+            let (out, rest) = std::mem::take(&mut buffer).split_at_mut(len);
+            let touched = (within + len).div_ceil(round as usize);
+            for (turn, part) in self.parts.iter().enumerate() {
+                own.resize(touched * piece as usize, 0);
+                part.fill_at(&mut own, first * piece)?;
+                for (at, own) in own.chunks_exact(piece as usize).enumerate() {
+                    // Where the piece begins in what is asked for, which may begin or end inside it.
+                    let start = at * round as usize + turn * piece as usize;
+                    let (from, to) = (start.max(within), (start + piece as usize).min(within + len));
+                    if from < to {
+                        out[from - within..to - within].copy_from_slice(&own[from - start..to - start]);
+                    }
+                }
+            }
+            (buffer, offset) = (rest, offset + len as u64);
+        }
+        Ok(())
+    }
+}
+
 /// Matrices that follow each other, each transposed. One of them is held in memory, since all of it is needed for a row.
 pub(super) struct Transposed<'a> {
     source: Shared<'a>,
@@ -174,6 +213,19 @@ mod tests {
         let stack = Stack { parts: parts.into(), part_bytes: 4 };
         assert_eq!(read(&stack, 12), b"abcdefghijkl");
         assert!(stack.fill_at(&mut [0; 2], 11).is_err());
+    }
+
+    #[test]
+    fn pieces_take_turns() {
+        let of = |bytes: &[u8]| source(bytes.to_vec(), &[bytes.len() as u64], GgmlType::I8);
+        let turns = InTurns { parts: vec![of(b"aabbcc"), of(b"AABBCC")], piece_bytes: 2 };
+        assert_eq!(read(&turns, 12), b"aaAAbbBBccCC");
+        // Longer than what is read at once.
+        let [left, right] = [1u8, 2].map(|value| vec![value; 300_000]);
+        let turns = InTurns { parts: vec![of(&left), of(&right)], piece_bytes: 3 };
+        let mut all = vec![0; 600_000];
+        turns.fill_at(&mut all, 0).unwrap();
+        assert!(all.chunks(6).all(|six| six == [1, 1, 1, 2, 2, 2]));
     }
 
     #[test]

@@ -140,6 +140,8 @@ fn object(
                 let width = number("embedding_length")?;
                 let is_largest = matches!(number("block_count"), Some(46 | 62));
                 match other {
+                    // Below, where there is scaling.
+                    Other::UntruncatedYarn => {}
                     Other::Null => set(name, Json::Null),
                     Other::True => set(name, true.into()),
                     Other::QueryScale => match head_dim.filter(|_| !is_largest) {
@@ -153,7 +155,11 @@ fn object(
                     "long_factor": decimals(long), "short_factor": decimals(short) })),
                 _ => family.rope_scaling(&parameters, rope.freqs.as_deref(), notes),
             };
-            if let Some(scaling) = scaling {
+            if let Some(mut scaling) = scaling {
+                let is_untruncated = others.contains(&("rope_scaling", Other::UntruncatedYarn));
+                if is_untruncated && scaling["rope_type"] == "yarn" {
+                    scaling["truncate"] = false.into();
+                }
                 set("rope_scaling", scaling);
             }
             if family.factors == Some(Factors::LongRope) {

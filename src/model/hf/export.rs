@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::back::{experts, heads, leads_back};
+use super::back::{experts, heads, in_turns, leads_back};
 use super::compressed;
 use super::config::{RopeTensors, config, padding};
-use super::families::{Family, Origins, Step};
+use super::families::{Back, Family, Origins, Step, Turns};
 use super::planned::{Planned, Source, most};
 use super::rope::MAX_DIM;
 use super::stored::{self, ORIGINAL_SHAPE};
@@ -150,6 +150,11 @@ impl<'a> Export<'a> {
             let given = self.names.as_ref().and_then(|names| names(gguf_name));
             let back = family.and_then(|family| family.back(gguf_name));
             let back = match back {
+                // All of them, or none.
+                Some(Back { name: Origins::Turns(turns), .. }) if !self.has_all(&turns) => {
+                    kept += 1;
+                    None
+                }
                 Some(back) if !leads_back(&back, *origin)? => {
                     kept += 1;
                     None
@@ -162,6 +167,14 @@ impl<'a> Export<'a> {
                 dequantized_instead += usize::from(self.compressed && origin.ty.is_quantized());
                 let scales = scales.remove(gguf_name).unwrap_or_default();
                 tensors.extend(experts(pattern, *origin, &scales, self.ty)?);
+                continue;
+            }
+            if let Some(Origins::Turns(turns)) = back.as_ref().map(|back| &back.name)
+                && given.is_none()
+            {
+                dequantized_instead += usize::from(self.compressed && origin.ty.is_quantized());
+                let parts = turns.parts.iter().filter_map(|part| self.origin_of(part)).collect();
+                tensors.extend(in_turns(turns.clone(), gguf_name, parts, self.ty)?);
                 continue;
             }
             let (built_in, steps) = match back.map(|back| (back.name, back.steps)) {
@@ -260,6 +273,22 @@ impl<'a> Export<'a> {
         }
         let dequantized = most(&tensors).filter(|_| any_dequantized && modules.is_empty());
         Ok(ExportPlan { metadata: text(metadata, self.left_out, dequantized), config, notes, tensors })
+    }
+
+    fn origin_of(&self, gguf_name: &str) -> Option<Origin<'a>> {
+        self.tensors.iter().find(|(tensor, _)| tensor.name() == gguf_name).map(|(_, origin)| *origin)
+    }
+
+    /// Whether all that take turns are there, alike, and have no names of their own.
+    fn has_all(&self, turns: &Turns) -> bool {
+        let shapes: Option<Vec<_>> = turns
+            .parts
+            .iter()
+            .map(|part| self.origin_of(part).map(|origin| (origin.shape, origin.ty)))
+            .collect();
+        let named = |part: &String| self.names.as_ref().is_some_and(|names| names(part).is_some());
+        shapes.is_some_and(|shapes| shapes.windows(2).all(|two| two[0] == two[1]))
+            && !turns.parts.iter().any(named)
     }
 
     /// The factors by which pairs turn slower; none where the tensor has anything else.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::export::{Export, ExportPlan, Shard};
 use super::import::Import;
 use super::import_plan::ImportPlan;
-use super::written::{generation_config_json, tokenizer_config_json, tokenizer_json};
+use super::written::described;
 use super::{CarriedWeight, Description, Fidelity, NameMap};
 use crate::file::atomic::StagedFile;
 use crate::file::{Existing, Inputs};
@@ -15,9 +15,7 @@ use crate::model::pieces::told;
 use crate::model::quantize::refuse_infinite;
 use crate::model::{Convert, Input, Job, Outcome, Part, Quantize, QuantizeReport};
 use crate::safetensors::{self, Checkpoint};
-use crate::{
-    AtomicFile, Error, GgmlType, Metadata, OutputFolder, QuantError, Result, ShardPlan, ShardedGguf, Writer,
-};
+use crate::{AtomicFile, Error, GgmlType, OutputFolder, QuantError, Result, ShardPlan, ShardedGguf, Writer};
 
 /// Makes a GGUF of a Hugging Face model.
 ///
@@ -421,22 +419,6 @@ impl<'a> ToSafetensors<'a> {
         folder.finish()?;
         Ok(ExportReport { notes, files })
     }
-}
-
-/// The files beside `config.json`, and a note where there is a tokenizer that they cannot have.
-fn described(metadata: Metadata<'_>, notes: &mut Vec<String>) -> Result<Vec<(&'static str, String)>> {
-    let mut files = Vec::new();
-    if metadata.contains("tokenizer.ggml.model") {
-        let both = || Ok((tokenizer_json(&metadata)?, tokenizer_config_json(&metadata)?));
-        match both() {
-            Ok((tokenizer, settings)) => {
-                files.extend([("tokenizer.json", tokenizer), ("tokenizer_config.json", settings)]);
-            }
-            Err::<_, Error>(error) => notes.push(format!("there is no tokenizer.json: {error}")),
-        }
-    }
-    files.extend(generation_config_json(metadata)?.map(|text| ("generation_config.json", text)));
-    Ok(files)
 }
 
 fn write(

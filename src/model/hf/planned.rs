@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::composed::{AfterZeros, Floats, Shared, Stack, Transposed, value_bytes};
+use super::composed::{AfterZeros, Floats, InTurns, Shared, Stack, Transposed, value_bytes};
 use super::rows::{RowOrder, Rows};
 use crate::error::{Error, Result, Shown};
 use crate::model::scaled::{Blocks, Scaled};
@@ -124,6 +124,28 @@ impl<'a> Source<'a> {
     pub(super) fn floats(self: Arc<Self>, add: Option<f32>) -> Self {
         let shape = self.shape();
         Source::Computed { bytes: Box::new(Floats { source: self, add }), shape, ty: GgmlType::F32 }
+    }
+
+    /// Tensors of one shape whose rows, or single values, take turns, in single precision.
+    pub(super) fn in_turns(name: &str, parts: Vec<Arc<Self>>, of_values: bool) -> Result<Self> {
+        let Some(shape) = parts.first().map(|part| part.shape()) else {
+            return Err(unfit(name, "has no parts"));
+        };
+        let mut dims = shape.dims().to_vec();
+        let axis = usize::from(!of_values);
+        let count = parts.len() as u64;
+        if let Some(extent) = dims.get_mut(axis) {
+            *extent = extent.saturating_mul(count);
+        }
+        let longer = Shape::new(&dims).filter(|_| dims.len() > axis);
+        let alike = parts.iter().all(|part| part.shape() == shape);
+        let (true, Some(longer)) = (alike && shape.element_count() > 0, longer) else {
+            return Err(unfit(name, "is made of tensors that cannot take turns"));
+        };
+        let piece_bytes = if of_values { 4 } else { 4 * shape.row_len() };
+        let parts = parts.into_iter().map(|part| Shared(Arc::new(part.floats(None)))).collect();
+        let bytes = InTurns { parts, piece_bytes };
+        Ok(Source::Computed { bytes: Box::new(bytes), shape: longer, ty: GgmlType::F32 })
     }
 
     /// With so many rows of zeros before its own, in single precision.

@@ -3,7 +3,7 @@
 use super::Extent::{self, FeedForward, Heads, KvHeads, Of, Width};
 use super::keys::{self, Key};
 use super::llama::{ATTENTION, ENDS};
-use super::{DECODER, Default, Exported, Family, Step, Tensor, tensor};
+use super::{DECODER, Default, Exported, Family, Other, Step, Tensor, tensor};
 
 const EXPERTS: Extent = Of("num_local_experts");
 const MLP: &[Tensor] = &[
@@ -94,6 +94,11 @@ pub(super) const GPT_OSS: Family = Family {
         ],
     ],
     defaults: &[("head_dim", Default::U32(64)), ("num_key_value_heads", Default::U32(8))],
-    exported: Exported::None("its experts are kept as GGUF has them"),
+    exported: Exported::Decoder {
+        activation: ("hidden_act", "silu"),
+        epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+        biases: &[("attention_bias", "self_attn.q_proj.bias")],
+        others: &[("rope_scaling", Other::UntruncatedYarn)],
+    },
     ..DECODER
 };

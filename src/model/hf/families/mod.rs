@@ -57,6 +57,20 @@ pub(super) enum Origins {
     One(String),
     /// A name with `{}` for the expert.
     Stack(String),
+    /// A tensor in which the rows, or single values, of several take turns.
+    Turns(Turns),
+}
+
+/// Tensors of a GGUF that were one in safetensors.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Turns {
+    pub(super) name: String,
+    /// In the order of their turns.
+    pub(super) parts: Vec<String>,
+    /// Whether single values take turns, and not rows.
+    pub(super) of_values: bool,
+    /// Whether rows are columns in safetensors.
+    pub(super) is_transposed: bool,
 }
 
 /// Models whose tensors are called alike.
@@ -154,6 +168,9 @@ pub(super) enum Other {
     True,
     /// No value, where the class's default is one of a larger model.
     Null,
+    /// Where YaRN scales pairs in part, it does so between pairs that are counted in fractions, as llama.cpp does for all models of the
+    /// family.
+    UntruncatedYarn,
     /// What queries are divided by the root of, as llama.cpp has it: the values of a head, or in the largest Gemmas what heads share.
     QueryScale,
 }
@@ -276,8 +293,41 @@ impl Family {
         })
     }
 
+    /// The tensor in which this one and others take turns, or of which it is the transpose, where its weights are plain.
+    fn turns(&self, gguf_name: &str) -> Option<Turns> {
+        let is_plain = |tensor: &&Tensor| tensor.is_quantized != Some(true) && !tensor.is_stack();
+        let tensor = self.all().filter(is_plain).find(|tensor| matches(tensor.gguf, gguf_name).is_some())?;
+        let layers = matches(tensor.gguf, gguf_name)?;
+        let turn = |tensor: &Tensor| {
+            let others: Vec<Step> =
+                tensor.steps.iter().copied().filter(|step| *step != Step::Transpose).collect();
+            match others[..] {
+                [] => Some((0, false)),
+                [Step::EverySecond(turn)] => Some((turn, false)),
+                [Step::EverySecondColumn(turn)] => Some((turn, true)),
+                _ => None,
+            }
+        };
+        let (_, of_values) = turn(tensor)?;
+        let mut parts: Vec<(u64, String)> = Vec::new();
+        for part in self.all().filter(is_plain).filter(|part| part.hf == tensor.hf) {
+            parts.push((turn(part)?.0, fill(part.gguf, &layers)));
+        }
+        parts.sort();
+        let is_transposed = tensor.steps.contains(&Step::Transpose);
+        (is_transposed || parts.len() > 1).then(|| Turns {
+            name: fill(tensor.hf, &layers),
+            parts: parts.into_iter().map(|(_, name)| name).collect(),
+            of_values,
+            is_transposed,
+        })
+    }
+
     /// What a tensor of a GGUF becomes in safetensors, where the table knows it and the way back.
     pub(super) fn back(&self, gguf_name: &str) -> Option<Back> {
+        if let Some(turns) = self.turns(gguf_name) {
+            return Some(Back { name: Origins::Turns(turns), steps: &[] });
+        }
         let (tensor, name) = self.reversible(gguf_name)?;
         let name = if tensor.is_stack() {
             let parts = matches(tensor.gguf, gguf_name)?;
@@ -294,11 +344,13 @@ impl Family {
         let leads_back = |target: &Target| match (self.back(&target.name)?.name, target.member) {
             (Origins::One(name), None) => Some(name == hf_name),
             (Origins::Stack(name), Some(member)) => Some(fill_some(&name, &[&member.to_string()]) == hf_name),
+            (Origins::Turns(turns), None) => Some(turns.name == hf_name),
             _ => None,
         };
         let targets: Vec<Target> =
             targets.into_iter().filter(|target| leads_back(target) == Some(true)).collect();
-        (targets.len() == 1).then_some(Fate::To(targets))
+        let take_turns = targets.len() > 1 && targets.iter().all(|target| self.turns(&target.name).is_some());
+        (targets.len() == 1 || take_turns).then_some(Fate::To(targets))
     }
 
     /// The name that messages have for a tensor of a GGUF.

@@ -86,8 +86,8 @@ fn chat_templates(metadata: &Metadata<'_>) -> Result<Option<Json>> {
 }
 
 /// The text of a `generation_config.json`, where the model goes on with a text and the metadata says anything of how.
-#[cfg(all(feature = "std", any(unix, windows)))]
-pub(in crate::model::hf) fn generation_config_json(metadata: Metadata<'_>) -> Result<Option<String>> {
+#[cfg(any(unix, windows))]
+pub(super) fn generation_config_json(metadata: Metadata<'_>) -> Result<Option<String>> {
     let goes_on = metadata.optional_arch::<bool>("attention.causal").ok().flatten() != Some(false);
     let mut config = Map::new();
     let single = |key: &str| metadata.optional::<f32>(&format!("general.sampling.{key}")).ok().flatten();
