@@ -210,6 +210,9 @@ impl<'a> Matrix<'a> {
 
     /// Like [`matmul`](Self::matmul), on all cores. The result is the same to the bit.
     ///
+    /// An engine that makes hundreds of such calls for a token makes them on a thread of rayon's
+    /// (`rayon::ThreadPool::install`, or within `rayon::scope`): a call from any other thread waits for one of rayon's to wake.
+    ///
     /// # Errors
     /// The errors of [`matmul`](Self::matmul).
     #[cfg(feature = "rayon")]

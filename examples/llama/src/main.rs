@@ -80,9 +80,12 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    if let Some(threads) = options.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-    }
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
+    // On one of the threads itself: calls from outside would each wait for one to wake, hundreds of times for a token.
+    threads.install(|| run(&options))
+}
+
+fn run(options: &Options) -> Result<()> {
     let path = options.model.clone().or_else(|| std::env::var_os("GGUF_CODEC_SMOLLM2").map(PathBuf::from));
     let path = path.context("name a model, or set GGUF_CODEC_SMOLLM2")?;
     let file = Gguf::open(&path)?;
@@ -112,7 +115,7 @@ fn main() -> Result<()> {
         let sessions = [&reference, &model].map(|model| Session::new(model, precision));
         return measure::kl_divergence(sessions, &windows(text)?);
     }
-    answer(&options, &mut Session::new(&model, precision), &tokenizer)
+    answer(options, &mut Session::new(&model, precision), &tokenizer)
 }
 
 fn load(file: &Gguf<Vec<u8>>) -> Result<(Model<'_>, Tokenizer)> {
