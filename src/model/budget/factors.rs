@@ -35,7 +35,7 @@ impl Factors {
         Factors { layers: layers.len().max(1), is_tied }
     }
 
-    pub(super) fn get(&self, tensor: &TensorInfo<'_>) -> (f64, SensitivitySource) {
+    pub(super) fn get(&self, tensor: &TensorInfo<'_>, importance: bool) -> (f64, SensitivitySource) {
         use SensitivitySource::{Fitted, Guessed};
         let name = tensor.name();
         let of_layers = |factor: f64| factor / self.layers as f64;
@@ -49,7 +49,8 @@ impl Factors {
             Role::TokenEmbedding => (2.0, Guessed),
             Role::Output => (8.0, Guessed),
             Role::Value => (of_layers(10.0), fitted),
-            Role::Down => (of_layers(11.0), fitted),
+            // A few layers whose inputs have huge values raise the mean above the rest, and importance protects just those.
+            Role::Down => (of_layers(if importance { 6.6 } else { 11.0 }), fitted),
             Role::Up => (of_layers(7.0), fitted),
             Role::Other => (of_layers(7.0), Guessed),
             Role::Gate => (of_layers(4.0), fitted),

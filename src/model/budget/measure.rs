@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::job::{Origin, in_memory};
-use super::measurements::Measured;
+use super::measurements::{Loss, Measured};
 use crate::codec::{dequantize, quantize};
 use crate::file::checksum::Checksum;
 use crate::{Error, GgmlType, QuantError, Result};
@@ -57,7 +57,7 @@ impl Sample<'_> {
         Ok((Measured { content, losses }, is_known))
     }
 
-    fn add(&self, runs: &[Run], types: &[GgmlType], losses: &mut BTreeMap<GgmlType, f64>) -> Result<()> {
+    fn add(&self, runs: &[Run], types: &[GgmlType], losses: &mut BTreeMap<GgmlType, Loss>) -> Result<()> {
         let mut scratch = Scratch::default();
         for &ty in types {
             let mut sums = Sums::default();
@@ -67,7 +67,7 @@ impl Sample<'_> {
                 })?;
             }
             let loss = sums.loss();
-            if !loss.is_finite() {
+            if !loss.error.is_finite() || !loss.left.is_finite() {
                 return Err(Error::write(format!(
                     "tensor '{}' has values that are not finite or become so in {ty}",
                     self.name.escape_debug()
@@ -161,9 +161,8 @@ struct Sums {
 }
 
 impl Sums {
-    /// ‖W − Q‖² / ‖W‖² of blocks that are made without importance, times what importance saves of the error that it weighs.
-    fn loss(&self) -> f64 {
-        let saved = if self.without > 0.0 { self.with / self.without } else { 1.0 };
-        self.plain.relative() * saved
+    fn loss(&self) -> Loss {
+        let left = if self.without > 0.0 { self.with / self.without } else { 1.0 };
+        Loss { error: self.plain.relative(), left }
     }
 }

@@ -40,7 +40,16 @@ pub struct Measurements {
 pub(super) struct Measured {
     /// A checksum of what was measured.
     pub(super) content: u64,
-    pub(super) losses: BTreeMap<GgmlType, f64>,
+    pub(super) losses: BTreeMap<GgmlType, Loss>,
+}
+
+/// What a type loses of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Loss {
+    /// ‖W − Q‖² / ‖W‖² of blocks that are made without importance, where the type can do without.
+    pub(super) error: f64,
+    /// What is left of the error, weighed by importance, in blocks that are made with it: 1 where there is none.
+    pub(super) left: f64,
 }
 
 impl Measurements {
@@ -63,7 +72,7 @@ impl Measurements {
         self.tensors.get(&key(name))
     }
 
-    pub(super) fn loss(&self, name: &str, ty: GgmlType) -> Result<f64> {
+    pub(super) fn loss(&self, name: &str, ty: GgmlType) -> Result<Loss> {
         let found = self.get(name).and_then(|measured| measured.losses.get(&ty));
         found
             .copied()
@@ -87,8 +96,11 @@ impl fmt::Display for Measurements {
         writeln!(f, "{TITLE}")?;
         for (name, Measured { content, losses }) in &self.tensors {
             write!(f, "{name} {content:016x}")?;
-            for (ty, loss) in losses {
-                write!(f, " {ty}={loss:e}")?;
+            for (ty, Loss { error, left }) in losses {
+                write!(f, " {ty}={error:e}")?;
+                if *left != 1.0 {
+                    write!(f, "*{left:e}")?;
+                }
             }
             writeln!(f)?;
         }
@@ -120,8 +132,11 @@ impl FromStr for Measurements {
             let mut losses = BTreeMap::new();
             for word in words {
                 let parsed = word.split_once('=').and_then(|(ty, loss)| {
-                    let loss = loss.parse::<f64>().ok().filter(|loss| loss.is_finite() && *loss >= 0.0);
-                    ty.parse::<GgmlType>().ok().zip(loss)
+                    let number = |text: &str| {
+                        text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)
+                    };
+                    let (error, left) = loss.split_once('*').unwrap_or((loss, "1"));
+                    Some((ty.parse::<GgmlType>().ok()?, Loss { error: number(error)?, left: number(left)? }))
                 });
                 match parsed {
                     Some((ty, loss)) if losses.insert(ty, loss).is_none() => {}
@@ -152,18 +167,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let of = |losses: &[(GgmlType, f64)]| Measured {
+        let loss = |error, left| Loss { error, left };
+        let of = |losses: &[(GgmlType, Loss)]| Measured {
             content: 7 << 60,
             losses: losses.iter().copied().collect(),
         };
         let tensors = [
-            (key("blk.0.ffn_up.weight"), of(&[(GgmlType::Q8_0, 0.1 + 0.2), (GgmlType::Q4_K, 1e-300)])),
+            (
+                key("blk.0.ffn_up.weight"),
+                of(&[(GgmlType::Q8_0, loss(0.1 + 0.2, 1.0)), (GgmlType::Q4_K, loss(1e-300, 0.1))]),
+            ),
             (key("a name\n of\t'ä'"), of(&[])),
         ];
         let all = Measurements { tensors: tensors.into(), reused: 2 };
         assert_eq!(all.to_string().parse::<Measurements>().unwrap(), all, "{all}");
         assert_eq!(all.loss("a name\n of\t'ä'", GgmlType::F16).ok(), None);
-        assert_eq!(all.loss("blk.0.ffn_up.weight", GgmlType::Q4_K).unwrap(), 1e-300);
+        assert_eq!(all.loss("blk.0.ffn_up.weight", GgmlType::Q4_K).unwrap(), loss(1e-300, 0.1));
     }
 
     #[test]
@@ -174,6 +193,7 @@ mod tests {
             ("{}\na 0\nb x", "line 3 of the measurements: after the name"),
             ("{}\na 0 Q8_0=-1", "line 2 of the measurements: 'Q8_0=-1' is not"),
             ("{}\na 0 Q8_0=inf", "'Q8_0=inf'"),
+            ("{}\na 0 Q8_0=1*-1", "'Q8_0=1*-1'"),
             ("{}\na 0 Q9_0=1", "'Q9_0=1'"),
             ("{}\na 0 Q8_0=1 Q8_0=1", "line 2"),
             ("{}\na 0\na 1", "line 3 of the measurements: tensor 'a' was there before"),

@@ -23,7 +23,7 @@ pub use self::recipes::Prediction;
 use self::recipes::RecipeTypes;
 use self::sensitivity::Sensitivities;
 use self::solve::{Candidate, least, solve};
-use self::table::{Table, candidate};
+use self::table::Table;
 use super::imatrix::Imatrix;
 use super::in_order::in_order;
 use super::size::Size;
@@ -41,7 +41,8 @@ const CURVE: u64 = 48;
 /// Chooses a type for each tensor so that a model fits into a size and suffers least.
 ///
 /// For each tensor that llama.cpp's `quantize` would quantize, it measures how much of it each allowed type loses,
-/// ‖W − Q‖² / ‖W‖², by a sample of its values; with an [importance matrix](Self::imatrix), less what that saves. That times the tensor's sensitivity is the damage, an estimate of the Kullback–Leibler
+/// ‖W − Q‖² / ‖W‖², by a sample of its values; with an [importance matrix](Self::imatrix), times what that leaves of the error that it weighs, at the median of the
+/// tensors of a role. That times the tensor's sensitivity is the damage, an estimate of the Kullback–Leibler
 /// divergence from the original model in nats, and the sum of all is made as small as the size permits. The sensitivities
 /// are those of [`sensitivities`](Self::sensitivities), and where those have none, defaults by the tensor's role, divided by the number
 /// of layers:
@@ -50,7 +51,7 @@ const CURVE: u64 = 48;
 /// |---|---|
 /// | token embedding that is the output too | 9, not divided |
 /// | `attn_v`, `attn_qkv`, `attn_kv_b` | 10 |
-/// | `ffn_down` | 11 |
+/// | `ffn_down` | 11; 6.6 with importance |
 /// | `ffn_up` | 7 |
 /// | `ffn_gate` | 4 |
 /// | `attn_output` | 2.5 |
@@ -309,8 +310,8 @@ impl<'a> Budget<'a> {
     ) -> Result<Vec<Prediction>> {
         let of = |recipe: &RecipeTypes| {
             let (mut size, mut damage) = (Size::default(), 0.0);
-            for ((one, &ty), (alpha, _)) in plan.tensors.iter().zip(&recipe.types).zip(&table.alpha) {
-                let Candidate { bytes, damage: more } = candidate(&one.tensor, ty, *alpha, measurements)?;
+            for (index, (one, &ty)) in plan.tensors.iter().zip(&recipe.types).enumerate() {
+                let Candidate { bytes, damage: more } = table.candidate(index, ty, measurements)?;
                 size += Size { bytes, ..Size::of(&one.tensor) };
                 damage += more;
             }

@@ -20,6 +20,9 @@ pub(super) struct Solution {
 /// Halvings of the exponent: the price is exact to the last bit long before.
 const STEPS: usize = 160;
 
+/// Exchanges at the most: each gains something, and the first ones most of it.
+const EXCHANGES: usize = 100;
+
 /// Returns the least number of bytes that any choice takes.
 pub(super) fn least(tensors: &[Vec<Candidate>]) -> u64 {
     let least = |of: &Vec<Candidate>| of.iter().map(|candidate| candidate.bytes).min().unwrap_or(0);
@@ -28,8 +31,8 @@ pub(super) fn least(tensors: &[Vec<Candidate>]) -> u64 {
 
 /// Chooses within `limit` bytes; `None` where even the least is more. Each tensor has at least one candidate.
 ///
-/// A price for each byte decides tensor by tensor, and is raised until all fits; what is left is spent where it helps most. That is
-/// done for each type of the largest tensor, since no price may exist that leaves a good amount for the rest.
+/// A price for each byte decides tensor by tensor, and is raised until all fits; what is left is spent where it helps most, and tensors
+/// exchange bytes while that helps. That is done for each type of the largest tensor, since no price may exist that leaves a good amount for the rest.
 pub(super) fn solve(tensors: &[Vec<Candidate>], limit: u64) -> Option<Solution> {
     let most = |of: &Vec<Candidate>| of.iter().map(|candidate| candidate.bytes).max().unwrap_or(0);
     // The first of those that are largest.
@@ -80,6 +83,11 @@ fn relaxed(tensors: &[Vec<Candidate>], limit: u64) -> Option<Solution> {
             }
         }
         fill(tensors, &mut places, limit);
+        for _ in 0..EXCHANGES {
+            if !exchange(tensors, &mut places, limit) {
+                break;
+            }
+        }
     }
     let (bytes, damage) = told(tensors, &places);
     (bytes <= limit).then_some(Solution { places, damage, bytes, bound })
@@ -129,6 +137,70 @@ fn fill(tensors: &[Vec<Candidate>], places: &mut [usize], limit: u64) {
             None => return,
         }
     }
+}
+
+/// A larger candidate of a tensor: its place, the bytes that it takes more, and by how much it does less damage.
+#[derive(Clone, Copy)]
+struct Step {
+    index: usize,
+    place: usize,
+    more: u64,
+    gain: f64,
+}
+
+/// Takes from one tensor what helps another more, where that is possible at all: the pair that helps most.
+fn exchange(tensors: &[Vec<Candidate>], places: &mut [usize], limit: u64) -> bool {
+    let left = limit.saturating_sub(told(tensors, places).0);
+    let all = || {
+        tensors.iter().enumerate().flat_map(|(index, of)| {
+            let now = of[places[index]];
+            of.iter().enumerate().map(move |(place, candidate)| (index, place, now, *candidate))
+        })
+    };
+    let up =
+        all().filter(|(_, _, now, candidate)| candidate.bytes > now.bytes && candidate.damage < now.damage);
+    let step = |(index, place, now, candidate): (usize, usize, Candidate, Candidate)| Step {
+        index,
+        place,
+        more: candidate.bytes - now.bytes,
+        gain: now.damage - candidate.damage,
+    };
+    let mut steps: Vec<Step> = up.map(step).collect();
+    steps.sort_by_key(|step| (step.more, step.index, step.place));
+    // The best of the steps up to each, and the best of another tensor.
+    let mut best_two: Vec<(Step, Option<Step>)> = Vec::with_capacity(steps.len());
+    for &step in &steps {
+        let two = match best_two.last().copied() {
+            None => (step, None),
+            Some((first, second)) if step.gain > first.gain => {
+                (step, if first.index == step.index { second } else { Some(first) })
+            }
+            Some((first, second)) => {
+                let is_second =
+                    step.index != first.index && second.is_none_or(|second| step.gain > second.gain);
+                (first, if is_second { Some(step) } else { second })
+            }
+        };
+        best_two.push(two);
+    }
+    let mut best: Option<(f64, usize, usize, Step)> = None;
+    for (index, place, now, candidate) in all().filter(|(_, _, now, candidate)| candidate.bytes < now.bytes) {
+        let bytes = left.saturating_add(now.bytes - candidate.bytes);
+        let count = steps.partition_point(|step| step.more <= bytes);
+        let Some(&(first, second)) = count.checked_sub(1).and_then(|last| best_two.get(last)) else {
+            continue;
+        };
+        let Some(step) = Some(first).filter(|step| step.index != index).or(second) else { continue };
+        let net = step.gain - (candidate.damage - now.damage);
+        // Not what rounding alone makes better.
+        if net > step.gain * 1e-9 && best.is_none_or(|(most, ..)| net > most) {
+            best = Some((net, index, place, step));
+        }
+    }
+    let Some((_, index, place, step)) = best else { return false };
+    places[index] = place;
+    places[step.index] = step.place;
+    true
 }
 
 #[cfg(test)]
@@ -188,6 +260,43 @@ mod tests {
         }
         println!("mean of the ratio to the best of all, seeds 0 to 39: {mean}");
         assert!(mean < 1.1, "{mean}");
+    }
+
+    /// A model of 30 layers with seven matrices each, beside a large embedding, by what types lose of normally distributed values.
+    fn layers(random: &mut Random) -> Vec<Vec<Candidate>> {
+        const TYPES: [(f64, f64); 6] =
+            [(4.5, 4.9e-3), (5.5, 1.3e-3), (6.0, 9.5e-4), (6.5625, 3.6e-4), (8.5, 2.9e-5), (3.4375, 2.4e-2)];
+        let mut tensor = |values: u64, factor: f64, types: &[(f64, f64)]| {
+            let alpha = factor * (500 + random.below(1000)) as f64 / 1000.0;
+            let candidate = |(bits, loss): &(f64, f64)| Candidate {
+                bytes: (values as f64 * bits / 8.0) as u64,
+                damage: alpha * loss,
+            };
+            types.iter().map(candidate).collect::<Vec<_>>()
+        };
+        let mut all = vec![tensor(49152 * 576, 9.0, &TYPES[..5])];
+        for _ in 0..30 {
+            for (values, factor) in [(331_776, 2.0), (110_592, 2.0), (110_592, 10.0), (331_776, 2.5)] {
+                all.push(tensor(values, factor / 30.0, &TYPES[..5]));
+            }
+            for (factor, types) in [(4.0, &TYPES[..5]), (7.0, &TYPES[..5]), (11.0, &TYPES[..])] {
+                all.push(tensor(884_736, factor / 30.0, types));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn of_many_tensors_the_choice_is_within_half_a_percent_of_the_bound() {
+        for seed in 0..3 {
+            let tensors = layers(&mut Random(seed));
+            let least = least(&tensors);
+            for percent in (101..=185).step_by(4) {
+                let found = solve(&tensors, least / 100 * percent).unwrap();
+                let above = found.damage / found.bound - 1.0;
+                assert!(above < 0.005, "seed {seed}, {percent} % of the least: {above}");
+            }
+        }
     }
 
     #[test]

@@ -1,24 +1,55 @@
 //! What each type of each tensor costs.
 
+use std::collections::BTreeMap;
+
 use super::factors::{self, Factors};
 use super::group::groups;
+use super::measurements::Loss;
 use super::plan::{Plan, Planned};
 use super::solve::Candidate;
 use super::{AllocatedTensor, Budget, Measurements, NextStep, SensitivitySource};
 use crate::model::recipe::Role;
 use crate::model::size::Size;
-use crate::{GgmlType, Result, TensorInfo};
+use crate::{GgmlType, Result};
 
 /// What is known of the tensors of a plan.
 pub(super) struct Table<'p> {
     pub(super) planned: &'p [Planned<'p>],
     pub(super) alpha: Vec<(f64, SensitivitySource)>,
+    left: Left,
     candidates: Vec<Vec<Candidate>>,
     /// Tensors that get one type, by their indices.
     pub(super) groups: Vec<Vec<usize>>,
 }
 
+/// What importance leaves of the error of each type, at the median of each role's tensors.
+type Left = BTreeMap<(Role, GgmlType), f64>;
+
 impl Table<'_> {
+    /// What a tensor costs in a type.
+    pub(super) fn candidate(
+        &self,
+        index: usize,
+        ty: GgmlType,
+        measurements: &Measurements,
+    ) -> Result<Candidate> {
+        let Planned { tensor, importance, .. } = &self.planned[index];
+        if ty == tensor.ggml_type() {
+            return Ok(Candidate { bytes: tensor.byte_len(), damage: 0.0 });
+        }
+        let bytes = ty.bytes_for(tensor.shape().element_count()).unwrap_or(u64::MAX);
+        let Loss { error, left } = measurements.loss(tensor.name(), ty)?;
+        let (alpha, source) = self.alpha[index];
+        // Where few columns have nearly all importance, next to nothing is left of the error. Such tensors are the most sensitive ones,
+        // which a factor of their role does not know.
+        let left = match source {
+            SensitivitySource::Given => left,
+            _ if !importance => left,
+            _ => self.left.get(&(Role::of(tensor.name()), ty)).copied().unwrap_or(left),
+        };
+        Ok(Candidate { bytes, damage: alpha * error * left })
+    }
+
     /// The candidates of each group.
     pub(super) fn grouped(&self) -> Vec<Vec<Candidate>> {
         let of = |group: &Vec<usize>| {
@@ -65,19 +96,6 @@ impl Table<'_> {
     }
 }
 
-pub(super) fn candidate(
-    tensor: &TensorInfo<'_>,
-    ty: GgmlType,
-    alpha: f64,
-    measurements: &Measurements,
-) -> Result<Candidate> {
-    if ty == tensor.ggml_type() {
-        return Ok(Candidate { bytes: tensor.byte_len(), damage: 0.0 });
-    }
-    let bytes = ty.bytes_for(tensor.shape().element_count()).unwrap_or(u64::MAX);
-    Ok(Candidate { bytes, damage: alpha * measurements.loss(tensor.name(), ty)? })
-}
-
 impl Budget<'_> {
     /// The sensitivity of each tensor, and what each of its choices costs.
     pub(super) fn table<'p>(&self, plan: &'p Plan<'p>, measurements: &Measurements) -> Result<Table<'p>> {
@@ -85,23 +103,43 @@ impl Budget<'_> {
         self.sensitivities.check(|name| tensors.iter().any(|tensor| tensor.name() == name))?;
         let factors = Factors::of(&tensors);
         let values: u64 = Size::sum_of(&tensors).parameters.max(1);
-        let alpha = |tensor: &TensorInfo<'_>| match self.sensitivities.get(tensor.name()) {
+        let alpha = |one: &Planned<'_>| match self.sensitivities.get(one.tensor.name()) {
             Some(alpha) => (alpha, SensitivitySource::Given),
             None if self.equal => {
-                let share = tensor.shape().element_count() as f64 / values as f64;
+                let share = one.tensor.shape().element_count() as f64 / values as f64;
                 (share * factors::EQUAL, SensitivitySource::Equal)
             }
-            None => factors.get(tensor),
+            None => factors.get(&one.tensor, one.importance),
         };
-        let alpha: Vec<_> = tensors.iter().map(alpha).collect();
-        let mut candidates = Vec::with_capacity(tensors.len());
-        for (one, (alpha, _)) in plan.tensors.iter().zip(&alpha) {
+        let mut table = Table {
+            planned: &plan.tensors,
+            alpha: plan.tensors.iter().map(alpha).collect(),
+            left: left(&plan.tensors, measurements),
+            candidates: Vec::new(),
+            groups: groups(&plan.tensors, self.one_type_per_role),
+        };
+        for (index, one) in plan.tensors.iter().enumerate() {
             let stays = [one.tensor.ggml_type()];
             let types = if one.choices.is_empty() { &stays } else { &one.choices[..] };
-            let of = |&ty: &GgmlType| candidate(&one.tensor, ty, *alpha, measurements);
-            candidates.push(types.iter().map(of).collect::<Result<Vec<_>>>()?);
+            let of = |&ty: &GgmlType| table.candidate(index, ty, measurements);
+            let candidates = types.iter().map(of).collect::<Result<Vec<_>>>()?;
+            table.candidates.push(candidates);
         }
-        let groups = groups(&plan.tensors, self.one_type_per_role);
-        Ok(Table { planned: &plan.tensors, alpha, candidates, groups })
+        Ok(table)
     }
+}
+
+fn left(planned: &[Planned<'_>], measurements: &Measurements) -> Left {
+    let mut all = BTreeMap::<(Role, GgmlType), Vec<f64>>::new();
+    for one in planned.iter().filter(|one| one.importance) {
+        let (name, role) = (one.tensor.name(), Role::of(one.tensor.name()));
+        for (&ty, loss) in measurements.get(name).iter().flat_map(|measured| &measured.losses) {
+            all.entry((role, ty)).or_default().push(loss.left);
+        }
+    }
+    let median = |mut numbers: Vec<f64>| {
+        numbers.sort_by(f64::total_cmp);
+        numbers[numbers.len() / 2]
+    };
+    all.into_iter().map(|(of, numbers)| (of, median(numbers))).collect()
 }

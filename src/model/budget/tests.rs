@@ -303,10 +303,24 @@ fn importance_makes_what_it_weighs_less_dear() {
         assert_eq!((found.len(), found.reused()), (6, 5));
         for ty in [GgmlType::Q2_K, GgmlType::IQ4_NL, GgmlType::Q4_K] {
             let loss = |found: &Measurements| found.loss("blk.0.attn_v.weight", ty).unwrap();
-            assert!(loss(&found) < loss(&plain) * 0.9, "{ty}: {} {}", loss(&found), loss(&plain));
+            let (found_loss, plain_loss) = (loss(&found), loss(&plain));
+            assert!(found_loss.left < 0.9, "{ty}: {found_loss:?}");
+            assert_eq!((found_loss.error, plain_loss.left), (plain_loss.error, 1.0));
             let loss = |found: &Measurements| found.loss("blk.1.attn_q.weight", ty).unwrap();
             assert_eq!(loss(&found), loss(&plain));
         }
+        // The only tensor of its role: what is left of its error is that of the role.
+        let of = |budget: &Budget<'_>, found: &Measurements| {
+            let chosen = budget
+                .clone()
+                .fix([("blk.0.attn_v.weight", GgmlType::Q4_K)])
+                .choose_by(input, found)
+                .unwrap();
+            chosen.tensors().iter().find(|tensor| tensor.role == "attn_v").unwrap().damage
+        };
+        let left = found.loss("blk.0.attn_v.weight", GgmlType::Q4_K).unwrap().left;
+        let saved = of(&weighed, &found) / of(&budget, &plain);
+        assert!((saved / left - 1.0).abs() < 1e-9, "{saved} {left}");
         // With importance there is a quantizer.
         let budget_of_few = Budget::bytes(1 << 20).imatrix(&imatrix).types([GgmlType::IQ2_XXS]);
         let low = budget_of_few.choose(input).unwrap();

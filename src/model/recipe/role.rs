@@ -1,7 +1,7 @@
 //! [`Role`]: the role of a tensor in its model, by its name.
 
 /// The roles that the mixtures distinguish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::model) enum Role {
     TokenEmbedding,
     Output,
