@@ -87,6 +87,7 @@ pub struct Budget<'a> {
     imatrix: Option<&'a Imatrix>,
     sensitivities: Sensitivities,
     equal: bool,
+    may_stay: bool,
     sample: Option<u64>,
 }
 
@@ -118,15 +119,16 @@ impl<'a> Budget<'a> {
             imatrix: None,
             sensitivities: Sensitivities::default(),
             equal: false,
+            may_stay: true,
             sample: None,
         }
     }
 
-    /// Allows these types and no others. Those whose blocks do not divide a tensor's rows are left out for that tensor, and so are
+    /// Allows these types and no others, not even that of a tensor that is quantized already, which may stay as it is otherwise. Those whose blocks do not divide a tensor's rows are left out for that tensor, and so are
     /// those that need importance where it has none; where none is left, it stays as it is.
     pub fn types(self, types: impl IntoIterator<Item = GgmlType>) -> Self {
         let types = BTreeSet::from_iter(types);
-        Budget { types: types.into_iter().collect(), ..self }
+        Budget { types: types.into_iter().collect(), may_stay: false, ..self }
     }
 
     /// Gives tensors of these names these types, whatever else is asked for. Of names that are given twice, the last counts.

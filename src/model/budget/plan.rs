@@ -91,7 +91,12 @@ impl Budget<'_> {
         if is_left_alone(tensor) {
             return Ok(Vec::new());
         }
-        let fitting: Vec<_> = self.types.iter().copied().filter(|&ty| fits(ty)).collect();
+        let mut fitting: Vec<_> = self.types.iter().copied().filter(|&ty| fits(ty)).collect();
+        let own = tensor.ggml_type();
+        if self.may_stay && own.is_quantized() && !fitting.is_empty() && !fitting.contains(&own) {
+            fitting.push(own);
+            fitting.sort();
+        }
         let Some(&least) = self.least.get(Role::of(name).name()) else { return Ok(fitting) };
         let is_enough = |ty: &GgmlType| bits(*ty) >= bits(least);
         let enough: Vec<_> = fitting.iter().copied().filter(is_enough).collect();

@@ -351,3 +351,18 @@ fn where_sensitivities_are_from_is_told() {
         assert!((alpha("token_embd.weight") / alpha("blk.0.attn_v.weight") - 4.0).abs() < 1e-9);
     });
 }
+
+#[test]
+fn what_is_quantized_already_may_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let floats = model(&folder.path().join("floats.gguf"));
+    let quantized = folder.path().join("quantized.gguf");
+    Quantize::uniform(GgmlType::Q4_0).run(&floats, &quantized).unwrap();
+    let input = Input::open(&quantized).unwrap();
+    let found = Budget::bits_per_weight(32.0).choose(&input).unwrap();
+    // More bits make nothing better than what is there.
+    assert_eq!((found.damage(), types(&found)["blk.0.attn_v.weight"]), (0.0, GgmlType::Q4_0));
+    assert!(found.best_recipe().unwrap().damage >= 0.0);
+    let found = Budget::bits_per_weight(32.0).types([GgmlType::Q8_0]).choose(&input).unwrap();
+    assert_eq!(types(&found)["blk.0.attn_v.weight"], GgmlType::Q8_0);
+}

@@ -111,7 +111,7 @@ pub(crate) fn section(predicted: &Predicted) -> Markup {
     let (low, high) = (low.log10().floor(), high.log10().ceil());
     let place = |one: &Prediction| {
         let x =
-            LEFT + 20.0 + (RIGHT - LEFT - 40.0) * (one.size.bytes as f64 - least) / (most - least).max(1.0);
+            LEFT + 20.0 + (RIGHT - LEFT - 100.0) * (one.size.bytes as f64 - least) / (most - least).max(1.0);
         let y = TOP + HEIGHT * (high - one.damage.log10()) / (high - low).max(1.0);
         (x, y)
     };
@@ -125,7 +125,7 @@ pub(crate) fn section(predicted: &Predicted) -> Markup {
             text x=(at(LEFT - 8.0)) y=(at(y + 4.0)) text-anchor="end" { (words::value(10f64.powi(power))) }
         }
         @for i in (least / step).ceil() as u64..=(most / step).floor() as u64 {
-            @let x = LEFT + 20.0 + (RIGHT - LEFT - 40.0) * (i as f64 * step - least) / (most - least).max(1.0);
+            @let x = LEFT + 20.0 + (RIGHT - LEFT - 100.0) * (i as f64 * step - least) / (most - least).max(1.0);
             text x=(at(x)) y=(at(TOP + HEIGHT + 18.0)) text-anchor="middle" { (words::bytes((i as f64 * step) as u64)) }
         }
         text x=(at((LEFT + RIGHT) / 2.0)) y=(at(TOP + HEIGHT + 38.0)) text-anchor="middle" { "tensor data" }
