@@ -26,6 +26,9 @@ pub(super) fn draw(
     let at = |prediction: &Prediction| (prediction.size.bytes as f64 / 1e6, prediction.damage.max(1e-9));
     let made = (allocation.size().bytes as f64 / 1e6, allocation.damage().max(1e-9));
     let most = most_worth(curve) * 1.3;
+    if !(made.1 * 1.3).is_finite() {
+        return Err("the predicted damage is not a finite number".into());
+    }
     let line: Vec<_> = curve.iter().map(at).filter(|point| point.1 <= most).collect();
     let recipes: Vec<_> =
         named(allocation.recipes()).map(|(name, prediction)| (name, at(prediction))).collect();

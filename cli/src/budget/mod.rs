@@ -6,9 +6,9 @@ mod table;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use gguf_codec::model::{Allocation, Budget, Imatrix, Input, Measurements, Prediction};
-use gguf_codec::{AtomicFile, Existing, GgmlType, Inputs};
+use gguf_codec::{AtomicFile, Error, Existing, GgmlType, Inputs, OutputProblem};
 use regex_lite::Regex;
 
 pub(crate) use self::curve::most_worth;
@@ -106,9 +106,27 @@ pub(crate) fn matched<'p>(
 pub(crate) struct Task<'a> {
     pub(crate) input: &'a Input,
     pub(crate) imatrix: Option<&'a Imatrix>,
-    /// The file to write, which is no input.
-    pub(crate) output: &'a Path,
+    /// What is read, of which nothing is overwritten.
+    pub(crate) inputs: &'a Inputs,
+    /// The files that the model goes to.
+    pub(crate) outputs: &'a [PathBuf],
     pub(crate) existing: Existing,
+    /// Whether the model is not written.
+    pub(crate) dry_run: bool,
+}
+
+impl Task<'_> {
+    /// Refuses where a file beside the model is in the place of the model.
+    fn spare_model(&self, option: &str, path: &Path) -> Result<()> {
+        let mut model = Inputs::new();
+        model.add_all(self.outputs);
+        match model.check(path, Existing::Replace) {
+            Err(Error::Output { problem: OutputProblem::Input { .. }, .. }) => {
+                bail!("{option} '{}' is the file that the model goes to", path.display())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What was chosen, and what there is to say of it.
@@ -118,9 +136,9 @@ pub(crate) struct Chosen {
 }
 
 impl Wanted {
-    /// The files that are read or written on the way: none is to be overwritten.
+    /// The files that are read, and measurements that are to be: none is overwritten.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.rules.paths().chain(&self.plot)
+        self.rules.paths()
     }
 
     /// Chooses, where that was asked for.
@@ -130,11 +148,14 @@ impl Wanted {
             (None, Some(bits)) => Budget::bits_per_weight(bits),
             (None, None) => return Ok(None),
         };
+        for (option, path) in [("--plot", &self.plot), ("--measurements", &self.rules.measurements)] {
+            path.as_ref().map_or(Ok(()), |path| task.spare_model(option, path))?;
+        }
+        if !task.dry_run {
+            task.inputs.check_all(task.outputs, task.existing)?;
+        }
         if let Some(plot) = &self.plot {
-            ensure!(plot != task.output, "--plot '{}' is the file that the model goes to", plot.display());
-            let mut inputs = Inputs::new();
-            inputs.add_all(task.input.paths()).add_all(self.rules.paths());
-            inputs.check(plot, task.existing)?;
+            task.inputs.check(plot, task.existing)?;
         }
         let budget = self.rules.follow(budget, task)?;
         let (measured, notes) = self.rules.measure(&budget, task, work)?;
@@ -193,11 +214,7 @@ impl Rules {
             Err(error) => bail!("cannot read '{}': {error}", path.display()),
         };
         if known.is_none() {
-            ensure!(
-                path != task.output,
-                "--measurements '{}' is the file that the model goes to",
-                path.display()
-            );
+            Inputs::new().check(path, Existing::Refuse)?;
         }
         let unknown = Measurements::default();
         let found = measure(budget, task, known.as_ref().unwrap_or(&unknown), work)?;

@@ -93,7 +93,7 @@ fn compared(allocation: &Allocation) -> String {
     if is_better(best, allocation) {
         format!("better by prediction: --recipe {name}, {bytes}, predicted damage {:.5}\n", best.damage)
     } else {
-        let times = best.damage / allocation.damage();
+        let times = if best.damage == allocation.damage() { 1.0 } else { best.damage / allocation.damage() };
         format!(
             "the best recipe of this size, {name} of {bytes}: {:.5}, {times:.2} times as much\n",
             best.damage

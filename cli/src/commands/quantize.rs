@@ -102,11 +102,17 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
     let importance = Importance::read(&args.imatrix, args.missing_importance)?;
     let by_name = budget::matched("--tensor-type", &args.tensor_type, &input)?;
+    let mut inputs = Inputs::new();
+    inputs.add_all(&args.imatrix).add_all(&args.types_like).add_all(args.budget.paths());
+    let mut read = inputs.clone();
+    read.add_all(input.paths());
     let task = budget::Task {
         input: &input,
         imatrix: importance.matrix(),
-        output: &args.output,
+        inputs: &read,
+        outputs: &outputs(&args, &input),
         existing: args.force.existing(),
+        dry_run: args.dry_run,
     };
     let chosen = args.budget.choose(task, &work)?;
     let allocation = chosen.as_ref().map(|chosen| &chosen.allocation);
@@ -128,8 +134,6 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
         .part(args.part)
         .keep_split(args.keep_split)
         .existing(args.force.existing());
-    let mut inputs = Inputs::new();
-    inputs.add_all(&args.imatrix).add_all(&args.types_like).add_all(args.budget.paths());
     quantize = importance.weigh(quantize).inputs(inputs);
     let report = if args.dry_run {
         quantize.plan(&input, &args.output)
@@ -148,6 +152,21 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
         summary(&args, &idle, &report, chosen.as_ref(), start)?
     };
     Ok(output::answer(&args.output, text))
+}
+
+/// The files that the model goes to.
+fn outputs(args: &Args, input: &Input) -> Vec<PathBuf> {
+    let shards = if args.keep_split { input.model().shards().len() } else { 1 };
+    let shards = u16::try_from(shards).unwrap_or(u16::MAX);
+    match args.part {
+        _ if paths::is_stream(&args.output) => Vec::new(),
+        Some(part) => vec![part.path(&args.output)],
+        None if shards > 1 => {
+            let parts = (0..shards).filter_map(|no| Part::new(no, shards).ok());
+            parts.map(|part| part.path(&args.output)).collect()
+        }
+        None => vec![args.output.clone()],
+    }
 }
 
 /// What there is to say of single tensors: those with importance and without, those of another type than the recipe's, and what was

@@ -116,10 +116,48 @@ fn what_was_measured_is_kept_and_used_again() {
     let line = fails("quantize", &[&input, &out, "--size", "3kB", "--measurements", &junk]);
     assert!(line.contains("junk': line 1 of the measurements"), "{line}");
     let line = fails("quantize", &[&input, &kept, "--size", "3kB", "--measurements", &kept]);
-    assert!(line.contains("no input is overwritten"), "{line}");
+    assert!(line.contains("the file that the model goes to"), "{line}");
     let line = fails("quantize", &[&input, &out, "--size", "3kB", "--measurements", &out]);
     assert!(line.contains("the file that the model goes to"), "{line}");
     assert!(!fs::exists(&out).unwrap());
+}
+
+#[test]
+fn files_beside_the_model_replace_no_input_and_no_model() {
+    let folder = Folder::new();
+    let (input, out) = (llama(&folder, GgmlType::F32), folder.path("out.gguf"));
+    let im = imatrix(&folder, "blk.0.ffn_down.weight", 256);
+    let before = fs::read(&im).unwrap();
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let args = [&input[..], &out, "--size", "3kB", "--imatrix", &im, "--plot", &im];
+        let line = fails("quantize", &[&args[..], dry_run].concat());
+        assert!(line.contains("no input is overwritten"), "{line}");
+        // By another spelling of its path.
+        let same = folder.path("./out.gguf");
+        for option in ["--plot", "--measurements"] {
+            fs::write(&out, "a model").unwrap();
+            let line =
+                fails("quantize", &[&[&input, &out, "--size", "3kB", option, &same][..], dry_run].concat());
+            assert!(line.contains("the file that the model goes to"), "{line}");
+            assert_eq!(fs::read_to_string(&out).unwrap(), "a model");
+            fs::remove_file(&out).unwrap();
+        }
+    }
+    assert_eq!(fs::read(&im).unwrap(), before);
+    let shard = folder.path("out-00001-of-00002.gguf");
+    let line = fails("quantize", &[&input, &out, "--size", "3kB", "--part", "1/2", "--plot", &shard]);
+    assert!(line.contains("the file that the model goes to") && !fs::exists(&shard).unwrap(), "{line}");
+    // What cannot be written is refused before anything is measured.
+    let (plot, kept) = (folder.path("plot.svg"), folder.path("kept"));
+    let beside = ["--size", "3kB", "--plot", &plot, "--measurements", &kept];
+    fs::write(&out, "a model").unwrap();
+    for to in [&out, &input, &folder.path("none/out.gguf")] {
+        is_refused("quantize", &[&[&input[..], to][..], &beside].concat());
+        assert!(!fs::exists(&plot).unwrap() && !fs::exists(&kept).unwrap(), "{to}");
+    }
+    let none = folder.file("zeros", "token_embd.weight\t0\nblk.0.ffn_down.weight\t0\n");
+    let told = works("quantize", &[&input, &out, "--size", "3kB", "--dry-run", "--sensitivity", &none]);
+    assert!(!told.contains("NaN"), "{told}");
 }
 
 #[test]
