@@ -55,6 +55,21 @@ pub(crate) fn is_it<'a>(pattern: &str, names: impl IntoIterator<Item = &'a str>)
             |near: &String| patterns.iter().zip(&tails).find(|(_, tail)| *tail == near).map(|(name, _)| name);
         near = near.iter().filter_map(whole).cloned().collect();
     }
+    // The beginning of a name, or a part of names, is no name itself.
+    let begins = |name: &&&str| name.strip_prefix(pattern).is_some_and(|rest| rest.starts_with('.'));
+    let beginning: Vec<_> = names.iter().filter(begins).collect();
+    if near.is_empty() && !pattern.is_empty() && !beginning.is_empty() {
+        near = match beginning.as_slice() {
+            [one] => vec![(**one).to_owned()],
+            _ => vec![format!("{pattern}.*")],
+        };
+    }
+    if near.is_empty()
+        && !pattern.is_empty()
+        && names.iter().any(|name| name.split('.').any(|part| part == pattern))
+    {
+        near = vec![format!("*.{pattern}.*")];
+    }
     if near.is_empty() {
         near = nearest_names(pattern, names.iter().copied());
     }
@@ -77,6 +92,9 @@ mod tests {
         assert_eq!(is_it("blk.*.ffn_pu.weight", names), "; is it 'blk.*.ffn_up.weight'?");
         assert_eq!(is_it("ffn_pu", names), "; is it 'ffn_up'?");
         assert_eq!(is_it("output.wieght", names), "; is it 'output.weight'?");
+        assert_eq!(is_it("attn_q", names), "; is it '*.attn_q.*'?");
+        assert_eq!(is_it("blk.0", names), "; is it 'blk.0.*'?");
+        assert_eq!(is_it("output", names), "; is it 'output.weight'?");
         assert_eq!(is_it("*.nothing_like_it.at_all", names), "");
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn last_line(file: u64, before: u64, after: u64, time: Option<Duratio
         seconds => format!(", in {} min {:02} s", seconds / 60, seconds % 60),
     });
     format!(
-        "{} ({} bytes), {part:.1} % of the tensors' bytes before{time}\n",
+        "{} ({} bytes), the tensors {part:.1} % of their size before{time}\n",
         size::shown(file),
         grouped(file)
     )

@@ -34,7 +34,11 @@ impl TypedValueParser for Target {
         let is_type = text.parse::<GgmlType>().is_ok();
         if let Some(recipe) = text.parse::<Recipe>().ok().filter(|_| !is_type) {
             let message = format!(
-                "{recipe} is a recipe, which chooses a type for each tensor: gguf quantize IN OUT --recipe {recipe}"
+                "{recipe} is a recipe, which chooses a type for each tensor: {} --recipe {recipe}",
+                match command.get_name() {
+                    "from-safetensors" => "give it as",
+                    _ => "gguf quantize IN OUT",
+                }
             );
             return Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command));
         }

@@ -78,7 +78,9 @@ pub(crate) struct Rules {
 
 pub(crate) fn by_pattern(argument: &str) -> Result<(Regex, GgmlType)> {
     let (pattern, ty) = argument.rsplit_once('=').context("write it as PATTERN=TYPE")?;
-    Ok((Regex::new(pattern)?, ty.parse()?))
+    let wrong =
+        |error| anyhow!("'{pattern}' is no regular expression, as attn_v and ffn_.*_exps are: {error}");
+    Ok((Regex::new(pattern).map_err(wrong)?, ty.parse()?))
 }
 
 fn by_role(argument: &str) -> Result<(String, GgmlType)> {

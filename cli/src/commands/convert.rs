@@ -39,7 +39,7 @@ pub(crate) struct Args {
     allow_requantize: bool,
     #[command(flatten)]
     force: output::Force,
-    /// Only show what would become of the tensors
+    /// Only show what would become of the tensors, by type; with --json, of each of them
     #[arg(long, conflicts_with = "report")]
     dry_run: bool,
 }

@@ -21,7 +21,7 @@ use crate::{cli, output, size, types};
 ///
 /// Of Llama, Mistral, Mixtral, Qwen2, Qwen3, Gemma, Phi-3, gpt-oss, DeepSeek, BERT and others, names, parameters and order of
 /// rows become those of llama.cpp, as config.json beside the files asks for; the tokenizer comes from tokenizer.json. Other models keep their
-/// names. What to_safetensors wrote becomes the model again that it was.
+/// names. What to-safetensors wrote of plain types becomes the model again that it was.
 ///
 /// A folder with a LoRA adapter of PEFT becomes an adapter for llama.cpp, in F32 unless --type says otherwise.
 ///

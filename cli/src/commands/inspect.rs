@@ -23,8 +23,8 @@ const SAMPLE: &[u8] = include_bytes!("../../../examples/sample.gguf");
 
 /// Looks into GGUF files: what the model is, its metadata, its tensors and their types.
 ///
-/// On a terminal lines are cut to its width, and layers that are alike are told together; in a pipe nothing is. The first shard of
-/// a model stands for all of it.
+/// On a terminal lines are cut to its width, and layers that are alike are told together. In a pipe each tensor has its line, and only long
+/// arrays are cut: --all shows them whole. The first shard of a model stands for all of it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The files; a small sample model if there is none. Also - for the header that standard input begins with, ollama:MODEL:TAG from Ollama's store, https://… of which no more is read than

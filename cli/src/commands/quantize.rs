@@ -81,7 +81,7 @@ pub(crate) struct Args {
     keep_split: bool,
     #[command(flatten)]
     force: output::Force,
-    /// Only show what would become of each tensor
+    /// Only show what would become of the tensors, by type; with --json, of each of them
     #[arg(long)]
     dry_run: bool,
     /// Print the result as JSON

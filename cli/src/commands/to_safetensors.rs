@@ -17,8 +17,8 @@ use crate::{cli, output, size};
 /// Makes safetensors files of a GGUF.
 ///
 /// Plain values stay what they are and blocks become floats. Of Llama, Mistral, Mixtral, Qwen2, Qwen3, Gemma, Phi-3, BERT
-/// and others, names and order of rows become those of the transformers library. All metadata goes along, so that from_safetensors
-/// makes the same model of it again.
+/// and others, names and order of rows become those of the transformers library. All metadata goes along, so that from-safetensors
+/// makes the same model of it again, where its types are plain.
 ///
 /// Where OUT ends with .safetensors it is one file, and otherwise a folder, with config.json, tokenizer.json and their like where the
 /// metadata has what they take; the folder must not be there yet, or be empty. Either appears when it is complete: after a failure or an interruption
