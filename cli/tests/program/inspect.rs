@@ -28,11 +28,18 @@ fn every_type_is_checked_and_shown_in_both_byte_orders() {
         let input = write(&bytes);
         let checked = works("inspect", &[&input, "--check"]);
         assert!(checked.contains("Check: no NaN and no infinity in 2 tensors"), "{checked}");
-        let shown = works("inspect", &[&input, "--tensor", "w"]);
-        let json = works("inspect", &[&input, "--tensor", "w", "--json"]);
-        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(json["bytes"], 6 * size);
-        assert!(shown.contains("values are ") && json["not_finite"] == 0, "{shown}");
+        // Every type in both forms, which quantize it to all others each time.
+        match order {
+            ByteOrder::Little => {
+                let shown = works("inspect", &[&input, "--tensor", "w"]);
+                assert!(shown.contains("values are "), "{shown}");
+            }
+            ByteOrder::Big => {
+                let json = works("inspect", &[&input, "--tensor", "w", "--json"]);
+                let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+                assert_eq!((&json["bytes"], &json["not_finite"]), (&(6 * size).into(), &0.into()));
+            }
+        }
         bytes[3 * size..4 * size].fill(0xff);
         let input = write(&bytes);
         // Integers have no scale, and every scale code of NVFP4 is a valid number.
