@@ -50,8 +50,19 @@ pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<Answer>) -> 
     let answered = run(args).and_then(|Answer(output, code)| print(&output).map(|()| code));
     match answered {
         Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&described(&error)),
+        Err(error) => match error.downcast_ref::<clap::Error>() {
+            Some(_) => {
+                fail(&format!("{} (see --help)", first_paragraph(&error.to_string())));
+                ExitCode::from(2)
+            }
+            None => fail(&described(&error)),
+        },
     }
+}
+
+/// An error in how arguments go together, which is one of usage.
+pub(crate) fn usage(message: String) -> anyhow::Error {
+    clap::Error::raw(ErrorKind::ArgumentConflict, message).into()
 }
 
 /// The error in one line, in terms of the program instead of the library.

@@ -1,5 +1,6 @@
 //! Writes the tensors of a file piece by piece and on all cores. They are copied, or converted by a [`Remake`].
 
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
@@ -163,10 +164,15 @@ fn convert<R: Remake>(
 ) -> Result<R::Found> {
     let Job { name, origin, ty, .. } = *piece.job;
     buffers.source.resize(in_memory(piece.bytes)?, 0);
-    origin
-        .source
-        .fill_at(&mut buffers.source, origin.offset + piece.at)
-        .map_err(|error| Error::io(format!("read tensor '{}'", name.escape_debug()), error))?;
+    let reading = || format!("read tensor '{}'", name.escape_debug());
+    origin.source.fill_at(&mut buffers.source, origin.offset + piece.at).map_err(|error| {
+        match error.downcast::<Error>() {
+            // Of values that are computed, which names the tensor itself.
+            Ok(error @ Error::Write { .. }) => error,
+            Ok(error) => Error::io(reading(), io::Error::other(error)),
+            Err(error) => Error::io(reading(), error),
+        }
+    })?;
     if piece.job.copies() {
         if origin.order != order {
             swap_byte_order(ty, &mut buffers.source);

@@ -262,3 +262,54 @@ fn what_does_not_fit_is_told_by_name() {
     let report = merge.run(folder.path().join("merged.gguf")).unwrap();
     assert!(report.notes[0].contains("1 norm is in the adapter"), "{:?}", report.notes);
 }
+
+#[test]
+fn nothing_is_written_that_is_not_finite() {
+    let base = base();
+    let with = |key: usize, at: usize, value: f32| {
+        let mut factors = pair(UP, 1, 1);
+        factors[key].3[4 * at..4 * at + 4].copy_from_slice(&value.to_le_bytes());
+        factors
+    };
+    let alpha = |alpha: f32| {
+        let mut pairs = of_llama();
+        pairs[3].1 = Value::F32(alpha);
+        pairs
+    };
+    let mut integers = pair(UP, 1, 1);
+    integers[0].2 = GgmlType::I32;
+    for (pairs, tensors, scale, wanted) in [
+        (alpha(f32::NAN), pair(UP, 1, 1), 1.0, "key 'adapter.lora.alpha' is NaN, and must be"),
+        (alpha(f32::INFINITY), pair(UP, 1, 1), 1.0, "key 'adapter.lora.alpha' is inf"),
+        (of_llama(), with(0, 5, f32::NAN), 1.0, "'blk.0.ffn_up.weight.lora_a' has NaN as value 5"),
+        (of_llama(), with(1, 3, f32::INFINITY), 1.0, "'blk.0.ffn_up.weight.lora_b' has inf as value 3"),
+        (of_llama(), integers, 1.0, "'blk.0.ffn_up.weight.lora_a' is I32, and factors are"),
+        (of_llama(), pair(UP, 1, 1), 3e38, "'blk.0.ffn_up.weight' would get factors times inf"),
+    ] {
+        let error = MergeLora::new(&base).adapter(&adapter(&pairs, tensors), scale).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+    // Factors and their scale are finite, and what they make is not.
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("merged.gguf");
+    let great = adapter(&of_llama(), with(0, 0, 1e38));
+    for ty in [GgmlType::F32, GgmlType::F16, GgmlType::BF16, GgmlType::Q8_0] {
+        let values = as_type(ty, &numbers(WIDTH * ROWS, 2));
+        let base = model(
+            &[("general.architecture", "llama".into())],
+            &[(UP, &[WIDTH as u64, ROWS as u64], ty, values)],
+        );
+        let merge = MergeLora::new(&base).adapter(&great, 1e6).unwrap();
+        for merge in [
+            merge,
+            MergeLora::new(&base)
+                .adapter(&great, 1e6)
+                .unwrap()
+                .quantize(Quantize::recipe(Recipe::F32).allow_requantize(true)),
+        ] {
+            let error = merge.run(&out).unwrap_err();
+            assert!(error.to_string().starts_with("tensor 'blk.0.ffn_up.weight': value "), "{ty}: {error:?}");
+            assert!(matches!(error, gguf_codec::Error::Write { .. }) && !out.exists(), "{ty}: {error:?}");
+        }
+    }
+}

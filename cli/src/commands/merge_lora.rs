@@ -9,7 +9,7 @@ use gguf_codec::model::{Input, MergeLora, MissingImportance, Quantize, Recipe};
 use serde_json::json;
 
 use crate::commands::quantize::report_as_json;
-use crate::importance::{Idle, Importance};
+use crate::importance::{self, Idle, Importance};
 use crate::numbers::{counted, grouped};
 use crate::work::Work;
 use crate::{cli, output};
@@ -50,6 +50,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     #[arg(value_parser = crate::paths::file())]
     imatrix: Vec<PathBuf>,
+    /// With --recipe: what becomes of tensors that need importance and have none: error, uniform (all their values count the same), or
+    /// a type that they get instead
+    #[arg(long, value_name = "error|uniform|TYPE", requires = "recipe", value_parser = importance::missing)]
+    missing_importance: Option<MissingImportance>,
     #[command(flatten)]
     force: output::Force,
     /// Print JSON
@@ -63,15 +67,15 @@ fn finite(argument: &str) -> Result<f32> {
 }
 
 pub(crate) fn run(args: Args) -> Result<String> {
-    let work = Work::begin(&args.output)?;
     let (adapters, scales) = (args.adapters.len(), args.scale.len());
     if scales != 1 && scales != adapters {
-        bail!(
+        return Err(cli::usage(format!(
             "--scale is given {scales} times, and there are {adapters} adapters: give it once, or once for each"
-        );
+        )));
     }
+    let work = Work::begin(&args.output)?;
     let base = Input::open(&args.base).map_err(|error| cli::about(&args.base, error))?;
-    let importance = Importance::read(&args.imatrix, MissingImportance::default())?;
+    let importance = Importance::read(&args.imatrix, args.missing_importance.unwrap_or_default())?;
     let mut merge = MergeLora::new(&base);
     for (at, path) in args.adapters.iter().enumerate() {
         let adapter = Input::open(path).map_err(|error| cli::about(path, error))?;

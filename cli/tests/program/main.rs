@@ -74,6 +74,12 @@ fn arguments_that_are_missing_or_wrong_are_named() {
     let line = fails("convert", &["a", "b", "--type", "I32"]);
     assert!(line.contains("I32"), "{line}");
     assert!(fails("inspect", &["--nonsense"]).contains("--nonsense"));
+    let mut scales = gguf("merge-lora");
+    scales.args(["base", "a", "b", "c", "out", "--scale", "1", "--scale", "2"]);
+    let output = scales.output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.contains("--scale is given 2 times, and there are 3 adapters"), "{line}");
+    assert!(line.ends_with("(see --help)\n") && output.status.code() == Some(2), "{line}");
     assert!(fails("inspect", &["--key", "no.such"]).contains("no key 'no.such'"));
     assert!(fails("inspect", &["--tensor", "nothing"]).contains("no tensor 'nothing'"));
 }

@@ -9,6 +9,7 @@ use crate::{GgmlType, Metadata, TensorInfo};
 
 /// Rows of the token embedding are looked up, and its factors are the other way around.
 const EMBEDDING: &str = "token_embd.weight";
+const ALPHA: &str = "adapter.lora.alpha";
 
 /// What is added to a tensor: each of its rows gets a sum of the rows of `basis`, times its coefficients and the scale.
 pub(super) struct Delta {
@@ -36,7 +37,10 @@ struct Pair<'a> {
 impl Adapter {
     pub(super) fn read(adapter: &Input, base: &Input, scale: f32) -> Result<Self> {
         check_metadata(adapter.metadata(), base.metadata())?;
-        let alpha = adapter.metadata().optional::<f32>("adapter.lora.alpha")?.unwrap_or(0.0);
+        let alpha = adapter.metadata().optional::<f32>(ALPHA)?.unwrap_or(0.0);
+        if !alpha.is_finite() {
+            return Err(Error::write(format!("key '{ALPHA}' is {alpha}, and must be a finite number")));
+        }
         let mut pairs: BTreeMap<&str, Pair<'_>> = BTreeMap::new();
         let mut norms = Vec::new();
         let tensors: Vec<_> = adapter.tensors().collect();
@@ -72,12 +76,18 @@ impl Adapter {
             }
             let rank = fits(name, &tensor, &a, &b)?;
             let (a, b) = (values(adapter.origin(&a)?, a.name())?, values(adapter.origin(&b)?, b.name())?);
-            let scale = if alpha == 0.0 { scale } else { scale * alpha / rank as f32 };
+            let whole = if alpha == 0.0 { scale } else { scale * alpha / rank as f32 };
+            if !whole.is_finite() {
+                return refused(
+                    name,
+                    &format!("would get factors times {whole}: scale {scale}, alpha {alpha}, rank {rank}"),
+                );
+            }
             let (coefficients, basis) = match name == EMBEDDING {
-                true => (a, transposed(&b, rank)),
+                true => (a, transposed(&b, rank)?),
                 false => (b, a),
             };
-            deltas.insert(name.to_owned(), Delta { coefficients, basis, rank, scale });
+            deltas.insert(name.to_owned(), Delta { coefficients, basis, rank, scale: whole });
         }
         Ok(Adapter { deltas, norms })
     }
@@ -147,19 +157,37 @@ fn fits(name: &str, tensor: &TensorInfo<'_>, a: &TensorInfo<'_>, b: &TensorInfo<
     )
 }
 
-/// All values of a tensor.
+/// All values of a factor, which are finite.
 fn values(origin: Origin<'_>, name: &str) -> Result<Vec<f32>> {
-    let len = origin.shape.element_count().saturating_mul(4);
-    let mut bytes = vec![0; in_memory(len)?];
+    if origin.ty.is_integer() {
+        return refused(name, &format!("is {}, and factors are floats or quantized", origin.ty));
+    }
+    let count = in_memory(origin.shape.element_count())?;
+    let (mut bytes, mut values) = (reserved(count.saturating_mul(4))?, reserved(count)?);
+    bytes.resize(count.saturating_mul(4), 0);
     let reading = |error| Error::io(format!("read tensor '{}'", name.escape_debug()), error);
     origin.fill_as(GgmlType::F32, &mut bytes, 0, |_, _| {}).map_err(reading)?;
-    Ok(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+    values.extend(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => refused(name, &format!("has {} as value {at}, and all must be finite", values[at])),
+        None => Ok(values),
+    }
 }
 
 /// Rows of so many values as columns.
-fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+fn transposed(values: &[f32], columns: usize) -> Result<Vec<f32>> {
     let rows = values.chunks_exact(columns);
-    (0..columns).flat_map(|column| rows.clone().map(move |row| row[column])).collect()
+    let mut turned = reserved(values.len())?;
+    turned.extend((0..columns).flat_map(|column| rows.clone().map(move |row| row[column])));
+    Ok(turned)
+}
+
+fn reserved<T>(len: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    match values.try_reserve_exact(len) {
+        Ok(()) => Ok(values),
+        Err(_) => Err(Error::OutOfMemory { what: "the factors of the adapter" }),
+    }
 }
 
 fn refused<T>(name: &str, problem: &str) -> Result<T> {

@@ -21,6 +21,7 @@ pub(super) struct Merged<'a> {
 
 /// A weight, and what is added to it.
 struct Changed<'a> {
+    name: &'a str,
     origin: Origin<'a>,
     deltas: Vec<&'a Delta>,
     /// What values are multiplied by after they were read: one factor, one for each matrix, or none.
@@ -29,7 +30,7 @@ struct Changed<'a> {
 
 impl<'a> Merged<'a> {
     pub(super) fn new(base: &'a Input, adapters: &'a [Adapter]) -> Result<Self> {
-        let tensors: Vec<_> = base.tensors().collect();
+        let tensors: Vec<TensorInfo<'a>> = base.tensors().collect();
         let origins = tensors.iter().map(|tensor| Ok((tensor.name(), base.origin(tensor)?)));
         let origins = origins.collect::<Result<Vec<_>>>()?;
         let mut factors = scales(origins.iter().copied())?;
@@ -38,7 +39,7 @@ impl<'a> Merged<'a> {
             let deltas: Vec<_> = adapters.iter().filter_map(|adapter| adapter.deltas.get(*name)).collect();
             if !deltas.is_empty() {
                 let factors = factors.remove(name).unwrap_or_default();
-                weights.insert((*name).to_owned(), Changed { origin: *origin, deltas, factors });
+                weights.insert((*name).to_owned(), Changed { name, origin: *origin, deltas, factors });
             }
         }
         let mut bytes = Vec::new();
@@ -97,9 +98,9 @@ impl ReadAt for Changed<'_> {
         let shape = self.origin.shape;
         let row_len = shape.row_len().max(1);
         let rows = shape.dims().get(1).copied().unwrap_or(1).max(1);
-        let mut sums = Vec::new();
+        let (mut sums, mut bad) = (Vec::new(), None);
         self.origin.fill_as(GgmlType::F32, buffer, offset, |first, values| {
-            let (mut at, mut rest) = (first, values);
+            let (mut at, mut rest) = (first, &mut *values);
             while !rest.is_empty() {
                 let (row, column) = (at / row_len, (at % row_len) as usize);
                 let len = rest.len().min(row_len as usize - column);
@@ -116,7 +117,14 @@ impl ReadAt for Changed<'_> {
                 }
                 (at, rest) = (at + len as u64, others);
             }
-        })
+            let not_finite = values.iter().zip(first..).find(|(value, _)| !value.is_finite());
+            bad = bad.or(not_finite.map(|(value, at)| (*value, at)));
+        })?;
+        let Some((value, at)) = bad else { return Ok(()) };
+        Err(io::Error::other(Error::write(format!(
+            "tensor '{}': value {at} would be {value} with what adapters add to it",
+            self.name.escape_debug()
+        ))))
     }
 }
 

@@ -79,7 +79,7 @@ impl<'a> MergeLora<'a> {
     ///
     /// # Errors
     /// [`Error::Write`], naming the tensor, where the file is no LoRA adapter, or of a model with another architecture, other
-    /// tensors or other shapes; [`Error::Io`].
+    /// tensors or other shapes, or where its alpha or a factor is not finite or an integer; [`Error::OutOfMemory`]; [`Error::Io`].
     pub fn adapter(mut self, adapter: &Input, scale: f32) -> Result<Self> {
         let name = adapter.paths().next().map(|path| path.display().to_string());
         let read = Adapter::read(adapter, self.base, scale);
@@ -125,7 +125,7 @@ impl<'a> MergeLora<'a> {
     ///
     /// # Errors
     /// [`Error::Output`] where `output` is one of the inputs or exists; [`Error::Write`] where a type needs importance that is not
-    /// there, or values would be infinite in their type; those of [`Quantize::run_with`]; [`Error::Io`]; [`Error::Interrupted`] where
+    /// there, or values would be infinite or NaN, by what is added or in their type; those of [`Quantize::run_with`]; [`Error::Io`]; [`Error::Interrupted`] where
     /// `progress` breaks. After any of them what was at `output` is as it was.
     pub fn run_with(
         &self,
