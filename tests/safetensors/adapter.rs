@@ -1,6 +1,6 @@
 //! Adapters of PEFT, as GGUF.
 
-use gguf_codec::model::hf::{Description, Import};
+use gguf_codec::model::hf::{Description, FromSafetensors, Import};
 use gguf_codec::safetensors::Dtype;
 use gguf_codec::{GgmlType, Gguf, Result};
 
@@ -174,6 +174,13 @@ fn what_no_adapter_of_gguf_has_is_refused_by_name() {
         let error = import(config, adapter, &own).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     }
+    for (alpha, wanted) in
+        [("0", "'lora_alpha' is 0, with which"), ("1e300", "beyond the range"), ("NaN", "must be a number")]
+    {
+        let adapter = ADAPTER.replace("16", alpha);
+        let error = import(CONFIG, &adapter, &good).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
     let (a, b) = (names("self_attn.q_proj"), good[1].clone());
     let rank: Own<'_> = (&a[0], &[3, 8], Dtype::F32, floats([0.0; 24]));
     let error = import(CONFIG, ADAPTER, &[rank, b]).unwrap_err().to_string();
@@ -182,6 +189,80 @@ fn what_no_adapter_of_gguf_has_is_refused_by_name() {
     let alone = Description::default().with_adapter(ADAPTER).unwrap();
     let error = Import::new(&files, &alone).plan().unwrap_err().to_string();
     assert!(error.contains("the configuration of the base model is missing"), "{error}");
+}
+
+#[test]
+fn each_weight_is_there_once_and_in_the_model() {
+    let named = |weight: &str| ["A", "B"].map(|side| format!("{weight}.lora_{side}.weight"));
+    let q = names("self_attn.q_proj");
+    let good = pair(&q, 8, 8);
+    let default = q.clone().map(|name| name.replace(".weight", ".default.weight"));
+    let short = q.clone().map(|name| name.replace("base_model.model.", ""));
+    let both = |names| [good.to_vec(), pair(names, 8, 8).to_vec()].concat();
+    let integers: Vec<Own<'_>> =
+        good.iter().map(|(name, shape, _, bytes)| (*name, *shape, Dtype::I32, bytes.clone())).collect();
+    let (zeros, huge) = (
+        named("base_model.model.model.layers.00.mlp.up_proj"),
+        named("base_model.model.model.layers.99999999999.mlp.up_proj"),
+    );
+    let none: [Own<'_>; 2] =
+        [(&q[0], &[0, 8], Dtype::F32, Vec::new()), (&q[1], &[8, 0], Dtype::F32, Vec::new())];
+    let norm: Own<'_> =
+        ("base_model.model.model.layers.1.input_layernorm.weight", &[7], Dtype::F32, floats([0.0; 7]));
+    let norms: Vec<Own<'_>> = ["model.norm.weight", "base_model.model.model.norm.weight"]
+        .map(|name| (name, &[8u64][..], Dtype::F32, floats([0.0; 8])))
+        .to_vec();
+    let mixtral = CONFIG
+        .replace("LlamaFor", "MixtralFor")
+        .replace("\"hidden_size\"", "\"num_local_experts\": 2, \"num_experts_per_tok\": 1, \"hidden_size\"");
+    let experts: Vec<_> = ["0", "1", "2", "01"]
+        .iter()
+        .map(|expert| names(&format!("block_sparse_moe.experts.{expert}.w2")))
+        .collect();
+    let of_experts =
+        |which: &[usize]| which.iter().flat_map(|&at| pair(&experts[at], 8, 6)).collect::<Vec<_>>();
+    for (config, own, wanted) in [
+        (
+            CONFIG,
+            both(&default),
+            "q_proj.lora_A.weight' and 'base_model.model.model.layers.1.self_attn.q_proj.lora_A.default.weight' are of the same",
+        ),
+        (
+            CONFIG,
+            both(&short),
+            "q_proj.lora_A.weight' and 'model.layers.1.self_attn.q_proj.lora_A.weight' are of the same",
+        ),
+        (CONFIG, integers, "q_proj.lora_A.weight' is I32, and adapters are of floats"),
+        (CONFIG, pair(&zeros, 6, 8).to_vec(), "has the number '00', and numbers"),
+        (CONFIG, pair(&huge, 6, 8).to_vec(), "has the number '99999999999', and numbers"),
+        (CONFIG, none.to_vec(), "has factors of rank 0"),
+        (
+            CONFIG,
+            [good.to_vec(), vec![norm]].concat(),
+            "input_layernorm.weight' is of the shape [7], and the model has 8 values",
+        ),
+        (
+            CONFIG,
+            [good.to_vec(), norms].concat(),
+            "'model.norm.weight' and 'base_model.model.model.norm.weight' are of the same",
+        ),
+        (&mixtral, of_experts(&[0, 1, 2]), "experts.2.w2.weight' is of expert 2, and the model has 2"),
+        (&mixtral, of_experts(&[0, 1, 3]), "has the number '01', and numbers"),
+    ] {
+        let error = import(config, ADAPTER, &own).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn only_adapters_have_a_base() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = tensors(&[("model.norm.weight", &[8], Dtype::F32, floats([0.0; 8]))]);
+    std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+    std::fs::write(folder.path().join("config.json"), CONFIG).unwrap();
+    let error =
+        FromSafetensors::open(folder.path()).unwrap().base(folder.path()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("is for LoRA adapters, and this is none"), "{error}");
 }
 
 #[test]

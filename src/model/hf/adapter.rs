@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::families::{Family, Fate, Step, Target, layer};
+use super::adapter_checks::{Made, check_numbers, fits, floats, norm_fits, ranks_agree, twice};
+use super::families::{Family, Fate, Step, Target};
 use super::heads::Heads;
 use super::import::{Import, Pairs};
 use super::import_plan::ImportPlan;
@@ -26,8 +27,14 @@ enum Side {
 /// The two factors of what is added to a weight: A has a row for each rank, B a column.
 #[derive(Default)]
 struct Pair<'a> {
-    a: Option<Arc<Source<'a>>>,
-    b: Option<Arc<Source<'a>>>,
+    a: Option<Factor<'a>>,
+    b: Option<Factor<'a>>,
+}
+
+struct Factor<'a> {
+    /// Of the tensor.
+    name: &'a str,
+    source: Arc<Source<'a>>,
 }
 
 /// The factors of the experts of a stack.
@@ -69,26 +76,33 @@ impl<'a> Import<'a> {
         let config = document.root();
         let mut pairs: Vec<(String, Pair<'a>)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
-        let (mut tensors, mut left_out) = (Vec::new(), Vec::new());
+        let (mut tensors, mut left_out, mut made) = (Vec::new(), Vec::new(), Made::default());
         let heads = Heads { carried: &BTreeMap::new(), config: Some(&config), family: Some(family) };
         for tensor in self.checkpoint.tensors() {
             let name = tensor.info().name();
+            check_numbers(name)?;
             if let Some((weight, side)) = side(name) {
-                let source = Some(Arc::new(Source::File(tensor.origin()?)));
+                let factor = Factor { name, source: Arc::new(Source::File(floats(&tensor)?)) };
                 let at = *places.entry(weight.clone()).or_insert(pairs.len());
                 if at == pairs.len() {
                     pairs.push((weight, Pair::default()));
                 }
-                match side {
-                    Side::A => pairs[at].1.a = source,
-                    Side::B => pairs[at].1.b = source,
+                let other = match side {
+                    Side::A => pairs[at].1.a.replace(factor),
+                    Side::B => pairs[at].1.b.replace(factor),
+                };
+                if let Some(other) = other {
+                    return Err(twice(other.name, name));
                 }
             } else if name.contains(".base_layer.weight") {
                 left_out.push(name);
             } else if name.contains("_layernorm") || name.contains(".norm") {
                 // What some tools put beside the factors; llama.cpp passes over them.
-                for Target { name: to, steps, .. } in targets(family, name)? {
-                    let mut source = Source::File(tensor.origin()?);
+                for target in targets(family, name)? {
+                    made.once(&target, name)?;
+                    let mut source = Source::File(floats(&tensor)?);
+                    norm_fits(family, &config, name, &target, &source)?;
+                    let Target { name: to, steps, .. } = target;
                     for &step in steps {
                         source = applied(step, source, name, &heads)?;
                     }
@@ -103,6 +117,7 @@ impl<'a> Import<'a> {
                 )));
             }
         }
+        let experts = family.experts(&config)?.map(u64::from);
         let mut stacks: BTreeMap<String, Stack<'a>> = BTreeMap::new();
         // Each behind the pair that completes it.
         let mut placed: Vec<(usize, [Planned<'a>; 2])> = Vec::new();
@@ -114,6 +129,7 @@ impl<'a> Import<'a> {
                     &format!("has no {missing}, which every weight of a LoRA adapter has"),
                 ));
             };
+            let (a, b) = (&a.source, &b.source);
             ranks_agree(&name, a, b)?;
             for target in targets(family, &name)? {
                 if target.name == "output.weight" && family.is_tied_by(&config, Some(class))? {
@@ -122,11 +138,18 @@ impl<'a> Import<'a> {
                         "is adapted, and the base model has its token embedding in its place ('tie_word_embeddings')",
                     ));
                 }
+                made.once(&target, &name)?;
                 let (a, b) = factors(&name, &target, a.again(), b.again(), &heads)?;
-                self.fits(family, &config, &name, &target, &a, &b)?;
+                fits(family, &config, &name, &target, &a, &b)?;
                 match target.member {
                     None => placed.push((place, self.pair(target.name, a, b))),
                     Some(member) => {
+                        if let Some(count) = experts.filter(|&count| member >= count) {
+                            return Err(config.about(&format!(
+                                "'{}' is of expert {member}, and the model has {count}",
+                                Shown(&name)
+                            )));
+                        }
                         let stack = stacks.entry(target.name).or_default();
                         stack.last = place;
                         stack.members.insert(member, (a, b));
@@ -135,7 +158,7 @@ impl<'a> Import<'a> {
             }
         }
         for (name, Stack { members, last }) in stacks {
-            let count = family.experts(&config)?.map_or(members.len() as u64, u64::from);
+            let count = experts.unwrap_or(members.len() as u64);
             if let Some(missing) = (0..count).find(|member| !members.contains_key(member)) {
                 return Err(unfit(
                     &name,
@@ -207,49 +230,6 @@ impl<'a> Import<'a> {
         })
     }
 
-    /// That what is added is as large as the weight, as far as the configuration says.
-    fn fits(
-        &self,
-        family: &Family,
-        config: &Node<'_>,
-        name: &str,
-        target: &Target,
-        a: &Source<'_>,
-        b: &Source<'_>,
-    ) -> Result<()> {
-        let (a, b) = (a.shape(), b.shape());
-        let extent = |dims: &[u64], at: usize| dims.get(at).copied().unwrap_or(1);
-        let found = match target.name == EMBEDDING {
-            true => [extent(a.dims(), 1), extent(b.dims(), 1)],
-            false => [extent(b.dims(), 1), extent(a.dims(), 0)],
-        };
-        if layer(&target.name).is_some_and(|layer| {
-            config.get("num_hidden_layers").is_some_and(|count| count.value.as_u64() <= Some(layer.into()))
-        }) {
-            return Err(
-                config.about(&format!("'{}' is of a layer that the model does not have", Shown(name)))
-            );
-        }
-        let wanted = family.extents_of(config, &target.name)?;
-        let wanted = &wanted[wanted.len().saturating_sub(2)..];
-        let differs =
-            found.iter().zip(wanted).any(|(found, wanted)| wanted.is_some_and(|wanted| wanted != *found));
-        if !differs || wanted.len() < 2 {
-            return Ok(());
-        }
-        let shown = |extent: &Option<u64>| {
-            extent.map_or_else(|| "any number of".to_owned(), |extent| extent.to_string())
-        };
-        Err(config.about(&format!(
-            "the adapter of '{}' is of {} rows and {} columns, and the weight has {} rows and {} columns: it is of another model",
-            Shown(name),
-            found[0],
-            found[1],
-            shown(&wanted[0]),
-            shown(&wanted[1])
-        )))
-    }
-
     /// Keys and values, as llama.cpp's converter writes them.
     fn adapter_metadata(
         &self,
@@ -274,12 +254,25 @@ impl<'a> Import<'a> {
                 }
             }
         }
-        let mut alpha = adapter.required("lora_alpha")?.f64()?;
+        let node = adapter.required("lora_alpha")?;
+        let mut alpha = node.f64()?;
         if adapter.get("use_rslora").is_some_and(|flag| flag.value.as_bool() == Some(true)) {
             // The scale is alpha / √rank then, and readers take alpha / rank.
             alpha *= (rank(adapter, tensors)? as f64).sqrt();
         }
-        push("adapter.lora.alpha", Value::F32(alpha as f32));
+        match alpha as f32 {
+            0.0 => {
+                return Err(node.wrong(&format!(
+                    "is {alpha}, with which an adapter adds nothing: those who read a GGUF take an alpha of 0 for none, and add the factors"
+                )));
+            }
+            single if !single.is_finite() => {
+                return Err(
+                    node.wrong(&format!("makes an alpha of {alpha}, beyond the range of single precision"))
+                );
+            }
+            single => push("adapter.lora.alpha", Value::F32(single)),
+        }
         if let Some(tokens) = adapter.get("alora_invocation_tokens") {
             let tokens = tokens.array()?.map(|token| token.u32()).collect::<Result<Vec<u32>>>()?;
             push("adapter.alora.invocation_tokens", Value::Array(Array::U32(tokens)));
@@ -289,7 +282,7 @@ impl<'a> Import<'a> {
     }
 }
 
-const EMBEDDING: &str = "token_embd.weight";
+pub(super) const EMBEDDING: &str = "token_embd.weight";
 
 fn planned(name: String, source: Source<'_>, ty: GgmlType) -> Planned<'_> {
     Planned { name, source, ty, original: None, dtype: None }
@@ -306,21 +299,6 @@ fn targets(family: &'static Family, name: &str) -> Result<Vec<Target>> {
             Shown(name),
             family.architecture
         ))),
-    }
-}
-
-/// That both factors are matrices of the same rank.
-fn ranks_agree(name: &str, a: &Source<'_>, b: &Source<'_>) -> Result<()> {
-    let (a, b) = (a.shape(), b.shape());
-    match (a.dims(), b.dims()) {
-        ([_, rows], [columns, _]) if rows == columns => Ok(()),
-        (a, b) => Err(unfit(
-            name,
-            &format!(
-                "has factors of the shapes {a:?} and {b:?} (innermost extent first), and the second extent of A and the first of B \
-                 must be the rank"
-            ),
-        )),
     }
 }
 

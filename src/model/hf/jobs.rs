@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::adapter::is_lora;
 use super::export::{Export, ExportPlan, Shard};
 use super::import::Import;
 use super::import_plan::ImportPlan;
@@ -92,8 +93,14 @@ impl<'a> FromSafetensors<'a> {
     /// Says where the base model of a LoRA adapter is: a folder whose `config.json` is read.
     ///
     /// # Errors
-    /// Those of [`Description::with_base`].
+    /// Those of [`Description::with_base`]; [`Error::Write`] where the tensors are no adapter.
     pub fn base(self, folder: impl AsRef<Path>) -> Result<Self> {
+        let adapter = self.description.adapter.as_ref().map(|adapter| adapter.root());
+        if !adapter.is_some_and(|adapter| is_lora(&adapter, self.checkpoint.tensors())) {
+            let message = "`FromSafetensors::base` is for LoRA adapters, and this is none: there is no adapter_config.json of one, or \
+                           no tensor is a factor (X.lora_A.weight)";
+            return Err(Error::write(message.to_owned()));
+        }
         Ok(FromSafetensors { description: self.description.with_base(folder)?, ..self })
     }
 

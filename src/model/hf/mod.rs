@@ -8,6 +8,7 @@
 //! XLM-RoBERTa and ModernBERT.
 
 mod adapter;
+mod adapter_checks;
 mod back;
 mod carried;
 mod composed;
