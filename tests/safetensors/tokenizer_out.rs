@@ -213,19 +213,19 @@ fn characters_merge_by_a_list_too() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_folder_has_the_tokenizer_and_what_is_advised() {
+/// `tokenizer.json`, `tokenizer_config.json` and `generation_config.json` of a model, and the notes.
+fn folder(model: Gguf<Vec<u8>>) -> ([Option<Vec<u8>>; 3], Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let write = |pairs: &[(&str, Value)]| {
-        std::fs::write(path("model.gguf"), with(pairs).into_inner()).unwrap();
-        let report =
-            ToSafetensors::new(&Input::open(path("model.gguf")).unwrap()).run(path("folder")).unwrap();
-        let read = |name: &str| std::fs::read(path("folder").join(name)).ok();
-        let files = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"].map(read);
-        std::fs::remove_dir_all(path("folder")).unwrap();
-        (files, report.notes)
-    };
+    std::fs::write(path("model.gguf"), model.into_inner()).unwrap();
+    let report = ToSafetensors::new(&Input::open(path("model.gguf")).unwrap()).run(path("folder")).unwrap();
+    let read = |name: &str| std::fs::read(path("folder").join(name)).ok();
+    (["tokenizer.json", "tokenizer_config.json", "generation_config.json"].map(read), report.notes)
+}
+
+#[test]
+fn a_folder_has_the_tokenizer_and_what_is_advised() {
+    let write = |pairs: &[(&str, Value)]| folder(with(pairs));
     let model = |name: &str| ("tokenizer.ggml.model", Value::from(name));
     let tokens = ("tokenizer.ggml.tokens", texts(&["a", "<s>"]));
     let merges = ("tokenizer.ggml.merges", texts(&[]));
@@ -259,4 +259,119 @@ fn a_folder_has_the_tokenizer_and_what_is_advised() {
         "{notes:?}"
     );
     assert_eq!(write(&[]), ([None, None, None], Vec::new()));
+}
+
+/// What the tokenizers library would not load, or take for something else.
+#[test]
+fn merges_are_told_apart_and_come_once() {
+    let of = |tokens: &[&str], merges: &[&str]| {
+        let model = with(&[
+            ("tokenizer.ggml.model", "gpt2".into()),
+            ("tokenizer.ggml.tokens", texts(tokens)),
+            (
+                "tokenizer.ggml.token_type",
+                Value::from((0..tokens.len()).map(|at| if at == 1 { 99 } else { 1 }).collect::<Vec<i32>>()),
+            ),
+            ("tokenizer.ggml.merges", texts(merges)),
+        ]);
+        let ([tokenizer, ..], notes) = folder(model);
+        (serde_json::from_slice::<Json>(&tokenizer.unwrap()).unwrap()["model"]["merges"].clone(), notes)
+    };
+    let (merges, notes) = of(&["a", "b", "ab", "ba"], &["b a", "a b", "b a", "x y", "a", "b b"]);
+    assert_eq!(merges, json!(["b a", "a b"]));
+    assert!(notes[0].starts_with("1 token has a type in 'tokenizer.ggml.token_type'"), "{notes:?}");
+    assert!(notes[1].starts_with("3 merges are not in tokenizer.json"), "{notes:?}");
+    let (merges, notes) = of(&["a", " a", "b c", " ab c", "aa"], &[" a b c", "a a"]);
+    assert_eq!(merges, json!([[" a", "b c"], ["a", "a"]]));
+    assert_eq!(notes.len(), 1, "{notes:?}");
+}
+
+#[test]
+fn no_file_names_a_token_that_it_does_not_have() {
+    let (tokens, kinds, scores) =
+        ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.scores");
+    let model = |name: &str| ("tokenizer.ggml.model", Value::from(name));
+    let padded = || {
+        [
+            (tokens, texts(&["a", "b", "c", "[PAD3]"])),
+            (kinds, Value::from(vec![1, 1, 1, 5])),
+            (scores, Value::from(vec![0.0f32; 4])),
+        ]
+    };
+    let id = |key: &'static str, id: u32| (key, Value::U32(id));
+    let unknown = "tokenizer.ggml.unknown_token_id";
+    let empty = || vec![model("t5"), (tokens, texts(&[])), (scores, Value::from(Vec::<f32>::new()))];
+    for pairs in [
+        empty(),
+        [vec![model("t5"), id(unknown, 3)], padded().to_vec()].concat(),
+        [vec![model("bert")], padded().to_vec()].concat(),
+        [vec![model("bert"), id(unknown, 3)], padded().to_vec()].concat(),
+    ] {
+        let ([tokenizer, ..], notes) = folder(with(&pairs));
+        assert!(tokenizer.is_none() && notes[0].contains("'tokenizer.ggml.tokens' is without "), "{notes:?}");
+    }
+    let (bos, adds) = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.add_bos_token");
+    for at in [3, 99] {
+        let pairs = [
+            vec![
+                model("gpt2"),
+                ("tokenizer.ggml.merges", texts(&[])),
+                id(bos, at),
+                (adds, Value::Bool(true)),
+            ],
+            padded().to_vec(),
+        ]
+        .concat();
+        let ([tokenizer, settings, _], notes) = folder(with(&pairs));
+        let read = |file: Option<Vec<u8>>| serde_json::from_slice::<Json>(&file.unwrap()).unwrap();
+        assert_eq!(read(tokenizer)["post_processor"], Json::Null);
+        let settings = read(settings);
+        assert_eq!((&settings["bos_token"], settings.get("add_bos_token")), (&Json::Null, None));
+        assert!(notes[0].starts_with("tokenizer_config.json has no 'add_bos_token'"), "{notes:?}");
+    }
+}
+
+#[test]
+fn no_file_advises_what_cannot_be() {
+    let sampling = |[temp, top_p, min_p, penalty]: [f32; 4], top_k: i32| {
+        let mut writer = Writer::new(Vec::new());
+        let keys = [("temp", temp), ("top_p", top_p), ("min_p", min_p), ("penalty_repeat", penalty)];
+        for (key, value) in keys {
+            writer.set_metadata(&format!("general.sampling.{key}"), Value::F32(value)).unwrap();
+        }
+        writer.set_metadata("general.sampling.top_k", Value::I32(top_k)).unwrap();
+        for (key, id) in [
+            ("general.architecture", Value::from("llama")),
+            ("llama.embedding_length", Value::U32(4)),
+            ("llama.feed_forward_length", Value::U32(4)),
+            ("llama.block_count", Value::U32(0)),
+            ("llama.attention.head_count", Value::U32(1)),
+            ("llama.context_length", Value::U32(8)),
+            ("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
+            ("tokenizer.ggml.bos_token_id", Value::U32(3)),
+            ("tokenizer.ggml.eos_token_id", Value::U32(2)),
+        ] {
+            writer.set_metadata(key, id).unwrap();
+        }
+        writer.declare_tensor("token_embd.weight", &[4, 3], gguf_codec::GgmlType::F32).unwrap();
+        let mut data = writer.write_header().unwrap();
+        data.write_tensor("token_embd.weight", &[0; 48]).unwrap();
+        let ([_, _, generation], notes) = folder(Gguf::parse(data.finish().unwrap()).unwrap());
+        (serde_json::from_slice::<Json>(&generation.unwrap()).unwrap(), notes)
+    };
+    let note = "'tokenizer.ggml.bos_token_id' is 3, and left out: the vocabulary has 3 rows";
+    for (single, top_k) in [(f32::NAN, -1), (f32::INFINITY, i32::MIN), (-5.0, -2)] {
+        let (generation, notes) = sampling([single; 4], top_k);
+        assert_eq!(generation, json!({"eos_token_id": 2}));
+        let of = |key: &str| {
+            notes.iter().filter(|note| note.starts_with(&format!("'general.sampling.{key}' is "))).count()
+        };
+        assert_eq!(["temp", "top_p", "min_p", "penalty_repeat", "top_k"].map(of), [1; 5], "{notes:?}");
+        // Of both files.
+        assert_eq!(notes.iter().filter(|other| *other == note).count(), 1, "{notes:?}");
+    }
+    let (generation, notes) = sampling([0.0, 1.0, 0.0, 1.5], 0);
+    let wanted = json!({"do_sample": false, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.5, "top_k": 0, "eos_token_id": 2});
+    assert_eq!(generation, wanted);
+    assert!(!notes.iter().any(|note| note.contains("sampling")), "{notes:?}");
 }

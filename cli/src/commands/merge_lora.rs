@@ -70,7 +70,8 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let (adapters, scales) = (args.adapters.len(), args.scale.len());
     if scales != 1 && scales != adapters {
         return Err(cli::usage(format!(
-            "--scale is given {scales} times, and there are {adapters} adapters: give it once, or once for each"
+            "--scale is given {scales} times for {}: give it once, or once for each",
+            counted(adapters as u64, "adapter")
         )));
     }
     let work = Work::begin(&args.output)?;

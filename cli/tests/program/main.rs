@@ -78,7 +78,7 @@ fn arguments_that_are_missing_or_wrong_are_named() {
     scales.args(["base", "a", "b", "c", "out", "--scale", "1", "--scale", "2"]);
     let output = scales.output().unwrap();
     let line = String::from_utf8(output.stderr).unwrap();
-    assert!(line.contains("--scale is given 2 times, and there are 3 adapters"), "{line}");
+    assert!(line.contains("--scale is given 2 times for 3 adapters"), "{line}");
     assert!(line.ends_with("(see --help)\n") && output.status.code() == Some(2), "{line}");
     assert!(fails("inspect", &["--key", "no.such"]).contains("no key 'no.such'"));
     assert!(fails("inspect", &["--tensor", "nothing"]).contains("no tensor 'nothing'"));

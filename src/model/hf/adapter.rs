@@ -268,7 +268,7 @@ impl<'a> Import<'a> {
             }
             single if !single.is_finite() => {
                 return Err(
-                    node.wrong(&format!("makes an alpha of {alpha}, beyond the range of single precision"))
+                    node.wrong(&format!("makes an alpha of {alpha:e}, beyond the range of single precision"))
                 );
             }
             single => push("adapter.lora.alpha", Value::F32(single)),

@@ -47,6 +47,24 @@ pub(super) fn padding(metadata: Metadata<'_>) -> u32 {
     metadata.optional(PADDING).ok().flatten().unwrap_or(USUAL_PADDING)
 }
 
+/// The id of a token that has a meaning, where the file says one that the vocabulary of so many rows has.
+pub(super) fn token_id(
+    metadata: Metadata<'_>,
+    name: &str,
+    rows: Option<u64>,
+    notes: &mut Vec<String>,
+) -> Option<u32> {
+    let key = format!("tokenizer.ggml.{name}_token_id");
+    let id = metadata.optional::<u32>(&key).ok().flatten()?;
+    let Some(rows) = rows.filter(|&rows| u64::from(id) >= rows) else { return Some(id) };
+    let note = format!("'{key}' is {id}, and left out: the vocabulary has {rows} rows");
+    // Several files have it.
+    if !notes.contains(&note) {
+        notes.push(note);
+    }
+    None
+}
+
 /// The factors of rotary embeddings that are tensors in a GGUF.
 pub(super) struct RopeTensors {
     pub(super) freqs: Option<Vec<f32>>,
@@ -95,6 +113,7 @@ fn object(
             .iter()
             .any(|end| tensor.name.ends_with(end))
     })?;
+    let rows = vocabulary.source.shape().row_count();
     let heads = number("attention.head_count")?;
     let skips = family.all().any(|tensor| tensor.steps.iter().any(|step| matches!(step, Step::From(_))));
     let skipped = if skips { padding(metadata).saturating_add(1) } else { 0 };
@@ -106,7 +125,7 @@ fn object(
         "num_hidden_layers": number("block_count")?,
         "num_attention_heads": heads,
         "max_position_embeddings": number("context_length")?.saturating_add(skipped),
-        "vocab_size": vocabulary.source.shape().row_count(),
+        "vocab_size": rows,
     });
     if let Some(head) = tensors
         .iter()
@@ -185,9 +204,8 @@ fn object(
         }
         Exported::ModernBert => {
             set("hidden_activation", parameters.str("hidden_activation").unwrap_or("gelu").into());
-            let id = |key: &str| metadata.optional::<u32>(&format!("tokenizer.ggml.{key}_token_id"));
             for (name, key) in [("cls_token_id", "bos"), ("sep_token_id", "seperator")] {
-                if let Ok(Some(id)) = id(key) {
+                if let Some(id) = token_id(metadata, key, Some(rows), notes) {
                     set(name, id.into());
                 }
             }
@@ -200,7 +218,7 @@ fn object(
         }
     }
     for (name, key) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
-        if let Ok(Some(id)) = metadata.optional::<u32>(&format!("tokenizer.ggml.{key}_token_id")) {
+        if let Some(id) = token_id(metadata, key, Some(rows), notes) {
             set(name, id.into());
         }
     }

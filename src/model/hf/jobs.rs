@@ -420,7 +420,9 @@ impl<'a> ToSafetensors<'a> {
             put("config.json", config)?;
         }
         let mut notes = plan.notes().to_vec();
-        for (name, text) in described(self.input.model().metadata(), &mut notes)? {
+        let embedding = self.input.tensors().find(|tensor| tensor.name() == "token_embd.weight");
+        let rows = embedding.map(|tensor| tensor.shape().row_count());
+        for (name, text) in described(self.input.model().metadata(), rows, &mut notes)? {
             put(name, &text)?;
         }
         folder.finish()?;

@@ -19,6 +19,8 @@ pub(super) mod kind {
     pub(in crate::model::hf) const USER_DEFINED: i32 = 4;
     pub(in crate::model::hf) const UNUSED: i32 = 5;
     pub(in crate::model::hf) const BYTE: i32 = 6;
+    /// With 0, which says nothing.
+    pub(in crate::model::hf) const ALL: std::ops::RangeInclusive<i32> = 0..=BYTE;
 }
 
 /// Ids without a token that a vocabulary may have besides one for each that there is: models round their number up.

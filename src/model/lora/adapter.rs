@@ -80,7 +80,9 @@ impl Adapter {
             if !whole.is_finite() {
                 return refused(
                     name,
-                    &format!("would get factors times {whole}: scale {scale}, alpha {alpha}, rank {rank}"),
+                    &format!(
+                        "would get factors times {whole}: scale {scale:?}, alpha {alpha:?}, rank {rank}"
+                    ),
                 );
             }
             let (coefficients, basis) = match name == EMBEDDING {

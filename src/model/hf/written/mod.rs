@@ -15,21 +15,27 @@ use crate::Metadata;
 use crate::error::{Error, Result};
 
 #[cfg(any(unix, windows))]
-/// The files beside `config.json`, and a note where there is a tokenizer that they cannot have.
+/// The files beside `config.json`, and notes of what they cannot have. `rows` are those of the token embedding.
 pub(super) fn described(
     metadata: Metadata<'_>,
+    rows: Option<u64>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<(&'static str, String)>> {
     let mut files = Vec::new();
     if metadata.contains("tokenizer.ggml.model") {
-        let both = || Ok((tokenizer_json(&metadata)?, tokenizer_config_json(&metadata)?));
+        let mut own = Vec::new();
+        let mut both =
+            || Ok((tokenizer_json::written(metadata, &mut own)?, settings::settings(&metadata, &mut own)?));
         match both() {
             Ok((tokenizer, settings)) => {
+                notes.append(&mut own);
                 files.extend([("tokenizer.json", tokenizer), ("tokenizer_config.json", settings)]);
             }
             Err::<_, Error>(error) => notes.push(format!("there is no tokenizer.json: {error}")),
         }
     }
-    files.extend(settings::generation_config_json(metadata)?.map(|text| ("generation_config.json", text)));
+    files.extend(
+        settings::generation_config_json(metadata, rows, notes)?.map(|text| ("generation_config.json", text)),
+    );
     Ok(files)
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
+#[cfg(any(unix, windows))]
+use super::super::config::token_id;
 use super::vocabulary::{Model, Vocabulary};
 use crate::Metadata;
 use crate::error::{Error, Result};
@@ -12,6 +14,11 @@ use crate::error::{Error, Result};
 /// # Errors
 /// As [`tokenizer_json`](super::tokenizer_json) for the tokens and their kinds; [`Error::WrongValue`] where a chat template is not text.
 pub fn tokenizer_config_json(metadata: &Metadata<'_>) -> Result<String> {
+    settings(metadata, &mut Vec::new())
+}
+
+/// The same, and what of the metadata is left out.
+pub(super) fn settings(metadata: &Metadata<'_>, notes: &mut Vec<String>) -> Result<String> {
     let vocabulary = Vocabulary::read(*metadata)?;
     // The class that takes tokenizer.json as it is.
     let mut config = json!({"tokenizer_class": "PreTrainedTokenizerFast"});
@@ -38,9 +45,13 @@ pub fn tokenizer_config_json(metadata: &Metadata<'_>) -> Result<String> {
             set(&format!("{name}_token"), token.text.into());
         }
     }
-    for name in ["add_bos_token", "add_eos_token"] {
-        if let Some(adds) = vocabulary.flag(name)? {
-            set(name, adds.into());
+    for (name, key) in [("add_bos_token", "bos"), ("add_eos_token", "eos")] {
+        match vocabulary.flag(name)? {
+            Some(true) if vocabulary.special(key)?.is_none() => notes.push(format!(
+                "tokenizer_config.json has no '{name}', which is true: there is no such token in the vocabulary"
+            )),
+            Some(adds) => set(name, adds.into()),
+            None => {}
         }
     }
     if let Some(adds) = vocabulary.flag("add_space_prefix")?.filter(|_| vocabulary.model != Model::Unigram) {
@@ -85,37 +96,59 @@ fn chat_templates(metadata: &Metadata<'_>) -> Result<Option<Json>> {
     Ok(Some(all.into()))
 }
 
-/// The text of a `generation_config.json`, where the model goes on with a text and the metadata says anything of how.
+/// The text of a `generation_config.json`, where the model goes on with a text and the metadata says anything of how. `rows` are those of
+/// the token embedding.
 #[cfg(any(unix, windows))]
-pub(super) fn generation_config_json(metadata: Metadata<'_>) -> Result<Option<String>> {
-    let goes_on = metadata.optional_arch::<bool>("attention.causal").ok().flatten() != Some(false);
+pub(super) fn generation_config_json(
+    metadata: Metadata<'_>,
+    rows: Option<u64>,
+    notes: &mut Vec<String>,
+) -> Result<Option<String>> {
+    if metadata.optional_arch::<bool>("attention.causal").ok().flatten() == Some(false) {
+        return Ok(None);
+    }
     let mut config = Map::new();
+    let mut left_out = |key: &str, value: String, wanted: &str| {
+        notes.push(format!("'general.sampling.{key}' is {value}, and left out of generation_config.json: it is to be {wanted}"));
+    };
     let single = |key: &str| metadata.optional::<f32>(&format!("general.sampling.{key}")).ok().flatten();
-    for (name, key) in [
-        ("temperature", "temp"),
-        ("top_p", "top_p"),
-        ("min_p", "min_p"),
-        ("repetition_penalty", "penalty_repeat"),
+    // The transformers library refuses others.
+    let (share, positive) = ((0.0..=1.0, "from 0 to 1"), (f32::MIN_POSITIVE..=f32::MAX, "above 0"));
+    for (name, key, (range, wanted)) in [
+        ("temperature", "temp", positive.clone()),
+        ("top_p", "top_p", share.clone()),
+        ("min_p", "min_p", share),
+        ("repetition_penalty", "penalty_repeat", positive),
     ] {
-        // As short as it can be told from others: 0.6, not 0.6000000238418579.
-        let number = single(key).and_then(|number| format!("{number:?}").parse::<f64>().ok());
-        config.extend(number.map(|number| (name.to_owned(), number.into())));
+        match single(key) {
+            // That of the most likely token, always.
+            Some(0.0) if name == "temperature" => drop(config.insert("do_sample".to_owned(), false.into())),
+            Some(number) if !range.contains(&number) => left_out(key, number.to_string(), wanted),
+            // As short as it can be told from others: 0.6, not 0.6000000238418579.
+            Some(number) => {
+                let number = format!("{number:?}").parse::<f64>().ok();
+                config.extend(number.map(|number| (name.to_owned(), number.into())));
+            }
+            None => {}
+        }
     }
-    let top_k = metadata.optional::<i32>("general.sampling.top_k").ok().flatten();
-    config.extend(top_k.map(|top_k| ("top_k".to_owned(), top_k.into())));
+    match metadata.optional::<i32>("general.sampling.top_k").ok().flatten() {
+        Some(top_k) if top_k < 0 => left_out("top_k", top_k.to_string(), "0 (all tokens) or more"),
+        top_k => config.extend(top_k.map(|top_k| ("top_k".to_owned(), top_k.into()))),
+    }
     if !config.is_empty() {
-        config.insert("do_sample".to_owned(), true.into());
+        config.entry("do_sample").or_insert_with(|| true.into());
     }
-    let id = |name: &str| metadata.optional::<u32>(&format!("tokenizer.ggml.{name}_token_id")).ok().flatten();
+    let mut id = |name: &str| token_id(metadata, name, rows, notes);
     for (name, key) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
         config.extend(id(key).map(|id| (name.to_owned(), id.into())));
     }
     if let Some((eos, eot)) = id("eos").zip(id("eot")).filter(|(eos, eot)| eos != eot) {
         config.insert("eos_token_id".to_owned(), json!([eos, eot]));
     }
-    match goes_on && !config.is_empty() {
-        true => text("generation_config.json", &Json::Object(config)).map(Some),
-        false => Ok(None),
+    match config.is_empty() {
+        true => Ok(None),
+        false => text("generation_config.json", &Json::Object(config)).map(Some),
     }
 }
 

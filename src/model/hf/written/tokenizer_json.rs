@@ -8,7 +8,7 @@ use super::super::pre_tokenizer::{Named, lines, named};
 use super::super::tokenizer::kind;
 use super::merges;
 use super::template::Template;
-use super::vocabulary::{MODEL, Model, SPACE, Vocabulary};
+use super::vocabulary::{MODEL, Model, SPACE, TOKENS, Vocabulary};
 use crate::Metadata;
 use crate::error::{Error, Result, Shown};
 
@@ -30,10 +30,21 @@ const PRE: &str = "tokenizer.ggml.pre";
 ///
 /// # Errors
 /// [`Error::MissingKey`] where there are no tokens, or no merges or scores where the model needs them; [`Error::WrongValue`] where the
-/// model or `tokenizer.ggml.pre` is one that the file cannot have, or arrays differ in length; [`Error::WrongElement`] where a token is
-/// not UTF-8 or occurs twice, or a score is not finite.
+/// model or `tokenizer.ggml.pre` is one that the file cannot have, arrays differ in length, or there is no unknown token where the library
+/// needs one (`bert`, `t5`); [`Error::WrongElement`] where a token is not UTF-8 or occurs twice, or a score is not finite.
 pub fn tokenizer_json(metadata: &Metadata<'_>) -> Result<String> {
-    let vocabulary = Vocabulary::read(*metadata)?;
+    written(*metadata, &mut Vec::new())
+}
+
+/// The same, and what of the metadata is left out.
+pub(super) fn written(metadata: Metadata<'_>, notes: &mut Vec<String>) -> Result<String> {
+    let vocabulary = Vocabulary::read(metadata)?;
+    let unknown = vocabulary.kinds.iter().filter(|kind| !kind::ALL.contains(kind)).count();
+    if unknown > 0 {
+        let (have, their) =
+            if unknown == 1 { ("token has a type", "is") } else { ("tokens have types", "are") };
+        notes.push(format!("{unknown} {have} in 'tokenizer.ggml.token_type' that {their} unknown, and count as normal: 0 to 6 are known"));
+    }
     let pre = pre(&vocabulary)?;
     let [normalizer, pre_tokenizer, decoder] = steps(&vocabulary, pre.as_ref())?;
     let template = Template::of(&vocabulary, pre.as_ref())?.json();
@@ -46,7 +57,7 @@ pub fn tokenizer_json(metadata: &Metadata<'_>) -> Result<String> {
         "pre_tokenizer": pre_tokenizer,
         "post_processor": template,
         "decoder": decoder,
-        "model": model(&vocabulary, pre.as_ref())?,
+        "model": model(&vocabulary, pre.as_ref(), notes)?,
     });
     serde_json::to_string_pretty(&root).map_err(|error| Error::write(format!("tokenizer.json: {error}")))
 }
@@ -150,14 +161,17 @@ fn added(vocabulary: &Vocabulary<'_>) -> Result<Vec<Json>> {
     Ok(vocabulary.ids().filter(is_added).map(token).collect())
 }
 
-fn model(vocabulary: &Vocabulary<'_>, pre: Option<&Named>) -> Result<Json> {
+fn model(vocabulary: &Vocabulary<'_>, pre: Option<&Named>, notes: &mut Vec<String>) -> Result<Json> {
     let unknown = vocabulary.special("unknown")?;
     let tokens = vocabulary.by_text()?;
     let merges = match vocabulary.model {
-        Model::Bytes | Model::Characters => merges::listed(vocabulary, &tokens)?,
+        Model::Bytes | Model::Characters => merges::listed(vocabulary, &tokens, notes)?,
         Model::Scores => merges::by_score(vocabulary, &scores(vocabulary)?),
         Model::WordPiece => {
             let unknown = unknown.map_or_else(|| "[UNK]".to_owned(), |unknown| unknown.text);
+            if !tokens.contains_key(&unknown) {
+                return Err(lacks_unknown(&format!("without the unknown token '{}'", Shown(&unknown))));
+            }
             return Ok(json!({"type": "WordPiece", "unk_token": unknown, "continuing_subword_prefix": "##",
                 "max_input_chars_per_word": 100, "vocab": ids(tokens)}));
         }
@@ -165,13 +179,12 @@ fn model(vocabulary: &Vocabulary<'_>, pre: Option<&Named>) -> Result<Json> {
             let scores = scores(vocabulary)?;
             // Those that end the vocabulary and fill rows are left out.
             let len = vocabulary.ids().last().map_or(0, |last| last + 1);
+            let Some(unknown) = unknown else { return Err(lacks_unknown("without an unknown token")) };
             let piece = |id: usize| json!([vocabulary.tokens[id], f64::from(scores[id])]);
             let has_bytes = vocabulary.kinds.contains(&kind::BYTE);
             let pieces: Vec<Json> = (0..len).map(piece).collect();
-            return Ok(
-                json!({"type": "Unigram", "unk_id": unknown.map(|unknown| unknown.id), "vocab": pieces,
-                "byte_fallback": has_bytes}),
-            );
+            return Ok(json!({"type": "Unigram", "unk_id": unknown.id, "vocab": pieces,
+                "byte_fallback": has_bytes}));
         }
     };
     let is_of_bytes = vocabulary.model == Model::Bytes;
@@ -185,8 +198,17 @@ fn model(vocabulary: &Vocabulary<'_>, pre: Option<&Named>) -> Result<Json> {
         "byte_fallback": !is_of_bytes,
         "ignore_merges": pre.is_some_and(|pre| pre.ignores_merges),
         "vocab": ids(tokens),
-        "merges": merges,
+        "merges": merges::json(&merges),
     }))
+}
+
+/// The tokenizers library does not load such a file, or gives errors for texts.
+fn lacks_unknown(found: &str) -> Error {
+    Error::WrongValue {
+        key: TOKENS.to_owned(),
+        found: found.to_owned(),
+        wanted: "a vocabulary with the one of 'tokenizer.ggml.unknown_token_id'".to_owned(),
+    }
 }
 
 fn ids(tokens: std::collections::HashMap<String, usize>) -> Map<String, Json> {

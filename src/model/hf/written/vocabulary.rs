@@ -139,17 +139,24 @@ impl<'a> Vocabulary<'a> {
             _ => None,
         };
         let silent = told.and_then(|id| u32::try_from(id).ok()).or(silent);
-        Ok(self.said(name)?.or_else(|| self.token(silent?)))
+        Ok(self.id(name)?.or(silent).and_then(|id| self.token(id)))
+    }
+
+    /// The id that the file says, where it is one of the vocabulary.
+    fn id(&self, name: &str) -> Result<Option<u32>> {
+        let id: Option<u32> = self.metadata.optional(&format!("tokenizer.ggml.{name}_token_id"))?;
+        Ok(id.filter(|&id| (id as usize) < self.tokens.len()))
     }
 
     /// The token with a meaning, where the file says which.
     pub(super) fn said(&self, name: &str) -> Result<Option<Special>> {
-        let id = self.metadata.optional(&format!("tokenizer.ggml.{name}_token_id"))?;
-        Ok(id.and_then(|id| self.token(id)))
+        Ok(self.id(name)?.and_then(|id| self.token(id)))
     }
 
+    /// None of padding, which is not written.
     fn token(&self, id: u32) -> Option<Special> {
-        ((id as usize) < self.tokens.len()).then(|| Special { id, text: self.text(id as usize) })
+        let at = id as usize;
+        (at < self.tokens.len() && !self.is_padding(at)).then(|| Special { id, text: self.text(at) })
     }
 
     /// A flag of the tokenizer.
