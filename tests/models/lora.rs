@@ -1,5 +1,7 @@
 //! Adapters that become part of a model.
 
+#![cfg(all(feature = "std", any(unix, windows)))]
+
 use gguf_codec::model::{Input, MergeLora, Quantize, Recipe};
 use gguf_codec::{GgmlType, Gguf, Value, Writer, dequantize, quantize};
 
