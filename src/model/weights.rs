@@ -91,8 +91,8 @@ impl<B: AsRef<[u8]>> Weights<B> {
         if !Shape::new(shape).is_some_and(|wanted| wanted.counts_as(weight.shape())) {
             return Err(Error::WrongShape { tensor: name, found: weight.shape(), wanted: shape.to_vec() });
         }
-        let before = self.model.shards().iter().take(weight.shard());
-        let index = before.map(|shard| shard.tensor_count()).sum::<usize>() + weight.index();
+        let index =
+            self.model.before.get(weight.shard()).map_or(usize::MAX, |before| before + weight.index());
         if let Some(used) = self.used.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
             *used = true;
         }

@@ -103,13 +103,15 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let importance = Importance::read(&args.imatrix, args.missing_importance)?;
     let by_name = budget::matched("--tensor-type", &args.tensor_type, &input)?;
     let mut inputs = Inputs::new();
-    inputs.add_all(&args.imatrix).add_all(&args.types_like).add_all(args.budget.paths());
-    let mut read = inputs.clone();
-    read.add_all(input.paths());
+    inputs
+        .add_all(&args.imatrix)
+        .add_all(&args.types_like)
+        .add_all(args.budget.paths())
+        .add_all(input.paths());
     let task = budget::Task {
         input: &input,
         imatrix: importance.matrix(),
-        inputs: &read,
+        inputs: &inputs,
         outputs: &outputs(&args, &input),
         existing: args.force.existing(),
         dry_run: args.dry_run,

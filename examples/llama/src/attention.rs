@@ -6,13 +6,13 @@ use gguf_codec::compute::Matrix;
 
 use crate::math::softmax;
 
-/// Tokens that room is made for at a time.
+/// Memory is reserved for so many tokens at a time.
 const STEP: usize = 128;
 
 /// The keys and values of one head.
 pub struct Head {
     len: usize,
-    /// Tokens that there is room for. What is not used is 0.
+    /// Tokens that fit into the reserved memory. What is not used is 0.
     capacity: usize,
     /// A row of `len` keys for each token.
     keys: Vec<f32>,

@@ -39,7 +39,7 @@ pub struct ShardedGguf<B> {
     /// At least one.
     shards: Vec<Gguf<B>>,
     /// The number of tensors in the shards before each one.
-    before: Vec<usize>,
+    pub(crate) before: Vec<usize>,
     /// The paths as opened. Empty if the set was made of files that were already open.
     paths: Vec<PathBuf>,
     /// Indexes all tensors if there is more than one shard. A single shard has its own index.

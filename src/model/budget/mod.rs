@@ -30,7 +30,7 @@ use super::size::Size;
 use super::source::Source;
 use crate::{Error, GgmlType, Result};
 
-/// The share of a tensor's values that are looked at, and how many at the least and at the most.
+/// The share of a tensor's values that are measured, and the least and greatest number of them.
 const SAMPLE_SHARE: u64 = 6;
 const SAMPLE_LEAST: u64 = 1 << 15;
 const SAMPLE_MOST: u64 = 1 << 18;
@@ -167,7 +167,7 @@ impl<'a> Budget<'a> {
         Budget { imatrix: imatrix.into(), ..self }
     }
 
-    /// Looks at about so many values of each tensor, and not at a sixth of them, 32,768 at the least and 262,144 at the most.
+    /// Measures about so many values of each tensor, in place of a sixth of them (at least 32,768 and at most 262,144).
     pub fn sample(self, values: u64) -> Self {
         Budget { sample: Some(values), ..self }
     }

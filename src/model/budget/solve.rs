@@ -20,7 +20,7 @@ pub(super) struct Solution {
 /// Halvings of the exponent: the price is exact to the last bit long before.
 const STEPS: usize = 160;
 
-/// Exchanges at the most: each gains something, and the first ones most of it.
+/// The most exchanges: each gains something, and the first ones most of it.
 const EXCHANGES: usize = 100;
 
 /// Returns the least number of bytes that any choice takes.

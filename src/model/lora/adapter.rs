@@ -68,7 +68,7 @@ impl Adapter {
                     &format!("has no factor '{missing}', which each that an adapter changes has"),
                 );
             };
-            let Some(tensor) = base.tensors().find(|tensor| tensor.name() == name) else {
+            let Ok(tensor) = base.model().tensor_info(name) else {
                 return refused(name, "is changed by the adapter, and the model has none of that name");
             };
             if tensor.ggml_type().is_integer() {

@@ -58,14 +58,6 @@ impl<'a> Merged<'a> {
     pub(super) fn changes(&self, name: &str) -> bool {
         self.weights.contains_key(name)
     }
-
-    /// The tensor as the base has it.
-    fn in_base(&self, name: &str) -> Result<TensorInfo<'_>> {
-        let mut tensors = self.base.tensors();
-        tensors
-            .find(|tensor| tensor.name() == name)
-            .ok_or_else(|| Error::MissingTensor { name: name.to_owned() })
-    }
 }
 
 impl Source for Merged<'_> {
@@ -78,7 +70,7 @@ impl Source for Merged<'_> {
     fn origin(&self, tensor: &TensorInfo<'_>) -> Result<Origin<'_>> {
         match self.weights.get(tensor.name()) {
             Some(changed) => Origin::new(changed, 0, changed.origin.shape, GgmlType::F32, ByteOrder::Little),
-            None => self.base.origin(&self.in_base(tensor.name())?),
+            None => self.base.origin(&self.base.model().tensor_info(tensor.name())?),
         }
     }
 
