@@ -1,5 +1,6 @@
 //! [`BlockFormat`] and [`Codec`]: what each format's file implements.
 
+use super::number::Number;
 use crate::simd::Simd;
 use crate::{Float, GgmlType};
 
@@ -26,28 +27,6 @@ pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// A multi-byte number inside a block, which depends on a file's byte order.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Number {
-    /// The offset in the block, in bytes.
-    pub(crate) at: usize,
-    /// The width: 2, 4 or 8 bytes.
-    pub(crate) width: usize,
-}
-
-impl Number {
-    /// Returns the two-byte scale at the front of a block, and `N - 1` other two-byte numbers from byte `at` on.
-    pub(crate) const fn scale_and_shorts<const N: usize>(at: usize) -> [Number; N] {
-        let mut numbers = [Number { at: 0, width: 2 }; N];
-        let mut i = 1;
-        while i < N {
-            numbers[i].at = at + 2 * (i - 1);
-            i += 1;
-        }
-        numbers
-    }
-}
-
 /// Validated rows to quantize: whole rows of whole blocks, all values finite.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {
@@ -72,7 +51,7 @@ impl<'a> Rows<'a> {
 
 /// The kernels of a format, written once over [`Simd`].
 pub(crate) trait Codec: BlockFormat {
-    /// The numbers in a block whose bytes are swapped in big-endian files.
+    /// The numbers in a block: what big-endian files swap, and what must be finite. The rest is packed quants.
     const NUMBERS: &'static [Number];
 
     /// Whether values can be quantized. Integers cannot: GGUF stores no scale for them.

@@ -6,6 +6,7 @@ mod float;
 mod format;
 pub(crate) mod formats;
 mod grid;
+mod number;
 pub(crate) mod operand;
 mod pack;
 mod search;

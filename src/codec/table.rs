@@ -1,7 +1,8 @@
 //! The table of formats: looks up properties of a format by type. The functions in `values/kernels.rs` are columns of the same
 //! table.
 
-use super::format::{Codec, Number};
+use super::format::Codec;
+use super::number::Number;
 use crate::GgmlType;
 
 /// Declares the formats: re-exports the names in each row and looks up a type's codec.
@@ -72,7 +73,7 @@ pub(crate) fn swap_byte_order(ty: GgmlType, bytes: &mut [u8]) {
     let Properties { numbers, .. } = properties(ty);
     for block in bytes.chunks_exact_mut(ty.block_bytes()) {
         for number in numbers {
-            block[number.at..number.at + number.width].reverse();
+            number.swap_byte_order(block);
         }
     }
 }

@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::grid::{self, Fit, Weighting};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, eight};
 use crate::simd::{Bytes, Range, Simd};
 
@@ -47,12 +48,7 @@ const WEIGHTING: Weighting = Weighting { spread: 2.0, alone: 0.0 };
 
 impl Codec for IQ1_M {
     const QUANTIZES_FASTER_IN_AVX512: bool = false;
-    const NUMBERS: &'static [Number] = &[
-        Number { at: 48, width: 2 },
-        Number { at: 50, width: 2 },
-        Number { at: 52, width: 2 },
-        Number { at: 54, width: 2 },
-    ];
+    const NUMBERS: &'static [Number] = &[Number::f16_in_nibbles(48)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ1_M], out: &mut [T]) {

@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::grid::{self, Weighting};
+use crate::codec::number::Number;
 use crate::codec::operand::{Mins, Quants, SuperBlocks, eight};
 use crate::simd::{Bytes, Range, Simd};
 
@@ -46,7 +47,7 @@ const WEIGHTING: Weighting = Weighting { spread: 2.0, alone: 0.0 };
 
 impl Codec for IQ1_S {
     const QUANTIZES_FASTER_IN_AVX512: bool = false;
-    const NUMBERS: &'static [Number] = &Number::scale_and_shorts::<9>(34);
+    const NUMBERS: &'static [Number] = &[Number::f16(0), Number::shorts(34, 8)];
     const NEEDS_IMPORTANCE: bool = true;
 
     #[inline(always)]

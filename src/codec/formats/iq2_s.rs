@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::grid::{self, Refit, Search, Trials, Weighting};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, eight, spread_nibbles};
 use crate::simd::{Bytes, Range, Simd};
 
@@ -46,7 +47,7 @@ const SUB: usize = 32;
 
 impl Codec for IQ2_S {
     const QUANTIZES_FASTER_IN_AVX512: bool = false;
-    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(0)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ2_S], out: &mut [T]) {

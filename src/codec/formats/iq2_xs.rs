@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::grid::{self, Refit, Search, Trials, Weighting};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, eight, eight_units, spread_nibbles};
 use crate::codec::search::LEAST_MAGNITUDE;
 use crate::simd::{Bytes, Range, Simd};
@@ -44,7 +45,7 @@ const SUB: usize = 32;
 
 impl Codec for IQ2_XS {
     const QUANTIZES_FASTER_IN_AVX512: bool = false;
-    const NUMBERS: &'static [Number] = &Number::scale_and_shorts::<33>(2);
+    const NUMBERS: &'static [Number] = &[Number::f16(0), Number::shorts(2, 32)];
     const NEEDS_IMPORTANCE: bool = true;
 
     #[inline(always)]

@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::grid::{self, Prepared, Refit, Search, Trials, Weighting};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, eight_units};
 use crate::codec::search::{self, LEAST_MAGNITUDE};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd};
@@ -47,7 +48,7 @@ const SUBS: usize = LEN / SUB;
 
 impl Codec for IQ2_XXS {
     const QUANTIZES_FASTER_IN_AVX512: bool = false;
-    const NUMBERS: &'static [Number] = &Number::scale_and_shorts::<33>(2);
+    const NUMBERS: &'static [Number] = &[Number::f16(0), Number::shorts(2, 32)];
     const NEEDS_IMPORTANCE: bool = true;
 
     #[inline(always)]

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::search::{self, Importance, columns, uneven};
 use crate::simd::{Bytes, Floats, MAX_LANES, Range, Simd};
@@ -35,7 +36,7 @@ block_format! {
 const LEN: usize = 32;
 
 impl Codec for IQ4_NL {
-    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(0)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ4_NL], out: &mut [T]) {

@@ -4,7 +4,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, spread_nibbles};
 use crate::codec::search::{self, Importance, columns, in_common, uneven};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
@@ -48,7 +49,7 @@ const SUBS: usize = LEN / SUB;
 const GROUP: usize = MAX_LANES / SUBS;
 
 impl Codec for IQ4_XS {
-    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }, Number { at: 2, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(0), Number::shorts(2, 1)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockIQ4_XS], out: &mut [T]) {

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::pack::bits4;
 use crate::codec::pack::fp4;
@@ -55,7 +56,7 @@ const HALF_SCALES: [f32; 256] = {
 
 impl Codec for MXFP4 {
     const ANY_VALUES: bool = true;
-    const NUMBERS: &'static [Number] = &[];
+    const NUMBERS: &'static [Number] = &[Number::e8m0(0)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockMXFP4], out: &mut [T]) {

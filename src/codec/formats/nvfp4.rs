@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks, Terms};
 use crate::codec::pack::fp4;
 use crate::codec::search::extremes::greatest_magnitude;
@@ -58,7 +59,7 @@ const HALF_SCALES: [f32; 256] = {
 };
 
 impl Codec for NVFP4 {
-    const NUMBERS: &'static [Number] = &[];
+    const NUMBERS: &'static [Number] = &[Number::ue4m3(0, 4)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockNVFP4], out: &mut [T]) {

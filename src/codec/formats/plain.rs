@@ -2,7 +2,8 @@
 
 use half::{bf16, f16};
 
-use crate::codec::format::{BlockFormat, Codec, Number, Rows, sealed};
+use crate::codec::format::{BlockFormat, Codec, Rows, sealed};
+use crate::codec::number::Number;
 use crate::simd::{MAX_LANES, Scalar, Simd, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::{Float, GgmlType};
 
@@ -56,8 +57,9 @@ fn quantize<P: Plain, S: Simd>(s: S, values: &[f32], out: &mut [P::Block]) {
     }
 }
 
-macro_rules! plain_formats {
-    ($($(#[$doc:meta])* $name:ident in $width:literal bytes, $quantizes:literal, { $($body:tt)* })*) => {$(
+/// Declares a plain format's marker: its doc, the bytes of a value, the number that these are, and whether floats become it.
+macro_rules! plain_format {
+    ($(#[$doc:meta])* $name:ident: $width:literal bytes, $number:expr, quantizes: $quantizes:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
         #[allow(clippy::exhaustive_enums, reason = "a marker without values")]
@@ -73,8 +75,7 @@ macro_rules! plain_formats {
         const _: () = assert!($width == GgmlType::$name.block_bytes());
 
         impl Codec for $name {
-            const NUMBERS: &'static [Number] =
-                if $width == 1 { &[] } else { &[Number { at: 0, width: $width }] };
+            const NUMBERS: &'static [Number] = &[$number];
             const QUANTIZES: bool = $quantizes;
             const ANY_VALUES: bool = true;
             /// F16 and BF16.
@@ -89,112 +90,147 @@ macro_rules! plain_formats {
                 quantize::<Self, S>(s, rows.values, out);
             }
         }
-
-        impl Plain for $name { $($body)* }
-    )*};
+    };
 }
 
-plain_formats! {
+plain_format! {
     /// IEEE single precision.
-    F32 in 4 bytes, true, {
-        #[inline(always)]
-        fn widen(bytes: [u8; 4]) -> f32 {
-            f32::from_le_bytes(bytes)
-        }
-        #[inline(always)]
-        fn narrow(value: f32) -> [u8; 4] {
-            value.to_le_bytes()
-        }
-        #[inline(always)]
-        fn load<S: Simd>(s: S, from: &[[u8; 4]]) -> S::F {
-            s.load_f32_bytes(from)
-        }
+    F32: 4 bytes, Number::f32(0), quantizes: true
+}
+
+impl Plain for F32 {
+    #[inline(always)]
+    fn widen(bytes: [u8; 4]) -> f32 {
+        f32::from_le_bytes(bytes)
     }
+    #[inline(always)]
+    fn narrow(value: f32) -> [u8; 4] {
+        value.to_le_bytes()
+    }
+    #[inline(always)]
+    fn load<S: Simd>(s: S, from: &[[u8; 4]]) -> S::F {
+        s.load_f32_bytes(from)
+    }
+}
+
+plain_format! {
     /// IEEE half precision.
-    F16 in 2 bytes, true, {
-        #[inline(always)]
-        fn widen(bytes: [u8; 2]) -> f32 {
-            f16_to_f32(u16::from_le_bytes(bytes))
-        }
-        #[inline(always)]
-        fn narrow(value: f32) -> [u8; 2] {
-            f32_to_f16(value).to_le_bytes()
-        }
-        #[inline(always)]
-        fn load<S: Simd>(s: S, from: &[[u8; 2]]) -> S::F {
-            s.load_f16(from)
-        }
-        #[inline(always)]
-        fn store<S: Simd>(s: S, value: S::F, to: &mut [[u8; 2]]) {
-            let mut lanes = [f16::ZERO; MAX_LANES];
-            // ggml gives every NaN this payload.
-            let nan = s.copy_sign(s.splat(f32::from_bits(0x7fc0_0000)), value);
-            s.store_f16(s.select(s.ne(value, value), nan, value), &mut lanes);
-            for (to, lane) in to.iter_mut().zip(&lanes[..S::LANES]) {
-                *to = lane.to_le_bytes();
-            }
+    F16: 2 bytes, Number::f16(0), quantizes: true
+}
+
+impl Plain for F16 {
+    #[inline(always)]
+    fn widen(bytes: [u8; 2]) -> f32 {
+        f16_to_f32(u16::from_le_bytes(bytes))
+    }
+    #[inline(always)]
+    fn narrow(value: f32) -> [u8; 2] {
+        f32_to_f16(value).to_le_bytes()
+    }
+    #[inline(always)]
+    fn load<S: Simd>(s: S, from: &[[u8; 2]]) -> S::F {
+        s.load_f16(from)
+    }
+    #[inline(always)]
+    fn store<S: Simd>(s: S, value: S::F, to: &mut [[u8; 2]]) {
+        let mut lanes = [f16::ZERO; MAX_LANES];
+        // ggml gives every NaN this payload.
+        let nan = s.copy_sign(s.splat(f32::from_bits(0x7fc0_0000)), value);
+        s.store_f16(s.select(s.ne(value, value), nan, value), &mut lanes);
+        for (to, lane) in to.iter_mut().zip(&lanes[..S::LANES]) {
+            *to = lane.to_le_bytes();
         }
     }
+}
+
+plain_format! {
     /// The upper half of an IEEE single.
-    BF16 in 2 bytes, true, {
-        #[inline(always)]
-        fn widen(bytes: [u8; 2]) -> f32 {
-            f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
-        }
-        #[inline(always)]
-        fn narrow(value: f32) -> [u8; 2] {
-            f32_to_bf16(value).to_le_bytes()
-        }
-        #[inline(always)]
-        fn load<S: Simd>(s: S, from: &[[u8; 2]]) -> S::F {
-            s.load_bf16(from)
-        }
-        #[inline(always)]
-        fn store<S: Simd>(s: S, value: S::F, to: &mut [[u8; 2]]) {
-            let mut lanes = [bf16::ZERO; MAX_LANES];
-            s.store_bf16_any(value, &mut lanes);
-            for (to, lane) in to.iter_mut().zip(&lanes[..S::LANES]) {
-                *to = lane.to_le_bytes();
-            }
+    BF16: 2 bytes, Number::bf16(0), quantizes: true
+}
+
+impl Plain for BF16 {
+    #[inline(always)]
+    fn widen(bytes: [u8; 2]) -> f32 {
+        f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
+    }
+    #[inline(always)]
+    fn narrow(value: f32) -> [u8; 2] {
+        f32_to_bf16(value).to_le_bytes()
+    }
+    #[inline(always)]
+    fn load<S: Simd>(s: S, from: &[[u8; 2]]) -> S::F {
+        s.load_bf16(from)
+    }
+    #[inline(always)]
+    fn store<S: Simd>(s: S, value: S::F, to: &mut [[u8; 2]]) {
+        let mut lanes = [bf16::ZERO; MAX_LANES];
+        s.store_bf16_any(value, &mut lanes);
+        for (to, lane) in to.iter_mut().zip(&lanes[..S::LANES]) {
+            *to = lane.to_le_bytes();
         }
     }
+}
+
+plain_format! {
     /// IEEE double precision; dequantized by rounding to single precision.
-    F64 in 8 bytes, true, {
-        #[inline(always)]
-        fn widen(bytes: [u8; 8]) -> f32 {
-            f64::from_le_bytes(bytes) as f32
-        }
-        #[inline(always)]
-        fn narrow(value: f32) -> [u8; 8] {
-            f64::from(value).to_le_bytes()
-        }
+    F64: 8 bytes, Number::f64(0), quantizes: true
+}
+
+impl Plain for F64 {
+    #[inline(always)]
+    fn widen(bytes: [u8; 8]) -> f32 {
+        f64::from_le_bytes(bytes) as f32
     }
+    #[inline(always)]
+    fn narrow(value: f32) -> [u8; 8] {
+        f64::from(value).to_le_bytes()
+    }
+}
+
+plain_format! {
     /// 8-bit integers.
-    I8 in 1 bytes, false, {
-        #[inline(always)]
-        fn widen(bytes: [u8; 1]) -> f32 {
-            f32::from(i8::from_le_bytes(bytes))
-        }
+    I8: 1 bytes, Number::integers(0, 1, 1), quantizes: false
+}
+
+impl Plain for I8 {
+    #[inline(always)]
+    fn widen(bytes: [u8; 1]) -> f32 {
+        f32::from(i8::from_le_bytes(bytes))
     }
+}
+
+plain_format! {
     /// 16-bit integers.
-    I16 in 2 bytes, false, {
-        #[inline(always)]
-        fn widen(bytes: [u8; 2]) -> f32 {
-            f32::from(i16::from_le_bytes(bytes))
-        }
+    I16: 2 bytes, Number::shorts(0, 1), quantizes: false
+}
+
+impl Plain for I16 {
+    #[inline(always)]
+    fn widen(bytes: [u8; 2]) -> f32 {
+        f32::from(i16::from_le_bytes(bytes))
     }
+}
+
+plain_format! {
     /// 32-bit integers; dequantized to the nearest float.
-    I32 in 4 bytes, false, {
-        #[inline(always)]
-        fn widen(bytes: [u8; 4]) -> f32 {
-            i32::from_le_bytes(bytes) as f32
-        }
+    I32: 4 bytes, Number::integers(0, 4, 1), quantizes: false
+}
+
+impl Plain for I32 {
+    #[inline(always)]
+    fn widen(bytes: [u8; 4]) -> f32 {
+        i32::from_le_bytes(bytes) as f32
     }
+}
+
+plain_format! {
     /// 64-bit integers; dequantized to the nearest float.
-    I64 in 8 bytes, false, {
-        #[inline(always)]
-        fn widen(bytes: [u8; 8]) -> f32 {
-            i64::from_le_bytes(bytes) as f32
-        }
+    I64: 8 bytes, Number::integers(0, 8, 1), quantizes: false
+}
+
+impl Plain for I64 {
+    #[inline(always)]
+    fn widen(bytes: [u8; 8]) -> f32 {
+        i64::from_le_bytes(bytes) as f32
     }
 }

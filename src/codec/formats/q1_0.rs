@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::search::{columns, in_lanes};
 use crate::simd::{Bytes, Floats, MAX_LANES, Range, Simd};
@@ -35,7 +36,7 @@ const LEN: usize = 128;
 const RUN: usize = 32;
 
 impl Codec for Q1_0 {
-    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(0)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ1_0], out: &mut [T]) {

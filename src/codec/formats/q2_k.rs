@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Mins, Quants, SuperBlocks, chunk, eight, halves, two_bits};
 use crate::codec::pack::bits2;
 use crate::codec::search::scale_and_min::{self, LEN, ScaleAndMin, Scales, Weights};
@@ -45,7 +46,7 @@ const SUB: usize = 16;
 const SUBS: usize = LEN / SUB;
 
 impl Codec for Q2_K {
-    const NUMBERS: &'static [Number] = &[Number { at: 80, width: 2 }, Number { at: 82, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(80), Number::f16(82)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ2_K], out: &mut [T]) {

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, bit, chunk, halves, two_bits};
 use crate::codec::pack::bits2;
 use crate::codec::search::{self, Importance, columns, in_common};
@@ -48,7 +49,7 @@ const SUB: usize = 16;
 const SUBS: usize = LEN / SUB;
 
 impl Codec for Q3_K {
-    const NUMBERS: &'static [Number] = &[Number { at: 108, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(108)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ3_K], out: &mut [T]) {

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::pack::bits4;
 use crate::codec::search;
@@ -37,7 +38,7 @@ const HALF: usize = LEN / 2;
 
 impl Codec for Q4_0 {
     const DIRECT_HALVES: bool = true;
-    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(0)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ4_0], out: &mut [T]) {

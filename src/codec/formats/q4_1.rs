@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks, Terms};
 use crate::codec::pack::bits4;
 use crate::codec::search;
@@ -39,7 +40,7 @@ const HALF: usize = LEN / 2;
 
 impl Codec for Q4_1 {
     const DIRECT_HALVES: bool = true;
-    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }, Number { at: 2, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(0), Number::f16(2)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ4_1], out: &mut [T]) {

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::pack::bits5;
 use crate::codec::search;
@@ -39,7 +40,7 @@ const LEN: usize = 32;
 const HALF: usize = LEN / 2;
 
 impl Codec for Q5_0 {
-    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(0)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ5_0], out: &mut [T]) {

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Mins, Quants, SuperBlocks, bit, chunk, nibble};
 use crate::codec::pack::bits4;
 use crate::codec::pack::k_scales;
@@ -48,7 +49,7 @@ const SUBS: usize = LEN / SUB;
 
 impl Codec for Q5_K {
     const DIRECT_HALVES: bool = true;
-    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }, Number { at: 2, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(0), Number::f16(2)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ5_K], out: &mut [T]) {

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, chunk, eight, halves, nibble, two_bits};
 use crate::codec::search::{self, Importance, LEAST_MAGNITUDE, columns};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
@@ -46,7 +47,7 @@ const SUBS: usize = LEN / SUB;
 
 impl Codec for Q6_K {
     const DIRECT_HALVES: bool = true;
-    const NUMBERS: &'static [Number] = &[Number { at: 208, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(208)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ6_K], out: &mut [T]) {

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::search::extremes::greatest_magnitude;
 use crate::simd::{Bytes, Floats, Range, Simd};
@@ -34,7 +35,7 @@ const LEN: usize = 32;
 
 impl Codec for Q8_0 {
     const DIRECT_HALVES: bool = true;
-    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(0)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ8_0], out: &mut [T]) {

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks};
 use crate::codec::search::extremes::greatest_magnitude;
 use crate::simd::{Bytes, Floats, Range, Simd};
@@ -38,7 +39,7 @@ block_format! {
 const LEN: usize = 32;
 
 impl Codec for Q8_1 {
-    const NUMBERS: &'static [Number] = &[Number { at: 0, width: 2 }, Number { at: 2, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(0), Number::f16(2)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ8_1], out: &mut [T]) {

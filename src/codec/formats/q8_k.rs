@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{self, Quants, SuperBlocks};
 use crate::codec::search::extremes::first_of_greatest_magnitude;
 use crate::simd::{Bytes, Range, Simd};
@@ -40,15 +41,7 @@ const LEN: usize = 256;
 
 impl Codec for Q8_K {
     const ANY_VALUES: bool = true;
-    const NUMBERS: &'static [Number] = &{
-        let mut numbers = [Number { at: 0, width: 4 }; 17];
-        let mut sum = 0;
-        while sum < 16 {
-            numbers[1 + sum] = Number { at: 260 + 2 * sum, width: 2 };
-            sum += 1;
-        }
-        numbers
-    };
+    const NUMBERS: &'static [Number] = &[Number::f32(0), Number::shorts(260, 16)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockQ8_K], out: &mut [T]) {

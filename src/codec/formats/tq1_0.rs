@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, eight};
 use crate::codec::pack::ternary;
 use crate::simd::{Bytes, Range, Simd};
@@ -49,7 +50,7 @@ const RUNS: [(usize, usize, usize); 2] = [(0, 0, 32), (32, 160, 16)];
 const LAST: (usize, usize) = (240, 4);
 
 impl Codec for TQ1_0 {
-    const NUMBERS: &'static [Number] = &[Number { at: 52, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(52)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockTQ1_0], out: &mut [T]) {

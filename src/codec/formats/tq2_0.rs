@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::Float;
-use crate::codec::format::{Codec, Number, Rows, block_format};
+use crate::codec::format::{Codec, Rows, block_format};
+use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, chunk, eight, two_bits};
 use crate::codec::pack::ternary;
 use crate::simd::{Bytes, Range, Simd};
@@ -36,7 +37,7 @@ const LEN: usize = 256;
 const HALF: usize = LEN / 2;
 
 impl Codec for TQ2_0 {
-    const NUMBERS: &'static [Number] = &[Number { at: 64, width: 2 }];
+    const NUMBERS: &'static [Number] = &[Number::f16(64)];
 
     #[inline(always)]
     fn dequantize<S: Simd, T: Float>(s: S, blocks: &[BlockTQ2_0], out: &mut [T]) {
