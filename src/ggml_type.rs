@@ -168,6 +168,16 @@ impl GgmlType {
         (self.block_bytes() * 8) as f64 / self.block_len() as f64
     }
 
+    /// Returns `true` if rows of this many values are whole blocks, as those of a tensor of this type must be.
+    ///
+    /// ```
+    /// use gguf_codec::GgmlType;
+    /// assert!(GgmlType::Q8_0.fits_rows(576) && !GgmlType::Q4_K.fits_rows(576));
+    /// ```
+    pub const fn fits_rows(self, row_len: u64) -> bool {
+        row_len.is_multiple_of(self.block_len() as u64)
+    }
+
     /// Returns the size in bytes of `values` values, or `None` if they are not whole blocks or the product overflows.
     #[doc(alias = "ggml_row_size")]
     pub const fn bytes_for(self, values: u64) -> Option<u64> {

@@ -12,6 +12,7 @@ use super::name_index::NameIndex;
 use super::tensor_info::{TensorData, TensorInfo};
 use super::value::{ValueRef, ValueType};
 use crate::error::{Error, Place, Problem, Result};
+use crate::tensor::TensorLayout;
 use crate::{GgmlType, Shape};
 
 /// The position of a key-value pair, from the start of the GGUF. The value's type is at `key_end`.
@@ -157,12 +158,10 @@ impl Header {
         let shape = Shape::new(extents)?;
         Some(TensorInfo {
             name,
-            shape,
-            ty: entry.ty,
+            layout: TensorLayout::new(shape, entry.ty).ok()?,
             order: self.encoding.order,
             offset: entry.offset,
             file_offset: self.data_offset.checked_add(entry.offset)?,
-            byte_len: entry.ty.bytes_for(shape.element_count())?,
             index,
             data: TensorData::Absent,
         })
@@ -219,7 +218,7 @@ impl Header {
         };
         let Some(last) = self.tensors.len().checked_sub(1) else { return Some(foreign) };
         let tensor = self.tensor(bytes, last)?;
-        Some(tensor.file_offset.checked_add(tensor.byte_len)?.max(foreign))
+        Some(tensor.file_offset.checked_add(tensor.byte_len())?.max(foreign))
     }
 
     /// Checks that the padding after the header and every tensor's data are within the file. `bytes` contain at least the header.
@@ -239,7 +238,7 @@ impl Header {
         }
         for (index, entry) in self.tensors.iter().enumerate() {
             let Some(tensor) = self.tensor(bytes, index) else { continue };
-            let end = tensor.file_offset.saturating_add(tensor.byte_len);
+            let end = tensor.file_offset.saturating_add(tensor.byte_len());
             if end > file_len {
                 let name = Some(tensor.name.to_owned());
                 return Err(Error::Malformed {

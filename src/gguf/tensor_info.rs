@@ -9,7 +9,7 @@ use core::ops::Range;
 use super::header::Header;
 use super::layout::to_u64;
 use crate::error::{Error, Measured, Result};
-use crate::tensor::{Stored, StoredTensor, TensorSource};
+use crate::tensor::{Stored, StoredTensor, TensorLayout, TensorSource};
 use crate::{ByteOrder, GgmlType, Shape, Tensor};
 
 /// The header's description of a tensor: name, shape, type, and the position of its data.
@@ -32,12 +32,10 @@ use crate::{ByteOrder, GgmlType, Shape, Tensor};
 #[derive(Clone, Copy)]
 pub struct TensorInfo<'a> {
     pub(crate) name: &'a str,
-    pub(crate) shape: Shape,
-    pub(crate) ty: GgmlType,
+    pub(crate) layout: TensorLayout,
     pub(crate) order: ByteOrder,
     pub(crate) offset: u64,
     pub(crate) file_offset: u64,
-    pub(crate) byte_len: u64,
     /// Its position in the table.
     pub(crate) index: usize,
     pub(crate) data: TensorData<'a>,
@@ -62,12 +60,12 @@ impl<'a> TensorInfo<'a> {
 
     /// Returns the extents, innermost first.
     pub fn shape(&self) -> Shape {
-        self.shape
+        self.layout.shape()
     }
 
     /// Returns the type in which values are stored.
     pub fn ggml_type(&self) -> GgmlType {
-        self.ty
+        self.layout.ggml_type()
     }
 
     /// Returns where the data begins, in bytes from the start of all tensor data: the number in the header.
@@ -87,27 +85,27 @@ impl<'a> TensorInfo<'a> {
 
     /// Returns the number of values in a row: the first extent, as [`Tensor::row_len`].
     pub fn row_len(&self) -> usize {
-        usize::try_from(self.shape.row_len()).unwrap_or(usize::MAX)
+        usize::try_from(self.shape().row_len()).unwrap_or(usize::MAX)
     }
 
     /// Returns the number of rows: the product of the other extents, as [`Tensor::row_count`].
     pub fn row_count(&self) -> usize {
-        usize::try_from(self.shape.row_count()).unwrap_or(usize::MAX)
+        usize::try_from(self.shape().row_count()).unwrap_or(usize::MAX)
     }
 
     /// Returns the number of values, as [`Tensor::len`]. Saturates at `usize::MAX`; [`Shape::element_count`] does not.
     pub fn len(&self) -> usize {
-        usize::try_from(self.shape.element_count()).unwrap_or(usize::MAX)
+        usize::try_from(self.shape().element_count()).unwrap_or(usize::MAX)
     }
 
     /// Returns `true` if the tensor has no values because one of its extents is 0.
     pub fn is_empty(&self) -> bool {
-        self.shape.element_count() == 0
+        self.shape().element_count() == 0
     }
 
     /// Returns the size of the data in bytes, excluding the padding after it.
     pub fn byte_len(&self) -> u64 {
-        self.byte_len
+        self.layout.byte_len()
     }
 
     /// Returns the tensor with its data. Nothing is read from a file until values are requested.
@@ -120,13 +118,13 @@ impl<'a> TensorInfo<'a> {
             TensorData::Absent => return Err(Error::HeaderOnly { tensor: self.name.to_owned() }),
             TensorData::InBytes(gguf) => gguf,
             TensorData::InSource(source) => {
-                let (index, offset, len) = (self.index, self.file_offset, self.byte_len);
+                let (index, offset, len) = (self.index, self.file_offset, self.byte_len());
                 let tensor = StoredTensor { name: self.name, index, offset, len };
                 let stored = Stored { source, tensor, at: 0, len };
-                return Ok(Tensor::of_stored(self.shape, self.ty, self.order, stored));
+                return Ok(Tensor::of_stored(self.layout, self.order, stored));
             }
         };
-        let end = self.file_offset.saturating_add(self.byte_len);
+        let end = self.file_offset.saturating_add(self.byte_len());
         let range = usize::try_from(self.file_offset).ok().zip(usize::try_from(end).ok());
         match range.and_then(|(start, end)| gguf.get(start..end)) {
             Some(data) => self.with_data(data),
@@ -148,7 +146,7 @@ impl<'a> TensorInfo<'a> {
     /// # Errors
     /// [`Error::Length`] if the data is not as long as the header says.
     pub fn with_data(&self, data: &'a [u8]) -> Result<Tensor<'a>> {
-        Tensor::new(self.name, self.shape, self.ty, self.order, data)
+        Tensor::new(self.name, self.shape(), self.ggml_type(), self.order, data)
     }
 }
 
@@ -156,8 +154,8 @@ impl fmt::Debug for TensorInfo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TensorInfo")
             .field("name", &self.name)
-            .field("shape", &self.shape)
-            .field("type", &self.ty)
+            .field("shape", &self.shape())
+            .field("type", &self.ggml_type())
             .field("offset", &self.offset)
             .finish_non_exhaustive()
     }

@@ -130,11 +130,11 @@ impl Remake for Convert {
         Floats { values, restored }: &mut Floats,
     ) -> Result<Outcome> {
         let Job { origin, ty, .. } = *piece.job;
-        let (from, importance) = (origin.ty, piece.importance());
+        let (from, importance) = (origin.ggml_type(), piece.importance());
         blocks.resize(in_memory(ty.bytes_for(piece.values()).unwrap_or(0))?, 0);
         // Without importance each block is quantized on its own, so it does not matter where rows begin.
         let row_len = match importance {
-            Some(_) => in_memory(origin.shape.row_len())?,
+            Some(_) => in_memory(origin.shape().row_len())?,
             None => in_memory(piece.values())?.min(CACHED_VALUES),
         };
         let at_once = (CACHED_VALUES / row_len).max(1) * row_len;
@@ -175,7 +175,7 @@ pub(super) struct Floats {
 impl<'a> Piece<'a> {
     /// Returns the index of its first value in the tensor.
     fn first(&self) -> u64 {
-        let from = self.job.origin.ty;
+        let from = self.job.origin.ggml_type();
         self.at / from.block_bytes() as u64 * from.block_len() as u64
     }
 
@@ -184,7 +184,7 @@ impl<'a> Piece<'a> {
     }
 
     fn values(&self) -> u64 {
-        let from = self.job.origin.ty;
+        let from = self.job.origin.ggml_type();
         self.bytes / from.block_bytes() as u64 * from.block_len() as u64
     }
 }
@@ -198,7 +198,7 @@ fn greatest_magnitude(values: &[f32]) -> f32 {
 fn not_finite(job: &Job<'_>, values: &[f32], first: u64) -> Error {
     let at = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
     let (index, row_len) = (first + at as u64, job.shape().row_len());
-    let as_float = if job.origin.ty == GgmlType::F64 { " as an f32" } else { "" };
+    let as_float = if job.origin.ggml_type() == GgmlType::F64 { " as an f32" } else { "" };
     Error::write(format!(
         "tensor '{}': value {index} (row {}, column {}) is {}{as_float}, and a block of {} cannot hold that",
         job.name.escape_debug(),

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::error::Measured;
 use crate::file::read_at::ReadAt;
+use crate::tensor::TensorLayout;
 use crate::{ByteOrder, Error, GgmlType, Result, Shape, TensorInfo};
 
 /// Where the values of a tensor are read from, and how they are stored there.
@@ -14,23 +15,14 @@ use crate::{ByteOrder, Error, GgmlType, Result, Shape, TensorInfo};
 pub struct Origin<'a> {
     pub(super) source: &'a dyn ReadAt,
     pub(super) offset: u64,
-    pub(super) ty: GgmlType,
-    pub(super) shape: Shape,
     pub(super) order: ByteOrder,
-    byte_len: u64,
+    layout: TensorLayout,
 }
 
 impl<'a> Origin<'a> {
     /// Returns the origin of a tensor in a GGUF that begins at the start of `source`.
     pub fn of(source: &'a dyn ReadAt, tensor: &TensorInfo<'_>) -> Self {
-        Origin {
-            source,
-            offset: tensor.file_offset(),
-            ty: tensor.ggml_type(),
-            shape: tensor.shape(),
-            order: tensor.order,
-            byte_len: tensor.byte_len(),
-        }
+        Origin { source, offset: tensor.file_offset(), layout: tensor.layout, order: tensor.order }
     }
 
     /// Returns the origin of a tensor in any file: consecutive rows of `ty` in `order`, from byte `offset` of `source`.
@@ -44,37 +36,30 @@ impl<'a> Origin<'a> {
         ty: GgmlType,
         order: ByteOrder,
     ) -> Result<Self> {
-        if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
+        let layout = TensorLayout::new(shape, ty).map_err(|misfit| misfit.error(shape, ty))?;
+        if offset.checked_add(layout.byte_len()).is_none() {
             return Err(Error::Length {
-                what: Measured::Row,
-                found: shape.row_len(),
-                wanted: format!("a multiple of {}, the block length of {ty}", ty.block_len()),
-            });
-        }
-        let byte_len = ty.bytes_for(shape.element_count());
-        match byte_len.filter(|byte_len| offset.checked_add(*byte_len).is_some()) {
-            Some(byte_len) => Ok(Origin { source, offset, ty, shape, order, byte_len }),
-            None => Err(Error::Length {
                 what: Measured::TensorValues,
                 found: shape.element_count(),
                 wanted: format!("so few that they end below byte 2^64, beginning at {offset}"),
-            }),
+            });
         }
+        Ok(Origin { source, offset, layout, order })
     }
 
     /// Returns the type in which the values are stored.
     pub fn ggml_type(&self) -> GgmlType {
-        self.ty
+        self.layout.ggml_type()
     }
 
     /// Returns the tensor's extents, innermost first.
     pub fn shape(&self) -> Shape {
-        self.shape
+        self.layout.shape()
     }
 
     /// Returns the number of bytes to read.
     pub fn byte_len(&self) -> u64 {
-        self.byte_len
+        self.layout.byte_len()
     }
 }
 
@@ -82,8 +67,8 @@ impl fmt::Debug for Origin<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin")
             .field("offset", &self.offset)
-            .field("type", &self.ty)
-            .field("shape", &self.shape)
+            .field("type", &self.ggml_type())
+            .field("shape", &self.shape())
             .field("order", &self.order)
             .finish_non_exhaustive()
     }
@@ -101,7 +86,7 @@ pub struct Job<'a> {
 impl<'a> Job<'a> {
     /// Creates a job that copies the values unchanged.
     pub fn copy(name: &'a str, origin: Origin<'a>) -> Self {
-        Job { name, origin, ty: origin.ty, importance: None }
+        Job { name, origin, ty: origin.ggml_type(), importance: None }
     }
 
     /// Returns the tensor's name in the output.
@@ -116,7 +101,7 @@ impl<'a> Job<'a> {
 
     /// Returns its extents, innermost first.
     pub fn shape(&self) -> Shape {
-        self.origin.shape
+        self.origin.shape()
     }
 
     /// Returns its type in the output.
@@ -126,7 +111,7 @@ impl<'a> Job<'a> {
 
     /// Returns `true` if its bytes are copied because its type does not change.
     pub fn copies(&self) -> bool {
-        self.origin.ty == self.ty
+        self.origin.ggml_type() == self.ty
     }
 
     /// Returns the number of consecutive rows with the same weights: those of one matrix, or all.

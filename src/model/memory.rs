@@ -147,8 +147,7 @@ impl Memory {
 
 /// Returns the size in bytes of this many numbers, which must be whole blocks.
 fn row(numbers: u64, ty: GgmlType, what: Measured) -> Result<u64> {
-    let is_whole = numbers.is_multiple_of(ty.block_len() as u64);
-    ty.bytes_for(numbers).filter(|_| is_whole).ok_or_else(|| Error::Length {
+    ty.bytes_for(numbers).ok_or_else(|| Error::Length {
         what,
         found: numbers,
         wanted: alloc::format!("a multiple of {}, for blocks of {ty}", ty.block_len()),

@@ -180,7 +180,7 @@ fn convert<R: Remake>(
         return Ok(remake.nothing_yet(piece.job));
     }
     if origin.order == ByteOrder::Big {
-        swap_byte_order(origin.ty, &mut buffers.source);
+        swap_byte_order(origin.ggml_type(), &mut buffers.source);
     }
     let outcome = remake.remake(piece, &buffers.source, &mut buffers.blocks, &mut buffers.scratch)?;
     if order == ByteOrder::Big {
@@ -207,7 +207,7 @@ pub(super) struct Piece<'a> {
 impl<'a> Piece<'a> {
     /// Returns the pieces of a tensor. With importance no piece has rows of two matrices.
     fn of(job: &'a Job<'a>) -> impl Iterator<Item = Piece<'a>> {
-        let (shape, from) = (job.origin.shape, job.origin.ty);
+        let (shape, from) = (job.origin.shape(), job.origin.ggml_type());
         let (run, len) = match job.importance {
             Some(_) if !job.copies() => {
                 let row_len = shape.row_len();

@@ -445,7 +445,7 @@ impl<'a> Quantize<'a> {
                 ));
             }
             MissingImportance::Type(other) => {
-                let fits = task.tensor.shape().row_len().is_multiple_of(other.block_len() as u64);
+                let fits = other.fits_rows(task.tensor.shape().row_len());
                 task.choice.ggml_type = if fits { other } else { task.tensor.ggml_type() };
             }
         }
@@ -606,7 +606,7 @@ struct File<'t, 'm> {
 fn uniform(tensor: &TensorInfo<'_>, ty: GgmlType) -> TypeChoice {
     let from = tensor.ggml_type();
     let is_matrix = tensor.shape().dims().len() >= 2 && !from.is_integer();
-    let fits = tensor.shape().row_len().is_multiple_of(ty.block_len() as u64);
+    let fits = ty.fits_rows(tensor.shape().row_len());
     TypeChoice {
         ggml_type: if is_matrix && fits { ty } else { from },
         instead_of: (is_matrix && !fits && from != ty).then_some(ty),

@@ -24,8 +24,9 @@ pub(super) fn scales<'a>(
     for (name, origin) in tensors {
         let Some(beside) = name_of_scale(name) else { continue };
         let Some(factors) = by_name.get(beside.as_str()) else { continue };
-        let fits = check(&beside, factors.ty, factors.shape.element_count(), name, origin.shape.dims());
-        if is_scaled(origin.ty, fits)? {
+        let fits =
+            check(&beside, factors.ggml_type(), factors.shape().element_count(), name, origin.shape().dims());
+        if is_scaled(origin.ggml_type(), fits)? {
             scales.insert(name, read(&beside, factors)?);
         }
     }
@@ -84,14 +85,14 @@ pub(super) struct Scaled<T> {
 
 impl<T: Blocks> Scaled<T> {
     pub(super) fn origin(&self) -> Result<Origin<'_>> {
-        Origin::new(self, 0, self.blocks.origin()?.shape, GgmlType::F32, ByteOrder::Little)
+        Origin::new(self, 0, self.blocks.origin()?.shape(), GgmlType::F32, ByteOrder::Little)
     }
 }
 
 impl<T: Blocks> ReadAt for Scaled<T> {
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let origin = self.blocks.origin().map_err(io::Error::other)?;
-        let matrix = (origin.shape.element_count() / (self.scales.len() as u64).max(1)).max(1);
+        let matrix = (origin.shape().element_count() / (self.scales.len() as u64).max(1)).max(1);
         origin.fill_as(GgmlType::F32, buffer, offset, |first, values| {
             for (value, at) in values.iter_mut().zip(first..) {
                 let scale = self.scales.get((at / matrix) as usize).or(self.scales.last());

@@ -205,13 +205,13 @@ impl Piece<'_> {
         origin
             .fill_little_endian(source, bytes(origin, self.first))
             .map_err(|error| Error::io(format!("read tensor '{name}'"), error))?;
-        dequantize(origin.ty, source, values)
+        dequantize(origin.ggml_type(), source, values)
     }
 }
 
 /// Returns the size in bytes of `values` values, which are whole blocks.
 fn bytes(origin: &Origin<'_>, values: u64) -> u64 {
-    values / origin.ty.block_len() as u64 * origin.ty.block_bytes() as u64
+    values / origin.ggml_type().block_len() as u64 * origin.ggml_type().block_bytes() as u64
 }
 
 /// Memory for a piece, reused for the next.

@@ -37,7 +37,7 @@ impl<S: Sink> Sealed for DataWriter<S> {}
 
 impl<S: Sink> Target for DataWriter<S> {
     type Sink = S;
-    type Kind = crate::write::Kind;
+    type Kind = crate::tensor::TensorLayout;
 
     fn order(&self) -> ByteOrder {
         self.byte_order()

@@ -1,6 +1,7 @@
 //! Views of tensors: [`Tensor`], whose type is known at run time, and [`TypedTensor`], whose type is known at compile time.
 
 mod data;
+mod layout;
 #[cfg(feature = "codecs")]
 mod matrix;
 mod shape;
@@ -14,6 +15,7 @@ use core::ops::{Bound, RangeBounds};
 
 use data::Data;
 pub(crate) use data::{Stored, StoredTensor, TensorSource};
+pub(crate) use layout::{Misfit, TensorLayout, bytes_of_rows};
 pub use shape::Shape;
 pub use typed::TypedTensor;
 
@@ -58,30 +60,20 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// [`Error::Length`] if rows are not whole blocks of `ty` or `bytes` does not have the length that `shape` requires.
     pub fn new(name: &'a str, shape: Shape, ty: GgmlType, order: ByteOrder, bytes: &'a [u8]) -> Result<Self> {
-        if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
+        let layout = TensorLayout::new(shape, ty).map_err(|misfit| misfit.error(shape, ty))?;
+        if layout.byte_len() != bytes.len() as u64 {
             return Err(Error::Length {
-                what: Measured::Row,
-                found: shape.row_len(),
-                wanted: format!("a multiple of {}, the values in a block of {ty}", ty.block_len()),
-            });
-        }
-        match ty.bytes_for(shape.element_count()) {
-            Some(wanted) if wanted == bytes.len() as u64 => {
-                Ok(Tensor { name, shape, ty, order, data: Data::Bytes(bytes) })
-            }
-            wanted => Err(Error::Length {
                 what: Measured::TensorBytes,
                 found: bytes.len() as u64,
-                wanted: match wanted {
-                    Some(wanted) => format!("{wanted}, what the shape {shape} takes in {ty}"),
-                    None => format!("more than 64 bits can count, by the shape {shape} in {ty}"),
-                },
-            }),
+                wanted: format!("{}, what the shape {shape} takes in {ty}", layout.byte_len()),
+            });
         }
+        Ok(Tensor { name, shape, ty, order, data: Data::Bytes(bytes) })
     }
 
     /// Creates a whole tensor that is read when its values are requested. Its header has been checked.
-    pub(crate) fn of_stored(shape: Shape, ty: GgmlType, order: ByteOrder, stored: Stored<'a>) -> Self {
+    pub(crate) fn of_stored(layout: TensorLayout, order: ByteOrder, stored: Stored<'a>) -> Self {
+        let (shape, ty) = (layout.shape(), layout.ggml_type());
         Tensor { name: stored.tensor.name, shape, ty, order, data: Data::Stored(stored) }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Shape;
-use super::header::{Header, Kind, wrong};
+use super::header::{Header, wrong};
 use super::stream::Stream;
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
@@ -11,6 +11,7 @@ use crate::error::{Result, TensorProblem};
 use crate::file::atomic::{AtomicFile, StagedFile};
 use crate::file::sink::Sink;
 use crate::tensor::READ_BYTES;
+use crate::tensor::TensorLayout;
 use crate::{GgmlType, Tensor};
 
 /// The second stage of writing a GGUF. The header has been written, and the tensors' data follows in the order in
@@ -36,7 +37,7 @@ use crate::{GgmlType, Tensor};
 /// ```
 #[must_use = "the file is not whole before `finish`"]
 pub struct DataWriter<S: Sink> {
-    pub(crate) stream: Stream<S, Kind>,
+    pub(crate) stream: Stream<S, TensorLayout>,
     pub(super) order: ByteOrder,
     /// Blocks on their way into the file; kept between calls for its memory, not for what is in it.
     pub(super) buffer: Vec<u8>,
@@ -51,7 +52,7 @@ impl<S: Sink> DataWriter<S> {
 
     /// Returns the tensor whose data comes next, or `None` if all have been written.
     pub fn next_tensor(&self) -> Option<(&str, Shape, GgmlType)> {
-        self.stream.next().map(|tensor| (tensor.name.as_str(), tensor.kind.shape, tensor.kind.ty))
+        self.stream.next().map(|tensor| (tensor.name.as_str(), tensor.kind.shape(), tensor.kind.ggml_type()))
     }
 
     /// Returns the byte order of the file. [`write_tensor`](Self::write_tensor) and [`TensorWriter::write_bytes`]
@@ -125,15 +126,19 @@ impl<S: Sink> DataWriter<S> {
     fn begin_of(&mut self, name: &str, bytes: u64) -> Result<TensorWriter<'_, S>> {
         let declared = self.stream.expect(0, name)?;
         if declared.bytes != bytes {
-            let (Kind { shape, ty }, wanted) = (declared.kind, declared.bytes);
-            return Err(wrong(name, TensorProblem::Length { found: bytes, wanted, ty, shape }));
+            let (shape, ty) = (declared.kind.shape(), declared.kind.ggml_type());
+            return Err(wrong(
+                name,
+                TensorProblem::Length { found: bytes, wanted: declared.bytes, ty, shape },
+            ));
         }
         self.begin(name)
     }
 
     /// Refuses where the tensor that comes after `ahead` others is not this one.
     pub(crate) fn expect(&self, ahead: usize, name: &str, shape: Shape, ty: GgmlType) -> Result<()> {
-        let Kind { shape: declared_shape, ty: declared_ty } = self.stream.expect(ahead, name)?.kind;
+        let declared = self.stream.expect(ahead, name)?.kind;
+        let (declared_shape, declared_ty) = (declared.shape(), declared.ggml_type());
         if declared_shape.counts_as(shape) && declared_ty == ty {
             return Ok(());
         }

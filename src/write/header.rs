@@ -12,18 +12,12 @@ use crate::file::sink::Counter;
 use crate::gguf::encode::{self, Stored};
 use crate::gguf::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up, place};
 use crate::gguf::value::{MAX_DEPTH, Value, ValueType};
+use crate::tensor::{Misfit, TensorLayout};
 use crate::{GgmlType, Limits, Shape};
 
 /// An [`Error::Write`] about a tensor.
 pub(crate) fn wrong(tensor: &str, problem: TensorProblem) -> Error {
     WriteProblem::tensor(tensor, problem).error()
-}
-
-/// What GGUF's header says of a tensor beside its name.
-#[derive(Debug, Clone, Copy)]
-pub struct Kind {
-    pub(super) shape: Shape,
-    pub(super) ty: GgmlType,
 }
 
 /// Everything before the tensor data.
@@ -38,7 +32,7 @@ pub(super) struct Header {
     metadata: Vec<Option<(String, Stored)>>,
     /// The positions in `metadata` of the existing pairs.
     keys: HashMap<String, usize>,
-    tensors: Vec<Declared<Kind>>,
+    tensors: Vec<Declared<TensorLayout>>,
     /// Positions in `tensors`.
     names: HashMap<String, usize>,
 }
@@ -131,18 +125,19 @@ impl Header {
         let Some(shape) = Shape::new(extents) else {
             return wrong(TensorProblem::Elements { extents: extents.to_vec() });
         };
-        if !shape.row_len().is_multiple_of(ty.block_len() as u64) {
-            return wrong(TensorProblem::PartialBlock { row_len: shape.row_len(), ty });
-        }
-        let Some(bytes) = ty.bytes_for(shape.element_count()) else {
-            return wrong(TensorProblem::Bytes { shape, ty });
+        let layout = match TensorLayout::new(shape, ty) {
+            Ok(layout) => layout,
+            Err(Misfit::PartialBlock) => {
+                return wrong(TensorProblem::PartialBlock { row_len: shape.row_len(), ty });
+            }
+            Err(Misfit::Bytes) => return wrong(TensorProblem::Bytes { shape, ty }),
         };
         self.names.insert(name.to_owned(), self.tensors.len());
-        self.tensors.push(Declared { name: name.to_owned(), bytes, kind: Kind { shape, ty } });
+        self.tensors.push(Declared { name: name.to_owned(), bytes: layout.byte_len(), kind: layout });
         Ok(())
     }
 
-    pub(super) fn into_tensors(self) -> Vec<Declared<Kind>> {
+    pub(super) fn into_tensors(self) -> Vec<Declared<TensorLayout>> {
         self.tensors
     }
 
@@ -202,10 +197,11 @@ impl Header {
         }
         for (index, tensor) in self.tensors.iter().enumerate() {
             encode::write_string::<B>(out, tensor.name.as_bytes())?;
-            let extents = tensor.kind.shape.dims();
+            let shape = tensor.kind.shape();
+            let extents = shape.dims();
             out.write_u32::<B>(extents.len() as u32)?;
             extents.iter().try_for_each(|&extent| out.write_u64::<B>(extent))?;
-            out.write_u32::<B>(tensor.kind.ty.id())?;
+            out.write_u32::<B>(tensor.kind.ggml_type().id())?;
             out.write_u64::<B>(offsets.get(index).copied().unwrap_or(0))?;
         }
         Ok(())

@@ -19,7 +19,6 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 pub use data::DataWriter;
-pub(crate) use header::Kind;
 pub use tensor::TensorWriter;
 
 use crate::byte_order::ByteOrder;

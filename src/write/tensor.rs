@@ -59,8 +59,12 @@ impl<S: Sink> TensorWriter<'_, S> {
     pub fn write_blocks<F: BlockFormat>(&mut self, blocks: &[F::Block]) -> Result<()> {
         self.guarded(|tensor| {
             let Declared { name, kind, .. } = tensor.file.stream.current();
-            if kind.ty != F::TYPE {
-                return Err(Error::WrongType { tensor: name.clone(), found: kind.ty, wanted: F::TYPE });
+            if kind.ggml_type() != F::TYPE {
+                return Err(Error::WrongType {
+                    tensor: name.clone(),
+                    found: kind.ggml_type(),
+                    wanted: F::TYPE,
+                });
             }
             tensor.put_blocks(bytemuck::cast_slice(blocks), ByteOrder::Little)
         })
@@ -112,7 +116,7 @@ impl<S: Sink> TensorWriter<'_, S> {
     /// Writes whole blocks whose byte order is `from`.
     pub(super) fn put_blocks(&mut self, bytes: &[u8], from: ByteOrder) -> Result<()> {
         let stream = &mut self.file.stream;
-        let ty = stream.current().kind.ty;
+        let ty = stream.current().kind.ggml_type();
         stream.expect_boundary("block", ty.block_bytes() as u64)?;
         stream.expect_room(bytes.len() as u64)?;
         if from == self.file.order {

@@ -1,7 +1,7 @@
 //! Quantizes values while writing them, available with the feature `codecs`.
 
 use super::data::DataWriter;
-use super::header::{Kind, wrong};
+use super::header::wrong;
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
 use crate::codec::{Codec, swap_byte_order};
@@ -30,7 +30,7 @@ impl<S: Sink> DataWriter<S> {
     /// The errors of [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) if the number of values is not the
     /// tensor's. These leave the file unchanged. Those of [`TensorWriter::write_values`] abandon it.
     pub fn write_values(&mut self, name: &str, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
-        let Kind { shape, .. } = self.stream.expect(0, name)?.kind;
+        let shape = self.stream.expect(0, name)?.kind.shape();
         if shape.element_count() != values.len() as u64 {
             return Err(wrong(name, TensorProblem::Values { found: values.len() as u64, shape }));
         }
@@ -58,7 +58,8 @@ impl<S: Sink> TensorWriter<'_, S> {
 
     fn put_values(&mut self, values: &[f32], importance: Option<&[f32]>) -> Result<()> {
         let stream = &mut self.file.stream;
-        let Kind { ty, shape } = stream.current().kind;
+        let layout = stream.current().kind;
+        let (ty, shape) = (layout.ggml_type(), layout.shape());
         // A row beyond the address space is longer than any slice of whole rows.
         let row_len = usize::try_from(shape.row_len()).unwrap_or(usize::MAX);
         let row_bytes = ty.bytes_for(shape.row_len()).unwrap_or(0);

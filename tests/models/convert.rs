@@ -327,9 +327,9 @@ fn an_origin_is_whole_rows_below_the_last_byte_that_can_be_counted() {
             0,
             GgmlType::Q4_0,
             &[48, 2][..],
-            "is 48 long, and must be a multiple of 32, the block length of Q4_0",
+            "is 48 long, and must be a multiple of 32, the values in a block of Q4_0",
         ),
-        (0, GgmlType::F64, &[1 << 61, 2], "so few that they end below byte 2^64"),
+        (0, GgmlType::F64, &[1 << 61, 2], "so few that 64 bits can count their bytes in F64"),
         (u64::MAX - 7, GgmlType::F32, &[2], "beginning at 18446744073709551608"),
     ] {
         let error = origin(offset, ty, shape(dims)).unwrap_err().to_string();

@@ -6,6 +6,7 @@ use crate::error::{Error, Place, Problem};
 use crate::gguf::header::{ForeignEntry, TensorEntry};
 use crate::gguf::layout::{MAX_FOREIGN_NAME_BYTES, MAX_NAME_BYTES, align_up, place, to_u64};
 use crate::gguf::name_index::{Duplicate, NameIndex};
+use crate::tensor::{Misfit, bytes_of_rows};
 use crate::{GgmlType, Shape};
 use alloc::vec;
 
@@ -79,14 +80,12 @@ impl HeaderParser {
             None => None,
             Some(ty) => {
                 let row_len = extents.first().copied().unwrap_or(1);
-                if row_len % to_u64(ty.block_len()) != 0 {
-                    return Err(self.malformed(bytes, extents_at, Problem::PartialBlock { ty, row_len }));
-                }
-                let Some(byte_len) = ty.bytes_for(elements) else {
-                    let shape = extents.to_vec();
-                    return Err(self.malformed(bytes, extents_at, Problem::Bytes { shape, ty }));
+                let problem = match bytes_of_rows(ty, row_len, elements) {
+                    Ok(byte_len) => Ok(byte_len),
+                    Err(Misfit::PartialBlock) => Err(Problem::PartialBlock { ty, row_len }),
+                    Err(Misfit::Bytes) => Err(Problem::Bytes { shape: extents.to_vec(), ty }),
                 };
-                Some(byte_len)
+                Some(problem.map_err(|problem| self.malformed(bytes, extents_at, problem))?)
             }
         };
 

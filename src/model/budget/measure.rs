@@ -23,21 +23,21 @@ pub(super) struct Sample<'a> {
 
 impl Sample<'_> {
     fn runs(&self) -> (u64, u64) {
-        let all = self.origin.shape.element_count().div_ceil(RUN);
+        let all = self.origin.shape().element_count().div_ceil(RUN);
         (self.values.div_ceil(RUN).clamp(1, all.max(1)).min(all), all)
     }
 
     /// How many values are looked at.
     pub(super) fn len(&self) -> u64 {
         let (chosen, _) = self.runs();
-        chosen.saturating_mul(RUN).min(self.origin.shape.element_count())
+        chosen.saturating_mul(RUN).min(self.origin.shape().element_count())
     }
 
     /// Returns what `types` lose, and whether all of that was known already: of the same bytes and importance.
     pub(super) fn measure(&self, types: &[GgmlType], known: Option<&Measured>) -> Result<(Measured, bool)> {
         let mut runs = Vec::new();
         let mut content = Checksum::new();
-        let (ty, shape) = (self.origin.ty, self.origin.shape);
+        let (ty, shape) = (self.origin.ggml_type(), self.origin.shape());
         content.add(&ty.id().to_le_bytes());
         shape.dims().iter().for_each(|extent| content.add(&extent.to_le_bytes()));
         let (chosen, all) = self.runs();
@@ -81,7 +81,7 @@ impl Sample<'_> {
     /// The importance of values from `first` on.
     fn weights_at(&self, first: u64, count: usize) -> Result<Option<Vec<f32>>> {
         let Some(weights) = &self.weights else { return Ok(None) };
-        let shape = self.origin.shape;
+        let shape = self.origin.shape();
         let (row_len, rows) = (shape.row_len(), shape.dims().get(1).copied().unwrap_or(1));
         let of = |value: u64| {
             let matrix = if weights.len() as u64 > row_len { value / row_len / rows } else { 0 };
@@ -93,14 +93,16 @@ impl Sample<'_> {
 
     fn read(&self, first: u64, count: u64, content: &mut Checksum) -> Result<Vec<f32>> {
         let origin = &self.origin;
-        let len = |values: u64| values / origin.ty.block_len() as u64 * origin.ty.block_bytes() as u64;
+        let len = |values: u64| {
+            values / origin.ggml_type().block_len() as u64 * origin.ggml_type().block_bytes() as u64
+        };
         let mut bytes = vec![0; in_memory(len(count))?];
         let mut values = vec![0.0; in_memory(count)?];
         origin
             .fill_little_endian(&mut bytes, len(first))
             .map_err(|error| Error::io(format!("read tensor '{}'", self.name.escape_debug()), error))?;
         content.add(&bytes);
-        dequantize(origin.ty, &bytes, &mut values)?;
+        dequantize(origin.ggml_type(), &bytes, &mut values)?;
         Ok(values)
     }
 }

@@ -75,9 +75,7 @@ impl Budget<'_> {
     /// The types that a tensor may get; none where it stays as it is.
     fn types_of(&self, tensor: &TensorInfo<'_>, importance: bool) -> Result<Vec<GgmlType>> {
         let (name, row_len) = (tensor.name(), tensor.shape().row_len());
-        let fits = |ty: GgmlType| {
-            row_len.is_multiple_of(ty.block_len() as u64) && (importance || !ty.needs_importance())
-        };
+        let fits = |ty: GgmlType| ty.fits_rows(row_len) && (importance || !ty.needs_importance());
         if let Some(&ty) = self.fixed.get(name) {
             if tensor.ggml_type().is_integer() || !fits(ty) {
                 return refused(format!(

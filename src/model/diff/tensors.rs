@@ -53,7 +53,8 @@ pub(super) fn compare<'a>(
         .iter()
         .filter_map(|(name, a)| {
             let b = *in_b.get(name)?;
-            let differs = a.ty != b.ty || bits(scaled_a.get(name)) != bits(scaled_b.get(name));
+            let differs =
+                a.ggml_type() != b.ggml_type() || bits(scaled_a.get(name)) != bits(scaled_b.get(name));
             Some(Pair { name, a: *a, b, differs: AtomicBool::new(differs) })
         })
         .collect();
@@ -65,7 +66,8 @@ pub(super) fn compare<'a>(
     };
 
     // Compare by bytes.
-    let by_bytes = || pairs.iter().filter(|pair| pair.a.ty == pair.b.ty && comparable(pair));
+    let by_bytes =
+        || pairs.iter().filter(|pair| pair.a.ggml_type() == pair.b.ggml_type() && comparable(pair));
     step(0, by_bytes().map(bytes).fold(0, u64::saturating_add))?;
     let look = |piece: Piece<'_>| {
         if !piece.pair.differs() {
@@ -111,7 +113,7 @@ pub(super) fn compare<'a>(
         Ok::<_, Error>(values)
     })?;
 
-    let differ = |pair: &Pair<'_>| pair.differs() || pair.a.shape != pair.b.shape;
+    let differ = |pair: &Pair<'_>| pair.differs() || pair.a.shape() != pair.b.shape();
     let both: HashMap<&str, &Pair<'_>> = pairs.iter().map(|pair| (pair.name, pair)).collect();
     let mut tensors = Vec::new();
     for &(name, a) in a {
@@ -143,7 +145,7 @@ fn comparable(pair: &Pair<'_>) -> bool {
         let end = dims.iter().rposition(|&dim| dim != 1).map_or(0, |last| last + 1);
         &dims[..end]
     }
-    significant(&pair.a.shape) == significant(&pair.b.shape)
+    significant(&pair.a.shape()) == significant(&pair.b.shape())
 }
 
 /// A range of values of a tensor in both models, in whole blocks.
@@ -156,7 +158,7 @@ struct Piece<'a> {
 
 impl<'a> Piece<'a> {
     fn of(pair: &'a Pair<'a>) -> impl Iterator<Item = Piece<'a>> {
-        let elements = pair.a.shape.element_count();
+        let elements = pair.a.shape().element_count();
         (0..elements.div_ceil(PIECE_VALUES)).map(move |index| {
             let first = index * PIECE_VALUES;
             Piece { pair, first, values: PIECE_VALUES.min(elements - first) }
@@ -164,13 +166,13 @@ impl<'a> Piece<'a> {
     }
 
     fn bytes(&self) -> u64 {
-        [self.pair.a, self.pair.b].iter().filter_map(|origin| origin.ty.bytes_for(self.values)).sum()
+        [self.pair.a, self.pair.b].iter().filter_map(|origin| origin.ggml_type().bytes_for(self.values)).sum()
     }
 
     /// Reads both models' bytes as little-endian.
     fn read(&self, a: &mut Vec<u8>, b: &mut Vec<u8>) -> Result<()> {
         for (origin, buffer) in [(self.pair.a, a), (self.pair.b, b)] {
-            let bytes_for = |values| origin.ty.bytes_for(values).unwrap_or(0);
+            let bytes_for = |values| origin.ggml_type().bytes_for(values).unwrap_or(0);
             buffer.resize(in_memory(bytes_for(self.values))?, 0);
             let read = origin.fill_little_endian(buffer, bytes_for(self.first));
             read.map_err(|error| {
@@ -185,12 +187,17 @@ impl<'a> Piece<'a> {
         self.read(&mut a, &mut b)?;
         let [mut from_a, mut from_b] = [Vec::new(), Vec::new()];
         let mut all = ValueDiff { differing: 0, error: QuantError::default() };
-        let parts = |origin: Origin<'_>| CACHED_VALUES / origin.ty.block_len() * origin.ty.block_bytes();
+        let parts = |origin: Origin<'_>| {
+            CACHED_VALUES / origin.ggml_type().block_len() * origin.ggml_type().block_bytes()
+        };
         let (a_bytes, b_bytes) = (parts(self.pair.a), parts(self.pair.b));
         for (a, b) in a.chunks(a_bytes).zip(b.chunks(b_bytes)) {
             for (origin, bytes, values) in [(self.pair.a, a, &mut from_a), (self.pair.b, b, &mut from_b)] {
-                values.resize(bytes.len() / origin.ty.block_bytes() * origin.ty.block_len(), 0.0f32);
-                dequantize(origin.ty, bytes, values)?;
+                values.resize(
+                    bytes.len() / origin.ggml_type().block_bytes() * origin.ggml_type().block_len(),
+                    0.0f32,
+                );
+                dequantize(origin.ggml_type(), bytes, values)?;
             }
             all.error += QuantError::between(&from_a, &from_b)?;
             let pairs = from_a.iter().zip(&from_b);

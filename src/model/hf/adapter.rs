@@ -225,7 +225,7 @@ impl<'a> Import<'a> {
     fn pair(&self, name: String, a: Source<'a>, b: Source<'a>) -> [Planned<'a>; 2] {
         let ty = self.ty.unwrap_or(GgmlType::F32);
         [("lora_a", a), ("lora_b", b)].map(|(end, source)| {
-            let fits = source.shape().row_len().is_multiple_of(ty.block_len() as u64);
+            let fits = ty.fits_rows(source.shape().row_len());
             planned(format!("{name}.{end}"), source, if fits { ty } else { GgmlType::F16 })
         })
     }

@@ -15,11 +15,11 @@ use crate::{GgmlType, Metadata, Shape};
 pub(super) fn leads_back(back: &Back, origin: Origin<'_>) -> Result<bool> {
     /// Far more than any model has.
     const MAX_EXPERTS: u64 = 1 << 16;
-    let shape = origin.shape;
+    let shape = origin.shape();
     let dims = shape.dims();
     let has_values = shape.element_count() > 0;
     if let Origins::Turns(_) = back.name {
-        return Ok((2..=3).contains(&dims.len()) && has_values && !origin.ty.is_integer());
+        return Ok((2..=3).contains(&dims.len()) && has_values && !origin.ggml_type().is_integer());
     }
     if let Origins::Stack(_) = back.name {
         return Ok(dims.len() == 3 && has_values && dims[2] <= MAX_EXPERTS);
@@ -28,12 +28,12 @@ pub(super) fn leads_back(back: &Back, origin: Origin<'_>) -> Result<bool> {
         return Ok(dims.len() == 1 && dims[0] > 1);
     }
     if back.steps.iter().any(|step| matches!(step, Step::From(_))) {
-        return Ok(dims.len() == 2 && has_values && !origin.ty.is_quantized());
+        return Ok(dims.len() == 2 && has_values && !origin.ggml_type().is_quantized());
     }
     if !back.steps.contains(&Step::AddOne) {
         return Ok(true);
     }
-    if origin.ty != GgmlType::F32 || dims.len() != 1 || dims[0] > MAX_EXPERTS {
+    if origin.ggml_type() != GgmlType::F32 || dims.len() != 1 || dims[0] > MAX_EXPERTS {
         return Ok(false);
     }
     let mut bytes = vec![0; origin.byte_len() as usize];
@@ -52,18 +52,20 @@ pub(super) fn experts<'a>(
     scales: &[f32],
     ty: GgmlType,
 ) -> Result<Vec<Planned<'a>>> {
-    let dims = stack.shape.dims();
+    let shape = stack.shape();
+    let dims = shape.dims();
     let (each, count) = match dims.split_last() {
         Some((&count, each)) if each.len() > 1 => (each, count),
         _ => (dims, 1),
     };
-    let shape = Shape::new(each).unwrap_or(stack.shape);
+    let shape = Shape::new(each).unwrap_or(shape);
     let bytes = stack.byte_len() / count.max(1);
-    let ty = if stack.ty.is_quantized() { ty } else { stack.ty };
+    let ty = if stack.ggml_type().is_quantized() { ty } else { stack.ggml_type() };
     (0..count)
         .map(|expert| {
             let offset = stack.offset + expert * bytes;
-            let source = Source::File(Origin::new(stack.source, offset, shape, stack.ty, stack.order)?);
+            let source =
+                Source::File(Origin::new(stack.source, offset, shape, stack.ggml_type(), stack.order)?);
             let own = match scales {
                 [] => None,
                 [one] => Some(*one),
@@ -88,8 +90,10 @@ pub(super) fn in_turns<'a>(
     ty: GgmlType,
 ) -> Result<Option<Planned<'a>>> {
     let Turns { name, parts: names, of_values, is_transposed } = turns;
-    let Some(own) =
-        parts.first().map(|part| part.ty).filter(|_| names.first().is_some_and(|first| first == gguf_name))
+    let Some(own) = parts
+        .first()
+        .map(|part| part.ggml_type())
+        .filter(|_| names.first().is_some_and(|first| first == gguf_name))
     else {
         return Ok(None);
     };

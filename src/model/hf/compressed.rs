@@ -146,7 +146,7 @@ fn zero_point(block: &[u8]) -> Option<u8> {
 /// The little-endian blocks of rows.
 fn rows_of(source: &Source<'_>, first: u64, count: u64) -> io::Result<Vec<u8>> {
     let origin = source.origin().map_err(io::Error::other)?;
-    let row_bytes = origin.ty.bytes_for(origin.shape.row_len()).unwrap_or(0);
+    let row_bytes = origin.ggml_type().bytes_for(origin.shape().row_len()).unwrap_or(0);
     let mut bytes = vec![0; (count * row_bytes) as usize];
     origin.fill_little_endian(&mut bytes, first * row_bytes)?;
     Ok(bytes)

@@ -135,7 +135,7 @@ impl<'a> Export<'a> {
         let mut tensors = Vec::with_capacity(self.tensors.len());
         let mut scales = scales(self.tensors.iter().map(|(tensor, origin)| (tensor.name, *origin)))?;
         // Plain values stay as they are, and so do the factors beside them.
-        let plain = self.tensors.iter().filter(|(_, origin)| !origin.ty.is_quantized());
+        let plain = self.tensors.iter().filter(|(_, origin)| !origin.ggml_type().is_quantized());
         plain.for_each(|(tensor, _)| drop(scales.remove(tensor.name())));
         let beside: HashSet<String> = scales
             .keys()
@@ -164,7 +164,7 @@ impl<'a> Export<'a> {
             if let Some(Origins::Stack(pattern)) = back.as_ref().map(|back| &back.name)
                 && given.is_none()
             {
-                dequantized_instead += usize::from(self.compressed && origin.ty.is_quantized());
+                dequantized_instead += usize::from(self.compressed && origin.ggml_type().is_quantized());
                 let scales = scales.remove(gguf_name).unwrap_or_default();
                 tensors.extend(experts(pattern, *origin, &scales, self.ty)?);
                 continue;
@@ -172,7 +172,7 @@ impl<'a> Export<'a> {
             if let Some(Origins::Turns(turns)) = back.as_ref().map(|back| &back.name)
                 && given.is_none()
             {
-                dequantized_instead += usize::from(self.compressed && origin.ty.is_quantized());
+                dequantized_instead += usize::from(self.compressed && origin.ggml_type().is_quantized());
                 let parts = turns.parts.iter().filter_map(|part| self.origin_of(part)).collect();
                 tensors.extend(in_turns(turns.clone(), gguf_name, parts, self.ty)?);
                 continue;
@@ -284,7 +284,7 @@ impl<'a> Export<'a> {
         let shapes: Option<Vec<_>> = turns
             .parts
             .iter()
-            .map(|part| self.origin_of(part).map(|origin| (origin.shape, origin.ty)))
+            .map(|part| self.origin_of(part).map(|origin| (origin.shape(), origin.ggml_type())))
             .collect();
         let named = |part: &String| self.names.as_ref().is_some_and(|names| names(part).is_some());
         shapes.is_some_and(|shapes| shapes.windows(2).all(|two| two[0] == two[1]))
@@ -295,7 +295,7 @@ impl<'a> Export<'a> {
     fn factors(&self, name: &str) -> Result<Option<Vec<f32>>> {
         let named = self.tensors.iter().find(|(tensor, _)| tensor.name() == name);
         let Some(&(_, origin)) = named else { return Ok(None) };
-        if origin.ty != GgmlType::F32 || origin.shape.element_count() > MAX_DIM.into() {
+        if origin.ggml_type() != GgmlType::F32 || origin.shape().element_count() > MAX_DIM.into() {
             return Ok(Some(Vec::new()));
         }
         let mut bytes = vec![0; origin.byte_len() as usize];

@@ -340,7 +340,7 @@ impl<'a> Import<'a> {
             _ if family.is_some_and(|family| family.wants_f32(&name, shape.dims().len())) => GgmlType::F32,
             Some(_) if first.rounded.is_some() => own,
             Some(_) if shape.dims().len() < 2 => own,
-            Some(ty) if shape.row_len().is_multiple_of(ty.block_len() as u64) => ty,
+            Some(ty) if ty.fits_rows(shape.row_len()) => ty,
             Some(_) => GgmlType::F16,
             // llama.cpp has no use for doubles.
             None if own == GgmlType::F64 && family.is_some() => GgmlType::F32,

@@ -147,7 +147,7 @@ fn fallen(ty: GgmlType, tensors: &[Planned<'_>]) -> Option<String> {
     let len = ty.block_len() as u64;
     let has_fallen = |tensor: &&Planned<'_>| {
         let shape = tensor.source.shape();
-        tensor.ty == GgmlType::F16 && shape.dims().len() >= 2 && !shape.row_len().is_multiple_of(len)
+        tensor.ty == GgmlType::F16 && shape.dims().len() >= 2 && !ty.fits_rows(shape.row_len())
     };
     let mut fallen = tensors.iter().filter(has_fallen);
     let name = Shown(&fallen.next()?.name);

@@ -235,10 +235,10 @@ impl Planned<'_> {
     /// The tensor as it is stored in the file that is planned.
     pub(super) fn stored(&self) -> Result<Origin<'_>> {
         let origin = self.source.origin()?;
-        if origin.ty == self.ty {
+        if origin.ggml_type() == self.ty {
             return Ok(origin);
         }
-        Origin::new(self, 0, origin.shape, self.ty, ByteOrder::Little)
+        Origin::new(self, 0, origin.shape(), self.ty, ByteOrder::Little)
     }
 
     pub(super) fn job(&self) -> Result<Job<'_>> {
@@ -255,7 +255,7 @@ impl Planned<'_> {
 impl ReadAt for Planned<'_> {
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let origin = self.source.origin().map_err(io::Error::other)?;
-        if origin.ty == self.ty {
+        if origin.ggml_type() == self.ty {
             return origin.source.fill_at(buffer, origin.offset + offset);
         }
         origin.fill_as(self.ty, buffer, offset, |_, _| {})

@@ -16,17 +16,17 @@ impl Origin<'_> {
     pub(in crate::model) fn fill_little_endian(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
         self.source.fill_at(buffer, self.offset + at)?;
         if self.order == ByteOrder::Big {
-            swap_byte_order(self.ty, buffer);
+            swap_byte_order(self.ggml_type(), buffer);
         }
         Ok(())
     }
 
     /// Fills `values`, which are whole blocks, from value `first` on.
     fn values(&self, first: u64, stored: &mut Vec<u8>, values: &mut [f32]) -> io::Result<()> {
-        let (len, bytes) = (self.ty.block_len(), self.ty.block_bytes());
+        let (len, bytes) = (self.ggml_type().block_len(), self.ggml_type().block_bytes());
         stored.resize(values.len() / len * bytes, 0);
         self.fill_little_endian(stored, first / len as u64 * bytes as u64)?;
-        dequantize(self.ty, stored, values).map_err(io::Error::other)
+        dequantize(self.ggml_type(), stored, values).map_err(io::Error::other)
     }
 
     /// Like [`ReadAt::fill_at`](crate::ReadAt::fill_at) for the tensor converted to `ty`. `change` is applied to its values
@@ -40,10 +40,10 @@ impl Origin<'_> {
     ) -> io::Result<()> {
         let (block_len, block_bytes) = (ty.block_len() as u64, ty.block_bytes() as u64);
         // Whole blocks of both types. The length of one is a multiple of the other's.
-        let unit = block_len.max(self.ty.block_len() as u64);
+        let unit = block_len.max(self.ggml_type().block_len() as u64);
         let units = Units {
             bytes: unit / block_len * block_bytes,
-            count: self.shape.element_count() / unit,
+            count: self.shape().element_count() / unit,
             at_once: PART / unit,
         };
         let (mut stored, mut values) = (Vec::new(), Vec::new());

@@ -161,10 +161,10 @@ fn fits(name: &str, tensor: &TensorInfo<'_>, a: &TensorInfo<'_>, b: &TensorInfo<
 
 /// All values of a factor, which are finite.
 fn values(origin: Origin<'_>, name: &str) -> Result<Vec<f32>> {
-    if origin.ty.is_integer() {
-        return refused(name, &format!("is {}, and factors are floats or quantized", origin.ty));
+    if origin.ggml_type().is_integer() {
+        return refused(name, &format!("is {}, and factors are floats or quantized", origin.ggml_type()));
     }
-    let count = in_memory(origin.shape.element_count())?;
+    let count = in_memory(origin.shape().element_count())?;
     let (mut bytes, mut values) = (reserved(count.saturating_mul(4))?, reserved(count)?);
     bytes.resize(count.saturating_mul(4), 0);
     let reading = |error| Error::io(format!("read tensor '{}'", name.escape_debug()), error);

@@ -69,7 +69,9 @@ impl Source for Merged<'_> {
 
     fn origin(&self, tensor: &TensorInfo<'_>) -> Result<Origin<'_>> {
         match self.weights.get(tensor.name()) {
-            Some(changed) => Origin::new(changed, 0, changed.origin.shape, GgmlType::F32, ByteOrder::Little),
+            Some(changed) => {
+                Origin::new(changed, 0, changed.origin.shape(), GgmlType::F32, ByteOrder::Little)
+            }
             None => self.base.origin(&self.base.model().tensor_info(tensor.name())?),
         }
     }
@@ -87,7 +89,7 @@ impl Source for Merged<'_> {
 
 impl ReadAt for Changed<'_> {
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let shape = self.origin.shape;
+        let shape = self.origin.shape();
         let row_len = shape.row_len().max(1);
         let rows = shape.dims().get(1).copied().unwrap_or(1).max(1);
         let (mut sums, mut bad) = (Vec::new(), None);

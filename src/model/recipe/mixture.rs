@@ -88,7 +88,7 @@ impl Mixture {
 
     fn output(&self, row_len: u64) -> T {
         let base = self.recipe.base_type();
-        let fits = row_len.is_multiple_of(base.block_len() as u64);
+        let fits = base.fits_rows(row_len);
         match self.recipe {
             MXFP4_MOE => T::Q8_0,
             _ if self.facts.is_falcon || !fits || base == T::Q8_0 => T::Q8_0,

@@ -157,7 +157,7 @@ impl<'a> TypePlan<'a> {
             None => self.mixed(tensor, role, mixture, seen)?,
         };
         let row_len = tensor.shape().row_len();
-        let fits = |ty: GgmlType| row_len.is_multiple_of(ty.block_len() as u64);
+        let fits = |ty: GgmlType| ty.fits_rows(row_len);
         Ok(match ty {
             ty if fits(ty) => whole(ty, None),
             ty => whole(Some(fallback(ty)).filter(|&other| fits(other)).unwrap_or(GgmlType::F16), Some(ty)),
