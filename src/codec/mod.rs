@@ -9,6 +9,7 @@ mod grid;
 mod number;
 pub(crate) mod operand;
 mod pack;
+mod properties;
 mod search;
 #[cfg(feature = "safetensors")]
 pub(crate) mod small_floats;
@@ -19,7 +20,7 @@ pub(crate) mod values;
 
 pub use float::Float;
 pub use format::BlockFormat;
-pub(crate) use table::swap_byte_order;
+pub(crate) use properties::swap_byte_order;
 pub(crate) use validate::validate;
 #[cfg(all(feature = "codecs", feature = "rayon"))]
 pub(crate) use values::par_dequantize;

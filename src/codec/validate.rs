@@ -3,7 +3,7 @@
 use alloc::format;
 
 use super::number::Fault;
-use super::table::properties;
+use super::properties::properties;
 use crate::error::Measured;
 use crate::{ByteOrder, Error, GgmlType, Result};
 

@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::chunk::{CHUNK, Chunk, Column, UNIT};
 use super::{Grain, grain};
 use crate::codec::Float;
 use crate::codec::formats::{BlockQ8_K, Q8_K};
@@ -11,34 +12,10 @@ use crate::error::Measured;
 use crate::simd::{Isa, Kernel, MAX_LANES, Simd};
 use crate::{Error, GgmlType, Result};
 
-/// The number of values in a [`Chunk`].
-pub(super) const CHUNK: usize = 256;
-/// The number of values in one vector of bytes.
-pub(super) const UNIT: usize = 32;
 /// The number of columns in a tile.
 pub(super) const TILE: usize = 8;
 /// From this many columns on, tiles have four or eight.
 pub(super) const LEAST_TILED: usize = 4;
-
-/// 256 activations of one column, which are eight units.
-#[repr(C, align(64))]
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Chunk {
-    /// From -127 to 127.
-    pub(super) quants: [[u8; UNIT]; 8],
-    /// The scale of each unit. If one scale applies to all 256 values: that scale, and in each eighth chunk of a column also
-    /// those of the following seven.
-    pub(super) scales: [f32; 8],
-    /// The sums of the first sixteen quants of each unit, and those of the others.
-    pub(super) sums: [[i32; 8]; 2],
-    /// The same sums in 16 bits, those of the first sixteen quants of each unit before the others.
-    pub(super) shorts: [i16; 16],
-}
-
-impl Chunk {
-    const ZERO: Chunk =
-        Chunk { quants: [[0; UNIT]; 8], scales: [0.0; 8], sums: [[0; 8]; 2], shorts: [0; 16] };
-}
 
 /// Columns of activations, ready to be multiplied with weights.
 ///
@@ -234,13 +211,6 @@ pub(super) struct Tile {
     /// The number of columns including those of zeros.
     pub(super) width: usize,
     pub(super) first_chunk: usize,
-}
-
-/// Where a column's chunks are: the first, and the distance to the next.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
-    pub(super) first: usize,
-    pub(super) stride: usize,
 }
 
 struct Quantize<'a, T> {

@@ -5,9 +5,7 @@ use core::marker::PhantomData;
 
 use bytemuck::Zeroable;
 
-use super::activations::Chunk;
-use super::dot::{group_mins, group_scales};
-use super::table::Shape;
+use super::chunk::Chunk;
 use crate::codec::BlockFormat;
 use crate::codec::operand::{Mins, Quants, SmallBlocks, SuperBlocks, Terms, eight_units};
 use crate::simd::{ByteKernel, Bytes, Floats, Isa, Range, Simd};
@@ -29,6 +27,13 @@ pub(super) struct Decoded {
     /// The mins of a super-block's groups, those of the first halves of all units before those of the others. Without mins,
     /// the scales of the groups times the bias. These are multiplied with sums of activations and subtracted.
     pub(super) mins: [i16; 16],
+}
+
+/// The properties of a format's integers, for the kernels, which do not depend on formats.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shape {
+    Small { range: Range, bias: i32, terms: Terms },
+    Super { range: Range, group: usize, has_mins: bool },
 }
 
 /// A kind of blocks, and how rows of them are decoded.
@@ -122,6 +127,24 @@ impl<F: SuperBlocks> Blocks for Super<F> {
             d.store_b(mins, bytemuck::cast_mut(&mut to.mins));
         }
     }
+}
+
+/// Returns the scales of a super-block's groups: those of the first halves of all units, then those of the others.
+#[inline(always)]
+pub(super) fn group_scales<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block) -> D::B {
+    let scales = halves_of_units::<D, F>(d, F::group_scales(block));
+    if F::SCALE_BIAS == 0 { scales } else { d.sub_shorts(scales, d.splat_short(F::SCALE_BIAS as i16)) }
+}
+
+/// Returns the mins of a super-block's groups, in the order of [`group_scales`].
+#[inline(always)]
+pub(super) fn group_mins<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block) -> D::B {
+    halves_of_units::<D, F>(d, F::group_mins(block))
+}
+
+#[inline(always)]
+fn halves_of_units<D: Bytes, F: SuperBlocks>(d: D, groups: [u64; 2]) -> D::B {
+    if F::GROUP == 16 { d.halves_of_units(groups) } else { d.both_of_units(groups[0]) }
 }
 
 /// Stores eight integers.

@@ -5,10 +5,10 @@
 
 use core::marker::PhantomData;
 
-use super::activations::{Chunk, Column};
-use super::decode::{Decoded, total};
+use super::chunk::{Chunk, Column};
+use super::decode::{Decoded, Shape, total};
 use super::dot::{Rows, integers};
-use super::table::{FOUR, Products, SEVEN, SIGNED, SIX, Shape, range_of};
+use super::table::{FOUR, Products, SEVEN, SIGNED, SIX, range_of};
 use crate::codec::operand::{Terms, eight_units};
 use crate::simd::{ByteKernel, Bytes, Isa, Range, Simd};
 

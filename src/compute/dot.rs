@@ -5,8 +5,8 @@ use core::marker::PhantomData;
 
 use bytemuck::Zeroable;
 
-use super::activations::{Chunk, Column};
-use super::decode::{self, Block, Blocks, Decoded, Small, Super, total};
+use super::chunk::{Chunk, Column};
+use super::decode::{self, Block, Blocks, Decoded, Small, Super, group_mins, group_scales, total};
 use crate::codec::operand::{Mins, SmallBlocks, SuperBlocks, Terms, eight_units};
 use crate::simd::{ByteKernel, Bytes, Floats, Integers, Isa, Range, Simd};
 
@@ -229,22 +229,4 @@ fn integers_of<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block, x: &Chunk) -> (
         Mins::None if bias == 0 => (products, s.splat_i(0)),
         Mins::None => (less_bias(d, products, bias, d.dot_shorts(scales, shorts)), s.splat_i(0)),
     }
-}
-
-/// Returns the scales of a super-block's groups: those of the first halves of all units, then those of the others.
-#[inline(always)]
-pub(super) fn group_scales<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block) -> D::B {
-    let scales = halves_of_units::<D, F>(d, F::group_scales(block));
-    if F::SCALE_BIAS == 0 { scales } else { d.sub_shorts(scales, d.splat_short(F::SCALE_BIAS as i16)) }
-}
-
-/// Returns the mins of a super-block's groups, in the order of [`group_scales`].
-#[inline(always)]
-pub(super) fn group_mins<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block) -> D::B {
-    halves_of_units::<D, F>(d, F::group_mins(block))
-}
-
-#[inline(always)]
-fn halves_of_units<D: Bytes, F: SuperBlocks>(d: D, groups: [u64; 2]) -> D::B {
-    if F::GROUP == 16 { d.halves_of_units(groups) } else { d.both_of_units(groups[0]) }
 }

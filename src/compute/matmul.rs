@@ -8,9 +8,10 @@ use core::marker::PhantomData;
 
 use bytemuck::Zeroable;
 
-use super::activations::{Activations, Chunk};
-use super::decode::Decoded;
-use super::table::{FOUR, Products, SEVEN, SIGNED, Shape, range_of};
+use super::activations::{Activations, TILE};
+use super::chunk::{self, Chunk};
+use super::decode::{Decoded, Shape};
+use super::table::{FOUR, Products, SEVEN, SIGNED, range_of};
 use crate::codec::operand::Terms;
 use crate::simd::{Isa, Range, Simd, TileKernel, Tiles};
 
@@ -119,7 +120,7 @@ fn run<K: Kind>(product: Product<'_>) {
 struct Small<const RANGE: u8, const TERMS: u8>;
 struct Super<const RANGE: u8, const GROUP: usize, const MINS: bool>;
 
-const CHUNK: usize = super::activations::CHUNK;
+const CHUNK: usize = chunk::CHUNK;
 
 /// The number of chunks of a row that are decoded at once. Those of all rows stay in L1 cache.
 const AT_ONCE: usize = 2;
@@ -159,7 +160,7 @@ fn panels<T: Tiles, K: Kind>(t: T, product: Product<'_>) {
     let chunk_bytes = CHUNK / products.block_len * products.block_bytes;
     let mut sums = [0.0; 16 * 8];
     let panel_bytes = lanes * row_bytes;
-    let tiles = x.columns().div_ceil(super::activations::TILE);
+    let tiles = x.columns().div_ceil(TILE);
     for (p, bytes_of_panel) in bytes.chunks(panel_bytes).enumerate() {
         let here = bytes_of_panel.len() / row_bytes;
         for first in (0..chunks).step_by(AT_ONCE) {

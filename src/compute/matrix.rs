@@ -6,7 +6,8 @@ use core::ops::Range;
 
 use bytemuck::Zeroable;
 
-use super::activations::{Activations, Column, check_pair};
+use super::activations::{Activations, check_pair};
+use super::chunk::Column;
 use super::decode::Decoded;
 use super::dot::Rows;
 use super::floats::{self, FloatRows};

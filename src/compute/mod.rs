@@ -39,6 +39,7 @@
 //! states its order.
 
 mod activations;
+mod chunk;
 mod decode;
 mod decoded;
 mod dot;

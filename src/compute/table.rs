@@ -1,20 +1,12 @@
 //! Looks up a format's functions by type.
 
 use super::Grain;
-use super::decode::{Decode, Small, Super, decode};
+use super::decode::{Decode, Shape, Small, Super, decode};
 use super::dot::{Dot, Dots, dot};
 use crate::GgmlType;
 use crate::codec::BlockFormat;
 use crate::codec::formats::*;
-use crate::codec::operand::Terms;
 use crate::simd::Range;
-
-/// The properties of a format's integers, for the kernels, which do not depend on formats.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Shape {
-    Small { range: Range, bias: i32, terms: Terms },
-    Super { range: Range, group: usize, has_mins: bool },
-}
 
 // Kernels are compiled for a range by its number.
 pub(super) const FOUR: u8 = Range::Four as u8;

@@ -15,7 +15,8 @@ use super::header::Header;
 use super::layout::{FinalPadding, align_up, to_u64};
 use super::metadata::Metadata;
 use super::options::GgufOptions;
-use super::tensor_info::{TensorData, TensorInfo, TensorIter};
+use super::tensor_info::{TensorData, TensorInfo};
+use super::tensor_iter::TensorIter;
 use crate::error::{Error, Result};
 #[cfg(feature = "std")]
 use crate::file::read_at::ReadAt;

@@ -24,6 +24,7 @@ mod parser;
 pub(crate) mod shards;
 mod shown;
 mod tensor_info;
+mod tensor_iter;
 pub(crate) mod value;
 
 pub use array::{ArrayElement, ArrayIter, ArrayIterAs, ArrayRef};
@@ -41,5 +42,6 @@ pub use parser::{HeaderParser, HeaderProgress};
 pub use shards::ShardPlan;
 #[cfg(feature = "std")]
 pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};
-pub use tensor_info::{TensorInfo, TensorIter};
+pub use tensor_info::TensorInfo;
+pub use tensor_iter::TensorIter;
 pub use value::{Array, Value, ValueRef, ValueType};

@@ -136,7 +136,7 @@ pub(crate) trait Simd: Copy {
     /// Converts a float to a half float, rounded to nearest even. NaN becomes `0x7E00` with its sign, as in ggml.
     #[inline(always)]
     fn narrow_f16(self, value: f32) -> [u8; 2] {
-        super::scalar::f32_to_f16(value).to_le_bytes()
+        super::halves::f32_to_f16(value).to_le_bytes()
     }
     /// Widens a half float and returns it in every lane.
     #[inline(always)]

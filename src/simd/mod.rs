@@ -1,6 +1,7 @@
 //! SIMD lanes, independent of formats. Instruction sets are detected once, and dispatch happens once for a whole slice.
 
 mod bytes;
+mod halves;
 mod lanes;
 mod plain_bytes;
 mod scalar;
@@ -31,7 +32,8 @@ use wide::Wide;
 pub(crate) use bytes::{ByteKernel, Bytes, Floats, Integers, Range};
 pub(crate) use tiles::{TileKernel, Tiles};
 
-pub(crate) use scalar::{Scalar, f16_to_f32, f32_to_bf16, f32_to_f16};
+pub(crate) use halves::{f16_to_f32, f32_to_bf16, f32_to_f16};
+pub(crate) use scalar::Scalar;
 pub(crate) use streaming::{GATHERED, Streaming};
 
 /// A computation written once over [`Simd`]. Implementations are `#[inline(always)]`, so that the body is compiled

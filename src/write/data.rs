@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::Shape;
-use super::header::{Header, wrong};
-use super::stream::Stream;
+use super::header::Header;
+use super::stream::{Stream, wrong};
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
 use crate::error::{Result, TensorProblem};

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use byteorder::{BigEndian, ByteOrder as Order, LittleEndian, WriteBytesExt};
 
-use super::stream::Declared;
+use super::stream::{Declared, wrong};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result, TensorProblem, WriteProblem};
 use crate::file::sink::Counter;
@@ -14,11 +14,6 @@ use crate::gguf::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NA
 use crate::gguf::value::{MAX_DEPTH, Value, ValueType};
 use crate::tensor::{Misfit, TensorLayout};
 use crate::{GgmlType, Limits, Shape};
-
-/// An [`Error::Write`] about a tensor.
-pub(crate) fn wrong(tensor: &str, problem: TensorProblem) -> Error {
-    WriteProblem::tensor(tensor, problem).error()
-}
 
 /// Everything before the tensor data.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::header::wrong;
 use crate::error::{Error, Result, TensorProblem, WriteProblem};
 use crate::file::atomic::{AtomicFile, StagedFile};
 use crate::file::read_at::ReadAt;
@@ -12,6 +11,11 @@ use crate::gguf::layout::{FinalPadding, align_up};
 /// Bytes that are left to the kernel at a time: a second's work for a slow disk, so that progress is seen and an
 /// interruption heard.
 const AT_ONCE: u64 = 64 * 1024 * 1024;
+
+/// An [`Error::Write`] about a tensor.
+pub(crate) fn wrong(tensor: &str, problem: TensorProblem) -> Error {
+    WriteProblem::tensor(tensor, problem).error()
+}
 
 /// A tensor that the header names.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Quantizes values while writing them, available with the feature `codecs`.
 
 use super::data::DataWriter;
-use super::header::wrong;
+use super::stream::wrong;
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
 use crate::codec::{Codec, swap_byte_order};

@@ -4,9 +4,9 @@ use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::names::{next_number, temporary_name};
 use super::staged::sync_folder;
 use super::stale;
-use super::temporary::{next_number, temporary_name};
 use crate::error::{Error, OutputProblem, Result};
 use crate::file::{Commit, Existing, FolderTarget, Ticket};
 

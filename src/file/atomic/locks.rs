@@ -9,8 +9,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::stale::is_at;
-use super::temporary::{process_id, temporary_start};
+use super::names::{process_id, temporary_start};
+#[cfg(unix)]
+use crate::file::identity::FileId;
 use crate::file::identity::uninterrupted;
 
 /// A lock file may be removed between opening and locking it, but hardly this often.
@@ -143,6 +144,19 @@ fn lock_at(path: &Path, lock: impl Fn(&File) -> io::Result<()>) -> io::Result<Op
 }
 
 /// Returns `true` if a lock file exists and is held. For tests.
+/// Returns `true` if the open file is the one that the path now names.
+#[cfg(unix)]
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let (open, named) = (file.metadata(), fs::symlink_metadata(path));
+    matches!((open, named), (Ok(open), Ok(named)) if FileId::of(&open) == FileId::of(&named))
+}
+
+/// On other systems, files have no available identity, and an open file keeps its name.
+#[cfg(not(unix))]
+pub(super) fn is_at(_file: &File, path: &Path) -> bool {
+    path.exists()
+}
+
 #[cfg(test)]
 pub(super) fn is_held(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))

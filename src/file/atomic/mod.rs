@@ -2,6 +2,7 @@
 
 mod folder;
 mod locks;
+mod names;
 mod staged;
 mod stale;
 mod temporary;

@@ -14,10 +14,8 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::locks::{Witness, has_witness, is_witness, remove_unheld, set_lock_path};
-use super::temporary::temporary_start;
-#[cfg(unix)]
-use crate::file::identity::FileId;
+use super::locks::{Witness, has_witness, is_at, is_witness, remove_unheld, set_lock_path};
+use super::names::{parts, temporary_start};
 
 /// The folders in which this process has temporary files.
 static FOLDERS: Mutex<BTreeMap<PathBuf, Folder>> = Mutex::new(BTreeMap::new());
@@ -143,29 +141,6 @@ fn may_be_staged(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let process = parts(&name).and_then(|(_, process)| process.parse().ok());
     path.parent().zip(process).is_some_and(|(folder, process)| has_witness(folder, process))
-}
-
-/// Splits `.NAME.PID-N.tmp` into its start, `.NAME.`, and PID. Returns `None` for any other name.
-fn parts(name: &str) -> Option<(&str, &str)> {
-    let rest = name.strip_suffix(".tmp")?;
-    let (start, numbers) = rest.split_at(rest.rfind('.')? + 1);
-    let (process, number) = numbers.split_once('-')?;
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    (start.starts_with('.') && start.len() > 2 && is_number(process) && is_number(number))
-        .then_some((start, process))
-}
-
-/// Returns `true` if the open file is the one that the path now names.
-#[cfg(unix)]
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    let (open, named) = (file.metadata(), fs::symlink_metadata(path));
-    matches!((open, named), (Ok(open), Ok(named)) if FileId::of(&open) == FileId::of(&named))
-}
-
-/// On other systems, files have no available identity, and an open file keeps its name.
-#[cfg(not(unix))]
-pub(super) fn is_at(_file: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 #[cfg(all(test, not(target_family = "wasm")))]

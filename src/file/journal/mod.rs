@@ -23,6 +23,7 @@
 
 mod disk;
 mod record;
+mod steps;
 #[cfg(test)]
 mod tests;
 

@@ -2,7 +2,6 @@
 
 use byteorder::{ByteOrder, LittleEndian};
 
-use super::disk::Disk;
 use crate::Limits;
 use crate::error::Result;
 use crate::file::checksum::Checksum;
@@ -41,13 +40,13 @@ pub(super) fn marker(number: &Number) -> [u8; MARKER] {
 /// and more than [`RUN_GAP`] bytes apart, so that their number is small relative to the length of the start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Record<'a> {
-    number: Number,
+    pub(super) number: Number,
     file_len: u64,
     span: usize,
     /// The checksum of the start without its first bytes and the runs.
-    rest: u64,
-    old_first: [u8; MARKER],
-    new_first: [u8; MARKER],
+    pub(super) rest: u64,
+    pub(super) old_first: [u8; MARKER],
+    pub(super) new_first: [u8; MARKER],
     runs: &'a [u8],
 }
 
@@ -170,7 +169,7 @@ impl<'a> Record<'a> {
         std::iter::from_fn(move || take_run(&mut rest))
     }
 
-    fn first(&self, state: State) -> &[u8; MARKER] {
+    pub(super) fn first(&self, state: State) -> &[u8; MARKER] {
         match state {
             State::Old => &self.old_first,
             State::New => &self.new_first,
@@ -185,79 +184,11 @@ impl<'a> Record<'a> {
             + self.runs().map(|run| differ(run.old, run.new)).sum::<u64>()
     }
 
-    /// Compares a file of the record's length with it, in a single pass.
-    pub(super) fn agreement(&self, disk: &mut impl Disk) -> Result<Agreement> {
-        let mut first = [0; MARKER];
-        disk.read(&mut first, 0)?;
-        let marker = marker(&self.number);
-        let mut is_between = first
-            .iter()
-            .zip(self.old_first.iter().zip(&self.new_first))
-            .zip(&marker)
-            .all(|((now, (old, new)), marker)| now == old || now == new || now == marker);
-        let (mut is_old, mut is_new) = (first == self.old_first, first == self.new_first);
-        let mut rest = Checksum::new();
-        self.for_pieces(|at, len, parts| {
-            let mut buffer = vec![0; len];
-            disk.read(&mut buffer, to_u64(at))?;
-            let mut left = &buffer[..];
-            for part in parts {
-                let (now, behind) = left.split_at(part.len);
-                left = behind;
-                match part.run {
-                    None => rest.add(now),
-                    Some((old, new)) => {
-                        is_old &= now == old;
-                        is_new &= now == new;
-                        let mut bytes = now.iter().zip(old.iter().zip(new));
-                        is_between &= bytes.all(|(now, (old, new))| now == old || now == new);
-                    }
-                }
-            }
-            Ok(())
-        })?;
-        let is_same = rest.value() == self.rest;
-        Ok(Agreement {
-            is_old: is_old && is_same,
-            is_new: is_new && is_same,
-            is_between: is_between && is_same,
-        })
-    }
-
-    /// Replaces the file's start with one of the states: writes the marker first, its first byte alone before the others, and
-    /// writes the file's own first byte last. Each step is on disk before the next begins.
-    pub(super) fn put(&self, state: State, disk: &mut impl Disk) -> Result<()> {
-        let marker = marker(&self.number);
-        disk.write(&marker[..1], 0)?;
-        disk.sync()?;
-        disk.write(&marker[1..], 1)?;
-        disk.sync()?;
-        self.for_pieces(|at, len, parts| {
-            if parts.iter().all(|part| part.run.is_none()) {
-                return Ok(());
-            }
-            let mut buffer = vec![0; len];
-            disk.read(&mut buffer, to_u64(at))?;
-            let mut left = &mut buffer[..];
-            for part in parts {
-                let (now, behind) = left.split_at_mut(part.len);
-                left = behind;
-                if let Some((old, new)) = part.run {
-                    now.copy_from_slice(if state == State::Old { old } else { new });
-                }
-            }
-            disk.write(&buffer, to_u64(at))
-        })?;
-        disk.sync()?;
-        let first = self.first(state);
-        disk.write(&first[1..], 1)?;
-        disk.sync()?;
-        disk.write(&first[..1], 0)?;
-        disk.sync()
-    }
-
     /// Divides the start after its first bytes into pieces, and each piece into parts that lie within a run or between two.
-    fn for_pieces(&self, mut visit: impl FnMut(usize, usize, &[Part<'a>]) -> Result<()>) -> Result<()> {
+    pub(super) fn for_pieces(
+        &self,
+        mut visit: impl FnMut(usize, usize, &[Part<'a>]) -> Result<()>,
+    ) -> Result<()> {
         let mut runs = self.runs().peekable();
         let mut parts = Vec::new();
         let mut at = MARKER;
@@ -289,9 +220,9 @@ impl<'a> Record<'a> {
 }
 
 /// Bytes of a piece: the old and new bytes of a run, or bytes that stay.
-struct Part<'a> {
-    len: usize,
-    run: Option<(&'a [u8], &'a [u8])>,
+pub(super) struct Part<'a> {
+    pub(super) len: usize,
+    pub(super) run: Option<(&'a [u8], &'a [u8])>,
 }
 
 /// Returns `true` if these can be the bytes of a partly written record: the start of one, or space that was never written.

@@ -18,7 +18,8 @@ use crate::gguf::index::Gguf;
 use crate::gguf::layout::{ALIGNMENT_KEY, to_u64};
 use crate::gguf::metadata::Metadata;
 use crate::gguf::name_index::{Duplicate, NameIndex};
-use crate::gguf::tensor_info::{TensorInfo, TensorIter};
+use crate::gguf::tensor_info::TensorInfo;
+use crate::gguf::tensor_iter::TensorIter;
 
 /// If a shard is missing, this many more are probed, so that the error can list other missing shards.
 const LOOKED_FOR: u16 = 1000;
