@@ -8,6 +8,7 @@ use crate::{Error, GgmlType, Shape};
 
 /// The shape and type of a tensor whose rows are whole blocks and whose bytes 64 bits can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "std"), allow(unreachable_pub, reason = "with std it is a type of a sealed trait"))]
 pub struct TensorLayout {
     shape: Shape,
     ty: GgmlType,

@@ -9,6 +9,7 @@ mod neighbours;
 #[cfg(not(feature = "std"))]
 mod once;
 mod points;
+mod prepared;
 mod search;
 mod splits;
 
@@ -16,7 +17,8 @@ use crate::Float;
 use crate::simd::{Bytes, Integers, Simd};
 
 pub(super) use map::{iq1, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
-pub(super) use search::{Prepared, Refit, Search, Trials, Weighting, prepare, scale_of_scales, weights};
+pub(super) use prepared::{Prepared, Weighting, prepare, weights};
+pub(super) use search::{Refit, Search, Trials, scale_of_scales};
 pub(super) use splits::{Fit, apart, stands_for, together};
 
 /// The magnitudes of 0, 1 and 2 in formats with eight coordinates to a point.

@@ -1,6 +1,8 @@
 //! Models in several files: their names and keys, opening them as one model, and dividing a model into them.
 
 #[cfg(feature = "std")]
+mod checked;
+#[cfg(feature = "std")]
 mod keys;
 #[cfg(feature = "std")]
 mod names;
