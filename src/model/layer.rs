@@ -4,6 +4,9 @@ use core::fmt;
 
 use crate::display::pad;
 
+/// The tensor that has a row for each token.
+pub(super) const TOKEN_EMBEDDING: &str = "token_embd.weight";
+
 /// A layer of a model: what tensors named `blk.7.ffn_up.weight` and `blk.7.attn_q.weight` have in common.
 ///
 /// Models with several parts number the layers of each: `enc.blk.0` and `dec.blk.0`, or `v.blk.0` of a vision

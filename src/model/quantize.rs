@@ -12,10 +12,12 @@ use super::convert::{Convert, Outcome};
 use super::file_type::{FileType, QUANTIZATION_VERSION};
 use super::imatrix::Imatrix;
 use super::job::Job;
+use super::layer::TOKEN_EMBEDDING;
 use super::part::Part;
 use super::pieces::{bytes_of, told};
 use super::recipe::{Recipe, TypeChoice, TypePlan, by_layer};
 use super::source::Source;
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::file::atomic::StagedFile;
 use crate::file::sink::Sink;
@@ -361,9 +363,9 @@ impl<'a> Quantize<'a> {
         jobs.iter().try_for_each(Job::check)?;
         let writer = self.declare(writer, input, file, &jobs, tasks)?;
         report.bytes = report.bytes.saturating_add(writer.file_len()?);
-        let mut data = writer.write_header()?;
-        let outcomes = Convert::new().measure(self.measure).run(&jobs, &mut data, progress)?;
-        refuse_infinite(&jobs, &outcomes, self.imatrix.is_some())?;
+        let convert = Convert::new().measure(self.measure);
+        let (data, outcomes) =
+            converted(writer.write_header()?, &jobs, convert, self.imatrix.is_some(), progress)?;
         let told = file.tasks.iter().zip(outcomes);
         report
             .tensors
@@ -633,7 +635,7 @@ pub(super) fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> 
     let wanted = shape.row_len().saturating_mul(shape.dims().get(2).copied().unwrap_or(1));
     let found = entry.sums.len();
     // Embeddings are looked up, not multiplied: what was measured there is something else.
-    let is_looked_up = matches!(name, "token_embd.weight" | "per_layer_token_embd.weight");
+    let is_looked_up = matches!(name, TOKEN_EMBEDDING | "per_layer_token_embd.weight");
     match found as u64 == wanted {
         true => Ok(true),
         false if is_looked_up => Ok(false),
@@ -643,8 +645,21 @@ pub(super) fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> 
     }
 }
 
+/// Writes the tensors of the jobs, and fails where values of one are infinite or NaN now and were not.
+pub(super) fn converted<T: Target>(
+    mut data: T,
+    jobs: &[Job<'_>],
+    convert: Convert,
+    has_importance: bool,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<(T, Vec<Outcome>)> {
+    let outcomes = convert.run(jobs, &mut data, progress)?;
+    refuse_infinite(jobs, &outcomes, has_importance)?;
+    Ok((data, outcomes))
+}
+
 /// Fails where values of a tensor are infinite or NaN now and were not.
-pub(super) fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], has_importance: bool) -> Result<()> {
+fn refuse_infinite(jobs: &[Job<'_>], outcomes: &[Outcome], has_importance: bool) -> Result<()> {
     let mut bad = jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.overflowed > 0);
     let Some((job, outcome)) = bad.next() else { return Ok(()) };
     let others: Vec<_> = bad.map(|(job, _)| job.name()).collect();

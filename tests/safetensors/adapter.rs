@@ -174,6 +174,13 @@ fn what_no_adapter_of_gguf_has_is_refused_by_name() {
         let error = import(config, adapter, &own).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     }
+    let magnitude = format!("{LAYER}self_attn.q_proj.lora_magnitude_vector");
+    let magnitude: Own<'_> = (&magnitude, &[8], Dtype::F32, floats([1.0; 8]));
+    let error = import(CONFIG, ADAPTER, &[good.to_vec(), vec![magnitude]].concat()).unwrap_err().to_string();
+    assert!(error.contains("q_proj.lora_magnitude_vector' is a magnitude of DoRA"), "{error}");
+    let saved = ADAPTER.replace("\"r\": 2", r#""r": 2, "modules_to_save": ["lm_head"]"#);
+    let error = import(CONFIG, &saved, &good).unwrap_err().to_string();
+    assert!(error.contains("'modules_to_save[0]': 'lm_head' was trained as a whole"), "{error}");
     for (alpha, wanted) in
         [("0", "'lora_alpha' is 0, with which"), ("1e300", "beyond the range"), ("NaN", "must be a number")]
     {
@@ -189,6 +196,56 @@ fn what_no_adapter_of_gguf_has_is_refused_by_name() {
     let alone = Description::default().with_adapter(ADAPTER).unwrap();
     let error = Import::new(&files, &alone).plan().unwrap_err().to_string();
     assert!(error.contains("the configuration of the base model is missing"), "{error}");
+}
+
+#[test]
+fn ranks_are_those_of_the_configuration() {
+    let (q, down) = (names("self_attn.q_proj"), names("mlp.down_proj"));
+    // Both are of rank 2.
+    let own = [pair(&q, 8, 8), pair(&down, 8, 6)].concat();
+    for (ranks, wanted) in [
+        (r#""r": 2, "rank_pattern": {}"#, None),
+        (r#""r": 4, "rank_pattern": {"q_proj": 2, "layers.1.mlp.*": 2}"#, None),
+        // As PEFT has it: a pattern is of the end of a name, from behind a dot.
+        (
+            r#""r": 4, "rank_pattern": {"proj": 2}"#,
+            Some("'r' is 4, and the factors of 'model.layers.1.self_attn.q_proj.weight'"),
+        ),
+        (
+            r#""r": 4, "rank_pattern": {"q_proj": 2}"#,
+            Some("'r' is 4, and the factors of 'model.layers.1.mlp.down_proj.weight' are of rank 2"),
+        ),
+        (
+            r#""r": 2, "rank_pattern": {"q_proj": 4}"#,
+            Some(
+                "'r' is 4 for it by 'rank_pattern', and the factors of 'model.layers.1.self_attn.q_proj.weight'",
+            ),
+        ),
+        (r#""r": "2""#, Some("'r' must be an integer")),
+        (r#""r": 2, "rank_pattern": 4"#, Some("'rank_pattern' must be an object")),
+    ] {
+        let adapter = ADAPTER.replace("\"r\": 2", ranks);
+        match (import(CONFIG, &adapter, &own), wanted) {
+            (Ok(_), None) => {}
+            (Err(error), Some(wanted)) => assert!(error.to_string().contains(wanted), "{error}"),
+            (result, _) => panic!("{ranks}: {:?}", result.map(drop)),
+        }
+    }
+}
+
+/// An error that reading causes is in another, which names the tensor as well.
+#[test]
+fn values_that_are_not_finite_are_refused_with_their_place() {
+    let q = names("self_attn.q_proj");
+    for (value, shown) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
+        for side in 0..2 {
+            let mut own = pair(&q, 8, 8);
+            own[side].3[4 * 5..4 * 6].copy_from_slice(&value.to_le_bytes());
+            let error = format!("{:?}", import(CONFIG, ADAPTER, &own).unwrap_err());
+            let wanted = format!("tensor '{}' has {shown} as value 5, and all must be finite", q[side]);
+            assert!(error.contains(&wanted), "{error}");
+        }
+    }
 }
 
 #[test]

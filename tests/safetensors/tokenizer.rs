@@ -174,7 +174,7 @@ fn only_separators_separate() {
 #[test]
 fn unigrams_keep_their_scores_and_characters() {
     let tokenizer = r#"{"added_tokens": [{"id": 0, "content": "<s>", "special": true}, {"id": 4, "content": "<mask>", "special": true}],
-        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": "AAEC/w=="},
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": "BAAAAAAAAABBAA=="},
             {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}]},
         "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"},
         "model": {"type": "Unigram", "unk_id": 1, "vocab": [["<s>", 0.0], ["<unk>", 0.0], ["\u2581a", -1.5], ["b", -2.25]]}}"#;
@@ -189,7 +189,7 @@ fn unigrams_keep_their_scores_and_characters() {
     assert_eq!(scores, [0.0, 0.0, -1.5, -2.25, 0.0, -1e4, -1e4, -1e4]);
     let map: Vec<u8> =
         metadata.require_array("tokenizer.ggml.precompiled_charsmap").unwrap().map(Result::unwrap).collect();
-    assert_eq!(map, [0, 1, 2, 255]);
+    assert_eq!(map, [4, 0, 0, 0, 0, 0, 0, 0, b'A', 0]);
     for (key, wanted) in [("add_space_prefix", true), ("remove_extra_whitespaces", true)] {
         assert_eq!(metadata.require::<bool>(&format!("tokenizer.ggml.{key}")).unwrap(), wanted, "{key}");
     }
@@ -197,7 +197,12 @@ fn unigrams_keep_their_scores_and_characters() {
     let model = import(CONFIG, &never, "{}").unwrap();
     assert!(!model.metadata().require::<bool>("tokenizer.ggml.add_space_prefix").unwrap());
     for (old, new, part) in [
-        ("AAEC/w==", "A", "'normalizer.normalizers[0].precompiled_charsmap' is no base64"),
+        ("BAAAAAAAAABBAA==", "A", "'normalizer.normalizers[0].precompiled_charsmap' is no base64"),
+        (
+            "BAAAAAAAAABBAA==",
+            "BAAAAAAAAABBQQ==",
+            "charsmap of the tokenizer must have texts that end with a zero",
+        ),
         (r#"["b", -2.25]"#, r#"["b"]"#, "'model.vocab[3]' must be a piece and its score"),
         (r#""id": 4"#, r#""id": 8"#, "ids up to 8"),
     ] {

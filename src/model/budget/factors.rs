@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::layer::TOKEN_EMBEDDING;
 use super::super::recipe::{Role, layer_of};
 use crate::TensorInfo;
 
@@ -45,7 +46,7 @@ impl Factors {
             !is_stack && !["_qkv", "_kv_b", "_exps", "_shexp"].iter().any(|part| name.contains(part));
         let fitted = if is_plain && layer_of(name).is_some() { Fitted } else { Guessed };
         match Role::of(name) {
-            Role::TokenEmbedding if self.is_tied && name == "token_embd.weight" => (9.0, Fitted),
+            Role::TokenEmbedding if self.is_tied && name == TOKEN_EMBEDDING => (9.0, Fitted),
             Role::TokenEmbedding => (2.0, Guessed),
             Role::Output => (8.0, Guessed),
             Role::Value => (of_layers(10.0), fitted),

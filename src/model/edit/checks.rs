@@ -3,6 +3,7 @@
 use super::change::EditChange;
 use crate::gguf::{Indexed, Metadata, as_integer};
 use crate::model::Layer;
+use crate::model::layer::TOKEN_EMBEDDING;
 use crate::{Value, ValueRef};
 
 /// Returns a sentence for each change that is probably unintended. `architecture` is that of the edited model, and `tensors` are
@@ -20,7 +21,7 @@ pub(super) fn notes<'t>(
             .filter(|layer| layer.part().is_empty())
             .map(|layer| layer.index() + 1)
             .max(),
-        row: source.model.tensor_info("token_embd.weight").ok().map(|tensor| tensor.shape().row_len()),
+        row: source.model.tensor_info(TOKEN_EMBEDDING).ok().map(|tensor| tensor.shape().row_len()),
     };
     let note = |change: &EditChange| {
         let (key, value) = match change {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::adapter_checks::{Made, check_numbers, fits, floats, norm_fits, ranks_agree, twice};
+use super::adapter_checks::{Made, Ranks, check_numbers, finite, fits, norm_fits, ranks_agree, twice};
 use super::families::{Family, Fate, Step, Target};
 use super::heads::Heads;
 use super::import::{Import, Pairs};
@@ -14,6 +14,7 @@ use super::planned::{Planned, Source, unfit};
 use super::steps::applied;
 use crate::error::{Error, Result, Shown};
 use crate::model::QUANTIZATION_VERSION;
+use crate::model::layer::TOKEN_EMBEDDING;
 use crate::safetensors::CheckpointTensor;
 use crate::{Array, GgmlType, Value};
 
@@ -46,6 +47,9 @@ struct Stack<'a> {
     last: usize,
 }
 
+/// The end of messages about adapters of PEFT that have more than GGUF's.
+const MERGE_INSTEAD: &str = ": merge the adapter into its model instead (merge_and_unload() of PEFT)";
+
 /// Whether a checkpoint is an adapter of the kind that becomes a GGUF.
 pub(super) fn is_lora<'a>(
     config: &Node<'_>,
@@ -73,6 +77,7 @@ impl<'a> Import<'a> {
     /// The adapter that `adapter_config.json` describes.
     pub(super) fn adapter(&self, adapter: &Node<'_>) -> Result<ImportPlan<'a>> {
         let (document, family, class) = self.base(adapter)?;
+        let ranks = Ranks::read(adapter)?;
         let config = document.root();
         let mut pairs: Vec<(String, Pair<'a>)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
@@ -82,7 +87,7 @@ impl<'a> Import<'a> {
             let name = tensor.info().name();
             check_numbers(name)?;
             if let Some((weight, side)) = side(name) {
-                let factor = Factor { name, source: Arc::new(Source::File(floats(&tensor)?)) };
+                let factor = Factor { name, source: Arc::new(finite(&tensor)?) };
                 let at = *places.entry(weight.clone()).or_insert(pairs.len());
                 if at == pairs.len() {
                     pairs.push((weight, Pair::default()));
@@ -100,7 +105,7 @@ impl<'a> Import<'a> {
                 // What some tools put beside the factors; llama.cpp passes over them.
                 for target in targets(family, name)? {
                     made.once(&target, name)?;
-                    let mut source = Source::File(floats(&tensor)?);
+                    let mut source = finite(&tensor)?;
                     norm_fits(family, &config, name, &target, &source)?;
                     let Target { name: to, steps, .. } = target;
                     for &step in steps {
@@ -109,12 +114,14 @@ impl<'a> Import<'a> {
                     tensors.push(planned(to, source, GgmlType::F32));
                 }
             } else {
-                return Err(Error::write(format!(
-                    "tensor '{}' is none of the factors of a LoRA adapter, which are called X.lora_A.weight and X.lora_B.weight: \
-                     whole weights ('modules_to_save'), biases and magnitudes (DoRA) have no place in a GGUF adapter. Merge the adapter \
-                     into its model instead (merge_and_unload() of PEFT)",
-                    Shown(name)
-                )));
+                let what = match name.contains(".lora_magnitude_vector") {
+                    true => "is a magnitude of DoRA, which has",
+                    false => {
+                        "is none of the factors of a LoRA adapter, which are called X.lora_A.weight and X.lora_B.weight: whole \
+                         weights ('modules_to_save') and biases have"
+                    }
+                };
+                return Err(unfit(name, &format!("{what} no place in a GGUF adapter{MERGE_INSTEAD}")));
             }
         }
         let experts = family.experts(&config)?.map(u64::from);
@@ -130,7 +137,7 @@ impl<'a> Import<'a> {
                 ));
             };
             let (a, b) = (&a.source, &b.source);
-            ranks_agree(&name, a, b)?;
+            ranks.check(&name, ranks_agree(&name, a, b)?)?;
             for target in targets(family, &name)? {
                 if target.name == "output.weight" && family.is_tied_by(&config, Some(class))? {
                     return Err(unfit(
@@ -189,17 +196,22 @@ impl<'a> Import<'a> {
         for (key, what) in [("use_dora", "DoRA"), ("fan_in_fan_out", "weights that are transposed")] {
             if adapter.get(key).is_some_and(|flag| flag.value.as_bool() == Some(true)) {
                 return Err(adapter.about(&format!(
-                    "'{key}' is true, and {what} have no place in a GGUF adapter: merge the adapter into its model instead \
-                     (merge_and_unload() of PEFT)"
+                    "'{key}' is true, and {what} have no place in a GGUF adapter{MERGE_INSTEAD}"
                 )));
             }
         }
         let is_empty = |pattern: &Node<'_>| pattern.value.as_object().is_some_and(|object| object.is_empty());
         if adapter.get("alpha_pattern").is_some_and(|pattern| !is_empty(&pattern)) {
-            return Err(adapter.about(
-                "'alpha_pattern' gives weights an alpha of their own, and a GGUF adapter has one: merge the adapter into its model \
-                 instead (merge_and_unload() of PEFT)",
-            ));
+            return Err(adapter.about(&format!(
+                "'alpha_pattern' gives weights an alpha of their own, and a GGUF adapter has one{MERGE_INSTEAD}"
+            )));
+        }
+        let saved = adapter.get("modules_to_save").map(|saved| saved.array()).transpose()?;
+        if let Some(module) = saved.and_then(|mut saved| saved.next()) {
+            return Err(module.about(&format!(
+                "'{}' was trained as a whole, and whole weights have no place in a GGUF adapter{MERGE_INSTEAD}",
+                Shown(module.str()?)
+            )));
         }
         let Some(config) = &self.description.config else {
             return Err(adapter.about(
@@ -282,8 +294,6 @@ impl<'a> Import<'a> {
     }
 }
 
-pub(super) const EMBEDDING: &str = "token_embd.weight";
-
 fn planned(name: String, source: Source<'_>, ty: GgmlType) -> Planned<'_> {
     Planned { name, source, ty, original: None, dtype: None }
 }
@@ -321,7 +331,7 @@ fn factors<'a>(
             _ => return Err(unfit(name, "is changed in GGUF in a way that factors of it cannot be")),
         }
     }
-    if target.name == EMBEDDING {
+    if target.name == TOKEN_EMBEDDING {
         // Rows are looked up, not multiplied.
         a = applied(Step::Transpose, a, name, heads)?;
     }

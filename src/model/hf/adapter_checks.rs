@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::adapter::EMBEDDING;
+use regex_lite::Regex;
+
 use super::families::{Family, Target, layer};
 use super::json::Node;
 use super::planned::{Source, unfit};
 use crate::error::{Error, Result, Shown};
-use crate::model::Origin;
+use crate::model::layer::TOKEN_EMBEDDING;
 use crate::safetensors::CheckpointTensor;
 
 /// The tensors of the GGUF that were met, and of what.
@@ -29,15 +30,61 @@ pub(super) fn twice(one: &str, other: &str) -> Error {
     Error::write(format!("tensors '{}' and '{}' are of the same weight", Shown(one), Shown(other)))
 }
 
-/// Where the values of a tensor are, which are no integers.
-pub(super) fn floats<'a>(tensor: &CheckpointTensor<'a>) -> Result<Origin<'a>> {
-    let origin = tensor.origin()?;
+/// The values of a tensor, which are no integers, and must be finite where they are read.
+pub(super) fn finite<'a>(tensor: &CheckpointTensor<'a>) -> Result<Source<'a>> {
+    let (origin, name) = (tensor.origin()?, tensor.info().name());
     match origin.ggml_type().is_integer() {
-        true => Err(unfit(
-            tensor.info().name(),
-            &format!("is {}, and adapters are of floats", tensor.info().dtype()),
-        )),
-        false => Ok(origin),
+        true => Err(unfit(name, &format!("is {}, and adapters are of floats", tensor.info().dtype()))),
+        false => Ok(Source::File(origin).finite(name)),
+    }
+}
+
+/// The ranks that `adapter_config.json` says.
+pub(super) struct Ranks<'n> {
+    /// That of weights without another.
+    usual: Option<(Node<'n>, u32)>,
+    /// Those of weights whose names end with what an expression says; without one, of any.
+    others: Vec<(Option<Regex>, u32)>,
+}
+
+impl<'n> Ranks<'n> {
+    pub(super) fn read(adapter: &Node<'n>) -> Result<Self> {
+        let usual = adapter.get("r").map(|rank| Ok((rank.clone(), rank.u32()?))).transpose()?;
+        let mut others = Vec::new();
+        if let Some(patterns) = adapter.get("rank_pattern") {
+            let Some(object) = patterns.value.as_object() else {
+                return Err(patterns.wrong("must be an object of expressions and ranks"));
+            };
+            for pattern in object.keys() {
+                let rank = Node::of_key(&patterns, pattern).u32()?;
+                // Python's expressions can do more.
+                others.push((Regex::new(&format!("^(.*\\.)?({pattern})$")).ok(), rank));
+            }
+        }
+        Ok(Ranks { usual, others })
+    }
+
+    /// That the factors of a weight are of the rank that is said.
+    pub(super) fn check(&self, name: &str, rank: u64) -> Result<()> {
+        let module = name.strip_suffix(".weight").unwrap_or(name);
+        let mut own = self
+            .others
+            .iter()
+            .filter(|(pattern, _)| pattern.as_ref().is_none_or(|pattern| pattern.is_match(module)))
+            .map(|(_, rank)| u64::from(*rank))
+            .peekable();
+        let Some((node, usual)) = &self.usual else { return Ok(()) };
+        let (said, fits) = match own.peek() {
+            None => (format!("is {usual}"), u64::from(*usual) == rank),
+            Some(first) => (format!("is {first} for it by 'rank_pattern'"), own.any(|own| own == rank)),
+        };
+        match fits || rank == u64::from(*usual) && self.others.iter().any(|(pattern, _)| pattern.is_none()) {
+            true => Ok(()),
+            false => Err(node.wrong(&format!(
+                "{said}, and the factors of '{}' are of rank {rank}: they are of another adapter, or the configuration is",
+                Shown(name)
+            ))),
+        }
     }
 }
 
@@ -65,12 +112,12 @@ fn layer_exists(config: &Node<'_>, name: &str, target: &Target) -> Result<()> {
     }
 }
 
-/// That both factors are matrices of the same rank.
-pub(super) fn ranks_agree(name: &str, a: &Source<'_>, b: &Source<'_>) -> Result<()> {
+/// The rank, which both factors must be matrices of.
+pub(super) fn ranks_agree(name: &str, a: &Source<'_>, b: &Source<'_>) -> Result<u64> {
     let (a, b) = (a.shape(), b.shape());
     match (a.dims(), b.dims()) {
         ([_, 0], [0, _]) => Err(unfit(name, "has factors of rank 0, which add nothing")),
-        ([_, rows], [columns, _]) if rows == columns => Ok(()),
+        ([_, rows], [columns, _]) if rows == columns => Ok(*rows),
         (a, b) => Err(unfit(
             name,
             &format!(
@@ -92,7 +139,7 @@ pub(super) fn fits(
 ) -> Result<()> {
     let (a, b) = (a.shape(), b.shape());
     let extent = |dims: &[u64], at: usize| dims.get(at).copied().unwrap_or(1);
-    let found = match target.name == EMBEDDING {
+    let found = match target.name == TOKEN_EMBEDDING {
         true => [extent(a.dims(), 1), extent(b.dims(), 1)],
         false => [extent(b.dims(), 1), extent(a.dims(), 0)],
     };

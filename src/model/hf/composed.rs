@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::planned::Source;
+use super::planned::{Source, unfit};
 use crate::GgmlType;
 use crate::error::{Error, Result};
 use crate::file::read_at::ReadAt;
@@ -165,16 +165,30 @@ impl ReadAt for Transposed<'_> {
 pub(super) struct Floats<'a> {
     pub(super) source: Arc<Source<'a>>,
     pub(super) add: Option<f32>,
+    /// The name of a tensor whose values must be finite.
+    pub(super) finite: Option<&'a str>,
 }
 
 impl ReadAt for Floats<'_> {
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let origin = self.source.origin().map_err(io::Error::other)?;
-        origin.fill_as(GgmlType::F32, buffer, offset, |_, values| {
+        let mut bad = None;
+        origin.fill_as(GgmlType::F32, buffer, offset, |first, values| {
             if let Some(add) = self.add {
                 values.iter_mut().for_each(|value| *value += add);
             }
-        })
+            if self.finite.is_some() {
+                let found = values.iter().zip(first..).find(|(value, _)| !value.is_finite());
+                bad = bad.or(found.map(|(value, at)| (*value, at)));
+            }
+        })?;
+        match self.finite.zip(bad) {
+            Some((name, (value, at))) => Err(io::Error::other(unfit(
+                name,
+                &format!("has {value} as value {at}, and all must be finite"),
+            ))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -255,7 +269,7 @@ mod tests {
         let halves: Vec<u8> =
             [0x3c00u16, 0x0001, 0xbc00].iter().flat_map(|half| half.to_le_bytes()).collect();
         let Shared(source) = source(halves, &[3], GgmlType::F16);
-        let plus = Floats { source, add: Some(1.0) };
+        let plus = Floats { source, add: Some(1.0), finite: None };
         let wanted = [2.0f32, 1.0 + 2f32.powi(-24), 0.0];
         assert_eq!(read(&plus, 12), wanted.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>());
     }

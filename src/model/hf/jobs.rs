@@ -12,8 +12,9 @@ use super::written::described;
 use super::{CarriedWeight, Description, Fidelity, NameMap};
 use crate::file::atomic::StagedFile;
 use crate::file::{Existing, Inputs};
+use crate::model::layer::TOKEN_EMBEDDING;
 use crate::model::pieces::told;
-use crate::model::quantize::refuse_infinite;
+use crate::model::quantize::converted;
 use crate::model::{Convert, Input, Job, Outcome, Part, Quantize, QuantizeReport};
 use crate::safetensors::{self, Checkpoint};
 use crate::{AtomicFile, Error, GgmlType, OutputFolder, QuantError, Result, ShardPlan, ShardedGguf, Writer};
@@ -238,9 +239,8 @@ impl<'a> FromSafetensors<'a> {
                 }
             };
             report.bytes += writer.file_len()?;
-            let mut data = writer.write_header()?;
-            let of_shard = Convert::new().measure(measures).run(own, &mut data, &mut progress)?;
-            refuse_infinite(own, &of_shard, false)?;
+            let convert = Convert::new().measure(measures);
+            let (data, of_shard) = converted(writer.write_header()?, own, convert, false, &mut progress)?;
             outcomes.extend(of_shard);
             staged.push(data.stage()?);
         }
@@ -420,7 +420,7 @@ impl<'a> ToSafetensors<'a> {
             put("config.json", config)?;
         }
         let mut notes = plan.notes().to_vec();
-        let embedding = self.input.tensors().find(|tensor| tensor.name() == "token_embd.weight");
+        let embedding = self.input.tensors().find(|tensor| tensor.name() == TOKEN_EMBEDDING);
         let rows = embedding.map(|tensor| tensor.shape().row_count());
         for (name, text) in described(self.input.model().metadata(), rows, &mut notes)? {
             put(name, &text)?;
@@ -439,9 +439,6 @@ fn write(
 ) -> Result<()> {
     let mut writer = safetensors::Writer::create_with(path, existing)?;
     plan.declare(shard, &mut writer)?;
-    let mut data = writer.write_header()?;
-    let jobs = plan.jobs(shard)?;
-    let outcomes = Convert::new().run(&jobs, &mut data, progress)?;
-    refuse_infinite(&jobs, &outcomes, false)?;
+    let (data, _) = converted(writer.write_header()?, &plan.jobs(shard)?, Convert::new(), false, progress)?;
     data.finish().map(drop)
 }

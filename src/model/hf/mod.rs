@@ -11,6 +11,7 @@ mod adapter;
 mod adapter_checks;
 mod back;
 mod carried;
+mod charsmap;
 mod composed;
 mod compressed;
 mod config;

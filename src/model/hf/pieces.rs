@@ -30,7 +30,10 @@ pub(super) fn read(
         (0..).zip(pieces.map(|piece| (piece.text().to_owned(), piece.kind()))).collect();
     let mut scores: HashMap<u32, f32> = (0..).zip(model.pieces.iter().map(|piece| piece.score())).collect();
     let settings = description.tokenizer_config.as_ref().map(|config| config.root());
-    // What the tokenizer's settings say counts for pieces too.
+    // What the tokenizer's settings say counts for pieces too. Newer ones leave it to tokenizer.json.
+    let all_count = settings.as_ref().is_some_and(|settings| {
+        settings.get("backend").is_some() && settings.get("added_tokens_decoder").is_none()
+    });
     let declared: BTreeSet<u32> = settings
         .and_then(|settings| settings.get("added_tokens_decoder"))
         .and_then(|decoder| {
@@ -38,7 +41,7 @@ pub(super) fn read(
         })
         .unwrap_or_default();
     for (id, content, special) in added_tokens(&root, description)? {
-        if declared.contains(&id) || id as usize >= model.pieces.len() {
+        if all_count || declared.contains(&id) || id as usize >= model.pieces.len() {
             by_id.insert(id, added(content, special));
             scores.insert(id, ADDED);
         }

@@ -123,7 +123,15 @@ impl<'a> Source<'a> {
     /// Its values in single precision, with something added to each.
     pub(super) fn floats(self: Arc<Self>, add: Option<f32>) -> Self {
         let shape = self.shape();
-        Source::Computed { bytes: Box::new(Floats { source: self, add }), shape, ty: GgmlType::F32 }
+        let floats = Floats { source: self, add, finite: None };
+        Source::Computed { bytes: Box::new(floats), shape, ty: GgmlType::F32 }
+    }
+
+    /// Its values in single precision; where one is not finite, an error that names the tensor and the value's place.
+    pub(super) fn finite(self, name: &'a str) -> Self {
+        let shape = self.shape();
+        let floats = Floats { source: Arc::new(self), add: None, finite: Some(name) };
+        Source::Computed { bytes: Box::new(floats), shape, ty: GgmlType::F32 }
     }
 
     /// Tensors of one shape whose rows, or single values, take turns, in single precision.

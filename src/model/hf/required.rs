@@ -14,9 +14,8 @@ use super::json::Node;
 use super::names::matches;
 use super::steps::{Numbers, before};
 use crate::error::{Error, Result, Shown};
+use crate::model::layer::TOKEN_EMBEDDING;
 use crate::safetensors::{Dtype, Extents};
-
-const TOKENS: &str = "token_embd.weight";
 
 /// A tensor of the model, as tables see it.
 #[derive(Clone, Copy)]
@@ -49,7 +48,7 @@ pub(super) struct Present<'a> {
 impl Present<'_> {
     /// The rows of the token embedding, and what it is called in the checkpoint.
     pub(super) fn vocabulary(&self) -> Option<(u64, &str)> {
-        let tokens = self.tensors.get(TOKENS)?.first()?;
+        let tokens = self.tensors.get(TOKEN_EMBEDDING)?.first()?;
         Some((*tokens.shape.first()?, tokens.name))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::charsmap;
 use super::description::Description;
 use super::json::Node;
 use super::special_tokens::special_tokens;
@@ -40,6 +41,7 @@ impl Unigram {
         }
         out.push("ggml.remove_extra_whitespaces", self.removes_spaces);
         if !self.charsmap.is_empty() {
+            charsmap::check(&self.charsmap)?;
             out.push("ggml.precompiled_charsmap", Value::Array(Array::U8(self.charsmap)));
         }
         Ok(())

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::super::input::Input;
 use super::super::job::{Origin, in_memory};
+use super::super::layer::TOKEN_EMBEDDING;
 use crate::error::{Error, Result};
 use crate::{GgmlType, Metadata, TensorInfo};
 
-/// Rows of the token embedding are looked up, and its factors are the other way around.
-const EMBEDDING: &str = "token_embd.weight";
 const ALPHA: &str = "adapter.lora.alpha";
 
 /// What is added to a tensor: each of its rows gets a sum of the rows of `basis`, times its coefficients and the scale.
@@ -85,7 +84,8 @@ impl Adapter {
                     ),
                 );
             }
-            let (coefficients, basis) = match name == EMBEDDING {
+            let (coefficients, basis) = match name == TOKEN_EMBEDDING {
+                // Rows are looked up, and the factors are the other way around.
                 true => (a, transposed(&b, rank)?),
                 false => (b, a),
             };
@@ -139,7 +139,7 @@ fn fits(name: &str, tensor: &TensorInfo<'_>, a: &TensorInfo<'_>, b: &TensorInfo<
         std::array::from_fn(|at| shape.dims().get(at).copied().unwrap_or(1))
     };
     let ([columns, rows, matrices], [a0, a1, a2], [rank, b1, b2]) = (dims(tensor), dims(a), dims(b));
-    let agrees = match name == EMBEDDING {
+    let agrees = match name == TOKEN_EMBEDDING {
         true => [rank, rows, columns] == [a0, a1, b1],
         false => [columns, rank, rows] == [a0, a1, b1],
     };

@@ -14,7 +14,7 @@ use super::imatrix::Imatrix;
 use super::input::Input;
 use super::job::Job;
 use super::pieces::{bytes_of, told};
-use super::quantize::{Quantize, QuantizeReport, refuse_infinite};
+use super::quantize::{Quantize, QuantizeReport, converted};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::file::{Existing, Inputs};
@@ -165,9 +165,9 @@ impl<'a> MergeLora<'a> {
             writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
         }
         report.bytes = writer.file_len()?;
-        let mut data = writer.write_header()?;
-        let outcomes = Convert::new().run(&jobs, &mut data, told(bytes_of(&tensors), progress))?;
-        refuse_infinite(&jobs, &outcomes, self.imatrix.is_some())?;
+        let mut progress = told(bytes_of(&tensors), progress);
+        let (data, _) =
+            converted(writer.write_header()?, &jobs, Convert::new(), self.imatrix.is_some(), &mut progress)?;
         data.finish()?;
         Ok(report)
     }

@@ -1,5 +1,7 @@
 //! [`Role`]: the role of a tensor in its model, by its name.
 
+use super::super::layer::TOKEN_EMBEDDING;
+
 /// The roles that the mixtures distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::model) enum Role {
@@ -32,7 +34,7 @@ impl Role {
         ];
         match name {
             "output.weight" => Role::Output,
-            "token_embd.weight" | "per_layer_token_embd.weight" => Role::TokenEmbedding,
+            TOKEN_EMBEDDING | "per_layer_token_embd.weight" => Role::TokenEmbedding,
             name => PARTS.iter().find(|(part, _)| name.contains(part)).map_or(Role::Other, |(_, role)| *role),
         }
     }
