@@ -3,8 +3,11 @@
 //! A file of `families/` contains a model's `config.json`, its tensors, and the converter's GGUF: each tensor, with the source of
 //! its values and the steps applied to them, and each key except those of the tokenizer.
 
+mod classifiers;
 mod deepseek;
 mod experts;
+mod mistral3;
+mod newer;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +33,9 @@ const FAMILIES: &[(&str, &str)] = &[
     ("starcoder2", include_str!("families/starcoder2.json")),
     ("xlm-roberta", include_str!("families/xlm-roberta.json")),
 ];
+
+/// A tokenizer by which a model is told to be XLM-RoBERTa.
+const UNIGRAM: &str = r#"{"normalizer": {"type": "Precompiled", "precompiled_charsmap": "BAAAAAAAAABBAA=="}, "model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0]]}}"#;
 
 /// Tensors of a checkpoint, by name, with values that identify rows and tensors.
 type Checkpoint = BTreeMap<String, (Dtype, Vec<u64>, Vec<u8>)>;
@@ -268,9 +274,8 @@ fn positions_that_were_cut_off_come_back() {
     let family = family("xlm-roberta");
     let source = source(&family);
     let files = files(&source);
-    let unigram = r#"{"normalizer": {"type": "Precompiled", "precompiled_charsmap": "BAAAAAAAAABBAA=="}, "model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0]]}}"#;
     let description =
-        Description::from_config(&family["config"].to_string()).unwrap().with_tokenizer(unigram).unwrap();
+        Description::from_config(&family["config"].to_string()).unwrap().with_tokenizer(UNIGRAM).unwrap();
     let bytes = imported(Import::new(&files, &description)).unwrap();
     let model = Gguf::parse(&bytes).unwrap();
     let back = checkpoint(exported(&bytes, None).unwrap()).unwrap();
@@ -303,10 +308,12 @@ fn family(name: &str) -> Json {
 /// A text model inside a vision model.
 #[test]
 fn text_models_are_found_inside_others() {
-    for (name, class) in
-        [("gemma3", "Gemma3ForConditionalGeneration"), ("llama3-rope", "Mistral3ForConditionalGeneration")]
-    {
-        let family = family(name);
+    for (name, class, own_class) in [
+        ("gemma3", "Gemma3ForConditionalGeneration", "Gemma3ForCausalLM"),
+        ("llama3-rope", "Mistral3ForConditionalGeneration", "Ministral3ForCausalLM"),
+    ] {
+        let mut family = family(name);
+        family["config"]["architectures"][0] = own_class.into();
         let own = source(&family);
         let alone = Gguf::parse(gguf(&family, &own, None)).unwrap();
         let mut text = family["config"].clone();

@@ -89,21 +89,29 @@ pub(super) fn in_turns<'a>(
     parts: Vec<Origin<'a>>,
     ty: GgmlType,
 ) -> Result<Option<Planned<'a>>> {
-    let Turns { name, parts: names, of_values, is_transposed } = turns;
+    let Turns { name, parts: names, turn, is_transposed } = turns;
     let Some(own) = parts
         .first()
         .map(|part| part.ggml_type())
-        .filter(|_| names.first().is_some_and(|first| first == gguf_name))
+        .filter(|_| names.first().is_some_and(|(first, _)| first == gguf_name))
     else {
         return Ok(None);
     };
-    let parts = parts.into_iter().map(|part| Arc::new(Source::File(part))).collect();
-    let mut source = Source::in_turns(&name, parts, of_values)?;
-    if is_transposed {
+    let turned = |source: Source<'a>| {
         let mut dims = source.shape().dims().to_vec();
         dims.swap(0, 1);
         let shape = Shape::new(&dims).unwrap_or(source.shape());
-        source = source.transposed(&name, shape)?;
+        source.transposed(&name, shape)
+    };
+    let part = |(part, (_, is_transposed)): (Origin<'a>, &(String, bool))| {
+        let part = Arc::new(Source::File(part));
+        // Blocks have no columns.
+        if *is_transposed { turned(part.floats(None)).map(Arc::new) } else { Ok(part) }
+    };
+    let parts = parts.into_iter().zip(&names).map(part).collect::<Result<_>>()?;
+    let mut source = Source::in_turns(&name, parts, turn)?;
+    if is_transposed {
+        source = turned(source)?;
     }
     let ty = if own.is_quantized() { ty } else { own };
     Ok(Some(Planned { name, source, ty, original: None, dtype: None }))

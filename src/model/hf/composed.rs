@@ -61,20 +61,18 @@ impl ReadAt for AfterZeros<'_> {
     }
 }
 
-/// Tensors of the same length whose pieces of so many bytes take turns.
+/// Tensors whose pieces take turns.
 pub(super) struct InTurns<'a> {
-    pub(super) parts: Vec<Shared<'a>>,
-    /// Not 0.
-    pub(super) piece_bytes: u64,
+    /// With the bytes of a piece, not 0. All have as many pieces.
+    pub(super) parts: Vec<(Shared<'a>, u64)>,
 }
 
 impl ReadAt for InTurns<'_> {
     fn fill_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
         // Pieces of each part that are read at once.
         const AT_ONCE: u64 = 64 * 1024;
-        let (piece, count) = (self.piece_bytes, self.parts.len() as u64);
-        let round = piece * count.max(1);
-        let rounds = (AT_ONCE / piece).max(1);
+        let round = self.parts.iter().map(|(_, piece)| piece).sum::<u64>().max(1);
+        let rounds = (AT_ONCE * self.parts.len() as u64 / round).max(1);
         let mut own = Vec::new();
         while !buffer.is_empty() {
             let first = offset / round;
@@ -82,17 +80,20 @@ impl ReadAt for InTurns<'_> {
             let len = buffer.len().min((rounds * round) as usize - within);
             let (out, rest) = std::mem::take(&mut buffer).split_at_mut(len);
             let touched = (within + len).div_ceil(round as usize);
-            for (turn, part) in self.parts.iter().enumerate() {
-                own.resize(touched * piece as usize, 0);
-                part.fill_at(&mut own, first * piece)?;
-                for (at, own) in own.chunks_exact(piece as usize).enumerate() {
+            let mut ahead = 0;
+            for (part, piece) in &self.parts {
+                let piece = *piece as usize;
+                own.resize(touched * piece, 0);
+                part.fill_at(&mut own, first * piece as u64)?;
+                for (at, own) in own.chunks_exact(piece).enumerate() {
                     // Where the piece begins in what is asked for, which may begin or end inside it.
-                    let start = at * round as usize + turn * piece as usize;
-                    let (from, to) = (start.max(within), (start + piece as usize).min(within + len));
+                    let start = at * round as usize + ahead;
+                    let (from, to) = (start.max(within), (start + piece).min(within + len));
                     if from < to {
                         out[from - within..to - within].copy_from_slice(&own[from - start..to - start]);
                     }
                 }
+                ahead += piece;
             }
             (buffer, offset) = (rest, offset + len as u64);
         }
@@ -232,11 +233,13 @@ mod tests {
     #[test]
     fn pieces_take_turns() {
         let of = |bytes: &[u8]| source(bytes.to_vec(), &[bytes.len() as u64], GgmlType::I8);
-        let turns = InTurns { parts: vec![of(b"aabbcc"), of(b"AABBCC")], piece_bytes: 2 };
+        let turns = InTurns { parts: vec![(of(b"aabbcc"), 2), (of(b"AABBCC"), 2)] };
         assert_eq!(read(&turns, 12), b"aaAAbbBBccCC");
+        let turns = InTurns { parts: vec![(of(b"aaabbb"), 3), (of(b"AB"), 1)] };
+        assert_eq!(read(&turns, 8), b"aaaAbbbB");
         // Longer than what is read at once.
         let [left, right] = [1u8, 2].map(|value| vec![value; 300_000]);
-        let turns = InTurns { parts: vec![of(&left), of(&right)], piece_bytes: 3 };
+        let turns = InTurns { parts: vec![(of(&left), 3), (of(&right), 3)] };
         let mut all = vec![0; 600_000];
         turns.fill_at(&mut all, 0).unwrap();
         assert!(all.chunks(6).all(|six| six == [1, 1, 1, 2, 2, 2]));

@@ -2,7 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use super::families::{Exported, Factors, Family, Other, Step};
+use super::config_of::{compressed_context, growing_queries, name_classes};
+use super::families::{Classifier, Exported, Factors, Family, Other, Step};
 use super::per_layer::common;
 use super::planned::{Planned, most};
 use crate::error::Shown;
@@ -30,6 +31,14 @@ impl<'a> Parameters<'a> {
     /// A single, as short as it can be told from others: 1e-5, not 9.999999747378752e-6.
     pub(super) fn number(&self, name: &str) -> Option<f64> {
         format!("{:?}", self.f32(name)?).parse().ok()
+    }
+
+    pub(super) fn bool(&self, name: &str) -> Option<bool> {
+        self.metadata.optional(&self.key(name)).ok().flatten()
+    }
+
+    pub(super) fn strings(&self, name: &str) -> Option<Vec<&'a str>> {
+        self.metadata.optional_array(&self.key(name)).ok().flatten()?.collect::<Result<_, _>>().ok()
     }
 
     pub(super) fn str(&self, name: &str) -> Option<&'a str> {
@@ -76,13 +85,14 @@ pub(super) struct RopeTensors {
 /// are quantized.
 pub(super) fn config(
     family: &Family,
+    classifier: Option<&Classifier>,
     metadata: Metadata<'_>,
     tensors: &[Planned<'_>],
     rope: &RopeTensors,
     quantization: Option<Json>,
 ) -> (Option<String>, Vec<String>) {
     let mut notes = Vec::new();
-    let mut config = object(family, metadata, tensors, rope, &mut notes);
+    let mut config = object(family, classifier, metadata, tensors, rope, &mut notes);
     if let Some((config, quantization)) = config.as_mut().zip(quantization) {
         config["quantization_config"] = quantization;
     }
@@ -91,6 +101,7 @@ pub(super) fn config(
 
 fn object(
     family: &Family,
+    classifier: Option<&Classifier>,
     metadata: Metadata<'_>,
     tensors: &[Planned<'_>],
     rope: &RopeTensors,
@@ -118,7 +129,7 @@ fn object(
     let skips = family.all().any(|tensor| tensor.steps.iter().any(|step| matches!(step, Step::From(_))));
     let skipped = if skips { padding(metadata).saturating_add(1) } else { 0 };
     let mut config = json!({
-        "architectures": [family.class()],
+        "architectures": [classifier.map_or(family.class(), |classifier| classifier.class)],
         "model_type": family.model_type,
         "hidden_size": number("embedding_length")?,
         "intermediate_size": number("feed_forward_length")?,
@@ -127,10 +138,8 @@ fn object(
         "max_position_embeddings": number("context_length")?.saturating_add(skipped),
         "vocab_size": rows,
     });
-    if let Some(head) = tensors
-        .iter()
-        .find(|tensor| tensor.name.starts_with("classifier.") || tensor.name.starts_with("cls."))
-    {
+    let is_head = |name: &str| ["classifier.", "score.", "cls."].iter().any(|start| name.starts_with(start));
+    if let Some(head) = tensors.iter().find(|tensor| is_head(&tensor.name)).filter(|_| classifier.is_none()) {
         notes.push(format!(
             "config.json is that of the model without its classifier: the class {} has no tensor '{}'",
             family.class(),
@@ -159,8 +168,8 @@ fn object(
                 let width = number("embedding_length")?;
                 let is_largest = matches!(number("block_count"), Some(46 | 62));
                 match other {
-                    // Below, where there is scaling.
-                    Other::UntruncatedYarn => {}
+                    // Below, where there is scaling, and where all else is there.
+                    Other::UntruncatedYarn | Other::GrowingQueries | Other::CompressedContext => {}
                     Other::Null => set(name, Json::Null),
                     Other::True => set(name, true.into()),
                     Other::QueryScale => match head_dim.filter(|_| !is_largest) {
@@ -198,11 +207,13 @@ fn object(
                 }
             }
         }
-        Exported::None(why) => {
-            notes.push(format!("there is no config.json for {}: {why}", family.class()));
-            return None;
-        }
         Exported::ModernBert => {
+            // Where no key says it, and the class has one of a larger vocabulary.
+            set("pad_token_id", Json::Null);
+            if classifier.is_some() {
+                // As llama.cpp does it.
+                set("classifier_pooling", "mean".into());
+            }
             set("hidden_activation", parameters.str("hidden_activation").unwrap_or("gelu").into());
             for (name, key) in [("cls_token_id", "bos"), ("sep_token_id", "seperator")] {
                 if let Some(id) = token_id(metadata, key, Some(rows), notes) {
@@ -233,6 +244,23 @@ fn object(
         if let Some(value) = value.filter(|_| config.get(name).is_none()) {
             config[name] = value;
         }
+    }
+    if let Exported::Decoder { others, .. } = family.exported {
+        for (_, other) in others {
+            match other {
+                Other::GrowingQueries => growing_queries(&mut config, &parameters),
+                Other::CompressedContext => {
+                    let is_corrected = any("mlp.gate.e_score_correction_bias");
+                    compressed_context(&mut config, family, &parameters, is_corrected, notes)?;
+                }
+                _ => {}
+            }
+        }
+    }
+    if classifier.is_some() {
+        let name = family.to_hf("cls.output.weight")?;
+        let head = tensors.iter().find(|tensor| tensor.name == name)?;
+        name_classes(&mut config, head.source.shape().row_count(), &parameters);
     }
     Some(config)
 }

@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::back::{experts, heads, in_turns, leads_back};
 use super::compressed;
 use super::config::{RopeTensors, config, padding};
-use super::families::{Back, Family, Origins, Step, Turns};
+use super::export_plan::ExportPlan;
+use super::families::{Back, Family, Origins, Step, Turn, Turns};
+use super::per_layer::common;
 use super::planned::{Planned, Source, most};
 use super::rope::MAX_DIM;
 use super::stored::{self, ORIGINAL_SHAPE};
-use crate::error::{Error, Result, Shown};
+use crate::error::{Error, Result};
 use crate::file::read_at::ReadAt;
 use crate::model::scaled::{Scaled, scales};
-use crate::model::{FileType, Job, Origin};
-use crate::safetensors::{Dtype, Writer, folded};
-use crate::{Array, GgmlType, Gguf, Metadata, Shape, ShardedGguf, Sink, TensorInfo};
+use crate::model::{FileType, Origin};
+use crate::safetensors::folded;
+use crate::{Array, GgmlType, Gguf, Metadata, Shape, ShardedGguf, TensorInfo};
 
 type Names<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
 
@@ -130,8 +130,10 @@ impl<'a> Export<'a> {
         }
         let metadata = self.metadata;
         let architecture = metadata.optional::<&str>("general.architecture").ok().flatten();
-        let family =
-            architecture.and_then(|name| Family::of_architecture(name, |key| metadata.contains(key)));
+        let has = |name: &str| metadata.contains(name) || self.origin_of(name).is_some();
+        let family = architecture.and_then(|name| Family::of_architecture(name, has));
+        let classifier =
+            family.and_then(|family| family.classifier(|_, tensor| self.origin_of(tensor).is_some()));
         let mut tensors = Vec::with_capacity(self.tensors.len());
         let mut scales = scales(self.tensors.iter().map(|(tensor, origin)| (tensor.name, *origin)))?;
         // Plain values stay as they are, and so do the factors beside them.
@@ -151,7 +153,7 @@ impl<'a> Export<'a> {
             let back = family.and_then(|family| family.back(gguf_name));
             let back = match back {
                 // All of them, or none.
-                Some(Back { name: Origins::Turns(turns), .. }) if !self.has_all(&turns) => {
+                Some(Back { name: Origins::Turns(turns), .. }) if !self.has_all(family, &turns) => {
                     kept += 1;
                     None
                 }
@@ -173,12 +175,15 @@ impl<'a> Export<'a> {
                 && given.is_none()
             {
                 dequantized_instead += usize::from(self.compressed && origin.ggml_type().is_quantized());
-                let parts = turns.parts.iter().filter_map(|part| self.origin_of(part)).collect();
+                let parts = turns.parts.iter().filter_map(|(part, _)| self.origin_of(part)).collect();
                 tensors.extend(in_turns(turns.clone(), gguf_name, parts, self.ty)?);
                 continue;
             }
             let (built_in, steps) = match back.map(|back| (back.name, back.steps)) {
-                Some((Origins::One(name), steps)) => (Some(name), steps),
+                Some((Origins::One(name), steps)) => (
+                    Some(classifier.map_or_else(|| name.clone(), |classifier| classifier.named(&name))),
+                    steps,
+                ),
                 _ => (None, &[][..]),
             };
             let name = given.or(built_in).unwrap_or_else(|| gguf_name.to_owned());
@@ -247,7 +252,7 @@ impl<'a> Export<'a> {
                     long: self.factors("rope_factors_long.weight")?,
                     short: self.factors("rope_factors_short.weight")?,
                 };
-                config(family, metadata, &tensors, &rope, quantization)
+                config(family, classifier.as_ref(), metadata, &tensors, &rope, quantization)
             }
             None => (None, Vec::new()),
         };
@@ -279,16 +284,33 @@ impl<'a> Export<'a> {
         self.tensors.iter().find(|(tensor, _)| tensor.name() == gguf_name).map(|(_, origin)| *origin)
     }
 
-    /// Whether all that take turns are there, alike, and have no names of their own.
-    fn has_all(&self, turns: &Turns) -> bool {
-        let shapes: Option<Vec<_>> = turns
-            .parts
-            .iter()
-            .map(|part| self.origin_of(part).map(|origin| (origin.shape(), origin.ggml_type())))
-            .collect();
-        let named = |part: &String| self.names.as_ref().is_some_and(|names| names(part).is_some());
-        shapes.is_some_and(|shapes| shapes.windows(2).all(|two| two[0] == two[1]))
-            && !turns.parts.iter().any(named)
+    /// Whether all that take turns are there, fit each other, and have no names of their own.
+    fn has_all(&self, family: Option<&Family>, turns: &Turns) -> bool {
+        let parts = turns.parts.iter().map(|(part, _)| self.origin_of(part));
+        let Some(parts) = parts.collect::<Option<Vec<_>>>() else { return false };
+        let named =
+            |(part, _): &(String, bool)| self.names.as_ref().is_some_and(|names| names(part).is_some());
+        if turns.parts.iter().any(named)
+            || parts.windows(2).any(|two| two[0].ggml_type() != two[1].ggml_type())
+        {
+            return false;
+        }
+        let (Turn::Matrices, Some(family)) = (turns.turn, family) else {
+            return parts.windows(2).all(|two| two[0].shape() == two[1].shape());
+        };
+        // The rows of a head, by which they are parted again, are those that the metadata says.
+        let number = |key: &str| common(self.metadata, &format!("{}.{key}", family.architecture)).flatten();
+        let rows = family.rows_of_heads(turns);
+        let fits = |((part, (_, is_transposed)), rows): ((&Origin<'_>, &(String, bool)), &&str)| {
+            let shape = part.shape();
+            let [len, own, heads] = *shape.dims() else { return None };
+            let (len, own) = if *is_transposed { (own, len) } else { (len, own) };
+            (family.number_of(rows, number).map(u64::from) == Some(own)).then_some((len, heads))
+        };
+        let shapes: Option<Vec<_>> = parts.iter().zip(&turns.parts).zip(&rows).map(fits).collect();
+        shapes.is_some_and(|shapes| {
+            shapes.len() == parts.len() && shapes.windows(2).all(|two| two[0] == two[1])
+        })
     }
 
     /// The factors by which pairs turn slower; none where the tensor has anything else.
@@ -327,145 +349,4 @@ fn text(metadata: Metadata<'_>, left_out: &[&str], dequantized: Option<GgmlType>
         key.insert_str(0, stored::PREFIX);
     }
     pairs
-}
-
-/// Safetensors files that are planned.
-pub struct ExportPlan<'a> {
-    metadata: Vec<(String, String)>,
-    tensors: Vec<Planned<'a>>,
-    config: Option<String>,
-    notes: Vec<String>,
-}
-
-/// One of the files: some of the tensors.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Shard {
-    /// What Hugging Face calls it: `model.safetensors`, or `model-00001-of-00003.safetensors`.
-    pub file_name: String,
-    /// Which tensors it has, in its order.
-    tensors: Vec<usize>,
-    /// Whether it carries the metadata.
-    first: bool,
-    /// Bytes of the tensors' data.
-    pub byte_len: u64,
-}
-
-impl ExportPlan<'_> {
-    /// `config.json` for the model, where its family is known and its metadata complete.
-    pub fn config_json(&self) -> Option<&str> {
-        self.config.as_deref()
-    }
-
-    /// What [`config_json`](Self::config_json) cannot say of the model, a sentence each.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
-    /// Cuts the tensors into files of at most `max_bytes` of data, or of one tensor where that is larger. In a file the order
-    /// is that of the GGUF, unless larger values have to come before smaller ones to be aligned.
-    pub fn shards(&self, max_bytes: Option<u64>) -> Vec<Shard> {
-        let mut cuts: Vec<(Vec<usize>, u64)> = vec![(Vec::new(), 0)];
-        for (index, tensor) in self.tensors.iter().enumerate() {
-            let bytes = self.bytes(tensor);
-            let full = |(tensors, sum): &(Vec<usize>, u64)| {
-                !tensors.is_empty() && max_bytes.is_some_and(|most| sum.saturating_add(bytes) > most)
-            };
-            if cuts.last().is_some_and(full) {
-                cuts.push((Vec::new(), 0));
-            }
-            if let Some((tensors, sum)) = cuts.last_mut() {
-                tensors.push(index);
-                *sum = sum.saturating_add(bytes);
-            }
-        }
-        let count = cuts.len();
-        let shard = |(index, (mut tensors, byte_len)): (usize, (Vec<usize>, u64))| {
-            self.align(&mut tensors);
-            let file_name = match count {
-                1 => "model.safetensors".to_owned(),
-                _ => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
-            };
-            Shard { file_name, tensors, first: index == 0, byte_len }
-        };
-        cuts.into_iter().enumerate().map(shard).collect()
-    }
-
-    /// `model.safetensors.index.json` for several files.
-    pub fn index_json(&self, shards: &[Shard]) -> String {
-        let total: u128 = shards.iter().map(|shard| u128::from(shard.byte_len)).sum();
-        let total = u64::try_from(total).unwrap_or(u64::MAX);
-        let mut map = serde_json::Map::new();
-        for shard in shards {
-            map.extend(
-                shard
-                    .tensors
-                    .iter()
-                    .map(|&index| (self.tensors[index].name.clone(), shard.file_name.as_str().into())),
-            );
-        }
-        format!("{:#}\n", json!({ "metadata": { "total_size": total }, "weight_map": map }))
-    }
-
-    /// Declares the metadata and tensors of a file.
-    ///
-    /// # Errors
-    /// [`Error::Write`] where two tensors have the same name.
-    pub fn declare<S: Sink>(&self, shard: &Shard, writer: &mut Writer<S>) -> Result<()> {
-        // Without it, the transformers library does not load the file.
-        writer.set_metadata("format", "pt");
-        for (key, value) in self.metadata.iter().filter(|_| shard.first) {
-            writer.set_metadata(key, value);
-        }
-        for &index in &shard.tensors {
-            let Planned { name, source, ty, original, dtype } = &self.tensors[index];
-            let shape: Vec<u64> = match original {
-                Some(shape) => shape.clone(),
-                None => source.shape().dims().iter().rev().copied().collect(),
-            };
-            let dtype = dtype.or_else(|| Dtype::from_ggml_type(*ty)).ok_or_else(|| {
-                Error::write(format!(
-                    "tensor '{}' would be {ty}, which safetensors does not have",
-                    Shown(name)
-                ))
-            })?;
-            writer.declare_tensor(name, &shape, dtype)?;
-        }
-        Ok(())
-    }
-
-    /// The tensors of a file for [`Convert`](crate::model::Convert), in the order in which they are declared.
-    ///
-    /// # Errors
-    /// [`Error::Length`] for a tensor whose end cannot be counted.
-    pub fn jobs(&self, shard: &Shard) -> Result<Vec<Job<'_>>> {
-        shard.tensors.iter().map(|&index| self.tensors[index].job()).collect()
-    }
-
-    fn bytes(&self, tensor: &Planned<'_>) -> u64 {
-        tensor.ty.bytes_for(tensor.element_count()).unwrap_or(u64::MAX)
-    }
-
-    /// Puts tensors of larger values first where one would not lie at a multiple of their size.
-    fn align(&self, tensors: &mut [usize]) {
-        let mut at = 0u64;
-        let aligned = tensors.iter().all(|&index| {
-            let tensor = &self.tensors[index];
-            let starts = at;
-            at = at.saturating_add(self.bytes(tensor));
-            starts.is_multiple_of(tensor.ty.block_bytes() as u64)
-        });
-        if !aligned {
-            tensors.sort_by_key(|&index| std::cmp::Reverse(self.tensors[index].ty.block_bytes()));
-        }
-    }
-}
-
-impl fmt::Debug for ExportPlan<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExportPlan")
-            .field("keys", &self.metadata.len())
-            .field("tensors", &self.tensors.len())
-            .finish_non_exhaustive()
-    }
 }

@@ -20,18 +20,31 @@ pub(super) struct Heads<'a> {
 impl Numbers for Heads<'_> {
     fn of(&self, key: &str) -> Result<u64> {
         match self.config {
-            Some(config) => config.of(key),
+            Some(config) if self.carried.is_empty() => config.of(key),
             // As `Export` knows it.
-            None if key == "pad_token_id" => match self.carried.get(PADDING) {
+            _ if key == "pad_token_id" => match self.carried.get(PADDING) {
                 Some(Value::U32(id)) => Ok(u64::from(*id)),
                 _ => Ok(u64::from(USUAL_PADDING)),
             },
-            None => Err(Error::write(format!("there is no config.json, which has '{key}'"))),
+            config => match (self.carried_number(key), config) {
+                (Some(number), _) => Ok(number.into()),
+                (None, Some(config)) => config.of(key),
+                (None, None) => Err(Error::write(format!("there is no config.json, which has '{key}'"))),
+            },
         }
     }
 }
 
 impl Heads<'_> {
+    /// A number of `config.json`, by the metadata.
+    fn carried_number(&self, key: &str) -> Option<u32> {
+        let family = self.family?;
+        family.number_of(key, |key| match self.carried.get(&format!("{}.{key}", family.architecture)) {
+            Some(Value::U32(number)) => Some(*number),
+            _ => None,
+        })
+    }
+
     /// `None` where rows stay in their order.
     pub(super) fn of(&self, step: Step, gguf_name: &str) -> Result<Option<u32>> {
         let (Some(family), Step::RotaryRows(of)) = (self.family, step) else { return Ok(None) };

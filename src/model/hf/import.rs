@@ -6,7 +6,7 @@ use std::fmt;
 use super::adapter::is_lora;
 use super::carried::{CarriedWeight, Fidelity};
 use super::description::Description;
-use super::families::{Family, Fate, Step, Target};
+use super::families::{Classifier, Family, Fate, Step, Target};
 use super::groups::{Group, Groups, Part, Settled, Values};
 use super::heads::Heads;
 use super::import_plan::ImportPlan;
@@ -14,6 +14,7 @@ use super::names::Renamed;
 use super::planned::{Planned, Source};
 use super::quantized::{Quantized, Weight, is_quantized, weights};
 use super::required::{Listed, Present};
+use super::reranker::{self, ANSWERS, tells_classes_apart};
 use super::steps::applied;
 use super::stored::{ORIGINAL_SHAPE, carried, original_shape};
 use crate::error::{Error, Result, Shown};
@@ -96,7 +97,8 @@ impl<'a> Import<'a> {
         let family = match carried.get("general.architecture") {
             Some(Value::String(architecture)) => {
                 let architecture = std::str::from_utf8(architecture).ok();
-                architecture.and_then(|name| Family::of_architecture(name, |key| carried.contains_key(key)))
+                let has = |name: &str| carried.contains_key(name) || self.checkpoint.tensor(name).is_some();
+                architecture.and_then(|name| Family::of_architecture(name, has))
             }
             _ => class.and_then(Family::of_class),
         };
@@ -178,14 +180,21 @@ impl<'a> Import<'a> {
             // Where the converter writes them.
             tensors.sort_by_key(|tensor| tensor.ty != GgmlType::MXFP4);
         }
-        if let Some((config, family)) = config.as_ref().zip(family).filter(|_| carried.is_empty())
-            && self.is_reranker(family)
-        {
-            self.add_answers(config, family, &parts, &mut tensors)?;
+        let mut labels = None;
+        if let Some((config, family)) = config.as_ref().zip(family).filter(|_| carried.is_empty()) {
+            if class.is_some_and(tells_classes_apart) {
+                labels = self.answers(config, family, &mut tensors)?;
+            } else if self.is_reranker(family) {
+                self.add_answers(config, family, &parts, &mut tensors)?;
+                labels = Some(Some(ANSWERS.map(str::to_owned).to_vec()));
+            }
         }
         let rows = rows.as_ref().map(|(rows, name)| (*rows, name.as_str()));
         let (mut metadata, mut notes) =
             self.metadata(carried, family, config.as_ref(), class, &tensors, rows)?;
+        if let Some((labels, family)) = labels.zip(family) {
+            reranker::put_keys(family, labels, self.is_reranker(family), &mut metadata);
+        }
         for (key, shape) in original_shapes {
             if metadata.iter().all(|(known, _)| *known != key) {
                 metadata.push((key, shape));
@@ -260,7 +269,14 @@ impl<'a> Import<'a> {
         let Some(family) = family else { return Ok(one(name.to_owned(), &[])) };
         if carried {
             // Only what `Export` renamed is renamed back: a GGUF may have names that no family knows.
-            return Ok(family.carried_fate(name).unwrap_or_else(|| one(name.to_owned(), &[])));
+            let named = |classifier: &Classifier, tensor: &str| {
+                let name = family.to_hf(tensor);
+                name.is_some_and(|name| self.checkpoint.tensor(&classifier.named(&name)).is_some())
+            };
+            let classifier = family.classifier(named);
+            let bare = classifier.map_or(Some(name), |classifier| classifier.bare(name));
+            let fate = bare.and_then(|name| family.carried_fate(name));
+            return Ok(fate.unwrap_or_else(|| one(name.to_owned(), &[])));
         }
         family.fate(&family.usual_name(name), is_quantized).ok_or_else(|| {
             Error::write(format!(

@@ -7,7 +7,6 @@ use super::import::{Import, Pairs};
 use super::json::Node;
 use super::label::{Label, label, size_label, title};
 use super::planned::{Planned, most};
-use super::reranker;
 use super::stored::carried_in_order;
 use super::tokenizer::tokenizer;
 use crate::error::{Result, Shown};
@@ -96,11 +95,6 @@ impl Import<'_> {
         match family.zip(of.as_ref()) {
             Some((family, of)) => {
                 pairs.extend(family.parameters(of, &mut notes)?);
-                if self.is_reranker(family) {
-                    let keys = reranker::keys(family);
-                    pairs.retain(|(known, _)| keys.iter().all(|(key, _)| key != known));
-                    pairs.extend(keys);
-                }
             }
             None => {
                 pairs.extend(

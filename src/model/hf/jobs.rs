@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::adapter::is_lora;
-use super::export::{Export, ExportPlan, Shard};
+use super::export::Export;
+use super::export_plan::{ExportPlan, Shard};
 use super::import::Import;
 use super::import_plan::ImportPlan;
 use super::written::described;

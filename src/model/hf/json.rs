@@ -12,6 +12,8 @@ use crate::safetensors::path::{exists, read_bounded};
 /// The longest file that is read: more than the largest tokenizer has.
 const MAX_BYTES: u64 = 64_000_000;
 
+const TIED: &str = "tie_word_embeddings";
+
 /// A JSON file.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
@@ -60,10 +62,17 @@ impl Document {
         let inner = self.value.get(part).filter(|part| part.is_object());
         let mut value = inner.unwrap_or(&self.value).clone();
         if let Some(object) = value.as_object_mut() {
+            // Newer files say of the whole model what older ones say of its text, where newer ones may say otherwise.
+            if let Some(tied) =
+                self.value.get(TIED).filter(|tied| !object.contains_key(TIED) || **tied == true)
+            {
+                object.insert(TIED.to_owned(), tied.clone());
+            }
             for (key, default) in defaults {
                 object.entry(*key).or_insert_with(|| match *default {
                     Default::U32(number) => number.into(),
                     Default::F64(number) => number.into(),
+                    Default::Text(text) => text.into(),
                 });
             }
         }

@@ -15,8 +15,10 @@ mod charsmap;
 mod composed;
 mod compressed;
 mod config;
+mod config_of;
 mod description;
 mod export;
+mod export_plan;
 mod families;
 mod groups;
 mod heads;
@@ -47,7 +49,8 @@ mod written;
 
 pub use carried::{CarriedWeight, Fidelity};
 pub use description::Description;
-pub use export::{Export, ExportPlan, Shard};
+pub use export::Export;
+pub use export_plan::{ExportPlan, Shard};
 pub use import::Import;
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use import_plan::Converted;

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::composed::{AfterZeros, Floats, InTurns, Shared, Stack, Transposed, value_bytes};
+use super::families::Turn;
 use super::rows::{RowOrder, Rows};
 use crate::error::{Error, Result, Shown};
 use crate::model::scaled::{Blocks, Scaled};
@@ -134,8 +135,12 @@ impl<'a> Source<'a> {
         Source::Computed { bytes: Box::new(floats), shape, ty: GgmlType::F32 }
     }
 
-    /// Tensors of one shape whose rows, or single values, take turns, in single precision.
-    pub(super) fn in_turns(name: &str, parts: Vec<Arc<Self>>, of_values: bool) -> Result<Self> {
+    /// Tensors whose matrices, or those of one shape whose rows or single values take turns, in single precision.
+    pub(super) fn in_turns(name: &str, parts: Vec<Arc<Self>>, turn: Turn) -> Result<Self> {
+        if turn == Turn::Matrices {
+            return Self::matrices_in_turns(name, parts);
+        }
+        let of_values = turn == Turn::Values;
         let Some(shape) = parts.first().map(|part| part.shape()) else {
             return Err(unfit(name, "has no parts"));
         };
@@ -151,9 +156,27 @@ impl<'a> Source<'a> {
             return Err(unfit(name, "is made of tensors that cannot take turns"));
         };
         let piece_bytes = if of_values { 4 } else { 4 * shape.row_len() };
-        let parts = parts.into_iter().map(|part| Shared(Arc::new(part.floats(None)))).collect();
-        let bytes = InTurns { parts, piece_bytes };
+        let part = |part: Arc<Self>| (Shared(Arc::new(part.floats(None))), piece_bytes);
+        let bytes = InTurns { parts: parts.into_iter().map(part).collect() };
         Ok(Source::Computed { bytes: Box::new(bytes), shape: longer, ty: GgmlType::F32 })
+    }
+
+    /// As one matrix.
+    fn matrices_in_turns(name: &str, parts: Vec<Arc<Self>>) -> Result<Self> {
+        let wrong = || unfit(name, "is made of tensors whose matrices cannot take turns");
+        let (mut rows, mut of_all, mut pieces) = (0u64, None, Vec::new());
+        for part in parts {
+            let shape = part.shape();
+            let [len, own, count] = *shape.dims() else { return Err(wrong()) };
+            if *of_all.get_or_insert((len, count)) != (len, count) || shape.element_count() == 0 {
+                return Err(wrong());
+            }
+            rows = rows.checked_add(own).ok_or_else(wrong)?;
+            pieces.push((Shared(Arc::new(part.floats(None))), 4 * len * own));
+        }
+        let (len, count) = of_all.ok_or_else(wrong)?;
+        let shape = rows.checked_mul(count).and_then(|rows| Shape::new(&[len, rows])).ok_or_else(wrong)?;
+        Ok(Source::Computed { bytes: Box::new(InTurns { parts: pieces }), shape, ty: GgmlType::F32 })
     }
 
     /// With so many rows of zeros before its own, in single precision.

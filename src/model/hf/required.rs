@@ -12,6 +12,7 @@ use super::families::Extent::{
 use super::families::{Attention, Family, Need, Step, Tensor, layer};
 use super::json::Node;
 use super::names::matches;
+use super::reranker::tells_classes_apart;
 use super::steps::{Numbers, before};
 use crate::error::{Error, Result, Shown};
 use crate::model::layer::TOKEN_EMBEDDING;
@@ -123,7 +124,7 @@ impl Family {
 
     fn tied(&self, config: &Node<'_>, class: Option<&str>) -> Result<Tied> {
         // Classes without a head are embedding models, and llama.cpp takes the embedding for the head that they lack.
-        let is_bare = class.is_some_and(|class| class.ends_with("Model"));
+        let is_bare = class.is_some_and(|class| class.ends_with("Model") || tells_classes_apart(class));
         Ok(match config.get("tie_word_embeddings") {
             Some(tied) if tied.bool()? => Tied::Yes,
             _ if is_bare => Tied::Yes,

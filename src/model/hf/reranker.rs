@@ -1,8 +1,9 @@
-//! Qwen3's rerankers, which say by the chances of two tokens whether a document answers a query: those tokens' rows are a head.
+//! Qwen3's rerankers, which say by the chances of two tokens whether a document answers a query: those tokens' rows are a head. Or the
+//! head is there already, and may be the difference of the two.
 
 use std::sync::Arc;
 
-use super::families::Family;
+use super::families::{Family, labels};
 use super::groups::Settled;
 use super::import::{Import, Pairs};
 use super::json::Node;
@@ -12,7 +13,9 @@ use crate::error::{Error, Result};
 use crate::{Array, Shape, Value};
 
 /// The tokens, and what llama.cpp calls the outputs.
-const ANSWERS: [&str; 2] = ["yes", "no"];
+pub(super) const ANSWERS: [&str; 2] = ["yes", "no"];
+
+const HEAD: &str = "cls.output.weight";
 
 /// `PoolingType.RANK`.
 const RANK: u32 = 4;
@@ -22,7 +25,41 @@ const TEMPLATE: &str = "<|im_start|>system\nJudge whether the Document meets the
      Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n<Instruct>: Given a web search query, retrieve relevant \
      passages that answer the query\n<Query>: {query}\n<Document>: {document}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
 
+/// Whether models of a class have a head that tells classes apart.
+pub(super) fn tells_classes_apart(class: &str) -> bool {
+    class.ends_with("ForSequenceClassification")
+}
+
 impl<'a> Import<'a> {
+    /// Whether the model is a decoder that tells classes apart, and the labels of those where they have any.
+    pub(super) fn answers(
+        &self,
+        config: &Node<'_>,
+        family: &Family,
+        tensors: &mut [Planned<'a>],
+    ) -> Result<Option<Option<Vec<String>>>> {
+        if family.architecture != "qwen3" {
+            return Ok(None);
+        }
+        let Some(head) = tensors.iter_mut().find(|tensor| tensor.name == HEAD) else {
+            return Err(unfit("score.weight", "is missing, which is the head of the model"));
+        };
+        if head.source.shape().row_count() != 1 {
+            return labels(config).map(Some);
+        }
+        // llama.cpp makes chances of them, which two must be: beside 0, that of the one is what the class says.
+        let row = head.source.shape();
+        let both = Shape::new(&[row.row_len(), ANSWERS.len() as u64]);
+        let both = both.ok_or_else(|| unfit("score.weight", "is no matrix"))?;
+        let bytes = usize::try_from(row.row_len()).ok().and_then(|len| len.checked_mul(4));
+        let bytes = bytes.ok_or_else(|| unfit("score.weight", "has a row that memory does not hold"))?;
+        let zeros = Source::Made(vec![0; bytes], row);
+        let score = std::mem::replace(&mut head.source, Source::Made(Vec::new(), row));
+        head.source =
+            Source::stacked("score.weight", vec![Arc::new(score), Arc::new(zeros)])?.reshaped(both)?;
+        Ok(Some(Some(ANSWERS.map(str::to_owned).to_vec())))
+    }
+
     /// Whether the model is one by its name, which is all that tells it from others of its class.
     pub(super) fn is_reranker(&self, family: &Family) -> bool {
         family.architecture == "qwen3"
@@ -63,7 +100,7 @@ impl<'a> Import<'a> {
         };
         let answers = ANSWERS.iter().map(|answer| row(answer)).collect::<Result<Vec<_>>>()?;
         let planned = Planned {
-            name: "cls.output.weight".to_owned(),
+            name: HEAD.to_owned(),
             source: Source::stacked(name, answers)?.reshaped(shape_of(ANSWERS.len() as u64)?)?,
             ty: tensors[at].ty,
             original: None,
@@ -87,16 +124,18 @@ impl<'a> Import<'a> {
     }
 }
 
-/// The keys that say so.
-pub(super) fn keys(family: &Family) -> Pairs {
+/// The keys that say so, behind those of the family's parameters.
+pub(super) fn put_keys(family: &Family, labels: Option<Vec<String>>, asks: bool, pairs: &mut Pairs) {
     let key = |name: &str| format!("{}.{name}", family.architecture);
-    let texts = |texts: &[&str]| {
-        Value::Array(Array::String(texts.iter().map(|text| text.as_bytes().to_vec()).collect()))
-    };
-    vec![
-        (key("pooling_type"), Value::U32(RANK)),
-        (key("classifier.output_labels"), texts(&ANSWERS)),
-        ("tokenizer.chat_template.rerank".to_owned(), TEMPLATE.into()),
-        ("tokenizer.chat_templates".to_owned(), texts(&["rerank"])),
-    ]
+    let texts =
+        |texts: Vec<String>| Value::Array(Array::String(texts.into_iter().map(String::into_bytes).collect()));
+    let mut keys = vec![(key("pooling_type"), Value::U32(RANK))];
+    keys.extend(labels.map(|labels| (key("classifier.output_labels"), texts(labels))));
+    if asks {
+        keys.push(("tokenizer.chat_template.rerank".to_owned(), TEMPLATE.into()));
+        keys.push(("tokenizer.chat_templates".to_owned(), texts(vec!["rerank".to_owned()])));
+    }
+    pairs.retain(|(known, _)| keys.iter().all(|(key, _)| key != known));
+    let at = pairs.iter().position(|(key, _)| key == "general.quantization_version").unwrap_or(pairs.len());
+    pairs.splice(at..at, keys);
 }

@@ -2,7 +2,7 @@
 
 use super::Extent::{FeedForward, Of, Positions, Vocabulary, Width};
 use super::keys::{self, Key};
-use super::{Attention, DECODER, Default, Exported, Family, Step, Tensor, tensor};
+use super::{Attention, Classifier, DECODER, Default, Exported, Family, Step, Tensor, tensor};
 
 const POSITIONS: &[Tensor] = &[tensor(
     "embeddings.position_embeddings.weight",
@@ -47,6 +47,13 @@ const CLASSIFIER: &[Tensor] = &[
     tensor("classifier.bias", "cls.output.bias", &[Of("num_labels")]).optional(),
 ];
 
+/// A layer before it, which embeddings do not need, so that the converter leaves it out always. llama.cpp computes with it where it is
+/// there, as the class does.
+const POOLER: &[Tensor] = &[
+    tensor("pooler.dense.weight", "cls.weight", &[Width, Width]).optional(),
+    tensor("pooler.dense.bias", "cls.bias", &[Width]).optional(),
+];
+
 /// The same with a layer before it.
 const DEEP_CLASSIFIER: &[Tensor] = &[
     tensor("classifier.dense.weight", "cls.weight", &[Width, Width]).optional(),
@@ -58,7 +65,7 @@ const DEEP_CLASSIFIER: &[Tensor] = &[
 pub(super) const BERT: Family = Family {
     architecture: "bert",
     model_type: "bert",
-    classes: &["BertModel", "BertForMaskedLM", "BertForSequenceClassification"],
+    classes: &["BertModel", "BertForMaskedLM"],
     tensors: &[POSITIONS, EMBEDDINGS, LAYERS, CLASSIFIER],
     // Not needed for embeddings, or not at all.
     left_out: &["embeddings.position_ids", "pooler.dense.*", "cls.predictions.*", "cls.seq_relationship.*"],
@@ -83,11 +90,31 @@ pub(super) const BERT: Family = Family {
     ..DECODER
 };
 
+pub(super) const BERT_CLASSIFIER: Family = Family {
+    classes: &["BertForSequenceClassification"],
+    marks: &["cls.weight", "bert.pooler.dense.weight"],
+    classifier: Some(Classifier {
+        class: "BertForSequenceClassification",
+        start: "bert.",
+        head: &["classifier."],
+        needs: &["cls.weight", "cls.bias", "cls.output.weight", "cls.output.bias"],
+    }),
+    tensors: &[POSITIONS, EMBEDDINGS, LAYERS, POOLER, CLASSIFIER],
+    left_out: &["embeddings.position_ids", "cls.predictions.*", "cls.seq_relationship.*"],
+    ..BERT
+};
+
 /// XLM-RoBERTa, such as BGE-M3 and multilingual E5: as BERT, with positions that begin behind that of padding.
 pub(super) const XLM_ROBERTA: Family = Family {
     model_type: "xlm-roberta",
     classes: &["XLMRobertaModel", "XLMRobertaForMaskedLM", "XLMRobertaForSequenceClassification"],
-    mark: Some("tokenizer.ggml.precompiled_charsmap"),
+    marks: &["tokenizer.ggml.precompiled_charsmap"],
+    classifier: Some(Classifier {
+        class: "XLMRobertaForSequenceClassification",
+        start: "roberta.",
+        head: &["classifier."],
+        needs: &["cls.weight", "cls.bias", "cls.output.weight", "cls.output.bias"],
+    }),
     tensors: &[LATER_POSITIONS, EMBEDDINGS, LAYERS, DEEP_CLASSIFIER],
     left_out: &["embeddings.position_ids", "pooler.dense.*", "lm_head.*"],
     starts: &[("roberta.", "")],

@@ -6,7 +6,7 @@ use super::Extent::{self, Of, OfHeads, Product, Sum, Width};
 use super::keys::{self, Key};
 use super::llama::{ENDS, NORMS};
 use super::qwen_moe::DENSE;
-use super::{Attention, DECODER, Exported, Family, Need, Step, Tensor, tensor};
+use super::{Attention, DECODER, Default, Exported, Family, Need, Other, Step, Tensor, tensor};
 
 const PLAIN: &str = "qk_nope_head_dim";
 const TURNED: &str = "qk_rope_head_dim";
@@ -111,10 +111,19 @@ const SPARSE: &[Tensor] = &[
     .needed(Need::InSparse),
 ];
 
+/// The same, whose class knows one function to choose experts by.
+pub(super) const DEEPSEEK3: Family = Family {
+    classes: &["DeepseekV3ForCausalLM"],
+    // GGUFs of both are told apart by that function.
+    marks: &["-"],
+    defaults: &[("scoring_func", Default::Text("sigmoid"))],
+    ..DEEPSEEK2
+};
+
 pub(super) const DEEPSEEK2: Family = Family {
     architecture: "deepseek2",
-    model_type: "deepseek_v3",
-    classes: &["DeepseekV3ForCausalLM", "DeepseekV2ForCausalLM"],
+    model_type: "deepseek_v2",
+    classes: &["DeepseekV2ForCausalLM"],
     tensors: &[ENDS, NORMS, ATTENTION, SPARSE, DENSE],
     attention: Attention::Shared,
     // Layers that guess further tokens.
@@ -150,9 +159,15 @@ pub(super) const DEEPSEEK2: Family = Family {
             Key::F32("expert_weights_scale", &["routed_scaling_factor"]),
             Key::Flag("expert_weights_norm", "norm_topk_prob"),
             Key::Required("rope.dimension_count", TURNED),
-            Key::YarnLogMultiplier,
+            // A tenth, unlike in other families.
+            Key::OfRope("rope.scaling.yarn_log_multiplier", "mscale_all_dim", 0.1),
         ],
     ],
-    exported: Exported::None("keys and values of the compressed context are kept as GGUF has them"),
+    exported: Exported::Decoder {
+        activation: ("hidden_act", "silu"),
+        epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+        biases: &[],
+        others: &[("kv_lora_rank", Other::CompressedContext)],
+    },
     ..DECODER
 };

@@ -23,6 +23,9 @@ pub(in crate::model::hf) enum Key {
     F32(&'static str, &'static [&'static str]),
     /// A number, and what the class has where its configuration is silent.
     F32Or(&'static str, &'static [&'static str], f64),
+    /// After how many layers one sees all of a text again: an integer, or what `layer_types` says of each layer, and what the class has
+    /// where its configuration is silent.
+    LayerPattern(&'static str, &'static str, u32),
     /// The same in every model.
     Bool(&'static str, bool),
     /// `true`, where it is.
@@ -33,8 +36,8 @@ pub(in crate::model::hf) enum Key {
     Constant(&'static str, u32),
     /// How a router makes weights of what it computes.
     Gating,
-    /// What YaRN multiplies the logarithm of its factor by.
-    YarnLogMultiplier,
+    /// A number of the scaling of rotary embeddings, times a factor, where it is there.
+    OfRope(&'static str, &'static str, f64),
     /// The same text in every model.
     Text(&'static str, &'static str),
     /// A text, and what the class has where its configuration is silent.
@@ -139,6 +142,13 @@ impl Family {
                 Key::U32Or(key, names, or) => {
                     keys.u32(key, config.any(names).map_or(Ok(or), |value| value.u32())?);
                 }
+                Key::LayerPattern(key, name, or) => {
+                    let pattern = match config.get(name) {
+                        Some(number) => Some(number.u32()?),
+                        None => config.get("layer_types").map(|types| layer_pattern(&types)).transpose()?,
+                    };
+                    keys.u32(key, pattern.unwrap_or(or));
+                }
                 Key::PositionsBehind(name) => {
                     let positions = config.required("max_position_embeddings")?;
                     let first = config.required(name)?.u32()?.saturating_add(1);
@@ -170,9 +180,9 @@ impl Family {
                         None => {}
                     }
                 }
-                Key::YarnLogMultiplier => {
-                    if let Some(scale) = scaling(config).and_then(|rope| rope.get("mscale_all_dim")) {
-                        keys.f32("rope.scaling.yarn_log_multiplier", 0.1 * scale.f64()?);
+                Key::OfRope(key, name, factor) => {
+                    if let Some(number) = scaling(config).and_then(|rope| rope.get(name)) {
+                        keys.f32(key, factor * number.f64()?);
                     }
                 }
                 Key::Text(key, text) => keys.push(key, text.into()),
@@ -254,8 +264,29 @@ impl Family {
             Key::F32(key, [name, ..]) | Key::F32Or(key, [name, ..], _) => Some((key, *name, false)),
             Key::RopeBaseOf(key, _, name, _) => Some((key, name, false)),
             Key::U32(key, [name, ..]) | Key::U32Or(key, [name, ..], _) => Some((key, *name, true)),
+            Key::Required(key, name) | Key::LayerPattern(key, name, _) => Some((key, name, true)),
             _ => None,
         })
+    }
+
+    /// The number of `config.json` with this name, by the keys of a GGUF, which `number` reads without the architecture.
+    pub(in crate::model::hf) fn number_of(
+        &self,
+        name: &str,
+        number: impl Fn(&str) -> Option<u32>,
+    ) -> Option<u32> {
+        let direct = |name: &str| {
+            self.numbers().find_map(
+                |(key, known, is_integer)| {
+                    if known == name && is_integer { number(key) } else { None }
+                },
+            )
+        };
+        let of_sum = |key: &Key| match *key {
+            Key::Sum(key, [left, right]) if left == name => number(key)?.checked_sub(direct(right)?),
+            _ => None,
+        };
+        direct(name).or_else(|| self.keys.iter().copied().flatten().find_map(of_sum))
     }
 
     /// The number of experts of which a router takes some.
@@ -268,8 +299,23 @@ impl Family {
     }
 }
 
+/// The distance of layers that see all of a text, which the first does.
+fn layer_pattern(types: &Node<'_>) -> Result<u32> {
+    let sees_all: Vec<bool> =
+        types.array()?.map(|kind| Ok(kind.str()? == "full_attention")).collect::<Result<_>>()?;
+    let every = (1..sees_all.len()).find(|&layer| sees_all[layer]).unwrap_or(sees_all.len().max(1));
+    let is_regular =
+        sees_all.iter().enumerate().all(|(layer, sees_all)| *sees_all == layer.is_multiple_of(every));
+    match u32::try_from(every) {
+        Ok(every) if is_regular => Ok(every),
+        _ => Err(types.wrong(
+            "must have 'full_attention' for the first layer and others at the same distance from each other, which GGUF has one number for",
+        )),
+    }
+}
+
 /// The names of classes by their numbers. Two that are called as the transformers library does where nobody named them are none.
-fn labels(config: &Node<'_>) -> Result<Option<Vec<String>>> {
+pub(in crate::model::hf) fn labels(config: &Node<'_>) -> Result<Option<Vec<String>>> {
     let Some(node) = config.get("id2label") else { return Ok(None) };
     let Some(object) = node.value.as_object() else {
         return Err(node.wrong("must be an object of numbers and names"));

@@ -82,22 +82,3 @@ pub(super) const LLAMA: Family = Family {
     },
     ..DECODER
 };
-
-/// A Mistral inside a model that sees.
-pub(super) const MISTRAL3: Family = Family {
-    classes: &["Mistral3ForConditionalGeneration"],
-    mark: Some("-"),
-    left_out: &[
-        "model.layers.{}.self_attn.rotary_emb.inv_freq",
-        "vision_tower.*",
-        "multi_modal_projector.*",
-        "model.vision_tower.*",
-        "model.multi_modal_projector.*",
-    ],
-    starts: &[
-        ("language_model.model.", "model."),
-        ("model.language_model.", "model."),
-        ("language_model.lm_head.", "lm_head."),
-    ],
-    ..LLAMA
-};

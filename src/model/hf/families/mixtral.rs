@@ -27,7 +27,7 @@ const SPARSE: &[Tensor] = &[
 pub(super) const MIXTRAL: Family = Family {
     model_type: "mixtral",
     classes: &["MixtralForCausalLM"],
-    mark: Some("expert_count"),
+    marks: &["expert_count"],
     tensors: &[ENDS, NORMS, ROTARY_ATTENTION, SPARSE],
     keys: &[keys::TRANSFORMER, keys::DECODER, keys::EXPERTS, keys::HEADS, keys::FILE_TYPE, keys::LLAMA],
     ..LLAMA

@@ -4,6 +4,7 @@
 //! llama.cpp's converter writes them; and what its class assumes where `config.json` is silent. What can be done to a tensor is
 //! the vocabulary of [`Step`].
 
+mod back;
 mod bert;
 mod deepseek2;
 mod gemma;
@@ -11,6 +12,7 @@ mod gpt_oss;
 mod granite;
 mod keys;
 mod llama;
+mod mistral3;
 mod mixtral;
 mod modern_bert;
 mod phi3;
@@ -21,7 +23,8 @@ mod smollm3;
 mod starcoder2;
 mod tensor;
 
-pub(super) use keys::{Keys, Parameters};
+pub(super) use back::{Back, Origins, Turn, Turns};
+pub(super) use keys::{Keys, Parameters, labels};
 pub(super) use tensor::{Extent, HeadsOf, Need, Step, Tensor};
 
 use self::keys::Key;
@@ -46,33 +49,6 @@ pub(super) struct Target {
     pub(super) steps: &'static [Step],
 }
 
-/// What a tensor of a GGUF becomes in safetensors.
-pub(super) struct Back {
-    pub(super) name: Origins,
-    /// Those that made it, to be taken back.
-    pub(super) steps: &'static [Step],
-}
-
-pub(super) enum Origins {
-    One(String),
-    /// A name with `{}` for the expert.
-    Stack(String),
-    /// A tensor in which the rows, or single values, of several take turns.
-    Turns(Turns),
-}
-
-/// Tensors of a GGUF that were one in safetensors.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Turns {
-    pub(super) name: String,
-    /// In the order of their turns.
-    pub(super) parts: Vec<String>,
-    /// Whether single values take turns, and not rows.
-    pub(super) of_values: bool,
-    /// Whether rows are columns in safetensors.
-    pub(super) is_transposed: bool,
-}
-
 /// Models whose tensors are called alike.
 #[derive(Debug)]
 pub(super) struct Family {
@@ -89,8 +65,10 @@ pub(super) struct Family {
     pub(super) starts: &'static [(&'static str, &'static str)],
     /// Ends that old models have, and what they are here.
     pub(super) ends: &'static [(&'static str, &'static str)],
-    /// A key of the architecture that only these models of it have, or a whole key of the tokenizer.
-    pub(super) mark: Option<&'static str>,
+    /// Keys of the architecture, whole keys, or names of tensors in either form, of which only these models of it have one.
+    pub(super) marks: &'static [&'static str],
+    /// What becomes of these models with a head that tells classes apart.
+    pub(super) classifier: Option<Classifier>,
     /// What the class has where `config.json` is silent, or the part of it that is about text.
     pub(super) defaults: &'static [(&'static str, Default)],
     /// The keys that come right behind the architecture.
@@ -118,11 +96,40 @@ pub(super) struct Family {
     pub(super) exported: Exported,
 }
 
+/// A class with a head that tells classes apart, in which the model is a part.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Classifier {
+    pub(super) class: &'static str,
+    /// What the names of the model's tensors begin with there.
+    pub(super) start: &'static str,
+    /// What those of the head begin with.
+    pub(super) head: &'static [&'static str],
+    /// The tensors of a GGUF that the head consists of.
+    pub(super) needs: &'static [&'static str],
+}
+
+impl Classifier {
+    /// The name of a tensor in the class.
+    pub(super) fn named(&self, name: &str) -> String {
+        if self.is_head(name) { name.to_owned() } else { format!("{}{name}", self.start) }
+    }
+
+    /// The name in the table, where this is one of the class.
+    pub(super) fn bare<'n>(&self, name: &'n str) -> Option<&'n str> {
+        if self.is_head(name) { Some(name) } else { name.strip_prefix(self.start) }
+    }
+
+    fn is_head(&self, name: &str) -> bool {
+        self.head.iter().any(|start| name.starts_with(start))
+    }
+}
+
 /// A default of a class.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Default {
     U32(u32),
     F64(f64),
+    Text(&'static str),
 }
 
 /// Scaling of rotary embeddings that becomes tensors.
@@ -158,8 +165,6 @@ pub(super) enum Exported {
     },
     Bert,
     ModernBert,
-    /// None, and why.
-    None(&'static str),
 }
 
 /// What an exported `config.json` says that no key of a GGUF does.
@@ -171,6 +176,10 @@ pub(super) enum Other {
     /// Where YaRN scales pairs in part, it does so between pairs that are counted in fractions, as llama.cpp does for all models of the
     /// family.
     UntruncatedYarn,
+    /// How the queries of Ministral grow, if they do, which newer versions of the library say of rotary embeddings.
+    GrowingQueries,
+    /// The sizes of DeepSeek's heads, and how its experts are chosen.
+    CompressedContext,
     /// What queries are divided by the root of, as llama.cpp has it: the values of a head, or in the largest Gemmas what heads share.
     QueryScale,
 }
@@ -205,7 +214,8 @@ const DECODER: Family = Family {
     factors: None,
     first_keys: &[],
     defaults: &[],
-    mark: None,
+    marks: &[],
+    classifier: None,
     adds_space_prefix: None,
     keeps_codes: false,
     drops_later_layers: false,
@@ -234,9 +244,11 @@ const ALL: &[&Family] = &[
     &gpt_oss::GPT_OSS,
     &modern_bert::MODERN_BERT,
     &modern_bert::MODERN_BERT_CLASSIFIER,
-    &llama::MISTRAL3,
+    &mistral3::MISTRAL3,
     &bert::XLM_ROBERTA,
+    &bert::BERT_CLASSIFIER,
     &deepseek2::DEEPSEEK2,
+    &deepseek2::DEEPSEEK3,
 ];
 
 impl Family {
@@ -245,13 +257,13 @@ impl Family {
         ALL.iter().copied().find(|family| family.classes.contains(&class))
     }
 
-    /// By `general.architecture`.
+    /// By `general.architecture`, and what keys and tensors there are.
     pub(super) fn of_architecture(architecture: &str, has: impl Fn(&str) -> bool) -> Option<&'static Self> {
         let mut all = ALL.iter().copied().filter(|family| family.architecture == architecture);
         let is_marked = |family: &&Self| {
-            family.mark.is_some_and(|mark| has(mark) || has(&format!("{architecture}.{mark}")))
+            family.marks.iter().any(|mark| has(mark) || has(&format!("{architecture}.{mark}")))
         };
-        all.clone().find(is_marked).or_else(|| all.find(|family| family.mark.is_none()))
+        all.clone().find(is_marked).or_else(|| all.find(|family| family.marks.is_empty()))
     }
 
     /// The class whose tensors the names are those of.
@@ -283,74 +295,9 @@ impl Family {
         (!targets.is_empty()).then_some(Fate::To(targets))
     }
 
-    /// The tensor of the table that a tensor of a GGUF is made from, where there is one that can be made of it again.
-    fn reversible(&self, gguf_name: &str) -> Option<(&'static Tensor, String)> {
-        self.all().find_map(|tensor| {
-            let parts = matches(tensor.gguf, gguf_name)?;
-            let reversible = tensor.steps.iter().all(|step| step.is_reversible());
-            // Of a stack, a name that lacks the expert.
-            reversible.then(|| (tensor, fill(tensor.hf, &parts)))
-        })
-    }
-
-    /// The tensor in which this one and others take turns, or of which it is the transpose, where its weights are plain.
-    fn turns(&self, gguf_name: &str) -> Option<Turns> {
-        let is_plain = |tensor: &&Tensor| tensor.is_quantized != Some(true) && !tensor.is_stack();
-        let tensor = self.all().filter(is_plain).find(|tensor| matches(tensor.gguf, gguf_name).is_some())?;
-        let layers = matches(tensor.gguf, gguf_name)?;
-        let turn = |tensor: &Tensor| {
-            let others: Vec<Step> =
-                tensor.steps.iter().copied().filter(|step| *step != Step::Transpose).collect();
-            match others[..] {
-                [] => Some((0, false)),
-                [Step::EverySecond(turn)] => Some((turn, false)),
-                [Step::EverySecondColumn(turn)] => Some((turn, true)),
-                _ => None,
-            }
-        };
-        let (_, of_values) = turn(tensor)?;
-        let mut parts: Vec<(u64, String)> = Vec::new();
-        for part in self.all().filter(is_plain).filter(|part| part.hf == tensor.hf) {
-            parts.push((turn(part)?.0, fill(part.gguf, &layers)));
-        }
-        parts.sort();
-        let is_transposed = tensor.steps.contains(&Step::Transpose);
-        (is_transposed || parts.len() > 1).then(|| Turns {
-            name: fill(tensor.hf, &layers),
-            parts: parts.into_iter().map(|(_, name)| name).collect(),
-            of_values,
-            is_transposed,
-        })
-    }
-
-    /// What a tensor of a GGUF becomes in safetensors, where the table knows it and the way back.
-    pub(super) fn back(&self, gguf_name: &str) -> Option<Back> {
-        if let Some(turns) = self.turns(gguf_name) {
-            return Some(Back { name: Origins::Turns(turns), steps: &[] });
-        }
-        let (tensor, name) = self.reversible(gguf_name)?;
-        let name = if tensor.is_stack() {
-            let parts = matches(tensor.gguf, gguf_name)?;
-            Origins::Stack(fill_some(tensor.hf, &parts))
-        } else {
-            Origins::One(name)
-        };
-        Some(Back { name, steps: tensor.steps })
-    }
-
-    /// What becomes of a tensor of safetensors files that were made of a GGUF.
-    pub(super) fn carried_fate(&self, hf_name: &str) -> Option<Fate> {
-        let Some(Fate::To(targets)) = self.fate(hf_name, false) else { return None };
-        let leads_back = |target: &Target| match (self.back(&target.name)?.name, target.member) {
-            (Origins::One(name), None) => Some(name == hf_name),
-            (Origins::Stack(name), Some(member)) => Some(fill_some(&name, &[&member.to_string()]) == hf_name),
-            (Origins::Turns(turns), None) => Some(turns.name == hf_name),
-            _ => None,
-        };
-        let targets: Vec<Target> =
-            targets.into_iter().filter(|target| leads_back(target) == Some(true)).collect();
-        let take_turns = targets.len() > 1 && targets.iter().all(|target| self.turns(&target.name).is_some());
-        (targets.len() == 1 || take_turns).then_some(Fate::To(targets))
+    /// The class that a model with these tensors of a GGUF is one of, where it has a whole head.
+    pub(super) fn classifier(&self, has: impl Fn(&Classifier, &str) -> bool) -> Option<Classifier> {
+        self.classifier.filter(|classifier| classifier.needs.iter().all(|tensor| has(classifier, tensor)))
     }
 
     /// The name that messages have for a tensor of a GGUF.

@@ -2,7 +2,7 @@
 
 use super::Extent::{FeedForward, GateUp, Of, Qkv, Vocabulary, Width};
 use super::keys::{self, Key};
-use super::{Attention, DECODER, Exported, Family, Need, Tensor, tensor};
+use super::{Attention, Classifier, DECODER, Exported, Family, Need, Tensor, tensor};
 
 const TENSORS: &[Tensor] = &[
     tensor("embeddings.tok_embeddings.weight", "token_embd.weight", &[Vocabulary, Width]),
@@ -26,8 +26,14 @@ const CLASSIFIER: &[Tensor] = &[
 
 pub(super) const MODERN_BERT_CLASSIFIER: Family = Family {
     classes: &["ModernBertForSequenceClassification"],
-    // GGUFs of it are told by nothing but these tensors.
-    mark: Some("-"),
+    // In a GGUF and in safetensors.
+    marks: &["cls.weight", "head.dense.weight"],
+    classifier: Some(Classifier {
+        class: "ModernBertForSequenceClassification",
+        start: "model.",
+        head: &["head.", "classifier."],
+        needs: &["cls.weight", "cls.norm.weight", "cls.output.weight"],
+    }),
     tensors: &[TENSORS, CLASSIFIER],
     left_out: &[],
     ..MODERN_BERT
@@ -53,7 +59,7 @@ pub(super) const MODERN_BERT: Family = Family {
             Key::Pooling,
             Key::Labels,
             Key::U32Or("attention.sliding_window", &["local_attention"], 128),
-            Key::U32Or("attention.sliding_window_pattern", &["global_attn_every_n_layers"], 3),
+            Key::LayerPattern("attention.sliding_window_pattern", "global_attn_every_n_layers", 3),
             Key::Text("rope.scaling.type", "none"),
             Key::VocabularySize,
             Key::TextOr("hidden_activation", "hidden_activation", "gelu"),
