@@ -5,7 +5,6 @@
 //! `gguf convert` has every type, and `gguf quantize` llama.cpp's recipes.
 
 use std::error::Error;
-use std::ops::ControlFlow;
 
 use gguf_codec::model::{Convert, FileType, Input, Job};
 use gguf_codec::{Existing, GgmlType, Inputs, Writer};
@@ -40,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     let mut data = writer.write_header()?;
-    let outcomes = Convert::new().run(&jobs, &mut data, |_bytes| ControlFlow::Continue(()))?;
+    let outcomes = Convert::new().run(&jobs, &mut data)?;
     let bad = jobs.iter().zip(&outcomes).find(|(_, outcome)| outcome.overflowed > 0);
     if let Some((job, _)) = bad {
         return Err(format!("tensor '{}' has values beyond the range of {to}", job.name()).into());

@@ -1,13 +1,16 @@
 //! What the commands share: one clear line for every failure, and output that survives a closed pipe.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Once, OnceLock};
 
+use anyhow::anyhow;
 use clap::Parser;
 use clap::error::ErrorKind;
-use gguf_codec::{Error, OutputProblem};
+use gguf_codec::{Error, OutputProblem, ShardPaths};
+
+use crate::usage;
 
 /// The program's name, with which its messages begin.
 static NAME: OnceLock<String> = OnceLock::new();
@@ -24,12 +27,18 @@ impl From<String> for Answer {
 /// Parses the arguments and runs the command. Prints its output and exits with its code, or prints one line on standard error and exits
 /// with 1.
 pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<Answer>) -> ExitCode {
-    NAME.get_or_init(|| {
+    let command = {
         let (command, first) = (A::command(), std::env::args().nth(1));
-        let sub = first.and_then(|first| command.find_subcommand(first).map(|sub| sub.get_name().to_owned()));
-        let name = command.get_name();
-        sub.map_or_else(|| name.to_owned(), |sub| format!("{name} {sub}"))
+        first.and_then(|first| command.find_subcommand(first).map(|sub| sub.get_name().to_owned()))
+    };
+    NAME.get_or_init(|| {
+        let name = A::command().get_name().to_owned();
+        command.as_ref().map_or_else(|| name.clone(), |sub| format!("{name} {sub}"))
     });
+    let misused = |error: &clap::Error| {
+        fail(&usage::line(error, command.as_deref()));
+        ExitCode::from(2)
+    };
     let args = match A::try_parse() {
         Ok(args) => args,
         // Help and version are printed and are not failures.
@@ -42,19 +51,13 @@ pub(crate) fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<Answer>) -> 
             let _ = help.print();
             return ExitCode::from(2);
         }
-        Err(error) => {
-            fail(&format!("{} (see --help)", first_paragraph(&error.to_string())));
-            return ExitCode::from(2);
-        }
+        Err(error) => return misused(&error),
     };
     let answered = run(args).and_then(|Answer(output, code)| print(&output).map(|()| code));
     match answered {
         Ok(code) => ExitCode::from(code),
         Err(error) => match error.downcast_ref::<clap::Error>() {
-            Some(_) => {
-                fail(&format!("{} (see --help)", first_paragraph(&error.to_string())));
-                ExitCode::from(2)
-            }
+            Some(error) => misused(error),
             None => fail(&described(&error)),
         },
     }
@@ -123,13 +126,6 @@ pub(crate) fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The text up to the first empty line, joined into one line: clap lists missing arguments on separate lines, followed by an empty line
-/// and the usage.
-fn first_paragraph(error: &str) -> String {
-    let lines: Vec<_> = error.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-    lines.join(" ").trim_start_matches("error: ").to_owned()
-}
-
 /// Whether a character is itself invisible and affects its surroundings: controls, line and paragraph separators, marks that
 /// change the writing direction, joiners, tags.
 fn is_invisible(character: char) -> bool {
@@ -154,8 +150,44 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
-/// Adds the file's name to an error that does not already mention it.
+/// What a path of safetensors is; `None` for all else.
+fn checkpoint(path: &Path) -> Option<&'static str> {
+    let is_safetensors = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")
+    };
+    if !path.is_dir() {
+        return is_safetensors(path).then_some("that is safetensors");
+    }
+    if path.join("adapter_config.json").exists() {
+        return Some("that is the folder of an adapter of PEFT");
+    }
+    let mut files = std::fs::read_dir(path).ok()?.flatten();
+    files.any(|file| is_safetensors(&file.path())).then_some("that is the folder of a model in safetensors")
+}
+
+/// The model in a folder that has one alone, by its first shard.
+fn only_model(folder: &Path) -> Option<PathBuf> {
+    let is_first = |path: &PathBuf| {
+        let is_gguf = path.extension().is_some_and(|extension| extension == "gguf");
+        is_gguf && ShardPaths::parse(path).is_none_or(|(_, index)| index == 0)
+    };
+    let mut models = std::fs::read_dir(folder).ok()?.flatten().map(|file| file.path()).filter(is_first);
+    models.next().filter(|_| models.next().is_none())
+}
+
+/// An error about a file that is to be a GGUF, with the file's name, and with what makes a GGUF of a checkpoint.
 pub(crate) fn about(path: &Path, error: Error) -> anyhow::Error {
+    let error = named(path, error);
+    match (checkpoint(path), only_model(path)) {
+        (Some(what), _) => anyhow!("{error:#} ({what}; `gguf from-safetensors` makes a GGUF of it)"),
+        (None, Some(model)) => anyhow!("{error:#}; is it '{}'?", model.display()),
+        (None, None) => error,
+    }
+}
+
+/// Adds the file's name to an error that does not already mention it.
+pub(crate) fn named(path: &Path, error: Error) -> anyhow::Error {
     let names_a_file = matches!(error, Error::Shard { .. });
     let (shown, error) = (path.display().to_string(), anyhow::Error::from(error));
     if names_a_file || error.to_string().contains(&shown) {

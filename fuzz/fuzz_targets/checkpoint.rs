@@ -2,7 +2,6 @@
 //! checkpoint becomes a GGUF that can be read, with its codes kept and with its values computed, and then a checkpoint again.
 #![no_main]
 
-use std::ops::ControlFlow;
 
 use gguf_codec::model::Convert;
 use gguf_codec::model::hf::{Description, Export, Import};
@@ -31,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
         }
         let Ok(mut data) = writer.write_header() else { return };
         let jobs = plan.jobs().unwrap();
-        if Convert::new().run(&jobs, &mut data, |_| ControlFlow::Continue(())).is_err() {
+        if Convert::new().run(&jobs, &mut data).is_err() {
             return;
         }
         let gguf = data.finish().unwrap();
@@ -45,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
             }
             let mut data = writer.write_header().unwrap();
             let jobs = plan.jobs(&shard).unwrap();
-            if Convert::new().run(&jobs, &mut data, |_| ControlFlow::Continue(())).is_ok() {
+            if Convert::new().run(&jobs, &mut data).is_ok() {
                 data.finish().unwrap();
             }
         }

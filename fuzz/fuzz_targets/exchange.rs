@@ -2,7 +2,6 @@
 //! bytes. Everything that is written can be read.
 #![no_main]
 
-use std::ops::ControlFlow;
 
 use common::Rng;
 use gguf_codec::model::hf::{Description, Export, Import};
@@ -22,7 +21,7 @@ fn exported(gguf: &Gguf<&[u8]>, bytes: &Vec<u8>, rng: &mut Rng) -> Result<Vec<Fi
         let mut writer = safetensors::Writer::new(Vec::new());
         plan.declare(shard, &mut writer)?;
         let mut data = writer.write_header()?;
-        Convert::new().run(&plan.jobs(shard)?, &mut data, |_| ControlFlow::Continue(()))?;
+        Convert::new().run(&plan.jobs(shard)?, &mut data)?;
         let file = data.finish()?;
         let len = file.len() as u64;
         files.push((shard.file_name.clone(), Box::new(file) as Box<dyn ReadAt>, len));
@@ -31,7 +30,7 @@ fn exported(gguf: &Gguf<&[u8]>, bytes: &Vec<u8>, rng: &mut Rng) -> Result<Vec<Fi
 }
 
 fn run<S: Sink>(jobs: &[Job<'_>], mut data: gguf_codec::DataWriter<S>) -> Result<S::Output> {
-    Convert::new().run(jobs, &mut data, |_| ControlFlow::Continue(()))?;
+    Convert::new().run(jobs, &mut data)?;
     data.finish()
 }
 

@@ -3,7 +3,6 @@
 #![no_main]
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -122,7 +121,7 @@ fn become_gguf(file: &[u8], description: &Description) {
         return;
     }
     let Ok(mut data) = writer.write_header() else { return };
-    let converted = Convert::new().run(&plan.jobs().unwrap(), &mut data, |_| ControlFlow::Continue(()));
+    let converted = Convert::new().run(&plan.jobs().unwrap(), &mut data);
     // The scales of quantized weights are checked when they are read.
     if converted.is_err() && !plan.carried_weights().is_empty() {
         return;

@@ -12,7 +12,6 @@ use crate::{ByteOrder, GgmlType, ReadAt, Result, Shape};
 /// averaged models, pruned weights. They never need to be in memory all at once, or in a file.
 ///
 /// ```
-/// use std::ops::ControlFlow;
 /// use gguf_codec::model::{Computed, Convert, Job};
 /// use gguf_codec::{GgmlType, Gguf, Writer};
 ///
@@ -32,7 +31,7 @@ use crate::{ByteOrder, GgmlType, ReadAt, Result, Shape};
 /// let mut writer = Writer::new(Vec::new());
 /// writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
 /// let mut data = writer.write_header()?;
-/// let outcomes = Convert::new().measure(true).run(&[job], &mut data, |_bytes| ControlFlow::Continue(()))?;
+/// let outcomes = Convert::new().measure(true).run(&[job], &mut data)?;
 /// assert!(outcomes[0].error.unwrap().snr_db() > 30.0);
 /// let file = data.finish()?;
 /// # assert_eq!(Gguf::parse(&file)?.tensor("mean")?.shape(), up.shape());

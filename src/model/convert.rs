@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::job::{Job, in_memory};
-use super::pieces::{self, Piece, Remake};
+use super::pieces::{self, Piece, Remake, told};
 use super::target::Target;
 use crate::codec::{dequantize, quantize};
 use crate::{Error, GgmlType, QuantError, Result};
@@ -57,7 +57,10 @@ pub struct Outcome {
 /// let mut data = writer.write_header()?;
 /// let outcomes = Convert::new()
 ///     .measure(true)
-///     .run(&jobs, &mut data, |_bytes_read| ControlFlow::Continue(()))?;
+///     .run_with(&jobs, &mut data, |done, total| {
+///         eprint!("\r{done} of {total} bytes");
+///         ControlFlow::Continue(())
+///     })?;
 /// let quantized = data.finish()?;
 /// assert_eq!(outcomes[0].error.unwrap().values(), 128);
 /// assert_eq!(Gguf::parse(&quantized)?.tensor("w")?.ggml_type(), GgmlType::Q8_0);
@@ -82,8 +85,16 @@ impl Convert {
         self
     }
 
-    /// Writes the tensors of the jobs, which must be those that the writer expects next, in order. `progress` is called
-    /// after each written piece with the number of source bytes consumed. Return `Break` to cancel.
+    /// Writes the tensors of the jobs, which must be those that the writer expects next, in order.
+    ///
+    /// # Errors
+    /// As [`run_with`](Self::run_with).
+    pub fn run<T: Target>(&self, jobs: &[Job<'_>], writer: &mut T) -> Result<Vec<Outcome>> {
+        self.run_with(jobs, writer, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// Like [`run`](Self::run), with progress: `progress` is called after each written piece with the number of source bytes
+    /// consumed so far and the total. Return `Break` to cancel.
     ///
     /// # Errors
     /// [`Error::Write`], naming the tensor, for jobs that cannot be done: the writer expects another tensor, or this one with
@@ -91,13 +102,24 @@ impl Convert {
     /// a row, or not finite. All jobs are checked before the first is begun, so these errors leave the output unchanged. The
     /// other errors abandon it: [`Error::Write`], naming the tensor, if a value cannot be stored in its type (NaN and infinity in
     /// a block); [`Error::Io`] if reading or writing fails; [`Error::Interrupted`] if `progress` breaks.
-    pub fn run<T: Target>(
+    pub fn run_with<T: Target>(
         &self,
         jobs: &[Job<'_>],
         writer: &mut T,
-        mut progress: impl FnMut(u64) -> ControlFlow<()>,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Vec<Outcome>> {
-        pieces::write(self, jobs, writer, &mut progress)
+        let total = jobs.iter().map(|job| job.origin().byte_len()).fold(0, u64::saturating_add);
+        self.run_in_steps(jobs, writer, &mut told(total, progress))
+    }
+
+    /// Like [`run_with`](Self::run_with), for one file of several: `progress` is called with the number of bytes of each piece.
+    pub(super) fn run_in_steps<T: Target>(
+        &self,
+        jobs: &[Job<'_>],
+        writer: &mut T,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Vec<Outcome>> {
+        pieces::write(self, jobs, writer, progress)
     }
 }
 

@@ -77,6 +77,7 @@ enum Put {
     Set(Given),
     Element(usize, Given),
     Add(Value),
+    SetOrAdd(Value),
     Replace(Value),
     Retype(ValueKind),
 }
@@ -170,6 +171,23 @@ impl Edit {
     /// Adds a key, which must not exist, with the value's own type.
     pub fn add(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Self {
         self.put(key, Put::Add(value.into()))
+    }
+
+    /// Gives a key this value and the value's own type, whether or not the key exists: like [`replace`](Self::replace) where it
+    /// does, and like [`add`](Self::add) where it does not. A misspelt key is not noticed.
+    ///
+    /// ```
+    /// use gguf_codec::model::Edit;
+    ///
+    /// let mut edit = Edit::new();
+    /// edit.set_or_add("general.name", "Mine").set_or_add("general.url", "https://example.com");
+    /// let changes = edit.plan("examples/sample.gguf")?.changes;
+    /// assert_eq!(changes[0].to_string(), "general.name: \"Sample Llama\" → \"Mine\" (string)");
+    /// assert_eq!(changes[1].to_string(), "general.url: added, \"https://example.com\" (string)");
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    pub fn set_or_add(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Self {
+        self.put(key, Put::SetOrAdd(value.into()))
     }
 
     /// Replaces the value of an existing key by one of any type.

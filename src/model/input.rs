@@ -15,7 +15,6 @@ use crate::{Gguf, Metadata, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
 /// [`Survey`](super::Survey), so that memory does not grow with the model.
 ///
 /// ```no_run
-/// use std::ops::ControlFlow;
 /// use gguf_codec::model::{Convert, Input, Job};
 /// use gguf_codec::{GgmlType, Writer};
 ///
@@ -29,7 +28,7 @@ use crate::{Gguf, Metadata, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
 ///     writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
 /// }
 /// let mut data = writer.write_header()?;
-/// Convert::new().run(&jobs, &mut data, |_bytes| ControlFlow::Continue(()))?;
+/// Convert::new().run(&jobs, &mut data)?;
 /// data.finish()?;
 /// # Ok::<(), gguf_codec::Error>(())
 /// ```
@@ -60,6 +59,12 @@ impl Input {
     pub fn open_alone(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Ok(Input { model: Gguf::open(path)?.into(), paths: vec![path.to_owned()] })
+    }
+
+    /// The same model, as it was read from these files.
+    #[cfg(all(feature = "codecs", feature = "safetensors"))]
+    pub(super) fn with_paths(self, paths: Vec<PathBuf>) -> Self {
+        Input { paths, ..self }
     }
 
     /// Returns the contents of the headers.

@@ -58,6 +58,8 @@ mod runs;
 #[cfg(all(feature = "codecs", feature = "std"))]
 pub(crate) mod scaled;
 mod size;
+#[cfg(any(feature = "safetensors", all(feature = "std", any(unix, windows))))]
+mod size_label;
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 mod source;
 #[cfg(all(feature = "std", any(unix, windows)))]

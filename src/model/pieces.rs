@@ -85,7 +85,7 @@ pub(super) fn bytes_of(tensors: &[TensorInfo<'_>]) -> u64 {
 }
 
 /// Converts the number of bytes in each step to the number so far and the total.
-#[cfg(any(unix, windows))]
+#[cfg(any(feature = "codecs", unix, windows))]
 pub(super) fn told(
     total: u64,
     mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,

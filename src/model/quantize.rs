@@ -4,7 +4,8 @@ mod report;
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::ops::ControlFlow;
+use std::iter;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
 pub use self::report::{MissingImportance, QuantizeReport, QuantizedTensor};
@@ -258,6 +259,31 @@ impl<'a> Quantize<'a> {
         Quantize { existing, ..self }
     }
 
+    /// Returns the files that [`run`](Self::run) writes for this `output`, without a look at values. The types matter only to
+    /// [`max_shard_size`](Self::max_shard_size).
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use gguf_codec::model::{Input, Quantize, Recipe};
+    ///
+    /// let input = Input::open("examples/sample.gguf")?;
+    /// let quantize = Quantize::recipe(Recipe::Q4_K_M).part("2/8".parse::<gguf_codec::model::Part>()?);
+    /// assert_eq!(quantize.paths(&input, "out.gguf")?, [Path::new("out-00002-of-00008.gguf")]);
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan), where there is a greatest size of shards.
+    pub fn paths<S: Source>(&self, input: &S, output: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+        let output = output.as_ref();
+        if self.max_shard_size.is_some() {
+            let tasks = self.tasks(input)?;
+            return Ok(self.files(input, &tasks, output)?.into_iter().map(|file| file.path).collect());
+        }
+        let files = if self.keep_split { input.model().shards().len() } else { 1 };
+        Ok(self.names(files, output)?.into_iter().map(|(path, _)| path).collect())
+    }
+
     /// Says what [`run`](Self::run) would make of a model, and writes nothing.
     ///
     /// # Errors
@@ -502,32 +528,36 @@ impl<'a> Quantize<'a> {
                     .to_owned(),
             );
         }
-        let file = |part: Part, tasks| File {
-            path: part.path(output),
-            shard: Some((part.no(), part.count())),
-            tasks,
-        };
-        if let Some(part) = self.part {
+        let ranges = if let Some(part) = self.part {
             let none = vec![None; tasks.len()];
-            let range = part.jobs(&jobs(input, tasks, &none)?);
-            return Ok(vec![file(part, &tasks[range])]);
-        }
-        let of_shards = if let Some(most) = self.max_shard_size {
+            vec![part.jobs(&jobs(input, tasks, &none)?)]
+        } else if let Some(most) = self.max_shard_size {
             let bytes = tasks.iter().map(|task| task.told().size_after().bytes);
             ShardPlan::by_bytes(bytes, input.model().first().alignment(), most)?.shards().to_vec()
         } else if self.keep_split {
             let start = |shard: usize| tasks.partition_point(|task| task.shard < shard);
             (0..input.model().shards().len()).map(|shard| start(shard)..start(shard + 1)).collect()
         } else {
-            Vec::new()
+            iter::once(0..tasks.len()).collect()
         };
-        match u16::try_from(of_shards.len()) {
-            Ok(count @ 2..) => {
-                let files = (0..).zip(of_shards);
-                files.map(|(no, range)| Ok(file(Part::new(no, count)?, &tasks[range]))).collect()
-            }
-            _ => Ok(vec![File { path: output.to_owned(), shard: None, tasks }]),
-        }
+        let names = self.names(ranges.len(), output)?;
+        let file = |((path, part), range): ((PathBuf, Option<Part>), Range<usize>)| File {
+            path,
+            shard: part.map(|part| (part.no(), part.count())),
+            tasks: &tasks[range],
+        };
+        Ok(names.into_iter().zip(ranges).map(file).collect())
+    }
+
+    /// The names of so many files, and which part of the model each is, where it is not all.
+    fn names(&self, files: usize, output: &Path) -> Result<Vec<(PathBuf, Option<Part>)>> {
+        let count = u16::try_from(files).unwrap_or(u16::MAX);
+        let parts = match self.part {
+            Some(part) => vec![part],
+            None if count > 1 => (0..count).map(|no| Part::new(no, count)).collect::<Result<_>>()?,
+            None => return Ok(vec![(output.to_owned(), None)]),
+        };
+        Ok(parts.into_iter().map(|part| (part.path(output), Some(part))).collect())
     }
 
     /// The importance of each tensor that has any.
@@ -653,7 +683,7 @@ pub(super) fn converted<T: Target>(
     has_importance: bool,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<(T, Vec<Outcome>)> {
-    let outcomes = convert.run(jobs, &mut data, progress)?;
+    let outcomes = convert.run_in_steps(jobs, &mut data, progress)?;
     refuse_infinite(jobs, &outcomes, has_importance)?;
     Ok((data, outcomes))
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::distribution::Distribution;
 use super::in_order::in_order;
 use super::job::{Origin, in_memory};
+use super::pieces::told;
 use crate::codec::dequantize;
 use crate::error::Measured;
 use crate::{Error, QuantError, Result};
@@ -52,7 +53,6 @@ pub struct Profile {
 /// threads, and 16 KiB for each tensor.
 ///
 /// ```
-/// use std::ops::ControlFlow;
 /// use gguf_codec::model::{Origin, Subject, Survey};
 /// # use gguf_codec::{GgmlType, Gguf, Writer};
 /// # let write = |ty| {
@@ -68,7 +68,7 @@ pub struct Profile {
 /// let (model, original) = (Gguf::parse(&file)?, Gguf::parse(&original_file)?);
 /// let (tensor, reference) = (model.tensor_info("w")?, original.tensor_info("w")?);
 /// let subject = Subject::new("w", Origin::of(&file, &tensor)).against(Origin::of(&original_file, &reference));
-/// let profiles = Survey::new().run(&[subject], |_bytes| ControlFlow::Continue(()))?;
+/// let profiles = Survey::new().run(&[subject])?;
 /// assert_eq!(profiles[0].distribution.finite(), 128);
 /// assert!(profiles[0].error.unwrap().rmse() < 0.1);
 /// # Ok::<(), gguf_codec::Error>(())
@@ -96,17 +96,26 @@ impl Survey {
         subjects.iter().flat_map(|subject| self.pieces(subject)).map(|piece| piece.bytes()).sum()
     }
 
-    /// Examines the tensors and returns the findings about each, in order. `progress` is called after each piece with the
-    /// number of bytes read for it. Return `Break` to cancel.
+    /// Examines the tensors and returns the findings about each, in order.
+    ///
+    /// # Errors
+    /// As [`run_with`](Self::run_with).
+    pub fn run(&self, subjects: &[Subject<'_>]) -> Result<Vec<Profile>> {
+        self.run_with(subjects, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// Like [`run`](Self::run), with progress: `progress` is called after each piece with the number of bytes read so far and
+    /// the total, which is [`byte_len`](Self::byte_len). Return `Break` to cancel.
     ///
     /// # Errors
     /// [`Error::Length`], before anything is read, if a tensor and its reference differ in the number of values.
     /// [`Error::Io`], naming the tensor, if reading fails; [`Error::Interrupted`] if `progress` breaks.
-    pub fn run(
+    pub fn run_with(
         &self,
         subjects: &[Subject<'_>],
-        mut progress: impl FnMut(u64) -> ControlFlow<()>,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Vec<Profile>> {
+        let mut progress = told(self.byte_len(subjects), progress);
         for subject in subjects {
             let found = subject.origin.shape().element_count();
             let reference = subject.reference.map_or(found, |reference| reference.shape().element_count());
@@ -227,10 +236,6 @@ mod tests {
     use super::*;
     use crate::{ByteOrder, GgmlType, Shape};
 
-    fn go_on(_: u64) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
     /// Floats in each byte order. The length is not a multiple of a piece.
     fn files() -> (Vec<f32>, Vec<u8>, Vec<u8>, Shape) {
         let values: Vec<f32> = (0..300_000).map(|i| (i % 1000) as f32 - 400.0).collect();
@@ -245,14 +250,15 @@ mod tests {
         let origin = Origin::new(&little, 0, shape, GgmlType::F32, ByteOrder::Little).unwrap();
         let reference = Origin::new(&big, 0, shape, GgmlType::F32, ByteOrder::Big).unwrap();
         let subjects = [Subject::new("w", origin).against(reference), Subject::new("v", reference)];
-        let mut read = 0;
+        let mut read = Vec::new();
         let survey = Survey::new();
-        let profiles = survey.run(&subjects, |bytes| {
-            read += bytes;
-            go_on(bytes)
+        let profiles = survey.run_with(&subjects, |done, total| {
+            read.push((done, total));
+            ControlFlow::Continue(())
         });
         let profiles = profiles.unwrap();
-        assert_eq!((read, survey.byte_len(&subjects)), (3_600_000, 3_600_000));
+        assert!(read.is_sorted() && read.len() > 2, "{read:?}");
+        assert_eq!((read.last(), survey.byte_len(&subjects)), (Some(&(3_600_000, 3_600_000)), 3_600_000));
         let mut whole = Distribution::default();
         whole.add(&values);
         assert_eq!((profiles[0].distribution.clone(), profiles[0].values), (whole, 300_000));
@@ -268,7 +274,7 @@ mod tests {
         let subjects = [Subject::new("w", origin)];
         for (sample, values) in [(0, 131_072), (1, 131_072), (140_000, 262_144), (u64::MAX, 300_000)] {
             let survey = Survey::new().sample(sample);
-            let profile = &survey.run(&subjects, go_on).unwrap()[0];
+            let profile = &survey.run(&subjects).unwrap()[0];
             assert_eq!((profile.values, survey.byte_len(&subjects)), (values, values * 4));
         }
     }
@@ -279,12 +285,15 @@ mod tests {
         let origin = Origin::new(&little, 0, shape, GgmlType::F32, ByteOrder::Little).unwrap();
         let other =
             Origin::new(&little, 0, Shape::new(&[5]).unwrap(), GgmlType::F32, ByteOrder::Little).unwrap();
-        let error = Survey::new().run(&[Subject::new("w", origin).against(other)], go_on).unwrap_err();
+        let error = Survey::new().run(&[Subject::new("w", origin).against(other)]).unwrap_err();
         assert!(error.to_string().contains("300000") && error.to_string().contains("'w'"), "{error}");
         let beyond = Origin::new(&little, 4, shape, GgmlType::F32, ByteOrder::Little).unwrap();
-        let error = Survey::new().run(&[Subject::new("the one", beyond)], go_on).unwrap_err();
+        let error = Survey::new().run(&[Subject::new("the one", beyond)]).unwrap_err();
         assert!(error.to_string().contains("read tensor 'the one'"), "{error}");
-        let stop = |_| ControlFlow::Break(());
-        assert!(matches!(Survey::new().run(&[Subject::new("w", origin)], stop), Err(Error::Interrupted)));
+        let stop = |_, _| ControlFlow::Break(());
+        assert!(matches!(
+            Survey::new().run_with(&[Subject::new("w", origin)], stop),
+            Err(Error::Interrupted)
+        ));
     }
 }

@@ -77,7 +77,7 @@ fn convert<S: Sink>(mut writer: Writer<S>, ty: GgmlType, mut step: impl FnMut())
         writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     let mut data = writer.write_header()?;
-    Convert::new().run(&jobs, &mut data, |_| {
+    Convert::new().run_with(&jobs, &mut data, |_, _| {
         step();
         ControlFlow::Continue(())
     })?;

@@ -44,7 +44,7 @@ fn convert(
     order: ByteOrder,
     ty: GgmlType,
     importance: Option<&[f32]>,
-    progress: impl FnMut(u64) -> ControlFlow<()>,
+    progress: impl FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<(Vec<u8>, Vec<Outcome>)> {
     let model = Gguf::parse(file)?;
     let becomes = |name| if name == "vector" { GgmlType::F32 } else { ty };
@@ -60,11 +60,11 @@ fn convert(
         writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
     }
     let mut data = writer.write_header()?;
-    let outcomes = Convert::new().measure(true).run(&jobs, &mut data, progress)?;
+    let outcomes = Convert::new().measure(true).run_with(&jobs, &mut data, progress)?;
     Ok((data.finish()?, outcomes))
 }
 
-fn go_on(_: u64) -> ControlFlow<()> {
+fn go_on(_: u64, _: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -99,14 +99,16 @@ fn tensors_become_what_their_values_become_alone() {
         ] {
             let file = model(from_order, from, &values);
             for importance in [None, Some(&importance[..])] {
-                let mut read = 0;
-                let add = |bytes| {
-                    read += bytes;
+                let mut read = (0, 0);
+                let reached = |done, total| {
+                    assert!(done > read.0 && done <= total, "{done} of {total} after {}", read.0);
+                    read = (done, total);
                     ControlFlow::Continue(())
                 };
-                let (converted, outcomes) = convert(&file, order, ty, importance, add).unwrap();
+                let (converted, outcomes) = convert(&file, order, ty, importance, reached).unwrap();
                 let source = Gguf::parse(&file).unwrap();
-                assert_eq!(read, source.tensors().map(|tensor| tensor.byte_len()).sum::<u64>());
+                let all = source.tensors().map(|tensor| tensor.byte_len()).sum::<u64>();
+                assert_eq!(read, (all, all));
                 assert_eq!(outcomes.len(), 4);
                 for (name, outcome) in source.tensors().map(|tensor| tensor.name().to_owned()).zip(outcomes) {
                     let case = format!("{name}, {from} {from_order:?} to {ty} {order:?}");
@@ -172,7 +174,7 @@ fn sums_that_overflow_are_counted() {
 fn it_stops_when_it_is_told_to() {
     let file = model(ByteOrder::Little, GgmlType::F32, &wave(ROW * ROWS));
     let mut pieces = 0;
-    let third = |_| {
+    let third = |_, _| {
         pieces += 1;
         if pieces == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
@@ -199,7 +201,7 @@ fn a_source_that_ends_is_named() {
     let mut writer = Writer::new(Vec::new());
     writer.copy_header_from(&gguf).unwrap();
     let mut data = writer.write_header().unwrap();
-    let error = Convert::new().run(&jobs, &mut data, go_on).unwrap_err();
+    let error = Convert::new().run(&jobs, &mut data).unwrap_err();
     assert!(error.to_string().contains("read tensor 'second'"), "{error}");
 }
 
@@ -212,7 +214,7 @@ fn refused(declared: &[(&str, [u64; 2], GgmlType)], jobs: &[Job<'_>]) -> String 
         writer.declare_tensor(name, dims, *ty).unwrap();
     }
     let mut data = writer.write_header().unwrap();
-    let error = Convert::new().run(jobs, &mut data, |_| panic!("nothing can be read")).unwrap_err();
+    let error = Convert::new().run_with(jobs, &mut data, |_, _| panic!("nothing can be read")).unwrap_err();
     assert!(matches!(error, Error::Write { .. }), "{error:?}");
     let (name, dims, ty) = declared[0];
     let shape = Shape::new(&dims).unwrap();
@@ -284,7 +286,7 @@ fn rows_that_only_a_header_claims_take_no_memory() {
         let mut writer = Writer::new(Vec::new());
         writer.declare_tensor("w", &[long, 1], job.ggml_type()).unwrap();
         let mut data = writer.write_header().unwrap();
-        let error = Convert::new().run(&[job], &mut data, go_on).unwrap_err().to_string();
+        let error = Convert::new().run(&[job], &mut data).unwrap_err().to_string();
         // If such a row does not fit memory at all, the error says so.
         let too_long = cfg!(target_pointer_width = "32") && error.contains("in memory at once");
         assert!(error.contains(message) || too_long, "{error}");
@@ -309,7 +311,7 @@ fn a_source_that_panics_ends_the_conversion() {
     let mut writer = Writer::new(Vec::new());
     writer.copy_header_from(&gguf).unwrap();
     let mut data = writer.write_header().unwrap();
-    let run = || Convert::new().run(&jobs, &mut data, go_on);
+    let run = || Convert::new().run(&jobs, &mut data);
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_err();
 }
 
@@ -359,7 +361,7 @@ fn each_matrix_of_a_stack_has_its_own_importance() {
             let mut writer = Writer::new(Vec::new());
             writer.declare_tensor("w", &dims, GgmlType::Q4_K).unwrap();
             let mut data = writer.write_header().unwrap();
-            Convert::new().run(&[job], &mut data, go_on).map(|_| bytes(&data.finish().unwrap(), "w"))
+            Convert::new().run(&[job], &mut data).map(|_| bytes(&data.finish().unwrap(), "w"))
         };
         let mut wanted = vec![0; values.len() / 256 * 144];
         let matrices =

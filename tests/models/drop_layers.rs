@@ -113,3 +113,41 @@ fn what_would_be_another_model_is_refused() {
     );
     assert!(line.unwrap_err().to_string().contains("general.architecture"));
 }
+
+#[test]
+fn the_size_label_is_that_of_what_is_left() {
+    let labelled = |label: Option<&str>| {
+        let mut writer = Writer::new(Vec::new());
+        writer.set_metadata("general.architecture", "llama").unwrap();
+        writer.set_metadata("llama.block_count", 3u32).unwrap();
+        writer.set_metadata("llama.expert_count", 2u32).unwrap();
+        if let Some(label) = label {
+            writer.set_metadata("general.size_label", label).unwrap();
+        }
+        for layer in 0..3 {
+            writer.declare_tensor(&format!("blk.{layer}.attn_q.weight"), &[1000], GgmlType::F32).unwrap();
+            let experts = format!("blk.{layer}.ffn_up_exps.weight");
+            writer.declare_tensor(&experts, &[100, 10, 2], GgmlType::F32).unwrap();
+        }
+        let mut data = writer.write_header().unwrap();
+        for layer in 0..3 {
+            data.write_tensor(&format!("blk.{layer}.attn_q.weight"), &[0; 4000]).unwrap();
+            data.write_tensor(&format!("blk.{layer}.ffn_up_exps.weight"), &[0; 8000]).unwrap();
+        }
+        data.finish().unwrap()
+    };
+    let label = |file: Vec<u8>| {
+        let model = Gguf::parse(file).unwrap();
+        model.metadata().optional::<&str>("general.size_label").unwrap().map(str::to_owned)
+    };
+    assert_eq!(label(without(&labelled(Some("2x6.0K")), &[1]).unwrap()).unwrap(), "2x4.0K");
+    assert_eq!(label(without(&labelled(None), &[1]).unwrap()), None);
+    // A label that is set at the same time stays what it was set to.
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.gguf"), folder.path().join("out.gguf"));
+    std::fs::write(&input, labelled(Some("x"))).unwrap();
+    let mut edit = Edit::new();
+    edit.set("general.size_label", "mine").drop_layers(&Gguf::read(&input).unwrap(), [0]).unwrap();
+    edit.write(&input, &output).unwrap();
+    assert_eq!(label(std::fs::read(&output).unwrap()).unwrap(), "mine");
+}

@@ -7,7 +7,6 @@
 
 use crate::common;
 use std::fs::{self, File};
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command};
 
@@ -71,7 +70,7 @@ fn quantize(folder: &Path, part: Option<Part>) {
         writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type()).unwrap();
     }
     let mut data = writer.write_header().unwrap();
-    Convert::new().run(&jobs[range], &mut data, |_| ControlFlow::Continue(())).unwrap();
+    Convert::new().run(&jobs[range], &mut data).unwrap();
     data.finish().unwrap();
 }
 

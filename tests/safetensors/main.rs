@@ -19,8 +19,6 @@ mod tokenizer;
 mod tokenizer_out;
 mod writer;
 
-use std::ops::ControlFlow;
-
 use gguf_codec::model::hf::{Export, ExportPlan, Import};
 use gguf_codec::model::{Convert, hf};
 use gguf_codec::safetensors::{Checkpoint, Dtype, Writer};
@@ -62,7 +60,7 @@ fn imported(import: Import<'_>) -> Result<Vec<u8>> {
     let mut writer = gguf_codec::Writer::new(Vec::new());
     plan.declare(&mut writer)?;
     let mut data = writer.write_header()?;
-    Convert::new().run(&plan.jobs()?, &mut data, |_| ControlFlow::Continue(()))?;
+    Convert::new().run(&plan.jobs()?, &mut data)?;
     data.finish()
 }
 
@@ -70,7 +68,7 @@ fn exported_shard(plan: &ExportPlan<'_>, shard: &hf::Shard) -> Result<Vec<u8>> {
     let mut writer = Writer::new(Vec::new());
     plan.declare(shard, &mut writer)?;
     let mut data = writer.write_header()?;
-    Convert::new().run(&plan.jobs(shard)?, &mut data, |_| ControlFlow::Continue(()))?;
+    Convert::new().run(&plan.jobs(shard)?, &mut data)?;
     data.finish()
 }
 

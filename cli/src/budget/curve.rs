@@ -2,10 +2,9 @@
 
 use gguf_codec::model::{Allocation, Prediction};
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::named;
-use crate::labels::Labels;
+use crate::plot::{Labels, explain, name_points};
 
 const CHOSEN: RGBColor = RGBColor(0, 90, 181);
 const RECIPES: RGBColor = RGBColor(190, 40, 25);
@@ -64,20 +63,11 @@ pub(super) fn draw(
         .legend(|(x, y)| Circle::new((x + 8, y), 4, RECIPES.filled()));
     let mut labels = Labels::default();
     for point in line.iter().chain(shown().map(|(_, point)| point)) {
-        let (x, y) = chart.backend_coord(point);
-        labels.keep_clear((x - 4, y - 4, x + 4, y + 4));
+        labels.keep_clear(chart.backend_coord(point));
     }
-    for (name, point) in shown() {
-        let place = labels.place(chart.backend_coord(point), name);
-        let style = ("sans-serif", 12).into_font().color(&RECIPES).pos(Pos::new(HPos::Left, VPos::Top));
-        root.draw(&Text::new(*name, place, style))?;
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK)
-        .draw()?;
+    let names = shown().map(|(name, point)| (chart.backend_coord(point), *name));
+    name_points(&root, &mut labels, names, RECIPES)?;
+    explain(&mut chart, SeriesLabelPosition::UpperRight)?;
     root.present()?;
     drop((chart, root));
     Ok(svg)

@@ -7,15 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use gguf_codec::model::{Allocation, Budget, Imatrix, Input, Measurements, Prediction};
+use gguf_codec::model::{Allocation, Budget, Imatrix, Input, Measurements, Prediction, Recipe, TypePlan};
 use gguf_codec::{AtomicFile, Error, Existing, GgmlType, Inputs, OutputProblem};
-use regex_lite::Regex;
 
 pub(crate) use self::curve::most_worth;
 pub(crate) use self::table::{as_json, told};
 use crate::numbers::counted;
+use crate::tensor_types::{self, TensorType};
 use crate::work::Work;
-use crate::{cli, glob, size};
+use crate::{cli, size};
 
 /// What conflicts with choosing.
 const OTHERS: [&str; 7] = [
@@ -31,7 +31,7 @@ const OTHERS: [&str; 7] = [
 #[derive(clap::Args)]
 #[group(id = "budget", multiple = true)]
 pub(crate) struct Wanted {
-    /// Instead of a recipe: choose the type of each tensor so that their data takes no more than this and the model suffers least, by
+    /// Choose the type of each tensor so that their data takes no more than this and the model suffers least, by
     /// an estimate. A number of bytes, or one with a unit, as in 5.5GB
     #[arg(long, value_name = "SIZE", value_parser = size::size, conflicts_with_all = OTHERS, conflicts_with = "bpw")]
     size: Option<u64>,
@@ -57,9 +57,10 @@ pub(crate) struct Rules {
     /// Let all values count the same, instead of defaults by role. With --size or --bpw
     #[arg(long, conflicts_with_all = OTHERS)]
     equal_sensitivity: bool,
-    /// Give tensors whose names match a regular expression this type; of several that match, the first counts. With --size or --bpw
-    #[arg(long, value_name = "PATTERN=TYPE", value_parser = by_pattern, conflicts_with_all = OTHERS)]
-    fix: Vec<(Regex, GgmlType)>,
+    /// Give tensors whose names match a regular expression this type; patterns, and what becomes of tensors that cannot have the type,
+    /// are as of --tensor-type. With --size or --bpw
+    #[arg(long, value_name = "PATTERN=TYPE", value_parser = tensor_types::tensor_type, conflicts_with_all = OTHERS)]
+    fix: Vec<TensorType>,
     /// Choose among these types alone. With --size or --bpw
     #[arg(long, value_name = "TYPE", value_delimiter = ',', conflicts_with_all = OTHERS)]
     choose_from: Option<Vec<GgmlType>>,
@@ -76,31 +77,9 @@ pub(crate) struct Rules {
     measurements: Option<PathBuf>,
 }
 
-pub(crate) fn by_pattern(argument: &str) -> Result<(Regex, GgmlType)> {
-    let (pattern, ty) = argument.rsplit_once('=').context("write it as PATTERN=TYPE")?;
-    let wrong =
-        |error| anyhow!("'{pattern}' is no regular expression, as attn_v and ffn_.*_exps are: {error}");
-    Ok((Regex::new(pattern).map_err(wrong)?, ty.parse()?))
-}
-
 fn by_role(argument: &str) -> Result<(String, GgmlType)> {
     let (role, ty) = argument.split_once('=').context("write it as ROLE=TYPE")?;
     Ok((role.to_owned(), ty.parse()?))
-}
-
-/// Fails where a pattern matches no tensor; the first that matches a name counts.
-pub(crate) fn matched<'p>(
-    option: &str,
-    patterns: &'p [(Regex, GgmlType)],
-    input: &Input,
-) -> Result<impl Fn(&str) -> Option<GgmlType> + use<'p>> {
-    for (pattern, _) in patterns {
-        if !input.tensors().any(|tensor| pattern.is_match(tensor.name())) {
-            let is_it = glob::is_it(pattern.as_str(), input.tensors().map(|tensor| tensor.name()));
-            bail!("{option} '{pattern}' matches no tensor{is_it}");
-        }
-    }
-    Ok(|name: &str| patterns.iter().find(|(pattern, _)| pattern.is_match(name)).map(|(_, ty)| *ty))
 }
 
 /// A model that types are chosen for, and what else there is to know.
@@ -138,6 +117,16 @@ pub(crate) struct Chosen {
 }
 
 impl Wanted {
+    /// Whether a size is asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.size.is_some() || self.bpw.is_some()
+    }
+
+    /// The type that --fix asks for, by name.
+    pub(crate) fn fixed(&self) -> impl Fn(&str) -> Option<GgmlType> + Sync {
+        tensor_types::by_name(&self.rules.fix)
+    }
+
     /// The files that are read, and measurements that are to be: none is overwritten.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.rules.paths()
@@ -188,16 +177,30 @@ impl Rules {
         if let Some(types) = &self.choose_from {
             budget = budget.types(types.iter().copied());
         }
+        let fixed = self.fixed(task.input)?;
         for (role, ty) in &self.at_least {
             budget = budget.least_type(role, *ty);
         }
-        let fixed = matched("--fix", &self.fix, task.input)?;
-        let names = task.input.tensors().map(|tensor| tensor.name());
         Ok(budget
-            .fix(names.filter_map(|name| Some((name, fixed(name)?))))
+            .fix(fixed)
             .one_type_per_role(self.one_type_per_role)
             .equal_sensitivities(self.equal_sensitivity)
             .imatrix(task.imatrix))
+    }
+
+    /// The types of tensors that patterns match: those that a recipe would give them where --tensor-type had the patterns.
+    fn fixed(&self, input: &Input) -> Result<Vec<(String, GgmlType)>> {
+        tensor_types::check("--fix", &self.fix, input.tensors().map(|tensor| tensor.name()))?;
+        let by_name = tensor_types::by_name(&self.fix);
+        let tensors: Vec<_> = input.tensors().collect();
+        let plan = TypePlan::new(Recipe::Q8_0).pure(true).types_by_name(&by_name);
+        let choices = plan.choose(input.metadata(), &tensors)?;
+        let types = tensors.iter().zip(choices).filter_map(|(tensor, choice)| {
+            let wanted = by_name(tensor.name())?;
+            let is_given = choice.ggml_type == wanted || choice.instead_of == Some(wanted);
+            is_given.then(|| (tensor.name().to_owned(), choice.ggml_type))
+        });
+        Ok(types.collect())
     }
 
     /// Measures, or takes what was measured before.

@@ -9,6 +9,7 @@ use gguf_codec::GgmlType;
 use gguf_codec::model::{Input, Quantize, QuantizeReport, QuantizedTensor};
 
 use crate::cli::Answer;
+use crate::listing::Listing;
 use crate::names::Names;
 use crate::numbers::counted;
 use crate::work::Work;
@@ -39,9 +40,11 @@ pub(crate) struct Args {
     allow_requantize: bool,
     #[command(flatten)]
     force: output::Force,
-    /// Only show what would become of the tensors, by type; with --json, of each of them
+    /// Only show what would become of the tensors, by type, and with --all or --tensor of each of them
     #[arg(long, conflicts_with = "report")]
     dry_run: bool,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 /// Why a tensor is left unchanged.
@@ -61,6 +64,7 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let (ty, start) = (args.ty, Instant::now());
     let work = Work::begin(&args.output)?;
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    args.listing.check(input.tensors().map(|tensor| tensor.name()))?;
     let convert = Quantize::uniform(ty)
         .allow_requantize(args.allow_requantize)
         .measure(args.report)
@@ -96,6 +100,7 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     for (reason, names) in kept {
         writeln!(summary, "  stayed as they were ({reason}): {names}")?;
     }
+    summary += &args.listing.table(&report.tensors);
     let by_type = report.by_type();
     summary += &sizes::table(&by_type.iter().map(|(ty, sizes)| (ty.name(), *sizes)).collect::<Vec<_>>());
     let time = (!args.dry_run).then(|| start.elapsed());

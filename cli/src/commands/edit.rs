@@ -29,8 +29,8 @@ pub(crate) struct Args {
     #[arg(value_name = "IN")]
     #[arg(value_parser = crate::paths::file())]
     input: PathBuf,
-    /// The file to write
-    #[arg(value_name = "OUT", required_unless_present_any = ["in_place", "dry_run"], conflicts_with = "in_place")]
+    /// The file to write; without it, --in-place or --dry-run is wanted
+    #[arg(value_name = "OUT", conflicts_with = "in_place")]
     #[arg(value_parser = crate::paths::file())]
     output: Option<PathBuf>,
     /// Give a key that is there another value, of the type that it has; or, with KEY[N], one element of an array, counted
@@ -46,16 +46,22 @@ pub(crate) struct Args {
     /// The same with what a file holds
     #[arg(long, value_name = "KEY=TYPE:FILE", value_parser = values::key_type_and_file)]
     add_file: Vec<(String, ValueKind, PathBuf)>,
+    /// Give a key this value and type, whether it is there or not. A misspelt key is not noticed, as it is by --set
+    #[arg(long, value_name = "KEY=TYPE:VALUE", value_parser = values::key_and_value)]
+    set_or_add: Vec<(String, Value)>,
+    /// The same with what a file holds
+    #[arg(long, value_name = "KEY=TYPE:FILE", value_parser = values::key_type_and_file)]
+    set_or_add_file: Vec<(String, ValueKind, PathBuf)>,
     /// Give a key another type, and another value or the same where that loses nothing
     #[arg(long, value_name = "KEY=TYPE[:VALUE]", value_parser = values::key_and_type)]
     retype: Vec<(String, Retyped)>,
-    /// Take a key away, or all keys that match a pattern, such as 'tokenizer.*'
+    /// Take a key away, or all keys whose whole names match a pattern with * and ?, such as 'tokenizer.*'
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
     /// Rename a key
     #[arg(long, value_name = "A=B", value_parser = values::two_names)]
     rename_key: Vec<(String, String)>,
-    /// Leave out a tensor, or all tensors that match a pattern
+    /// Leave out a tensor, or all tensors whose whole names match a pattern with * and ?
     #[arg(long, value_name = "NAME")]
     remove_tensor: Vec<String>,
     /// Rename a tensor
@@ -110,6 +116,11 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What a file holds, as a value of a type.
+fn held(kind: ValueKind, path: &Path) -> Result<Value> {
+    kind.parse_bytes(&read(path)?).with_context(|| format!("'{}'", path.display()))
+}
+
 /// The requested changes. Whether an argument means an element of an array depends on the file's keys.
 fn changes(args: &Args, model: Option<&Gguf<Vec<u8>>>) -> Result<Edit> {
     let mut edit = Edit::new();
@@ -135,8 +146,13 @@ fn changes(args: &Args, model: Option<&Gguf<Vec<u8>>>) -> Result<Edit> {
         edit.add(key, value.clone());
     }
     for (key, kind, path) in &args.add_file {
-        let value = kind.parse_bytes(&read(path)?);
-        edit.add(key, value.with_context(|| format!("'{}'", path.display()))?);
+        edit.add(key, held(*kind, path)?);
+    }
+    for (key, value) in &args.set_or_add {
+        edit.set_or_add(key, value.clone());
+    }
+    for (key, kind, path) in &args.set_or_add_file {
+        edit.set_or_add(key, held(*kind, path)?);
     }
     for (key, retyped) in &args.retype {
         match retyped {
@@ -199,6 +215,9 @@ fn hint(args: &Args, error: &gguf_codec::Error) -> Option<String> {
         let is_set = sets.into_iter().any(|key| key == name);
         return is_set.then(|| "--add KEY=TYPE:VALUE adds one".to_owned());
     }
+    if text.contains("is there already") {
+        return Some("--set gives it another value, and --set-or-add does so or adds it".to_owned());
+    }
     let is_about = |key: &str| text.contains(&format!("key '{}' is of type", key.escape_debug()));
     args.set.iter().find(|(key, _)| is_about(key)).and_then(|(key, text)| {
         let (kind, rest) = values::typed(text)?;
@@ -248,6 +267,12 @@ fn lines(args: &Args, plan: &EditPlan, notes: &[String]) -> String {
 }
 
 pub(crate) fn run(args: Args) -> Result<String> {
+    if args.output.is_none() && !args.in_place && !args.dry_run {
+        return Err(cli::usage(
+            "OUT is missing: name the file to write, or give --in-place to change IN, or --dry-run to see what would change"
+                .to_owned(),
+        ));
+    }
     // Errors in the file are reported when it is edited. Do not wait for a pipe.
     let is_file = std::fs::metadata(&args.input).is_ok_and(|metadata| metadata.is_file());
     let model = || Gguf::options().foreign_tensors(true).read_header(File::open(&args.input).ok()?).ok();
@@ -269,7 +294,8 @@ pub(crate) fn run(args: Args) -> Result<String> {
         _ if args.dry_run => {}
         Some(output) => {
             let values = args.set_file.iter().map(|(_, path)| path);
-            let values = values.chain(args.add_file.iter().map(|(_, _, path)| path));
+            let typed = args.add_file.iter().chain(&args.set_or_add_file);
+            let values = values.chain(typed.map(|(_, _, path)| path));
             Inputs::new().add(&args.input).add_all(values).check(output, args.force.existing())?;
         }
         None => check_in_place(&args.input, args.force.existing())

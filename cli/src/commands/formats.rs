@@ -8,10 +8,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use gguf_codec::{AtomicFile, GgmlType, Gguf, Inputs, QuantError, dequantize, quantize};
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde_json::{Value as Json, json};
 
-use crate::labels::Labels;
+use crate::plot::{Labels, explain, name_points};
 use crate::{cli, output};
 
 /// Number of values to try every format on.
@@ -201,37 +200,24 @@ fn draw(title: &str, all: &[Figures]) -> Result<String, Box<dyn std::error::Erro
         .y_label_area_size(56)
         .build_cartesian_2d(1.0..9.4, low.floor() - 2.0..high.ceil() + 2.0)?;
     chart.configure_mesh().x_desc("bits per weight").y_desc("signal-to-noise ratio, dB").draw()?;
+    let at = |figures: &Figures| (figures.ty.bits_per_weight(), figures.error.snr_db());
     let mut labels = Labels::default();
     for figures in &shown {
-        let at = (figures.ty.bits_per_weight(), figures.error.snr_db());
-        let (x, y) = chart.backend_coord(&at);
-        labels.keep_clear((x - 4, y - 4, x + 4, y + 4));
+        labels.keep_clear(chart.backend_coord(&at(figures)));
     }
     for (family, _, colour) in FAMILIES {
         let is_of =
             |ty: GgmlType, prefixes: &[&str]| prefixes.iter().any(|prefix| ty.name().starts_with(prefix));
         let first = |ty| FAMILIES.iter().find(|(_, prefixes, _)| is_of(ty, prefixes)).map(|family| family.0);
         let members = || shown.iter().filter(|figures| first(figures.ty) == Some(family));
-        let circle = |figures: &&&Figures| {
-            Circle::new((figures.ty.bits_per_weight(), figures.error.snr_db()), 4, colour.filled())
-        };
         chart
-            .draw_series(members().map(|figures| circle(&figures)))?
+            .draw_series(members().map(|figures| Circle::new(at(figures), 4, colour.filled())))?
             .label(family)
             .legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
-        for figures in members() {
-            let at = (figures.ty.bits_per_weight(), figures.error.snr_db());
-            let place = labels.place(chart.backend_coord(&at), figures.ty.name());
-            let style = ("sans-serif", 12).into_font().color(&colour).pos(Pos::new(HPos::Left, VPos::Top));
-            root.draw(&Text::new(figures.ty.name(), place, style))?;
-        }
+        let names = members().map(|figures| (chart.backend_coord(&at(figures)), figures.ty.name()));
+        name_points(&root, &mut labels, names, colour)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK)
-        .draw()?;
+    explain(&mut chart, SeriesLabelPosition::LowerRight)?;
     root.present()?;
     drop((chart, root));
     Ok(svg)

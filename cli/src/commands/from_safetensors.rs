@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
-use gguf_codec::model::hf::{CarriedWeight, Fidelity, FromSafetensors, NameMap};
-use gguf_codec::model::{MissingImportance, Quantize, QuantizeReport, Recipe};
+use gguf_codec::model::hf::{CarriedWeight, Fidelity, FromSafetensors, ImportReport, NameMap};
 use gguf_codec::{GgmlType, Inputs, QuantError};
 use serde_json::json;
 
-use crate::commands::quantize::{remarks, report_as_json};
-use crate::importance::{self, Idle, Importance};
+use crate::importance::Idle;
+use crate::listing::Listing;
 use crate::names::Names;
 use crate::numbers::{counted, grouped};
+use crate::quantization::{Exceptions, Target, Weighing};
+use crate::quantized::{Quantized, first_to_last, report_as_json};
 use crate::work::Work;
 use crate::{cli, output, size, types};
 
@@ -30,7 +32,12 @@ use crate::{cli, output, size, types};
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or an
 /// interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
+/// With --recipe or --types-like the model is quantized on the way: the bytes are those of converting it without them and quantizing it then,
+/// and no file is written between.
 #[derive(clap::Args)]
+#[command(mut_group("weighing", |group| group.requires("target")))]
+#[command(mut_group("exceptions", |group| group.requires("target")))]
+#[command(mut_group("listing", |group| group.requires("target")))]
 pub(crate) struct Args {
     /// A safetensors file, a folder that has one or several with an index, or the index
     #[arg(value_name = "FILE|DIR")]
@@ -41,20 +48,14 @@ pub(crate) struct Args {
     #[arg(value_parser = crate::paths::file())]
     output: PathBuf,
     /// What the matrices become; without it, they stay what they are
-    #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = types::target())]
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = types::target(), conflicts_with = "target")]
     ty: Option<GgmlType>,
-    /// Quantize on the way, by one of llama.cpp's recipes, such as Q4_K_M: the bytes are those of converting without it and then
-    /// quantizing, and no file is written between
-    #[arg(long, value_name = "NAME", ignore_case = true, conflicts_with = "ty")]
-    recipe: Option<Recipe>,
-    /// An importance matrix for --recipe, in either form that llama.cpp's `imatrix` writes; several of one model are put together
-    #[arg(long, value_name = "FILE", requires = "recipe")]
-    #[arg(value_parser = crate::paths::file())]
-    imatrix: Vec<PathBuf>,
-    /// What becomes of tensors that need importance and have none: error, uniform (all their values count the same), or a type that
-    /// they get instead
-    #[arg(long, value_name = "error|uniform|TYPE", requires = "recipe", value_parser = importance::missing)]
-    missing_importance: Option<MissingImportance>,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    weighing: Weighing,
+    #[command(flatten)]
+    exceptions: Exceptions,
     /// Write shards of at most so many bytes of tensors, OUT-00001-of-00003.gguf and so on, where they are more: a number, or one
     /// with K, M or G for thousands, millions or billions
     #[arg(long, value_name = "SIZE", value_parser = size::size)]
@@ -66,7 +67,7 @@ pub(crate) struct Args {
     names: Option<PathBuf>,
     /// The folder of an adapter's base model, whose config.json is read; without it, the one that adapter_config.json names, where it
     /// is on this machine
-    #[arg(long, value_name = "DIR", conflicts_with = "recipe")]
+    #[arg(long, value_name = "DIR", conflicts_with = "target")]
     #[arg(value_parser = crate::paths::file())]
     base: Option<PathBuf>,
     /// List what became of each weight that another program had quantized
@@ -74,100 +75,105 @@ pub(crate) struct Args {
     report: bool,
     #[command(flatten)]
     force: output::Force,
+    /// Only show what would become of the model, by type where it is quantized, and with --all, --tensor or --json of each tensor
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    listing: Listing,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: Args) -> Result<String> {
-    let work = Work::begin(&args.output)?;
-    let job = FromSafetensors::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
+    let (work, start) = (Work::begin(&args.output)?, Instant::now());
+    let job = FromSafetensors::open(&args.input).map_err(|error| cli::named(&args.input, error))?;
     let job = match &args.base {
         Some(base) => job.base(base)?,
         None => job,
     };
-    let importance = Importance::read(&args.imatrix, args.missing_importance.unwrap_or_default())?;
+    let importance = args.weighing.read()?;
     let mut inputs = Inputs::new();
-    inputs.add_all(&args.names).add_all(&args.imatrix);
+    inputs.add_all(&args.names).add_all(&args.weighing.imatrix).add_all(&args.target.types_like);
     let names = args.names.as_ref().map(|path| {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
         text.parse::<NameMap>().with_context(|| format!("'{shown}'"))
     });
-    let report = job
+    let by_name = args.exceptions.by_name();
+    let quantize = args.target.quantize()?;
+    let quantize = quantize.map(|quantize| importance.weigh(args.exceptions.apply(quantize, &by_name)));
+    let job = job
         .ggml_type(args.ty)
         .names(names.transpose()?)
-        .quantize(args.recipe.map(|recipe| importance.weigh(Quantize::recipe(recipe))))
+        .quantize(quantize)
         .max_shard_size(args.max_size)
         .existing(args.force.existing())
-        .inputs(inputs)
-        .run_with(&args.output, |done, total| work.reached(done, total));
+        .inputs(inputs);
+    let planned = match args.dry_run || args.exceptions.has_patterns() || args.listing.is_asked() {
+        true => Some(job.plan(&args.output)?),
+        false => None,
+    };
+    if let Some(quantized) = planned.as_ref().and_then(|planned| planned.quantized.as_ref()) {
+        let names = quantized.tensors.iter().map(|tensor| tensor.name.as_str());
+        args.exceptions.check(names.clone())?;
+        args.listing.check(names)?;
+    }
+    let report = match planned.filter(|_| args.dry_run) {
+        Some(planned) => Ok(planned),
+        None => job.run_with(&args.output, |done, total| work.reached(done, total)),
+    };
     work.done();
     let report = report.map_err(|error| work.explained(error))?;
-    if let (Some(recipe), Some(report)) = (args.recipe, &report.quantized) {
-        return quantized(&args, recipe, report, &importance);
+    if let (Some(target), Some(quantized)) = (args.target.name(), &report.quantized) {
+        let names: HashSet<_> = quantized.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        let idle = Idle::new(|name| names.contains(name), &importance);
+        if args.json {
+            let mut json = report_as_json(&args.target, &idle, quantized, !args.dry_run);
+            json["left_out"] = json!(report.left_out);
+            json["notes"] = json!(report.notes);
+            return Ok(format!("{json:#}\n"));
+        }
+        let quantized = Quantized {
+            target: &target,
+            report: quantized,
+            idle: &idle,
+            by_name: &by_name,
+            listing: &args.listing,
+            start: (!args.dry_run).then_some(start),
+        };
+        return quantized.summary(&left_out(&report));
     }
     let carried: Vec<_> =
         report.carried.iter().map(|(weight, error)| Carried { weight, error: *error }).collect();
     if args.json {
         let quantized: Vec<_> = carried.iter().map(Carried::json).collect();
         let path = report.paths[0].display().to_string();
-        let report = json!({ "path": path, "tensors": report.tensors, "bytes": report.bytes, "left_out": report.left_out,
+        let report = json!({ "path": path, "written": !args.dry_run, "tensors": report.tensors, "bytes": report.bytes, "left_out": report.left_out,
             "notes": report.notes, "quantized": quantized });
         return Ok(format!("{report:#}\n"));
     }
-    let mut summary =
-        format!("{}: {}\n", first_to_last(&report.paths), counted(report.tensors as u64, "tensor"));
+    let would = if args.dry_run { "would have " } else { "" };
+    let tensors = counted(report.tensors as u64, "tensor");
+    let mut summary = format!("{}: {would}{tensors}\n", first_to_last(&report.paths));
     summary += &summarized(&carried);
     if args.report {
         for weight in &carried {
             writeln!(summary, "  {}: {}, {}", weight.weight.name, weight.weight.ggml_type, weight.fate())?;
         }
     }
-    let mut names = Names::default();
-    report.left_out.iter().for_each(|name| names.add(name));
-    if !report.left_out.is_empty() {
-        writeln!(summary, "  left out: {names}")?;
-    }
-    for note in &report.notes {
-        writeln!(summary, "  note: {note}")?;
-    }
+    summary += &left_out(&report);
     writeln!(summary, "{} bytes", grouped(report.bytes))?;
     Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
 }
 
-/// The only file, or the first and the last file.
-fn first_to_last(paths: &[PathBuf]) -> String {
-    match paths {
-        [first, .., last] => format!("{} to {}", first.display(), last.display()),
-        paths => paths.iter().map(|path| path.display().to_string()).collect(),
-    }
-}
-
-/// The summary of a model that was quantized during conversion.
-fn quantized(
-    args: &Args,
-    recipe: Recipe,
-    report: &QuantizeReport,
-    importance: &Importance,
-) -> Result<String> {
-    let names: HashSet<_> = report.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-    let idle = Idle::new(|name| names.contains(name), importance);
-    if args.json {
-        return Ok(format!("{:#}\n", report_as_json(Some(recipe), &idle, report, true)));
-    }
-    let mut text = cli::printable(&format!("{} is {recipe}", first_to_last(&report.paths)));
-    writeln!(text, ": {:.2} bits per weight", report.size_after().bits_per_weight())?;
-    let sizes = report.by_type().into_iter().map(|(ty, (_, after))| (ty.name(), after));
-    for (ty, size) in sizes.filter(|(_, after)| after.tensors > 0).collect::<BTreeMap<_, _>>() {
-        writeln!(text, "  {ty}: {}, {} bytes", counted(size.tensors, "tensor"), grouped(size.bytes))?;
-    }
-    for line in remarks(&idle, report)?.lines() {
-        writeln!(text, "  {line}")?;
-    }
-    let before = report.size_before().bytes;
-    writeln!(text, "{} bytes, from {} of tensors", grouped(report.bytes), grouped(before))?;
-    Ok(text)
+/// What is not in the GGUF, and notes.
+fn left_out(report: &ImportReport) -> String {
+    let mut names = Names::default();
+    report.left_out.iter().for_each(|name| names.add(name));
+    let left_out = (!report.left_out.is_empty()).then(|| format!("left out: {names}"));
+    let notes = report.notes.iter().map(|note| format!("note: {note}"));
+    left_out.into_iter().chain(notes).map(|line| format!("  {}\n", cli::printable(&line))).collect()
 }
 
 /// The result for a quantized weight, with its error if that was measured.

@@ -41,21 +41,23 @@ pub(crate) struct Args {
     /// Cut lines to so many columns instead of the terminal's, or not at all: 0
     #[arg(long, value_name = "COLUMNS")]
     width: Option<usize>,
-    /// Tell the memory that a context of so many tokens takes, instead of that of the longest that the model was trained for
-    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Tell the memory that a context of so many tokens takes, such as 32768 or 32k, instead of that of the longest that the model
+    /// was trained for
+    #[arg(long, value_name = "TOKENS", value_parser = summary::tokens)]
     context: Option<u64>,
-    /// The type of the keys and values that are kept of the context: F16, Q8_0, Q4_0 and so on
-    #[arg(long, value_name = "TYPE")]
+    /// The type of the keys and values that are kept of the context, F16 if nothing is said: one that llama.cpp has a cache of
+    #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = summary::kv_type())]
     kv_type: Option<GgmlType>,
     /// Also look at every tensor's scales and plain values, and fail if one is NaN or infinite
     #[arg(long)]
     check: bool,
     /// Print the whole value of one key: a string as it is (with a line break behind it only on a terminal), an array in lines
-    /// of JSON. With --json it is a value that edit takes. Of keys that match a pattern, such as 'llama.*', print each in a line
+    /// of JSON. With --json it is a value that edit takes. Of keys whose whole names match a pattern with * and ?, such as
+    /// 'llama.*', print each in a line
     #[arg(long, value_name = "KEY", conflicts_with_all = ["tensor", "check"])]
     key: Option<String>,
     /// Show one tensor's statistics, histogram and first values, and what quantizing it to each type would cost; or those of all
-    /// tensors that match a pattern, such as '*.attn_q.weight'
+    /// tensors whose whole names match a pattern with * and ?, such as '*.attn_q.weight'
     #[arg(long, value_name = "NAME", conflicts_with = "check")]
     tensor: Option<String>,
 }

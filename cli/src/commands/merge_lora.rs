@@ -1,29 +1,35 @@
 //! Merges LoRA adapters into a model. Reading, computing and writing overlap, on all cores.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use gguf_codec::Inputs;
-use gguf_codec::model::{Input, MergeLora, MissingImportance, Quantize, Recipe};
+use gguf_codec::model::hf::FromSafetensors;
+use gguf_codec::model::{Input, MergeLora};
 use serde_json::json;
 
-use crate::commands::quantize::report_as_json;
-use crate::importance::{self, Idle, Importance};
+use crate::importance::Idle;
+use crate::listing::Listing;
 use crate::numbers::{counted, grouped};
+use crate::quantization::{Exceptions, Target, Weighing};
+use crate::quantized::{Quantized, report_as_json};
 use crate::work::Work;
 use crate::{cli, output};
 
 /// Merges LoRA adapters into a GGUF model.
 ///
-/// An adapter is a GGUF; from-safetensors makes one of a folder of PEFT. Each weight that it changes becomes W + scale · B · A, computed
-/// in single precision, and is written in the type that it had. All else is copied. With --recipe the model is quantized on the way, and
-/// what adapters changed counts as F32.
+/// An adapter is a GGUF, or a folder of PEFT, of which from-safetensors would make one. Each weight that it changes becomes W + scale · B · A, computed
+/// in single precision, and is written in the type that it had. All else is copied. With --recipe or --types-like the model is
+/// quantized on the way, and what adapters changed counts as F32.
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or an
 /// interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. BASE may be sharded: give the first of its
 /// files.
 #[derive(clap::Args)]
+#[command(mut_group("exceptions", |group| group.requires("target")))]
+#[command(mut_arg("missing_importance", |arg| arg.requires("target")))]
 pub(crate) struct Args {
     /// The model to read, in any types
     #[arg(value_name = "BASE")]
@@ -40,20 +46,19 @@ pub(crate) struct Args {
     /// How much of an adapter is added; give it once for each of several, in their order
     #[arg(long, value_name = "NUMBER", default_value = "1", allow_negative_numbers = true, value_parser = finite)]
     scale: Vec<f32>,
-    /// Quantize on the way, by one of llama.cpp's recipes, such as Q4_K_M
-    #[arg(long, value_name = "NAME", ignore_case = true)]
-    recipe: Option<Recipe>,
-    /// With --recipe: quantize again what no adapter changes and is quantized already
-    #[arg(long, requires = "recipe")]
+    /// For an adapter that is a folder of PEFT: the folder of its base model, whose config.json is read; without it, the one that
+    /// adapter_config.json names, where it is on this machine
+    #[arg(long = "base", value_name = "DIR", value_parser = crate::paths::file())]
+    base_folder: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+    /// Quantize again what no adapter changes and is quantized already
+    #[arg(long, requires = "target")]
     allow_requantize: bool,
-    /// An importance matrix, in either form that llama.cpp's `imatrix` writes; given several times, they are put together
-    #[arg(long, value_name = "FILE")]
-    #[arg(value_parser = crate::paths::file())]
-    imatrix: Vec<PathBuf>,
-    /// With --recipe: what becomes of tensors that need importance and have none: error, uniform (all their values count the same), or
-    /// a type that they get instead
-    #[arg(long, value_name = "error|uniform|TYPE", requires = "recipe", value_parser = importance::missing)]
-    missing_importance: Option<MissingImportance>,
+    #[command(flatten)]
+    weighing: Weighing,
+    #[command(flatten)]
+    exceptions: Exceptions,
     #[command(flatten)]
     force: output::Force,
     /// Print JSON
@@ -74,39 +79,77 @@ pub(crate) fn run(args: Args) -> Result<String> {
             counted(adapters as u64, "adapter")
         )));
     }
-    let work = Work::begin(&args.output)?;
+    let (work, start) = (Work::begin(&args.output)?, Instant::now());
     let base = Input::open(&args.base).map_err(|error| cli::about(&args.base, error))?;
-    let importance = Importance::read(&args.imatrix, args.missing_importance.unwrap_or_default())?;
-    let mut merge = MergeLora::new(&base);
+    args.exceptions.check(base.tensors().map(|tensor| tensor.name()))?;
+    let importance = args.weighing.read()?;
+    let (mut merge, mut notes) = (MergeLora::new(&base), Vec::new());
     for (at, path) in args.adapters.iter().enumerate() {
-        let adapter = Input::open(path).map_err(|error| cli::about(path, error))?;
+        let adapter = adapter(path, args.base_folder.as_deref(), &mut notes)?;
         merge = merge.adapter(&adapter, args.scale.get(at).or(args.scale.first()).copied().unwrap_or(1.0))?;
     }
-    let recipe = |recipe| importance.weigh(Quantize::recipe(recipe).allow_requantize(args.allow_requantize));
+    let by_name = args.exceptions.by_name();
+    let quantize = args.target.quantize()?.map(|quantize| {
+        let quantize = args.exceptions.apply(quantize, &by_name);
+        importance.weigh(quantize.allow_requantize(args.allow_requantize))
+    });
     let mut inputs = Inputs::new();
-    inputs.add_all(&args.imatrix);
+    inputs.add_all(&args.weighing.imatrix).add_all(&args.target.types_like);
     let merged = merge
         .imatrix(importance.matrix())
-        .quantize(args.recipe.map(recipe))
+        .quantize(quantize)
         .existing(args.force.existing())
         .inputs(inputs)
         .run_with(&args.output, |done, total| work.reached(done, total));
     work.done();
     let report = merged.map_err(|error| work.explained(error))?;
+    notes.extend(report.notes);
     let path = args.output.display().to_string();
+    let idle = Idle::new(|name| base.model().tensor_info(name).is_ok(), &importance);
     if args.json {
-        let idle = Idle::new(|name| base.tensors().any(|tensor| tensor.name() == name), &importance);
         let quantized =
-            report.quantized.as_ref().map(|report| report_as_json(args.recipe, &idle, report, true));
+            report.quantized.as_ref().map(|report| report_as_json(&args.target, &idle, report, true));
         let report = json!({ "path": path, "adapters": adapters, "merged": report.merged, "bytes": report.bytes,
-            "notes": report.notes, "quantized": quantized });
+            "notes": notes, "quantized": quantized });
         return Ok(format!("{report:#}\n"));
     }
     let (tensors, of) = (counted(report.merged.len() as u64, "tensor"), counted(adapters as u64, "adapter"));
     let mut summary = format!("{path}: {tensors} changed by {of}\n");
-    for note in &report.notes {
+    for note in &notes {
         writeln!(summary, "  note: {note}")?;
     }
-    writeln!(summary, "{} bytes", grouped(report.bytes))?;
-    Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
+    let mut summary: String = summary.lines().map(|line| cli::printable(line) + "\n").collect();
+    match (args.target.name(), &report.quantized) {
+        (Some(target), Some(report)) => {
+            let listing = &Listing::default();
+            let quantized = Quantized {
+                target: &target,
+                report,
+                idle: &idle,
+                by_name: &by_name,
+                listing,
+                start: Some(start),
+            };
+            summary += &quantized.summary("")?;
+        }
+        _ => writeln!(summary, "{} bytes", grouped(report.bytes))?,
+    }
+    Ok(summary)
+}
+
+/// An adapter: a GGUF, or a folder or file of PEFT, which is converted in memory.
+fn adapter(path: &Path, base: Option<&Path>, notes: &mut Vec<String>) -> Result<Input> {
+    let about = |error| cli::named(path, error);
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let is_peft = path.is_dir() || path.extension().is_some_and(|extension| extension == "safetensors");
+    if !is_peft || !folder.join("adapter_config.json").exists() {
+        return Input::open(path).map_err(|error| cli::about(path, error));
+    }
+    let job = FromSafetensors::open(path).map_err(about)?;
+    let job = match base {
+        Some(base) => job.base(base).map_err(about)?,
+        None => job,
+    };
+    notes.extend(job.plan("").map_err(about)?.notes);
+    job.in_memory().map_err(about)
 }

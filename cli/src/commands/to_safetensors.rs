@@ -82,11 +82,17 @@ pub(crate) fn run(args: Args) -> Result<String> {
     if args.json {
         let file = |file: &Shard| json!({ "name": file.file_name, "bytes": file.byte_len });
         let files: Vec<_> = report.files.iter().map(file).collect();
-        let report = json!({ "path": path, "tensors": tensors, "bytes": report.bytes(), "files": files, "notes": report.notes });
+        let paths: Vec<_> = report.paths.iter().map(|path| path.display().to_string()).collect();
+        let report = json!({ "path": path, "tensors": tensors, "bytes": report.bytes(), "files": files, "paths": paths, "notes": report.notes });
         return Ok(format!("{report:#}\n"));
     }
     let (tensors, files) = (counted(tensors as u64, "tensor"), counted(report.files.len() as u64, "file"));
     let mut summary = format!("{path}: {tensors} in {files}, {} bytes of data\n", grouped(report.bytes()));
+    for file in report.paths.iter().filter(|file| **file != args.output) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+        writeln!(summary, "  {name}: {} bytes", grouped(bytes))?;
+    }
     for note in &report.notes {
         writeln!(summary, "  note: {note}")?;
     }

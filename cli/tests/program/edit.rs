@@ -108,7 +108,7 @@ fn values_that_are_none_are_explained_in_a_line() {
         let line = fails("edit", &[&[input.as_str(), out.as_str()], arguments].concat());
         assert!(line.contains(message), "{arguments:?}: {line}");
     }
-    assert!(fails("edit", &[&input]).contains("<OUT>"));
+    assert!(fails("edit", &[&input]).contains("OUT is missing"));
     assert!(fails("edit", &[&folder.path("none.gguf"), &out]).contains("none.gguf"));
     assert!(fails("edit", &[&folder.path("none.gguf"), "--in-place"]).contains("none.gguf"));
     let junk = folder.file("junk.gguf", "junk");

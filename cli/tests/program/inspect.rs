@@ -500,9 +500,19 @@ fn the_memory_of_a_context_is_told() {
     let found = memory(&["--context", "1000", "--kv-type", "q8_0"]);
     assert_eq!((&found["kv_type"], &found["kv_cache"]), (&"Q8_0".into(), &(1024 * 2 * 2 * 34).into()));
     let text = works("inspect", &[SAMPLE, "--kv-type", "q4_0", "--context", "4096"]);
-    assert!(text.contains("\nmemory at 4,096 tokens: 107 kB weights + 295 kB KV cache (q4_0)\n"), "{text}");
-    let text = works("inspect", &[SAMPLE, "--kv-type", "q4_k"]);
-    assert!(text.contains("\nmemory: unknown (a key of a layer is 32 long"), "{text}");
+    assert!(
+        text.contains("\nmemory at 4,096 tokens: 402 kB = 107 kB weights + 295 kB KV cache (q4_0)\n"),
+        "{text}"
+    );
+    assert_eq!(memory(&["--context", "4k", "--kv-type", "q4_0"])["context"], 4096);
+    for (option, value, said) in [
+        ("--kv-type", "q4_k", "[possible values: F32, F16, BF16, Q8_0, Q4_0, Q4_1, IQ4_NL, Q5_0, Q5_1]"),
+        ("--context", "0k", "such as 32768 or 32k"),
+        ("--context", "4kB", "such as 32768 or 32k"),
+    ] {
+        let line = fails("inspect", &[SAMPLE, option, value]);
+        assert!(line.contains(said), "{line}");
+    }
     let folder = Folder::new();
     let unknown = folder.path("unknown.gguf");
     works(

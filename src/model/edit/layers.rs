@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::gguf::{FromValue, Gguf, Value, ValueRef};
 use crate::model::layer::Layer;
 use crate::model::memory::layers_with_windows;
+use crate::model::size_label::size_label;
 
 /// More than any model has. A header with a higher count does not get memory for each layer.
 const MOST_LAYERS: u32 = 1 << 16;
@@ -19,10 +20,12 @@ const TRAILING: [&str; 2] = ["nextn_predict_layers", "attention.shared_kv_layers
 /// Arrays whose length is not the number of layers, though it may be equal to it.
 const OTHER_ARRAYS: [&str; 2] = ["rope.dimension_sections", "deepstack_mapping"];
 const PATTERN: &str = "attention.sliding_window_pattern";
+const SIZE_LABEL: &str = "general.size_label";
 
 impl Edit {
     /// Removes layers of a model, numbered from 0, as in pruning. Removes their tensors, renumbers those of the layers after
-    /// them, and adjusts `block_count` and the keys and arrays with something for each layer.
+    /// them, and adjusts `block_count` and the keys and arrays with something for each layer. `general.size_label`, where there is
+    /// one, becomes that of the parameters that are kept.
     ///
     /// `model` is the file to be edited.
     ///
@@ -100,6 +103,11 @@ impl Edit {
         less(TRAILING, &|layer, number| layer >= count.saturating_sub(number))?;
         self.drop_elements(model, architecture, count, &dropped);
         self.keep_windows(model, count, &kept)?;
+        let is_kept = |name: &str| {
+            let (layer, _) = Layer::split(name);
+            layer.is_none_or(|layer| !layer.part().is_empty() || !dropped.contains(&layer.index()))
+        };
+        self.label_size(model, is_kept)?;
         for (name, _) in model.table() {
             let (Some(layer), kind) = Layer::split(name) else { continue };
             if !layer.part().is_empty() || layer.index() >= count {
@@ -112,6 +120,18 @@ impl Edit {
             }
         }
         Ok(self)
+    }
+
+    /// Says in `general.size_label` how many parameters are kept, unless the edit says otherwise of it.
+    fn label_size<B: AsRef<[u8]>>(&mut self, model: &Gguf<B>, is_kept: impl Fn(&str) -> bool) -> Result<()> {
+        let mut named = self.put.iter().map(|(key, _)| key).chain(&self.removed);
+        if !model.metadata().contains(SIZE_LABEL) || named.any(|key| key == SIZE_LABEL) {
+            return Ok(());
+        }
+        let experts = model.metadata().optional_arch::<u32>("expert_count")?;
+        let kept = model.tensors().filter(|tensor| is_kept(tensor.name()));
+        self.replace(SIZE_LABEL, size_label(kept.map(|tensor| (tensor.name(), tensor.shape())), experts));
+        Ok(())
     }
 
     /// Removes elements from arrays of the architecture that have one for each layer.

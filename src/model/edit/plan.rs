@@ -92,7 +92,9 @@ impl<'a> Resolved<'a> {
             let once = |set: &mut HashSet<&'a str>| {
                 if set.insert(key) { Ok(()) } else { Err(contradiction("key", key, "is to be set twice")) }
             };
-            if let Put::Add(value) = put {
+            if let Put::Add(value) | Put::SetOrAdd(value) = put
+                && (matches!(put, Put::Add(_)) || current.is_none())
+            {
                 once(&mut new)?;
                 if let Some(current) = current {
                     let kind = current.value_type();
@@ -116,7 +118,7 @@ impl<'a> Resolved<'a> {
             let wrong = |why: String| contradiction("key", key, format_args!("is of type {kind}: {why}"));
             let value = match put {
                 Put::Set(given) => given.of_kind(kind, key, &wrong)?,
-                Put::Replace(value) => checked(key, value)?,
+                Put::Replace(value) | Put::SetOrAdd(value) => checked(key, value)?,
                 Put::Retype(kind) => kind.converted(current.to_owned()).map_err(wrong)?,
                 Put::Element(index, given) => {
                     if whole.contains(key) {

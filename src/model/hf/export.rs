@@ -28,7 +28,6 @@ type Names<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
 /// metadata goes along, so that [`Import`](super::Import) makes the same model of it again.
 ///
 /// ```no_run
-/// use std::ops::ControlFlow;
 /// use gguf_codec::model::{Convert, hf};
 /// use gguf_codec::{Gguf, safetensors};
 ///
@@ -38,7 +37,7 @@ type Names<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
 ///     let mut writer = safetensors::Writer::create(&shard.file_name)?;
 ///     plan.declare(&shard, &mut writer)?;
 ///     let mut data = writer.write_header()?;
-///     let outcomes = Convert::new().run(&plan.jobs(&shard)?, &mut data, |_| ControlFlow::Continue(()))?;
+///     let outcomes = Convert::new().run(&plan.jobs(&shard)?, &mut data)?;
 ///     // F16 has a smaller range than the blocks of most types.
 ///     assert!(outcomes.iter().all(|outcome| outcome.overflowed == 0), "ask for BF16 or F32");
 ///     data.finish()?;

@@ -30,7 +30,6 @@ type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + Send + Sync + 'a>;
 /// Plans a GGUF from safetensors files.
 ///
 /// ```no_run
-/// use std::ops::ControlFlow;
 /// use gguf_codec::model::{Convert, hf};
 /// use gguf_codec::safetensors::Checkpoint;
 /// use gguf_codec::{GgmlType, Writer};
@@ -42,7 +41,7 @@ type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + Send + Sync + 'a>;
 /// let mut writer = Writer::create("smollm2.gguf")?;
 /// plan.declare(&mut writer)?;
 /// let mut data = writer.write_header()?;
-/// let outcomes = Convert::new().run(&plan.jobs()?, &mut data, |_| ControlFlow::Continue(()))?;
+/// let outcomes = Convert::new().run(&plan.jobs()?, &mut data)?;
 /// assert!(outcomes.iter().all(|outcome| outcome.overflowed == 0), "F16 has a smaller range than BF16");
 /// data.finish()?;
 /// # Ok::<(), gguf_codec::Error>(())

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::families::{Family, Parameters, file_type_of};
 use super::import::{Import, Pairs};
 use super::json::Node;
-use super::label::{Label, label, size_label, title};
+use super::label::{Label, label, title};
 use super::planned::{Planned, most};
 use super::stored::carried_in_order;
 use super::tokenizer::tokenizer;
 use crate::error::{Result, Shown};
 use crate::model::QUANTIZATION_VERSION;
+use crate::model::size_label::size_label;
 use crate::{GgmlType, Value};
 
 impl Import<'_> {
@@ -91,7 +92,8 @@ impl Import<'_> {
             }
         }
         let experts = family.zip(config).map_or(Ok(None), |(family, config)| family.experts(config))?;
-        push("general.size_label", size.unwrap_or_else(|| size_label(tensors, experts)).into());
+        let shapes = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.source.shape()));
+        push("general.size_label", size.unwrap_or_else(|| size_label(shapes, experts)).into());
         match family.zip(of.as_ref()) {
             Some((family, of)) => {
                 pairs.extend(family.parameters(of, &mut notes)?);

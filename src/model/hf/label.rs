@@ -1,7 +1,5 @@
 //! What a model's name says of it: `Llama-3.2-1B-Instruct` is a Llama 3.2 of a billion parameters that was tuned to answer.
 
-use super::planned::Planned;
-
 /// Parts of a name as `general.*` keys have them.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Label {
@@ -176,34 +174,6 @@ pub(super) fn title(name: &str) -> String {
     name.replace('-', " ").split_whitespace().map(title).collect::<Vec<_>>().join(" ")
 }
 
-/// The number of parameters as `general.size_label` gives it; of a mixture, that of its experts times what a model of one has.
-pub(super) fn size_label(tensors: &[Planned<'_>], experts: Option<u32>) -> String {
-    let is_stack =
-        |tensor: &&Planned<'_>| tensor.name.contains("_exps.") && tensor.source.shape().dims().len() == 3;
-    let count = |tensor: &Planned<'_>| u128::from(tensor.element_count());
-    match experts.filter(|&experts| experts > 0) {
-        Some(experts) => {
-            let stacked: u128 = tensors.iter().filter(is_stack).map(count).sum();
-            let others: u128 = tensors.iter().filter(|tensor| !is_stack(tensor)).map(count).sum();
-            format!("{experts}x{}", rounded(others + stacked / u128::from(experts)))
-        }
-        None => rounded(tensors.iter().map(count).sum()),
-    }
-}
-
-/// A number with two digits or more, such as `1.1B` and `135M`.
-fn rounded(parameters: u128) -> String {
-    let parameters = parameters as f64;
-    let (scaled, unit) = match parameters {
-        p if p > 1e12 => (p * 1e-12, 'T'),
-        p if p > 1e9 => (p * 1e-9, 'B'),
-        p if p > 1e6 => (p * 1e-6, 'M'),
-        p => (p * 1e-3, 'K'),
-    };
-    let digits = format!("{scaled:.0}").trim_start_matches('0').len();
-    format!("{scaled:.*}{unit}", 2usize.saturating_sub(digits))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,20 +206,6 @@ mod tests {
         }
         for name in ["", "-", "x-7é", "é-B", "x-AB", "x-_B", "x-9x9x9B", "q", "iq", "q4_é"] {
             let _ = label(name, 1);
-        }
-    }
-
-    #[test]
-    fn sizes_are_labelled_as_gguf_py_does() {
-        for (parameters, label) in [
-            (22_565_376, "23M"),
-            (134_515_008, "135M"),
-            (1_100_048_384, "1.1B"),
-            (0, "0.00K"),
-            (1500, "1.5K"),
-            (999_999, "1000K"),
-        ] {
-            assert_eq!(rounded(parameters), label);
         }
     }
 }

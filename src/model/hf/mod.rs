@@ -20,13 +20,13 @@ mod description;
 mod export;
 mod export_plan;
 mod families;
+#[cfg(all(feature = "std", any(unix, windows)))]
+mod from_safetensors;
 mod groups;
 mod heads;
 mod import;
 mod import_metadata;
 mod import_plan;
-#[cfg(all(feature = "std", any(unix, windows)))]
-mod jobs;
 mod json;
 mod label;
 mod names;
@@ -43,6 +43,8 @@ mod sentencepiece;
 mod special_tokens;
 mod steps;
 mod stored;
+#[cfg(all(feature = "std", any(unix, windows)))]
+mod to_safetensors;
 mod tokenizer;
 mod unigram;
 mod written;
@@ -51,11 +53,13 @@ pub use carried::{CarriedWeight, Fidelity};
 pub use description::Description;
 pub use export::Export;
 pub use export_plan::{ExportPlan, Shard};
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub use from_safetensors::{FromSafetensors, ImportReport};
 pub use import::Import;
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use import_plan::Converted;
 pub use import_plan::ImportPlan;
-#[cfg(all(feature = "std", any(unix, windows)))]
-pub use jobs::{ExportReport, FromSafetensors, ImportReport, ToSafetensors};
 pub use names::{NameMap, Renamed};
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub use to_safetensors::{ExportReport, ToSafetensors};
 pub use written::{tokenizer_config_json, tokenizer_json};

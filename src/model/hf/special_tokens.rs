@@ -195,7 +195,13 @@ fn normalizer(normalizer: Option<&Node<'_>>, out: &mut Tokenizer) -> Result<()> 
     };
     let (mut lowercase, mut strip_accents) = (None, None);
     for step in steps {
-        match step.required("type")?.str()? {
+        let name = step.required("type")?.str()?;
+        if ["NFC", "NFD", "NFKC", "NFKD"].contains(&name) {
+            out.notes.push(format!(
+                "the normalizer {name} of tokenizer.json is left out: a GGUF has no place for it"
+            ));
+        }
+        match name {
             "Lowercase" => lowercase = Some(true),
             "StripAccents" => strip_accents = Some(true),
             "BertNormalizer" => {

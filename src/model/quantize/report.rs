@@ -35,7 +35,13 @@ impl QuantizedTensor {
         self.from != self.ggml_type
     }
 
-    pub(super) fn size_after(&self) -> Size {
+    /// Returns its size before.
+    pub fn size_before(&self) -> Size {
+        self.size(self.from)
+    }
+
+    /// Returns its size after.
+    pub fn size_after(&self) -> Size {
         self.size(self.ggml_type)
     }
 
@@ -73,7 +79,7 @@ pub struct QuantizeReport {
 impl QuantizeReport {
     /// Returns the size of the tensors before.
     pub fn size_before(&self) -> Size {
-        self.tensors.iter().map(|tensor| tensor.size(tensor.from)).sum()
+        self.tensors.iter().map(QuantizedTensor::size_before).sum()
     }
 
     /// Returns the size of the tensors after.
@@ -85,7 +91,7 @@ impl QuantizeReport {
     pub fn by_type(&self) -> BTreeMap<GgmlType, (Size, Size)> {
         let mut types = BTreeMap::<GgmlType, (Size, Size)>::new();
         for tensor in &self.tensors {
-            types.entry(tensor.from).or_default().0 += tensor.size(tensor.from);
+            types.entry(tensor.from).or_default().0 += tensor.size_before();
             types.entry(tensor.ggml_type).or_default().1 += tensor.size_after();
         }
         types

@@ -147,7 +147,7 @@ fn a_plan_stands_for_the_model_that_it_would_write() {
             writer.declare_tensor("w", tensor.shape().dims(), tensor.ggml_type()).unwrap();
             let mut data = writer.write_header().unwrap();
             let jobs = [Job::copy("w", origin)];
-            Convert::new().run(&jobs, &mut data, |_| ControlFlow::Continue(())).unwrap();
+            Convert::new().run(&jobs, &mut data).unwrap();
             let copied = data.finish().unwrap();
             let copied = Gguf::parse(&copied).unwrap();
             assert!(

@@ -1,7 +1,6 @@
 //! Quantized checkpoints: files from the real libraries, and every scheme in every variant, compared with its formula.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use gguf_codec::model::hf::{Description, Export, Fidelity, Import, Renamed};

@@ -135,9 +135,8 @@ impl<'a> Gathered<'a> {
             })
             .collect::<Result<_>>()?;
         let survey = sample.map_or(Survey::new(), |values| Survey::new().sample(values));
-        work.expect(survey.byte_len(&subjects));
-        let profiles =
-            survey.run(&subjects, |bytes| work.step(bytes)).map_err(|error| work.explained(error))?;
+        let profiles = survey.run_with(&subjects, |done, total| work.reached(done, total));
+        let profiles = profiles.map_err(|error| work.explained(error))?;
 
         let entries = pairs.iter().zip(profiles).map(|((info, (against, _)), profile)| {
             let (layer, kind) = Layer::split(info.name());

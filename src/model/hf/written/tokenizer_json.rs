@@ -13,6 +13,8 @@ use crate::Metadata;
 use crate::error::{Error, Result, Shown};
 
 const PRE: &str = "tokenizer.ggml.pre";
+/// Rules of models whose own tokenizers have a normalizer: those of Qwen.
+const NORMALIZED: [&str; 2] = ["qwen2", "qwen35"];
 
 /// Returns the text of a `tokenizer.json` for the tokenizer of a GGUF, which the tokenizers library reads and which gives a text
 /// the ids that llama.cpp gives it.
@@ -46,6 +48,10 @@ pub(super) fn written(metadata: Metadata<'_>, notes: &mut Vec<String>) -> Result
         notes.push(format!("{unknown} {have} in 'tokenizer.ggml.token_type' that {their} unknown, and count as normal: 0 to 6 are known"));
     }
     let pre = pre(&vocabulary)?;
+    if vocabulary.metadata.optional::<&str>(PRE)?.is_some_and(|name| NORMALIZED.contains(&name)) {
+        let note = "tokenizer.json has no normalizer: that of Qwen's models, which makes texts NFC, has no place in a GGUF";
+        notes.push(note.to_owned());
+    }
     let [normalizer, pre_tokenizer, decoder] = steps(&vocabulary, pre.as_ref())?;
     let template = Template::of(&vocabulary, pre.as_ref())?.json();
     let root = json!({
