@@ -1,22 +1,25 @@
 //! [`Quantize`]: a model in other types, in one call.
 
+mod files;
 mod report;
+mod tasks;
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::iter;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use self::files::{File, bytes_of_files};
 pub use self::report::{MissingImportance, QuantizeReport, QuantizedTensor};
+pub(super) use self::tasks::knows;
+use self::tasks::{Task, jobs};
 use super::convert::{Convert, Outcome};
-use super::file_type::{FileType, QUANTIZATION_VERSION};
+use super::file_type::FileType;
 use super::imatrix::Imatrix;
 use super::job::Job;
-use super::layer::TOKEN_EMBEDDING;
 use super::part::Part;
-use super::pieces::{bytes_of, told};
-use super::recipe::{Recipe, TypeChoice, TypePlan, by_layer};
+use super::pieces::told;
+use super::recipe::Recipe;
 use super::source::Source;
 use super::target::Target;
 use crate::error::{Error, Result};
@@ -24,7 +27,7 @@ use crate::file::atomic::StagedFile;
 use crate::file::sink::Sink;
 use crate::file::{Existing, Inputs};
 use crate::ggml_type::GgmlType;
-use crate::gguf::{Metadata, ShardPlan, TensorInfo, Value};
+use crate::gguf::{Metadata, TensorInfo};
 use crate::write::{DataWriter, Writer};
 
 /// Quantizes a model: by one of llama.cpp's recipes, to the bytes that its `llama_model_quantize` writes, or to the types of another
@@ -82,34 +85,6 @@ enum Types {
     Like(HashMap<String, GgmlType>, Option<u32>),
     /// One for every matrix.
     Uniform(GgmlType),
-}
-
-/// A tensor, and what becomes of it.
-struct Task<'a> {
-    tensor: TensorInfo<'a>,
-    shard: usize,
-    choice: TypeChoice,
-    importance: bool,
-    without_importance: Option<MissingImportance>,
-}
-
-impl Task<'_> {
-    fn changes(&self) -> bool {
-        self.choice.ggml_type != self.tensor.ggml_type()
-    }
-
-    fn told(&self) -> QuantizedTensor {
-        QuantizedTensor {
-            name: self.tensor.name().to_owned(),
-            shape: self.tensor.shape(),
-            from: self.tensor.ggml_type(),
-            ggml_type: self.choice.ggml_type,
-            instead_of: self.choice.instead_of,
-            importance: self.importance,
-            without_importance: self.without_importance,
-            error: None,
-        }
-    }
 }
 
 impl<'a> Quantize<'a> {
@@ -397,281 +372,6 @@ impl<'a> Quantize<'a> {
             .tensors
             .extend(told.map(|(task, outcome)| QuantizedTensor { error: outcome.error, ..task.told() }));
         Ok(data)
-    }
-
-    /// What becomes of each tensor, in the order in which llama.cpp writes them.
-    fn tasks<'m, S: Source>(&self, input: &'m S) -> Result<Vec<Task<'m>>> {
-        let model = input.model();
-        let mut tensors: Vec<_> = model.tensors().collect();
-        if !matches!(self.types, Types::Uniform(_)) {
-            tensors.sort_by(|a, b| by_layer(a.name(), b.name()));
-        }
-        let choices = self.choose(model.metadata(), &tensors)?;
-        let mut tasks = Vec::with_capacity(tensors.len());
-        for (tensor, choice) in tensors.into_iter().zip(choices) {
-            let shard = if self.keep_split { model.shard_of(tensor.name())? } else { 0 };
-            let mut task = Task { tensor, shard, choice, importance: false, without_importance: None };
-            let (name, from, ty) = (tensor.name(), tensor.ggml_type(), choice.ggml_type);
-            if task.changes() {
-                let unpacks = matches!(self.types, Types::Uniform(_)) && !ty.is_quantized();
-                if from.is_quantized() && !unpacks && !self.requantize {
-                    let loss = match ty.is_quantized() {
-                        true => {
-                            format!("quantizing it again to {ty} loses more than quantizing the original")
-                        }
-                        false => format!("{ty} keeps what quantizing it lost"),
-                    };
-                    return refused(format!(
-                        "tensor '{name}' is {from} already, and {loss}; with `Quantize::allow_requantize` it is done"
-                    ));
-                }
-                task.importance = self.imatrix.map_or(Ok(false), |imatrix| knows(imatrix, &tensor))?;
-                if choice.needs_importance && !task.importance {
-                    self.without_importance(&mut task)?;
-                }
-            }
-            if !task.importance && task.without_importance != Some(MissingImportance::Uniform) {
-                Job::new(name, input.origin(&tensor)?, task.choice.ggml_type).check()?;
-            }
-            tasks.push(task);
-        }
-        let is_quantized = |task: &Task<'_>| task.changes() && task.choice.ggml_type.is_quantized();
-        if self.imatrix.is_some()
-            && tasks.iter().any(is_quantized)
-            && !tasks.iter().any(|task| task.importance)
-        {
-            let name = self
-                .imatrix_name
-                .as_ref()
-                .map_or_else(|| "the importance matrix".to_owned(), |name| format!("'{name}'"));
-            return refused(format!(
-                "{name} knows none of the tensors that are quantized: it is another model's"
-            ));
-        }
-        // Shards one after the other, each in llama.cpp's order.
-        tasks.sort_by_key(|task| task.shard);
-        Ok(tasks)
-    }
-
-    /// What becomes of a tensor that needs importance and has none.
-    fn without_importance(&self, task: &mut Task<'_>) -> Result<()> {
-        let (name, ty) = (task.tensor.name(), task.choice.ggml_type);
-        match self.missing {
-            MissingImportance::Refuse => {
-                let missing = match self.imatrix {
-                    Some(_) => "the importance matrix lacks it",
-                    None => "there is no importance matrix",
-                };
-                return refused(format!(
-                    "tensor '{name}' becomes {ty}, which needs importance, and {missing}; `Quantize::missing_importance` says what else to do"
-                ));
-            }
-            MissingImportance::Uniform => {}
-            MissingImportance::Type(other) if other.needs_importance() => {
-                return refused(format!(
-                    "{other} needs importance itself and cannot stand in for what needs it"
-                ));
-            }
-            MissingImportance::Type(other) => {
-                let fits = other.fits_rows(task.tensor.shape().row_len());
-                task.choice.ggml_type = if fits { other } else { task.tensor.ggml_type() };
-            }
-        }
-        task.without_importance = Some(self.missing);
-        Ok(())
-    }
-
-    fn choose(&self, metadata: Metadata<'_>, tensors: &[TensorInfo<'_>]) -> Result<Vec<TypeChoice>> {
-        let recipe = match &self.types {
-            Types::Recipe(recipe) => *recipe,
-            Types::Like(types, _) => {
-                let choice = |tensor: &TensorInfo<'_>| {
-                    let name = tensor.name();
-                    let by_name = self.by_name.and_then(|by_name| by_name(name));
-                    let ty = by_name.or_else(|| types.get(name).copied());
-                    let ty = ty.filter(|ty| !ty.is_integer() && !tensor.ggml_type().is_integer());
-                    let ggml_type = ty.unwrap_or(tensor.ggml_type());
-                    TypeChoice { ggml_type, instead_of: None, needs_importance: ggml_type.needs_importance() }
-                };
-                return Ok(tensors.iter().map(choice).collect());
-            }
-            Types::Uniform(ty) => {
-                let choice = |tensor: &TensorInfo<'_>| {
-                    uniform(tensor, self.by_name.and_then(|by_name| by_name(tensor.name())).unwrap_or(*ty))
-                };
-                return Ok(tensors.iter().map(choice).collect());
-            }
-        };
-        let mut plan = TypePlan::new(recipe)
-            .importance(self.imatrix.is_some())
-            .pure(self.pure)
-            .leave_output(self.leave_output)
-            .output_type(self.output_type)
-            .token_embedding_type(self.token_embedding_type);
-        if let Some(by_name) = self.by_name {
-            plan = plan.types_by_name(by_name);
-        }
-        plan.choose(metadata, tensors)
-    }
-
-    /// The files that are written, with what is in each.
-    fn files<'t, 'm, S: Source>(
-        &self,
-        input: &S,
-        tasks: &'t [Task<'m>],
-        output: &Path,
-    ) -> Result<Vec<File<'t, 'm>>> {
-        let ways = [self.part.is_some(), self.keep_split, self.max_shard_size.is_some()];
-        if ways.into_iter().filter(|&is_asked| is_asked).count() > 1 {
-            return refused(
-                "one part, the shards of the input, and shards of a size are three ways to divide a model: one of them is possible"
-                    .to_owned(),
-            );
-        }
-        let ranges = if let Some(part) = self.part {
-            let none = vec![None; tasks.len()];
-            vec![part.jobs(&jobs(input, tasks, &none)?)]
-        } else if let Some(most) = self.max_shard_size {
-            let bytes = tasks.iter().map(|task| task.told().size_after().bytes);
-            ShardPlan::by_bytes(bytes, input.model().first().alignment(), most)?.shards().to_vec()
-        } else if self.keep_split {
-            let start = |shard: usize| tasks.partition_point(|task| task.shard < shard);
-            (0..input.model().shards().len()).map(|shard| start(shard)..start(shard + 1)).collect()
-        } else {
-            iter::once(0..tasks.len()).collect()
-        };
-        let names = self.names(ranges.len(), output)?;
-        let file = |((path, part), range): ((PathBuf, Option<Part>), Range<usize>)| File {
-            path,
-            shard: part.map(|part| (part.no(), part.count())),
-            tasks: &tasks[range],
-        };
-        Ok(names.into_iter().zip(ranges).map(file).collect())
-    }
-
-    /// The names of so many files, and which part of the model each is, where it is not all.
-    fn names(&self, files: usize, output: &Path) -> Result<Vec<(PathBuf, Option<Part>)>> {
-        let count = u16::try_from(files).unwrap_or(u16::MAX);
-        let parts = match self.part {
-            Some(part) => vec![part],
-            None if count > 1 => (0..count).map(|no| Part::new(no, count)).collect::<Result<_>>()?,
-            None => return Ok(vec![(output.to_owned(), None)]),
-        };
-        Ok(parts.into_iter().map(|part| (part.path(output), Some(part))).collect())
-    }
-
-    /// The importance of each tensor that has any.
-    fn weights(&self, tasks: &[Task<'_>]) -> Vec<Option<Vec<f32>>> {
-        let weights = |task: &Task<'_>| {
-            if task.without_importance == Some(MissingImportance::Uniform) {
-                return usize::try_from(task.tensor.shape().row_len()).ok().map(|columns| vec![1.0; columns]);
-            }
-            let imatrix = self.imatrix.filter(|_| task.importance);
-            imatrix.and_then(|imatrix| imatrix.weights(task.tensor.name()))
-        };
-        tasks.iter().map(weights).collect()
-    }
-
-    /// Says what will be in a file: the model's keys, with those that quantizing changes, and the jobs' tensors.
-    fn declare<W: Sink, S: Source>(
-        &self,
-        mut writer: Writer<W>,
-        input: &S,
-        file: &File<'_, '_>,
-        jobs: &[Job<'_>],
-        tasks: &[Task<'_>],
-    ) -> Result<Writer<W>> {
-        writer.copy_sharded_metadata_from(input.model())?;
-        let is_uniform = matches!(self.types, Types::Uniform(_));
-        let file_type = match &self.types {
-            Types::Recipe(recipe) => Some(recipe.file_type().id()),
-            Types::Like(_, file_type) => *file_type,
-            // Where nothing got the type, the model is what it was.
-            Types::Uniform(ty) => {
-                FileType::mostly(*ty).filter(|_| tasks.iter().any(Task::changes)).map(FileType::id)
-            }
-        };
-        let mut keys = Vec::new();
-        if file_type.is_some() || !is_uniform {
-            keys.push(("general.quantization_version", Value::from(QUANTIZATION_VERSION)));
-        }
-        keys.extend(file_type.map(|id| ("general.file_type", Value::from(id))));
-        if let Some(imatrix) = self.imatrix {
-            keys.extend(self.imatrix_name.as_ref().map(|name| ("quantize.imatrix.file", name.into())));
-            keys.extend(imatrix.datasets.first().map(|name| ("quantize.imatrix.dataset", name.into())));
-            let entries = u32::try_from(imatrix.entries().len()).unwrap_or(u32::MAX);
-            keys.push(("quantize.imatrix.entries_count", entries.into()));
-            let chunks = Some(imatrix.chunk_count).filter(|&chunks| chunks > 0);
-            keys.extend(chunks.map(|chunks| ("quantize.imatrix.chunks_count", chunks.into())));
-        }
-        for (key, value) in keys {
-            // At the end, where llama.cpp has them.
-            if !is_uniform {
-                writer.remove_metadata(key);
-            }
-            writer.set_metadata(key, value)?;
-        }
-        if let Some((no, count)) = file.shard {
-            writer.set_shard(no, count, tasks.len())?;
-        }
-        for job in jobs {
-            let shape = if is_uniform { job.shape() } else { job.shape().trim_trailing_ones() };
-            writer.declare_tensor(job.name(), shape.dims(), job.ggml_type())?;
-        }
-        Ok(writer)
-    }
-}
-
-fn bytes_of_files(files: &[File<'_, '_>]) -> u64 {
-    let tensors: Vec<_> = files.iter().flat_map(|file| file.tasks).map(|task| task.tensor).collect();
-    bytes_of(&tensors)
-}
-
-/// A file that is written.
-struct File<'t, 'm> {
-    path: PathBuf,
-    shard: Option<(u16, u16)>,
-    tasks: &'t [Task<'m>],
-}
-
-/// What becomes of a tensor where matrices become `ty`.
-fn uniform(tensor: &TensorInfo<'_>, ty: GgmlType) -> TypeChoice {
-    let from = tensor.ggml_type();
-    let is_matrix = tensor.shape().dims().len() >= 2 && !from.is_integer();
-    let fits = ty.fits_rows(tensor.shape().row_len());
-    TypeChoice {
-        ggml_type: if is_matrix && fits { ty } else { from },
-        instead_of: (is_matrix && !fits && from != ty).then_some(ty),
-        needs_importance: is_matrix && fits && from != ty && ty.needs_importance(),
-    }
-}
-
-fn jobs<'j, S: Source>(
-    input: &'j S,
-    tasks: &'j [Task<'_>],
-    weights: &'j [Option<Vec<f32>>],
-) -> Result<Vec<Job<'j>>> {
-    let job = |(task, weights): (&'j Task<'_>, &'j Option<Vec<f32>>)| {
-        let job = Job::new(task.tensor.name(), input.origin(&task.tensor)?, task.choice.ggml_type);
-        Ok(job.importance(weights.as_deref()))
-    };
-    tasks.iter().zip(weights).map(job).collect()
-}
-
-/// Whether the matrix has a tensor's importance.
-pub(super) fn knows(imatrix: &Imatrix, tensor: &TensorInfo<'_>) -> Result<bool> {
-    let (name, shape) = (tensor.name(), tensor.shape());
-    let Some(entry) = imatrix.entry(name) else { return Ok(false) };
-    let wanted = shape.row_len().saturating_mul(shape.dims().get(2).copied().unwrap_or(1));
-    let found = entry.sums.len();
-    // Embeddings are looked up, not multiplied: what was measured there is something else.
-    let is_looked_up = matches!(name, TOKEN_EMBEDDING | "per_layer_token_embd.weight");
-    match found as u64 == wanted {
-        true => Ok(true),
-        false if is_looked_up => Ok(false),
-        false => refused(format!(
-            "tensor '{name}' has {wanted} columns, and the importance matrix has {found} for it"
-        )),
     }
 }
 
