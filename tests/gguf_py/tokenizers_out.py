@@ -47,7 +47,7 @@ llama-bpe chatglm-bpe dbrx falcon-h1 falcon3 glm4 jina-v5-nano lfm2 llama-v3 lla
 deepseek-r1-qwen f2llmv2 grok-2 hunyuan kormo megrez solar-open stablelm2 qwen35 tekken gpt-4o kanana2
 llama4 minimax-m2 talkie granite-embed-multi-97m deepseek-v3 hunyuan-dense hy_v4 joyai-llm deepseek-coder falcon poro-chat bloom gpt3-finnish
 viking bailingmoe bailingmoe2 llada-moe seed-coder superbpe jais-2 youtu tiny_aya cohere2moe minicpm5 exaone-moe ufakzeka
-laguna""".split()
+laguna deepseek-llm chameleon kimi-k2""".split()
 
 
 def has(*categories):
@@ -63,7 +63,9 @@ LEFT_OUT = dict.fromkeys(["tekken", "gpt-4o", "kanana2", "llama4", "minimax-m2",
     "tiny_aya": lambda text: MARKS(text) or CAMEL(text),
     "cohere2moe": lambda text: MARKS(text) or CAMEL(text),
     "superbpe": lambda text: any(letter.isdigit() and not letter.isascii() for letter in text),
+    "kimi-k2": lambda text: MARKS(text) or CAMEL(text),
     "deepseek-coder": lambda text: "\u3000" in text,
+    "deepseek-llm": lambda text: "\u3000" in text,
 }
 
 

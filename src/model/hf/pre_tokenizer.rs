@@ -36,6 +36,9 @@ const DEFAULT: &str = r"[\p{P}\$\+<=>\^~\|]+";
 const THREE_DIGITS: &str = "[0-9][0-9][0-9]";
 const LINES: &str = r"[^\n]+|[\n]+";
 
+const KIMI_2: &str = r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const DEEPSEEK_LLM_LETTERS: &str = r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
+
 /// Steps, and the name that llama.cpp has for them.
 const KNOWN: &[(&[Step<'_>], &str)] = &[
     (&[Step::Gpt2], "gpt-2"),
@@ -45,6 +48,7 @@ const KNOWN: &[(&[Step<'_>], &str)] = &[
     (&[Step::Split(QWEN_3_5)], "qwen35"),
     (&[Step::Split(TEKKEN)], "tekken"),
     (&[Step::Split(GPT_4O)], "gpt-4o"),
+    (&[Step::Split(KIMI_2)], "kimi-k2"),
     (
         &[Step::Split(UP_TO_3_NUMBERS), Step::Split(DEEPSEEK_3_SCRIPTS), Step::Split(DEEPSEEK_3)],
         "deepseek-v3",
@@ -58,6 +62,28 @@ const KNOWN: &[(&[Step<'_>], &str)] = &[
             Step::Digits,
         ],
         "deepseek-coder",
+    ),
+    (
+        &[
+            Step::Split(LINE_ENDS),
+            Step::Split(DEEPSEEK_LLM_LETTERS),
+            Step::Split("\\s?[!-/:-~！-／：-～‘-‟\u{3000}-。]+"),
+            Step::Split(r"\s+$"),
+            Step::Split(DEEPSEEK_SCRIPTS),
+            Step::Split(r"\p{N}+"),
+        ],
+        "deepseek-llm",
+    ),
+    (
+        &[
+            Step::Split("<sentinel:[0-9]+>"),
+            Step::Split("(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z"),
+            Step::Split(r"([\t\n]|    |  )"),
+            Step::Split(r"\p{N}"),
+            Step::Split(r"[\p{P}!-/:-@\[-`{-~]"),
+            Step::Gpt2,
+        ],
+        "chameleon",
     ),
     (&[Step::Split(FALCON), Step::Split(GPT_2), Step::Split(THREE_DIGITS)], "falcon"),
     // As its authors wrote it, which parts the bytes of some characters.
@@ -154,6 +180,7 @@ const WHOLE_WORDS: &[&str] = &[
 
 /// Those with which it begins a text with the first token where no key says whether.
 const BEGINS: &[&str] = &[
+    "chameleon",
     "falcon-h1",
     "falcon3",
     "jina-v5-nano",
@@ -298,7 +325,7 @@ mod tests {
         assert!(WHOLE_WORDS.iter().chain(BEGINS).all(|name| named(name).is_some()));
         assert!(named("llama-bpe").unwrap().ignores_merges && !named("gpt-4o").unwrap().ignores_merges);
         assert!(named("tekken").unwrap().adds_bos && !named("qwen2").unwrap().adds_bos);
-        assert!(named("kimi-k2").is_none());
+        assert!(named("afmoe").is_none());
     }
 
     #[test]

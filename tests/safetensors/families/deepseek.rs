@@ -6,6 +6,7 @@ use gguf_codec::{Gguf, Value, ValueRef};
 use serde_json::Value as Json;
 
 use super::super::{checkpoint, exported, imported};
+use super::experts::fuse;
 use super::{Checkpoint, files, gguf};
 
 /// A model of two layers, of which the second has experts.
@@ -166,4 +167,19 @@ fn parts_that_do_not_fit_keep_their_names() {
     let back = checkpoint(exported(&bytes, None).unwrap()).unwrap();
     assert!(back.tensor("blk.1.attn_k_b.weight").is_some() && back.tensor("blk.0.attn_v_b.weight").is_some());
     assert!(imported(Import::new(&back, &Description::default())).unwrap() == bytes);
+}
+
+/// Experts in the form of newer versions of the transformers library.
+#[test]
+fn experts_of_deepseek_may_be_one_tensor_already() {
+    let (config, mut source) = model();
+    let family = serde_json::json!({ "config": config });
+    let before = Gguf::parse(gguf(&family, &source, None)).unwrap();
+    fuse(&mut source, 1, 3, "mlp", ["gate_proj", "up_proj", "down_proj"]);
+    let after = Gguf::parse(gguf(&family, &source, None)).unwrap();
+    for tensor in before.tensors() {
+        let [one, other] = [&before, &after].map(|model| model.tensor(tensor.name()).unwrap());
+        assert_eq!(one.shape(), other.shape(), "{}", tensor.name());
+        assert!(one.bytes().unwrap() == other.bytes().unwrap(), "{}", tensor.name());
+    }
 }

@@ -7,6 +7,21 @@ use gguf_codec::safetensors::Dtype;
 use super::super::{checkpoint, exported, imported};
 use super::{Checkpoint, family, files, gguf, source, values};
 
+/// Makes one tensor of the gates and ups of a layer's experts, and one of the downs.
+pub(super) fn fuse(source: &mut Checkpoint, layer: u32, count: u64, module: &str, parts: [&str; 3]) {
+    let at = |module: &str| format!("model.layers.{layer}.{module}");
+    let mut take = |part: &str| -> Vec<(Dtype, Vec<u64>, Vec<u8>)> {
+        let name = |expert: u64| format!("{}.experts.{expert}.{part}.weight", at(module));
+        (0..count).map(|expert| source.remove(&name(expert)).unwrap()).collect()
+    };
+    let [gate, up, down] = parts.map(&mut take);
+    let (dtype, rows, len) = (gate[0].0, gate[0].1[0], gate[0].1[1]);
+    let both = gate.into_iter().zip(up).flat_map(|(gate, up)| [gate.2, up.2].concat()).collect();
+    source.insert(at("mlp.experts.gate_up_proj"), (dtype, vec![count, 2 * rows, len], both));
+    let down = down.into_iter().flat_map(|(.., bytes)| bytes).collect();
+    source.insert(at("mlp.experts.down_proj"), (dtype, vec![count, len, rows], down));
+}
+
 /// Experts in the form of newer versions of the transformers library, in one tensor.
 #[test]
 fn experts_may_be_one_tensor_already() {
@@ -17,22 +32,7 @@ fn experts_may_be_one_tensor_already() {
         let family = family(name);
         let mut source = source(&family);
         let before = gguf(&family, &source, None);
-        for layer in 0..2 {
-            let at = |module: &str| format!("model.layers.{layer}.{module}");
-            let mut take = |part: &str| -> Vec<(Vec<u64>, Vec<u8>)> {
-                let name = |expert: u64| format!("{}.experts.{expert}.{part}.weight", at(module));
-                (0..4)
-                    .map(|expert| source.remove(&name(expert)).unwrap())
-                    .map(|(_, shape, bytes)| (shape, bytes))
-                    .collect()
-            };
-            let [gate, up, down] = parts.map(&mut take);
-            let (rows, len) = (gate[0].0[0], gate[0].0[1]);
-            let both = gate.into_iter().zip(up).flat_map(|(gate, up)| [gate.1, up.1].concat()).collect();
-            source.insert(at("mlp.experts.gate_up_proj"), (Dtype::BF16, vec![4, 2 * rows, len], both));
-            let down = down.into_iter().flat_map(|(_, bytes)| bytes).collect();
-            source.insert(at("mlp.experts.down_proj"), (Dtype::BF16, vec![4, len, rows], down));
-        }
+        (0..2).for_each(|layer| fuse(&mut source, layer, 4, module, parts));
         let (before, after) =
             (Gguf::parse(before).unwrap(), Gguf::parse(gguf(&family, &source, None)).unwrap());
         for tensor in before.tensors() {

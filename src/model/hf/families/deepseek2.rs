@@ -6,6 +6,7 @@ use super::Extent::{self, Of, OfHeads, Product, Sum, Width};
 use super::keys::{self, Key};
 use super::llama::{ENDS, NORMS};
 use super::qwen_moe::DENSE;
+use super::tensor::fused_experts;
 use super::{Attention, DECODER, Default, Exported, Family, Need, Other, Step, Tensor, tensor};
 
 const PLAIN: &str = "qk_nope_head_dim";
@@ -120,11 +121,13 @@ pub(super) const DEEPSEEK3: Family = Family {
     ..DEEPSEEK2
 };
 
+const FUSED: &[Tensor] = fused_experts!(EXPERTS, MIDDLE);
+
 pub(super) const DEEPSEEK2: Family = Family {
     architecture: "deepseek2",
     model_type: "deepseek_v2",
     classes: &["DeepseekV2ForCausalLM"],
-    tensors: &[ENDS, NORMS, ATTENTION, SPARSE, DENSE],
+    tensors: &[ENDS, NORMS, ATTENTION, SPARSE, FUSED, DENSE],
     attention: Attention::Shared,
     // Layers that guess further tokens.
     drops_later_layers: true,

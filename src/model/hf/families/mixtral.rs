@@ -3,6 +3,7 @@
 use super::Extent::{self, FeedForward, Of, Width};
 use super::keys;
 use super::llama::{ENDS, LLAMA, NORMS, ROTARY_ATTENTION};
+use super::tensor::fused_experts;
 use super::{Family, Step, Tensor, tensor};
 
 const EXPERTS: Extent = Of("num_local_experts");
@@ -17,18 +18,15 @@ const SPARSE: &[Tensor] = &[
     tensor("model.layers.{}.block_sparse_moe.experts.{}.w3.weight", UP, &[EXPERTS, FeedForward, Width]),
     // As newer versions of the transformers library keep them.
     tensor("model.layers.{}.mlp.gate.weight", "blk.{}.ffn_gate_inp.weight", &[EXPERTS, Width]),
-    tensor("model.layers.{}.mlp.experts.down_proj", DOWN, &[EXPERTS, Width, FeedForward]),
-    tensor("model.layers.{}.mlp.experts.gate_up_proj", GATE, &[EXPERTS, FeedForward, Width])
-        .with(&[Step::Half(0)]),
-    tensor("model.layers.{}.mlp.experts.gate_up_proj", UP, &[EXPERTS, FeedForward, Width])
-        .with(&[Step::Half(1)]),
 ];
+
+const FUSED: &[Tensor] = fused_experts!(EXPERTS, FeedForward);
 
 pub(super) const MIXTRAL: Family = Family {
     model_type: "mixtral",
     classes: &["MixtralForCausalLM"],
     marks: &["expert_count"],
-    tensors: &[ENDS, NORMS, ROTARY_ATTENTION, SPARSE],
+    tensors: &[ENDS, NORMS, ROTARY_ATTENTION, SPARSE, FUSED],
     keys: &[keys::TRANSFORMER, keys::DECODER, keys::EXPERTS, keys::HEADS, keys::FILE_TYPE, keys::LLAMA],
     ..LLAMA
 };

@@ -5,6 +5,7 @@ use super::keys::{self, Key};
 use super::llama::{ATTENTION, ENDS, NORMS};
 use super::qwen2::BIASES;
 use super::qwen3::HEAD_NORMS;
+use super::tensor::fused_experts;
 use super::{DECODER, Exported, Family, Need, Other, Step, Tensor, tensor};
 
 /// Values of an expert's middle.
@@ -33,21 +34,9 @@ const SPARSE: &[Tensor] = &[
         &[EXPERTS, MIDDLE, Width],
     )
     .needed(Need::InSparse),
-    // As newer versions of the transformers library keep them.
-    tensor("model.layers.{}.mlp.experts.down_proj", "blk.{}.ffn_down_exps.weight", &[EXPERTS, Width, MIDDLE]),
-    tensor(
-        "model.layers.{}.mlp.experts.gate_up_proj",
-        "blk.{}.ffn_gate_exps.weight",
-        &[EXPERTS, MIDDLE, Width],
-    )
-    .with(&[Step::Half(0)]),
-    tensor(
-        "model.layers.{}.mlp.experts.gate_up_proj",
-        "blk.{}.ffn_up_exps.weight",
-        &[EXPERTS, MIDDLE, Width],
-    )
-    .with(&[Step::Half(1)]),
 ];
+
+const FUSED: &[Tensor] = fused_experts!(EXPERTS, MIDDLE);
 
 /// Networks of layers without experts.
 pub(super) const DENSE: &[Tensor] = &[
@@ -102,7 +91,7 @@ pub(super) const QWEN2_MOE: Family = Family {
     architecture: "qwen2moe",
     model_type: "qwen2_moe",
     classes: &["Qwen2MoeForCausalLM"],
-    tensors: &[ENDS, NORMS, ATTENTION, BIASES, SPARSE, SHARED_EXPERT, DENSE],
+    tensors: &[ENDS, NORMS, ATTENTION, BIASES, SPARSE, FUSED, SHARED_EXPERT, DENSE],
     keys: KEYS,
     exported: Exported::Decoder {
         activation: ("hidden_act", "silu"),
@@ -117,7 +106,7 @@ pub(super) const QWEN3_MOE: Family = Family {
     architecture: "qwen3moe",
     model_type: "qwen3_moe",
     classes: &["Qwen3MoeForCausalLM"],
-    tensors: &[ENDS, NORMS, ATTENTION, HEAD_NORMS, SPARSE, DENSE],
+    tensors: &[ENDS, NORMS, ATTENTION, HEAD_NORMS, SPARSE, FUSED, DENSE],
     keys: KEYS,
     exported: Exported::Decoder {
         activation: ("hidden_act", "silu"),

@@ -147,3 +147,30 @@ impl Tensor {
         Tensor { steps, ..self }
     }
 }
+
+/// Experts as newer versions of the transformers library keep them, each kind in one tensor: so many, with so many values in the middle.
+macro_rules! fused_experts {
+    ($experts:expr, $middle:expr) => {
+        &[
+            tensor(
+                "model.layers.{}.mlp.experts.down_proj",
+                "blk.{}.ffn_down_exps.weight",
+                &[$experts, Width, $middle],
+            ),
+            tensor(
+                "model.layers.{}.mlp.experts.gate_up_proj",
+                "blk.{}.ffn_gate_exps.weight",
+                &[$experts, $middle, Width],
+            )
+            .with(&[Step::Half(0)]),
+            tensor(
+                "model.layers.{}.mlp.experts.gate_up_proj",
+                "blk.{}.ffn_up_exps.weight",
+                &[$experts, $middle, Width],
+            )
+            .with(&[Step::Half(1)]),
+        ]
+    };
+}
+
+pub(super) use fused_experts;
