@@ -320,6 +320,11 @@ fn a_configuration_that_is_wrong_is_told_by_key() {
         ),
         (r#""hidden_size": 8"#, r#""hidden_size": "8""#, "'hidden_size' must be an integer"),
         (r#""rms_norm_eps": 1e-05"#, r#""rms_norm_eps": []"#, "'rms_norm_eps' must be a number"),
+        (
+            r#""rms_norm_eps": 1e-05"#,
+            r#""rms_norm_eps": 1e308"#,
+            "'rms_norm_eps' is 1e308, beyond the range of single precision",
+        ),
         (r#"["LlamaForCausalLM"]"#, "[7]", "'architectures[0]' must be a string"),
         (r#"["LlamaForCausalLM"]"#, "7", "'architectures' must be an array"),
     ] {

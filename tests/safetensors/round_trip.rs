@@ -325,46 +325,92 @@ fn a_file_may_ask_for_no_more_padding_than_a_gguf() {
     assert!(error.contains("'general.alignment' of the metadata is 131072, and may be 65536"), "{error}");
 }
 
-#[test]
-fn nvfp4_is_exported_times_the_factors_beside_it() {
-    let blocks: Vec<u8> = (0..2 * 64 * 36 / 64).map(|i| (i * 29 % 113) as u8).collect();
-    let floats =
-        |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
-    // One with rows in the original order, and one whose rows are reordered.
-    for (architecture, name) in [("other", "blk.0.w"), ("llama", "blk.0.attn_q")] {
-        let mut writer = Writer::new(Vec::new());
-        writer.set_metadata("general.architecture", architecture).unwrap();
-        writer.set_metadata("llama.attention.head_count", 1u32).unwrap();
-        for (ending, dims, ty) in [
-            ("weight", &[64, 2][..], GgmlType::NVFP4),
-            ("scale", &[1], GgmlType::F32),
-            ("input_scale", &[1], GgmlType::F32),
-        ] {
-            writer.declare_tensor(&format!("{name}.{ending}"), dims, ty).unwrap();
-        }
-        let mut data = writer.write_header().unwrap();
-        data.write_tensor(&format!("{name}.weight"), &blocks).unwrap();
-        data.write_tensor(&format!("{name}.scale"), &floats(&[0.3])).unwrap();
-        data.write_tensor(&format!("{name}.input_scale"), &floats(&[9.0])).unwrap();
-        let gguf = data.finish().unwrap();
+fn floats(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
 
-        let model = Gguf::parse(&gguf).unwrap();
-        let plan = Export::new(&model, &gguf).ggml_type(GgmlType::F32).plan().unwrap();
-        assert!(
-            plan.notes().iter().any(|note| note.contains("1 tensor is multiplied")),
-            "{:?}",
-            plan.notes()
-        );
-        let file = exported_shard(&plan, &plan.shards(None)[0]).unwrap();
-        let header = SafeTensors::parse(&file).unwrap();
-        assert_eq!(header.tensors().len(), 1);
-        let start = header.tensors().next().unwrap().file_offset() as usize;
-        let mut wanted = vec![0.0f32; 128];
-        gguf_codec::dequantize(GgmlType::NVFP4, &blocks, &mut wanted).unwrap();
-        // Two rows of a head have the same order in both arrangements of pairs.
-        wanted.iter_mut().for_each(|value| *value *= 0.3);
-        assert_eq!(file[start..start + 512], floats(&wanted), "{name}");
+/// Blocks of NVFP4, and their values.
+fn nvfp4(count: usize, step: usize) -> (Vec<u8>, Vec<f32>) {
+    let blocks: Vec<u8> = (0..count * 36 / 64).map(|i| (i * step % 113) as u8).collect();
+    let mut values = vec![0.0f32; count];
+    gguf_codec::dequantize(GgmlType::NVFP4, &blocks, &mut values).unwrap();
+    (blocks, values)
+}
+
+/// The only tensor of a safetensors file, in F32, that becomes of a model of these tensors.
+fn only_tensor(architecture: &str, tensors: &[(&str, &[u64], GgmlType, Vec<u8>)]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    writer.set_metadata("general.architecture", architecture).unwrap();
+    writer.set_metadata("llama.attention.head_count", 1u32).unwrap();
+    for (name, dims, ty, _) in tensors {
+        writer.declare_tensor(name, dims, *ty).unwrap();
     }
+    let mut data = writer.write_header().unwrap();
+    for (name, _, _, bytes) in tensors {
+        data.write_tensor(name, bytes).unwrap();
+    }
+    let gguf = data.finish().unwrap();
+    let model = Gguf::parse(&gguf).unwrap();
+    let plan = Export::new(&model, &gguf).ggml_type(GgmlType::F32).plan().unwrap();
+    let notes = plan.notes();
+    assert!(notes.iter().any(|note| note.contains("multiplied by the factors beside")), "{notes:?}");
+    let file = exported_shard(&plan, &plan.shards(None)[0]).unwrap();
+    let header = SafeTensors::parse(&file).unwrap();
+    assert_eq!(header.tensors().len(), 1, "{architecture}");
+    let start = header.tensors().next().unwrap().file_offset() as usize;
+    file[start..].to_vec()
+}
+
+#[test]
+fn weights_are_exported_times_the_factors_beside_them() {
+    use GgmlType::{F32, NVFP4};
+    let (blocks, mut values) = nvfp4(128, 29);
+    let plain = floats(&values);
+    // Two rows of a head have the same order in both arrangements of pairs.
+    values.iter_mut().for_each(|value| *value *= 0.3);
+    // One with rows in the original order, and one whose rows are reordered. Plain values come of converting such a model.
+    for (architecture, name, ty, bytes) in [
+        ("other", "blk.0.w", NVFP4, &blocks),
+        ("llama", "blk.0.attn_q", NVFP4, &blocks),
+        ("llama", "blk.0.attn_q", F32, &plain),
+    ] {
+        let named = |ending: &str| format!("{name}.{ending}");
+        let found = only_tensor(
+            architecture,
+            &[
+                (&named("weight"), &[64, 2], ty, bytes.clone()),
+                (&named("scale"), &[1], F32, floats(&[0.3])),
+                (&named("input_scale"), &[1], F32, floats(&[9.0])),
+            ],
+        );
+        assert!(found == floats(&values), "{name} of {ty}");
+    }
+}
+
+#[test]
+fn weights_that_take_turns_are_times_their_own_factors() {
+    use GgmlType::{F32, NVFP4};
+    let [(gate, gates), (up, ups)] = [nvfp4(256, 29), nvfp4(256, 31)];
+    let found = only_tensor(
+        "gpt-oss",
+        &[
+            ("blk.0.ffn_gate_exps.weight", &[64, 2, 2], NVFP4, gate),
+            ("blk.0.ffn_gate_exps.scale", &[2], F32, floats(&[0.5, 3.0])),
+            ("blk.0.ffn_up_exps.weight", &[64, 2, 2], NVFP4, up),
+            ("blk.0.ffn_up_exps.scale", &[1], F32, floats(&[7.0])),
+        ],
+    );
+    // Columns and rows are exchanged there, and gate and up are alternating rows.
+    let mut wanted = Vec::new();
+    for (expert, factor) in [(0, 0.5), (1, 3.0)] {
+        for column in 0..64 {
+            for row in 0..2 {
+                let at = expert * 128 + row * 64 + column;
+                wanted.extend([gates[at] * factor, ups[at] * 7.0]);
+            }
+        }
+    }
+    assert!(found == floats(&wanted));
 }
 
 #[test]

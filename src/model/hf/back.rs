@@ -8,7 +8,6 @@ use super::per_layer::number;
 use super::planned::{Planned, Source};
 use crate::error::{Error, Result};
 use crate::model::Origin;
-use crate::model::scaled::Scaled;
 use crate::{GgmlType, Metadata, Shape};
 
 /// Whether what becomes of a tensor becomes the tensor again.
@@ -71,10 +70,7 @@ pub(super) fn experts<'a>(
                 [one] => Some(*one),
                 all => all.get(expert as usize).copied(),
             };
-            let source = match own {
-                Some(scale) => Source::Scaled(Box::new(Scaled { blocks: source, scales: vec![scale] })),
-                None => source,
-            };
+            let source = source.scaled(own.map(|scale| vec![scale]));
             // Behind the layer, whose number is there already.
             let name = fill_some(pattern, &[&expert.to_string()]);
             Ok(Planned { name, source, ty, original: None, dtype: None })
@@ -82,29 +78,25 @@ pub(super) fn experts<'a>(
         .collect()
 }
 
-/// The tensor in which others take turns: `None` for one that another is written with.
+/// The tensor of this type in which others take turns: `None` for one that another is written with.
 pub(super) fn in_turns<'a>(
     turns: Turns,
     gguf_name: &str,
-    parts: Vec<Origin<'a>>,
+    parts: Vec<Source<'a>>,
     ty: GgmlType,
 ) -> Result<Option<Planned<'a>>> {
     let Turns { name, parts: names, turn, is_transposed } = turns;
-    let Some(own) = parts
-        .first()
-        .map(|part| part.ggml_type())
-        .filter(|_| names.first().is_some_and(|(first, _)| first == gguf_name))
-    else {
+    if parts.is_empty() || names.first().is_none_or(|(first, _)| first != gguf_name) {
         return Ok(None);
-    };
+    }
     let turned = |source: Source<'a>| {
         let mut dims = source.shape().dims().to_vec();
         dims.swap(0, 1);
         let shape = Shape::new(&dims).unwrap_or(source.shape());
         source.transposed(&name, shape)
     };
-    let part = |(part, (_, is_transposed)): (Origin<'a>, &(String, bool))| {
-        let part = Arc::new(Source::File(part));
+    let part = |(part, (_, is_transposed)): (Source<'a>, &(String, bool))| {
+        let part = Arc::new(part);
         // Blocks have no columns.
         if *is_transposed { turned(part.floats(None)).map(Arc::new) } else { Ok(part) }
     };
@@ -113,7 +105,6 @@ pub(super) fn in_turns<'a>(
     if is_transposed {
         source = turned(source)?;
     }
-    let ty = if own.is_quantized() { ty } else { own };
     Ok(Some(Planned { name, source, ty, original: None, dtype: None }))
 }
 

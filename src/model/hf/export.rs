@@ -15,7 +15,7 @@ use super::rope::MAX_DIM;
 use super::stored::{self, ORIGINAL_SHAPE};
 use crate::error::{Error, Result};
 use crate::file::read_at::ReadAt;
-use crate::model::scaled::{Scaled, scales};
+use crate::model::scaled::scales;
 use crate::model::{FileType, Origin};
 use crate::safetensors::folded;
 use crate::{Array, GgmlType, Gguf, Metadata, Shape, ShardedGguf, TensorInfo};
@@ -135,9 +135,12 @@ impl<'a> Export<'a> {
             family.and_then(|family| family.classifier(|_, tensor| self.origin_of(tensor).is_some()));
         let mut tensors = Vec::with_capacity(self.tensors.len());
         let mut scales = scales(self.tensors.iter().map(|(tensor, origin)| (tensor.name, *origin)))?;
-        // Plain values stay as they are, and so do the factors beside them.
+        // Plain values that keep their names stay as they are, and so do the factors beside them. Under a family's names nothing
+        // would look for factors.
         let plain = self.tensors.iter().filter(|(_, origin)| !origin.ggml_type().is_quantized());
-        plain.for_each(|(tensor, _)| drop(scales.remove(tensor.name())));
+        plain
+            .filter(|(tensor, _)| family.and_then(|family| family.back(tensor.name())).is_none())
+            .for_each(|(tensor, _)| drop(scales.remove(tensor.name())));
         let beside: HashSet<String> = scales
             .keys()
             .filter_map(|name| name.strip_suffix(".weight"))
@@ -174,8 +177,13 @@ impl<'a> Export<'a> {
                 && given.is_none()
             {
                 dequantized_instead += usize::from(self.compressed && origin.ggml_type().is_quantized());
-                let parts = turns.parts.iter().filter_map(|(part, _)| self.origin_of(part)).collect();
-                tensors.extend(in_turns(turns.clone(), gguf_name, parts, self.ty)?);
+                let with_scales = |(part, _): &(String, bool)| {
+                    let source = Source::File(self.origin_of(part)?);
+                    Some(source.scaled(scales.get(part.as_str()).cloned()))
+                };
+                let parts = turns.parts.iter().filter_map(with_scales).collect();
+                let ty = if origin.ggml_type().is_quantized() { self.ty } else { origin.ggml_type() };
+                tensors.extend(in_turns(turns.clone(), gguf_name, parts, ty)?);
                 continue;
             }
             let (built_in, steps) = match back.map(|back| (back.name, back.steps)) {
@@ -225,10 +233,7 @@ impl<'a> Export<'a> {
                 }
                 dequantized_instead += usize::from(tensor.ggml_type().is_quantized());
             }
-            let source = match scales.remove(gguf_name) {
-                Some(scales) => Source::Scaled(Box::new(Scaled { blocks: source, scales })),
-                None => source,
-            };
+            let source = source.scaled(scales.remove(gguf_name));
             let own = tensor.ggml_type();
             let original =
                 metadata.optional::<Vec<u64>>(&format!("{ORIGINAL_SHAPE}{gguf_name}")).ok().flatten();

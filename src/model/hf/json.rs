@@ -142,8 +142,13 @@ impl<'a> Node<'a> {
         number.ok_or_else(|| self.wrong("must be an integer from 0 to 4294967295"))
     }
 
+    /// A number that GGUF's single precision has about.
     pub(super) fn f64(&self) -> Result<f64> {
-        self.value.as_f64().ok_or_else(|| self.wrong("must be a number"))
+        let number = self.value.as_f64().ok_or_else(|| self.wrong("must be a number"))?;
+        match (number as f32).is_finite() {
+            true => Ok(number),
+            false => Err(self.wrong(&format!("is {number:e}, beyond the range of single precision"))),
+        }
     }
 
     pub(super) fn bool(&self) -> Result<bool> {

@@ -179,6 +179,14 @@ impl<'a> Source<'a> {
         Ok(Source::Computed { bytes: Box::new(InTurns { parts: pieces }), shape, ty: GgmlType::F32 })
     }
 
+    /// Times the factors beside it, where there are any.
+    pub(super) fn scaled(self, scales: Option<Vec<f32>>) -> Self {
+        match scales {
+            Some(scales) => Source::Scaled(Box::new(Scaled { blocks: self, scales })),
+            None => self,
+        }
+    }
+
     /// With so many rows of zeros before its own, in single precision.
     pub(super) fn after_zeros(self, name: &str, rows: u64) -> Result<Self> {
         let shape = self.shape();
