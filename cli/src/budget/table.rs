@@ -113,15 +113,17 @@ pub(crate) fn as_json(chosen: &Chosen) -> serde_json::Value {
     };
     let recipe = |(name, prediction): (&str, &Prediction)| json!({ "recipe": name, "tensor_bytes": prediction.size.bytes, "damage": prediction.damage });
     let best = allocation.best_recipe();
-    let count =
-        |source| allocation.tensors().iter().filter(|tensor| tensor.sensitivity_source == source).count();
+    // Of those that have none of the damage, nothing depends on a guess.
+    let is_guessed = |tensor: &&AllocatedTensor| {
+        tensor.damage > 0.0 && tensor.sensitivity_source == SensitivitySource::Guessed
+    };
     json!({
         "tensor_bytes": allocation.size().bytes,
         "damage": allocation.damage(),
         "bound": allocation.bound(),
         "best_recipe": best.and_then(|best| Some(best.recipe?.name())),
         "recipe_is_better": best.is_some_and(|best| is_better(best, allocation)),
-        "guessed_sensitivities": count(SensitivitySource::Guessed),
+        "guessed_sensitivities": allocation.tensors().iter().filter(is_guessed).count(),
         "roles": parts(allocation).into_iter().map(role).collect::<Vec<_>>(),
         "recipes": named(allocation.recipes()).map(recipe).collect::<Vec<_>>(),
         "notes": chosen.notes,

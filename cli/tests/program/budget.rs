@@ -28,6 +28,8 @@ fn types_are_chosen_for_a_size() {
         let json: Json = serde_json::from_str(&json).unwrap();
         assert!(bytes(&out) <= most && json["budget"]["tensor_bytes"] == bytes(&out), "{json}");
         assert!(json["budget"]["bound"].as_f64() <= json["budget"]["damage"].as_f64(), "{json}");
+        // The norm, whose factor would be a guess, stays as it is.
+        assert_eq!(json["budget"]["guessed_sensitivities"], 0, "{json}");
         let file = fs::read(&out).unwrap();
         let file_type = Gguf::parse(&file).unwrap().metadata().require::<u32>("general.file_type").unwrap();
         assert_eq!(json["file_type"], file_type);
