@@ -21,7 +21,7 @@ pub(super) fn name_classes(config: &mut Json, rows: u64, parameters: &Parameters
     config["label2id"] = by_name.collect::<Map<_, _>>().into();
 }
 
-/// Says how queries grow behind the first positions; the class of those whose queries do not is Llama's.
+/// Says how queries grow after the first positions; the class of those whose queries do not is Llama's.
 pub(super) fn growing_queries(config: &mut Json, parameters: &Parameters<'_>) {
     let scale = parameters.number("rope.scaling.yarn_log_multiplier");
     let Some(beta) = parameters.number("attention.temperature_scale") else {

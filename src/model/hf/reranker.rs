@@ -124,7 +124,7 @@ impl<'a> Import<'a> {
     }
 }
 
-/// The keys that say so, behind those of the family's parameters.
+/// The keys that say so, after those of the family's parameters.
 pub(super) fn put_keys(family: &Family, labels: Option<Vec<String>>, asks: bool, pairs: &mut Pairs) {
     let key = |name: &str| format!("{}.{name}", family.architecture);
     let texts =

@@ -1,4 +1,4 @@
-//! Mistral 3 and Ministral 3, alone or inside a model that sees: as Llama, with queries that grow behind the first positions.
+//! Mistral 3 and Ministral 3, alone or inside a model that sees: as Llama, with queries that grow after the first positions.
 
 use super::keys::{self, Key};
 use super::llama::LLAMA;
