@@ -167,8 +167,8 @@ fn what_such_a_file_cannot_have_is_an_error() {
     for (pairs, wanted) in [
         (vec![of("rwkv"), two()], "'tokenizer.ggml.model' is 'rwkv', not one that tokenizer.json has"),
         (
-            vec![of("gpt2"), (pre, Value::from("kimi-k2")), two()],
-            "'tokenizer.ggml.pre' is 'kimi-k2', not the name",
+            vec![of("gpt2"), (pre, Value::from("afmoe")), two()],
+            "'tokenizer.ggml.pre' is 'afmoe', not the name",
         ),
         (vec![of("gpt2"), two()], "no key 'tokenizer.ggml.merges'"),
         (

@@ -1,7 +1,7 @@
 //! [`Config`]: what `quantization_config` and the files like it say.
 
 use super::group::{self, Group};
-use super::refused::of_files;
+use super::stated::of_files;
 use crate::model::hf::description::Description;
 use crate::model::hf::json::Node;
 use crate::safetensors::Dtype;

@@ -4,15 +4,14 @@ use super::config::Config;
 use super::grid::{Layout, Number};
 use super::matrix::{Columns, Factors, Groups, Last, Matrix};
 use super::parts::{Weighed, count};
-use super::scales::{Division, division, extents};
+use super::scales::{Division, MX, division, extents, powers_of_two};
 use super::{Codes, Found};
 use crate::affine::Packing;
-use crate::codec::small_floats::{E2M1, E8M0};
+use crate::codec::small_floats::E2M1;
 use crate::error::Result;
 use crate::safetensors::{CheckpointTensor, Dtype};
 
-/// Values that share a scale.
-const MX: u64 = 32;
+/// Values of NVFP4 that share a scale.
 const NV: u64 = 16;
 
 /// E2M1 codes, the first in the low bits of a byte, whose last extent counts bytes.
@@ -29,29 +28,6 @@ fn codes<'a>(part: &Weighed<'_, 'a>, tensor: &CheckpointTensor<'a>) -> Result<(V
     let grid =
         part.codes(tensor, [rows, cols], (4, Packing::LowFirst), Layout::Rows { stride: cols }, number);
     Ok((shape, Matrix::new(grid, Groups::Flat(1))))
-}
-
-/// Scales of eight bits that are powers of two, each for 32 values.
-pub(super) fn powers_of_two<'a>(
-    part: &Weighed<'_, 'a>,
-    matrix: &mut Matrix<'a>,
-    shape: &[u64],
-    scale: &CheckpointTensor<'a>,
-) -> Result<()> {
-    let (cols, rows) = (matrix.codes.cols, matrix.codes.rows);
-    let mut wanted = shape.to_vec();
-    wanted.pop();
-    wanted.push(cols.div_ceil(MX));
-    if !matches!(scale.info().dtype(), Dtype::U8 | Dtype::F8_E8M0) {
-        return Err(part.wrong_shape(scale, "of U8 or F8_E8M0, powers of two"));
-    }
-    part.expect_shape(scale, &wanted)?;
-    let across = cols.div_ceil(MX);
-    let mut grid = part.plain(scale, rows, across)?;
-    grid.number = Number::of_table(|code| E8M0[code]);
-    matrix.scales = Some(Factors::Stored(grid));
-    matrix.groups = Groups::by_row(rows, Columns::Width(MX));
-    Ok(())
 }
 
 /// gpt-oss: blocks of 16 bytes, which are an extent of their own.

@@ -18,6 +18,7 @@ mod parts;
 mod quanto;
 mod refused;
 mod scales;
+mod stated;
 mod torchao;
 
 use std::collections::HashMap;
@@ -111,7 +112,7 @@ impl<'a> Weight<'a> {
 
 /// Whether the files that describe a model speak of a quantization.
 pub(super) fn is_quantized(description: &Description) -> bool {
-    refused::of_files(description).is_some()
+    stated::of_files(description).is_some()
 }
 
 /// The tensors of a model, those that are quantized as what they were. `is_left_out` is what the user leaves out, and `is_taken`

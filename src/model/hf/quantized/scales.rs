@@ -6,12 +6,15 @@ use super::matrix::{Columns, Factors, Groups, Last, Matrix};
 use super::parts::{Weighed, count};
 use super::{Codes, Found};
 use crate::affine::Packing;
-use crate::codec::small_floats::{E4M3, E5M2};
+use crate::codec::small_floats::{E4M3, E5M2, E8M0};
 use crate::error::Result;
 use crate::safetensors::{CheckpointTensor, Dtype};
 
 /// The block of checkpoints that say nothing of it.
 const USUAL_BLOCK: (u64, u64) = (128, 128);
+
+/// Values that share a scale that is a power of two.
+pub(super) const MX: u64 = 32;
 
 /// How the shape of scales divides a weight.
 pub(super) enum Division {
@@ -141,7 +144,7 @@ pub(super) fn floats<'a>(
     };
     let is_mx = matches!(scale.info().dtype(), Dtype::U8 | Dtype::F8_E8M0);
     if is_mx && scale.info().dtype() == Dtype::U8 {
-        super::fp4::powers_of_two(&part, &mut matrix, info.shape(), &scale)?;
+        powers_of_two(&part, &mut matrix, info.shape(), &scale)?;
     } else {
         let widths: Vec<u64> = config
             .groups(part.module())
@@ -165,4 +168,27 @@ pub(super) fn floats<'a>(
         matrix,
         codes: Codes::Others,
     })
+}
+
+/// Scales of eight bits that are powers of two, each for 32 values.
+pub(super) fn powers_of_two<'a>(
+    part: &Weighed<'_, 'a>,
+    matrix: &mut Matrix<'a>,
+    shape: &[u64],
+    scale: &CheckpointTensor<'a>,
+) -> Result<()> {
+    let (cols, rows) = (matrix.codes.cols, matrix.codes.rows);
+    let mut wanted = shape.to_vec();
+    wanted.pop();
+    wanted.push(cols.div_ceil(MX));
+    if !matches!(scale.info().dtype(), Dtype::U8 | Dtype::F8_E8M0) {
+        return Err(part.wrong_shape(scale, "of U8 or F8_E8M0, powers of two"));
+    }
+    part.expect_shape(scale, &wanted)?;
+    let across = cols.div_ceil(MX);
+    let mut grid = part.plain(scale, rows, across)?;
+    grid.number = Number::of_table(|code| E8M0[code]);
+    matrix.scales = Some(Factors::Stored(grid));
+    matrix.groups = Groups::by_row(rows, Columns::Width(MX));
+    Ok(())
 }
