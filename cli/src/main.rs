@@ -24,6 +24,7 @@ mod statistics;
 mod stores;
 mod summary;
 mod tensor_types;
+mod texts;
 mod types;
 mod usage;
 mod values;

@@ -3,7 +3,6 @@
 mod curve;
 mod table;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -15,7 +14,7 @@ pub(crate) use self::table::{as_json, told};
 use crate::numbers::counted;
 use crate::tensor_types::{self, TensorType};
 use crate::work::Work;
-use crate::{cli, size};
+use crate::{cli, size, texts};
 
 /// What conflicts with choosing.
 const OTHERS: [&str; 7] = [
@@ -170,8 +169,7 @@ impl Rules {
     /// Has a budget follow the rules.
     pub(crate) fn follow<'a>(&self, mut budget: Budget<'a>, task: Task<'a>) -> Result<Budget<'a>> {
         if let Some(path) = &self.sensitivity {
-            let text =
-                fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+            let text = texts::read(path)?;
             budget = budget.sensitivities(&text).map_err(|error| cli::about(path, error))?;
         }
         if let Some(types) = &self.choose_from {
@@ -213,10 +211,9 @@ impl Rules {
         let Some(path) = &self.measurements else {
             return Ok((measure(budget, task, &Measurements::default(), work)?, Vec::new()));
         };
-        let known: Option<Measurements> = match fs::read_to_string(path) {
-            Ok(text) => Some(text.parse().map_err(|error| cli::about(path, error))?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => bail!("cannot read '{}': {error}", path.display()),
+        let known: Option<Measurements> = match texts::read_if_there(path)? {
+            Some(text) => Some(text.parse().map_err(|error| cli::about(path, error))?),
+            None => None,
         };
         if known.is_none() {
             Inputs::new().check(path, Existing::Refuse)?;

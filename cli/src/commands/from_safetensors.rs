@@ -17,7 +17,7 @@ use crate::numbers::{counted, grouped};
 use crate::quantization::{Exceptions, Target, Weighing};
 use crate::quantized::{Quantized, first_to_last, report_as_json};
 use crate::work::Work;
-use crate::{cli, output, size, types};
+use crate::{cli, output, size, texts, types};
 
 /// Makes a GGUF of a model in safetensors files.
 ///
@@ -95,11 +95,10 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let importance = args.weighing.read()?;
     let mut inputs = Inputs::new();
     inputs.add_all(&args.names).add_all(&args.weighing.imatrix).add_all(&args.target.types_like);
-    let names = args.names.as_ref().map(|path| {
-        let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
-        text.parse::<NameMap>().with_context(|| format!("'{shown}'"))
-    });
+    let names = args
+        .names
+        .as_ref()
+        .map(|path| texts::read(path)?.parse::<NameMap>().with_context(|| format!("'{}'", path.display())));
     let by_name = args.exceptions.by_name();
     let quantize = args.target.quantize()?;
     let quantize = quantize.map(|quantize| importance.weigh(args.exceptions.apply(quantize, &by_name)));

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use crate::cli::{self, Answer};
 use crate::json::pretty;
 use crate::numbers::counted;
-use crate::{paths, work};
+use crate::{paths, texts, work};
 use kinds::{Hash, Kind};
 
 /// Number of bytes to hash between two updates of the progress bar.
@@ -66,12 +66,11 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let title = args.file.display().to_string();
     let model = ShardedGguf::open(&args.file).map_err(|error| cli::about(&args.file, error))?;
     if let Some(path) = &args.check {
-        let shown = path.display();
         let manifest = match paths::is_stream(path) {
-            true => std::io::read_to_string(std::io::stdin()),
-            false => std::fs::read_to_string(path),
+            true => texts::read_all(std::io::stdin())
+                .with_context(|| format!("cannot read '{}'", path.display()))?,
+            false => texts::read(path)?,
         };
-        let manifest = manifest.with_context(|| format!("cannot read '{shown}'"))?;
         let kinds = Kind::ALL.into_iter().filter(|kind| lines(&manifest, *kind).next().is_some()).collect();
         let hashes = hashes(&model, kinds, true)?;
         return check(&hashes, &manifest, &title, args.json);

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::numbers::{counted, grouped};
 use crate::work::Work;
-use crate::{cli, output, size};
+use crate::{cli, output, size, texts};
 
 /// Makes safetensors files of a GGUF.
 ///
@@ -63,11 +63,10 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let input = Input::open(&args.input).map_err(|error| cli::about(&args.input, error))?;
     let mut inputs = Inputs::new();
     inputs.add_all(&args.names);
-    let names = args.names.as_ref().map(|path| {
-        let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read '{shown}'"))?;
-        text.parse::<NameMap>().with_context(|| format!("'{shown}'"))
-    });
+    let names = args
+        .names
+        .as_ref()
+        .map(|path| texts::read(path)?.parse::<NameMap>().with_context(|| format!("'{}'", path.display())));
     let report = ToSafetensors::new(&input)
         .ggml_type(args.ty)
         .compressed_tensors(args.quantized.is_some())

@@ -1,10 +1,9 @@
 //! What choosing types for a size would make of the model: predicted damage over size.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use gguf_codec::GgmlType;
 use gguf_codec::model::{Budget, Input, Measurements, Prediction, Size};
 use maud::{Markup, html};
@@ -13,9 +12,9 @@ use super::charts::{WIDTH, at};
 use super::page::{Picture, data_table, figure};
 use super::words;
 use crate::budget::{most_worth, named};
-use crate::cli;
 use crate::numbers::grouped;
 use crate::work::Work;
+use crate::{cli, texts};
 
 /// The drawing's measures.
 const LEFT: f64 = 74.0;
@@ -38,10 +37,7 @@ struct Choice {
 impl Predicted {
     /// Measures the model, and chooses for each size.
     pub(crate) fn of(input: &Input, sensitivity: Option<&Path>, work: &Work) -> Result<Self> {
-        let text = sensitivity.map(|path| {
-            fs::read_to_string(path).with_context(|| format!("cannot read '{}'", path.display()))
-        });
-        let text = text.transpose()?.unwrap_or_default();
+        let text = sensitivity.map(texts::read).transpose()?.unwrap_or_default();
         let follow = |budget: Budget<'static>| {
             budget.sensitivities(&text).map_err(|error| match sensitivity {
                 Some(path) => cli::about(path, error),
