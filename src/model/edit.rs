@@ -182,7 +182,7 @@ impl Edit {
     /// let mut edit = Edit::new();
     /// edit.set_or_add("general.name", "Mine").set_or_add("general.url", "https://example.com");
     /// let changes = edit.plan("examples/sample.gguf")?.changes;
-    /// assert_eq!(changes[0].to_string(), "general.name: \"Sample Llama\" → \"Mine\" (string)");
+    /// assert_eq!(changes[0].to_string(), "general.name: \"Sample Llama 2 layers\" → \"Mine\" (string)");
     /// assert_eq!(changes[1].to_string(), "general.url: added, \"https://example.com\" (string)");
     /// # Ok::<(), gguf_codec::Error>(())
     /// ```
