@@ -292,7 +292,7 @@ impl<'a> Quantize<'a> {
     /// # Errors
     /// [`Error::Output`] where `output` is one of the inputs or exists; [`Error::Write`] where a tensor is quantized already, needs
     /// importance that is not there, has importance of another shape, or would be infinite in its new type;
-    /// [`Error::InvalidBlock`] where a tensor that stays is not valid; those of [`TypePlan::choose`] and [`Job::check`];
+    /// [`Error::InvalidBlock`] where a tensor that stays is not valid; those of [`TypePlan::choose`](super::TypePlan::choose) and [`Job::check`];
     /// [`Error::Io`]; [`Error::Interrupted`] where `progress` breaks. After any of them what was at `output` is as it was.
     pub fn run_with<S: Source>(
         &self,
