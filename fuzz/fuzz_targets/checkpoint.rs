@@ -2,7 +2,6 @@
 //! checkpoint becomes a GGUF that can be read, with its codes kept and with its values computed, and then a checkpoint again.
 #![no_main]
 
-
 use gguf_codec::model::Convert;
 use gguf_codec::model::hf::{Description, Export, Import};
 use gguf_codec::safetensors::{self, Checkpoint};

@@ -2,7 +2,6 @@
 //! bytes. Everything that is written can be read.
 #![no_main]
 
-
 use common::Rng;
 use gguf_codec::model::hf::{Description, Export, Import};
 use gguf_codec::model::{Convert, Job};
