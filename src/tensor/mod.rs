@@ -2,7 +2,7 @@
 
 mod data;
 mod layout;
-#[cfg(feature = "codecs")]
+#[cfg(feature = "compute")]
 mod matrix;
 mod shape;
 mod typed;
