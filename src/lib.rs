@@ -78,7 +78,12 @@ pub mod blocks;
 mod byte_order;
 #[cfg_attr(
     not(feature = "compute"),
-    allow(dead_code, unused_imports, unreachable_pub, reason = "kernels are checked, and not all are compiled")
+    allow(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        reason = "kernels are checked, and not all are compiled"
+    )
 )]
 mod codec;
 #[cfg(feature = "compute")]
@@ -101,7 +106,12 @@ pub mod safetensors;
 #[allow(unsafe_code, reason = "intrinsics, each block with its proof")]
 #[cfg_attr(
     not(feature = "compute"),
-    allow(dead_code, unused_imports, unreachable_pub, reason = "kernels are checked, and not all are compiled")
+    allow(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        reason = "kernels are checked, and not all are compiled"
+    )
 )]
 mod simd;
 mod tensor;

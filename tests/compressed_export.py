@@ -1,9 +1,9 @@
 """Checks with the compressed-tensors package what `to-safetensors --quantized compressed-tensors` writes.
 
-    python3 -m venv /var/tmp/venv
-    /var/tmp/venv/bin/pip install compressed-tensors==0.20.0 transformers==5.24.0 torch==2.15.0
+    python3 -m venv venv
+    venv/bin/pip install compressed-tensors==0.20.0 transformers==5.24.0 torch==2.15.0
     cargo build --release -p gguf-cli
-    /var/tmp/venv/bin/python tests/compressed_export.py --gguf target/release/gguf --work /var/tmp
+    venv/bin/python tests/compressed_export.py --gguf target/release/gguf --work work
 
 A tiny Llama of random weights becomes a GGUF of each type: Q4_0, Q8_0, MXFP4 and NVFP4 by `quantize`, and Q4_1 and NVFP4 with factors
 of tensors out of checkpoints that the package compressed. The package decompresses what is made of them, by the transformers

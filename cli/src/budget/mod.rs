@@ -211,10 +211,8 @@ impl Rules {
         let Some(path) = &self.measurements else {
             return Ok((measure(budget, task, &Measurements::default(), work)?, Vec::new()));
         };
-        let known: Option<Measurements> = match texts::read_if_there(path)? {
-            Some(text) => Some(text.parse().map_err(|error| cli::about(path, error))?),
-            None => None,
-        };
+        let known = texts::read_if_there(path)?.map(|text| text.parse::<Measurements>());
+        let known = known.transpose().map_err(|error| cli::about(path, error))?;
         if known.is_none() {
             Inputs::new().check(path, Existing::Refuse)?;
         }
