@@ -371,3 +371,16 @@ fn what_does_not_lead_back_keeps_its_name() {
     assert!(back.tensor("model.layers.0.input_layernorm.weight").is_some());
     assert!(imported(Import::new(&back, &Description::default())).unwrap() == bytes);
 }
+
+/// llama.cpp takes 10000 without a key, and its converter writes none.
+#[test]
+fn a_gemma_2_with_a_base_of_its_own_keeps_it() {
+    let mut gemma = family("gemma2");
+    let files = files(&source(&gemma));
+    for (base, kept) in [(10_000, None), (20_000, Some(20_000.0))] {
+        gemma["config"]["rope_theta"] = base.into();
+        let description = Description::from_config(&gemma["config"].to_string()).unwrap();
+        let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
+        assert_eq!(model.metadata().optional::<f32>("gemma2.rope.freq_base").unwrap(), kept);
+    }
+}

@@ -288,3 +288,114 @@ fn rows_of_heads_are_in_the_order_of_the_family() {
         assert_eq!(first, expected, "{class}");
     }
 }
+
+/// The error of a configuration, or of the tensors that are missing beside it.
+fn refused(config: &Json) -> String {
+    let description = Description::from_config(&config.to_string()).unwrap();
+    let files = checkpoint([tensors(&[])]).unwrap();
+    Import::new(&files, &description).plan().unwrap_err().to_string()
+}
+
+/// llama.cpp computes one function in every model of a family, and no key tells it of another.
+#[test]
+fn another_activation_than_llama_cpp_computes_is_refused() {
+    const SILU: &[&str] = &["silu", "swish"];
+    const GELU: &[&str] = &["gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_fast"];
+    const BOTH: &[&str] = &["gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_fast", "silu", "swish"];
+    let classes = [
+        ("LlamaForCausalLM", "hidden_act", SILU),
+        ("MistralForCausalLM", "hidden_act", SILU),
+        ("Qwen2ForCausalLM", "hidden_act", SILU),
+        ("Qwen3ForCausalLM", "hidden_act", SILU),
+        ("Qwen3ForSequenceClassification", "hidden_act", SILU),
+        ("Qwen2MoeForCausalLM", "hidden_act", SILU),
+        ("Qwen3MoeForCausalLM", "hidden_act", SILU),
+        ("MixtralForCausalLM", "hidden_act", SILU),
+        ("Phi3ForCausalLM", "hidden_act", SILU),
+        ("GptOssForCausalLM", "hidden_act", SILU),
+        ("SmolLM3ForCausalLM", "hidden_act", SILU),
+        ("GraniteForCausalLM", "hidden_act", SILU),
+        ("Mistral3ForConditionalGeneration", "hidden_act", SILU),
+        ("DeepseekV2ForCausalLM", "hidden_act", SILU),
+        ("DeepseekV3ForCausalLM", "hidden_act", SILU),
+        ("Gemma2ForCausalLM", "hidden_activation", GELU),
+        ("Gemma3ForCausalLM", "hidden_activation", GELU),
+        ("Gemma3ForConditionalGeneration", "hidden_act", GELU),
+        ("Starcoder2ForCausalLM", "hidden_act", GELU),
+        ("BertModel", "hidden_act", GELU),
+        ("XLMRobertaModel", "hidden_act", GELU),
+        ("BertForSequenceClassification", "hidden_act", GELU),
+        ("ModernBertModel", "hidden_activation", BOTH),
+        ("ModernBertForSequenceClassification", "hidden_activation", BOTH),
+        ("ModernBertForSequenceClassification", "classifier_activation", GELU),
+    ];
+    for (class, key, accepted) in classes {
+        for inside in [false, class.ends_with("ConditionalGeneration")] {
+            for activation in BOTH.iter().chain(&["relu", "relu2", "quick_gelu", "tanh", "x\u{1b}[31m"]) {
+                let mut config = config(class);
+                match inside {
+                    true => {
+                        config["text_config"] = config.clone();
+                        config["text_config"][key] = (*activation).into();
+                    }
+                    false => config[key] = (*activation).into(),
+                }
+                let error = refused(&config);
+                let path = if inside { format!("text_config.{key}") } else { key.to_owned() };
+                match accepted.contains(activation) {
+                    true => assert!(!error.contains(key), "{class} {activation}: {error}"),
+                    false => {
+                        let start = format!("'config.json': '{path}' is '");
+                        assert!(error.contains(&start), "{class} {activation}: {error}");
+                        assert!(
+                            error.contains(&format!("they have {}", accepted[0])) || accepted == GELU,
+                            "{error}"
+                        );
+                        assert!(!error.contains('\u{1b}'), "{error}");
+                    }
+                }
+            }
+        }
+        let mut config = config(class);
+        config[key] = 1.into();
+        assert!(refused(&config).contains(&format!("'{key}' must be a string")), "{class}");
+    }
+}
+
+#[test]
+fn rotary_embeddings_that_no_model_has_are_refused() {
+    for class in CLASSES.into_iter().chain(["Gemma3ForCausalLM", "Phi3ForCausalLM", "ModernBertModel"]) {
+        for key in ["rope_scaling", "rope_parameters"] {
+            for wrong in [json!("yarn"), json!(4.0), json!([{"factor": 2.0}]), json!(true)] {
+                let mut config = config(class);
+                config[key] = wrong.clone();
+                assert!(refused(&config).contains(&format!("'{key}' must be an object")), "{class} {wrong}");
+                config[key] = json!({"full_attention": wrong});
+                let error = refused(&config);
+                assert!(error.contains(&format!("'{key}.full_attention' must be an object")), "{error}");
+            }
+            let mut config = config(class);
+            config[key] = Json::Null;
+            assert!(!refused(&config).contains(key), "{class}");
+        }
+        for wrong in ["-0.0", "0", "-10000.0", "1e-60", "NaN", "-Infinity", "\"10000\""] {
+            for part in [
+                "{\"rope_theta\": X}",
+                "{\"rope_scaling\": {\"rope_theta\": X}}",
+                "{\"rope_parameters\": {\"sliding_attention\": {\"rope_theta\": X}}}",
+                "{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": X}}",
+            ] {
+                let config = config(class).to_string();
+                // As Python writes it, which is no JSON.
+                let config = format!("{},{}", &config[..config.len() - 1], &part.replace('X', wrong)[1..]);
+                let description = Description::from_config(&config).unwrap();
+                let files = checkpoint([tensors(&[])]).unwrap();
+                let error = Import::new(&files, &description).plan().unwrap_err().to_string();
+                assert!(
+                    error.contains("'config.json': 'rope_") && error.contains("must be"),
+                    "{class} {part} {wrong}: {error}"
+                );
+            }
+        }
+    }
+}

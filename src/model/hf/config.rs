@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::config_of::{compressed_context, growing_queries, name_classes};
-use super::families::{Classifier, Exported, Factors, Family, Other, Step};
+use super::families::{Activation, Classifier, Exported, Factors, Family, Other, Step};
 use super::per_layer::common;
 use super::planned::{Planned, most};
 use crate::error::Shown;
@@ -150,9 +150,11 @@ fn object(
     if let Some(dtype) = most(tensors).and_then(torch_dtype) {
         set("torch_dtype", dtype.into());
     }
+    if let Some((name, activation)) = family.activations.first().and_then(Activation::written) {
+        set(name, activation.into());
+    }
     match family.exported {
-        Exported::Decoder { activation: (name, activation), epsilon: (epsilon, key), biases, others } => {
-            set(name, activation.into());
+        Exported::Decoder { epsilon: (epsilon, key), biases, others } => {
             set("num_key_value_heads", number("attention.head_count_kv").unwrap_or(heads).into());
             set(epsilon, parameters.number(key)?.into());
             set("rope_theta", parameters.number("rope.freq_base").unwrap_or(10000.0).into());
@@ -214,7 +216,9 @@ fn object(
                 // As llama.cpp does it.
                 set("classifier_pooling", "mean".into());
             }
-            set("hidden_activation", parameters.str("hidden_activation").unwrap_or("gelu").into());
+            if let Some(activation) = parameters.str("hidden_activation") {
+                set("hidden_activation", activation.into());
+            }
             for (name, key) in [("cls_token_id", "bos"), ("sep_token_id", "seperator")] {
                 if let Some(id) = token_id(metadata, key, Some(rows), notes) {
                     set(name, id.into());
@@ -222,7 +226,6 @@ fn object(
             }
         }
         Exported::Bert => {
-            set("hidden_act", "gelu".into());
             set("layer_norm_eps", parameters.number("attention.layer_norm_epsilon")?.into());
             let types = tensors.iter().find(|tensor| tensor.name.ends_with("token_type_embeddings.weight"));
             set("type_vocab_size", types.map_or(1, |tensor| tensor.source.shape().row_count()).into());

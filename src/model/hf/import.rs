@@ -15,6 +15,7 @@ use super::planned::{Planned, Source};
 use super::quantized::{Quantized, Weight, is_quantized, weights};
 use super::required::{Listed, Present};
 use super::reranker::{self, ANSWERS, tells_classes_apart};
+use super::rope::check_rope;
 use super::steps::applied;
 use super::stored::{ORIGINAL_SHAPE, carried, original_shape};
 use crate::error::{Error, Result, Shown};
@@ -149,6 +150,8 @@ impl<'a> Import<'a> {
         let mut rows = None;
         if let Some((config, family)) = config.as_ref().zip(family).filter(|_| carried.is_empty()) {
             let present = self.present(&fates, family);
+            family.check_activations(config)?;
+            check_rope(config)?;
             family.check(config, class, &present)?;
             rows = present.vocabulary().map(|(rows, name)| (rows, name.to_owned()));
         }

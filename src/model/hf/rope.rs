@@ -10,6 +10,10 @@ use crate::error::{Result, Shown};
 
 /// What `config.json` calls it, newest first.
 const SCALING: [&str; 2] = ["rope_parameters", "rope_scaling"];
+/// What newer configurations call kinds of layers there.
+const LAYERS: [&str; 3] = ["full_attention", "sliding_attention", "chunked_attention"];
+/// What bases are called.
+const BASES: [&str; 4] = ["rope_theta", "rope_local_base_freq", "global_rope_theta", "local_rope_theta"];
 /// What YaRN's numbers are called in GGUF and in `config.json`, where the first name is the one that is written.
 const YARN: [(&str, &[&str]); 4] = [
     ("rope.scaling.yarn_ext_factor", &["extrapolation_factor"]),
@@ -27,6 +31,40 @@ const NEARLY: f32 = 1e-3;
 pub(super) fn scaling<'a>(config: &Node<'a>) -> Option<Node<'a>> {
     let rope = config.any(&SCALING)?;
     Some(rope.get("full_attention").unwrap_or(rope))
+}
+
+/// Refuses a scaling that is no object, in which nothing would be found, and bases and factors that no embedding has.
+pub(super) fn check_rope(config: &Node<'_>) -> Result<()> {
+    check_numbers(config, &BASES)?;
+    for rope in SCALING.iter().filter_map(|key| config.get(key)) {
+        check_scaling(&rope)?;
+        // Those of kinds of layers.
+        for layers in LAYERS.iter().filter_map(|key| rope.get(key)) {
+            check_scaling(&layers)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_scaling(rope: &Node<'_>) -> Result<()> {
+    if !rope.value.is_object() {
+        return Err(
+            rope.wrong("must be an object, such as {\"rope_type\": \"yarn\", \"factor\": 4.0}, or null")
+        );
+    }
+    check_numbers(rope, &BASES)?;
+    check_numbers(rope, &["factor"])
+}
+
+fn check_numbers(of: &Node<'_>, keys: &[&str]) -> Result<()> {
+    for number in keys.iter().filter_map(|key| of.get(key)) {
+        let value = number.f64()?;
+        // As GGUF has it.
+        if value as f32 <= 0.0 {
+            return Err(number.wrong(&format!("is {value:?}, and must be more than 0")));
+        }
+    }
+    Ok(())
 }
 
 /// The base of rotary embeddings.

@@ -2,7 +2,7 @@
 
 use super::Extent::{FeedForward, Of, Positions, Vocabulary, Width};
 use super::keys::{self, Key};
-use super::{Attention, Classifier, DECODER, Default, Exported, Family, Step, Tensor, tensor};
+use super::{Activation, Attention, Classifier, DECODER, Default, Exported, Family, Step, Tensor, tensor};
 
 const POSITIONS: &[Tensor] = &[tensor(
     "embeddings.position_embeddings.weight",
@@ -85,6 +85,7 @@ pub(super) const BERT: Family = Family {
         &[Key::Labels],
     ],
     attention: Attention::Shared,
+    activations: &[Activation::GELU],
     has_prefix_space: true,
     exported: Exported::Bert,
     ..DECODER

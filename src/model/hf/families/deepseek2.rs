@@ -167,7 +167,6 @@ pub(super) const DEEPSEEK2: Family = Family {
         ],
     ],
     exported: Exported::Decoder {
-        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[],
         others: &[("kv_lora_rank", Other::CompressedContext)],

@@ -3,7 +3,7 @@
 use super::Extent::{Head, Vocabulary, Width};
 use super::keys::{self, Key};
 use super::llama::{ATTENTION, FEED_FORWARD};
-use super::{DECODER, Default, Exported, Family, Other, Step, Tensor, tensor};
+use super::{Activation, DECODER, Default, Exported, Family, Other, Step, Tensor, tensor};
 
 const PLUS_ONE: &[Step] = &[Step::AddOne];
 
@@ -44,6 +44,8 @@ pub(super) const GEMMA2: Family = Family {
         Key::F32("attn_logit_softcapping", &["attn_logit_softcapping"]),
         Key::F32("final_logit_softcapping", &["final_logit_softcapping"]),
         Key::U32("attention.sliding_window", &["sliding_window"]),
+        // The converter forgets it.
+        Key::UnusualRopeBase,
     ]],
     defaults: &[
         ("head_dim", Default::U32(256)),
@@ -54,6 +56,7 @@ pub(super) const GEMMA2: Family = Family {
         ("final_logit_softcapping", Default::F64(30.0)),
     ],
     is_tied: true,
+    activations: ACTIVATIONS,
     adds_space_prefix: Some(false),
     exported: EXPORTED,
     ..DECODER
@@ -103,13 +106,16 @@ pub(super) const GEMMA3: Family = Family {
         ("rope_local_base_freq", Default::F64(10_000.0)),
     ],
     is_tied: true,
+    activations: ACTIVATIONS,
     adds_space_prefix: Some(false),
     exported: EXPORTED,
     ..DECODER
 };
 
+/// Under the newer key; what the older one says, the class does not read.
+const ACTIVATIONS: &[Activation] = &[Activation::GELU_TANH.under(&["hidden_activation", "hidden_act"])];
+
 const EXPORTED: Exported = Exported::Decoder {
-    activation: ("hidden_activation", "gelu_pytorch_tanh"),
     epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
     biases: &[],
     others: &[("query_pre_attn_scalar", Other::QueryScale)],

@@ -95,7 +95,6 @@ pub(super) const GPT_OSS: Family = Family {
     ],
     defaults: &[("head_dim", Default::U32(64)), ("num_key_value_heads", Default::U32(8))],
     exported: Exported::Decoder {
-        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[("attention_bias", "self_attn.q_proj.bias")],
         others: &[("rope_scaling", Other::UntruncatedYarn)],

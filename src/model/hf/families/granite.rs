@@ -28,7 +28,6 @@ pub(super) const GRANITE: Family = Family {
     pre_tokenizers: &[("smollm", "refact")],
     has_prefix_space: true,
     exported: Exported::Decoder {
-        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: BIASES,
         others: &[],

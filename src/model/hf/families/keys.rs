@@ -46,6 +46,8 @@ pub(in crate::model::hf) enum Key {
     Rope,
     /// The base of rotary embeddings alone.
     RopeBase,
+    /// The same, where it is not what llama.cpp takes without a key.
+    UnusualRopeBase,
     /// That of some layers: of this kind in newer configurations, and under a key of its own in older ones.
     RopeBaseOf(&'static str, &'static str, &'static str, f64),
     /// How many values of a head are turned, where that is a part of them.
@@ -69,6 +71,8 @@ pub(in crate::model::hf) enum Key {
     /// What a classifier tells apart, where that has names.
     Labels,
 }
+
+const USUAL_ROPE_BASE: f64 = 10_000.0;
 
 /// What every transformer has.
 pub(super) const TRANSFORMER: &[Key] = &[
@@ -189,7 +193,12 @@ impl Family {
                 Key::TextOr(key, name, or) => {
                     keys.push(key, config.get(name).map_or(Ok(or), |text| text.str())?.into());
                 }
-                Key::RopeBase => keys.f32("rope.freq_base", rope_base(config)?.unwrap_or(10_000.0)),
+                Key::RopeBase => keys.f32("rope.freq_base", rope_base(config)?.unwrap_or(USUAL_ROPE_BASE)),
+                Key::UnusualRopeBase => {
+                    if let Some(base) = rope_base(config)?.filter(|base| *base != USUAL_ROPE_BASE) {
+                        keys.f32("rope.freq_base", base);
+                    }
+                }
                 Key::RopeBaseOf(key, layers, name, or) => {
                     let of_layers =
                         config.get("rope_parameters").and_then(|rope| rope.get(layers)?.get("rope_theta"));

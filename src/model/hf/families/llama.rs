@@ -75,7 +75,6 @@ pub(super) const LLAMA: Family = Family {
     has_prefix_space: true,
     factors: Some(Factors::Llama3),
     exported: Exported::Decoder {
-        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: BIASES,
         others: &[],

@@ -41,7 +41,6 @@ pub(super) const MISTRAL3: Family = Family {
         ],
     ],
     exported: Exported::Decoder {
-        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: BIASES,
         others: &[("rope_parameters", Other::GrowingQueries)],

@@ -4,6 +4,7 @@
 //! llama.cpp's converter writes them; and what its class assumes where `config.json` is silent. What can be done to a tensor is
 //! the vocabulary of [`Step`].
 
+mod activation;
 mod back;
 mod bert;
 mod deepseek2;
@@ -23,6 +24,7 @@ mod smollm3;
 mod starcoder2;
 mod tensor;
 
+pub(super) use activation::Activation;
 pub(super) use back::{Back, Origins, Turn, Turns};
 pub(super) use keys::{Keys, Parameters, labels};
 pub(super) use tensor::{Extent, HeadsOf, Need, Step, Tensor};
@@ -90,6 +92,8 @@ pub(super) struct Family {
     pub(super) pre_tokenizers: &'static [(&'static str, &'static str)],
     /// Whether the converter asks the tokenizer for `add_prefix_space`.
     pub(super) has_prefix_space: bool,
+    /// What llama.cpp computes between the matrices of a feed-forward network, and of a head.
+    pub(super) activations: &'static [Activation],
     /// Scaling that becomes tensors of factors.
     pub(super) factors: Option<Factors>,
     /// What `config.json` of a model that is exported says, beside what every decoder has.
@@ -155,9 +159,8 @@ pub(super) enum Attention {
 /// What an exported `config.json` has of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exported {
-    /// Of a decoder with this activation under this key, whose epsilon is called so, and under this key in GGUF.
+    /// Of a decoder whose epsilon is called so, and under this key in GGUF.
     Decoder {
-        activation: (&'static str, &'static str),
         epsilon: (&'static str, &'static str),
         /// Names of flags, with the ends of tensors that are there where they are true.
         biases: &'static [(&'static str, &'static str)],
@@ -211,6 +214,7 @@ const DECODER: Family = Family {
     attention: Attention::Grouped,
     pre_tokenizers: &[],
     has_prefix_space: false,
+    activations: &[Activation::SILU],
     factors: None,
     first_keys: &[],
     defaults: &[],
@@ -220,7 +224,6 @@ const DECODER: Family = Family {
     keeps_codes: false,
     drops_later_layers: false,
     exported: Exported::Decoder {
-        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[],
         others: &[],

@@ -2,7 +2,7 @@
 
 use super::Extent::{FeedForward, GateUp, Of, Qkv, Vocabulary, Width};
 use super::keys::{self, Key};
-use super::{Attention, Classifier, DECODER, Exported, Family, Need, Tensor, tensor};
+use super::{Activation, Attention, Classifier, DECODER, Exported, Family, Need, Tensor, tensor};
 
 const TENSORS: &[Tensor] = &[
     tensor("embeddings.tok_embeddings.weight", "token_embd.weight", &[Vocabulary, Width]),
@@ -24,6 +24,18 @@ const CLASSIFIER: &[Tensor] = &[
     tensor("classifier.bias", "cls.output.bias", &[Of("num_labels")]).optional(),
 ];
 
+/// Names that llama.cpp's key does not know are GELU there.
+const HIDDEN: Activation = Activation::GELU.under(&["hidden_activation"]).or(&[
+    "gelu_pytorch_tanh",
+    "gelu_new",
+    "gelu_fast",
+    "gelu_accurate",
+    "gelu_python",
+    "gelu_python_tanh",
+    "silu",
+    "swish",
+]);
+
 pub(super) const MODERN_BERT_CLASSIFIER: Family = Family {
     classes: &["ModernBertForSequenceClassification"],
     // In a GGUF and in safetensors.
@@ -36,6 +48,7 @@ pub(super) const MODERN_BERT_CLASSIFIER: Family = Family {
     }),
     tensors: &[TENSORS, CLASSIFIER],
     left_out: &[],
+    activations: &[HIDDEN, Activation::GELU.under(&["classifier_activation"])],
     ..MODERN_BERT
 };
 
@@ -66,6 +79,7 @@ pub(super) const MODERN_BERT: Family = Family {
         ],
     ],
     attention: Attention::Shared,
+    activations: &[HIDDEN],
     pre_tokenizers: &[("gpt-2", "modern-bert")],
     exported: Exported::ModernBert,
     ..DECODER

@@ -37,7 +37,6 @@ pub(super) const PHI3: Family = Family {
     ]],
     factors: Some(Factors::LongRope),
     exported: Exported::Decoder {
-        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[],
         others: &[("pad_token_id", Other::Null)],

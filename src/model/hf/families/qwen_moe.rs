@@ -94,7 +94,6 @@ pub(super) const QWEN2_MOE: Family = Family {
     tensors: &[ENDS, NORMS, ATTENTION, BIASES, SPARSE, FUSED, SHARED_EXPERT, DENSE],
     keys: KEYS,
     exported: Exported::Decoder {
-        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[],
         others: &[],
@@ -109,7 +108,6 @@ pub(super) const QWEN3_MOE: Family = Family {
     tensors: &[ENDS, NORMS, ATTENTION, HEAD_NORMS, SPARSE, FUSED, DENSE],
     keys: KEYS,
     exported: Exported::Decoder {
-        activation: ("hidden_act", "silu"),
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[],
         others: &[("norm_topk_prob", Other::True)],

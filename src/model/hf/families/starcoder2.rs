@@ -4,7 +4,7 @@ use super::Extent::{FeedForward, Width};
 use super::keys::{self, Key};
 use super::llama::{ATTENTION, ENDS, NORMS};
 use super::qwen2;
-use super::{DECODER, Exported, Family, Tensor, tensor};
+use super::{Activation, DECODER, Exported, Family, Tensor, tensor};
 
 /// Beside the biases of Qwen2.
 const OTHERS: &[Tensor] = &[
@@ -31,9 +31,9 @@ pub(super) const STARCODER2: Family = Family {
         keys::POOLING,
     ],
     is_tied: true,
+    activations: &[Activation::GELU_TANH],
     pre_tokenizers: &[("smollm", "starcoder")],
     exported: Exported::Decoder {
-        activation: ("hidden_act", "gelu_pytorch_tanh"),
         epsilon: ("norm_epsilon", "attention.layer_norm_epsilon"),
         biases: &[],
         others: &[],
