@@ -28,28 +28,39 @@ fn zeros(count: usize) -> Vec<u8> {
 fn a_classifier_keeps_its_head_and_the_names_of_classes() {
     let mut config = json!({"architectures": ["BertForSequenceClassification"], "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1,
         "num_attention_heads": 2, "vocab_size": 6, "max_position_embeddings": 16, "type_vocab_size": 2});
-    let head: [Own<'_>; 3] = [
-        ("classifier.weight", &[3, 8], Dtype::F32, zeros(24)),
-        ("classifier.bias", &[3], Dtype::F32, zeros(3)),
-        ("bert.pooler.dense.weight", &[8, 8], Dtype::F32, zeros(64)),
-    ];
     const KEY: &str = "bert.classifier.output_labels";
+    let file = |config: &Json, rows: u64| {
+        let head: [Own<'_>; 3] = [
+            ("classifier.weight", &[rows, 8], Dtype::F32, zeros(8 * rows as usize)),
+            ("classifier.bias", &[rows], Dtype::F32, zeros(rows as usize)),
+            ("bert.pooler.dense.weight", &[8, 8], Dtype::F32, zeros(64)),
+        ];
+        completed(&config.to_string(), &head)
+    };
     for (names, wanted) in [
-        (json!({"10": "c", "2": "b", "0": "a"}), Some(vec!["a", "b", "c"])),
-        (json!({"0": "LABEL_0"}), Some(vec!["LABEL_0"])),
-        // Nobody named them.
-        (json!({"0": "LABEL_0", "1": "LABEL_1"}), None),
-        (Json::Null, None),
+        (json!({"10": "c", "2": "b", "0": "a"}), vec!["a", "b", "c"]),
+        (json!({"0": "LABEL_0"}), vec!["LABEL_0"]),
+        // Nobody named them, and llama.cpp takes their number from the names.
+        (json!({"0": "LABEL_0", "1": "LABEL_1"}), vec!["LABEL_0", "LABEL_1"]),
+        (Json::Null, vec!["LABEL_0", "LABEL_1"]),
     ] {
+        config["architectures"] = json!(["BertForSequenceClassification"]);
         config["id2label"] = names;
-        let model = import(&config, None, completed(&config.to_string(), &head)).unwrap();
-        let wanted = wanted.map(|labels| labels.into_iter().map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(labels(&model, KEY), wanted);
-        assert_eq!(model.tensor("cls.output.weight").unwrap().shape().dims(), [8, 3]);
+        let rows = wanted.len() as u64;
+        let model = import(&config, None, file(&config, rows)).unwrap();
+        assert_eq!(labels(&model, KEY).unwrap(), wanted);
+        assert_eq!(model.tensor("cls.output.weight").unwrap().shape().dims(), [8, rows]);
         assert!(model.tensor("cls.output.bias").is_ok());
+        let error = import(&config, None, file(&config, rows + 1)).unwrap_err().to_string();
+        assert!(error.contains(&format!("'id2label' names {rows} classes")), "{error}");
+        // The library says two of every model.
+        config["architectures"] = json!(["BertModel"]);
+        let model = import(&config, None, completed(&config.to_string(), &[])).unwrap();
+        assert_eq!(labels(&model, KEY).is_some(), wanted[0] != "LABEL_0" || rows == 1);
     }
+    config["architectures"] = json!(["BertForSequenceClassification"]);
     config["id2label"] = json!({"a": "b"});
-    let error = import(&config, None, completed(&config.to_string(), &head)).unwrap_err().to_string();
+    let error = import(&config, None, file(&config, 2)).unwrap_err().to_string();
     assert!(error.contains("'id2label' must have numbers as its keys"), "{error}");
 }
 

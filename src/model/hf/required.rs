@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::families::Extent::{
-    self, FeedForward, GateUp, Head, Heads, KvHeads, Of, OfHeads, Pairs, Positions, Product, Qkv, Sum,
-    Vocabulary, Width,
+    self, Classes, FeedForward, GateUp, Head, Heads, KvHeads, Of, OfHeads, Pairs, Positions, Product, Qkv,
+    Sum, Vocabulary, Width,
 };
-use super::families::{Attention, Family, Need, Step, Tensor, layer};
+use super::families::{Attention, Family, Need, Step, Tensor, labels, layer};
 use super::json::Node;
 use super::names::matches;
 use super::reranker::tells_classes_apart;
@@ -170,6 +170,8 @@ struct Sizes {
     has_head_dim: bool,
     /// Behind that of padding.
     positions: u64,
+    /// Where the class has a head that tells them apart.
+    classes: Option<u64>,
     /// Other numbers, by their keys.
     of: BTreeMap<&'static str, u64>,
 }
@@ -235,6 +237,7 @@ impl Sizes {
             kv_heads,
             head_dim: known.unwrap_or(width / heads),
             has_head_dim: head_dim.is_some(),
+            classes: labels(config)?.map(|labels| labels.len() as u64),
             positions: positions.saturating_sub(padding.saturating_add(1)),
             of,
         })
@@ -277,6 +280,7 @@ impl Sizes {
             Pairs => self.head_dim / 2,
             Qkv => (self.heads.saturating_add(self.kv_heads.saturating_mul(2))).saturating_mul(self.head_dim),
             Positions => self.positions,
+            Classes => return self.classes,
             Sum(left, right) => self.of.get(left)?.saturating_add(*self.of.get(right)?),
             Product(left, right) => self.of.get(left)?.saturating_mul(*self.of.get(right)?),
             OfHeads(keys) => {
@@ -374,6 +378,10 @@ impl Sizes {
                         )
                     }
                     GateUp => format!("'intermediate_size' is {}", self.feed_forward),
+                    Classes => format!(
+                        "'id2label' names {} classes, or as many are the default",
+                        self.classes.unwrap_or_default()
+                    ),
                     Heads => format!("'num_attention_heads' is {heads}, and {head}"),
                     KvHeads | Qkv => format!(
                         "'num_key_value_heads' is {kv_heads}, 'num_attention_heads' is {heads}, and {head}"

@@ -109,6 +109,21 @@ fn is_left(name: &str) -> bool {
     !name.starts_with("roberta.pooler")
 }
 
+#[test]
+fn a_head_that_llama_cpp_gives_something_else_is_noted() {
+    let mut family = family("modernbert");
+    family["config"]["architectures"] = json!(["ModernBertForSequenceClassification"]);
+    let head: &[(&str, &[u64])] =
+        &[("head.dense.weight", &[64, 64]), ("head.norm.weight", &[64]), ("classifier.weight", &[2, 64])];
+    let files = files(&within(&family, "model.", head));
+    for (pooling, is_noted) in [(json!("mean"), false), (json!("cls"), true), (Json::Null, true)] {
+        family["config"]["classifier_pooling"] = pooling;
+        let description = description(&family["config"].to_string(), false);
+        let plan = Import::new(&files, &description).plan().unwrap();
+        assert_eq!(plan.notes().iter().any(|note| note.contains("'classifier_pooling' cls")), is_noted);
+    }
+}
+
 /// llama.cpp makes chances of a decoder's answers: beside 0, one answer has that of its sigmoid.
 #[test]
 fn one_answer_becomes_two() {

@@ -1,6 +1,6 @@
 //! BERT, an encoder.
 
-use super::Extent::{FeedForward, Of, Positions, Vocabulary, Width};
+use super::Extent::{Classes, FeedForward, Of, Positions, Vocabulary, Width};
 use super::keys::{self, Key};
 use super::{Activation, Attention, Classifier, DECODER, Default, Exported, Family, Step, Tensor, tensor};
 
@@ -43,8 +43,8 @@ const LAYERS: &[Tensor] = &[
 
 /// What tells classes apart. The converter takes that of two classes without names for a layer before it.
 const CLASSIFIER: &[Tensor] = &[
-    tensor("classifier.weight", "cls.output.weight", &[Of("num_labels"), Width]).optional(),
-    tensor("classifier.bias", "cls.output.bias", &[Of("num_labels")]).optional(),
+    tensor("classifier.weight", "cls.output.weight", &[Classes, Width]).optional(),
+    tensor("classifier.bias", "cls.output.bias", &[Classes]).optional(),
 ];
 
 /// A layer before it, which embeddings do not need, so that the converter leaves it out always. llama.cpp computes with it where it is
@@ -58,8 +58,8 @@ const POOLER: &[Tensor] = &[
 const DEEP_CLASSIFIER: &[Tensor] = &[
     tensor("classifier.dense.weight", "cls.weight", &[Width, Width]).optional(),
     tensor("classifier.dense.bias", "cls.bias", &[Width]).optional(),
-    tensor("classifier.out_proj.weight", "cls.output.weight", &[Of("num_labels"), Width]).optional(),
-    tensor("classifier.out_proj.bias", "cls.output.bias", &[Of("num_labels")]).optional(),
+    tensor("classifier.out_proj.weight", "cls.output.weight", &[Classes, Width]).optional(),
+    tensor("classifier.out_proj.bias", "cls.output.bias", &[Classes]).optional(),
 ];
 
 pub(super) const BERT: Family = Family {

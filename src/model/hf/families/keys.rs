@@ -1,9 +1,10 @@
 //! [`Key`]: the parameters of a family, from `config.json`.
 
 use super::Family;
-use crate::error::Result;
+use crate::error::{Result, Shown};
 use crate::model::hf::description::Description;
 use crate::model::hf::json::Node;
+use crate::model::hf::reranker::tells_classes_apart;
 use crate::model::hf::rope::{long_rope_factor, original_context, rope_base, rotary_dimensions, scaling};
 use crate::{Array, Value};
 
@@ -70,6 +71,8 @@ pub(in crate::model::hf) enum Key {
     Pooling,
     /// What a classifier tells apart, where that has names.
     Labels,
+    /// None: what a classifier looks at, by this key of `config.json`, which llama.cpp takes for the mean.
+    MeanOfClasses(&'static str),
 }
 
 const USUAL_ROPE_BASE: f64 = 10_000.0;
@@ -256,6 +259,15 @@ impl Family {
                         keys.push("classifier.output_labels", Value::Array(Array::String(labels)));
                     }
                 }
+                Key::MeanOfClasses(name) => {
+                    let pooling = config.get(name).map_or(Ok("cls"), |pooling| pooling.str())?;
+                    if has_head(config) && pooling != "mean" {
+                        notes.push(format!(
+                            "the class has '{name}' {}, and llama.cpp gives the head the mean of all tokens: its classes are other ones",
+                            Shown(pooling)
+                        ));
+                    }
+                }
                 Key::Pooling => {
                     let pooling = of.description.pooling.as_ref();
                     if let Some(kind) = pooling.map_or(Ok(None), |pooling| pooling_type(&pooling.root()))? {
@@ -323,9 +335,19 @@ fn layer_pattern(types: &Node<'_>) -> Result<u32> {
     }
 }
 
-/// The names of classes by their numbers. Two that are called as the transformers library does where nobody named them are none.
+/// Whether the class of the model has a head that tells classes apart.
+fn has_head(config: &Node<'_>) -> bool {
+    let class = config.get("architectures").and_then(|classes| classes.value.get(0)?.as_str());
+    class.is_some_and(tells_classes_apart)
+}
+
+/// The names of classes by their numbers, of which llama.cpp loads a head with as many. Two that nobody named are none in a model
+/// without a head, where the transformers library says that of every model.
 pub(in crate::model::hf) fn labels(config: &Node<'_>) -> Result<Option<Vec<String>>> {
-    let Some(node) = config.get("id2label") else { return Ok(None) };
+    let has_head = has_head(config);
+    let Some(node) = config.get("id2label") else {
+        return Ok(has_head.then(|| ["LABEL_0", "LABEL_1"].map(str::to_owned).to_vec()));
+    };
     let Some(object) = node.value.as_object() else {
         return Err(node.wrong("must be an object of numbers and names"));
     };
@@ -336,7 +358,7 @@ pub(in crate::model::hf) fn labels(config: &Node<'_>) -> Result<Option<Vec<Strin
     }
     labels.sort();
     let labels: Vec<String> = labels.into_iter().map(|(_, label)| label).collect();
-    let is_unnamed = labels.len() == 2 && labels[0] == "LABEL_0";
+    let is_unnamed = labels.len() == 2 && labels[0] == "LABEL_0" && !has_head;
     Ok((!is_unnamed && !labels.is_empty()).then_some(labels))
 }
 

@@ -1,6 +1,6 @@
 //! ModernBERT, an encoder with rotary embeddings, whose layers see all of a text or what is near.
 
-use super::Extent::{FeedForward, GateUp, Of, Qkv, Vocabulary, Width};
+use super::Extent::{Classes, FeedForward, GateUp, Qkv, Vocabulary, Width};
 use super::keys::{self, Key};
 use super::{Activation, Attention, Classifier, DECODER, Exported, Family, Need, Tensor, tensor};
 
@@ -20,8 +20,8 @@ const TENSORS: &[Tensor] = &[
 const CLASSIFIER: &[Tensor] = &[
     tensor("head.dense.weight", "cls.weight", &[Width, Width]),
     tensor("head.norm.weight", "cls.norm.weight", &[Width]),
-    tensor("classifier.weight", "cls.output.weight", &[Of("num_labels"), Width]).optional(),
-    tensor("classifier.bias", "cls.output.bias", &[Of("num_labels")]).optional(),
+    tensor("classifier.weight", "cls.output.weight", &[Classes, Width]).optional(),
+    tensor("classifier.bias", "cls.output.bias", &[Classes]).optional(),
 ];
 
 /// Names that llama.cpp's key does not know are GELU there.
@@ -71,6 +71,7 @@ pub(super) const MODERN_BERT: Family = Family {
             Key::Bool("attention.causal", false),
             Key::Pooling,
             Key::Labels,
+            Key::MeanOfClasses("classifier_pooling"),
             Key::U32Or("attention.sliding_window", &["local_attention"], 128),
             Key::LayerPattern("attention.sliding_window_pattern", "global_attn_every_n_layers", 3),
             Key::Text("rope.scaling.type", "none"),

@@ -1,6 +1,6 @@
 //! Qwen3: as Qwen2, with norms of queries and keys instead of biases.
 
-use super::Extent::{Head, Of, Width};
+use super::Extent::{Classes, Head, Width};
 use super::llama::{ATTENTION, ENDS, FEED_FORWARD, NORMS};
 use super::{Classifier, DECODER, Family, Tensor, tensor};
 
@@ -10,8 +10,7 @@ pub(super) const HEAD_NORMS: &[Tensor] = &[
 ];
 
 /// Of rerankers.
-const CLASSIFIER: &[Tensor] =
-    &[tensor("score.weight", "cls.output.weight", &[Of("num_labels"), Width]).optional()];
+const CLASSIFIER: &[Tensor] = &[tensor("score.weight", "cls.output.weight", &[Classes, Width]).optional()];
 
 pub(super) const QWEN3: Family = Family {
     architecture: "qwen3",

@@ -29,6 +29,8 @@ pub(in crate::model::hf) enum Extent {
     Sum(&'static str, &'static str),
     /// Their product.
     Product(&'static str, &'static str),
+    /// As many as a head tells apart, where the model is of a class with one.
+    Classes,
     /// Any other number of `config.json`, by its key.
     Of(&'static str),
 }
