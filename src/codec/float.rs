@@ -2,19 +2,19 @@
 
 use half::{bf16, f16};
 
-#[cfg(feature = "codecs")]
-use super::values::kernels::{self, Stores};
-use crate::GgmlType;
-use crate::simd::{CompiledFor, Isa, Simd};
+use crate::simd::{CompiledFor, Simd};
 
 pub(crate) mod sealed {
-    use crate::GgmlType;
     #[cfg(feature = "codecs")]
-    use crate::codec::values::kernels::Stores;
-    use crate::simd::{CompiledFor, Isa, Simd};
+    use crate::codec::stores::Stores;
+    #[cfg(feature = "codecs")]
+    use crate::ggml_type::GgmlType;
+    #[cfg(feature = "codecs")]
+    use crate::simd::Isa;
+    use crate::simd::{CompiledFor, Simd};
 
     #[allow(private_interfaces, private_bounds, reason = "sealed: only this crate calls it")]
-    pub trait Put: Sized {
+    pub trait Put: Decode {
         /// Whether [`put`](Self::put) stores `bf16`.
         const IS_BF16: bool = false;
         /// Writes a vector of floats as `Self`, rounded to nearest even. No value may be subnormal or a signaling NaN.
@@ -27,22 +27,34 @@ pub(crate) mod sealed {
         }
         /// The instruction sets for which blocks of some formats are decoded to `Self` without an intermediate buffer.
         const DIRECT: CompiledFor;
+    }
+
+    /// Decodes by type. A trait of its own, so that the kernels, which are generic over floats, can implement it.
+    #[cfg(feature = "codecs")]
+    pub trait Decode: Sized {
         /// Dequantizes whole blocks of `ty`.
-        #[cfg(feature = "codecs")]
         fn dequantize(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [Self]);
     }
+
+    /// Without `codecs` nothing is decoded.
+    #[cfg(not(feature = "codecs"))]
+    pub trait Decode: Sized {}
+    #[cfg(not(feature = "codecs"))]
+    impl<T> Decode for T {}
 }
 
 /// A float type that tensors can be dequantized to: `f32`, [`f16`](crate::f16) or [`bf16`](crate::bf16).
 ///
 /// Values are computed in single precision as in ggml and rounded once, to nearest even. An `f16` beyond 65,504 becomes infinite.
-pub trait Float: sealed::Put + Copy + Default + PartialEq + Send + Sync + bytemuck::Pod {
+pub trait Float:
+    sealed::Put + sealed::Decode + Copy + Default + PartialEq + Send + Sync + bytemuck::Pod
+{
     /// Converts the value to single precision, exactly.
     fn to_f32(self) -> f32;
 }
 
 macro_rules! float {
-    ($float:ident, $store:ident, $dequantize:ident, $direct:ident, $widen:expr $(, { $($item:item)+ })?) => {
+    ($float:ident, $store:ident, $direct:ident, $widen:expr $(, { $($item:item)+ })?) => {
         impl Float for $float {
             fn to_f32(self) -> f32 {
                 $widen(self)
@@ -57,17 +69,13 @@ macro_rules! float {
             }
             $($($item)+)?
             const DIRECT: CompiledFor = CompiledFor::$direct;
-            #[cfg(feature = "codecs")]
-            fn dequantize(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [Self]) {
-                kernels::$dequantize(isa, stores, ty, blocks, out);
-            }
         }
     };
 }
 
-float!(f32, store, dequantize_f32, All, |value| value);
-float!(f16, store_f16, dequantize_f16, Vectors, f16::to_f32);
-float!(bf16, store_bf16, dequantize_bf16, Bf16Instructions, bf16::to_f32, {
+float!(f32, store, All, |value| value);
+float!(f16, store_f16, Vectors, f16::to_f32);
+float!(bf16, store_bf16, Bf16Instructions, bf16::to_f32, {
     const IS_BF16: bool = true;
     #[inline(always)]
     fn put_any<S: Simd>(s: S, value: S::F, to: &mut [Self]) {

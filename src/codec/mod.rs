@@ -13,6 +13,8 @@ mod properties;
 mod search;
 #[cfg(feature = "safetensors")]
 pub(crate) mod small_floats;
+#[cfg(feature = "codecs")]
+mod stores;
 mod table;
 mod validate;
 #[cfg(feature = "codecs")]

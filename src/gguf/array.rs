@@ -1,4 +1,4 @@
-//! Arrays in metadata: [`ArrayRef`], which is decoded from the file during iteration, and the methods of [`Array`].
+//! Arrays in metadata: iteration over [`ArrayRef`], which decodes it.
 
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
@@ -8,66 +8,13 @@ use core::marker::PhantomData;
 use super::cursor::{Cursor, Encoding};
 use super::from_value::FromValue;
 use super::layout::to_u64;
-use super::value::{Array, MAX_DEPTH, ValueRef, ValueType};
+use super::value::Array;
+use super::value_ref::{ArrayRef, ValueRef, skip};
+use super::value_type::{MAX_DEPTH, ValueType};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
 
-/// An array in the file, decoded during iteration without allocating.
-///
-/// Two arrays are equal if their elements have the same type and are equal, regardless of where they are stored and
-/// in which byte order.
-#[derive(Clone, Copy)]
-pub struct ArrayRef<'a> {
-    pub(crate) element: ValueType,
-    pub(crate) len: u64,
-    /// The elements' bytes as stored in the file.
-    pub(crate) bytes: &'a [u8],
-    pub(crate) order: ByteOrder,
-    /// Whether lengths inside the array (of strings and nested arrays) are 32 bits wide, as in version 1.
-    pub(crate) short_lengths: bool,
-}
-
 impl<'a> ArrayRef<'a> {
-    /// Reads an array: the element type, the length, the elements.
-    pub(crate) fn read(cursor: &mut Cursor<'a>, encoding: Encoding) -> Option<Self> {
-        let (element, len) = read_start(cursor)?;
-        let before = *cursor;
-        skip(cursor, element, len, MAX_DEPTH)?;
-        let bytes = before.bytes().get(before.at()..cursor.at())?;
-        let Encoding { order, short_lengths } = encoding;
-        Some(ArrayRef { element, len, bytes, order, short_lengths })
-    }
-
-    /// Reads an array that ends where the cursor's bytes end. Takes constant time for any element type.
-    pub(crate) fn read_all(cursor: &mut Cursor<'a>, encoding: Encoding) -> Option<Self> {
-        let (element, len) = read_start(cursor)?;
-        let bytes = cursor.take(cursor.remaining())?;
-        // If the bytes changed since they were parsed, they may declare any length.
-        let needed = len.checked_mul(encoding.least_bytes(element))?;
-        let fits = if element.size().is_some() {
-            needed == to_u64(bytes.len())
-        } else {
-            needed <= to_u64(bytes.len())
-        };
-        let Encoding { order, short_lengths } = encoding;
-        fits.then_some(ArrayRef { element, len, bytes, order, short_lengths })
-    }
-
-    /// Returns the type of all elements.
-    pub fn element_type(&self) -> ValueType {
-        self.element
-    }
-
-    /// Returns the number of elements.
-    pub fn len(&self) -> usize {
-        usize::try_from(self.len).unwrap_or(usize::MAX)
-    }
-
-    /// Returns `true` if the array has no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Returns an iterator over the elements. `nth` skips numbers in constant time, and strings by their lengths alone.
     pub fn iter(&self) -> ArrayIter<'a> {
         let encoding = Encoding { order: self.order, short_lengths: self.short_lengths };
@@ -142,29 +89,6 @@ impl<'a> ArrayRef<'a> {
             ValueType::F64 => Array::F64(all(self, FromValue::from_value)),
         }
     }
-}
-
-/// Reads the element type and the element count, which precede the elements.
-fn read_start(cursor: &mut Cursor<'_>) -> Option<(ValueType, u64)> {
-    Some((ValueType::from_id(cursor.u32()?)?, cursor.length()?))
-}
-
-/// Skips `count` elements. The parser has already bounded their depth. `depth` bounds it again in case the bytes have
-/// changed since.
-fn skip(cursor: &mut Cursor<'_>, element: ValueType, count: u64, depth: u32) -> Option<()> {
-    if let Some(size) = element.size() {
-        return cursor.take_long(count.checked_mul(size)?).map(drop);
-    }
-    if element == ValueType::String {
-        return (cursor.skip_strings(count, u64::MAX) == count).then_some(());
-    }
-    let depth = depth.checked_sub(1)?;
-    // Each element takes at least 8 bytes, so the available bytes bound this loop.
-    for _ in 0..count {
-        let (element, count) = read_start(cursor)?;
-        skip(cursor, element, count, depth)?;
-    }
-    Some(())
 }
 
 /// An iterator over the elements of an [`ArrayRef`].
@@ -306,73 +230,5 @@ elements!(
 impl PartialEq for ArrayRef<'_> {
     fn eq(&self, other: &Self) -> bool {
         (self.element, self.len) == (other.element, other.len) && self.iter().eq(other.iter())
-    }
-}
-
-/// What the writer needs.
-#[cfg(feature = "std")]
-impl Array {
-    /// Returns `true` if the array nests at most `levels` deep. A plain array is one level. Does not descend further than that.
-    pub(crate) fn fits(&self, levels: u32) -> bool {
-        let Some(below) = levels.checked_sub(1) else { return false };
-        match self {
-            Array::Array(elements) => elements.iter().all(|element| element.fits(below)),
-            _ => true,
-        }
-    }
-
-    /// Drops the array without recursion, which could overflow the stack.
-    pub(crate) fn dismantle(self) {
-        let mut waiting = vec![self];
-        while let Some(array) = waiting.pop() {
-            if let Array::Array(elements) = array {
-                waiting.extend(elements);
-            }
-        }
-    }
-}
-
-impl Array {
-    /// Returns the type of all elements.
-    pub fn element_type(&self) -> ValueType {
-        match self {
-            Array::U8(_) => ValueType::U8,
-            Array::I8(_) => ValueType::I8,
-            Array::U16(_) => ValueType::U16,
-            Array::I16(_) => ValueType::I16,
-            Array::U32(_) => ValueType::U32,
-            Array::I32(_) => ValueType::I32,
-            Array::F32(_) => ValueType::F32,
-            Array::Bool(_) => ValueType::Bool,
-            Array::String(_) => ValueType::String,
-            Array::Array(_) => ValueType::Array,
-            Array::U64(_) => ValueType::U64,
-            Array::I64(_) => ValueType::I64,
-            Array::F64(_) => ValueType::F64,
-        }
-    }
-
-    /// Returns the number of elements.
-    pub fn len(&self) -> usize {
-        match self {
-            Array::U8(elements) => elements.len(),
-            Array::I8(elements) => elements.len(),
-            Array::U16(elements) => elements.len(),
-            Array::I16(elements) => elements.len(),
-            Array::U32(elements) => elements.len(),
-            Array::I32(elements) => elements.len(),
-            Array::F32(elements) => elements.len(),
-            Array::Bool(elements) => elements.len(),
-            Array::String(elements) => elements.len(),
-            Array::Array(elements) => elements.len(),
-            Array::U64(elements) => elements.len(),
-            Array::I64(elements) => elements.len(),
-            Array::F64(elements) => elements.len(),
-        }
-    }
-
-    /// Returns `true` if the array has no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }

@@ -2,7 +2,7 @@
 
 use byteorder::{BigEndian, ByteOrder as Order, LittleEndian};
 
-use super::value::ValueType;
+use super::value_type::ValueType;
 use crate::ByteOrder;
 
 /// How a file encodes its numbers.

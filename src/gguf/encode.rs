@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use byteorder::{ByteOrder as Order, ReadBytesExt, WriteBytesExt};
 
-use super::array::ArrayRef;
-use super::value::{Array, MAX_DEPTH, Value, ValueRef, ValueType};
+use super::value::{Array, Value};
+use super::value_ref::{ArrayRef, ValueRef};
+use super::value_type::{MAX_DEPTH, ValueType};
 use crate::byte_order::ByteOrder;
 
 /// A value waiting to be written in a header: owned, or an array kept as the bytes from another file.

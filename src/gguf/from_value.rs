@@ -4,8 +4,8 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::array::ArrayRef;
-use super::value::{Array, Value, ValueRef};
+use super::value::{Array, Value};
+use super::value_ref::{ArrayRef, ValueRef};
 use crate::error::{Error, Result};
 
 /// A Rust type that a metadata value can be converted to. Only this crate implements it.
@@ -36,6 +36,13 @@ pub trait FromValue<'a>: Sized + private::Sealed {
             found: value.describe(),
             wanted: Self::WANTED.to_owned(),
         })
+    }
+}
+
+impl<'a> ValueRef<'a> {
+    /// Returns the value as a Rust type if it converts without loss: see [`FromValue`].
+    pub fn get<T: FromValue<'a>>(&self) -> Option<T> {
+        T::from_value(*self)
     }
 }
 

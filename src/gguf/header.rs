@@ -4,13 +4,13 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::array::ArrayRef;
 use super::cursor::{Cursor, Encoding};
 use super::foreign::ForeignTensor;
 use super::layout::{DEFAULT_ALIGNMENT, to_u64};
 use super::name_index::NameIndex;
 use super::tensor_info::{TensorData, TensorInfo};
-use super::value::{ValueRef, ValueType};
+use super::value_ref::{ArrayRef, ValueRef};
+use super::value_type::ValueType;
 use crate::error::{Error, Place, Problem, Result};
 use crate::tensor::TensorLayout;
 use crate::{GgmlType, Shape};

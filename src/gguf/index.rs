@@ -14,7 +14,6 @@ use super::from_value::FromValue;
 use super::header::Header;
 use super::layout::{FinalPadding, align_up, to_u64};
 use super::metadata::Metadata;
-use super::options::GgufOptions;
 use super::tensor_info::{TensorData, TensorInfo};
 use super::tensor_iter::TensorIter;
 use crate::error::{Error, Result};
@@ -63,22 +62,7 @@ enum Data {
     InFile(Box<FileData>),
 }
 
-impl Gguf<Vec<u8>> {
-    /// Returns options, for limits other than the default or a GGUF inside a larger file.
-    pub fn options() -> GgufOptions {
-        GgufOptions::default()
-    }
-}
-
 impl<B: AsRef<[u8]>> Gguf<B> {
-    /// Parses a complete GGUF held in memory. Trailing bytes are ignored.
-    ///
-    /// # Errors
-    /// The errors of [`GgufOptions::parse`].
-    pub fn parse(bytes: B) -> Result<Self> {
-        GgufOptions::default().parse(bytes)
-    }
-
     pub(super) fn whole(bytes: B, start: usize, header: Header) -> Self {
         Gguf { bytes, start, header, data: Data::InBytes }
     }
@@ -134,7 +118,7 @@ impl<B: AsRef<[u8]>> Gguf<B> {
     }
 
     /// Returns an iterator over the tensors of the table that are not among [`tensors`](Self::tensors), in file order.
-    /// It is empty unless [`GgufOptions::foreign_tensors`] requests them.
+    /// It is empty unless [`GgufOptions::foreign_tensors`](crate::GgufOptions::foreign_tensors) requests them.
     ///
     /// ```
     /// use gguf_codec::Gguf;

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::file_data::{End, read_header};
+use super::file_data::End;
+use super::header_at::read_header;
 use super::index::Gguf;
 use super::layout::{FinalPadding, MAX_NAME_BYTES};
 use crate::error::{Error, Result};

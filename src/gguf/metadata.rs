@@ -8,10 +8,10 @@ use core::fmt;
 use core::iter::FusedIterator;
 use core::ops::Range;
 
-use super::array::{ArrayIterAs, ArrayRef};
+use super::array::ArrayIterAs;
 use super::from_value::FromValue;
 use super::header::Header;
-use super::value::ValueRef;
+use super::value_ref::{ArrayRef, ValueRef};
 use crate::error::{Error, Result};
 
 /// The key of a model's architecture.

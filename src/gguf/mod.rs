@@ -10,6 +10,8 @@ mod file_data;
 mod foreign;
 mod from_value;
 mod header;
+#[cfg(feature = "std")]
+mod header_at;
 pub(crate) mod index;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod indexed;
@@ -26,8 +28,10 @@ mod shown;
 mod tensor_info;
 mod tensor_iter;
 pub(crate) mod value;
+pub(crate) mod value_ref;
+pub(crate) mod value_type;
 
-pub use array::{ArrayElement, ArrayIter, ArrayIterAs, ArrayRef};
+pub use array::{ArrayElement, ArrayIter, ArrayIterAs};
 pub use foreign::ForeignTensor;
 pub use from_value::FromValue;
 pub use index::Gguf;
@@ -44,4 +48,6 @@ pub use shards::ShardPlan;
 pub use shards::{ShardPaths, ShardedGguf, ShardedTensorIter};
 pub use tensor_info::TensorInfo;
 pub use tensor_iter::TensorIter;
-pub use value::{Array, Value, ValueRef, ValueType};
+pub use value::{Array, Value};
+pub use value_ref::{ArrayRef, ValueRef};
+pub use value_type::ValueType;

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::file_data::{self, FileData};
+use super::file_data::FileData;
+use super::header_at;
 use super::index::Gguf;
 use super::layout::to_u64;
 use super::options::GgufOptions;
@@ -199,7 +200,7 @@ impl GgufOptions {
     }
 
     fn open_source(&self, source: Box<dyn ReadAt>, len: u64, of: String) -> Result<Gguf<Vec<u8>>> {
-        let (model, end) = file_data::read_header(&*source, len, self)?;
+        let (model, end) = header_at::read_header(&*source, len, self)?;
         let tensors = model.tensor_count();
         Ok(model.with_file(FileData::new(source, of, self.offset, end, tensors)))
     }

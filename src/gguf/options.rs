@@ -1,6 +1,7 @@
 //! [`GgufOptions`]: how a GGUF is opened when the defaults do not fit.
 
 use alloc::format;
+use alloc::vec::Vec;
 
 use super::index::Gguf;
 use super::layout::to_u64;
@@ -26,6 +27,23 @@ pub struct GgufOptions {
     pub(super) limits: Limits,
     pub(super) offset: u64,
     pub(super) foreign: bool,
+}
+
+impl Gguf<Vec<u8>> {
+    /// Returns options, for limits other than the default or a GGUF inside a larger file.
+    pub fn options() -> GgufOptions {
+        GgufOptions::default()
+    }
+}
+
+impl<B: AsRef<[u8]>> Gguf<B> {
+    /// Parses a complete GGUF held in memory. Trailing bytes are ignored.
+    ///
+    /// # Errors
+    /// The errors of [`GgufOptions::parse`].
+    pub fn parse(bytes: B) -> Result<Self> {
+        GgufOptions::default().parse(bytes)
+    }
 }
 
 impl GgufOptions {

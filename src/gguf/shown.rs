@@ -3,8 +3,9 @@
 use alloc::string::String;
 use core::fmt::{self, Write};
 
-use super::array::ArrayRef;
-use super::value::{Array, Value, ValueRef, ValueType};
+use super::value::{Array, Value};
+use super::value_ref::{ArrayRef, ValueRef};
+use super::value_type::ValueType;
 use crate::display::pad;
 
 /// The number of a string's bytes that `Display` shows.

@@ -6,7 +6,7 @@ use crate::gguf::encode::Stored;
 use crate::gguf::index::Gguf;
 use crate::gguf::layout::FinalPadding;
 use crate::gguf::metadata::Metadata;
-use crate::gguf::value::ValueRef;
+use crate::gguf::value_ref::ValueRef;
 
 /// The oldest version that can be written. Version 1 becomes the newest.
 const OLDEST_WRITTEN: u32 = 2;

@@ -5,14 +5,12 @@ use std::fmt;
 use super::Shape;
 use super::header::Header;
 use super::stream::{Stream, wrong};
-use super::tensor::TensorWriter;
+use crate::GgmlType;
 use crate::byte_order::ByteOrder;
 use crate::error::{Result, TensorProblem};
 use crate::file::atomic::{AtomicFile, StagedFile};
 use crate::file::sink::Sink;
-use crate::tensor::READ_BYTES;
 use crate::tensor::TensorLayout;
-use crate::{GgmlType, Tensor};
 
 /// The second stage of writing a GGUF. The header has been written, and the tensors' data follows in the order in
 /// which they were declared.
@@ -55,62 +53,11 @@ impl<S: Sink> DataWriter<S> {
         self.stream.next().map(|tensor| (tensor.name.as_str(), tensor.kind.shape(), tensor.kind.ggml_type()))
     }
 
-    /// Returns the byte order of the file. [`write_tensor`](Self::write_tensor) and [`TensorWriter::write_bytes`]
+    /// Returns the byte order of the file. [`write_tensor`](Self::write_tensor) and
+    /// [`TensorWriter::write_bytes`](crate::TensorWriter::write_bytes)
     /// take bytes in this order.
     pub fn byte_order(&self) -> ByteOrder {
         self.order
-    }
-
-    /// Writes the next tensor from its bytes, which are in the file's byte order and without padding.
-    ///
-    /// # Errors
-    /// The errors of [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) if the number of bytes is not the
-    /// tensor's. These leave the file unchanged. [`Error::Io`](crate::Error::Io) abandons it.
-    pub fn write_tensor(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        let mut tensor = self.begin_of(name, bytes.len() as u64)?;
-        tensor.write_bytes(bytes)?;
-        tensor.finish()
-    }
-
-    /// Copies the next tensor from another file, under the same name, converting it to this file's byte order.
-    ///
-    /// # Errors
-    /// The errors of [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) if the tensor was declared with another
-    /// type or shape, ignoring trailing extents of 1. These leave the file unchanged. [`Error::Io`](crate::Error::Io)
-    /// abandons it.
-    pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
-        let name = tensor.name();
-        self.expect(0, name, tensor.shape(), tensor.ggml_type())?;
-        let mut writer = self.begin_of(name, tensor.byte_len())?;
-        writer.guarded(|writer| {
-            let block = tensor.ggml_type().block_bytes();
-            let whole_blocks = (READ_BYTES / block).max(1) * block;
-            tensor.for_each_chunk(whole_blocks, |bytes| writer.put_blocks(bytes, tensor.byte_order()))
-        })?;
-        writer.finish()
-    }
-
-    /// Begins the next tensor, to write it in pieces.
-    ///
-    /// Only one tensor can be written at a time:
-    ///
-    /// ```compile_fail,E0499
-    /// # use gguf_codec::{GgmlType, Writer};
-    /// # let mut writer = Writer::new(Vec::new());
-    /// # writer.declare_tensor("a", &[1], GgmlType::I8)?.declare_tensor("b", &[1], GgmlType::I8)?;
-    /// let mut data = writer.write_header()?;
-    /// let mut a = data.begin("a")?;
-    /// let mut b = data.begin("b")?;
-    /// a.write_bytes(&[1])?;
-    /// # Ok::<(), gguf_codec::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Write`](crate::Error::Write) if `name` is not the next tensor. The message names the next tensor, and the file is
-    /// unchanged.
-    pub fn begin(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
-        self.stream.begin(name)?;
-        Ok(TensorWriter { file: self })
     }
 
     /// Finishes the file: flushes and returns a stream, or syncs a file and moves it to its final path.
@@ -121,18 +68,6 @@ impl<S: Sink> DataWriter<S> {
     /// folder occurs after it has been replaced.
     pub fn finish(self) -> Result<S::Output> {
         self.stream.complete()
-    }
-
-    fn begin_of(&mut self, name: &str, bytes: u64) -> Result<TensorWriter<'_, S>> {
-        let declared = self.stream.expect(0, name)?;
-        if declared.bytes != bytes {
-            let (shape, ty) = (declared.kind.shape(), declared.kind.ggml_type());
-            return Err(wrong(
-                name,
-                TensorProblem::Length { found: bytes, wanted: declared.bytes, ty, shape },
-            ));
-        }
-        self.begin(name)
     }
 
     /// Refuses where the tensor that comes after `ahead` others is not this one.

@@ -11,7 +11,8 @@ use crate::error::{Error, Result, TensorProblem, WriteProblem};
 use crate::file::sink::Counter;
 use crate::gguf::encode::{self, Stored};
 use crate::gguf::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up, place};
-use crate::gguf::value::{MAX_DEPTH, Value, ValueType};
+use crate::gguf::value::Value;
+use crate::gguf::value_type::{MAX_DEPTH, ValueType};
 use crate::tensor::{Misfit, TensorLayout};
 use crate::{GgmlType, Limits, Shape};
 

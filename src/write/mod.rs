@@ -32,7 +32,8 @@ use crate::file::sink::put;
 use crate::file::sink::{AsWrite, Sink, put_zeros};
 use crate::gguf::encode::Stored;
 use crate::gguf::layout::{ALIGNMENT_KEY, FinalPadding};
-use crate::gguf::value::{Value, ValueRef};
+use crate::gguf::value::Value;
+use crate::gguf::value_ref::ValueRef;
 use crate::{GgmlType, Limits, Shape};
 use header::Header;
 #[cfg(any(unix, windows))]

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use super::data::DataWriter;
-use super::stream::Declared;
+use super::stream::{Declared, wrong};
 use crate::byte_order::ByteOrder;
 use crate::codec::{BlockFormat, swap_byte_order};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TensorProblem};
 use crate::file::read_at::ReadAt;
 use crate::file::sink::Sink;
+use crate::tensor::{READ_BYTES, Tensor};
 
 /// The number of bytes of blocks that are byte-swapped at a time, or one block if that is more.
 const SWAP_BYTES: usize = 64 * 1024;
@@ -35,6 +36,72 @@ const SWAP_BYTES: usize = 64 * 1024;
 #[must_use = "the tensor is not whole before `finish`"]
 pub struct TensorWriter<'a, S: Sink> {
     pub(super) file: &'a mut DataWriter<S>,
+}
+
+impl<S: Sink> DataWriter<S> {
+    /// Writes the next tensor from its bytes, which are in the file's byte order and without padding.
+    ///
+    /// # Errors
+    /// The errors of [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) if the number of bytes is not the
+    /// tensor's. These leave the file unchanged. [`Error::Io`](crate::Error::Io) abandons it.
+    pub fn write_tensor(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut tensor = self.begin_of(name, bytes.len() as u64)?;
+        tensor.write_bytes(bytes)?;
+        tensor.finish()
+    }
+
+    /// Copies the next tensor from another file, under the same name, converting it to this file's byte order.
+    ///
+    /// # Errors
+    /// The errors of [`begin`](Self::begin), and [`Error::Write`](crate::Error::Write) if the tensor was declared with another
+    /// type or shape, ignoring trailing extents of 1. These leave the file unchanged. [`Error::Io`](crate::Error::Io)
+    /// abandons it.
+    pub fn copy_tensor(&mut self, tensor: &Tensor<'_>) -> Result<()> {
+        let name = tensor.name();
+        self.expect(0, name, tensor.shape(), tensor.ggml_type())?;
+        let mut writer = self.begin_of(name, tensor.byte_len())?;
+        writer.guarded(|writer| {
+            let block = tensor.ggml_type().block_bytes();
+            let whole_blocks = (READ_BYTES / block).max(1) * block;
+            tensor.for_each_chunk(whole_blocks, |bytes| writer.put_blocks(bytes, tensor.byte_order()))
+        })?;
+        writer.finish()
+    }
+
+    /// Begins the next tensor, to write it in pieces.
+    ///
+    /// Only one tensor can be written at a time:
+    ///
+    /// ```compile_fail,E0499
+    /// # use gguf_codec::{GgmlType, Writer};
+    /// # let mut writer = Writer::new(Vec::new());
+    /// # writer.declare_tensor("a", &[1], GgmlType::I8)?.declare_tensor("b", &[1], GgmlType::I8)?;
+    /// let mut data = writer.write_header()?;
+    /// let mut a = data.begin("a")?;
+    /// let mut b = data.begin("b")?;
+    /// a.write_bytes(&[1])?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Write`](crate::Error::Write) if `name` is not the next tensor. The message names the next tensor, and the file is
+    /// unchanged.
+    pub fn begin(&mut self, name: &str) -> Result<TensorWriter<'_, S>> {
+        self.stream.begin(name)?;
+        Ok(TensorWriter { file: self })
+    }
+
+    fn begin_of(&mut self, name: &str, bytes: u64) -> Result<TensorWriter<'_, S>> {
+        let declared = self.stream.expect(0, name)?;
+        if declared.bytes != bytes {
+            let (shape, ty) = (declared.kind.shape(), declared.kind.ggml_type());
+            return Err(wrong(
+                name,
+                TensorProblem::Length { found: bytes, wanted: declared.bytes, ty, shape },
+            ));
+        }
+        self.begin(name)
+    }
 }
 
 impl<S: Sink> TensorWriter<'_, S> {

@@ -14,13 +14,24 @@
 
 use alloc::vec::Vec;
 
-use super::{Affine, Calibration};
+use super::scheme::{Affine, Calibration};
+use crate::simd::nearest;
 
 /// The parameters that a group shares.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Range {
     pub(super) scale: f32,
     pub(super) zero: i32,
+}
+
+impl Affine {
+    /// Returns the integer of a value.
+    pub(super) fn code(&self, value: f32, range: Range) -> i32 {
+        let (low, high) = self.range();
+        // This is far beyond either end of the integers, and small enough to round to integers.
+        let steps = if range.scale == 0.0 { 0.0 } else { (value / range.scale).clamp(-1024.0, 1024.0) };
+        (nearest(steps) + range.zero).clamp(low, high)
+    }
 }
 
 /// The number of fractions of the range to try.

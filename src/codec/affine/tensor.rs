@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::packing::Packing;
-use super::{Affine, check_rows};
+use super::scheme::{Affine, check_rows};
 use crate::codec::QuantError;
 use crate::error::Measured;
 use crate::simd::{Isa, Kernel, Simd};

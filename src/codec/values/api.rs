@@ -2,9 +2,10 @@
 
 use alloc::format;
 
-use super::kernels::{Quantizer, Stores, quantizer};
+use super::kernels::{Quantizer, quantizer};
 use crate::codec::float::Float;
 use crate::codec::format::Rows;
+use crate::codec::stores::Stores;
 use crate::error::Measured;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, GgmlType, Result};

@@ -3,20 +3,13 @@
 
 use core::marker::PhantomData;
 
+use crate::codec::float::sealed::Decode;
 use crate::codec::format::{Codec, Rows};
 use crate::codec::formats::look_up;
+use crate::codec::stores::Stores;
 use crate::codec::table::Lookup;
 use crate::simd::{CompiledFor, GATHERED, Isa, Kernel, MAX_LANES, Scalar, Simd, Streaming};
 use crate::{Float, GgmlType};
-
-/// How output is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stores {
-    /// Into the caches, where the next reader finds it.
-    Cached,
-    /// Bypassing the caches, which saves reading every line before it is overwritten.
-    Streaming,
-}
 
 /// A function that dequantizes whole blocks into the caches. The caller has checked the lengths.
 pub(crate) type Dequantizer<T> = fn(Isa, &[u8], &mut [T]);
@@ -26,38 +19,38 @@ pub(crate) type Quantizer = fn(Isa, Rows<'_>, &mut [u8]);
 
 /// Dequantizes blocks of `ty` to `f32`.
 #[inline(never)]
-pub(in crate::codec) fn dequantize_f32(
-    isa: Isa,
-    stores: Stores,
-    ty: GgmlType,
-    blocks: &[u8],
-    out: &mut [f32],
-) {
+fn dequantize_f32(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [f32]) {
     write(isa, stores, ty, Way::Direct(look_up::<ToSingles>(ty).0), blocks, out);
 }
 
 /// Dequantizes blocks of `ty` to `f16`.
 #[inline(never)]
-pub(in crate::codec) fn dequantize_f16(
-    isa: Isa,
-    stores: Stores,
-    ty: GgmlType,
-    blocks: &[u8],
-    out: &mut [half::f16],
-) {
+fn dequantize_f16(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [half::f16]) {
     dequantize_halves(isa, stores, ty, blocks, out);
 }
 
 /// Dequantizes blocks of `ty` to `bf16`.
 #[inline(never)]
-pub(in crate::codec) fn dequantize_bf16(
-    isa: Isa,
-    stores: Stores,
-    ty: GgmlType,
-    blocks: &[u8],
-    out: &mut [half::bf16],
-) {
+fn dequantize_bf16(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [half::bf16]) {
     dequantize_halves(isa, stores, ty, blocks, out);
+}
+
+impl Decode for f32 {
+    fn dequantize(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [Self]) {
+        dequantize_f32(isa, stores, ty, blocks, out);
+    }
+}
+
+impl Decode for half::f16 {
+    fn dequantize(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [Self]) {
+        dequantize_f16(isa, stores, ty, blocks, out);
+    }
+}
+
+impl Decode for half::bf16 {
+    fn dequantize(isa: Isa, stores: Stores, ty: GgmlType, blocks: &[u8], out: &mut [Self]) {
+        dequantize_bf16(isa, stores, ty, blocks, out);
+    }
 }
 
 /// Decodes to `f32`. Also returns whether the values may be arbitrary ([`Codec::ANY_VALUES`]).

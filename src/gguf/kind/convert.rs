@@ -4,8 +4,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Why, described};
-use crate::gguf::value::{Array, Value, ValueType};
+use super::why::{Why, described};
+use crate::gguf::value::{Array, Value};
+use crate::gguf::value_type::ValueType;
 
 /// Collects values of one type into an array of that type. `$values` contains nothing else.
 macro_rules! collect {

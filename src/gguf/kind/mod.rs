@@ -3,9 +3,10 @@
 mod convert;
 mod elements;
 mod text;
+mod why;
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
@@ -13,8 +14,10 @@ use core::str::FromStr;
 pub(crate) use self::convert::as_integer;
 use self::convert::{convert, converted_array};
 use self::text::scalar;
-use super::array::ArrayRef;
-use super::value::{Array, MAX_DEPTH, Value, ValueRef, ValueType};
+use self::why::{Why, described};
+use super::value::{Array, Value};
+use super::value_ref::{ArrayRef, ValueRef};
+use super::value_type::{MAX_DEPTH, ValueType};
 use crate::error::{Error, Named, ParseProblem, Result};
 
 /// The full type of a metadata value: a [`ValueType`], or an array of one, nested to any depth.
@@ -40,9 +43,6 @@ pub struct ValueKind {
     depth: u32,
 }
 
-/// The problem with a text or a value, without the key.
-type Why<T> = Result<T, String>;
-
 impl ValueKind {
     /// Returns the type of a value that is not an array. For [`ValueType::Array`], returns that of an array whose
     /// elements are arrays of any types.
@@ -58,7 +58,7 @@ impl ValueKind {
         ValueKind { leaf: element, depth: 1 }
     }
 
-    pub(super) fn of(value: &Value) -> Self {
+    fn of(value: &Value) -> Self {
         match value {
             Value::Array(array) => Self::of_array(array),
             value => Self::scalar(value.tag()),
@@ -76,7 +76,7 @@ impl ValueKind {
         }
     }
 
-    pub(super) fn of_ref(value: ValueRef<'_>) -> Self {
+    fn of_ref(value: ValueRef<'_>) -> Self {
         match value {
             ValueRef::Array(array) => Self::of_array_ref(array),
             value => Self::scalar(value.tag()),
@@ -158,6 +158,34 @@ impl ValueKind {
     }
 }
 
+impl Value {
+    /// Returns the full type, which for an array includes that of its elements. For arrays in an array it is known if
+    /// all have the same type.
+    ///
+    /// ```
+    /// use gguf_codec::{Value, ValueType};
+    /// assert_eq!(Value::from(1u32).value_type(), ValueType::U32);
+    /// assert_eq!(Value::from([1u32, 2]).value_type().to_string(), "[u32]");
+    /// ```
+    pub fn value_type(&self) -> ValueKind {
+        ValueKind::of(self)
+    }
+}
+
+impl ValueRef<'_> {
+    /// Returns the full type, which for an array includes that of its elements.
+    ///
+    /// ```
+    /// let model = gguf_codec::Gguf::read("examples/sample.gguf")?;
+    /// let tokens = model.metadata().get("tokenizer.ggml.tokens").unwrap();
+    /// assert_eq!(tokens.value_type().to_string(), "[string]");
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    pub fn value_type(&self) -> ValueKind {
+        ValueKind::of_ref(*self)
+    }
+}
+
 impl fmt::Display for ValueKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let brackets = self.depth as usize;
@@ -212,23 +240,6 @@ impl FromStr for ValueKind {
 
 fn unparsed(message: String) -> Error {
     Error::Parse { problem: ParseProblem::Value { message } }
-}
-
-/// Describes a value for a message: its type, and its contents if they are short.
-fn described(value: &Value) -> String {
-    match value {
-        Value::Array(_) => format!("a value of type {}", value.value_type()),
-        value => format!("{value} ({})", value.tag()),
-    }
-}
-
-/// Returns as much of a text as a message shows.
-fn start_of(text: &str) -> String {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", text[..at].escape_debug()),
-        None => text.escape_debug().to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::convert::{array_of, numbered, range_of};
-use super::{Why, start_of};
-use crate::gguf::value::{Array, Value, ValueType};
+use super::why::{Why, start_of};
+use crate::gguf::value::{Array, Value};
+use crate::gguf::value_type::ValueType;
 
 /// Parses a value that is not an array.
 pub(super) fn scalar(ty: ValueType, text: &str) -> Why<Value> {

@@ -1,5 +1,6 @@
 //! Building blocks for the steps of [`HeaderParser`]: reading fields, checking counts and limits, locating errors.
 
+use super::field::{Count, Field};
 use super::{HeaderParser, State, Stop};
 use crate::error::{Error, Place, Problem, Result};
 use crate::gguf::cursor::Cursor;
@@ -7,26 +8,6 @@ use crate::gguf::layout::to_u64;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// A field that a step reads.
-pub(super) struct Field {
-    pub(super) what: &'static str,
-    /// Where the whole field begins, for the error.
-    pub(super) offset: usize,
-    /// The fewest bytes that the header needs after this field.
-    pub(super) tail: u64,
-}
-
-/// A count from the file, to be compared with the bytes available.
-pub(super) struct Count {
-    pub(super) what: &'static str,
-    pub(super) offset: usize,
-    pub(super) count: u64,
-    /// The fewest bytes that one item can take.
-    pub(super) least: u64,
-    /// The fewest bytes that the header needs after the items.
-    pub(super) tail: u64,
-}
 
 impl HeaderParser {
     /// Returns a cursor at the parser's position. It ends with the longest header allowed.

@@ -8,6 +8,7 @@
 //! because each decision depends on the position alone: a step waits until all bytes that it examines are present,
 //! and a count waits until everything that it counts could be present.
 
+mod field;
 mod fields;
 mod pairs;
 mod tensors;
@@ -15,14 +16,14 @@ mod tensors;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use self::fields::{Count, Field};
+use self::field::{Count, Field};
 use super::cursor::Encoding;
 use super::edit_marker;
 use super::header::Header;
 use super::index::Gguf;
 use super::layout::to_u64;
 use super::name_index::NameIndex;
-use super::value::ValueType;
+use super::value_type::ValueType;
 use crate::error::{Error, Problem, Result};
 use crate::{ByteOrder, Limits};
 

@@ -1,13 +1,14 @@
 //! The steps of [`HeaderParser`] through key-value pairs.
 
-use super::fields::{Count, Field, out_of_memory, push, shorten};
+use super::field::{Count, Field};
+use super::fields::{out_of_memory, push, shorten};
 use super::{Frame, HeaderParser, State, Stop};
 use crate::error::{Error, Place, Problem};
 use crate::gguf::cursor::Cursor;
 use crate::gguf::header::KeyEntry;
 use crate::gguf::layout::{ALIGNMENT_KEY, to_u64};
 use crate::gguf::name_index::{Duplicate, NameIndex};
-use crate::gguf::value::{MAX_DEPTH, ValueType};
+use crate::gguf::value_type::{MAX_DEPTH, ValueType};
 
 impl HeaderParser {
     pub(super) fn key(&mut self, bytes: &[u8]) -> Result<(), Stop> {

@@ -1,6 +1,7 @@
 //! The steps of [`HeaderParser`] through the tensor table.
 
-use super::fields::{Count, Field, out_of_memory, push, shorten};
+use super::field::{Count, Field};
+use super::fields::{out_of_memory, push, shorten};
 use super::{HeaderParser, State, Stop};
 use crate::error::{Error, Place, Problem};
 use crate::gguf::header::{ForeignEntry, TensorEntry};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::layer::Layer;
 use super::super::recipe::Role;
-use super::plan::Planned;
+use super::planned::Planned;
 use crate::GgmlType;
 
 /// Returns which tensors get a type together, by their indices: those of a role that have the same choices where one type is wanted

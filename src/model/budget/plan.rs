@@ -2,29 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::recipes::RecipeTypes;
+use super::planned::{Plan, Planned};
 use super::{Budget, Limit, refused};
 use crate::model::quantize::knows;
 use crate::model::recipe::{Role, is_left_alone};
 use crate::model::size::Size;
 use crate::model::source::Source;
 use crate::{GgmlType, Result, TensorInfo};
-
-/// A tensor, and the types that it may get.
-pub(super) struct Planned<'m> {
-    pub(super) tensor: TensorInfo<'m>,
-    /// None where it stays as it is.
-    pub(super) choices: Vec<GgmlType>,
-    /// Whether its values are weighed.
-    pub(super) importance: bool,
-}
-
-/// All tensors, and what recipes would give them.
-pub(super) struct Plan<'m> {
-    pub(super) tensors: Vec<Planned<'m>>,
-    pub(super) recipes: Vec<RecipeTypes>,
-    pub(super) limit: u64,
-}
 
 impl Budget<'_> {
     pub(super) fn plan<'m, S: Source>(&self, input: &'m S) -> Result<Plan<'m>> {

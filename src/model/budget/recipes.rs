@@ -1,7 +1,7 @@
 //! What llama.cpp's recipes would make of a model: their sizes and predicted damage.
 
 use super::Budget;
-use super::plan::Planned;
+use super::planned::{Planned, RecipeTypes};
 use crate::ggml_type::GgmlType;
 use crate::gguf::{Metadata, TensorInfo};
 use crate::model::recipe::{Recipe, TypeChoice, TypePlan};
@@ -21,12 +21,6 @@ pub struct Prediction {
     pub size: Size,
     /// The predicted damage.
     pub damage: f64,
-}
-
-/// The types that a recipe gives the tensors, in their order.
-pub(super) struct RecipeTypes {
-    pub(super) recipe: Recipe,
-    pub(super) types: Vec<GgmlType>,
 }
 
 impl Budget<'_> {

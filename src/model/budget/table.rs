@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::factors::{self, Factors};
 use super::group::groups;
 use super::measurements::Loss;
-use super::plan::{Plan, Planned};
+use super::planned::{Plan, Planned};
 use super::solve::Candidate;
 use super::{AllocatedTensor, Budget, Measurements, NextStep, SensitivitySource};
 use crate::model::recipe::Role;

@@ -1,5 +1,8 @@
+use std::ops::ControlFlow;
+
 use super::*;
 use crate::Writer;
+use crate::model::size::Size;
 use crate::model::{FileType, Input, Quantize};
 
 /// A llama of two layers with rows of whole blocks of every type, but for one.

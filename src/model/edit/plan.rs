@@ -66,7 +66,7 @@ impl<'a> Resolved<'a> {
             values: HashMap::new(),
             elements: Vec::new(),
             added: Vec::new(),
-            order: edit.order(source),
+            order: edit.byte_order.unwrap_or(source.model.byte_order()),
         };
         for (from, to) in &edit.tensors {
             if to.len() > GGML_MAX_NAME_BYTES && to.len() > from.len() {

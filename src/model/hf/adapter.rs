@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::adapter_checks::{Made, Ranks, check_numbers, finite, fits, norm_fits, ranks_agree, twice};
+use super::adapter_names::{Side, side};
 use super::families::{Family, Fate, Step, Target};
 use super::heads::Heads;
-use super::import::{Import, Pairs};
-use super::import_plan::ImportPlan;
+use super::import::Import;
+use super::import_plan::{ImportPlan, Pairs};
 use super::json::{Document, Node};
 use super::label::{Label, label, title};
 use super::planned::{Planned, Source, unfit};
@@ -15,15 +16,7 @@ use super::steps::applied;
 use crate::error::{Error, Result, Shown};
 use crate::model::QUANTIZATION_VERSION;
 use crate::model::layer::TOKEN_EMBEDDING;
-use crate::safetensors::CheckpointTensor;
 use crate::{Array, GgmlType, Value};
-
-/// Which of the two factors a tensor is.
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    A,
-    B,
-}
 
 /// The two factors of what is added to a weight: A has a row for each rank, B a column.
 #[derive(Default)]
@@ -49,29 +42,6 @@ struct Stack<'a> {
 
 /// The end of messages about adapters of PEFT that have more than GGUF's.
 const MERGE_INSTEAD: &str = ": merge the adapter into its model instead (merge_and_unload() of PEFT)";
-
-/// Whether a checkpoint is an adapter of the kind that becomes a GGUF.
-pub(super) fn is_lora<'a>(
-    config: &Node<'_>,
-    mut tensors: impl Iterator<Item = CheckpointTensor<'a>>,
-) -> bool {
-    let kind = config.get("peft_type").and_then(|kind| kind.value.as_str());
-    kind.is_none_or(|kind| kind == "LORA") && tensors.any(|tensor| side(tensor.info().name()).is_some())
-}
-
-/// The weight that a tensor belongs to, and which factor it is.
-fn side(name: &str) -> Option<(String, Side)> {
-    let name = name.replace("base_model.model.", "");
-    let ends = [
-        (".lora_A.weight", Side::A),
-        (".lora_B.weight", Side::B),
-        (".lora_A.default.weight", Side::A),
-        (".lora_B.default.weight", Side::B),
-        (".lora_embedding_A", Side::A),
-        (".lora_embedding_B", Side::B),
-    ];
-    ends.iter().find_map(|(end, side)| Some((format!("{}.weight", name.strip_suffix(end)?), *side)))
-}
 
 impl<'a> Import<'a> {
     /// The adapter that `adapter_config.json` describes.

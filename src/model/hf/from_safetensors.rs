@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::adapter::is_lora;
+use super::adapter_names::is_lora;
 use super::import::Import;
 use super::import_plan::ImportPlan;
 use super::{CarriedWeight, Description, Fidelity, NameMap};

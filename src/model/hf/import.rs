@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::adapter::is_lora;
+use super::adapter_names::is_lora;
 use super::carried::{CarriedWeight, Fidelity};
+use super::class::tells_classes_apart;
 use super::description::Description;
 use super::families::{Classifier, Family, Fate, Step, Target};
 use super::groups::{Group, Groups, Part, Settled, Values};
@@ -14,7 +15,7 @@ use super::names::Renamed;
 use super::planned::{Planned, Source};
 use super::quantized::{Quantized, Weight, is_quantized, weights};
 use super::required::{Listed, Present};
-use super::reranker::{self, ANSWERS, tells_classes_apart};
+use super::reranker_keys::{self, ANSWERS};
 use super::rope::check_rope;
 use super::steps::applied;
 use super::stored::{ORIGINAL_SHAPE, carried, original_shape};
@@ -24,8 +25,6 @@ use crate::model::scaled::name_of_scale;
 use crate::safetensors::{Checkpoint, folded};
 use crate::{GgmlType, Shape, Value};
 
-/// Keys and values, in the order in which they are written.
-pub(super) type Pairs = Vec<(String, Value)>;
 type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + Send + Sync + 'a>;
 
 /// Plans a GGUF from safetensors files.
@@ -195,7 +194,7 @@ impl<'a> Import<'a> {
         let (mut metadata, mut notes) =
             self.metadata(carried, family, config.as_ref(), class, &tensors, rows)?;
         if let Some((labels, family)) = labels.zip(family) {
-            reranker::put_keys(family, labels, self.is_reranker(family), &mut metadata);
+            reranker_keys::put_keys(family, labels, self.is_reranker(family), &mut metadata);
         }
         for (key, shape) in original_shapes {
             if metadata.iter().all(|(known, _)| *known != key) {

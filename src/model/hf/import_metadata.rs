@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::families::{Family, Parameters, file_type_of};
-use super::import::{Import, Pairs};
+use super::import::Import;
+use super::import_plan::Pairs;
 use super::json::Node;
 use super::label::{Label, label, title};
 use super::planned::{Planned, most};

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use super::carried::CarriedWeight;
-use super::import::Pairs;
 use super::planned::Planned;
 use crate::error::{Error, Result, Shown};
 use crate::model::{Job, Origin};
 use crate::{Gguf, Sink, Value, Writer};
+
+/// Keys and values, in the order in which they are written.
+pub(super) type Pairs = Vec<(String, Value)>;
 
 /// A GGUF that is planned.
 pub struct ImportPlan<'a> {

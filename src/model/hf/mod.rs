@@ -9,9 +9,11 @@
 
 mod adapter;
 mod adapter_checks;
+mod adapter_names;
 mod back;
 mod carried;
 mod charsmap;
+mod class;
 mod composed;
 mod compressed;
 mod config;
@@ -37,6 +39,7 @@ mod pre_tokenizer;
 mod quantized;
 mod required;
 mod reranker;
+mod reranker_keys;
 mod rope;
 mod rows;
 mod sentencepiece;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::class::tells_classes_apart;
 use super::families::Extent::{
     self, Classes, FeedForward, GateUp, Head, Heads, KvHeads, Of, OfHeads, Pairs, Positions, Product, Qkv,
     Sum, Vocabulary, Width,
@@ -12,7 +13,6 @@ use super::families::Extent::{
 use super::families::{Attention, Family, Need, Step, Tensor, labels, layer};
 use super::json::Node;
 use super::names::matches;
-use super::reranker::tells_classes_apart;
 use super::steps::{Numbers, before};
 use crate::error::{Error, Result, Shown};
 use crate::model::layer::TOKEN_EMBEDDING;

@@ -17,11 +17,9 @@ macro_rules! here {
 
 // Without std nothing can be detected, and a build uses the instruction sets that it enables.
 #[cfg(any(feature = "std", all(target_feature = "avx2", target_feature = "f16c")))]
+mod avx;
+#[cfg(any(feature = "std", all(target_feature = "avx2", target_feature = "f16c")))]
 pub(super) mod avx2;
-#[cfg(any(feature = "std", all(target_feature = "avx2", target_feature = "f16c")))]
-mod avx2_bytes;
-#[cfg(any(feature = "std", all(target_feature = "avx2", target_feature = "f16c")))]
-mod avx2_tiles;
 #[cfg(any(
     feature = "std",
     all(
@@ -34,15 +32,3 @@ mod avx2_tiles;
     )
 ))]
 pub(super) mod avx512;
-#[cfg(any(
-    feature = "std",
-    all(
-        target_feature = "avx2",
-        target_feature = "f16c",
-        target_feature = "avx512f",
-        target_feature = "avx512bw",
-        target_feature = "avx512vl",
-        target_feature = "avx512dq"
-    )
-))]
-mod avx512_tiles;

@@ -2,9 +2,9 @@
 
 use super::Family;
 use crate::error::{Result, Shown};
+use crate::model::hf::class::tells_classes_apart;
 use crate::model::hf::description::Description;
 use crate::model::hf::json::Node;
-use crate::model::hf::reranker::tells_classes_apart;
 use crate::model::hf::rope::{long_rope_factor, original_context, rope_base, rotary_dimensions, scaling};
 use crate::{Array, Value};
 

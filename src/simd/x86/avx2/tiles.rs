@@ -4,19 +4,11 @@
 
 use core::arch::x86_64::*;
 
-use super::avx2::{Avx2, transpose};
-use super::avx2_bytes::{Avx2Bytes, WITHOUT_DOT};
+use super::lanes::Avx2;
+use super::products::{Avx2Bytes, WITHOUT_DOT};
 use crate::simd::bytes::{Bytes, Range};
 use crate::simd::tiles::Tiles;
-
-/// Wraps intrinsics that use only registers.
-macro_rules! registers {
-    ($body:expr) => {
-        // SAFETY: the instructions are available, since `self` is an `Avx2Bytes`, which only `run` and the similar
-        // functions create. They access no memory.
-        unsafe { $body }
-    };
-}
+use crate::simd::x86::avx::transpose;
 
 /// Returns 32 bytes of a panel.
 #[inline(always)]

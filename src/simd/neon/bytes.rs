@@ -3,10 +3,10 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use super::bytes::{ByteKernel, Bytes, Range};
-use super::lanes::Simd;
-use super::neon::Neon;
-use super::wide::Wide;
+use super::lanes::Neon;
+use crate::simd::bytes::{ByteKernel, Bytes, Range};
+use crate::simd::lanes::Simd;
+use crate::simd::wide::Wide;
 
 /// Proof that NEON is available, and its dot products if the constant says so. Only [`run`] and [`run_with_dots`] create one.
 #[derive(Clone, Copy)]
@@ -24,15 +24,6 @@ pub(super) fn run<K: ByteKernel>(kernel: K) -> K::Output {
 pub(super) fn run_with_dots<K: ByteKernel>(kernel: K) -> K::Output {
     // SAFETY: the function is compiled for NEON, and its caller guarantees that it is available.
     kernel.run(NeonBytes::<true>(Wide(unsafe { Neon::proven() })))
-}
-
-/// Wraps intrinsics that use only registers.
-macro_rules! registers {
-    ($body:expr) => {
-        // SAFETY: the instructions are available, since `self` is a `NeonBytes`, which only `run` and `run_with_dots`
-        // create. They access no memory.
-        unsafe { $body }
-    };
 }
 
 /// Applies the same operation to both halves.

@@ -5,8 +5,9 @@ use core::arch::asm;
 
 use half::{bf16, f16};
 
-use super::lanes::{Shared, Simd};
-use super::wide::Wide;
+use crate::simd::Kernel;
+use crate::simd::lanes::{Shared, Simd};
+use crate::simd::wide::Wide;
 
 /// Proof that NEON is available. Only [`run`] creates one.
 #[derive(Clone, Copy)]
@@ -17,7 +18,7 @@ pub(crate) struct Neon(());
 /// # Safety
 /// The machine must have NEON.
 #[target_feature(enable = "neon")]
-pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
+pub(in crate::simd) fn run<K: Kernel>(kernel: K) -> K::Output {
     if const { K::COMPILED_FOR.any_vectors() } {
         kernel.run(Neon(()))
     } else {
@@ -26,46 +27,12 @@ pub(super) fn run<K: super::Kernel>(kernel: K) -> K::Output {
 }
 
 impl Neon {
-    /// Creates the proof for `neon_bytes`, which knows otherwise that NEON is available.
+    /// Creates the proof for bytes, which know otherwise that NEON is available.
     ///
     /// # Safety
     /// NEON must be available.
     pub(super) unsafe fn proven() -> Self {
         Neon(())
-    }
-}
-
-/// Runs a kernel over bytes. Uses dot products if they are available, the kernel multiplies and `dots` allows it.
-///
-/// # Safety
-/// The machine must have NEON.
-pub(super) unsafe fn run_bytes<K: super::ByteKernel>(kernel: K, dots: bool) -> K::Output {
-    if K::MULTIPLIES && has_dots(dots) {
-        // SAFETY: dot products have just been detected, and the caller guarantees NEON.
-        unsafe { super::neon_bytes::run_with_dots(kernel) }
-    } else {
-        #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
-        // SAFETY: guaranteed by the caller.
-        unsafe {
-            super::neon_bytes::run(kernel)
-        }
-    }
-}
-
-/// NEON has no tiles.
-pub(super) fn run_tiles<K: super::TileKernel>(_: K, _dots: bool) {
-    unreachable!("an instruction set without tiles")
-}
-
-/// Returns `true` if there is an instruction for dot products that may be used.
-pub(super) fn has_dots(dots: bool) -> bool {
-    #[cfg(feature = "std")]
-    {
-        dots && std::arch::is_aarch64_feature_detected!("dotprod")
-    }
-    #[cfg(not(feature = "std"))]
-    {
-        dots && cfg!(target_feature = "dotprod")
     }
 }
 
@@ -77,17 +44,8 @@ fn shared<S: Simd, W: Shared<S>>(s: S, work: W) -> W::Output {
 }
 
 /// No instruction here rounds to `bf16`.
-pub(super) fn rounds_to_bf16() -> bool {
+pub(in crate::simd) fn rounds_to_bf16() -> bool {
     false
-}
-
-/// Wraps intrinsics that use only registers.
-macro_rules! registers {
-    ($body:expr) => {
-        // SAFETY: the instructions are available, since `self` is a `Neon`, which only `run` creates. They access no
-        // memory.
-        unsafe { $body }
-    };
 }
 
 /// Returns the first four elements as an array, which bounds the loads and stores below.

@@ -2,10 +2,11 @@
 
 use core::arch::x86_64::*;
 
-use super::avx2::{Avx2, transpose};
-use super::avx512::Avx512;
+use super::lanes::Avx512;
 use crate::simd::bytes::Range;
 use crate::simd::tiles::{TileKernel, Tiles};
+use crate::simd::x86::avx::transpose;
+use crate::simd::x86::avx2::lanes::Avx2;
 
 /// Proof that AVX-512 F, BW, VL, DQ and VNNI are available, and AVX2 and F16C. Only [`run`] creates one.
 #[derive(Clone, Copy)]
@@ -17,15 +18,6 @@ pub(in crate::simd) fn run<K: TileKernel>(kernel: K) {
     // SAFETY: the function is compiled for all of these, and its caller guarantees that they are available.
     let (wide, narrow) = unsafe { (Avx512::proven(), Avx2::proven()) };
     kernel.run(Avx512Tiles(wide, narrow));
-}
-
-/// Wraps intrinsics that use only registers.
-macro_rules! registers {
-    ($body:expr) => {
-        // SAFETY: the instructions are available, since `self` is an `Avx512Tiles`, which only `run` creates. They
-        // access no memory.
-        unsafe { $body }
-    };
 }
 
 impl Tiles for Avx512Tiles {

@@ -4,12 +4,10 @@ use core::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use super::avx2_bytes;
 use crate::simd::Kernel;
-use crate::simd::bytes::ByteKernel;
 use crate::simd::lanes::{Shared, Simd};
-use crate::simd::tiles::TileKernel;
 use crate::simd::wide::Wide;
+use crate::simd::x86::avx::{ProvesAvx, fence, stream, transpose};
 
 /// Proof that AVX2 and F16C are available. Only [`run`] creates one.
 #[derive(Clone, Copy)]
@@ -28,50 +26,13 @@ pub(in crate::simd) fn run<K: Kernel>(kernel: K) -> K::Output {
 }
 
 impl Avx2 {
-    /// Creates the proof for `avx2_bytes`, which knows otherwise that they are available.
+    /// Creates the proof for bytes and tiles, which know otherwise that they are available.
     ///
     /// # Safety
     /// AVX2 and F16C must be available.
-    pub(super) unsafe fn proven() -> Self {
+    pub(in crate::simd::x86) unsafe fn proven() -> Self {
         Avx2(())
     }
-}
-
-/// Runs a kernel over bytes. Uses AVX-VNNI if it is available, the kernel multiplies and `dots` allows it.
-///
-/// # Safety
-/// AVX2 and F16C must be available.
-pub(in crate::simd) unsafe fn run_bytes<K: ByteKernel>(kernel: K, dots: bool) -> K::Output {
-    if K::MULTIPLIES && has_dots(dots) {
-        // SAFETY: AVX-VNNI has just been detected, and the caller guarantees the rest.
-        unsafe { avx2_bytes::run_with_avx_vnni(kernel) }
-    } else {
-        // SAFETY: guaranteed by the caller.
-        unsafe { avx2_bytes::run(kernel) }
-    }
-}
-
-/// Runs a kernel over tiles. Uses AVX-VNNI if it is available and `dots` allows it.
-///
-/// # Safety
-/// AVX2 and F16C must be available.
-pub(in crate::simd) unsafe fn run_tiles<K: TileKernel>(kernel: K, dots: bool) {
-    if has_dots(dots) {
-        if const { !K::NEEDS_NO_DOTS } {
-            // SAFETY: AVX-VNNI has just been detected, and the caller guarantees the rest.
-            unsafe { avx2_bytes::run_tiles_with_avx_vnni(kernel) }
-        } else {
-            unreachable!("a kernel for a range that is not told from others");
-        }
-    } else {
-        // SAFETY: guaranteed by the caller.
-        unsafe { avx2_bytes::run_tiles(kernel) }
-    }
-}
-
-/// Returns `true` if there is an instruction for dot products that may be used.
-pub(in crate::simd) fn has_dots(dots: bool) -> bool {
-    dots && here!("avxvnni")
 }
 
 /// Implements [`Simd::shared_in`].
@@ -86,19 +47,7 @@ pub(in crate::simd) fn rounds_to_bf16() -> bool {
     false
 }
 
-/// A proof of AVX, for the functions below that larger instruction sets share.
-pub(in crate::simd) trait ProvesAvx: Simd {}
-
 impl ProvesAvx for Avx2 {}
-
-/// Wraps intrinsics that use only registers.
-macro_rules! registers {
-    ($body:expr) => {
-        // SAFETY: the instructions are available, since `self` is an `Avx2`, which only `run` creates. They access no
-        // memory.
-        unsafe { $body }
-    };
-}
 
 /// Returns the first eight elements as an array, which bounds the loads and stores below.
 macro_rules! eight {
@@ -116,67 +65,6 @@ fn store_half_vector<T: bytemuck::Pod>(to: &mut [T; 8], value: __m128i) {
     const { assert!(size_of::<T>() == 2) };
     // SAFETY: SSE2 is part of x86-64; the array has the 16 bytes written, and the store requires no alignment.
     unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), value) }
-}
-
-/// Implements [`Simd::stream`]. The token proves AVX.
-#[inline(always)]
-pub(in crate::simd) fn stream<Proof: ProvesAvx>(_: Proof, from: &[[u8; 64]], to: &mut [[u8; 64]]) {
-    if !to.as_ptr().addr().is_multiple_of(32) {
-        return to.copy_from_slice(from);
-    }
-    for (to, from) in to.iter_mut().zip(from) {
-        // SAFETY: the token proves AVX; both arrays have the 64 bytes read and written. The loads require no alignment.
-        // The stores require a multiple of 32, which the address of the first is, and so that of each. `Streaming`,
-        // which calls this, ends with a fence.
-        unsafe {
-            let from: *const __m256i = from.as_ptr().cast();
-            let to: *mut __m256i = to.as_mut_ptr().cast();
-            let halves = [_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1))];
-            _mm256_stream_si256(to, halves[0]);
-            _mm256_stream_si256(to.add(1), halves[1]);
-        }
-    }
-}
-
-/// Implements [`Simd::fence`].
-#[inline(always)]
-pub(in crate::simd) fn fence() {
-    // SAFETY: SSE is part of x86-64.
-    unsafe { _mm_sfence() }
-}
-
-/// Transposes eight rows of eight. The token proves AVX.
-#[inline(always)]
-pub(in crate::simd) fn transpose<Proof: ProvesAvx>(_: Proof, r: [__m256; 8]) -> [__m256; 8] {
-    registers!({
-        // Interleaves pairs of rows, then fours, in each half of a register. Then joins the halves.
-        let (ab, cd) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpacklo_ps(r[2], r[3]));
-        let (ef, gh) = (_mm256_unpacklo_ps(r[4], r[5]), _mm256_unpacklo_ps(r[6], r[7]));
-        let (ab_high, cd_high) = (_mm256_unpackhi_ps(r[0], r[1]), _mm256_unpackhi_ps(r[2], r[3]));
-        let (ef_high, gh_high) = (_mm256_unpackhi_ps(r[4], r[5]), _mm256_unpackhi_ps(r[6], r[7]));
-        let first = [
-            _mm256_shuffle_ps::<0x44>(ab, cd),
-            _mm256_shuffle_ps::<0xee>(ab, cd),
-            _mm256_shuffle_ps::<0x44>(ab_high, cd_high),
-            _mm256_shuffle_ps::<0xee>(ab_high, cd_high),
-        ];
-        let second = [
-            _mm256_shuffle_ps::<0x44>(ef, gh),
-            _mm256_shuffle_ps::<0xee>(ef, gh),
-            _mm256_shuffle_ps::<0x44>(ef_high, gh_high),
-            _mm256_shuffle_ps::<0xee>(ef_high, gh_high),
-        ];
-        [
-            _mm256_permute2f128_ps::<0x20>(first[0], second[0]),
-            _mm256_permute2f128_ps::<0x20>(first[1], second[1]),
-            _mm256_permute2f128_ps::<0x20>(first[2], second[2]),
-            _mm256_permute2f128_ps::<0x20>(first[3], second[3]),
-            _mm256_permute2f128_ps::<0x31>(first[0], second[0]),
-            _mm256_permute2f128_ps::<0x31>(first[1], second[1]),
-            _mm256_permute2f128_ps::<0x31>(first[2], second[2]),
-            _mm256_permute2f128_ps::<0x31>(first[3], second[3]),
-        ]
-    })
 }
 
 impl Simd for Avx2 {

@@ -4,13 +4,11 @@ use core::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use super::avx2::{ProvesAvx, fence, stream, transpose};
-use super::{avx2_bytes, avx512_tiles};
 use crate::simd::Kernel;
-use crate::simd::bytes::ByteKernel;
 use crate::simd::lanes::{Shared, Simd};
-use crate::simd::tiles::TileKernel;
 use crate::simd::wide::Wide;
+use crate::simd::x86::avx::{ProvesAvx, fence, stream, transpose};
+use crate::simd::x86::avx2::lanes as avx2;
 
 /// Proof that AVX-512 F, BW, VL and DQ are available, and BF16 if the constant says so. Only [`with_bf16`] and
 /// [`without_bf16`] create one.
@@ -31,7 +29,7 @@ pub(in crate::simd) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
         #[allow(unused_unsafe, reason = "a build may take the instructions for granted")]
         // SAFETY: the caller guarantees AVX2 and F16C too.
         unsafe {
-            super::avx2::run(kernel)
+            avx2::run(kernel)
         }
     } else if const { K::COMPILED_FOR.any_vectors() } {
         // SAFETY: guaranteed by the caller.
@@ -47,49 +45,12 @@ pub(in crate::simd) fn rounds_to_bf16() -> bool {
 }
 
 impl Avx512<false> {
-    /// Creates the proof for `avx512_tiles`, which knows otherwise that they are available.
+    /// Creates the proof for tiles, which know otherwise that they are available.
     ///
     /// # Safety
     /// AVX-512 F, BW, VL and DQ must be available.
     pub(super) unsafe fn proven() -> Self {
         Avx512(())
-    }
-}
-
-/// Runs a kernel over tiles. Uses VNNI if it is available and `dots` allows it.
-///
-/// # Safety
-/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be available.
-pub(in crate::simd) unsafe fn run_tiles<K: TileKernel>(kernel: K, dots: bool) {
-    if has_dots(dots) {
-        if const { !K::NEEDS_NO_DOTS } {
-            // SAFETY: VNNI has just been detected, and the caller guarantees the rest.
-            unsafe { avx512_tiles::run(kernel) }
-        } else {
-            unreachable!("a kernel for a range that is not told from others");
-        }
-    } else {
-        // SAFETY: guaranteed by the caller.
-        unsafe { avx2_bytes::run_tiles(kernel) }
-    }
-}
-
-/// Returns `true` if there is an instruction for dot products that may be used.
-pub(in crate::simd) fn has_dots(dots: bool) -> bool {
-    dots && here!("avx512vnni")
-}
-
-/// Runs a kernel over bytes. Uses VNNI if it is available, the kernel multiplies and `dots` allows it.
-///
-/// # Safety
-/// AVX-512 F, BW, VL and DQ, AVX2 and F16C must be available.
-pub(in crate::simd) unsafe fn run_bytes<K: ByteKernel>(kernel: K, dots: bool) -> K::Output {
-    if K::MULTIPLIES && has_dots(dots) {
-        // SAFETY: VNNI has just been detected, and the caller guarantees the rest.
-        unsafe { avx2_bytes::run_with_avx512_vnni(kernel) }
-    } else {
-        // SAFETY: guaranteed by the caller.
-        unsafe { avx2_bytes::run(kernel) }
     }
 }
 
@@ -108,15 +69,6 @@ fn with_bf16<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,f16c")]
 fn shared<S: Simd, W: Shared<S>>(s: S, work: W) -> W::Output {
     work.run(s)
-}
-
-/// Wraps intrinsics that use only registers.
-macro_rules! registers {
-    ($body:expr) => {
-        // SAFETY: the instructions are available, since `self` is an `Avx512`, which only `with_bf16` and
-        // `without_bf16` create. They access no memory.
-        unsafe { $body }
-    };
 }
 
 /// Returns the first sixteen elements as an array, which bounds the loads and stores below.
