@@ -27,7 +27,8 @@ pub use self::problem::{Problem, ShardProblem};
 #[cfg(feature = "safetensors")]
 pub(crate) use self::shown::Shown;
 pub use self::write::{TensorProblem, WriteProblem};
-use crate::{GgmlType, Shape};
+use crate::ggml_type::GgmlType;
+use crate::tensor::Shape;
 
 /// The `Result` type of this crate.
 pub type Result<T, E = Error> = core::result::Result<T, E>;

@@ -1,8 +1,9 @@
 //! [`BlockFormat`] and [`Codec`]: what each format's file implements.
 
 use super::number::Number;
+use crate::codec::float::Float;
+use crate::ggml_type::GgmlType;
 use crate::simd::Simd;
-use crate::{Float, GgmlType};
 
 /// A way to store values in blocks, known at compile time: [`Q4_K`](crate::blocks::Q4_K), [`F16`](crate::blocks::F16) and so on.
 ///

@@ -26,7 +26,5 @@ pub(crate) use properties::swap_byte_order;
 pub(crate) use validate::validate;
 #[cfg(all(feature = "codecs", feature = "rayon"))]
 pub(crate) use values::par_dequantize;
-#[cfg(all(feature = "codecs", feature = "std"))]
-pub(crate) use values::{Codec, quantize};
 #[cfg(feature = "codecs")]
-pub(crate) use values::{QuantError, dequantize, dequantize_with};
+pub(crate) use values::{dequantize, dequantize_with};

@@ -1,7 +1,7 @@
 //! [`Number`]: a number inside a block. From a format's list of them follow what a big-endian file swaps and what
 //! [`GgmlType::validate`](crate::GgmlType::validate) checks.
 
-use crate::ByteOrder;
+use crate::byte_order::ByteOrder;
 
 /// A number inside a block, or several of a kind in a row.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use super::format::Codec;
 use super::formats::look_up;
 use super::number::Number;
 use super::table::Lookup;
-use crate::GgmlType;
+use crate::ggml_type::GgmlType;
 
 /// The properties of a format that need no kernel.
 pub(super) struct Properties {

@@ -4,8 +4,9 @@ use alloc::format;
 
 use super::number::Fault;
 use super::properties::properties;
-use crate::error::Measured;
-use crate::{ByteOrder, Error, GgmlType, Result};
+use crate::byte_order::ByteOrder;
+use crate::error::{Error, Measured, Result};
+use crate::ggml_type::GgmlType;
 
 impl GgmlType {
     /// Checks whole blocks of this type, in the bytes of a little-endian file, for NaN and infinite scales, and the

@@ -3,14 +3,15 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::Grain;
 use super::chunk::{CHUNK, Chunk, Column, UNIT};
-use super::{Grain, grain};
+use super::table::grain;
 use crate::codec::Float;
 use crate::codec::formats::{BlockQ8_K, Q8_K};
 use crate::codec::operand::quantize_super_block;
-use crate::error::Measured;
+use crate::error::{Error, Measured, Result};
+use crate::ggml_type::GgmlType;
 use crate::simd::{Isa, Kernel, MAX_LANES, Simd};
-use crate::{Error, GgmlType, Result};
 
 /// The number of columns in a tile.
 pub(super) const TILE: usize = 8;

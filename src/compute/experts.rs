@@ -3,9 +3,10 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::{Activations, Matrix};
-use crate::error::Measured;
-use crate::{Error, GgmlType, Result};
+use super::activations::Activations;
+use super::matrix::Matrix;
+use crate::error::{Error, Measured, Result};
+use crate::ggml_type::GgmlType;
 
 /// The experts of a layer: a three-dimensional tensor with a matrix for each expert.
 #[derive(Debug, Clone, Copy)]

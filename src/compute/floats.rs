@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 
 use super::decode::tree;
 use crate::codec::{self, Float};
+use crate::error::Result;
+use crate::ggml_type::GgmlType;
 use crate::simd::{Isa, Kernel, Simd};
-use crate::{GgmlType, Result};
 
 /// The number of accumulators of an output. Value `i` is added to number `i mod 16`.
 const ACCUMULATORS: usize = 16;

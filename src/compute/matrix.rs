@@ -12,12 +12,12 @@ use super::decode::Decoded;
 use super::dot::Rows;
 use super::floats::{self, FloatRows};
 use super::matmul::{Panel, Product};
-use super::table::products;
-use super::{Grain, check_row, decoded, grain, matmul, whole_columns};
+use super::table::{grain, products};
+use super::{Grain, check_row, decoded, matmul, whole_columns};
 use crate::codec::{self, Float};
-use crate::error::Measured;
+use crate::error::{Error, Measured, Result};
+use crate::ggml_type::GgmlType;
 use crate::simd::Isa;
-use crate::{Error, GgmlType, Result};
 
 /// A matrix of weights: a view of rows of blocks, in the bytes of a little-endian file.
 ///

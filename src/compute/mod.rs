@@ -60,8 +60,8 @@ pub use matrix::par_matmul;
 pub use matrix::{Matrix, Scratch};
 pub(crate) use table::grain;
 
-use crate::error::Measured;
-use crate::{Error, GgmlType, Result};
+use crate::error::{Error, Measured, Result};
+use crate::ggml_type::GgmlType;
 
 /// How activations are quantized for a type of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

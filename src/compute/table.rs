@@ -3,9 +3,9 @@
 use super::Grain;
 use super::decode::{Decode, Shape, Small, Super, decode};
 use super::dot::{Dot, Dots, dot};
-use crate::GgmlType;
 use crate::codec::BlockFormat;
 use crate::codec::formats::*;
+use crate::ggml_type::GgmlType;
 use crate::simd::Range;
 
 // Kernels are compiled for a range by its number.

@@ -1,9 +1,16 @@
 //! Tests every implementation of multiplication against the contract, which [`decode::dot`](super::decode::dot) states
 //! in plain Rust, and the contract against exact arithmetic.
 
-use super::{Activations, Experts, Matrix, Scratch, grain};
+use super::activations::Activations;
+use super::experts::Experts;
+use super::matrix::{Matrix, Scratch};
+use super::table::grain;
+use crate::byte_order::ByteOrder;
+use crate::codec::values::dequantize;
+use crate::error::Error;
+use crate::ggml_type::GgmlType;
 use crate::simd::Isa;
-use crate::{ByteOrder, Error, GgmlType, Shape, Tensor, dequantize};
+use crate::tensor::{Shape, Tensor};
 
 /// A random number generator with the same numbers in each run.
 struct Random(u64);

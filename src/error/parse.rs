@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::Problem;
+use super::problem::Problem;
 
 /// Why a text, an id or a value cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Error;
-use crate::GgmlType;
+use crate::ggml_type::GgmlType;
 
 /// Describes the kind of file that begins with these bytes, and what can be done with it, for the end of a message.
 fn known(magic: &[u8; 4]) -> &'static str {

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::Error;
-use crate::{GgmlType, Shape};
+use crate::ggml_type::GgmlType;
+use crate::tensor::Shape;
 
 /// Why a file cannot be written as requested.
 #[derive(Debug, thiserror::Error)]

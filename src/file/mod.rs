@@ -22,6 +22,6 @@ pub(crate) use self::copy::copy as copy_between;
 #[cfg(any(unix, windows))]
 pub(crate) use self::output::follow_links;
 pub use self::output::{Existing, Inputs, check_in_place};
-pub(crate) use self::output::{FileTarget, FolderTarget, put_new};
-pub(crate) use self::unfinished::{Commit, Ticket, create};
+pub(crate) use self::output::{FileTarget, put_new};
+pub(crate) use self::unfinished::create;
 pub use self::unfinished::{Unfinished, remove_unfinished};

@@ -3,7 +3,7 @@
 use byteorder::{BigEndian, ByteOrder as Order, LittleEndian};
 
 use super::value_type::ValueType;
-use crate::ByteOrder;
+use crate::byte_order::ByteOrder;
 
 /// How a file encodes its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::GgmlType;
 use crate::error::Problem;
+use crate::ggml_type::GgmlType;
 
 /// A tensor that this crate cannot read although its location is known. Either its type is not one of ggml's, as in forks, or
 /// it has more than four dimensions, as in files of stable-diffusion.cpp and ComfyUI-GGUF.

@@ -12,8 +12,8 @@ use super::tensor_info::{TensorData, TensorInfo};
 use super::value_ref::{ArrayRef, ValueRef};
 use super::value_type::ValueType;
 use crate::error::{Error, Place, Problem, Result};
-use crate::tensor::TensorLayout;
-use crate::{GgmlType, Shape};
+use crate::ggml_type::GgmlType;
+use crate::tensor::{Shape, TensorLayout};
 
 /// The position of a key-value pair, from the start of the GGUF. The value's type is at `key_end`.
 #[derive(Debug, Clone, Copy)]

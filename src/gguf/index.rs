@@ -16,10 +16,11 @@ use super::layout::{FinalPadding, align_up, to_u64};
 use super::metadata::Metadata;
 use super::tensor_info::{TensorData, TensorInfo};
 use super::tensor_iter::TensorIter;
+use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
 #[cfg(feature = "std")]
 use crate::file::read_at::ReadAt;
-use crate::{ByteOrder, Tensor};
+use crate::tensor::Tensor;
 
 /// A GGUF: an index over the bytes `B`, which it owns or borrows.
 ///

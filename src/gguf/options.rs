@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use super::index::Gguf;
 use super::layout::to_u64;
 use super::parser::HeaderParser;
-use crate::Limits;
 use crate::error::{Error, Measured, Result};
+use crate::limits::Limits;
 
 /// Options for opening a GGUF. Created by [`Gguf::options`] and used like [`std::fs::OpenOptions`].
 ///

@@ -5,9 +5,10 @@ use alloc::format;
 use core::fmt;
 
 use super::layout::to_u64;
+use crate::byte_order::ByteOrder;
 use crate::error::{Error, Measured, Result};
-use crate::tensor::{Stored, StoredTensor, TensorLayout, TensorSource};
-use crate::{ByteOrder, GgmlType, Shape, Tensor};
+use crate::ggml_type::GgmlType;
+use crate::tensor::{Shape, Stored, StoredTensor, Tensor, TensorLayout, TensorSource};
 
 /// The header's description of a tensor: name, shape, type, and the position of its data.
 ///

@@ -5,8 +5,11 @@ use std::io;
 use std::ops::Range;
 
 use super::job::{Origin, in_memory, write_floats};
-use crate::file::read_at::Units;
-use crate::{ByteOrder, GgmlType, ReadAt, Result, Shape};
+use crate::byte_order::ByteOrder;
+use crate::error::Result;
+use crate::file::read_at::{ReadAt, Units};
+use crate::ggml_type::GgmlType;
+use crate::tensor::Shape;
 
 /// Values that are computed when a [`Job`](super::Job) reads them, some rows at a time and on all cores: merged adapters,
 /// averaged models, pruned weights. They never need to be in memory all at once, or in a file.
@@ -87,7 +90,7 @@ impl<F> fmt::Debug for Computed<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
+    use crate::error::Error;
 
     #[test]
     fn any_bytes_are_those_of_the_rows() {

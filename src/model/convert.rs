@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use super::job::{Job, in_memory};
 use super::pieces::{self, Piece, Remake, told};
 use super::target::Target;
-use crate::codec::{dequantize, quantize};
-use crate::{Error, GgmlType, QuantError, Result};
+use crate::codec::values::{QuantError, dequantize, quantize};
+use crate::error::{Error, Result};
+use crate::ggml_type::GgmlType;
 
 /// The number of a piece's values that are floats at a time, so that they stay in cache.
 const CACHED_VALUES: usize = 16 * 1024;

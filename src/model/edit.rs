@@ -11,8 +11,10 @@ mod template;
 pub use self::apply::Edited;
 pub use self::change::EditChange;
 pub use self::plan::EditPlan;
+use crate::byte_order::ByteOrder;
 use crate::file::Existing;
-use crate::{ByteOrder, Value, ValueKind};
+use crate::gguf::ValueKind;
+use crate::gguf::value::Value;
 
 /// Changes to a model's metadata, and tensors to rename or remove.
 ///

@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use super::job::Origin;
 #[cfg(feature = "codecs")]
 use super::source::Source;
-use crate::{Gguf, Metadata, Result, ShardedGguf, ShardedTensorIter, TensorInfo};
+use crate::error::Result;
+use crate::gguf::TensorInfo;
+use crate::gguf::index::Gguf;
+use crate::gguf::metadata::Metadata;
+use crate::gguf::shards::{ShardedGguf, ShardedTensorIter};
 
 /// A model in one or more files, and the files from which its tensors are read.
 ///

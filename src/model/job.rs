@@ -5,10 +5,12 @@ mod values;
 
 use std::fmt;
 
-use crate::error::Measured;
+use crate::byte_order::ByteOrder;
+use crate::error::{Error, Measured, Result};
 use crate::file::read_at::ReadAt;
-use crate::tensor::TensorLayout;
-use crate::{ByteOrder, Error, GgmlType, Result, Shape, TensorInfo};
+use crate::ggml_type::GgmlType;
+use crate::gguf::TensorInfo;
+use crate::tensor::{Shape, TensorLayout};
 
 /// Where the values of a tensor are read from, and how they are stored there.
 #[derive(Clone, Copy)]

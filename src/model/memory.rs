@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use super::size::Size;
 use crate::error::{Error, Measured, Result};
 use crate::ggml_type::GgmlType;
-use crate::gguf::{FromValue, Metadata, TensorInfo, ValueRef};
+use crate::gguf::metadata::Metadata;
+use crate::gguf::value_ref::ValueRef;
+use crate::gguf::{FromValue, TensorInfo};
 
 /// The settings for running a model that affect its memory.
 ///

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use super::job::Job;
 use crate::display::pad;
 use crate::error::{Error, ParseProblem, Result};
-use crate::{ShardPaths, ShardPlan};
+use crate::gguf::shards::{ShardPaths, ShardPlan};
 
 /// The number of bytes that are assumed to be copied in the time of converting one value. It is between what fast and slow
 /// formats take, and far more than the size of a value, so that conversions are divided evenly and copies hardly count.

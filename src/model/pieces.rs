@@ -8,10 +8,11 @@ use super::in_order::in_order;
 use super::job::{Job, Origin, in_memory};
 use super::runs::run_len;
 use super::target::Target;
-#[cfg(any(unix, windows))]
-use crate::TensorInfo;
+use crate::byte_order::ByteOrder;
 use crate::codec::swap_byte_order;
-use crate::{ByteOrder, Error, Result};
+use crate::error::{Error, Result};
+#[cfg(any(unix, windows))]
+use crate::gguf::TensorInfo;
 
 /// The number of values that a thread processes at a time: whole blocks of every type, and enough that handing out the
 /// work costs nothing.

@@ -17,7 +17,8 @@ use super::recipe::Recipe;
 use crate::error::{Error, Result};
 use crate::file::{Existing, Inputs};
 use crate::ggml_type::GgmlType;
-use crate::gguf::{Metadata, TensorInfo};
+use crate::gguf::TensorInfo;
+use crate::gguf::metadata::Metadata;
 
 /// Quantizes a model: by one of llama.cpp's recipes, to the bytes that its `llama_model_quantize` writes, or to the types of another
 /// model.

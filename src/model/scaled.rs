@@ -8,7 +8,10 @@ use std::collections::HashMap;
 use std::io;
 
 use super::job::{Origin, in_memory};
-use crate::{ByteOrder, Error, GgmlType, ReadAt, Result};
+use crate::byte_order::ByteOrder;
+use crate::error::{Error, Result};
+use crate::file::read_at::ReadAt;
+use crate::ggml_type::GgmlType;
 
 /// Returns the name of the tensor with another tensor's factors.
 pub(crate) fn name_of_scale(weight: &str) -> Option<String> {
@@ -105,7 +108,8 @@ impl<T: Blocks> ReadAt for Scaled<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Shape, dequantize};
+    use crate::codec::values::dequantize;
+    use crate::tensor::Shape;
 
     #[test]
     fn any_part_is_that_of_the_whole_times_the_factor_of_its_matrix() {

@@ -3,7 +3,7 @@
 use core::iter::Sum;
 use core::ops::AddAssign;
 
-use crate::TensorInfo;
+use crate::gguf::TensorInfo;
 
 /// The number of tensors, of their values, and of their bytes.
 ///

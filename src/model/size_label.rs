@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::Shape;
+use crate::tensor::Shape;
 
 /// Returns the label for a model of these tensors, by their names and shapes. With `experts`, that of a mixture: their number times
 /// what a model of one expert has.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::job::Origin;
 use crate::error::Result;
-use crate::gguf::{ShardedGguf, TensorInfo};
+use crate::gguf::TensorInfo;
+use crate::gguf::shards::ShardedGguf;
 
 /// A model that a job reads: the contents of its GGUF headers, and where its tensors' values are.
 ///

@@ -9,7 +9,7 @@ use super::pieces::{self, bytes_of, told};
 use crate::error::Result;
 use crate::file::atomic::StagedFile;
 use crate::file::{Existing, Inputs};
-use crate::gguf::{ShardPaths, ShardPlan};
+use crate::gguf::shards::{ShardPaths, ShardPlan};
 use crate::write::Writer;
 
 /// Splits a model into shards, which llama.cpp and [`Input`] open as one model.

@@ -7,8 +7,10 @@ use core::ops::RangeInclusive;
 
 use super::file_type::FileType;
 use super::size::Size;
-use crate::GgmlType;
-use crate::gguf::{ArrayRef, FromValue, Metadata, TensorInfo, ValueRef};
+use crate::ggml_type::GgmlType;
+use crate::gguf::metadata::Metadata;
+use crate::gguf::value_ref::{ArrayRef, ValueRef};
+use crate::gguf::{FromValue, TensorInfo};
 
 /// A description of a model: its name, architecture, size and dimensions, as far as its header specifies them.
 ///

@@ -7,9 +7,8 @@ use super::distribution::Distribution;
 use super::in_order::in_order;
 use super::job::{Origin, in_memory};
 use super::pieces::told;
-use crate::codec::dequantize;
-use crate::error::Measured;
-use crate::{Error, QuantError, Result};
+use crate::codec::values::{QuantError, dequantize};
+use crate::error::{Error, Measured, Result};
 
 /// The number of values that a thread reads at a time: whole blocks of every type.
 const PIECE_VALUES: u64 = 128 * 1024;
@@ -234,7 +233,9 @@ struct Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ByteOrder, GgmlType, Shape};
+    use crate::byte_order::ByteOrder;
+    use crate::ggml_type::GgmlType;
+    use crate::tensor::Shape;
 
     /// Floats in each byte order. The length is not a multiple of a piece.
     fn files() -> (Vec<f32>, Vec<u8>, Vec<u8>, Shape) {

@@ -1,9 +1,12 @@
 //! [`Target`]: the files that [`Convert`](super::Convert) writes.
 
+use crate::byte_order::ByteOrder;
 use crate::error::Result;
 use crate::file::sink::Sink;
+use crate::ggml_type::GgmlType;
+use crate::tensor::Shape;
+use crate::write::DataWriter;
 use crate::write::stream::Stream;
-use crate::{ByteOrder, DataWriter, GgmlType, Shape};
 
 mod private {
     /// Keeps [`Target`](super::Target) sealed, so that its methods may change.
@@ -55,11 +58,13 @@ impl<S: Sink> Target for DataWriter<S> {
 #[cfg(feature = "safetensors")]
 mod safetensors {
     use super::{Sealed, Target};
+    use crate::byte_order::ByteOrder;
     use crate::error::Result;
     use crate::file::sink::Sink;
+    use crate::ggml_type::GgmlType;
     use crate::safetensors::{DataWriter, Kind};
+    use crate::tensor::Shape;
     use crate::write::stream::Stream;
-    use crate::{ByteOrder, GgmlType, Shape};
 
     impl<S: Sink> Sealed for DataWriter<S> {}
 

@@ -3,8 +3,10 @@
 use alloc::format;
 use core::fmt;
 
-use crate::gguf::{ArrayIterAs, ArrayRef, Metadata, ValueRef};
-use crate::{Error, ParseProblem, Result};
+use crate::error::{Error, ParseProblem, Result};
+use crate::gguf::ArrayIterAs;
+use crate::gguf::metadata::Metadata;
+use crate::gguf::value_ref::{ArrayRef, ValueRef};
 
 /// A model's tokens by id, with their scores and types, and the merges, as stored in its metadata. Nothing is copied.
 ///

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::ggml_type::GgmlType;
-use crate::gguf::{Gguf, ShardedGguf, TensorInfo};
+use crate::gguf::TensorInfo;
+use crate::gguf::index::Gguf;
+use crate::gguf::shards::ShardedGguf;
 use crate::tensor::{Shape, Tensor};
 
 /// A tensor with shared ownership of its model. It borrows nothing, so a struct can contain the model's weights and be sent to

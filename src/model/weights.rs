@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Weight;
+use super::weight::Weight;
 use crate::error::{Error, Result};
-use crate::gguf::ShardedGguf;
+use crate::gguf::shards::ShardedGguf;
 use crate::tensor::Shape;
 
 /// Loads a model into an engine: provides tensors by their names within a layer, checks the shape of each, and reports those

@@ -10,12 +10,12 @@ use super::json;
 use super::path::{exists, read_bounded};
 #[cfg(any(unix, windows))]
 use super::set::OneOf;
-#[cfg(any(unix, windows))]
-use crate::Limits;
 use crate::error::{Error, Measured, Result, Shown};
 use crate::file::read_at::ReadAt;
 #[cfg(any(unix, windows))]
 use crate::file::regular::expect_regular;
+#[cfg(any(unix, windows))]
+use crate::limits::Limits;
 use crate::model::Origin;
 
 /// The file of a model that is not split.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::GgmlType;
+use crate::ggml_type::GgmlType;
 
 macro_rules! dtypes {
     ($($(#[$doc:meta])* $name:ident = $bits:literal bits, $ty:expr;)*) => {

@@ -4,10 +4,12 @@ use std::fmt;
 
 use super::dtype::Dtype;
 use super::json::{self, Entry};
+use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result, Shown};
 use crate::file::read_at::ReadAt;
+use crate::limits::Limits;
 use crate::model::Origin;
-use crate::{ByteOrder, Limits, Shape};
+use crate::tensor::Shape;
 
 /// The longest header that the format's own library accepts.
 const MAX_HEADER_BYTES: u64 = 100_000_000;

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::dtype::Dtype;
-use crate::Limits;
 use crate::error::Shown;
+use crate::limits::Limits;
 
 /// A tensor as described by the header.
 #[derive(Debug, Clone, PartialEq)]

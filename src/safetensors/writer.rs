@@ -12,9 +12,10 @@ use crate::error::{Error, Result, Shown};
 use crate::file::Existing;
 use crate::file::atomic::AtomicFile;
 use crate::file::sink::{Sink, put};
+use crate::ggml_type::GgmlType;
 use crate::gguf::layout::FinalPadding;
+use crate::tensor::Shape;
 use crate::write::stream::{Declared, Stream};
-use crate::{GgmlType, Shape};
 
 /// Data begins at a multiple of this, so that values are aligned if the file is mapped.
 const ALIGNMENT: usize = 8;

@@ -2,7 +2,7 @@
 
 use bytemuck::Pod;
 
-use super::Simd;
+use super::lanes::Simd;
 
 /// The number of values that are gathered before they are written around the caches.
 pub(crate) const GATHERED: usize = 512;

@@ -3,8 +3,9 @@
 
 use alloc::format;
 
-use crate::error::Measured;
-use crate::{Error, GgmlType, Shape};
+use crate::error::{Error, Measured};
+use crate::ggml_type::GgmlType;
+use crate::tensor::shape::Shape;
 
 /// The shape and type of a tensor whose rows are whole blocks and whose bytes 64 bits can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use alloc::borrow::ToOwned;
 
 use super::Tensor;
+use crate::byte_order::ByteOrder;
 use crate::compute::{self, Experts, Matrix};
-use crate::error::Measured;
-use crate::{ByteOrder, Error, Result};
+use crate::error::{Error, Measured, Result};
 
 impl<'a> Tensor<'a> {
     /// Returns the tensor as a matrix of weights that is multiplied in place. Rows have [`row_len`](Self::row_len) values, and

@@ -19,9 +19,10 @@ pub(crate) use layout::{Misfit, TensorLayout, bytes_of_rows};
 pub use shape::Shape;
 pub use typed::TypedTensor;
 
+use crate::byte_order::ByteOrder;
 use crate::codec::{self, BlockFormat};
-use crate::error::Measured;
-use crate::{ByteOrder, Error, GgmlType, Result};
+use crate::error::{Error, Measured, Result};
+use crate::ggml_type::GgmlType;
 
 /// A tensor's description and the location of its bytes. This is a view and cheap to copy.
 ///

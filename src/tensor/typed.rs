@@ -3,10 +3,12 @@
 use core::marker::PhantomData;
 use core::ops::RangeBounds;
 
+use super::Tensor;
 use super::data::Data;
-use super::{Shape, Tensor};
+use super::shape::Shape;
+use crate::byte_order::ByteOrder;
 use crate::codec::BlockFormat;
-use crate::{ByteOrder, Error, Result};
+use crate::error::{Error, Result};
 
 /// A tensor in format `F`, over the file's own blocks. It is cheap to copy, and nothing is decoded until requested.
 ///

@@ -5,12 +5,15 @@ use alloc::{format, vec};
 use core::ops::RangeBounds;
 
 use super::data::Data;
-use super::{READ_BYTES, Tensor, TypedTensor};
+use super::typed::TypedTensor;
+use super::{READ_BYTES, Tensor};
+use crate::byte_order::ByteOrder;
+use crate::codec::Float;
 use crate::codec::{self, BlockFormat};
 use crate::error::Measured;
+use crate::error::{Error, Result};
 #[cfg(feature = "rayon")]
 use crate::simd::Isa;
-use crate::{ByteOrder, Error, Float, Result};
 
 impl Tensor<'_> {
     /// Writes the values as floats to `out`, which must have exactly [`len`](Self::len) elements. Works in both byte

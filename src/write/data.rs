@@ -5,11 +5,11 @@ use std::fmt;
 use super::Shape;
 use super::header::Header;
 use super::stream::{Stream, wrong};
-use crate::GgmlType;
 use crate::byte_order::ByteOrder;
 use crate::error::{Result, TensorProblem};
 use crate::file::atomic::{AtomicFile, StagedFile};
 use crate::file::sink::Sink;
+use crate::ggml_type::GgmlType;
 use crate::tensor::TensorLayout;
 
 /// The second stage of writing a GGUF. The header has been written, and the tensors' data follows in the order in

@@ -9,12 +9,13 @@ use super::stream::{Declared, wrong};
 use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result, TensorProblem, WriteProblem};
 use crate::file::sink::Counter;
+use crate::ggml_type::GgmlType;
 use crate::gguf::encode::{self, Stored};
 use crate::gguf::layout::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, FinalPadding, MAX_NAME_BYTES, align_up, place};
 use crate::gguf::value::Value;
 use crate::gguf::value_type::{MAX_DEPTH, ValueType};
-use crate::tensor::{Misfit, TensorLayout};
-use crate::{GgmlType, Limits, Shape};
+use crate::limits::Limits;
+use crate::tensor::{Misfit, Shape, TensorLayout};
 
 /// Everything before the tensor data.
 #[derive(Debug)]

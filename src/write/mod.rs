@@ -30,11 +30,13 @@ use crate::file::read_at::ReadAt;
 #[cfg(any(unix, windows))]
 use crate::file::sink::put;
 use crate::file::sink::{AsWrite, Sink, put_zeros};
+use crate::ggml_type::GgmlType;
 use crate::gguf::encode::Stored;
 use crate::gguf::layout::{ALIGNMENT_KEY, FinalPadding};
 use crate::gguf::value::Value;
 use crate::gguf::value_ref::ValueRef;
-use crate::{GgmlType, Limits, Shape};
+use crate::limits::Limits;
+use crate::tensor::Shape;
 use header::Header;
 #[cfg(any(unix, windows))]
 pub(crate) use header::Layout;

@@ -1,8 +1,8 @@
 //! Tests that need a hand-made [`Tensor`]. Public behaviour is tested in `tests/`.
 
 use super::*;
-use crate::Tensor;
 use crate::codec::swap_byte_order;
+use crate::tensor::Tensor;
 
 fn copy(tensor: &Tensor<'_>, order: ByteOrder) -> Result<Vec<u8>> {
     let mut writer = Writer::new(Vec::new());

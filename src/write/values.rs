@@ -4,7 +4,8 @@ use super::data::DataWriter;
 use super::stream::wrong;
 use super::tensor::TensorWriter;
 use crate::byte_order::ByteOrder;
-use crate::codec::{Codec, swap_byte_order};
+use crate::codec::swap_byte_order;
+use crate::codec::values::Codec;
 use crate::error::{Error, Result, TensorProblem};
 use crate::file::sink::Sink;
 

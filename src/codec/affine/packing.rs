@@ -2,8 +2,7 @@
 
 use alloc::format;
 
-use crate::error::Measured;
-use crate::{Error, Result};
+use crate::error::{Error, Measured, Result};
 
 /// The order in which codes of a few bits are packed.
 ///

@@ -6,10 +6,9 @@ use alloc::vec::Vec;
 
 use super::packing::Packing;
 use super::scheme::{Affine, check_rows};
-use crate::codec::QuantError;
-use crate::error::Measured;
+use crate::codec::values::QuantError;
+use crate::error::{Error, Measured, Result};
 use crate::simd::{Isa, Kernel, Simd};
-use crate::{Error, Result};
 
 /// A tensor of integers with scales and zero points.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::Float;
+use crate::codec::float::Float;
 use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::grid::{self, Refit, Search, Trials, Weighting};
 use crate::codec::number::Number;

@@ -2,11 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::Float;
+use crate::codec::float::Float;
 use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks};
-use crate::codec::search::{self, Importance, columns, uneven};
+use crate::codec::search::columns::Importance;
+use crate::codec::search::{self, columns, uneven};
 use crate::simd::{Bytes, Floats, MAX_LANES, Range, Simd};
 
 /// A block of [`IQ4_NL`]: `value[i] = d * v[q[i]]`, 4.5 bits per weight, where `v` is -127, -104, -83, -65, -49, -35, -22,

@@ -3,11 +3,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::Float;
+use crate::codec::float::Float;
 use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, spread_nibbles};
-use crate::codec::search::{self, Importance, columns, in_common, uneven};
+use crate::codec::search::columns::{Importance, in_common};
+use crate::codec::search::{self, columns, uneven};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
 
 /// A super-block of [`IQ4_XS`]: `value[i] = d * (scale[i / 32] - 32) * v[q[i]]`, 4.25 bits per weight, where `v` are the

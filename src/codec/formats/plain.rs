@@ -2,10 +2,11 @@
 
 use half::{bf16, f16};
 
+use crate::codec::float::Float;
 use crate::codec::format::{BlockFormat, Codec, Rows, sealed};
 use crate::codec::number::Number;
+use crate::ggml_type::GgmlType;
 use crate::simd::{MAX_LANES, Scalar, Simd, f16_to_f32, f32_to_bf16, f32_to_f16};
-use crate::{Float, GgmlType};
 
 /// How one value is stored. The bytes are little-endian.
 trait Plain: BlockFormat {

@@ -2,11 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::Float;
+use crate::codec::float::Float;
 use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SmallBlocks};
-use crate::codec::search::{columns, in_lanes};
+use crate::codec::search::columns;
+use crate::codec::search::columns::in_lanes;
 use crate::simd::{Bytes, Floats, MAX_LANES, Range, Simd};
 
 /// A block of [`Q1_0`]: `value[i]` is `d` where bit `i` is 1 and `-d` where it is 0, 1.125 bits per weight.

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::Float;
+use crate::codec::float::Float;
 use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::number::Number;
 use crate::codec::operand::{Mins, Quants, SuperBlocks, chunk, eight, halves, two_bits};

@@ -2,12 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::Float;
+use crate::codec::float::Float;
 use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, bit, chunk, halves, two_bits};
 use crate::codec::pack::bits2;
-use crate::codec::search::{self, Importance, columns, in_common};
+use crate::codec::search::columns::{Importance, in_common};
+use crate::codec::search::{self, columns};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
 
 /// A super-block of [`Q3_K`]: `value[i] = d * (scale[i / 16] - 32) * (q[i] - 4)`, 3.4375 bits per weight.

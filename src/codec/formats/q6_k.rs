@@ -2,11 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::Float;
+use crate::codec::float::Float;
 use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, chunk, eight, halves, nibble, two_bits};
-use crate::codec::search::{self, Importance, LEAST_MAGNITUDE, columns};
+use crate::codec::search::columns::Importance;
+use crate::codec::search::{self, LEAST_MAGNITUDE, columns};
 use crate::simd::{Bytes, MAX_LANES, Range, Simd, nearest};
 
 /// A super-block of [`Q6_K`]: `value[i] = d * scales[i / 16] * (q[i] - 32)`, 6.5625 bits per weight.

@@ -13,7 +13,7 @@ mod prepared;
 mod search;
 mod splits;
 
-use crate::Float;
+use crate::codec::float::Float;
 use crate::simd::{Bytes, Integers, Simd};
 
 pub(super) use map::{iq1, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};

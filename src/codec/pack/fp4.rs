@@ -1,6 +1,6 @@
 //! Code shared by MXFP4 and NVFP4: 4-bit floats (E2M1), with a scale for a few values.
 
-use crate::Float;
+use crate::codec::float::Float;
 use crate::simd::{Bytes, Simd};
 
 /// Twice the value of each code, which makes it an integer: a sign, two bits of exponent and one of mantissa. There is

@@ -24,7 +24,7 @@ pub(in crate::codec) mod uneven;
 use crate::simd::Simd;
 
 pub(in crate::codec) use asymmetric::{Deviation, Steps, asymmetric};
-pub(in crate::codec) use columns::{Importance, columns, in_common, in_lanes};
+pub(in crate::codec) use columns::{columns, in_lanes};
 pub(in crate::codec) use in_rounds::{symmetric_before_rounds, symmetric_in_rounds};
 pub(in crate::codec) use positive::positive;
 pub(in crate::codec) use row_weights::RowWeights;

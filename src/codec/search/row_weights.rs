@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{Importance, Steps, asymmetric, columns, in_common, in_lanes, symmetric};
+use super::asymmetric::Steps;
+use super::columns::{Importance, in_common, in_lanes};
+use super::{asymmetric, columns, symmetric};
 use crate::codec::format::Rows;
 use crate::simd::{MAX_LANES, Simd};
 

@@ -2,7 +2,9 @@
 //! are small integers, for which the super-block has two scales of its own: `value = d * scale * q - dmin * min`.
 
 use crate::codec::format::{Codec, Rows};
-use crate::codec::search::{self, Importance, Steps, columns, in_common};
+use crate::codec::search::asymmetric::Steps;
+use crate::codec::search::columns::{Importance, in_common};
+use crate::codec::search::{self, columns};
 use crate::simd::{MAX_LANES, Shared, Simd, nearest};
 
 /// The number of values in a super-block.

@@ -9,7 +9,7 @@
 //!     keep scale ← Σ w·x·q / Σ w·q·q with the greatest (Σ w·x·q)² / Σ w·q·q
 //! ```
 
-use crate::Float;
+use crate::codec::float::Float;
 use crate::codec::search::LEAST_MAGNITUDE;
 use crate::simd::{Bytes, Shared, Simd};
 

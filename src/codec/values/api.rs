@@ -6,9 +6,9 @@ use super::kernels::{Quantizer, quantizer};
 use crate::codec::float::Float;
 use crate::codec::format::Rows;
 use crate::codec::stores::Stores;
-use crate::error::Measured;
+use crate::error::{Error, Measured, Result};
+use crate::ggml_type::GgmlType;
 use crate::simd::{Isa, Kernel, Simd};
-use crate::{Error, GgmlType, Result};
 
 /// The number of values that are checked and quantized together, so that the kernel finds them in cache after the check.
 const CHUNK_VALUES: usize = 16 * 1024;

@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use super::api::{Plan, dequantize_with};
 use super::quant_error::QuantError;
+use crate::error::Result;
+use crate::ggml_type::GgmlType;
 use crate::simd::Isa;
-use crate::{GgmlType, Result};
 
 /// Replaces rows of floats by the result of quantizing and dequantizing them.
 pub(super) fn fake_quantize(isa: Isa, ty: GgmlType, values: &mut [f32], plan: &Plan<'_>) -> Result<()> {

@@ -3,13 +3,14 @@
 
 use core::marker::PhantomData;
 
+use crate::codec::float::Float;
 use crate::codec::float::sealed::Decode;
 use crate::codec::format::{Codec, Rows};
 use crate::codec::formats::look_up;
 use crate::codec::stores::Stores;
 use crate::codec::table::Lookup;
+use crate::ggml_type::GgmlType;
 use crate::simd::{CompiledFor, GATHERED, Isa, Kernel, MAX_LANES, Scalar, Simd, Streaming};
-use crate::{Float, GgmlType};
 
 /// A function that dequantizes whole blocks into the caches. The caller has checked the lengths.
 pub(crate) type Dequantizer<T> = fn(Isa, &[u8], &mut [T]);

@@ -4,9 +4,9 @@ use alloc::format;
 use core::iter::Sum;
 use core::ops::AddAssign;
 
-use crate::error::Measured;
+use crate::error::{Error, Measured, Result};
+use crate::math;
 use crate::simd::{Isa, Kernel, Simd};
-use crate::{Error, Result, math};
 
 /// The difference between values and their quantized versions: the sums behind RMSE, signal-to-noise ratio and cosine, in double
 /// precision.

@@ -8,7 +8,8 @@ use super::names::{next_number, temporary_name};
 use super::staged::sync_folder;
 use super::stale;
 use crate::error::{Error, OutputProblem, Result};
-use crate::file::{Commit, Existing, FolderTarget, Ticket};
+use crate::file::output::{Existing, FolderTarget};
+use crate::file::unfinished::{Commit, Ticket};
 
 /// A cleaner may intervene between creating a folder and locking it, but hardly twice.
 const MOST_LOST: u32 = 16;

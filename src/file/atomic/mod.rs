@@ -23,7 +23,7 @@ use super::read_at::ReadAt;
 use super::sink::{Sealed, Sink, put_through_memory};
 use crate::error::{Error, Result};
 use crate::file::identity::FileId;
-use crate::file::{Existing, FileTarget};
+use crate::file::output::{Existing, FileTarget};
 
 /// The buffer size for small writes.
 const BUFFER_BYTES: usize = 64 * 1024;

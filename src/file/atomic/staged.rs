@@ -9,7 +9,8 @@ use super::locks::SetLock;
 use super::temporary::Temporary;
 use crate::error::{Error, OutputProblem, Result};
 use crate::file::identity::{FileId, uninterrupted};
-use crate::file::{Commit, Existing, put_new};
+use crate::file::output::{Existing, put_new};
+use crate::file::unfinished::Commit;
 
 /// A complete file on disk under its temporary name, returned by [`DataWriter::stage`](crate::DataWriter::stage). It is
 /// waiting to be moved to its final path with others, and is removed if it is dropped.

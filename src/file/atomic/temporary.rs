@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::names::{next_number, temporary_name};
 use super::stale::{self, InFolder};
-use crate::file::Ticket;
+use crate::file::unfinished::Ticket;
 
 /// A cleaner may intervene between creating a file and locking it, but hardly twice. If a faulty file system gives a
 /// file two identities, each attempt leaves one behind.

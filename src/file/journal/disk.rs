@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::record::{Number, Record};
 use crate::error::{Error, Result};
 use crate::file::atomic::sync_folder;
-use crate::file::follow_links;
+use crate::file::output::follow_links;
 use crate::file::regular::{READ_HEADER, expect_regular, read_regular};
 use crate::gguf::edit_marker;
 

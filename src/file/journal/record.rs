@@ -2,11 +2,11 @@
 
 use byteorder::{ByteOrder, LittleEndian};
 
-use crate::Limits;
 use crate::error::Result;
 use crate::file::checksum::Checksum;
 use crate::gguf::edit_marker;
 use crate::gguf::layout::to_u64;
+use crate::limits::Limits;
 
 const MAGIC: &[u8; 8] = b"GGUFUNDO";
 const VERSION: u64 = 2;

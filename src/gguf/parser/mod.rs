@@ -24,8 +24,9 @@ use super::index::Gguf;
 use super::layout::to_u64;
 use super::name_index::NameIndex;
 use super::value_type::ValueType;
+use crate::byte_order::ByteOrder;
 use crate::error::{Error, Problem, Result};
-use crate::{ByteOrder, Limits};
+use crate::limits::Limits;
 
 const MAGIC: [u8; 4] = *b"GGUF";
 

@@ -4,11 +4,11 @@ use super::field::{Count, Field};
 use super::fields::{out_of_memory, push, shorten};
 use super::{HeaderParser, State, Stop};
 use crate::error::{Error, Place, Problem};
+use crate::ggml_type::GgmlType;
 use crate::gguf::header::{ForeignEntry, TensorEntry};
 use crate::gguf::layout::{MAX_FOREIGN_NAME_BYTES, MAX_NAME_BYTES, align_up, place, to_u64};
 use crate::gguf::name_index::{Duplicate, NameIndex};
-use crate::tensor::{Misfit, bytes_of_rows};
-use crate::{GgmlType, Shape};
+use crate::tensor::{Misfit, Shape, bytes_of_rows};
 use alloc::vec;
 
 impl HeaderParser {

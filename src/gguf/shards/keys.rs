@@ -1,8 +1,8 @@
 //! [`ShardKeys`]: a file's metadata about the set of shards that it belongs to.
 
-use crate::ValueRef;
 use crate::error::ShardProblem;
 use crate::gguf::index::Gguf;
+use crate::gguf::value_ref::ValueRef;
 
 /// u16: the file's number, from 0.
 pub(crate) const NO: &str = "split.no";

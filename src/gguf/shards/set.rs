@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use super::checked::{Checked, Set, holder, missing, name_at, shown};
 use super::names::ShardPaths;
-use crate::Tensor;
 use crate::error::{Error, Measured, Result, ShardProblem};
 use crate::file::identity::FileId;
 #[cfg(feature = "mmap")]
@@ -19,6 +18,7 @@ use crate::gguf::metadata::Metadata;
 use crate::gguf::name_index::NameIndex;
 use crate::gguf::tensor_info::TensorInfo;
 use crate::gguf::tensor_iter::TensorIter;
+use crate::tensor::Tensor;
 
 /// A model in several files, each a GGUF, presented as one: the metadata of the first, the tensors of all.
 ///

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Prediction, SensitivitySource};
-use crate::GgmlType;
+use super::factors::SensitivitySource;
+use super::recipes::Prediction;
+use crate::ggml_type::GgmlType;
 use crate::model::file_type::FileType;
 use crate::model::size::Size;
 

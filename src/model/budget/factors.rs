@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::layer::TOKEN_EMBEDDING;
 use super::super::recipe::{Role, layer_of};
-use crate::TensorInfo;
+use crate::gguf::TensorInfo;
 
 /// What a model suffers where all of it is lost, for sensitivities that are the same for all values: about the sum of the factors.
 pub(super) const EQUAL: f64 = 48.0;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::layer::Layer;
 use super::super::recipe::Role;
 use super::planned::Planned;
-use crate::GgmlType;
+use crate::ggml_type::GgmlType;
 
 /// Returns which tensors get a type together, by their indices: those of a role that have the same choices where one type is wanted
 /// for each role, else the experts of a layer that are tensors of their own.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::super::job::{Origin, in_memory};
 use super::measurements::{Loss, Measured};
-use crate::codec::{dequantize, quantize};
+use crate::codec::values::{QuantError, dequantize, quantize};
+use crate::error::{Error, Result};
 use crate::file::checksum::Checksum;
-use crate::{Error, GgmlType, QuantError, Result};
+use crate::ggml_type::GgmlType;
 
 /// Values of a run: whole blocks of every type.
 const RUN: u64 = 4096;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::GgmlType;
 use crate::error::{Error, ParseProblem, Result};
+use crate::ggml_type::GgmlType;
 
 /// The first line of the text, which says how the rest is to be read.
 const TITLE: &str = "gguf-codec measurements 1";

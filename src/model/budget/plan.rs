@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use super::planned::{Plan, Planned};
 use super::{Budget, Limit, refused};
+use crate::error::Result;
+use crate::ggml_type::GgmlType;
+use crate::gguf::TensorInfo;
 use crate::model::quantize::knows;
 use crate::model::recipe::{Role, is_left_alone};
 use crate::model::size::Size;
 use crate::model::source::Source;
-use crate::{GgmlType, Result, TensorInfo};
 
 impl Budget<'_> {
     pub(super) fn plan<'m, S: Source>(&self, input: &'m S) -> Result<Plan<'m>> {

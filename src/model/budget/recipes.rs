@@ -3,7 +3,8 @@
 use super::Budget;
 use super::planned::{Planned, RecipeTypes};
 use crate::ggml_type::GgmlType;
-use crate::gguf::{Metadata, TensorInfo};
+use crate::gguf::TensorInfo;
+use crate::gguf::metadata::Metadata;
 use crate::model::recipe::{Recipe, TypeChoice, TypePlan};
 use crate::model::size::Size;
 

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::factors::{self, Factors};
+use super::Budget;
+use super::allocation::{AllocatedTensor, NextStep};
+use super::factors::{self, Factors, SensitivitySource};
 use super::group::groups;
-use super::measurements::Loss;
+use super::measurements::{Loss, Measurements};
 use super::planned::{Plan, Planned};
 use super::solve::Candidate;
-use super::{AllocatedTensor, Budget, Measurements, NextStep, SensitivitySource};
+use crate::error::Result;
+use crate::ggml_type::GgmlType;
 use crate::model::recipe::Role;
 use crate::model::size::Size;
-use crate::{GgmlType, Result};
 
 /// What is known of the tensors of a plan.
 pub(super) struct Table<'p> {

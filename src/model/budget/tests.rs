@@ -1,9 +1,11 @@
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::Writer;
+use crate::model::file_type::FileType;
+use crate::model::input::Input;
+use crate::model::quantize::Quantize;
 use crate::model::size::Size;
-use crate::model::{FileType, Input, Quantize};
+use crate::write::Writer;
 
 /// A llama of two layers with rows of whole blocks of every type, but for one.
 fn model(path: &std::path::Path) -> Input {

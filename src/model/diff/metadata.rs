@@ -1,7 +1,7 @@
 //! Compares key-value pairs.
 
 use super::{ArrayDiff, Change, KeyDiff, Side};
-use crate::{ArrayRef, ValueRef};
+use crate::gguf::value_ref::{ArrayRef, ValueRef};
 
 /// Returns the keys that differ, and the number of those that do not.
 pub(super) fn compare<'a>(a: &Side<'a>, b: &Side<'a>) -> (Vec<KeyDiff<'a>>, u64) {

@@ -9,8 +9,12 @@ use std::ops::ControlFlow;
 #[cfg(all(feature = "std", any(unix, windows)))]
 use super::input::Input;
 use super::job::Origin;
+use crate::codec::values::QuantError;
+use crate::error::Result;
 use crate::file::read_at::ReadAt;
-use crate::{Gguf, Metadata, QuantError, Result, ValueRef};
+use crate::gguf::index::Gguf;
+use crate::gguf::metadata::Metadata;
+use crate::gguf::value_ref::ValueRef;
 
 /// One of two models: its metadata, and where its tensors are.
 #[derive(Debug, Clone)]

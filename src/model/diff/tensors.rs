@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Change, TensorDiff, ValueDiff};
-use crate::codec::dequantize;
+use crate::codec::values::{QuantError, dequantize};
+use crate::error::{Error, Result};
 use crate::model::in_order::in_order;
 use crate::model::job::{Origin, in_memory};
 use crate::model::scaled::{Scaled, scales};
-use crate::{Error, QuantError, Result, Shape};
+use crate::tensor::Shape;
 
 /// The number of values that a thread compares at a time: whole blocks of every type.
 const PIECE_VALUES: u64 = 256 * 1024;

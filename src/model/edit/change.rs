@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Display};
 
-use crate::{ByteOrder, Value};
+use crate::byte_order::ByteOrder;
+use crate::gguf::value::Value;
 
 /// A change to a file's header. It is displayed as one line: `llama.context_length: 8192 → 16384 (u32)`.
 #[derive(Debug, Clone, PartialEq)]

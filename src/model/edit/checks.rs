@@ -1,10 +1,11 @@
 //! Warns of edits that are probably unintended: values that no model has, or that do not match the tensors.
 
 use super::change::EditChange;
-use crate::gguf::{Indexed, Metadata, as_integer};
-use crate::model::Layer;
-use crate::model::layer::TOKEN_EMBEDDING;
-use crate::{Value, ValueRef};
+use crate::gguf::metadata::Metadata;
+use crate::gguf::value::Value;
+use crate::gguf::value_ref::ValueRef;
+use crate::gguf::{Indexed, as_integer};
+use crate::model::layer::{Layer, TOKEN_EMBEDDING};
 
 /// Returns a sentence for each change that is probably unintended. `architecture` is that of the edited model, and `tensors` are
 /// its tensors.

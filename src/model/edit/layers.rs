@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use super::Edit;
 use crate::error::{Error, Result};
-use crate::gguf::{FromValue, Gguf, Value, ValueRef};
+use crate::gguf::FromValue;
+use crate::gguf::index::Gguf;
+use crate::gguf::value::Value;
+use crate::gguf::value_ref::ValueRef;
 use crate::model::layer::Layer;
 use crate::model::memory::layers_with_windows;
 use crate::model::size_label::size_label;

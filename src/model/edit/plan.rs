@@ -5,13 +5,18 @@ use std::collections::{HashMap, HashSet};
 use super::change::{EditChange, Name};
 use super::renames::{Renames, contradiction};
 use super::{Edit, Given, Put};
-use crate::gguf::Indexed;
+use crate::byte_order::ByteOrder;
+use crate::error::{Error, Result};
+use crate::file::sink::Sink;
 use crate::gguf::layout::GGML_MAX_NAME_BYTES;
+use crate::gguf::metadata::Metadata;
 use crate::gguf::shards::SHARD_KEYS;
+use crate::gguf::value::Value;
+use crate::gguf::value_ref::ValueRef;
+use crate::gguf::{Indexed, TensorInfo, ValueKind};
+use crate::limits::Limits;
 use crate::model::nearest::nearest_names;
-use crate::{
-    ByteOrder, Error, Limits, Metadata, Result, Sink, TensorInfo, Value, ValueKind, ValueRef, Writer,
-};
+use crate::write::Writer;
 
 /// The changes that an [`Edit`] makes to a file, in file order: see [`Edit::plan`].
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
 use super::change::Name;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A mapping from old to new names.
 pub(super) struct Renames<'a> {

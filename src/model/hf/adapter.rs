@@ -14,9 +14,10 @@ use super::label::{Label, label, title};
 use super::planned::{Planned, Source, unfit};
 use super::steps::applied;
 use crate::error::{Error, Result, Shown};
-use crate::model::QUANTIZATION_VERSION;
+use crate::ggml_type::GgmlType;
+use crate::gguf::value::{Array, Value};
+use crate::model::file_type::QUANTIZATION_VERSION;
 use crate::model::layer::TOKEN_EMBEDDING;
-use crate::{Array, GgmlType, Value};
 
 /// The two factors of what is added to a weight: A has a row for each rank, B a column.
 #[derive(Default)]

@@ -7,8 +7,10 @@ use super::names::fill_some;
 use super::per_layer::number;
 use super::planned::{Planned, Source};
 use crate::error::{Error, Result};
-use crate::model::Origin;
-use crate::{GgmlType, Metadata, Shape};
+use crate::ggml_type::GgmlType;
+use crate::gguf::metadata::Metadata;
+use crate::model::job::Origin;
+use crate::tensor::Shape;
 
 /// Whether what becomes of a tensor becomes the tensor again.
 pub(super) fn leads_back(back: &Back, origin: Origin<'_>) -> Result<bool> {

@@ -1,6 +1,6 @@
 //! [`CarriedWeight`]: what became of a weight that another program had quantized.
 
-use crate::GgmlType;
+use crate::ggml_type::GgmlType;
 
 /// What becomes of a weight that another program quantized: an element of
 /// [`ImportPlan::carried_weights`](super::ImportPlan::carried_weights).

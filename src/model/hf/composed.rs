@@ -4,9 +4,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::planned::{Source, unfit};
-use crate::GgmlType;
 use crate::error::{Error, Result};
 use crate::file::read_at::ReadAt;
+use crate::ggml_type::GgmlType;
 use crate::model::scaled::Blocks as _;
 
 /// The bytes of a tensor that several others are made of.
@@ -201,7 +201,7 @@ pub(super) fn value_bytes(ty: GgmlType) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Shape;
+    use crate::tensor::Shape;
 
     fn source(bytes: Vec<u8>, dims: &[u64], ty: GgmlType) -> Shared<'static> {
         let shape = Shape::new(dims).unwrap();

@@ -10,10 +10,11 @@ use serde_json::{Value as Json, json};
 use super::planned::{Planned, Source};
 use crate::error::{Error, Result};
 use crate::file::read_at::{ReadAt, Units};
+use crate::ggml_type::GgmlType;
 use crate::model::scaled::Blocks as _;
 use crate::safetensors::Dtype;
 use crate::simd::f16_to_f32;
-use crate::{GgmlType, Shape};
+use crate::tensor::Shape;
 
 /// Rows of zero points that share a word.
 const ROWS_OF_WORD: u64 = 8;

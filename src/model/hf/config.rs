@@ -7,7 +7,8 @@ use super::families::{Activation, Classifier, Exported, Factors, Family, Other, 
 use super::per_layer::common;
 use super::planned::{Planned, most};
 use crate::error::Shown;
-use crate::{GgmlType, Metadata};
+use crate::ggml_type::GgmlType;
+use crate::gguf::metadata::Metadata;
 
 /// The metadata's keys of the model's architecture.
 pub(super) struct Parameters<'a> {

@@ -15,10 +15,17 @@ use super::rope::MAX_DIM;
 use super::stored::{self, ORIGINAL_SHAPE};
 use crate::error::{Error, Result};
 use crate::file::read_at::ReadAt;
+use crate::ggml_type::GgmlType;
+use crate::gguf::TensorInfo;
+use crate::gguf::index::Gguf;
+use crate::gguf::metadata::Metadata;
+use crate::gguf::shards::ShardedGguf;
+use crate::gguf::value::Array;
+use crate::model::file_type::FileType;
+use crate::model::job::Origin;
 use crate::model::scaled::scales;
-use crate::model::{FileType, Origin};
 use crate::safetensors::folded;
-use crate::{Array, GgmlType, Gguf, Metadata, Shape, ShardedGguf, TensorInfo};
+use crate::tensor::Shape;
 
 type Names<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
 

@@ -5,9 +5,9 @@ use std::fmt;
 use serde_json::json;
 
 use super::planned::Planned;
-use crate::Sink;
 use crate::error::{Error, Result, Shown};
-use crate::model::Job;
+use crate::file::sink::Sink;
+use crate::model::job::Job;
 use crate::safetensors::{Dtype, Writer};
 
 /// Safetensors files that are planned.

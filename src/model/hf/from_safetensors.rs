@@ -5,16 +5,27 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::adapter_names::is_lora;
+use super::carried::{CarriedWeight, Fidelity};
+use super::description::Description;
 use super::import::Import;
 use super::import_plan::ImportPlan;
-use super::{CarriedWeight, Description, Fidelity, NameMap};
+use super::names::NameMap;
+use crate::codec::values::QuantError;
+use crate::error::{Error, Result};
 use crate::file::atomic::StagedFile;
+use crate::file::sink::Sink;
 use crate::file::{Existing, Inputs};
+use crate::ggml_type::GgmlType;
+use crate::gguf::index::Gguf;
+use crate::gguf::shards::{ShardPlan, ShardedGguf};
+use crate::model::convert::{Convert, Outcome};
+use crate::model::input::Input;
+use crate::model::job::Job;
+use crate::model::part::Part;
 use crate::model::pieces::told;
-use crate::model::quantize::converted;
-use crate::model::{Convert, Input, Job, Outcome, Part, Quantize, QuantizeReport};
+use crate::model::quantize::{Quantize, QuantizeReport, converted};
 use crate::safetensors::Checkpoint;
-use crate::{Error, GgmlType, Gguf, QuantError, Result, ShardPlan, ShardedGguf, Sink, Writer};
+use crate::write::Writer;
 
 /// Makes a GGUF of a Hugging Face model.
 ///

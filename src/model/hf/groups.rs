@@ -7,8 +7,9 @@ use super::families::{Step, Target};
 use super::planned::Source;
 use super::quantized::Kept;
 use crate::file::read_at::ReadAt;
-use crate::model::Origin;
-use crate::{GgmlType, Shape};
+use crate::ggml_type::GgmlType;
+use crate::model::job::Origin;
+use crate::tensor::Shape;
 
 /// A weight of a checkpoint.
 pub(super) struct Part<'a> {

@@ -7,8 +7,8 @@ use super::families::{Family, Step, layer};
 use super::json::Node;
 use super::per_layer::of_layer;
 use super::steps::Numbers;
-use crate::Value;
 use crate::error::{Error, Result, Shown};
+use crate::gguf::value::Value;
 
 /// How many heads the rows of a tensor are in.
 pub(super) struct Heads<'a> {

@@ -20,10 +20,12 @@ use super::rope::check_rope;
 use super::steps::applied;
 use super::stored::{ORIGINAL_SHAPE, carried, original_shape};
 use crate::error::{Error, Result, Shown};
+use crate::ggml_type::GgmlType;
 use crate::gguf::layout::GGML_MAX_NAME_BYTES;
+use crate::gguf::value::Value;
 use crate::model::scaled::name_of_scale;
 use crate::safetensors::{Checkpoint, folded};
-use crate::{GgmlType, Shape, Value};
+use crate::tensor::Shape;
 
 type Names<'a> = Box<dyn Fn(&str) -> Option<Renamed> + Send + Sync + 'a>;
 

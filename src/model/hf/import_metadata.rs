@@ -11,9 +11,10 @@ use super::planned::{Planned, most};
 use super::stored::carried_in_order;
 use super::tokenizer::tokenizer;
 use crate::error::{Result, Shown};
-use crate::model::QUANTIZATION_VERSION;
+use crate::ggml_type::GgmlType;
+use crate::gguf::value::Value;
+use crate::model::file_type::QUANTIZATION_VERSION;
 use crate::model::size_label::size_label;
-use crate::{GgmlType, Value};
 
 impl Import<'_> {
     pub(super) fn metadata(

@@ -5,8 +5,11 @@ use std::fmt;
 use super::carried::CarriedWeight;
 use super::planned::Planned;
 use crate::error::{Error, Result, Shown};
-use crate::model::{Job, Origin};
-use crate::{Gguf, Sink, Value, Writer};
+use crate::file::sink::Sink;
+use crate::gguf::index::Gguf;
+use crate::gguf::value::Value;
+use crate::model::job::{Job, Origin};
+use crate::write::Writer;
 
 /// Keys and values, in the order in which they are written.
 pub(super) type Pairs = Vec<(String, Value)>;

@@ -1,7 +1,9 @@
 //! Values of metadata that are one number, or one for each layer.
 
 use crate::error::{Error, Result, Shown};
-use crate::{Array, Metadata, ValueRef};
+use crate::gguf::metadata::Metadata;
+use crate::gguf::value::Array;
+use crate::gguf::value_ref::ValueRef;
 
 /// The numbers of an array.
 fn numbers(array: &Array) -> Option<Vec<u32>> {

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use super::composed::{AfterZeros, Floats, InTurns, Shared, Stack, Transposed, value_bytes};
 use super::families::Turn;
 use super::rows::{RowOrder, Rows};
+use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result, Shown};
+use crate::file::read_at::ReadAt;
+use crate::ggml_type::GgmlType;
+use crate::model::job::{Job, Origin};
 use crate::model::scaled::{Blocks, Scaled};
-use crate::model::{Job, Origin};
 use crate::safetensors::Dtype;
-use crate::{ByteOrder, GgmlType, ReadAt, Shape};
+use crate::tensor::Shape;
 
 pub(super) struct Planned<'a> {
     pub(super) name: String,

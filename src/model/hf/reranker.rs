@@ -10,8 +10,8 @@ use super::json::Node;
 use super::planned::{Planned, Source, unfit};
 use super::reranker_keys::ANSWERS;
 use super::rows::RowOrder;
-use crate::Shape;
 use crate::error::{Error, Result};
+use crate::tensor::Shape;
 
 const HEAD: &str = "cls.output.weight";
 

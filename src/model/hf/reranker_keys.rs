@@ -2,7 +2,7 @@
 
 use super::families::Family;
 use super::import_plan::Pairs;
-use crate::{Array, Value};
+use crate::gguf::value::{Array, Value};
 
 /// The tokens, and what llama.cpp calls the outputs.
 pub(super) const ANSWERS: [&str; 2] = ["yes", "no"];

@@ -5,8 +5,8 @@ use serde_json::{Value as Json, json};
 use super::config::Parameters;
 use super::families::{Factors, Family, Keys};
 use super::json::Node;
-use crate::Value;
 use crate::error::{Result, Shown};
+use crate::gguf::value::Value;
 
 /// What `config.json` calls it, newest first.
 const SCALING: [&str; 2] = ["rope_parameters", "rope_scaling"];

@@ -4,7 +4,7 @@ use super::description::Description;
 use super::json::Node;
 use super::tokenizer::{Tokenizer, added_tokens};
 use crate::error::Result;
-use crate::{Array, Value};
+use crate::gguf::value::{Array, Value};
 
 /// Meanings as Hugging Face names them, and as the key of the id does, which GGUF misspells.
 const MEANINGS: [(&str, Option<&str>); 7] = [

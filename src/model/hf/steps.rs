@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::families::Step;
 use super::planned::{Source, unfit};
 use super::rows::RowOrder;
-use crate::Shape;
 use crate::error::{Error, Result};
+use crate::tensor::Shape;
 
 /// Numbers of a model that steps depend on.
 pub(super) trait Numbers {

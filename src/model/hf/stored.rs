@@ -7,8 +7,10 @@ use serde_json::Value as Json;
 use crate::error::{Error, Result, Shown};
 use crate::gguf::layout::ALIGNMENT_KEY;
 use crate::gguf::shards::SHARD_KEYS;
+use crate::gguf::value::{Array, Value};
+use crate::gguf::value_ref::ValueRef;
+use crate::limits::Limits;
 use crate::safetensors::Checkpoint;
-use crate::{Array, Limits, Value, ValueRef};
 
 /// What begins the keys of `__metadata__` that a GGUF's stand behind.
 pub(super) const PREFIX: &str = "gguf:";

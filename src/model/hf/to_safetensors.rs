@@ -3,16 +3,20 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::NameMap;
 use super::export::Export;
 use super::export_plan::{ExportPlan, Shard};
+use super::names::NameMap;
 use super::written::described;
+use crate::error::{Error, Result};
+use crate::file::atomic::{AtomicFile, OutputFolder};
 use crate::file::{Existing, Inputs};
+use crate::ggml_type::GgmlType;
+use crate::model::convert::Convert;
+use crate::model::input::Input;
 use crate::model::layer::TOKEN_EMBEDDING;
 use crate::model::pieces::told;
 use crate::model::quantize::converted;
-use crate::model::{Convert, Input};
-use crate::{AtomicFile, Error, GgmlType, OutputFolder, Result, safetensors};
+use crate::safetensors;
 
 /// Makes safetensors files of a GGUF.
 ///

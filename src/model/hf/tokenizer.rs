@@ -9,7 +9,7 @@ use super::pre_tokenizer::pre_tokenizer;
 use super::special_tokens::special_tokens;
 use super::{pieces, unigram};
 use crate::error::{Result, Shown};
-use crate::{Array, Value};
+use crate::gguf::value::{Array, Value};
 
 /// Kinds of tokens, as llama.cpp numbers them.
 pub(super) mod kind {

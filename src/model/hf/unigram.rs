@@ -11,7 +11,7 @@ use super::json::Node;
 use super::special_tokens::special_tokens;
 use super::tokenizer::{Tokenizer, Vocabulary, added, added_tokens, kind};
 use crate::error::Result;
-use crate::{Array, Value};
+use crate::gguf::value::{Array, Value};
 
 /// The score of a row without a token.
 const UNUSED: f32 = -10_000.0;

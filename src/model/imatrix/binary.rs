@@ -7,7 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{CHUNK_SIZE, Imatrix, wrong};
-use crate::Result;
+use crate::error::Result;
 
 /// Names in it are those of tensors.
 const MAX_NAME: usize = 4096;

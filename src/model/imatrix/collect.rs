@@ -8,7 +8,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Imatrix, wrong};
-use crate::{Float, Result};
+use crate::codec::Float;
+use crate::error::Result;
 
 /// Collects an [`Imatrix`] while a model reads a text: an engine shows it what each weight is multiplied with.
 ///

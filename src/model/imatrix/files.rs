@@ -7,7 +7,11 @@ use std::path::Path;
 
 use super::Imatrix;
 use super::gguf::{CHUNK_COUNT, CHUNK_SIZE_KEY, COUNTS, DATASETS, SQUARES, SUMS};
-use crate::{Error, GgmlType, Result, Sink, Value, Writer};
+use crate::error::{Error, Result};
+use crate::file::sink::Sink;
+use crate::ggml_type::GgmlType;
+use crate::gguf::value::Value;
+use crate::write::Writer;
 
 /// The longest file that is read: several times what the largest models need, whose experts have 60 layers of 256.
 const MAX_BYTES: u64 = 16_000_000_000;

@@ -6,7 +6,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{CHUNK_SIZE, Imatrix, wrong};
-use crate::{GgmlType, Gguf, Result, Tensor, math};
+use crate::error::Result;
+use crate::ggml_type::GgmlType;
+use crate::gguf::index::Gguf;
+use crate::math;
+use crate::tensor::Tensor;
 
 pub(super) const SQUARES: &str = ".in_sum2";
 pub(super) const SUMS: &str = ".in_sum";

@@ -14,8 +14,8 @@ use alloc::vec::Vec;
 
 pub use collect::ImatrixCollector;
 
+use crate::error::{Error, Result};
 use crate::gguf::edit_marker::is_marked;
-use crate::{Error, Result};
 
 /// Tokens in a chunk where a file does not say: what `imatrix` takes without `--ctx-size`.
 const CHUNK_SIZE: u32 = 512;

@@ -3,10 +3,12 @@
 use std::io;
 
 use super::{Job, Origin, in_memory, write_floats};
-use crate::codec::{dequantize, quantize, swap_byte_order};
-use crate::error::Measured;
+use crate::byte_order::ByteOrder;
+use crate::codec::swap_byte_order;
+use crate::codec::values::{dequantize, quantize};
+use crate::error::{Error, Measured, Result};
 use crate::file::read_at::Units;
-use crate::{ByteOrder, Error, GgmlType, Result};
+use crate::ggml_type::GgmlType;
 
 /// The number of values to process at a time, whole blocks of every type, so that they stay in cache.
 const PART: u64 = 16 * 1024;

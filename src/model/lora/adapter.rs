@@ -6,7 +6,9 @@ use super::super::input::Input;
 use super::super::job::{Origin, in_memory};
 use super::super::layer::TOKEN_EMBEDDING;
 use crate::error::{Error, Result};
-use crate::{GgmlType, Metadata, TensorInfo};
+use crate::ggml_type::GgmlType;
+use crate::gguf::TensorInfo;
+use crate::gguf::metadata::Metadata;
 
 const ALPHA: &str = "adapter.lora.alpha";
 

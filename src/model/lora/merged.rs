@@ -9,8 +9,14 @@ use super::super::job::Origin;
 use super::super::scaled::scales;
 use super::super::source::Source;
 use super::adapter::{Adapter, Delta};
+use crate::byte_order::ByteOrder;
 use crate::error::{Error, Result};
-use crate::{ByteOrder, GgmlType, Gguf, ReadAt, ShardedGguf, TensorInfo, Writer};
+use crate::file::read_at::ReadAt;
+use crate::ggml_type::GgmlType;
+use crate::gguf::TensorInfo;
+use crate::gguf::index::Gguf;
+use crate::gguf::shards::ShardedGguf;
+use crate::write::Writer;
 
 pub(super) struct Merged<'a> {
     base: &'a Input,

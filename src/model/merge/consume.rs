@@ -30,8 +30,9 @@ use crate::file::identity::uninterrupted;
 use crate::file::regular::expect_regular;
 use crate::file::sink::{Sink, put};
 use crate::file::{Existing, FileTarget, Inputs, copy_between, put_new};
-use crate::gguf::{Gguf, ShardPaths};
-use crate::model::Input;
+use crate::gguf::index::Gguf;
+use crate::gguf::shards::ShardPaths;
+use crate::model::input::Input;
 
 /// The first byte of a file that is not merged yet: a GGUF's in lower case.
 const UNFINISHED: u8 = b'g';

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::codec::values::QuantError;
+use crate::ggml_type::GgmlType;
 use crate::model::size::Size;
 use crate::tensor::Shape;
-use crate::{GgmlType, QuantError};
 
 /// What a tensor becomes.
 #[derive(Debug, Clone, PartialEq)]

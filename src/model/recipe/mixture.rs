@@ -4,7 +4,7 @@
 
 use super::Recipe::{self, *};
 use super::role::Role;
-use crate::GgmlType as T;
+use crate::ggml_type::GgmlType as T;
 
 /// The properties of a model that the rules use.
 #[derive(Debug, Clone, Copy, Default)]

@@ -15,7 +15,7 @@ pub(in crate::model) use role::Role;
 
 use crate::error::{Error, Named, ParseProblem, Result};
 use crate::ggml_type::GgmlType;
-use crate::model::FileType;
+use crate::model::file_type::FileType;
 
 /// Declares the recipes: llama.cpp's name, and the type of most tensors.
 macro_rules! recipes {

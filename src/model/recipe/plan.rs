@@ -9,7 +9,11 @@ use core::fmt;
 use super::Recipe;
 use super::mixture::{Facts, Member, Mixture};
 use super::role::{Role, is_quantized};
-use crate::{Error, GgmlType, Metadata, Result, TensorInfo, ValueRef};
+use crate::error::{Error, Result};
+use crate::ggml_type::GgmlType;
+use crate::gguf::TensorInfo;
+use crate::gguf::metadata::Metadata;
+use crate::gguf::value_ref::ValueRef;
 
 /// Applies a recipe to the tensors of a model. The types are those of llama.cpp's `llama_model_quantize` with the same
 /// settings. If that fails because it has no type for rows of some length, the type here is F16.

@@ -3,8 +3,9 @@
 use super::super::bytes::{ByteKernel, Bytes, Range};
 use super::super::lanes::Simd;
 use super::super::plain_bytes::PlainBytes;
+use super::super::scalar::Scalar;
 use super::super::tiles::{TileKernel, Tiles};
-use super::super::{Isa, Scalar, Wide};
+use super::super::{Isa, Wide};
 
 /// Returns the same bytes in each run: extremes first, then random ones.
 fn bytes(seed: u64, count: usize) -> Vec<u8> {

@@ -6,7 +6,8 @@
 use half::{bf16, f16};
 
 use super::lanes::{MAX_LANES, Simd};
-use super::{Isa, Kernel, Scalar};
+use super::scalar::Scalar;
+use super::{Isa, Kernel};
 
 mod alone;
 mod bytes;

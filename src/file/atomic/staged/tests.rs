@@ -2,7 +2,7 @@
 //! another writer, or a reader.
 
 use super::*;
-use crate::AtomicFile;
+use crate::file::atomic::AtomicFile;
 use crate::file::sink::Sink;
 
 #[test]

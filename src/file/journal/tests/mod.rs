@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Gguf, Problem};
+use crate::error::Problem;
+use crate::gguf::index::Gguf;
 
 const LATER: &[u8] = b" and what comes behind it";
 

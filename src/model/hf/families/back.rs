@@ -1,6 +1,7 @@
 //! [`Back`]: what tensors of a GGUF become in safetensors.
 
-use super::{Family, Fate, Step, Target, Tensor};
+use super::tensor::{Step, Tensor};
+use super::{Family, Fate, Target};
 use crate::model::hf::names::{fill, fill_some, matches};
 
 /// What a tensor of a GGUF becomes in safetensors.

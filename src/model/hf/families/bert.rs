@@ -1,8 +1,10 @@
 //! BERT, an encoder.
 
 use super::Extent::{Classes, FeedForward, Of, Positions, Vocabulary, Width};
+use super::activation::Activation;
 use super::keys::{self, Key};
-use super::{Activation, Attention, Classifier, DECODER, Default, Exported, Family, Step, Tensor, tensor};
+use super::tensor::{Step, Tensor};
+use super::{Attention, Classifier, DECODER, Default, Exported, Family, tensor};
 
 const POSITIONS: &[Tensor] = &[tensor(
     "embeddings.position_embeddings.weight",

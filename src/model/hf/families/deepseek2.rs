@@ -6,8 +6,8 @@ use super::Extent::{self, Of, OfHeads, Product, Sum, Width};
 use super::keys::{self, Key};
 use super::llama::{ENDS, NORMS};
 use super::qwen_moe::DENSE;
-use super::tensor::fused_experts;
-use super::{Attention, DECODER, Default, Exported, Family, Need, Other, Step, Tensor, tensor};
+use super::tensor::{Need, Step, Tensor, fused_experts};
+use super::{Attention, DECODER, Default, Exported, Family, Other, tensor};
 
 const PLAIN: &str = "qk_nope_head_dim";
 const TURNED: &str = "qk_rope_head_dim";

@@ -1,9 +1,11 @@
 //! Gemma 2 and Gemma 3: norms that multiply by one more than their weight, before and after attention and feed-forward networks.
 
 use super::Extent::{Head, Vocabulary, Width};
+use super::activation::Activation;
 use super::keys::{self, Key};
 use super::llama::{ATTENTION, FEED_FORWARD};
-use super::{Activation, DECODER, Default, Exported, Family, Other, Step, Tensor, tensor};
+use super::tensor::{Step, Tensor};
+use super::{DECODER, Default, Exported, Family, Other, tensor};
 
 const PLUS_ONE: &[Step] = &[Step::AddOne];
 

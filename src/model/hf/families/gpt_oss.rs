@@ -3,7 +3,8 @@
 use super::Extent::{self, FeedForward, Heads, KvHeads, Of, Width};
 use super::keys::{self, Key};
 use super::llama::{ATTENTION, ENDS};
-use super::{DECODER, Default, Exported, Family, Other, Step, Tensor, tensor};
+use super::tensor::{Step, Tensor};
+use super::{DECODER, Default, Exported, Family, Other, tensor};
 
 const EXPERTS: Extent = Of("num_local_experts");
 const MLP: &[Tensor] = &[

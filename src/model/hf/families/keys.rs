@@ -2,11 +2,11 @@
 
 use super::Family;
 use crate::error::{Result, Shown};
+use crate::gguf::value::{Array, Value};
 use crate::model::hf::class::tells_classes_apart;
 use crate::model::hf::description::Description;
 use crate::model::hf::json::Node;
 use crate::model::hf::rope::{long_rope_factor, original_context, rope_base, rotary_dimensions, scaling};
-use crate::{Array, Value};
 
 /// A key of a GGUF, without the architecture that it begins with, or several; with the keys of `config.json`, of which the first
 /// that is there counts.

@@ -2,7 +2,8 @@
 
 use super::Extent::{FeedForward, Heads, KvHeads, Pairs, Vocabulary, Width};
 use super::keys::{self, Key};
-use super::{BIASES, DECODER, Exported, Factors, Family, HeadsOf, Step, Tensor, tensor};
+use super::tensor::{HeadsOf, Step, Tensor};
+use super::{BIASES, DECODER, Exported, Factors, Family, tensor};
 
 /// What every decoder here has.
 pub(super) const ENDS: &[Tensor] = &[

@@ -1,10 +1,9 @@
 //! Mixtral: Llama with several feed-forward networks in a layer, of which a router takes some.
 
 use super::Extent::{self, FeedForward, Of, Width};
-use super::keys;
 use super::llama::{ENDS, LLAMA, NORMS, ROTARY_ATTENTION};
-use super::tensor::fused_experts;
-use super::{Family, Step, Tensor, tensor};
+use super::tensor::{Step, Tensor, fused_experts};
+use super::{Family, keys, tensor};
 
 const EXPERTS: Extent = Of("num_local_experts");
 const GATE: &str = "blk.{}.ffn_gate_exps.weight";

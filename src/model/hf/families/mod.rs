@@ -27,13 +27,13 @@ mod tensor;
 pub(super) use activation::Activation;
 pub(super) use back::{Back, Origins, Turn, Turns};
 pub(super) use keys::{Keys, Parameters, labels};
-pub(super) use tensor::{Extent, HeadsOf, Need, Step, Tensor};
+pub(super) use tensor::{Extent, Need, Step, Tensor};
 
 use self::keys::Key;
 use self::tensor::tensor;
 use super::names::{fill, fill_some, matches};
-use crate::GgmlType;
-use crate::model::Layer;
+use crate::ggml_type::GgmlType;
+use crate::model::layer::Layer;
 
 /// What becomes of a tensor of a checkpoint.
 #[derive(Debug, PartialEq)]

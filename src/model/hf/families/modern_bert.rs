@@ -1,8 +1,10 @@
 //! ModernBERT, an encoder with rotary embeddings, whose layers see all of a text or what is near.
 
 use super::Extent::{Classes, FeedForward, GateUp, Qkv, Vocabulary, Width};
+use super::activation::Activation;
 use super::keys::{self, Key};
-use super::{Activation, Attention, Classifier, DECODER, Exported, Family, Need, Tensor, tensor};
+use super::tensor::{Need, Tensor};
+use super::{Attention, Classifier, DECODER, Exported, Family, tensor};
 
 const TENSORS: &[Tensor] = &[
     tensor("embeddings.tok_embeddings.weight", "token_embd.weight", &[Vocabulary, Width]),

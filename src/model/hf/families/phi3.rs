@@ -3,7 +3,8 @@
 use super::Extent::{FeedForward, GateUp, Heads, Pairs, Qkv, Width};
 use super::keys::Key;
 use super::llama::{ENDS, NORMS};
-use super::{DECODER, Exported, Factors, Family, Other, Tensor, tensor};
+use super::tensor::Tensor;
+use super::{DECODER, Exported, Factors, Family, Other, tensor};
 
 const LAYERS: &[Tensor] = &[
     tensor("model.layers.{}.self_attn.qkv_proj.weight", "blk.{}.attn_qkv.weight", &[Qkv, Width]),

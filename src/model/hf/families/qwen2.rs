@@ -2,7 +2,8 @@
 
 use super::Extent::{Heads, KvHeads};
 use super::llama::{ATTENTION, ENDS, FEED_FORWARD, NORMS};
-use super::{Attention, DECODER, Family, Tensor, tensor};
+use super::tensor::Tensor;
+use super::{Attention, DECODER, Family, tensor};
 
 pub(super) const BIASES: &[Tensor] = &[
     tensor("model.layers.{}.self_attn.q_proj.bias", "blk.{}.attn_q.bias", &[Heads]),

@@ -2,7 +2,8 @@
 
 use super::Extent::{Classes, Head, Width};
 use super::llama::{ATTENTION, ENDS, FEED_FORWARD, NORMS};
-use super::{Classifier, DECODER, Family, Tensor, tensor};
+use super::tensor::Tensor;
+use super::{Classifier, DECODER, Family, tensor};
 
 pub(super) const HEAD_NORMS: &[Tensor] = &[
     tensor("model.layers.{}.self_attn.q_norm.weight", "blk.{}.attn_q_norm.weight", &[Head]),

@@ -5,8 +5,8 @@ use super::keys::{self, Key};
 use super::llama::{ATTENTION, ENDS, NORMS};
 use super::qwen2::BIASES;
 use super::qwen3::HEAD_NORMS;
-use super::tensor::fused_experts;
-use super::{DECODER, Exported, Family, Need, Other, Step, Tensor, tensor};
+use super::tensor::{Need, Step, Tensor, fused_experts};
+use super::{DECODER, Exported, Family, Other, tensor};
 
 /// Values of an expert's middle.
 const MIDDLE: Extent = Of("moe_intermediate_size");

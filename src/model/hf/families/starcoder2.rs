@@ -1,10 +1,11 @@
 //! StarCoder2: biases everywhere, norms that subtract the mean, and two matrices in a feed-forward network.
 
 use super::Extent::{FeedForward, Width};
+use super::activation::Activation;
 use super::keys::{self, Key};
 use super::llama::{ATTENTION, ENDS, NORMS};
-use super::qwen2;
-use super::{Activation, DECODER, Exported, Family, Tensor, tensor};
+use super::tensor::Tensor;
+use super::{DECODER, Exported, Family, qwen2, tensor};
 
 /// Beside the biases of Qwen2.
 const OTHERS: &[Tensor] = &[

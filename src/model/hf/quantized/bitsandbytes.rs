@@ -7,7 +7,7 @@ use super::grid::{Layout, Number};
 use super::matrix::{Columns, Factors, Groups, Last, Matrix};
 use super::parts::{Weighed, count};
 use super::{Codes, Found};
-use crate::affine::Packing;
+use crate::codec::affine::Packing;
 use crate::error::Result;
 use crate::safetensors::{CheckpointTensor, Dtype};
 

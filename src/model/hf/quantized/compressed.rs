@@ -7,7 +7,7 @@ use super::matrix::{Columns, Factors, Groups, Last, Matrix};
 use super::parts::{Parts, Weighed};
 use super::scales::{extents, scaled};
 use super::{Codes, Found, fp4};
-use crate::affine::Packing;
+use crate::codec::affine::Packing;
 use crate::error::{Result, Shown};
 use crate::safetensors::{CheckpointTensor, Dtype};
 

@@ -6,7 +6,7 @@ use super::matrix::{Columns, Factors, Groups, Last, Matrix};
 use super::parts::{Weighed, count};
 use super::scales::{Division, MX, division, extents, powers_of_two};
 use super::{Codes, Found};
-use crate::affine::Packing;
+use crate::codec::affine::Packing;
 use crate::codec::small_floats::E2M1;
 use crate::error::Result;
 use crate::safetensors::{CheckpointTensor, Dtype};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::affine::Packing;
+use crate::codec::affine::Packing;
 use crate::file::read_at::ReadAt;
 use crate::simd::f16_to_f32;
 

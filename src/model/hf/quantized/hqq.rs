@@ -5,7 +5,7 @@ use super::grid::{Layout, Number};
 use super::matrix::{Columns, Factors, Groups, Matrix};
 use super::parts::{Weighed, count};
 use super::{Codes, Found};
-use crate::affine::Packing;
+use crate::codec::affine::Packing;
 use crate::error::{Result, Shown};
 use crate::safetensors::{CheckpointTensor, Dtype};
 

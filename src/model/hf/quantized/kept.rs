@@ -6,8 +6,9 @@ use super::matrix::{Columns, Factors, Groups, Last, Matrix};
 use super::{Codes, Quantized};
 use crate::error::{Error, Result};
 use crate::file::read_at::{ReadAt, Units};
+use crate::ggml_type::GgmlType;
 use crate::simd::{f16_to_f32, f32_to_f16};
-use crate::{GgmlType, Shape};
+use crate::tensor::Shape;
 
 /// The largest relative error of a scale that is rounded to f16 and not too small for it: half a unit in the last place.
 const HALF_A_UNIT: f32 = 1.0 / 2048.0;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::grid::Grid;
-use crate::affine;
+use crate::codec::affine;
 use crate::file::read_at::{ReadAt, Units};
 use crate::model::job::write_floats;
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::grid::{Bands, Grid, Layout, Number};
-use crate::affine::Packing;
+use crate::codec::affine::Packing;
 use crate::codec::small_floats::{E4M3, E5M2, E8M0};
 use crate::error::{Error, Result, Shown};
 use crate::safetensors::{CheckpointTensor, Dtype, Extents};

@@ -6,7 +6,7 @@ use super::matrix::{Columns, Factors, Groups, Matrix};
 use super::parts::Weighed;
 use super::scales::{extents, scaled};
 use super::{Codes, Found};
-use crate::affine::Packing;
+use crate::codec::affine::Packing;
 use crate::codec::small_floats::{E4M3, E5M2};
 use crate::error::Result;
 use crate::safetensors::{CheckpointTensor, Dtype};

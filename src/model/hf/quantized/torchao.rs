@@ -8,7 +8,7 @@ use super::matrix::{Factors, Groups, Matrix};
 use super::parts::Weighed;
 use super::scales::scaled;
 use super::{Codes, Found};
-use crate::affine::Packing;
+use crate::codec::affine::Packing;
 use crate::codec::small_floats::E4M3;
 use crate::error::{Result, Shown};
 use crate::safetensors::{CheckpointTensor, Dtype};

@@ -10,9 +10,9 @@ pub use settings::tokenizer_config_json;
 pub use tokenizer_json::tokenizer_json;
 
 #[cfg(any(unix, windows))]
-use crate::Metadata;
-#[cfg(any(unix, windows))]
 use crate::error::{Error, Result};
+#[cfg(any(unix, windows))]
+use crate::gguf::metadata::Metadata;
 
 #[cfg(any(unix, windows))]
 /// The files beside `config.json`, and notes of what they cannot have. `rows` are those of the token embedding.

@@ -5,8 +5,8 @@ use serde_json::{Map, Value as Json, json};
 #[cfg(any(unix, windows))]
 use super::super::config::token_id;
 use super::vocabulary::{Model, Vocabulary};
-use crate::Metadata;
 use crate::error::{Error, Result};
+use crate::gguf::metadata::Metadata;
 
 /// Returns the text of a `tokenizer_config.json` for the tokenizer of a GGUF: special tokens, whether they are added to a text, and
 /// chat templates. It belongs beside what [`tokenizer_json`](super::tokenizer_json) returns.

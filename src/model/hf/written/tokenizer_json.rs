@@ -9,8 +9,8 @@ use super::super::tokenizer::kind;
 use super::merges;
 use super::template::Template;
 use super::vocabulary::{MODEL, Model, SPACE, TOKENS, Vocabulary};
-use crate::Metadata;
 use crate::error::{Error, Result, Shown};
+use crate::gguf::metadata::Metadata;
 
 const PRE: &str = "tokenizer.ggml.pre";
 /// Rules of models whose own tokenizers have a normalizer: those of Qwen.

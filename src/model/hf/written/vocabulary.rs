@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::super::tokenizer::kind;
-use crate::Metadata;
 use crate::error::{Error, Result, Shown};
+use crate::gguf::metadata::Metadata;
 
 pub(super) const MODEL: &str = "tokenizer.ggml.model";
 pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
