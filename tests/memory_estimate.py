@@ -139,6 +139,12 @@ class Judge:
 
     def make(self, path, architecture, keys):
         """A file with the tensors that llama.cpp asks for, and the model of it; or why there is none."""
+        made = self.make_layers(path, architecture, keys, alike=True)
+        # Some layers lack what others have.
+        return made if made[0] else self.make_layers(path, architecture, keys, alike=False)
+
+    def make_layers(self, path, architecture, keys, alike):
+        """If they are alike, what two layers have is given to all that follow, without asking for each."""
         keys, tensors = dict(keys), {}
         for _ in range(3000):
             write(path, architecture, keys, tensors)
@@ -148,7 +154,12 @@ class Judge:
             if model:
                 return model, None
             if found := re.search(r"tensor '([^']+)' not found|missing tensor '([^']+)'", text):
-                tensors[found[1] or found[2]] = [1]
+                name = found[1] or found[2]
+                layer = re.fullmatch(r"blk\.(\d+)\.(.+)", name)
+                before = layer and tensors.get(f"blk.{int(layer[1]) - 1}.{layer[2]}")
+                tensors[name] = before or [1]
+                if before and alike:
+                    tensors |= {f"blk.{n}.{layer[2]}": before for n in range(int(layer[1]) + 1, keys["block_count"])}
             elif found := re.search(r"tensor '([^']+)' has wrong shape; expected\s+([-\d, ]+), got", text):
                 shape = [int(extent) for extent in found[2].replace(" ", "").strip(",").split(",")]
                 while len(shape) > 1 and shape[-1] == 1:
