@@ -7,6 +7,8 @@ mod common;
 mod docs;
 mod golden;
 mod parity;
+#[cfg(feature = "compute")]
+mod products;
 mod promises;
 // Comparison with ggml, which is loaded as a library.
 #[cfg(not(target_family = "wasm"))]
