@@ -9,3 +9,4 @@ mod copies;
 mod gguf_py;
 mod properties;
 mod stages;
+mod streams;

@@ -18,6 +18,7 @@ mod guidance;
 mod hash;
 mod inspect;
 mod outputs;
+mod overview;
 mod parts;
 mod quantization;
 mod quantize;
