@@ -1,6 +1,7 @@
 //! [`GgmlType`]: the tensor types a GGUF file can name, and the one table of their ids, names and sizes.
 
 mod parse;
+mod whole_blocks;
 
 use core::fmt;
 

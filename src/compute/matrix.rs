@@ -59,7 +59,7 @@ impl<'a> Matrix<'a> {
     /// [`Error::Length`] if `row_len` is not whole blocks of `ty`, or `bytes` are not whole rows.
     pub fn new(ty: GgmlType, bytes: &'a [u8], row_len: usize) -> Result<Self> {
         check_row(ty, row_len)?;
-        let row_bytes = row_len / ty.block_len() * ty.block_bytes();
+        let row_bytes = ty.bytes_in(row_len);
         if (row_bytes == 0 && !bytes.is_empty()) || !bytes.len().is_multiple_of(row_bytes.max(1)) {
             return Err(Error::Length {
                 what: Measured::WeightBytes,
@@ -91,7 +91,7 @@ impl<'a> Matrix<'a> {
     }
 
     fn row_bytes(&self) -> usize {
-        self.row_len / self.ty.block_len() * self.ty.block_bytes()
+        self.ty.bytes_in(self.row_len)
     }
 
     /// Returns some of the rows as a matrix. Engines can use this to split work among their own threads.

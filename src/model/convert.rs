@@ -163,9 +163,9 @@ impl Remake for Convert {
         let at_once = (CACHED_VALUES / row_len).max(1) * row_len;
         let mut outcome = self.nothing_yet(piece.job);
         let mut first = piece.first();
-        let parts = source.chunks(at_once / from.block_len() * from.block_bytes());
-        for (part, out) in parts.zip(blocks.chunks_mut(at_once / ty.block_len() * ty.block_bytes())) {
-            values.resize(part.len() / from.block_bytes() * from.block_len(), 0.0);
+        let parts = source.chunks(from.bytes_in(at_once));
+        for (part, out) in parts.zip(blocks.chunks_mut(ty.bytes_in(at_once))) {
+            values.resize(from.values_in(part.len()), 0.0);
             dequantize(from, part, values)?;
             let greatest = greatest_magnitude(values);
             if !greatest.is_finite() && ty.is_quantized() {
@@ -198,8 +198,7 @@ pub(super) struct Floats {
 impl<'a> Piece<'a> {
     /// Returns the index of its first value in the tensor.
     fn first(&self) -> u64 {
-        let from = self.job.origin.ggml_type();
-        self.at / from.block_bytes() as u64 * from.block_len() as u64
+        self.job.origin.ggml_type().long_values_in(self.at)
     }
 
     fn importance(&self) -> Option<&'a [f32]> {
@@ -207,8 +206,7 @@ impl<'a> Piece<'a> {
     }
 
     fn values(&self) -> u64 {
-        let from = self.job.origin.ggml_type();
-        self.bytes / from.block_bytes() as u64 * from.block_len() as u64
+        self.job.origin.ggml_type().long_values_in(self.bytes)
     }
 }
 
@@ -237,7 +235,7 @@ fn overflowed(from: GgmlType, source: &[u8], ty: GgmlType, blocks: &[u8]) -> Res
     let (mut count, mut next) = (0, 0);
     while let Err(Error::InvalidBlock { block, .. }) = ty.validate(&blocks[next * ty.block_bytes()..]) {
         next += in_memory(block)?;
-        let source = &source[next * ty.block_len() / from.block_len() * from.block_bytes()..];
+        let source = &source[from.bytes_in(next * ty.block_len())..];
         if from.validate(&source[..from.block_bytes()]).is_ok() {
             count += 1;
         }

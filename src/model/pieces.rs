@@ -220,7 +220,7 @@ impl<'a> Piece<'a> {
         let (run, len, elements) = (run.max(1), len.max(1), shape.element_count());
         let in_run = run.div_ceil(len);
         // The size of the whole tensor is known not to overflow.
-        let bytes = move |values: u64| values / from.block_len() as u64 * from.block_bytes() as u64;
+        let bytes = move |values: u64| from.long_bytes_in(values);
         (0..elements / run * in_run).map(move |index| {
             let at = index % in_run * len;
             let first = index / in_run * run + at;

@@ -219,7 +219,7 @@ impl Piece<'_> {
 
 /// Returns the size in bytes of `values` values, which are whole blocks.
 fn bytes(origin: &Origin<'_>, values: u64) -> u64 {
-    values / origin.ggml_type().block_len() as u64 * origin.ggml_type().block_bytes() as u64
+    origin.ggml_type().long_bytes_in(values)
 }
 
 /// Memory for a piece, reused for the next.

@@ -132,7 +132,7 @@ impl Tensor<'_> {
         out.par_chunks_mut(at_once * self.ty.block_len()).enumerate().try_for_each_init(
             Vec::new,
             |buffer, (index, out)| {
-                buffer.resize(out.len() / self.ty.block_len() * self.ty.block_bytes(), 0);
+                buffer.resize(self.ty.bytes_in(out.len()), 0);
                 data.read(index as u64 * chunk, buffer)?;
                 self.dequantize_chunk(buffer, out)
             },

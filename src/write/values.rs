@@ -71,7 +71,7 @@ impl<S: Sink> TensorWriter<'_, S> {
             return Err(stream.wrong(TensorProblem::PartialRow { found: values.len(), row_len }));
         }
         stream.expect_boundary("row", row_bytes)?;
-        let bytes_of = |values: usize| values / ty.block_len() * ty.block_bytes();
+        let bytes_of = |values: usize| ty.bytes_in(values);
         stream.expect_room(bytes_of(values.len()) as u64)?;
 
         // Plain types have no rows to keep together, so any piece can serve as one.

@@ -173,14 +173,14 @@ impl<'a> Plan<'a> {
             row_len: unit,
             importance,
             chunk_values,
-            chunk_bytes: chunk_values / ty.block_len() * ty.block_bytes(),
+            chunk_bytes: ty.bytes_in(chunk_values),
         })
     }
 
     /// Returns the plan if `out_len` is the size of its blocks in bytes.
     pub(super) fn into(self, out_len: usize) -> Result<Self> {
         let Plan { ty, values, .. } = self;
-        let bytes = values / ty.block_len() * ty.block_bytes();
+        let bytes = ty.bytes_in(values);
         if out_len != bytes {
             return Err(Error::Length {
                 what: Measured::OutputBytes,

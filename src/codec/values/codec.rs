@@ -89,7 +89,7 @@ impl<'a> Codec<'a> {
     /// # Errors
     /// The errors of [`quantize`](crate::quantize).
     pub fn quantize_to_vec(&self, values: &[f32], row_len: usize) -> Result<Vec<u8>> {
-        let mut blocks = vec![0; values.len() / self.ty.block_len() * self.ty.block_bytes()];
+        let mut blocks = vec![0; self.ty.bytes_in(values.len())];
         self.quantize(values, row_len, &mut blocks)?;
         Ok(blocks)
     }

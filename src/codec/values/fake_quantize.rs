@@ -92,7 +92,7 @@ impl QuantError {
         let mut blocks = Vec::new();
         let mut error = QuantError::default();
         for (i, values) in values.chunks(plan.chunk_values).enumerate() {
-            blocks.resize(values.len() / ty.block_len() * ty.block_bytes(), 0);
+            blocks.resize(ty.bytes_in(values.len()), 0);
             error += there_and_back.measure(i, values, &mut blocks)?;
         }
         Ok(error)
@@ -115,7 +115,7 @@ impl<'a> ThereAndBack<'a> {
 
     /// Replaces the `index`-th chunk.
     fn replace(&mut self, index: usize, values: &mut [f32]) -> Result<()> {
-        self.blocks.resize(values.len() / self.ty.block_len() * self.ty.block_bytes(), 0);
+        self.blocks.resize(self.ty.bytes_in(values.len()), 0);
         self.plan.run(self.isa, index, values, &mut self.blocks)?;
         dequantize_with(self.isa, self.ty, &self.blocks, values)
     }

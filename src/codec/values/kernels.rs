@@ -241,7 +241,7 @@ impl<T: Float> Kernel for AroundCaches<'_, T> {
         if !S::STREAMS {
             return way.fill(isa, ty, blocks, out);
         }
-        let at_once = GATHERED / ty.block_len() * ty.block_bytes();
+        let at_once = ty.bytes_in(GATHERED);
         let mut streaming = Streaming::new(s, out);
         for (i, piece) in blocks.chunks(at_once).enumerate() {
             let ahead = blocks.get((i + PREFETCH_AHEAD) * at_once..).unwrap_or_default();

@@ -94,9 +94,7 @@ impl Sample<'_> {
 
     fn read(&self, first: u64, count: u64, content: &mut Checksum) -> Result<Vec<f32>> {
         let origin = &self.origin;
-        let len = |values: u64| {
-            values / origin.ggml_type().block_len() as u64 * origin.ggml_type().block_bytes() as u64
-        };
+        let len = |values: u64| origin.ggml_type().long_bytes_in(values);
         let mut bytes = vec![0; in_memory(len(count))?];
         let mut values = vec![0.0; in_memory(count)?];
         origin
@@ -123,7 +121,7 @@ impl Run {
             return Ok(());
         }
         let Scratch { blocks, restored } = scratch;
-        blocks.resize(values.len() / ty.block_len() * ty.block_bytes(), 0);
+        blocks.resize(ty.bytes_in(values.len()), 0);
         restored.resize(values.len(), 0.0);
         let mut noise = |importance: Option<&[f32]>| {
             quantize(ty, values, values.len(), importance, blocks)?;

@@ -82,7 +82,7 @@ impl Budget<'_> {
             fitting.sort();
         }
         let Some(&least) = self.least.get(Role::of(name).name()) else { return Ok(fitting) };
-        let is_enough = |ty: &GgmlType| bits(*ty) >= bits(least);
+        let is_enough = |ty: &GgmlType| ty.bits_per_weight() >= least.bits_per_weight();
         let enough: Vec<_> = fitting.iter().copied().filter(is_enough).collect();
         if enough.is_empty() && !fitting.is_empty() {
             return refused(format!(
@@ -92,9 +92,4 @@ impl Budget<'_> {
         }
         Ok(enough)
     }
-}
-
-/// Bits of a value, scales and all.
-fn bits(ty: GgmlType) -> f64 {
-    ty.block_bytes() as f64 * 8.0 / ty.block_len() as f64
 }

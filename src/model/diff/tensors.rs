@@ -188,16 +188,11 @@ impl<'a> Piece<'a> {
         self.read(&mut a, &mut b)?;
         let [mut from_a, mut from_b] = [Vec::new(), Vec::new()];
         let mut all = ValueDiff { differing: 0, error: QuantError::default() };
-        let parts = |origin: Origin<'_>| {
-            CACHED_VALUES / origin.ggml_type().block_len() * origin.ggml_type().block_bytes()
-        };
+        let parts = |origin: Origin<'_>| origin.ggml_type().bytes_in(CACHED_VALUES);
         let (a_bytes, b_bytes) = (parts(self.pair.a), parts(self.pair.b));
         for (a, b) in a.chunks(a_bytes).zip(b.chunks(b_bytes)) {
             for (origin, bytes, values) in [(self.pair.a, a, &mut from_a), (self.pair.b, b, &mut from_b)] {
-                values.resize(
-                    bytes.len() / origin.ggml_type().block_bytes() * origin.ggml_type().block_len(),
-                    0.0f32,
-                );
+                values.resize(origin.ggml_type().values_in(bytes.len()), 0.0f32);
                 dequantize(origin.ggml_type(), bytes, values)?;
             }
             all.error += QuantError::between(&from_a, &from_b)?;

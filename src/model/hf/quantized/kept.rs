@@ -254,7 +254,7 @@ impl ReadAt for Blocks<'_> {
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         const PART_BYTES: u64 = 64 * 1024;
         let codes = &self.matrix.codes;
-        let bytes = codes.cols / self.ty.block_len() as u64 * self.ty.block_bytes() as u64;
+        let bytes = self.ty.long_bytes_in(codes.cols);
         Units { bytes, count: codes.rows, at_once: PART_BYTES / bytes.max(1) }.fill(
             buffer,
             offset,
