@@ -21,7 +21,7 @@ pub(super) const fn range_of(number: u8) -> Range {
         SIX => Range::Six,
         SEVEN => Range::Seven,
         SIGNED => Range::Signed,
-        _ => panic!("no kernel is for another range"),
+        _ => panic!("a format has a range that no kernel is for"),
     }
 }
 

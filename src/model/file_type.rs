@@ -89,6 +89,19 @@ impl FileType {
         FileType::from_name(name)
     }
 
+    /// Returns the file type with exactly this name. For constants, of which one with a name that is not known does not compile.
+    pub(super) const fn named(name: &str) -> Self {
+        let mut at = 0;
+        while at < NAMES.len() {
+            let (id, known) = NAMES[at];
+            if is_same(name.as_bytes(), known.as_bytes()) {
+                return FileType(id);
+            }
+            at += 1;
+        }
+        panic!("no file type has this name")
+    }
+
     /// Returns the file type with exactly this name.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|(_, known)| *known == name).map(|(id, _)| FileType(*id))
@@ -132,6 +145,14 @@ impl fmt::Display for FileType {
             None => pad(f, format_args!("unknown file type {}", self.0)),
         }
     }
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 #[cfg(test)]

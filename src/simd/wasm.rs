@@ -54,7 +54,8 @@ macro_rules! four {
 /// Loads four 16-bit numbers given as little-endian bytes, each widened with zeros.
 #[inline(always)]
 fn load_u16(from: &[[u8; 2]]) -> v128 {
-    let bytes = u64::from_le_bytes(*four!(from).as_flattened().first_chunk().expect("eight bytes"));
+    let bytes =
+        u64::from_le_bytes(*four!(from).as_flattened().first_chunk().expect("four halves have eight bytes"));
     u32x4_extend_low_u16x8(u64x2(bytes, 0))
 }
 

@@ -132,8 +132,8 @@ impl Codec for Q3_K {
 #[inline(always)]
 fn unpack_scales(packed: &[u8; 12]) -> [u8; SUBS] {
     // Processes eight bytes at a time. No bits cross between bytes.
-    let low = u64::from_le_bytes(*packed.first_chunk().expect("12 bytes"));
-    let high = u64::from(u32::from_le_bytes(*packed.last_chunk().expect("12 bytes")));
+    let low = u64::from_le_bytes(*packed.first_chunk().expect("the packed scales have 12 bytes"));
+    let high = u64::from(u32::from_le_bytes(*packed.last_chunk().expect("the packed scales have 12 bytes")));
     let low_nibbles = |word: u64| word & 0x0f0f_0f0f_0f0f_0f0f;
     let upper_bits = |word: u64| (word & 0x0303_0303 | (word >> 2 & 0x0303_0303) << 32) << 4;
     let first = low_nibbles(low) | upper_bits(high);

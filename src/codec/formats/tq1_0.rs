@@ -134,10 +134,10 @@ impl Quants for TQ1_0 {
     #[inline(always)]
     fn unit<D: Bytes>(d: D, block: &BlockTQ1_0, unit: usize) -> D::B {
         let mut digits = if unit < DIGITS {
-            d.load_b(block.qs.first_chunk().expect("48 bytes"))
+            d.load_b(block.qs.first_chunk().expect("`qs` has 48 bytes"))
         } else {
             // The same sixteen bytes twice, the second time one digit further.
-            let run = d.twice(block.qs.last_chunk().expect("48 bytes"));
+            let run = d.twice(block.qs.last_chunk().expect("`qs` has 48 bytes"));
             let second = d.bits_b(0xffff_0000);
             d.add_b(run, d.and_b(second, d.add_b(run, run)))
         };

@@ -52,6 +52,13 @@ macro_rules! recipes {
                 }
             }
 
+            /// Returns the `general.file_type` of a model made with it.
+            pub fn file_type(self) -> FileType {
+                match self {
+                    $(Recipe::$name => const { FileType::named(stringify!($name)) },)*
+                }
+            }
+
             /// Returns the type of the tensors to which no special rule applies.
             pub fn base_type(self) -> GgmlType {
                 match self {
@@ -99,14 +106,6 @@ recipes! {
     BF16 BF16 "BF16, and nothing quantized."
     F16 F16 "F16, and nothing quantized."
     F32 F32 "F32, and nothing quantized."
-}
-
-impl Recipe {
-    /// Returns the `general.file_type` of a model made with it.
-    #[allow(clippy::missing_panics_doc, reason = "none does")]
-    pub fn file_type(self) -> FileType {
-        FileType::from_name(self.name()).expect("every recipe has its file type, which a test checks")
-    }
 }
 
 impl fmt::Display for Recipe {

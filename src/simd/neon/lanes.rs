@@ -131,7 +131,9 @@ impl Simd for Neon {
     }
     #[inline(always)]
     fn load_f16(self, from: &[[u8; 2]]) -> float32x4_t {
-        let halves = u64::from_le_bytes(*four!(from).as_flattened().first_chunk().expect("eight bytes"));
+        let halves = u64::from_le_bytes(
+            *four!(from).as_flattened().first_chunk().expect("four halves have eight bytes"),
+        );
         let wide: float32x4_t;
         // SAFETY: `self` proves NEON, which includes this instruction; it accesses only the two registers. The
         // intrinsic for it was stabilized after this crate's oldest supported compiler.
@@ -147,7 +149,9 @@ impl Simd for Neon {
     }
     #[inline(always)]
     fn load_bf16(self, from: &[[u8; 2]]) -> float32x4_t {
-        let bfloats = u64::from_le_bytes(*four!(from).as_flattened().first_chunk().expect("eight bytes"));
+        let bfloats = u64::from_le_bytes(
+            *four!(from).as_flattened().first_chunk().expect("four halves have eight bytes"),
+        );
         registers!(vreinterpretq_f32_u32(vshll_n_u16::<16>(vcreate_u16(bfloats))))
     }
     #[inline(always)]

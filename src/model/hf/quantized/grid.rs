@@ -183,7 +183,14 @@ impl Grid<'_> {
                 }
                 Ok(())
             }
-            Layout::Planes { .. } | Layout::Stacked { .. } => self.planes(first, end, out),
+            Layout::Planes { unit, planes, from } => self.planes(first, end, out, |row| {
+                let (plane, at) = (row / planes, row % planes);
+                let lift = self.bits * plane as u32;
+                (unit as usize, at, planes - at, from.map_or(lift, |from| from - lift))
+            }),
+            Layout::Stacked { per } => {
+                self.planes(first, end, out, |row| (1, row / per, 1, self.bits * (row % per) as u32))
+            }
             Layout::WordsDown | Layout::Columns { .. } | Layout::StreamDown => {
                 let rows = (BAND_VALUES / self.cols).clamp(BAND_ROWS[0], BAND_ROWS[1]) / 32 * 32;
                 let (mut row, mut out) = (first, out);
@@ -242,22 +249,22 @@ impl Grid<'_> {
         Ok(())
     }
 
-    /// Rows of which several share their bytes.
-    fn planes(&self, first: u64, end: u64, out: &mut [u8]) -> io::Result<()> {
+    /// Rows of which several share their bytes. `place` gives the bytes of a row's unit, the row of bytes that it is in, how many
+    /// rows from it on follow each other there, and how many bits are below its own.
+    fn planes(
+        &self,
+        first: u64,
+        end: u64,
+        out: &mut [u8],
+        place: impl Fn(u64) -> (usize, u64, u64, u32),
+    ) -> io::Result<()> {
         let cols = self.cols as usize;
         let mask = (1u32 << self.bits) - 1;
         let mut stored = Vec::new();
         let (mut row, mut out) = (first, out);
         while row < end {
-            let (unit, at, count, shift) = match self.layout {
-                Layout::Planes { unit, planes, from } => {
-                    let (plane, at) = (row / planes, row % planes);
-                    let lift = self.bits * plane as u32;
-                    (unit as usize, at, (planes - at).min(end - row), from.map_or(lift, |from| from - lift))
-                }
-                Layout::Stacked { per } => (1, row / per, 1, self.bits * (row % per) as u32),
-                _ => unreachable!("the other layouts have rows of their own"),
-            };
+            let (unit, at, most, shift) = place(row);
+            let count = most.min(end - row);
             stored.resize(count as usize * cols * unit, 0);
             self.source.fill_at(&mut stored, self.offset + at * (cols * unit) as u64)?;
             let (filled, rest) = out.split_at_mut(count as usize * cols);
