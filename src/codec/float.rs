@@ -46,9 +46,7 @@ pub(crate) mod sealed {
 /// A float type that tensors can be dequantized to: `f32`, [`f16`](crate::f16) or [`bf16`](crate::bf16).
 ///
 /// Values are computed in single precision as in ggml and rounded once, to nearest even. An `f16` beyond 65,504 becomes infinite.
-pub trait Float:
-    sealed::Put + sealed::Decode + Copy + Default + PartialEq + Send + Sync + bytemuck::Pod
-{
+pub trait Float: sealed::Put + Copy + Default + PartialEq + Send + Sync + bytemuck::Pod {
     /// Converts the value to single precision, exactly.
     fn to_f32(self) -> f32;
 }
