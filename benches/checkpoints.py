@@ -53,9 +53,9 @@ def scale_e8m0(*shape):
     return random.integers(110, 125, size=shape, dtype=np.uint8)
 
 
-def nf4(_):
+def bnb(kind):
     n = ROWS * COLS
-    state = {"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [ROWS, COLS],
+    state = {"quant_type": kind, "blocksize": 64, "dtype": "bfloat16", "shape": [ROWS, COLS],
              "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": 0.02}
     text = np.frombuffer(json.dumps(state).encode(), dtype=np.uint8)
     return {
@@ -64,7 +64,7 @@ def nf4(_):
         ".weight.quant_map": ("F32", [16], np.linspace(-1, 1, 16).astype("<f4")),
         ".weight.nested_absmax": ("F32", [n // 64 // 256], single(n // 64 // 256)),
         ".weight.nested_quant_map": ("F32", [256], np.linspace(-1, 1, 256).astype("<f4")),
-        ".weight.quant_state.bitsandbytes__nf4": ("U8", [len(text)], text),
+        f".weight.quant_state.bitsandbytes__{kind}": ("U8", [len(text)], text),
     }
 
 
@@ -118,10 +118,54 @@ def fp4(name, scales, more):
     return {name: ("U8", [ROWS, COLS // 2], codes(ROWS, COLS // 2)), ".weight_scale": scales, **more}
 
 
+def torchao(_):
+    return {"._weight_qdata": ("I8", [ROWS, COLS], codes(ROWS, COLS)), "._weight_scale": ("F32", [ROWS, 1], single(ROWS, 1))}
+
+
+def hqq(bits):
+    groups = ROWS * COLS // 64
+    whole = lambda number: ("I32", [], np.array(number, dtype="<i4"))
+    packing = np.frombuffer(f"{bits}bit_u8".encode(), dtype=np.uint8)
+    return {
+        ".W_q": ("U8", [groups * bits // 8, 64], codes(groups * bits // 8, 64)),
+        ".scale": ("F16", [groups, 1], half(groups, 1)),
+        ".zero": ("F16", [groups, 1], half(groups, 1)),
+        ".shape": ("I32", [2], np.array([ROWS, COLS], dtype="<i4")),
+        ".nbits": whole(bits),
+        ".axis": whole(1),
+        ".group_size": whole(64),
+        ".packing": ("U8", [len(packing)], packing),
+    }
+
+
+def quanto8(_):
+    return {".weight._data": ("I8", [ROWS, COLS], codes(ROWS, COLS)), ".weight._scale": ("BF16", [ROWS, 1], brain(ROWS, 1))}
+
+
+def quanto4(_):
+    groups = ROWS * COLS // 128
+    return {
+        ".weight._data._data": ("U8", [groups // 2, 128], codes(groups // 2, 128)),
+        ".weight._scale": ("BF16", [groups, 1], brain(groups, 1)),
+        ".weight._shift": ("BF16", [groups, 1], brain(groups, 1)),
+    }
+
+
+def bitnet(_):
+    # No row has the code 3.
+    three = random.integers(0, 3, size=(4, ROWS // 4, COLS), dtype=np.uint8)
+    planes = three[0] | three[1] << 2 | three[2] << 4 | three[3] << 6
+    return {".weight": ("U8", [ROWS // 4, COLS], planes), ".weight_scale": ("BF16", [1], brain(1))}
+
+
 # The name, the tensors of a module, and `quantization_config`.
 SCHEMES = [
     ("BF16", lambda _: {".weight": ("BF16", [ROWS, COLS], brain(ROWS, COLS))}, None),
-    ("bitsandbytes NF4, double quantization", nf4, {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}),
+    *[
+        (f"bitsandbytes {kind.upper()}, double quantization", lambda _, kind=kind: bnb(kind),
+         {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": kind})
+        for kind in ("nf4", "fp4")
+    ],
     (
         "bitsandbytes INT8",
         lambda _: {
@@ -154,6 +198,11 @@ SCHEMES = [
         lambda _: fp4(".weight_packed", ("U8", [ROWS, COLS // 32], scale_e8m0(ROWS, COLS // 32)), {}),
         compressed("float", 4, "group", 32, "mxfp4-pack-quantized"),
     ),
+    ("torchao, int8", torchao, {"quant_method": "torchao"}),
+    *[(f"HQQ, {bits} bits, groups of 64", lambda _, bits=bits: hqq(bits), {"quant_method": "hqq"}) for bits in (4, 8)],
+    ("quanto, int8", quanto8, {"quant_method": "quanto"}),
+    ("quanto, int4, groups of 128", quanto4, {"quant_method": "quanto"}),
+    ("BitNet", bitnet, {"quant_method": "bitnet"}),
 ]
 
 
@@ -168,7 +217,9 @@ def write(folder, tensors, config):
         file.write(struct.pack("<Q", len(text)) + text)
         for _, _, values in tensors.values():
             file.write(np.ascontiguousarray(values).tobytes())
-    (folder / "config.json").write_text(json.dumps({"quantization_config": config} if config else {}))
+    # quanto's files do not say how long rows are.
+    config = {"hidden_size": COLS, "quantization_config": config} if config else {}
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def main():

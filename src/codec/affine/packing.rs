@@ -120,16 +120,26 @@ impl Packing {
             }
             return;
         }
-        if self == Packing::Awq && first.is_multiple_of(8) {
-            for (word, codes) in packed[first / 2..].as_chunks::<4>().0.iter().zip(codes.chunks_mut(8)) {
-                let word = u32::from_le_bytes(*word);
-                codes
-                    .iter_mut()
-                    .zip(AWQ_POSITIONS)
-                    .for_each(|(code, at)| *code = (word >> (4 * at)) as u8 & 15);
+        let (first, codes) = match (self, bits) {
+            _ if !first.is_multiple_of(8) => (first, codes),
+            (Packing::Awq, _) => {
+                let (eights, rest) = codes.as_chunks_mut::<8>();
+                for (word, eight) in packed[first / 2..].as_chunks::<4>().0.iter().zip(&mut *eights) {
+                    let word = u32::from_le_bytes(*word);
+                    for (code, at) in eight.iter_mut().zip(AWQ_POSITIONS) {
+                        *code = (word >> (4 * at)) as u8 & 15;
+                    }
+                }
+                (first + 8 * eights.len(), rest)
             }
-            return;
-        }
+            (Packing::LowFirst, 1) => unpack_eights::<1>(packed, first, codes),
+            (Packing::LowFirst, 2) => unpack_eights::<2>(packed, first, codes),
+            (Packing::LowFirst, 3) => unpack_eights::<3>(packed, first, codes),
+            (Packing::LowFirst, 5) => unpack_eights::<5>(packed, first, codes),
+            (Packing::LowFirst, 6) => unpack_eights::<6>(packed, first, codes),
+            (Packing::LowFirst, 7) => unpack_eights::<7>(packed, first, codes),
+            _ => (first, codes),
+        };
         for (index, code) in (first..).zip(codes) {
             let (byte, shift) = self.place(bits, index);
             let next = || u16::from(packed.get(byte + 1).copied().unwrap_or(0));
@@ -173,6 +183,25 @@ impl Packing {
             }),
         }
     }
+}
+
+/// Unpacks codes of `BITS` bits from `first` on, a multiple of 8, eight at a time. Returns the codes that are left, and the index of
+/// the first of them.
+fn unpack_eights<'c, const BITS: usize>(
+    packed: &[u8],
+    first: usize,
+    codes: &'c mut [u8],
+) -> (usize, &'c mut [u8]) {
+    let (eights, rest) = codes.as_chunks_mut::<8>();
+    for (bytes, eight) in packed[first / 8 * BITS..].as_chunks::<BITS>().0.iter().zip(&mut *eights) {
+        let mut word = [0; 8];
+        word[..BITS].copy_from_slice(bytes);
+        let word = u64::from_le_bytes(word);
+        for (at, code) in eight.iter_mut().enumerate() {
+            *code = (word >> (at * BITS)) as u8 & ((1 << BITS) - 1) as u8;
+        }
+    }
+    (first + 8 * eights.len(), rest)
 }
 
 #[cfg(test)]

@@ -43,6 +43,33 @@ fn floats_of_four_and_eight_bits_are_read_in_blocks() {
     let config = r#"{"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}}"#;
     Wanted { rows, cols }
         .check(config, &parts, |row, col| E2M1[q[row * cols + col] as usize] * (scale(row, col) * 0.3));
+    // Smoothed: what inputs are multiplied by.
+    let pre = scales(cols);
+    let smoothed = ("w.pre_quant_scale", vec![64], Dtype::F32, floats(pre.clone()));
+    let [first, second, third, fourth] = parts;
+    let config = r#"{"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4_AWQ"}}"#;
+    Wanted { rows, cols }.check(config, &[first, second, third, fourth, smoothed.clone()], |row, col| {
+        E2M1[q[row * cols + col] as usize] * (scale(row, col) * 0.3) * pre[col]
+    });
+    let of_rows = scales(rows);
+    let parts = [
+        ("w.weight", vec![5, 64], Dtype::I8, eight.clone()),
+        ("w.weight_scale", vec![5], Dtype::F32, floats(of_rows.clone())),
+        smoothed,
+    ];
+    let config =
+        r#"{"quantization_config": {"quant_method": "modelopt", "quant_algo": "W8A8_SQ_PER_CHANNEL"}}"#;
+    Wanted { rows, cols }
+        .check(config, &parts, |row, col| f32::from(eight[row * cols + col] as i8) * of_rows[row] * pre[col]);
+    // In blocks, with extents of 1 between; one block down, and two across.
+    let of_blocks = scales(2);
+    let parts = [
+        ("w.weight", vec![5, 64], Dtype::F8_E4M3, eight.clone()),
+        ("w.weight_scale", vec![1, 1, 2, 1], Dtype::F32, floats(of_blocks.clone())),
+    ];
+    let config = r#"{"quantization_config": {"quant_method": "modelopt", "quant_algo": "fp8_pb_wo", "weight_block_size": [8, 32]}}"#;
+    Wanted { rows, cols }
+        .check(config, &parts, |row, col| e4m3(eight[row * cols + col]) * of_blocks[col / 32]);
     let parts = [
         ("w.weight_packed", vec![5, 32], Dtype::U8, packed),
         ("w.weight_scale", vec![5, 4], Dtype::F8_E4M3, s.clone()),

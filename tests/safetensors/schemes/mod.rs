@@ -16,7 +16,7 @@ mod kept;
 use super::common::compare;
 use super::{checkpoint, exported_shard, floats, imported, tensors};
 
-/// Slices of checkpoints written by bitsandbytes, compressed-tensors, AutoRound, torchao and transformers; the hashes are those
+/// Slices of checkpoints written by bitsandbytes, compressed-tensors, AutoRound, torchao, ModelOpt and transformers; the hashes are those
 /// of the values that their formulas give.
 const SLICES: &str = "tests/safetensors/checkpoints";
 
@@ -65,7 +65,7 @@ fn slices_of_real_checkpoints_have_the_values_that_their_libraries_give() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 18);
+    assert_eq!(seen, 25);
 }
 
 /// Pseudo-random numbers that are always the same.

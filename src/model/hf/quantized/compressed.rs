@@ -122,8 +122,7 @@ fn pack_quantized<'a>(
     let packing = if stream(bits) { Packing::LowFirst } else { Packing::Words };
     let layout = Layout::Padded { row_bytes: words * 4 };
     let offset = 1 << (bits - 1);
-    let codes =
-        part.codes(tensor, [rows, cols], (bits, packing), layout, Number::integers(bits, offset as f32));
+    let codes = part.codes(tensor, [rows, cols], (bits, packing), layout, Number::Integers(offset as f32));
     let mut matrix = Matrix::new(codes, Groups::Flat(1));
     let width = match group.and_then(|group| group.width).filter(|&width| width > 0) {
         Some(width) => width,
@@ -157,7 +156,7 @@ fn pack_quantized<'a>(
         false => part.get("_zero_point"),
     };
     if let Some(zeros) = zeros {
-        let number = Number::integers(bits, offset as f32);
+        let number = Number::Integers(offset as f32);
         let grid = match zeros.info().dtype() {
             Dtype::I8 => part.plain(&zeros, rows, across)?,
             Dtype::I32 if packing == Packing::LowFirst => {
@@ -274,7 +273,7 @@ fn bitnet<'a>(
     let (planes, cols) = part.matrix(tensor, &[Dtype::U8])?;
     let rows = planes.checked_mul(4).ok_or_else(|| part.wrong_shape(tensor, "smaller"))?;
     let layout = Layout::Planes { unit: 1, planes, from: None };
-    let codes = part.codes(tensor, [rows, cols], (2, Packing::LowFirst), layout, Number::integers(2, 1.0));
+    let codes = part.codes(tensor, [rows, cols], (2, Packing::LowFirst), layout, Number::Integers(1.0));
     let mut matrix = Matrix::new(codes, Groups::Flat(1));
     let factor = part.scalar(scale)?;
     matrix.last = Some(match config.text("linear_class") {
@@ -310,14 +309,6 @@ fn two_rows<'a>(
     let mut matrix = Matrix::new(codes, Groups::Flat(1));
     let width = config.integer("group_size").and_then(|width| u64::try_from(width).ok());
     scaled(part, &mut matrix, &[rows, cols], scale, width.as_slice(), None)?;
-    let part = &Weighed { stem: part.module(), ..*part };
-    let smoothed = part.get(".pre_quant_scale");
-    if let Some(factors) = &smoothed {
-        let mut by_column = vec![0.0; usize::try_from(cols).unwrap_or(0)];
-        let reading = |error| crate::Error::io("read the scales of columns", error);
-        part.plain(factors, 1, cols)?.values(0, &mut by_column).map_err(reading)?;
-        matrix.by_column = Some(by_column);
-    }
     Ok(Found {
         name: tensor.info().name().to_owned(),
         shape: vec![rows, cols],

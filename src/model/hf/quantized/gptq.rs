@@ -136,7 +136,7 @@ fn gptq<'a>(part: &Weighed<'_, 'a>, config: &Config<'_>, tensor: &CheckpointTens
         _ => Columns::Width(width(part, config, &scales, cols, groups)?),
     };
     let offset = if zeros.is_some() { 0 } else { 1 << (bits - 1) };
-    let number = Number::integers(bits, offset as f32);
+    let number = Number::Integers(offset as f32);
     let codes = part.codes(tensor, [rows, cols], (bits, Packing::LowFirst), Layout::WordsDown, number);
     let mut matrix = Matrix::new(codes, Groups::by_row(rows, columns));
     let element = scales.info().dtype().bits() / 8;
@@ -144,13 +144,8 @@ fn gptq<'a>(part: &Weighed<'_, 'a>, config: &Config<'_>, tensor: &CheckpointTens
     matrix.scales = Some(Factors::Stored(part.numbers(&scales, [rows, groups], layout)?));
     if let Some(zeros) = zeros {
         let layout = Layout::Columns { width: zeros.info().shape()[1] * 4 };
-        let grid = part.codes(
-            &zeros,
-            [rows, groups],
-            (bits, Packing::LowFirst),
-            layout,
-            Number::integers(bits, 0.0),
-        );
+        let grid =
+            part.codes(&zeros, [rows, groups], (bits, Packing::LowFirst), layout, Number::Integers(0.0));
         matrix.zeros = Some(Factors::Stored(grid));
         matrix.zero_offset = if is_v2 { 0.0 } else { 1.0 };
     }
@@ -186,8 +181,7 @@ fn awq<'a>(part: &Weighed<'_, 'a>, config: &Config<'_>, tensor: &CheckpointTenso
     };
     let offset = if zeros.is_some() { 0 } else { 8 };
     let layout = Layout::Columns { width: packed * 4 };
-    let codes =
-        part.codes(tensor, [rows, cols], (4, Packing::Awq), layout, Number::integers(4, offset as f32));
+    let codes = part.codes(tensor, [rows, cols], (4, Packing::Awq), layout, Number::Integers(offset as f32));
     let mut matrix = Matrix::new(codes, Groups::by_row(rows, Columns::Width(width)));
     let element = scales.info().dtype().bits() / 8;
     let of_scales = Layout::Columns { width: rows * element };
@@ -195,7 +189,7 @@ fn awq<'a>(part: &Weighed<'_, 'a>, config: &Config<'_>, tensor: &CheckpointTenso
     if let Some(zeros) = zeros {
         part.matrix(&zeros, &[Dtype::I32])?;
         part.expect_shape(&zeros, &[groups, packed])?;
-        let grid = part.codes(&zeros, [rows, groups], (4, Packing::Awq), layout, Number::integers(4, 0.0));
+        let grid = part.codes(&zeros, [rows, groups], (4, Packing::Awq), layout, Number::Integers(0.0));
         matrix.zeros = Some(Factors::Stored(grid));
     }
     Ok(Found {

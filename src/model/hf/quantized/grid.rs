@@ -13,6 +13,8 @@ use crate::simd::f16_to_f32;
 pub(super) enum Number {
     /// Codes of up to 8 bits.
     Codes(Arc<[f32; 256]>),
+    /// The same that are integers, less an offset.
+    Integers(f32),
     F16,
     BF16,
     F32,
@@ -24,9 +26,9 @@ impl Number {
         Number::Codes(Arc::new(std::array::from_fn(table)))
     }
 
-    /// Integers of `bits` bits less an offset.
-    pub(super) fn integers(bits: u32, offset: f32) -> Self {
-        Number::of_table(|code| (code & ((1 << bits) - 1)) as f32 - offset)
+    /// Whether values are codes, which may be packed.
+    pub(super) fn is_code(&self) -> bool {
+        matches!(self, Number::Codes(_) | Number::Integers(_))
     }
 
     /// 8-bit integers in two's complement.
@@ -35,9 +37,9 @@ impl Number {
     }
 
     /// Bytes of a value that is not packed.
-    fn unit(&self) -> usize {
+    pub(super) fn unit(&self) -> usize {
         match self {
-            Number::Codes(_) => 1,
+            Number::Codes(_) | Number::Integers(_) => 1,
             Number::F16 | Number::BF16 => 2,
             Number::F32 | Number::I32 => 4,
         }
@@ -48,6 +50,9 @@ impl Number {
         match self {
             Number::Codes(table) => {
                 out.iter_mut().zip(bytes).for_each(|(out, &code)| *out = table[usize::from(code)]);
+            }
+            Number::Integers(offset) => {
+                out.iter_mut().zip(bytes).for_each(|(out, &code)| *out = f32::from(code) - offset);
             }
             Number::F16 => {
                 let halves = pairs.iter().map(|&bytes| f16_to_f32(u16::from_le_bytes(bytes)));
@@ -114,8 +119,6 @@ type Slot = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
 #[derive(Default)]
 pub(super) struct Bands(Mutex<VecDeque<(Key, Slot)>>);
 
-/// Columns that are turned into rows together.
-const TILE: usize = 64;
 /// Two of codes, zero points and scales each, while one band ends and the next begins, and two more.
 const MOST_BANDS: usize = 8;
 /// Values of a band, as far as its rows may be as few,
@@ -211,12 +214,12 @@ impl Grid<'_> {
     }
 
     /// How many values begin with a byte together, and the bytes that they take.
-    fn chunk(&self) -> (u64, u64) {
-        match (&self.number, self.packing) {
-            (Number::Codes(_), Packing::Words) => (u64::from(32 / self.bits), 4),
-            (Number::Codes(_), Packing::Awq) => (8, 4),
-            (Number::Codes(_), _) => (8, self.bits.into()),
-            (number, _) => (1, number.unit() as u64),
+    pub(super) fn chunk(&self) -> (u64, u64) {
+        match self.packing {
+            _ if !self.number.is_code() => (1, self.number.unit() as u64),
+            Packing::Words => (u64::from(32 / self.bits), 4),
+            Packing::Awq => (8, 4),
+            _ => (8, self.bits.into()),
         }
     }
 
@@ -226,10 +229,9 @@ impl Grid<'_> {
         let end = first + stride * (rows as u64).saturating_sub(1) + len as u64;
         let start = first / values * bytes;
         let stop = (end.div_ceil(values) * bytes).min(self.byte_len);
-        if !matches!(self.number, Number::Codes(_)) && stride == len as u64
-            || matches!(self.number, Number::Codes(_))
-                && self.bits == 8
-                && (rows == 1 || stride == len as u64)
+        let is_code = self.number.is_code();
+        if !is_code && stride == len as u64
+            || is_code && self.bits == 8 && (rows == 1 || stride == len as u64)
         {
             return self.source.fill_at(out, self.offset + first * self.number.unit() as u64);
         }
@@ -238,9 +240,9 @@ impl Grid<'_> {
         let row_bytes = (len * self.number.unit()).max(1);
         for (row, out) in out.chunks_mut(row_bytes).enumerate() {
             let at = (first % values + row as u64 * stride) as usize;
-            match self.number {
-                Number::Codes(_) => self.packing.unpack_from(self.bits, &stored, at, out),
-                _ => {
+            match is_code {
+                true => self.packing.unpack_from(self.bits, &stored, at, out),
+                false => {
                     let at = at * self.number.unit();
                     out.copy_from_slice(&stored[at..at + out.len()]);
                 }
@@ -280,73 +282,5 @@ impl Grid<'_> {
             (row, out) = (row + count, rest);
         }
         Ok(())
-    }
-
-    /// A band of rows that lie all over the tensor. `first` is a multiple of 32.
-    fn gather(&self, first: u64, end: u64) -> io::Result<Vec<u8>> {
-        let (rows, cols, unit) = ((end - first) as usize, self.cols as usize, self.number.unit());
-        let mut band = vec![0; rows * cols * unit];
-        match self.layout {
-            Layout::WordsDown => {
-                let words = (cols * self.bits as usize).div_ceil(32);
-                let (mut streams, mut across) = (vec![0; rows * words * 4], vec![0; rows * 4]);
-                for word in 0..words {
-                    self.source.fill_at(&mut across, self.offset + (word as u64 * self.rows + first) * 4)?;
-                    for (stream, bytes) in streams.chunks_mut(words * 4).zip(across.chunks(4)) {
-                        stream[word * 4..][..4].copy_from_slice(bytes);
-                    }
-                }
-                for (row, stream) in band.chunks_mut(cols).zip(streams.chunks(words * 4)) {
-                    self.packing.unpack_from(self.bits, stream, 0, row);
-                }
-            }
-            Layout::Columns { width } => {
-                let (values, bytes) = self.chunk();
-                let start = first / values * bytes;
-                let mut stored = vec![0; ((end.div_ceil(values) * bytes).min(width) - start) as usize];
-                // Some columns at a time, so that their values go to a row together.
-                let mut tile = vec![0; TILE * rows * unit];
-                for first_col in (0..cols).step_by(TILE) {
-                    let across = TILE.min(cols - first_col);
-                    for (col, column) in tile.chunks_mut(rows * unit).enumerate().take(across) {
-                        let at = (first_col + col) as u64 * width + start;
-                        self.source.fill_at(&mut stored, self.offset + at)?;
-                        match self.number {
-                            Number::Codes(_) => self.packing.unpack_from(self.bits, &stored, 0, column),
-                            _ => column.copy_from_slice(&stored[..rows * unit]),
-                        }
-                    }
-                    for (row, out) in band.chunks_mut(cols * unit).enumerate() {
-                        let out = &mut out[first_col * unit..][..across * unit];
-                        // Codes are most of what there is, and a byte is no call to copy.
-                        if unit == 1 {
-                            for (col, code) in out.iter_mut().enumerate() {
-                                *code = tile[col * rows + row];
-                            }
-                            continue;
-                        }
-                        for (col, value) in out.chunks_mut(unit).enumerate() {
-                            value.copy_from_slice(&tile[(col * rows + row) * unit..][..unit]);
-                        }
-                    }
-                }
-            }
-            _ => {
-                let bits = u64::from(self.bits);
-                let (start, stop) = (first * bits / 32, (end * bits).div_ceil(32));
-                let mut stored = vec![0; (stop - start) as usize * cols * 4];
-                self.source.fill_at(&mut stored, self.offset + start * cols as u64 * 4)?;
-                let mut column = vec![0; rows];
-                for col in 0..cols {
-                    let words = stored.chunks(4).skip(col).step_by(cols);
-                    let stream: Vec<u8> = words.flatten().copied().collect();
-                    self.packing.unpack_from(self.bits, &stream, 0, &mut column);
-                    for (row, &code) in band.chunks_mut(cols).zip(&column) {
-                        row[col] = code;
-                    }
-                }
-            }
-        }
-        Ok(band)
     }
 }

@@ -100,8 +100,7 @@ pub(super) fn read<'a>(
         return Err(part.wrong_shape(tensor, &format!("{planes} · {cols} units of {unit} bytes")));
     }
     let layout = Layout::Planes { unit, planes, from: Some(from) };
-    let codes =
-        part.codes(tensor, [rows, cols], (bits, Packing::LowFirst), layout, Number::integers(bits, 0.0));
+    let codes = part.codes(tensor, [rows, cols], (bits, Packing::LowFirst), layout, Number::Integers(0.0));
     let (down, across, groups) = match axis {
         1 => (rows, 1, Groups::by_row(rows, Columns::Width(cols))),
         _ => (1, cols, Groups::by_column(rows)),

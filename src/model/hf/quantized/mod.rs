@@ -8,6 +8,7 @@ mod bitsandbytes;
 mod compressed;
 mod config;
 mod fp4;
+mod gather;
 mod gptq;
 mod grid;
 mod group;
@@ -130,10 +131,11 @@ pub(super) fn weights<'a>(
     let mut found: HashMap<&str, Weight<'a>> = HashMap::new();
     if config.may_be_read() {
         for tensor in named() {
-            let Some((method, of)) = find(&parts, &config, &metadata, &tensor)? else { continue };
+            let Some((method, mut of)) = find(&parts, &config, &metadata, &tensor)? else { continue };
             parts.take(&tensor);
+            check(&of.name, &method, &of.shape, &of.matrix)?;
+            smooth(&parts, &method, &mut of)?;
             let Found { name, shape, dtype, matrix, codes } = of;
-            check(&name, &method, &shape, &matrix)?;
             let quantized = Some(Quantized { method, matrix, codes });
             found.insert(tensor.info().name(), Weight { name, shape, dtype, tensor, quantized });
         }
@@ -237,6 +239,20 @@ fn find<'a>(
         }
         _ => Ok(None),
     }
+}
+
+/// Multiplies columns by what ModelOpt multiplies the inputs of a module by, whatever its weight is quantized to.
+fn smooth(parts: &Parts<'_>, method: &str, of: &mut Found<'_>) -> Result<()> {
+    let Some(module) = of.name.strip_suffix(".weight") else { return Ok(()) };
+    let part = parts.of(module, method);
+    let Some(factors) = part.get(".pre_quant_scale") else { return Ok(()) };
+    let cols = of.matrix.codes.cols;
+    let mut by_column = vec![0.0; usize::try_from(cols).unwrap_or(0)];
+    let reading = |error| Error::io("read the scales of columns", error);
+    part.plain(&factors, 1, cols)?.values(0, &mut by_column).map_err(reading)?;
+    of.matrix.by_column = Some(by_column);
+    of.codes = Codes::Others;
+    Ok(())
 }
 
 /// What holds of every scheme.

@@ -149,7 +149,7 @@ impl<'a> Weighed<'_, 'a> {
             Dtype::BF16 => Number::BF16,
             Dtype::I32 => Number::I32,
             Dtype::I8 => Number::signed_bytes(),
-            Dtype::U8 => Number::integers(8, 0.0),
+            Dtype::U8 => Number::Integers(0.0),
             Dtype::F8_E4M3 => Number::of_table(|code| E4M3[code]),
             Dtype::F8_E5M2 => Number::of_table(|code| E5M2[code]),
             Dtype::F8_E8M0 => Number::of_table(|code| E8M0[code]),

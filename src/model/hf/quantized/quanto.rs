@@ -58,8 +58,7 @@ pub(super) fn packed<'a>(
         );
     };
     let layout = Layout::Planes { unit: 1, planes, from: None };
-    let codes =
-        part.codes(tensor, [rows, cols], (bits, Packing::LowFirst), layout, Number::integers(bits, 0.0));
+    let codes = part.codes(tensor, [rows, cols], (bits, Packing::LowFirst), layout, Number::Integers(0.0));
     let mut matrix = Matrix::new(codes, Groups::by_row(rows, Columns::Width(cols)));
     matrix.scales = Some(Factors::Stored(part.plain(&scale, rows, 1)?));
     matrix.zeros_are_scaled = matches!(shift.info().dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16);

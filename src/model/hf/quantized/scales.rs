@@ -36,10 +36,13 @@ pub(super) fn division(
     if count(scales)? == 1 {
         return Some(Division::Whole);
     }
-    // ModelOpt has extents of 1 beside those of blocks.
-    let squeezed: Vec<u64> = match scales.len() > shape.len() {
-        true => scales.iter().copied().filter(|&extent| extent != 1).collect(),
-        false => scales.to_vec(),
+    // ModelOpt has extents of 1 beside those of blocks, which may be 1 as well.
+    let squeezed: Vec<u64> = match scales {
+        [stacked @ .., down, 1, across, 1] if scales.len() == shape.len() + 2 => {
+            stacked.iter().chain([down, across]).copied().collect()
+        }
+        _ if scales.len() > shape.len() => scales.iter().copied().filter(|&extent| extent != 1).collect(),
+        _ => scales.to_vec(),
     };
     let in_blocks = |(block_rows, block_cols): (u64, u64)| {
         let (&matrix_rows, stacked) = leading.split_last()?;
