@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gguf_codec::model::{MissingImportance, Quantize, Recipe};
 use gguf_codec::{GgmlType, ShardedGguf};
 
+use crate::budget::Chosen;
 use crate::importance::{self, Importance};
 use crate::tensor_types::{self, TensorType};
 use crate::{cli, paths};
@@ -31,8 +32,11 @@ fn recipe() -> impl TypedValueParser<Value = Recipe> {
 }
 
 impl Target {
-    /// What quantizes to it, where something was asked for.
-    pub(crate) fn quantize<'a>(&self) -> Result<Option<Quantize<'a>>> {
+    /// What quantizes to it or to types that were chosen, where something was asked for.
+    pub(crate) fn quantize<'a>(&self, chosen: Option<&Chosen>) -> Result<Option<Quantize<'a>>> {
+        if let Some(Chosen { allocation, .. }) = chosen {
+            return Ok(Some(Quantize::types(allocation.types(), allocation.file_type())));
+        }
         let Some(path) = &self.types_like else { return Ok(self.recipe.map(Quantize::recipe)) };
         let other = ShardedGguf::open(path).map_err(|error| cli::about(path, error))?;
         Ok(Some(Quantize::like(other.metadata(), other.tensors())))

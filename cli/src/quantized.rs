@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use gguf_codec::GgmlType;
-use gguf_codec::model::{MissingImportance, QuantizeReport, QuantizedTensor, Recipe};
+use gguf_codec::model::{FileType, MissingImportance, QuantizeReport, QuantizedTensor, Recipe};
 use serde_json::json;
 
+use crate::budget::{self, Chosen};
 use crate::importance::Idle;
 use crate::listing::Listing;
 use crate::names::Names;
@@ -20,7 +21,9 @@ use crate::{cli, sizes};
 /// A model that was quantized, or would be.
 pub(crate) struct Quantized<'a> {
     /// What it was quantized to, in words.
-    pub(crate) target: &'a str,
+    pub(crate) target: &'a Target,
+    /// The types that were chosen for a size.
+    pub(crate) chosen: Option<&'a Chosen>,
     pub(crate) report: &'a QuantizeReport,
     pub(crate) idle: &'a Idle<'a>,
     /// The types that were asked for by names.
@@ -44,13 +47,15 @@ impl Quantized<'_> {
         let report = self.report;
         let verb = if self.start.is_some() { "is" } else { "would be" };
         let name = first_to_last(&report.paths);
-        let mut text = cli::printable(&format!("{name} {verb} {}", self.target));
+        let target = self.target.name().unwrap_or_else(|| "of types for a size".to_owned());
+        let mut text = cli::printable(&format!("{name} {verb} {target}"));
         writeln!(text, ": {:.2} bits per weight", report.size_after().bits_per_weight())?;
         text += &self.listing.table(&report.tensors);
         text += &sizes::table(
             &report.by_type().into_iter().map(|(ty, sizes)| (ty.name(), sizes)).collect::<Vec<_>>(),
         );
         text += more;
+        text += &self.chosen.map(budget::told).transpose()?.unwrap_or_default();
         text += &remarks(self.idle, report, self.by_name)?;
         let time = self.start.map(|start| start.elapsed());
         text += &sizes::last_line(report.bytes, report.size_before().bytes, report.size_after().bytes, time);
@@ -123,6 +128,7 @@ pub(crate) fn report_as_json(
     target: &Target,
     idle: &Idle<'_>,
     report: &QuantizeReport,
+    chosen: Option<&Chosen>,
     is_written: bool,
 ) -> serde_json::Value {
     let tensor = |tensor: &QuantizedTensor| {
@@ -140,9 +146,11 @@ pub(crate) fn report_as_json(
         })
     };
     let recipe = target.recipe;
-    json!({
+    let of_recipe = recipe.map(Recipe::file_type);
+    let file_type = chosen.map_or(of_recipe, |chosen| chosen.allocation.file_type());
+    let mut json = json!({
         "recipe": recipe.map(Recipe::name),
-        "file_type": recipe.map(|recipe| recipe.file_type().id()),
+        "file_type": file_type.map(FileType::id),
         "types_like": target.types_like.as_ref().map(|path| path.display().to_string()),
         "paths": report.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "bytes": report.bytes,
@@ -150,5 +158,9 @@ pub(crate) fn report_as_json(
         "written": is_written,
         "unmatched_importance": idle.0.as_deref().unwrap_or_default(),
         "tensors": report.tensors.iter().map(tensor).collect::<Vec<_>>(),
-    })
+    });
+    if let Some(chosen) = chosen {
+        json["budget"] = budget::as_json(chosen);
+    }
+    json
 }

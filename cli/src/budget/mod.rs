@@ -6,8 +6,9 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use gguf_codec::model::{Allocation, Budget, Imatrix, Input, Measurements, Prediction, Recipe, TypePlan};
-use gguf_codec::{AtomicFile, Error, Existing, GgmlType, Inputs, OutputProblem};
+use clap::ArgGroup;
+use gguf_codec::model::{Allocation, Budget, Imatrix, Measurements, Prediction, Recipe, Source, TypePlan};
+use gguf_codec::{AtomicFile, Error, Existing, GgmlType, Inputs, OutputProblem, ParseProblem};
 
 pub(crate) use self::curve::most_worth;
 pub(crate) use self::table::{as_json, told};
@@ -29,6 +30,8 @@ const OTHERS: [&str; 7] = [
 
 #[derive(clap::Args)]
 #[group(id = "budget", multiple = true)]
+#[command(group(ArgGroup::new("limit").args(["size", "bpw"])))]
+#[command(mut_group("rules", |group| group.requires("limit")))]
 pub(crate) struct Wanted {
     /// Choose the type of each tensor so that their data takes no more than this and the model suffers least, by
     /// an estimate. A number of bytes, or one with a unit, as in 5.5GB
@@ -40,13 +43,14 @@ pub(crate) struct Wanted {
     #[command(flatten)]
     rules: Rules,
     /// Draw the predicted damage against the size, with llama.cpp's recipes as points, as SVG. With --size or --bpw
-    #[arg(long, value_name = "FILE", conflicts_with_all = OTHERS)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = OTHERS, requires = "limit")]
     #[arg(value_parser = crate::paths::file())]
     plot: Option<PathBuf>,
 }
 
 /// How types are chosen, whatever the size.
 #[derive(clap::Args)]
+#[group(id = "rules", multiple = true)]
 pub(crate) struct Rules {
     /// How much the model suffers from each tensor, instead of defaults by role: lines of a name, a tab and a number. With --size
     /// or --bpw
@@ -82,9 +86,8 @@ fn by_role(argument: &str) -> Result<(String, GgmlType)> {
 }
 
 /// A model that types are chosen for, and what else there is to know.
-#[derive(Clone, Copy)]
-pub(crate) struct Task<'a> {
-    pub(crate) input: &'a Input,
+pub(crate) struct Task<'a, S> {
+    pub(crate) input: &'a S,
     pub(crate) imatrix: Option<&'a Imatrix>,
     /// What is read, of which nothing is overwritten.
     pub(crate) inputs: &'a Inputs,
@@ -95,7 +98,7 @@ pub(crate) struct Task<'a> {
     pub(crate) dry_run: bool,
 }
 
-impl Task<'_> {
+impl<S> Task<'_, S> {
     /// Refuses where a file beside the model is in the place of the model.
     fn spare_model(&self, option: &str, path: &Path) -> Result<()> {
         let mut model = Inputs::new();
@@ -131,8 +134,13 @@ impl Wanted {
         self.rules.paths()
     }
 
+    /// The plot, which no model overwrites.
+    pub(crate) fn plot(&self) -> Option<&PathBuf> {
+        self.plot.as_ref()
+    }
+
     /// Chooses, where that was asked for.
-    pub(crate) fn choose(&self, task: Task<'_>, work: &Work) -> Result<Option<Chosen>> {
+    pub(crate) fn choose<S: Source>(&self, task: &Task<'_, S>, work: &Work) -> Result<Option<Chosen>> {
         let budget = match (self.size, self.bpw) {
             (Some(bytes), _) => Budget::bytes(bytes),
             (None, Some(bits)) => Budget::bits_per_weight(bits),
@@ -167,7 +175,7 @@ impl Rules {
     }
 
     /// Has a budget follow the rules.
-    pub(crate) fn follow<'a>(&self, mut budget: Budget<'a>, task: Task<'a>) -> Result<Budget<'a>> {
+    fn follow<'a, S: Source>(&self, mut budget: Budget<'a>, task: &Task<'a, S>) -> Result<Budget<'a>> {
         if let Some(path) = &self.sensitivity {
             let text = texts::read(path)?;
             budget = budget.sensitivities(&text).map_err(|error| cli::about(path, error))?;
@@ -187,12 +195,13 @@ impl Rules {
     }
 
     /// The types of tensors that patterns match: those that a recipe would give them where --tensor-type had the patterns.
-    fn fixed(&self, input: &Input) -> Result<Vec<(String, GgmlType)>> {
-        tensor_types::check("--fix", &self.fix, input.tensors().map(|tensor| tensor.name()))?;
+    fn fixed<S: Source>(&self, input: &S) -> Result<Vec<(String, GgmlType)>> {
+        let model = input.model();
+        tensor_types::check("--fix", &self.fix, model.tensors().map(|tensor| tensor.name()))?;
         let by_name = tensor_types::by_name(&self.fix);
-        let tensors: Vec<_> = input.tensors().collect();
+        let tensors: Vec<_> = model.tensors().collect();
         let plan = TypePlan::new(Recipe::Q8_0).pure(true).types_by_name(&by_name);
-        let choices = plan.choose(input.metadata(), &tensors)?;
+        let choices = plan.choose(model.metadata(), &tensors)?;
         let types = tensors.iter().zip(choices).filter_map(|(tensor, choice)| {
             let wanted = by_name(tensor.name())?;
             let is_given = choice.ggml_type == wanted || choice.instead_of == Some(wanted);
@@ -202,22 +211,24 @@ impl Rules {
     }
 
     /// Measures, or takes what was measured before.
-    pub(crate) fn measure(
+    fn measure<S: Source>(
         &self,
         budget: &Budget<'_>,
-        task: Task<'_>,
+        task: &Task<'_, S>,
         work: &Work,
     ) -> Result<(Measurements, Vec<String>)> {
-        let Some(path) = &self.measurements else {
-            return Ok((measure(budget, task, &Measurements::default(), work)?, Vec::new()));
+        let measure = |known| {
+            let found = budget.measure(task.input, known, |done, total| work.reached(done, total));
+            found.map_err(|error| explained(error, self.sensitivity.as_deref(), work))
         };
+        let unknown = Measurements::default();
+        let Some(path) = &self.measurements else { return Ok((measure(&unknown)?, Vec::new())) };
         let known = texts::read_if_there(path)?.map(|text| text.parse::<Measurements>());
         let known = known.transpose().map_err(|error| cli::about(path, error))?;
         if known.is_none() {
             Inputs::new().check(path, Existing::Refuse)?;
         }
-        let unknown = Measurements::default();
-        let found = measure(budget, task, known.as_ref().unwrap_or(&unknown), work)?;
+        let found = measure(known.as_ref().unwrap_or(&unknown))?;
         let mut notes = Vec::new();
         let again = found.len() - found.reused();
         if known.is_none() || again > 0 && task.existing == Existing::Replace {
@@ -233,9 +244,12 @@ impl Rules {
     }
 }
 
-fn measure(budget: &Budget<'_>, task: Task<'_>, known: &Measurements, work: &Work) -> Result<Measurements> {
-    let found = budget.measure(task.input, known, |done, total| work.reached(done, total));
-    found.map_err(|error| work.explained(error))
+/// An error of measuring, with the file of sensitivities where one of those is wrong.
+pub(crate) fn explained(error: Error, sensitivity: Option<&Path>, work: &Work) -> anyhow::Error {
+    match (&error, sensitivity) {
+        (Error::Parse { problem: ParseProblem::Sensitivity { .. } }, Some(path)) => cli::named(path, error),
+        _ => work.explained(error),
+    }
 }
 
 /// The recipes that have a name.

@@ -55,7 +55,8 @@ pub(crate) fn told(chosen: &Chosen) -> Result<String> {
         let share = share(damage, all);
         writeln!(text, "  {role:<12} {ty:<8} {:>7} {bytes:>10}  {share:>5.1}%{next}", size.tensors)?;
     }
-    writeln!(text, "predicted damage {all:.5}, no choice of this size below {:.5}", allocation.bound())?;
+    let bound = nats(allocation.bound());
+    writeln!(text, "predicted damage {}, no choice of this size below {bound}", nats(all))?;
     text += &compared(allocation);
     let from = |source: SensitivitySource| {
         let mut names = Names::default();
@@ -91,14 +92,19 @@ fn compared(allocation: &Allocation) -> String {
     };
     let bytes = size::in_unit_of(best.size.bytes, allocation.size().bytes);
     if is_better(best, allocation) {
-        format!("better by prediction: --recipe {name}, {bytes}, predicted damage {:.5}\n", best.damage)
+        let damage = nats(best.damage);
+        format!("better by prediction: --recipe {name}, {bytes}, predicted damage {damage}\n")
     } else {
         let times = if best.damage == allocation.damage() { 1.0 } else { best.damage / allocation.damage() };
-        format!(
-            "the best recipe of this size, {name} of {bytes}: {:.5}, {times:.2} times as much\n",
-            best.damage
-        )
+        let times = if times < 1e5 { format!("{times:.2}") } else { format!("{times:.2e}") };
+        let damage = nats(best.damage);
+        format!("the best recipe of this size, {name} of {bytes}: {damage}, {times} times as much\n")
     }
+}
+
+/// Damage, which is large where sensitivities are in another unit.
+fn nats(damage: f64) -> String {
+    if damage < 1e5 { format!("{damage:.5}") } else { format!("{damage:.5e}") }
 }
 
 fn is_better(recipe: &Prediction, allocation: &Allocation) -> bool {

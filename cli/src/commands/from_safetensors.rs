@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use clap::ArgGroup;
 use gguf_codec::model::hf::{CarriedWeight, Fidelity, FromSafetensors, ImportReport, NameMap};
 use gguf_codec::{GgmlType, Inputs, QuantError};
 use serde_json::json;
 
-use crate::importance::Idle;
+use crate::budget::{self, Chosen, Task};
+use crate::importance::{Idle, Importance};
 use crate::listing::Listing;
 use crate::names::Names;
 use crate::numbers::{counted, grouped};
@@ -32,12 +34,13 @@ use crate::{cli, output, size, texts, types};
 ///
 /// OUT is written beside its place, under a temporary name, and moved there when it is complete: after a failure or an
 /// interruption (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind.
-/// With --recipe or --types-like the model is quantized on the way: the bytes are those of converting it without them and quantizing it then,
-/// and no file is written between.
+/// With --recipe, --types-like, --size or --bpw the model is quantized on the way: the bytes are those of converting it without them and
+/// quantizing it then, and no file is written between.
 #[derive(clap::Args)]
-#[command(mut_group("weighing", |group| group.requires("target")))]
+#[command(group(ArgGroup::new("quantizing").args(["recipe", "types_like", "size", "bpw"])))]
+#[command(mut_group("weighing", |group| group.requires("quantizing")))]
 #[command(mut_group("exceptions", |group| group.requires("target")))]
-#[command(mut_group("listing", |group| group.requires("target")))]
+#[command(mut_group("listing", |group| group.requires("quantizing")))]
 pub(crate) struct Args {
     /// A safetensors file, a folder that has one or several with an index, or the index
     #[arg(value_name = "FILE|DIR")]
@@ -48,10 +51,12 @@ pub(crate) struct Args {
     #[arg(value_parser = crate::paths::file())]
     output: PathBuf,
     /// What the matrices become; without it, they stay what they are
-    #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = types::target(), conflicts_with = "target")]
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = types::target(), conflicts_with = "quantizing")]
     ty: Option<GgmlType>,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    budget: budget::Wanted,
     #[command(flatten)]
     weighing: Weighing,
     #[command(flatten)]
@@ -67,7 +72,7 @@ pub(crate) struct Args {
     names: Option<PathBuf>,
     /// The folder of an adapter's base model, whose config.json is read; without it, the one that adapter_config.json names, where it
     /// is on this machine
-    #[arg(long, value_name = "DIR", conflicts_with = "target")]
+    #[arg(long, value_name = "DIR", conflicts_with = "quantizing")]
     #[arg(value_parser = crate::paths::file())]
     base: Option<PathBuf>,
     /// List what became of each weight that another program had quantized
@@ -94,21 +99,24 @@ pub(crate) fn run(args: Args) -> Result<String> {
     };
     let importance = args.weighing.read()?;
     let mut inputs = Inputs::new();
-    inputs.add_all(&args.names).add_all(&args.weighing.imatrix).add_all(&args.target.types_like);
+    inputs
+        .add_all(&args.names)
+        .add_all(&args.weighing.imatrix)
+        .add_all(&args.target.types_like)
+        .add_all(args.budget.paths());
     let names = args
         .names
         .as_ref()
         .map(|path| texts::read(path)?.parse::<NameMap>().with_context(|| format!("'{}'", path.display())));
-    let by_name = args.exceptions.by_name();
-    let quantize = args.target.quantize()?;
+    let job = job.ggml_type(args.ty).names(names.transpose()?);
+    let chosen = choose(&args, &job, &importance, &inputs, &work)?;
+    // Where shards are cut depends on what was chosen.
+    inputs.add_all(args.budget.plot());
+    let (by_name, fixed) = (args.exceptions.by_name(), args.budget.fixed());
+    let quantize = args.target.quantize(chosen.as_ref())?;
     let quantize = quantize.map(|quantize| importance.weigh(args.exceptions.apply(quantize, &by_name)));
-    let job = job
-        .ggml_type(args.ty)
-        .names(names.transpose()?)
-        .quantize(quantize)
-        .max_shard_size(args.max_size)
-        .existing(args.force.existing())
-        .inputs(inputs);
+    let job =
+        job.quantize(quantize).max_shard_size(args.max_size).existing(args.force.existing()).inputs(inputs);
     let planned = match args.dry_run || args.exceptions.has_patterns() || args.listing.is_asked() {
         true => Some(job.plan(&args.output)?),
         false => None,
@@ -124,20 +132,22 @@ pub(crate) fn run(args: Args) -> Result<String> {
     };
     work.done();
     let report = report.map_err(|error| work.explained(error))?;
-    if let (Some(target), Some(quantized)) = (args.target.name(), &report.quantized) {
+    if let Some(quantized) = &report.quantized {
         let names: HashSet<_> = quantized.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         let idle = Idle::new(|name| names.contains(name), &importance);
         if args.json {
-            let mut json = report_as_json(&args.target, &idle, quantized, !args.dry_run);
+            let mut json = report_as_json(&args.target, &idle, quantized, chosen.as_ref(), !args.dry_run);
             json["left_out"] = json!(report.left_out);
             json["notes"] = json!(report.notes);
             return Ok(format!("{json:#}\n"));
         }
+        let asked_for = |name: &str| by_name(name).or_else(|| fixed(name));
         let quantized = Quantized {
-            target: &target,
+            target: &args.target,
+            chosen: chosen.as_ref(),
             report: quantized,
             idle: &idle,
-            by_name: &by_name,
+            by_name: &asked_for,
             listing: &args.listing,
             start: (!args.dry_run).then_some(start),
         };
@@ -164,6 +174,31 @@ pub(crate) fn run(args: Args) -> Result<String> {
     summary += &left_out(&report);
     writeln!(summary, "{} bytes", grouped(report.bytes))?;
     Ok(summary.lines().map(|line| cli::printable(line) + "\n").collect())
+}
+
+/// Chooses types for the model that the GGUF would be, where that was asked for.
+fn choose(
+    args: &Args,
+    job: &FromSafetensors<'_>,
+    importance: &Importance,
+    inputs: &Inputs,
+    work: &Work,
+) -> Result<Option<Chosen>> {
+    if !args.budget.is_asked() {
+        return Ok(None);
+    }
+    let plan = job.import().plan()?;
+    let mut inputs = inputs.clone();
+    inputs.add_all(job.paths());
+    let task = Task {
+        input: &plan.converted()?,
+        imatrix: importance.matrix(),
+        inputs: &inputs,
+        outputs: if args.max_size.is_none() { std::slice::from_ref(&args.output) } else { &[] },
+        existing: args.force.existing(),
+        dry_run: args.dry_run,
+    };
+    args.budget.choose(&task, work)
 }
 
 /// What is not in the GGUF, and notes.

@@ -89,7 +89,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
         merge = merge.adapter(&adapter, args.scale.get(at).or(args.scale.first()).copied().unwrap_or(1.0))?;
     }
     let by_name = args.exceptions.by_name();
-    let quantize = args.target.quantize()?.map(|quantize| {
+    let quantize = args.target.quantize(None)?.map(|quantize| {
         let quantize = args.exceptions.apply(quantize, &by_name);
         importance.weigh(quantize.allow_requantize(args.allow_requantize))
     });
@@ -108,7 +108,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let idle = Idle::new(|name| base.model().tensor_info(name).is_ok(), &importance);
     if args.json {
         let quantized =
-            report.quantized.as_ref().map(|report| report_as_json(&args.target, &idle, report, true));
+            report.quantized.as_ref().map(|report| report_as_json(&args.target, &idle, report, None, true));
         let report = json!({ "path": path, "adapters": adapters, "merged": report.merged, "bytes": report.bytes,
             "notes": notes, "quantized": quantized });
         return Ok(format!("{report:#}\n"));
@@ -119,11 +119,12 @@ pub(crate) fn run(args: Args) -> Result<String> {
         writeln!(summary, "  note: {note}")?;
     }
     let mut summary: String = summary.lines().map(|line| cli::printable(line) + "\n").collect();
-    match (args.target.name(), &report.quantized) {
-        (Some(target), Some(report)) => {
+    match &report.quantized {
+        Some(report) => {
             let listing = &Listing::default();
             let quantized = Quantized {
-                target: &target,
+                target: &args.target,
+                chosen: None,
                 report,
                 idle: &idle,
                 by_name: &by_name,
@@ -132,7 +133,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
             };
             summary += &quantized.summary("")?;
         }
-        _ => writeln!(summary, "{} bytes", grouped(report.bytes))?,
+        None => writeln!(summary, "{} bytes", grouped(report.bytes))?,
     }
     Ok(summary)
 }

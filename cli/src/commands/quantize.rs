@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use gguf_codec::Inputs;
-use gguf_codec::model::{FileType, Input, Part, Quantize, QuantizeReport, Recipe};
-use serde_json::json;
+use gguf_codec::model::{Input, Part, Quantize, Recipe};
 
-use crate::budget::{self, Chosen};
+use crate::budget;
 use crate::cli::Answer;
 use crate::importance::Idle;
 use crate::listing::Listing;
@@ -100,11 +99,8 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
         existing: args.force.existing(),
         dry_run: args.dry_run,
     };
-    let chosen = args.budget.choose(task, &work)?;
-    let quantize = match &chosen {
-        Some(Chosen { allocation, .. }) => Some(Quantize::types(allocation.types(), allocation.file_type())),
-        None => args.target.quantize()?,
-    };
+    let chosen = args.budget.choose(&task, &work)?;
+    let quantize = args.target.quantize(chosen.as_ref())?;
     let quantize = args.exceptions.apply(quantize.context("--recipe says what to make of it")?, &by_name);
     let quantize = importance
         .weigh(quantize)
@@ -125,30 +121,21 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let report = report.map_err(|error| work.explained(error))?;
     let idle = Idle::new(|name| input.model().tensor_info(name).is_ok(), &importance);
     let text = if args.json {
-        as_json(&args, &idle, &report, chosen.as_ref())
+        let json = report_as_json(&args.target, &idle, &report, chosen.as_ref(), !args.dry_run);
+        format!("{json:#}\n")
     } else {
-        let target = args.target.name().unwrap_or_else(|| "of types for a size".to_owned());
-        let more = chosen.as_ref().map(budget::told).transpose()?.unwrap_or_default();
         let fixed = args.budget.fixed();
         let asked_for = |name: &str| by_name(name).or_else(|| fixed(name));
         let quantized = Quantized {
-            target: &target,
+            target: &args.target,
+            chosen: chosen.as_ref(),
             report: &report,
             idle: &idle,
             by_name: &asked_for,
             listing: &args.listing,
             start: (!args.dry_run).then_some(start),
         };
-        quantized.summary(&more)?
+        quantized.summary("")?
     };
     Ok(output::answer(&args.output, text))
-}
-
-fn as_json(args: &Args, idle: &Idle<'_>, report: &QuantizeReport, chosen: Option<&Chosen>) -> String {
-    let mut json = report_as_json(&args.target, idle, report, !args.dry_run);
-    if let Some(chosen) = chosen {
-        json["file_type"] = json!(chosen.allocation.file_type().map(FileType::id));
-        json["budget"] = budget::as_json(chosen);
-    }
-    format!("{json:#}\n")
 }

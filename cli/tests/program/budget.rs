@@ -53,6 +53,22 @@ fn sizes_that_are_wrong_are_refused() {
     let bad = folder.file("sensitivity", "# names\ntoken_embd.weight 1\n");
     let error = fails("quantize", &[&input, &out, "--size", "1MB", "--sensitivity", &bad]);
     assert!(error.contains("line 2 of the sensitivities"), "{error}");
+    for (line, message) in [
+        ("nothing\t1", "sensitivity': line 1 of the sensitivities: the model has no tensor 'nothing'"),
+        (
+            "token_embd.weight\t1e308",
+            "sensitivity': line 1 of the sensitivities: after the tab there is no number from 0 to 1e30",
+        ),
+    ] {
+        let bad = folder.file("sensitivity", line);
+        let error = fails("quantize", &[&input, &out, "--size", "1MB", "--sensitivity", &bad]);
+        assert!(error.contains(message), "{error}");
+    }
+    // Large numbers take no long lines.
+    let large = folder.file("sensitivity", "token_embd.weight\t1e30\nblk.0.ffn_down.weight\t1e30\n");
+    let told = works("quantize", &[&input, &out, "--size", "3kB", "--sensitivity", &large, "--dry-run"]);
+    let line = told.lines().find(|line| line.starts_with("predicted damage ")).unwrap();
+    assert!(line.contains("e2") && told.lines().all(|line| line.len() < 120), "{told}");
     is_refused("quantize", &[&input, &out, "--size", "1MB", "--recipe", "Q4_0"]);
     is_refused("quantize", &[&input, &out, "--size", "1MB", "--bpw", "5"]);
     is_refused("quantize", &[&input, &out, "--sensitivity", &bad]);
@@ -81,6 +97,9 @@ fn rules_are_kept() {
         (["--fix", "Q8_0"], "write it as PATTERN=TYPE"),
         (["--at-least", "ffn=Q8_0"], "there is no role 'ffn', but attn_k"),
         (["--choose-from", "IQ2_XXS"], "IQ2_XXS cannot be chosen for a size"),
+        (["--choose-from", "I8"], "values are not quantized to I8, but to F32, F16, Q4_0"),
+        (["--fix", "ffn_down=I8"], "values are not quantized to I8, but to F32, F16, Q4_0"),
+        (["--at-least", "ffn_down=I8"], "values are not quantized to I8, but to F32, F16, Q4_0"),
     ] {
         let error = fails("quantize", &[&[&*input, &out, "--size", "3100"], &rule[..]].concat());
         assert!(error.contains(message), "{error}");
@@ -122,6 +141,68 @@ fn what_was_measured_is_kept_and_used_again() {
     let line = fails("quantize", &[&input, &out, "--size", "3kB", "--measurements", &out]);
     assert!(line.contains("the file that the model goes to"), "{line}");
     assert!(!fs::exists(&out).unwrap());
+}
+
+#[test]
+fn a_checkpoint_gets_the_types_that_its_gguf_gets() {
+    let folder = Folder::new();
+    let hf = crate::safetensors::quantized(&folder);
+    let [stored, two, one] = ["stored.gguf", "two.gguf", "one.gguf"].map(|name| folder.path(name));
+    works("from-safetensors", &[&hf, &stored]);
+    let im = imatrix(&folder, "blk.0.ffn_down.weight", 512);
+    let sensitivity = folder.file("sensitivity", "blk.0.attn_v.weight\t9\n");
+    let rules = ["--size", "0.4MB", "--imatrix", &im, "--sensitivity", &sensitivity, "--fix", "ffn_up=Q5_K"];
+    for options in [&["--bpw", "6"][..], &[&rules[..], &["--one-type-per-role"]].concat()] {
+        let told = works("quantize", &[&[&*stored, &two, "--allow-requantize"], options].concat());
+        let imported = works("from-safetensors", &[&[&*hf, &one], options].concat());
+        assert_eq!(fs::read(&one).unwrap(), fs::read(&two).unwrap(), "{options:?}");
+        let table = |text: &str| {
+            text.lines().filter(|line| line.contains('%')).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(
+            imported.contains("predicted damage") && imported.contains("one.gguf is of types for a size"),
+            "{imported}"
+        );
+        assert_eq!(table(&imported), table(&told));
+    }
+
+    fs::remove_file(&one).unwrap();
+    let (plot, kept) = (folder.path("plot.svg"), folder.path("kept"));
+    let beside = ["--bpw", "6", "--plot", &plot, "--measurements", &kept];
+    let json = works("from-safetensors", &[&[&*hf, &one, "--dry-run", "--json"], &beside[..]].concat());
+    let json: Json = serde_json::from_str(&json).unwrap();
+    let tensors = json["budget"]["tensor_bytes"].as_u64().unwrap();
+    assert!(json["written"] == false && tensors < json["bytes"].as_u64().unwrap(), "{json}");
+    assert!(fs::exists(&plot).unwrap() && fs::exists(&kept).unwrap() && !fs::exists(&one).unwrap());
+    // What was measured serves the GGUF as well.
+    let told =
+        works("quantize", &[&*stored, &two, "--allow-requantize", "--bpw", "5", "--measurements", &kept]);
+    assert!(!told.contains("measured again"), "{told}");
+
+    let told = works("from-safetensors", &[&hf, &one, "--bpw", "5", "--max-size", "200K"]);
+    assert!(told.contains("one-00001-of-"), "{told}");
+    works("split", &[&two, &folder.path("two"), "--max-size", "200K"]);
+    let shard = |name: &str| {
+        let names = folder.names().into_iter().find(|path| path.to_string_lossy().contains(name));
+        names.unwrap().to_str().unwrap().to_owned()
+    };
+    let first = shard("one-00001-of-");
+    assert_eq!(fs::read(&first).unwrap(), fs::read(shard("two-00001-of-")).unwrap());
+
+    let weights = format!("{hf}/model.safetensors");
+    for (options, message) in [
+        (&["--bpw", "6", "--plot", &weights][..], "no input is overwritten"),
+        (&["--bpw", "6", "--measurements", &one], "the file that the model goes to"),
+        (&["--bpw", "5", "--max-size", "200K", "--plot", &first], "no input is overwritten"),
+        (&["--bpw", "6", "--type", "F16"], "cannot be used with"),
+        (&["--bpw", "6", "--recipe", "Q4_0"], "cannot be used with"),
+        (&["--bpw", "6", "--tensor-type", "ffn=Q4_0"], "cannot be used with"),
+        (&["--sensitivity", &sensitivity], "--size <SIZE>|--bpw <BITS>"),
+        (&["--plot", &plot], "--size <SIZE>|--bpw <BITS>"),
+    ] {
+        let line = fails("from-safetensors", &[&[&*hf, &one], options].concat());
+        assert!(line.contains(message), "{options:?}: {line}");
+    }
 }
 
 #[test]

@@ -295,7 +295,7 @@ fn bad_input_is_one_line_and_leaves_everything() {
 }
 
 /// A Llama of one layer. Its up projection is FP8 with a scale for each row, and its gate is packed 4-bit integers.
-fn quantized(folder: &Folder) -> String {
+pub(crate) fn quantized(folder: &Folder) -> String {
     use gguf_codec::safetensors::Dtype;
     let hf = folder.path("hf");
     fs::create_dir(&hf).unwrap();

@@ -44,7 +44,7 @@ impl Budget<'_> {
     /// `Break` to cancel.
     ///
     /// # Errors
-    /// Those of [`choose`](Self::choose), but for sizes and sensitivities; [`Error::Interrupted`] where `progress` breaks.
+    /// Those of [`choose`](Self::choose), but for sizes; [`Error::Interrupted`] where `progress` breaks.
     pub fn measure<S: Source>(
         &self,
         input: &S,

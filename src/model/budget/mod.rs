@@ -162,8 +162,8 @@ impl<'a> Budget<'a> {
     /// lines that begin with `#` are skipped. Tensors that are not in it keep their defaults.
     ///
     /// # Errors
-    /// [`Error::Parse`], naming the line, where it is not of that form, where the number is negative or not finite, or where the name
-    /// was there before.
+    /// [`Error::Parse`], naming the line, where it is not of that form, where the number is negative, above 1e30 or not finite, or where the
+    /// name was there before.
     pub fn sensitivities(self, text: &str) -> Result<Self> {
         Ok(Budget { sensitivities: text.parse()?, ..self })
     }

@@ -15,13 +15,8 @@ use crate::model::source::Source;
 impl Budget<'_> {
     pub(super) fn plan<'m, S: Source>(&self, input: &'m S) -> Result<Plan<'m>> {
         let tensors: Vec<_> = input.model().tensors().collect();
-        for ty in self.types.iter().chain(self.fixed.values()) {
-            if !ty.can_quantize() || ty.needs_importance() && self.imatrix.is_none() {
-                return refused(format!(
-                    "{ty} cannot be chosen for a size: values are not quantized to it without importance"
-                ));
-            }
-        }
+        self.check_types()?;
+        self.sensitivities.check(|name| tensors.iter().any(|tensor| tensor.name() == name))?;
         let roles = BTreeSet::from_iter(Role::ALL.map(Role::name));
         if let Some(role) = self.least.keys().find(|role| !roles.contains(role.as_str())) {
             let roles = Vec::from_iter(roles).join(", ");
@@ -44,6 +39,22 @@ impl Budget<'_> {
         let tensors = tensors.iter().map(planned).collect::<Result<Vec<_>>>()?;
         let recipes = self.recipe_types(input.model().metadata(), &tensors);
         Ok(Plan { tensors, recipes, limit })
+    }
+
+    /// Fails where values cannot be quantized to a type that was asked for.
+    fn check_types(&self) -> Result<()> {
+        let asked_for = self.types.iter().chain(self.fixed.values());
+        if let Some(ty) = asked_for.clone().chain(self.least.values()).find(|ty| !ty.can_quantize()) {
+            let all = GgmlType::ALL.iter().filter(|ty| ty.can_quantize());
+            let all: Vec<_> = all.map(|ty| ty.name()).collect();
+            return refused(format!("values are not quantized to {ty}, but to {}", all.join(", ")));
+        }
+        match asked_for.copied().find(|ty| ty.needs_importance() && self.imatrix.is_none()) {
+            Some(ty) => refused(format!(
+                "{ty} cannot be chosen for a size: values are not quantized to it without importance"
+            )),
+            None => Ok(()),
+        }
     }
 
     fn limit(&self, whole: Size) -> Result<u64> {

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use crate::error::{Error, ParseProblem, Result};
 
+/// The largest number, so that no sum of damages is infinite.
+const MOST: f64 = 1e30;
+
 /// Numbers by the names of tensors, each with the line that it is from.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Sensitivities(BTreeMap<String, (f64, usize)>);
@@ -37,10 +40,9 @@ impl FromStr for Sensitivities {
             let Some((name, number)) = content.split_once('\t') else {
                 return wrong(line, "it is not a name, a tab and a number");
             };
-            let number =
-                number.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+            let number = number.trim().parse::<f64>().ok().filter(|number| (0.0..=MOST).contains(number));
             let Some(number) = number else {
-                return wrong(line, "after the tab there is no number from 0 on");
+                return wrong(line, &format!("after the tab there is no number from 0 to {MOST:e}"));
             };
             if let Some((_, before)) = all.insert(name.to_owned(), (number, line)) {
                 return wrong(line, &format!("'{}' is in line {before} already", name.escape_debug()));

@@ -183,11 +183,26 @@ impl<'a> FromSafetensors<'a> {
             converted(writer.write_header()?, &plan.jobs()?, Convert::new(), false, &mut progress)?;
         let bytes = data.finish()?;
         let len = bytes.len() as u64;
-        let paths = self.checkpoint.paths().iter().chain(self.description.paths()).cloned();
-        Ok(Input::from(Gguf::read_at(bytes, len)?).with_paths(paths.collect()))
+        Ok(Input::from(Gguf::read_at(bytes, len)?).with_paths(self.paths().map(Path::to_owned).collect()))
     }
 
-    fn import(&self) -> Import<'_> {
+    /// Returns the files of the model that are read.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.checkpoint.paths().iter().chain(self.description.paths()).map(PathBuf::as_path)
+    }
+
+    /// Returns the import that a run makes, for jobs on the converted model, such as choosing types for a size:
+    ///
+    /// ```no_run
+    /// use gguf_codec::model::hf::FromSafetensors;
+    /// use gguf_codec::model::{Budget, Quantize};
+    ///
+    /// let job = FromSafetensors::open("SmolLM2-135M")?;
+    /// let allocation = Budget::bits_per_weight(5.0).choose(&job.import().plan()?.converted()?)?;
+    /// job.quantize(Quantize::types(allocation.types(), allocation.file_type())).run("model.gguf")?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    pub fn import(&self) -> Import<'_> {
         let mut import = Import::new(&self.checkpoint, &self.description);
         if let Some(ty) = self.ty {
             import = import.ggml_type(ty);
@@ -220,7 +235,7 @@ impl<'a> FromSafetensors<'a> {
     ) -> Result<ImportReport> {
         let output = output.as_ref();
         let mut inputs = self.inputs.clone();
-        inputs.add_all(self.checkpoint.paths()).add_all(self.description.paths());
+        inputs.add_all(self.paths());
         if self.max_shard_size.is_none() {
             // Before anything is read that takes time.
             inputs.check(output, self.existing)?;

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::charts::{WIDTH, at};
 use super::page::{Picture, data_table, figure};
 use super::words;
-use crate::budget::{most_worth, named};
+use crate::budget::{explained, most_worth, named};
 use crate::numbers::grouped;
 use crate::work::Work;
 use crate::{cli, texts};
@@ -47,7 +47,7 @@ impl Predicted {
         let budget = follow(Budget::bytes(u64::MAX))?;
         let measured = budget
             .measure(input, &Measurements::default(), |done, total| work.reached(done, total))
-            .map_err(|error| work.explained(error))?;
+            .map_err(|error| explained(error, sensitivity, work))?;
         let recipes = budget.choose_by(input, &measured)?.recipes().to_vec();
         let choice = |prediction: Prediction| {
             let allocation = follow(Budget::bytes(prediction.size.bytes))?.choose_by(input, &measured)?;
