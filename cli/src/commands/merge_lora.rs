@@ -7,11 +7,12 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use gguf_codec::Inputs;
 use gguf_codec::model::hf::FromSafetensors;
-use gguf_codec::model::{Input, MergeLora};
+use gguf_codec::model::{Input, MergeLora, MergeLoraReport};
 use serde_json::json;
 
 use crate::importance::Idle;
 use crate::listing::Listing;
+use crate::names::Names;
 use crate::numbers::{counted, grouped};
 use crate::quantization::{Exceptions, Target, Weighing};
 use crate::quantized::{Quantized, report_as_json};
@@ -29,6 +30,7 @@ use crate::{cli, output};
 /// files.
 #[derive(clap::Args)]
 #[command(mut_group("exceptions", |group| group.requires("target")))]
+#[command(mut_group("listing", |group| group.requires("target")))]
 #[command(mut_arg("missing_importance", |arg| arg.requires("target")))]
 pub(crate) struct Args {
     /// The model to read, in any types
@@ -61,6 +63,12 @@ pub(crate) struct Args {
     exceptions: Exceptions,
     #[command(flatten)]
     force: output::Force,
+    /// Only show what would become of the model: which tensors an adapter changes and the size, and where it is quantized what becomes of
+    /// tensors, by type, and with --all, --tensor or --json of each
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    listing: Listing,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -81,12 +89,14 @@ pub(crate) fn run(args: Args) -> Result<String> {
     }
     let (work, start) = (Work::begin(&args.output)?, Instant::now());
     let base = Input::open(&args.base).map_err(|error| cli::about(&args.base, error))?;
-    args.exceptions.check(base.tensors().map(|tensor| tensor.name()))?;
+    let names = || base.tensors().map(|tensor| tensor.name());
+    args.exceptions.check(names())?;
+    args.listing.check(names())?;
     let importance = args.weighing.read()?;
     let (mut merge, mut notes) = (MergeLora::new(&base), Vec::new());
     for (at, path) in args.adapters.iter().enumerate() {
         let adapter = adapter(path, args.base_folder.as_deref(), &mut notes)?;
-        merge = merge.adapter(&adapter, args.scale.get(at).or(args.scale.first()).copied().unwrap_or(1.0))?;
+        merge = merge.adapter(&adapter, args.scale_of(at))?;
     }
     let by_name = args.exceptions.by_name();
     let quantize = args.target.quantize(None)?.map(|quantize| {
@@ -95,47 +105,73 @@ pub(crate) fn run(args: Args) -> Result<String> {
     });
     let mut inputs = Inputs::new();
     inputs.add_all(&args.weighing.imatrix).add_all(&args.target.types_like);
-    let merged = merge
-        .imatrix(importance.matrix())
-        .quantize(quantize)
-        .existing(args.force.existing())
-        .inputs(inputs)
-        .run_with(&args.output, |done, total| work.reached(done, total));
+    let merge =
+        merge.imatrix(importance.matrix()).quantize(quantize).existing(args.force.existing()).inputs(inputs);
+    let merged = match args.dry_run {
+        true => merge.plan(&args.output),
+        false => merge.run_with(&args.output, |done, total| work.reached(done, total)),
+    };
     work.done();
     let report = merged.map_err(|error| work.explained(error))?;
-    notes.extend(report.notes);
+    notes.extend(report.notes.iter().cloned());
     let path = args.output.display().to_string();
     let idle = Idle::new(|name| base.model().tensor_info(name).is_ok(), &importance);
     if args.json {
-        let quantized =
-            report.quantized.as_ref().map(|report| report_as_json(&args.target, &idle, report, None, true));
-        let report = json!({ "path": path, "adapters": adapters, "merged": report.merged, "bytes": report.bytes,
-            "notes": notes, "quantized": quantized });
+        let quantized = report
+            .quantized
+            .as_ref()
+            .map(|report| report_as_json(&args.target, &idle, report, None, !args.dry_run));
+        let by_adapter = changes(&args, &report).map(|(path, scale, tensors)| {
+            json!({ "path": path.display().to_string(), "scale": scale, "tensors": tensors })
+        });
+        let report = json!({ "path": path, "written": !args.dry_run, "adapters": adapters, "merged": report.merged,
+            "by_adapter": by_adapter.collect::<Vec<_>>(), "bytes": report.bytes, "notes": notes, "quantized": quantized });
         return Ok(format!("{report:#}\n"));
     }
     let (tensors, of) = (counted(report.merged.len() as u64, "tensor"), counted(adapters as u64, "adapter"));
-    let mut summary = format!("{path}: {tensors} changed by {of}\n");
+    let would = if args.dry_run { "would be " } else { "" };
+    let mut summary = format!("{path}: {tensors} {would}changed by {of}\n");
+    for (path, scale, tensors) in changes(&args, &report) {
+        let mut names = Names::default();
+        tensors.iter().for_each(|name| names.add(name));
+        writeln!(summary, "  {}, scale {scale}: {names}", path.display())?;
+    }
     for note in &notes {
         writeln!(summary, "  note: {note}")?;
     }
     let mut summary: String = summary.lines().map(|line| cli::printable(line) + "\n").collect();
     match &report.quantized {
         Some(report) => {
-            let listing = &Listing::default();
             let quantized = Quantized {
                 target: &args.target,
                 chosen: None,
                 report,
                 idle: &idle,
                 by_name: &by_name,
-                listing,
-                start: Some(start),
+                listing: &args.listing,
+                start: (!args.dry_run).then_some(start),
             };
             summary += &quantized.summary("")?;
         }
         None => writeln!(summary, "{} bytes", grouped(report.bytes))?,
     }
     Ok(summary)
+}
+
+impl Args {
+    /// The scale of an adapter, by its place.
+    fn scale_of(&self, at: usize) -> f32 {
+        self.scale.get(at).or(self.scale.first()).copied().unwrap_or(1.0)
+    }
+}
+
+/// The adapters, with their scales and the tensors that they change.
+fn changes<'a>(
+    args: &'a Args,
+    report: &'a MergeLoraReport,
+) -> impl Iterator<Item = (&'a Path, f32, &'a Vec<String>)> {
+    let of = |(at, (path, tensors)): (usize, (&'a PathBuf, _))| (path.as_path(), args.scale_of(at), tensors);
+    args.adapters.iter().zip(&report.by_adapter).enumerate().map(of)
 }
 
 /// An adapter: a GGUF, or a folder or file of PEFT, which is converted in memory.

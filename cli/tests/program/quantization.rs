@@ -197,6 +197,31 @@ fn a_folder_of_peft_is_merged_as_the_adapter_that_is_made_of_it() {
         works("merge-lora", &[&[SAMPLE, &file, &one, "--base", &base], more].concat());
         assert_eq!(fs::read(&one).unwrap(), fs::read(&two).unwrap());
     }
+    // A dry run says what the run does, and writes nothing.
+    for more in [&["--scale", "0.5"][..], &["--recipe", "Q8_0", "--allow-requantize", "--all"]] {
+        let run = |out: &str, dry: &[&str]| {
+            works("merge-lora", &[&[SAMPLE, &adapter, &peft, out, "--base", &base], more, dry].concat())
+        };
+        let none = folder.path("none.gguf");
+        let json = run(&none, &["--dry-run", "--json"]);
+        let told = run(&none, &["--dry-run"]);
+        assert!(!fs::exists(&none).unwrap(), "{told}");
+        let done = run(&one, &[]).replace("one.gguf", "none.gguf");
+        let untimed = |text: &str| text.split(", in ").next().unwrap().trim_end().to_owned();
+        let planned = told.replace(" would be changed", " changed").replace(" would be Q8_0", " is Q8_0");
+        assert_eq!(untimed(&planned), untimed(&done));
+        for part in
+            ["none.gguf: 1 tensor would be changed by 2 adapters\n", "adapter.gguf, scale ", "peft, scale "]
+        {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["bytes"], fs::metadata(&one).unwrap().len());
+        assert_eq!(json["by_adapter"][1]["tensors"], serde_json::json!(["blk.0.attn_v.weight"]), "{json}");
+        assert_eq!(json["written"], false);
+    }
+    let line = fails("merge-lora", &[SAMPLE, &adapter, &one, "--all"]);
+    assert!(line.contains("--recipe <NAME>"), "{line}");
     let line = fails("merge-lora", &[SAMPLE, &peft, &one]);
     assert!(line.contains("give its folder (--base)"), "{line}");
     // Nothing of the adapter is overwritten.

@@ -17,7 +17,9 @@ use super::pieces::{bytes_of, told};
 use super::quantize::{Quantize, QuantizeReport, converted};
 use super::source::Source;
 use crate::error::{Error, Result};
+use crate::file::sink::Sink;
 use crate::file::{Existing, Inputs};
+use crate::gguf::TensorInfo;
 use crate::write::Writer;
 
 /// Merges LoRA adapters, which are GGUF files, into a model: W + scale · B · A for each weight that they change, computed in single
@@ -53,6 +55,8 @@ pub struct MergeLora<'a> {
 pub struct MergeLoraReport {
     /// The tensors that adapters changed, in the order of the model.
     pub merged: Vec<String>,
+    /// Those that each adapter changed, in the order of the adapters.
+    pub by_adapter: Vec<Vec<String>>,
     /// Bytes of the files.
     pub bytes: u64,
     /// What of the adapters is left out, in sentences.
@@ -112,6 +116,33 @@ impl<'a> MergeLora<'a> {
         MergeLora { inputs, ..self }
     }
 
+    /// Says what [`run`](Self::run) would make of the model, and writes nothing.
+    ///
+    /// ```no_run
+    /// use gguf_codec::model::{Input, MergeLora};
+    ///
+    /// let base = Input::open("model-Q8_0.gguf")?;
+    /// let adapter = Input::open("adapter.gguf")?;
+    /// let report = MergeLora::new(&base).adapter(&adapter, 1.0)?.plan("merged-Q8_0.gguf")?;
+    /// println!("{} bytes, {} tensors changed", report.bytes, report.by_adapter[0].len());
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`run_with`](Self::run_with) that do not concern values or the file that is written.
+    pub fn plan(&self, output: impl AsRef<Path>) -> Result<MergeLoraReport> {
+        let merged = Merged::new(self.base, &self.adapters)?;
+        let mut report = self.report(&merged);
+        if let Some(quantize) = &self.quantize {
+            report.quantized(quantize.plan(&merged, output)?);
+            return Ok(report);
+        }
+        let weights = self.weights(&merged);
+        let jobs = self.jobs(&merged, &weights)?;
+        report.bytes = self.declare(Writer::new(std::io::sink()), &jobs)?.file_len()?;
+        Ok(report)
+    }
+
     /// Writes the merged model into one file, which appears when it is complete.
     ///
     /// # Errors
@@ -136,40 +167,72 @@ impl<'a> MergeLora<'a> {
         let mut inputs = self.inputs.clone();
         inputs.add_all(&self.paths).add_all(self.base.paths());
         let merged = Merged::new(self.base, &self.adapters)?;
-        let notes = self.adapters.iter().flat_map(|adapter| adapter.notes()).collect();
-        let names = self.base.tensors().map(|tensor| tensor.name()).filter(|name| merged.changes(name));
-        let mut report =
-            MergeLoraReport { merged: names.map(str::to_owned).collect(), bytes: 0, notes, quantized: None };
+        let mut report = self.report(&merged);
         if let Some(quantize) = &self.quantize {
             let quantize = quantize.clone().existing(self.existing).inputs(inputs);
-            let quantized = quantize.run_with(&merged, output, progress)?;
-            report.bytes = quantized.bytes;
-            report.quantized = Some(quantized);
+            report.quantized(quantize.run_with(&merged, output, progress)?);
             return Ok(report);
         }
         inputs.check(output, self.existing)?;
-        let tensors: Vec<_> = self.base.tensors().collect();
-        let weights: Vec<_> = tensors
-            .iter()
-            .map(|tensor| self.imatrix.filter(|_| merged.changes(tensor.name()))?.weights(tensor.name()))
-            .collect();
-        let jobs = tensors.iter().zip(&weights).map(|(tensor, weights)| {
-            let job = Job::new(tensor.name(), merged.origin(tensor)?, tensor.ggml_type());
-            let job = job.importance(weights.as_deref());
-            job.check().map(|()| job)
-        });
-        let jobs = jobs.collect::<Result<Vec<_>>>()?;
-        let mut writer = Writer::create_with(output, self.existing)?;
-        writer.copy_sharded_metadata_from(self.base.model())?;
-        for job in &jobs {
-            writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
-        }
+        let weights = self.weights(&merged);
+        let jobs = self.jobs(&merged, &weights)?;
+        let writer = self.declare(Writer::create_with(output, self.existing)?, &jobs)?;
         report.bytes = writer.file_len()?;
-        let mut progress = told(bytes_of(&tensors), progress);
+        let mut progress = told(bytes_of(&self.base.tensors().collect::<Vec<_>>()), progress);
         let (data, _) =
             converted(writer.write_header()?, &jobs, Convert::new(), self.imatrix.is_some(), &mut progress)?;
         data.finish()?;
         Ok(report)
+    }
+
+    /// What there is to say before anything is written.
+    fn report(&self, merged: &Merged<'_>) -> MergeLoraReport {
+        let names = |is_changed: &dyn Fn(&str) -> bool| {
+            let names = self.base.tensors().map(|tensor| tensor.name());
+            names.filter(|name| is_changed(name)).map(str::to_owned).collect()
+        };
+        let of = |adapter: &Adapter| names(&|name| adapter.deltas.contains_key(name));
+        MergeLoraReport {
+            merged: names(&|name| merged.changes(name)),
+            by_adapter: self.adapters.iter().map(of).collect(),
+            bytes: 0,
+            notes: self.adapters.iter().flat_map(|adapter| adapter.notes()).collect(),
+            quantized: None,
+        }
+    }
+
+    /// The importance of the values of each tensor that is written anew in its type.
+    fn weights(&self, merged: &Merged<'_>) -> Vec<Option<Vec<f32>>> {
+        let of = |tensor: TensorInfo<'_>| {
+            self.imatrix.filter(|_| merged.changes(tensor.name()))?.weights(tensor.name())
+        };
+        self.base.tensors().map(of).collect()
+    }
+
+    /// The tensors, in the types that they have.
+    fn jobs<'j>(&'j self, merged: &'j Merged<'_>, weights: &'j [Option<Vec<f32>>]) -> Result<Vec<Job<'j>>> {
+        let jobs = self.base.tensors().zip(weights).map(|(tensor, weights)| {
+            let job = Job::new(tensor.name(), merged.origin(&tensor)?, tensor.ggml_type());
+            let job = job.importance(weights.as_deref());
+            job.check().map(|()| job)
+        });
+        jobs.collect()
+    }
+
+    /// Declares what is in the file.
+    fn declare<S: Sink>(&self, mut writer: Writer<S>, jobs: &[Job<'_>]) -> Result<Writer<S>> {
+        writer.copy_sharded_metadata_from(self.base.model())?;
+        for job in jobs {
+            writer.declare_tensor(job.name(), job.shape().dims(), job.ggml_type())?;
+        }
+        Ok(writer)
+    }
+}
+
+impl MergeLoraReport {
+    fn quantized(&mut self, quantized: QuantizeReport) {
+        self.bytes = quantized.bytes;
+        self.quantized = Some(quantized);
     }
 }
 
