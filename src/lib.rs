@@ -12,7 +12,8 @@
 //!
 //! Values and bytes equal those of ggml's reference code, to the bit, on every instruction set. Files are untrusted
 //! input. A malformed one returns an [`Error`] that names the byte offset, the key or tensor, and what would be correct.
-//! A header cannot cause more memory to be allocated than its own size allows. [`Limits`] bound the rest.
+//! A header cannot cause more memory to be allocated than its own size allows. [`Limits`] bound the rest. All types are `Send`
+//! and `Sync`, so that threads can share a model; only the guard `Unfinished` stays on its thread.
 //!
 //! ```
 //! use gguf_codec::blocks::Q8_0;
@@ -123,7 +124,7 @@ pub use codec::Float;
 #[cfg(feature = "codecs")]
 pub use codec::affine;
 #[cfg(feature = "codecs")]
-pub use codec::values::{Codec, QuantError, dequantize, quantize};
+pub use codec::values::{Codec, QuantError, dequantize, quantize, quantize_blocks};
 #[cfg(feature = "std")]
 pub use error::OutputProblem;
 pub use error::{

@@ -1,6 +1,6 @@
 //! What the commands share: one clear line for every failure, and output that survives a closed pipe.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Once, OnceLock};
@@ -157,13 +157,24 @@ fn checkpoint(path: &Path) -> Option<&'static str> {
         name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")
     };
     if !path.is_dir() {
-        return is_safetensors(path).then_some("that is safetensors");
+        return (is_safetensors(path) || begins_as_safetensors(path)).then_some("that is safetensors");
     }
     if path.join("adapter_config.json").exists() {
         return Some("that is the folder of an adapter of PEFT");
     }
     let mut files = std::fs::read_dir(path).ok()?.flatten();
     files.any(|file| is_safetensors(&file.path())).then_some("that is the folder of a model in safetensors")
+}
+
+/// Whether a file begins with the length of a header and the header, which is JSON.
+fn begins_as_safetensors(path: &Path) -> bool {
+    let mut start = [0; 9];
+    let read = std::fs::File::open(path).and_then(|mut file| {
+        file.read_exact(&mut start)?;
+        Ok(file.metadata()?.len())
+    });
+    let [header @ .., first] = start;
+    first == b'{' && read.is_ok_and(|len| u64::from_le_bytes(header) < len)
 }
 
 /// The model in a folder that has one alone, by its first shard.

@@ -36,7 +36,7 @@ fn known(magic: &[u8; 4]) -> &'static str {
         b"7z\xbc\xaf" => ": this is a 7z archive; unpack it",
         [0, 0, 0, 0] => ": zeros, as a download leaves that has not ended",
         [b'{', ..] => ": this looks like JSON",
-        [_, _, 0, 0] => ": a safetensors file may begin like this, with the length of its header",
+        [_, _, _, 0] => ": a safetensors file may begin like this, with the length of its header",
         _ => "",
     }
 }
@@ -212,7 +212,7 @@ pub enum ShardProblem {
     #[error("the set was replaced while it was opened; open it again")]
     Replaced,
     /// Another GGUF follows the first in its file.
-    #[error("another GGUF begins at byte {at}, behind the data: shards are merged, and not joined with cat")]
+    #[error("another GGUF begins at byte {at}, after the data: shards are merged, and not joined with cat")]
     Joined {
         /// Where it begins.
         at: u64,

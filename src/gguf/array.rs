@@ -1,6 +1,7 @@
 //! Arrays in metadata: iteration over [`ArrayRef`], which decodes it.
 
-use alloc::borrow::ToOwned;
+use alloc::borrow::{Cow, ToOwned};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::iter::FusedIterator;
 use core::marker::PhantomData;
@@ -63,6 +64,33 @@ impl<'a> ArrayRef<'a> {
             return None;
         }
         bytemuck::try_cast_slice(self.bytes).ok()
+    }
+
+    /// Returns the elements if they are of exactly this type: as a slice of the file where [`as_slice`](Self::as_slice) can, and
+    /// otherwise copied.
+    ///
+    /// ```
+    /// # let file = std::fs::read("examples/sample.gguf")?;
+    /// # let model = gguf_codec::Gguf::parse(&file)?;
+    /// let kinds: gguf_codec::ArrayRef = model.metadata().require("tokenizer.ggml.token_type")?;
+    /// let kinds = kinds.to_cow::<i32>().expect("token types are i32");
+    /// assert!(kinds.iter().all(|kind| (1..=6).contains(kind)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn to_cow<T: ArrayElement>(&self) -> Option<Cow<'a, [T]>> {
+        if T::TYPE != self.element {
+            return None;
+        }
+        if let Some(slice) = self.as_slice() {
+            return Some(Cow::Borrowed(slice));
+        }
+        let mut values = vec![T::zeroed(); self.bytes.len() / size_of::<T>()];
+        let bytes = bytemuck::cast_slice_mut::<T, u8>(&mut values);
+        bytes.copy_from_slice(&self.bytes[..bytes.len()]);
+        if self.order != ByteOrder::NATIVE {
+            bytes.chunks_exact_mut(size_of::<T>()).for_each(<[u8]>::reverse);
+        }
+        Some(Cow::Owned(values))
     }
 
     /// Returns a copy that does not borrow from the file.

@@ -330,8 +330,21 @@ impl<B> Gguf<B> {
         matches!(self.data, Data::Absent)
     }
 
-    /// Returns the bytes that were given, mapped or read. For [`open`](Gguf::open) and [`read_header`](Gguf::read_header), these
-    /// are the header's bytes.
+    /// Lends the bytes that were given, mapped or read. For [`open`](Gguf::open) and [`read_header`](Gguf::read_header), these are
+    /// the header's bytes.
+    ///
+    /// ```
+    /// let file = std::fs::read("examples/sample.gguf")?;
+    /// let model = gguf_codec::Gguf::parse(file)?;
+    /// let data = &model.get_ref()[model.data_offset() as usize..];
+    /// assert!(data.starts_with(model.tensor("token_embd.weight")?.bytes()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_ref(&self) -> &B {
+        &self.bytes
+    }
+
+    /// Returns the bytes that [`get_ref`](Self::get_ref) lends.
     pub fn into_inner(self) -> B {
         self.bytes
     }

@@ -153,6 +153,7 @@ fn arrays_are_iterated_converted_and_viewed() {
         assert_eq!(numbers.iter_as::<u8>().collect::<Result<Vec<_>, _>>().unwrap(), [1, 2, 3]);
         assert_eq!(numbers.as_slice::<u32>(), None);
         assert_eq!(numbers.as_slice::<u8>(), None);
+        assert_eq!(numbers.to_cow::<u16>().as_deref(), Some(&[1, 2, 3][..]));
         if let Some(slice) = numbers.as_slice::<u16>() {
             assert!(format.1 == cfg!(target_endian = "big") && slice == [1, 2, 3]);
         }
@@ -235,6 +236,11 @@ fn a_view_is_had_exactly_where_it_is_aligned() {
         let bytes = [vec![0; shift], raw.bytes.clone()].concat();
         let gguf = Gguf::options().offset(shift as u64).parse(&bytes).unwrap();
         let array: ArrayRef = gguf.metadata().require("k").unwrap();
+        assert_eq!(array.to_cow::<u32>(), None);
+        assert_eq!(
+            array.to_cow::<f32>().unwrap().into_owned(),
+            array.iter_as::<f32>().map(Result::unwrap).collect::<Vec<_>>()
+        );
         if let Some(slice) = array.as_slice::<f32>() {
             assert_eq!(slice, [1.0, 2.0, 3.0]);
             views += 1;

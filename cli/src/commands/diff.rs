@@ -70,7 +70,7 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
             let bytes = counted(bytes, "byte");
             writeln!(
                 text,
-                "'{}': {bytes} behind the data belong to no tensor",
+                "'{}': {bytes} after the data belong to no tensor",
                 cli::printable(&path.display().to_string())
             )?;
         }

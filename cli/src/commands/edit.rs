@@ -77,7 +77,7 @@ pub(crate) struct Args {
     /// Write the file in this byte order, the numbers of its tensors included
     #[arg(long, value_name = "ORDER", value_parser = ["little", "big"])]
     byte_order: Option<String>,
-    /// Leave out bytes behind the data, which belong to no tensor
+    /// Leave out bytes after the data, which belong to no tensor
     #[arg(long)]
     drop_trailing: bool,
     #[command(flatten)]

@@ -69,7 +69,8 @@ enum Shown {
 }
 
 pub(crate) fn run(args: Args) -> Result<Answer> {
-    let files = without_followers(&args.files);
+    let files: Vec<_> = args.files.iter().flat_map(|path| paths::matching(path)).collect();
+    let files = without_followers(&files);
     match files.as_slice() {
         [] => {
             let model = Gguf::parse(SAMPLE)?.into();
@@ -324,7 +325,7 @@ fn overview<B: AsRef<[u8]>>(
     let mut text = summary::text(model, &View { title, screen, all: args.all, cut_at, run });
     if trailing_bytes > 0 {
         let bytes = counted(trailing_bytes, "byte");
-        writeln!(text, "\n{bytes} behind the data belong to no tensor")?;
+        writeln!(text, "\n{bytes} after the data belong to no tensor")?;
         if model.shards().iter().any(Gguf::is_joined) {
             writeln!(text, "Another GGUF begins there: shards are joined with merge, not with cat")?;
         }

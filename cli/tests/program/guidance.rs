@@ -66,9 +66,11 @@ fn a_checkpoint_leads_to_the_command_that_takes_it() {
     let (hf, out) = (folder.path("hf"), folder.path("out.gguf"));
     works("to-safetensors", &[SAMPLE, &hf]);
     let file = format!("{hf}/model.safetensors");
+    let misnamed = folder.file("misnamed.gguf", fs::read(&file).unwrap());
     for args in [
         &["inspect", &hf][..],
         &["inspect", &file],
+        &["inspect", &misnamed],
         &["quantize", &hf, &out, "--recipe", "Q8_0"],
         &["merge-lora", &hf, SAMPLE, &out],
         &["merge-lora", SAMPLE, &hf, &out],

@@ -1,5 +1,6 @@
 //! `inspect`: its output, in words and in JSON.
 
+use std::fs;
 use std::process::Stdio;
 
 use gguf_codec::{ByteOrder, GgmlType, Writer};
@@ -71,9 +72,9 @@ fn bytes_behind_the_data_are_told_and_not_lost() {
     let folder = Folder::new();
     let file = model(ByteOrder::Little, &[("w", &[4], GgmlType::F32, &[0; 16])]);
     let input = folder.file("in.gguf", [&file[..], b"signature"].concat());
-    assert!(works("inspect", &[&input]).contains("\n9 bytes behind the data belong to no tensor\n"));
+    assert!(works("inspect", &[&input]).contains("\n9 bytes after the data belong to no tensor\n"));
     assert!(works("inspect", &[&input, "--json"]).contains("\"trailing_bytes\": 9"));
-    assert!(works("diff", &[&input, &input]).contains("9 bytes behind the data belong to no tensor"));
+    assert!(works("diff", &[&input, &input]).contains("9 bytes after the data belong to no tensor"));
     let out = folder.path("out.gguf");
     let line = fails("edit", &[&input, &out, "--add", "k=u8:1"]);
     assert!(
@@ -81,9 +82,25 @@ fn bytes_behind_the_data_are_told_and_not_lost() {
         "{line}"
     );
     works("edit", &[&input, &out, "--add", "k=u8:1", "--drop-trailing"]);
-    assert!(!works("inspect", &[&out]).contains("behind the data"));
+    assert!(!works("inspect", &[&out]).contains("after the data"));
     let joined = folder.file("joined.gguf", [&file[..], &file[..]].concat());
     assert!(works("inspect", &[&joined]).contains("Another GGUF begins there"));
+}
+
+#[test]
+fn files_are_given_by_a_pattern_of_their_names() {
+    let folder = Folder::new();
+    let names = ["b.gguf", "a.gguf", "c.txt"].map(|name| folder.file(name, fs::read(SAMPLE).unwrap()));
+    let key = ["--key", "general.architecture"];
+    let told = works("inspect", &[&[&*folder.path("*.gguf")], &key[..]].concat());
+    assert_eq!(told, format!("{}: llama\n{}: llama\n", names[1], names[0]));
+    let line = fails("inspect", &[&folder.path("x*.gguf")]);
+    assert!(line.contains("x*.gguf"), "{line}");
+    if cfg!(unix) {
+        // What is a file is that file.
+        let own = folder.file("*.gguf", fs::read(SAMPLE).unwrap());
+        assert_eq!(works("inspect", &[&[&*own], &key[..]].concat()), "llama");
+    }
 }
 
 /// A single very long key does not widen all rows.

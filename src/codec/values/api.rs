@@ -4,7 +4,7 @@ use alloc::format;
 
 use super::kernels::{Quantizer, quantizer};
 use crate::codec::float::Float;
-use crate::codec::format::Rows;
+use crate::codec::format::{BlockFormat, Rows};
 use crate::codec::stores::Stores;
 use crate::error::{Error, Measured, Result};
 use crate::ggml_type::GgmlType;
@@ -105,6 +105,29 @@ pub fn quantize(
     out: &mut [u8],
 ) -> Result<()> {
     quantize_with(Isa::detect(), ty, values, row_len, importance, out)
+}
+
+/// Encodes rows of floats as the blocks of a format, as [`quantize`] does.
+///
+/// ```
+/// use bytemuck::Zeroable;
+/// use gguf_codec::blocks::{BlockQ4_K, Q4_K};
+/// let values: Vec<f32> = (0..2 * 512).map(|i| (i as f32 / 100.0).sin()).collect(); // two rows of 512
+/// let mut blocks = [BlockQ4_K::zeroed(); 4];
+/// gguf_codec::quantize_blocks::<Q4_K>(&values, 512, None, &mut blocks)?;
+/// assert_ne!(blocks[3].d, [0, 0]);
+/// # Ok::<(), gguf_codec::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of [`quantize`].
+pub fn quantize_blocks<F: BlockFormat>(
+    values: &[f32],
+    row_len: usize,
+    importance: Option<&[f32]>,
+    out: &mut [F::Block],
+) -> Result<()> {
+    quantize(F::TYPE, values, row_len, importance, bytemuck::cast_slice_mut(out))
 }
 
 /// Like [`quantize`], with the given instruction set. The bytes are the same; only the speed differs.

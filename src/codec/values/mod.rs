@@ -9,6 +9,6 @@ mod quant_error;
 pub(crate) use api::dequantize_with;
 #[cfg(feature = "rayon")]
 pub(crate) use api::par_dequantize;
-pub use api::{dequantize, quantize};
+pub use api::{dequantize, quantize, quantize_blocks};
 pub use codec::Codec;
 pub use quant_error::QuantError;
