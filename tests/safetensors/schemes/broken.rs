@@ -51,6 +51,18 @@ fn what_is_missing_or_wrong_is_named() {
     ] {
         assert!(error.contains(wanted) && error.contains("w.weight"), "{error}");
     }
+    // Integers of ModelOpt's that look like its floats.
+    let parts = [
+        ("w.weight", vec![4, 128], Dtype::U8, vec![0; 512]),
+        ("w.weight_scale", vec![8, 1], Dtype::F8_E4M3, vec![0x38; 8]),
+        ("w.weight_scale_2", vec![1], Dtype::F32, floats([1.0])),
+    ];
+    let config = r#"{"quantization_config": {"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}}"#;
+    let error = q(&parts, config);
+    assert!(
+        error.contains("'w.weight', quantized by ModelOpt, W4A8_AWQ") && error.contains("not read"),
+        "{error}"
+    );
     // A scale that is not a number is found when it is read.
     let parts = [
         ("w.weight", vec![2, 32], Dtype::I8, vec![1; 64]),

@@ -223,6 +223,10 @@ fn find<'a>(
             let method = "compressed-tensors, int-quantized";
             found(method, compressed::integers(parts.of(name, method), config, tensor))
         }
+        // Integers, with scales of scales.
+        Dtype::U8 if with("_scale_2") && config.is_method("modelopt, w4a8_awq") => Err(parts
+            .of(name, "ModelOpt, W4A8_AWQ")
+            .wrong("this variant is not read; W4A16_AWQ and NVFP4 are")),
         Dtype::U8 if with("_scale_2") => {
             let method = "ModelOpt, NVFP4";
             found(method, fp4::nvfp4(parts.of(name, method), config, tensor))
