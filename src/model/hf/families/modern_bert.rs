@@ -27,16 +27,7 @@ const CLASSIFIER: &[Tensor] = &[
 ];
 
 /// Names that llama.cpp's key does not know are GELU there.
-const HIDDEN: Activation = Activation::GELU.under(&["hidden_activation"]).or(&[
-    "gelu_pytorch_tanh",
-    "gelu_new",
-    "gelu_fast",
-    "gelu_accurate",
-    "gelu_python",
-    "gelu_python_tanh",
-    "silu",
-    "swish",
-]);
+const HIDDEN: Activation = Activation::GELU.under(&["hidden_activation"]).or(&["silu", "swish"]);
 
 pub(super) const MODERN_BERT_CLASSIFIER: Family = Family {
     classes: &["ModernBertForSequenceClassification"],
