@@ -47,23 +47,12 @@ impl RawArray {
 
 impl From<ValueRef<'_>> for Stored {
     fn from(value: ValueRef<'_>) -> Self {
-        Stored::Value(match value {
-            ValueRef::U8(value) => Value::U8(value),
-            ValueRef::I8(value) => Value::I8(value),
-            ValueRef::U16(value) => Value::U16(value),
-            ValueRef::I16(value) => Value::I16(value),
-            ValueRef::U32(value) => Value::U32(value),
-            ValueRef::I32(value) => Value::I32(value),
-            ValueRef::F32(value) => Value::F32(value),
-            ValueRef::Bool(value) => Value::Bool(value),
-            ValueRef::String(value) => Value::String(value.to_vec()),
-            ValueRef::U64(value) => Value::U64(value),
-            ValueRef::I64(value) => Value::I64(value),
-            ValueRef::F64(value) => Value::F64(value),
+        match value {
             ValueRef::Array(ArrayRef { element, len, bytes, order, short_lengths }) => {
-                return Stored::Array(RawArray { element, len, bytes: bytes.to_vec(), order, short_lengths });
+                Stored::Array(RawArray { element, len, bytes: bytes.to_vec(), order, short_lengths })
             }
-        })
+            plain => Stored::Value(plain.to_owned()),
+        }
     }
 }
 
