@@ -111,10 +111,11 @@ fn normal(len: usize) -> Vec<f32> {
 fn figures(ty: GgmlType, values: &[f32]) -> Result<Figures> {
     let equal = vec![1.0; ROW];
     let importance = ty.needs_importance().then_some(&equal[..]);
+    let bytes_of = |values: &[f32]| values.len() / ty.block_len() * ty.block_bytes();
     // Not zeros, whose memory the system would only provide on first use.
-    let mut blocks = vec![1; values.len() / ty.block_len() * ty.block_bytes()];
+    let mut blocks = vec![1; bytes_of(values)];
     // One unmeasured run, for tables that are made on first use.
-    quantize(ty, &values[..ROW], ROW, importance, &mut blocks[..ROW / ty.block_len() * ty.block_bytes()])?;
+    quantize(ty, &values[..ROW], ROW, importance, &mut blocks[..bytes_of(&values[..ROW])])?;
     let start = Instant::now();
     quantize(ty, values, ROW, importance, &mut blocks)?;
     let quantized = rate(values.len(), start.elapsed());
@@ -128,7 +129,7 @@ fn figures(ty: GgmlType, values: &[f32]) -> Result<Figures> {
     let mut best = Duration::MAX;
     for _ in 0..200 {
         let start = Instant::now();
-        dequantize(ty, &blocks[..part.len() / ty.block_len() * ty.block_bytes()], black_box(part))?;
+        dequantize(ty, &blocks[..bytes_of(part)], black_box(part))?;
         best = best.min(start.elapsed());
     }
     Ok(Figures { ty, error, quantized, dequantized: rate(len, best) })

@@ -40,17 +40,16 @@ impl Origin<'_> {
         offset: u64,
         mut change: impl FnMut(u64, &mut [f32]),
     ) -> io::Result<()> {
-        let (block_len, block_bytes) = (ty.block_len() as u64, ty.block_bytes() as u64);
         // Whole blocks of both types. The length of one is a multiple of the other's.
-        let unit = block_len.max(self.ggml_type().block_len() as u64);
+        let unit = ty.block_len().max(self.ggml_type().block_len()) as u64;
         let units = Units {
-            bytes: unit / block_len * block_bytes,
+            bytes: ty.long_bytes_in(unit),
             count: self.shape().element_count() / unit,
             at_once: PART / unit,
         };
         let (mut stored, mut values) = (Vec::new(), Vec::new());
         units.fill(buffer, offset, |first, out| {
-            values.resize(out.len() / block_bytes as usize * block_len as usize, 0.0);
+            values.resize(ty.values_in(out.len()), 0.0);
             let first = first * unit;
             self.values(first, &mut stored, &mut values)?;
             change(first, &mut values);
