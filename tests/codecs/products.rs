@@ -1,5 +1,5 @@
 //! Products with quantized weights have the same bits on every machine: those that `tests/golden/products.tsv` has the hashes of.
-//! `GGUF_CODEC_WRITE_PRODUCTS=1 cargo test --test codecs products` writes it anew.
+//! `GGUF_CODEC_WRITE_PRODUCTS=1 cargo test --test codecs products` rewrites it.
 
 use std::path::Path;
 

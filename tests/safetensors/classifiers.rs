@@ -40,7 +40,7 @@ fn a_classifier_keeps_its_head_and_the_names_of_classes() {
     for (names, wanted) in [
         (json!({"10": "c", "2": "b", "0": "a"}), vec!["a", "b", "c"]),
         (json!({"0": "LABEL_0"}), vec!["LABEL_0"]),
-        // Nobody named them, and llama.cpp takes their number from the names.
+        // They have no names of their own, and llama.cpp takes their number from the names.
         (json!({"0": "LABEL_0", "1": "LABEL_1"}), vec!["LABEL_0", "LABEL_1"]),
         (Json::Null, vec!["LABEL_0", "LABEL_1"]),
     ] {

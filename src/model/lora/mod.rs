@@ -201,7 +201,7 @@ impl<'a> MergeLora<'a> {
         }
     }
 
-    /// The importance of the values of each tensor that is written anew in its type.
+    /// The importance of the values of each tensor that is quantized again in its type.
     fn weights(&self, merged: &Merged<'_>) -> Vec<Option<Vec<f32>>> {
         let of = |tensor: TensorInfo<'_>| {
             self.imatrix.filter(|_| merged.changes(tensor.name()))?.weights(tensor.name())

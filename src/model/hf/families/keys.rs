@@ -341,8 +341,8 @@ fn has_head(config: &Node<'_>) -> bool {
     class.is_some_and(tells_classes_apart)
 }
 
-/// The names of classes by their numbers, of which llama.cpp loads a head with as many. Two that nobody named are none in a model
-/// without a head, where the transformers library says that of every model.
+/// The names of classes by their numbers. llama.cpp loads a head with as many rows as there are names. Two without names of their
+/// own count as none in a model without a head, where the transformers library says that of every model.
 pub(in crate::model::hf) fn labels(config: &Node<'_>) -> Result<Option<Vec<String>>> {
     let has_head = has_head(config);
     let Some(node) = config.get("id2label") else {
