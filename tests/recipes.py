@@ -11,7 +11,8 @@ says for each recipe on how many models the files were the same, and on how many
 rows that no type of its fits; the second says the same of the settings, and of inputs that are quantized already, sharded
 or in other types. With `--times`, both then quantize the model given three times in turn; the times are printed, not judged.
 
-`--golden FILE` writes what llama.cpp made of some of the small models: tests/golden/recipes.txt.
+`--golden FILE` writes what llama.cpp made of some of the small models: tests/golden/recipes.txt. `--quick FILE` tries each recipe, setting
+and input on some of the models only, others for each, and that FILE says of these what llama.cpp made.
 """
 
 import argparse
@@ -346,8 +347,8 @@ def children_cpu():
     return usage.ru_utime + usage.ru_stime
 
 
-def settings_and_inputs(both, sources, imatrices, given):
-    """The second table; how many runs there were."""
+def settings_and_inputs(both, sources, imatrices, given, quick):
+    """The second table; how many runs there were. If it must be quick, of three cases one is tried."""
     rows = {}
     for label, settings in SETTINGS.items():
         rows[label] = [
@@ -375,7 +376,9 @@ def settings_and_inputs(both, sources, imatrices, given):
     rows["the model given again"] = [(given, recipe, None, AGAIN) for recipe in ("Q4_K_M", "Q8_0")]
     rows["the model given, by name"] = [(sources["the model given"], "Q4_K_M", None, SETTINGS["types by name"])]
     print(f"\n{'settings or input':26} {'same':>5} {'refused':>8}")
-    for label, cases in rows.items():
+    for row, (label, cases) in enumerate(rows.items()):
+        if quick and len(cases) > 3:
+            rows[label] = cases = cases[row % 3 :: 3]
         same, refused = both.count(cases)
         print(f"{label:26} {same:5} {refused:8}", flush=True)
     return sum(map(len, rows.values()))
@@ -389,6 +392,7 @@ def main():
     parser.add_argument("--all", action="store_true", help="every recipe on the model given")
     parser.add_argument("--times", action="store_true", help="time both programs on the model given")
     parser.add_argument("--golden", type=pathlib.Path)
+    parser.add_argument("--quick", type=pathlib.Path, metavar="FILE", help="fewer models, whose types this file has")
     parser.add_argument("--small", action="store_true", help="only the models that --golden writes of")
     parser.add_argument("model")
     args = parser.parse_args()
@@ -410,16 +414,20 @@ def main():
 
     print(f"\n{'recipe':10} {'same':>5} {'refused':>8}  with importance: {'same':>5} {'refused':>8}  tensors of the model given, s: ours, llama.cpp")
     total, golden = 0, {name: list(described(sources[name])) for name in GOLDEN}
-    for recipe in RECIPES:
+    for number, recipe in enumerate(RECIPES):
         counts, times = {False: [0, 0], True: [0, 0]}, ""
-        for name, source in sources.items():
+        for index, (name, source) in enumerate(sources.items()):
             if args.small and name not in GOLDEN:
                 continue
-            if MODELS.get(name, {}).get("layers") == 80 and recipe not in OF_MANY_LAYERS:
+            of_many = MODELS.get(name, {}).get("layers") == 80
+            if of_many and recipe not in OF_MANY_LAYERS:
                 continue
             if name == "the model given" and not args.all and recipe not in ON_THE_MODEL:
                 continue
             for imatrix in (None, imatrices[name]):
+                # With importance or without, in turn.
+                if args.quick and not of_many and (number + index + bool(imatrix)) % 2:
+                    continue
                 verdict, ours, theirs = both.compare(source, recipe, imatrix)
                 counts[bool(imatrix)][verdict == "refused"] += 1
                 # gguf-py does not know Q1_0 and Q2_0.
@@ -434,8 +442,12 @@ def main():
         print(f"{recipe:10} {counts[False][0]:5} {counts[False][1]:8}  {'':16} {counts[True][0]:5} {counts[True][1]:8}{times}")
     if args.golden:
         args.golden.write_text("".join(f"{line}\n" for lines in golden.values() for line in lines))
+    if args.quick:
+        known = set(args.quick.read_text().splitlines())
+        if new := [line for lines in golden.values() for line in lines if line not in known]:
+            sys.exit(f"{args.quick} does not have\n" + "\n".join(new))
     if not args.small:
-        total += settings_and_inputs(both, sources, imatrices, args.model)
+        total += settings_and_inputs(both, sources, imatrices, args.model, args.quick)
     print(f"{total} runs of each program; no file differed in a byte.")
 
     if not args.times:
