@@ -362,6 +362,108 @@ fn another_activation_than_llama_cpp_computes_is_refused() {
     }
 }
 
+/// What llama.cpp computes in every model of a family, no key tells it to compute otherwise.
+#[test]
+fn other_settings_than_llama_cpp_computes_are_refused() {
+    const SLIDING: &str = "sliding_attention";
+    const FULL: &str = "full_attention";
+    let layers = |kinds: &[&str]| Json::from(kinds);
+    let of_gemma3 =
+        |count: usize| (1..=count).map(|n| if n % 6 == 0 { FULL } else { SLIDING }).collect::<Vec<_>>();
+    // Class, key, what it may be, and what not with the part of the error that says what would be right.
+    let cases: &[(&str, &str, &[Json], &[(Json, &str)])] = &[
+        ("GptOssForCausalLM", "swiglu_limit", &[json!(7.0), json!(7)], &[(json!(6.5), "must be 7 in")]),
+        (
+            "GptOssForCausalLM",
+            "layer_types",
+            &[layers(&[SLIDING, FULL, SLIDING])],
+            &[
+                (layers(&[FULL, SLIDING]), "'layer_types[0]' must be 'sliding_attention'"),
+                (layers(&[SLIDING, SLIDING]), "'layer_types[1]' must be 'full_attention'"),
+                (json!("all"), "'layer_types' must be an array"),
+            ],
+        ),
+        (
+            "Gemma2ForCausalLM",
+            "layer_types",
+            &[layers(&[SLIDING, FULL])],
+            &[(layers(&[FULL, FULL]), "'layer_types[0]' must be 'sliding_attention'")],
+        ),
+        (
+            "Gemma2ForCausalLM",
+            "attn_logit_softcapping",
+            &[json!(30.0)],
+            &[(Json::Null, "must be a number in gemma2")],
+        ),
+        (
+            "Gemma2ForCausalLM",
+            "final_logit_softcapping",
+            &[json!(20.0)],
+            &[(Json::Null, "must be a number in gemma2")],
+        ),
+        (
+            "Gemma2ForCausalLM",
+            "query_pre_attn_scalar",
+            &[json!(256)],
+            &[(json!(224), "must be 256, as a head's length")],
+        ),
+        ("Gemma3ForCausalLM", "attn_logit_softcapping", &[Json::Null], &[(json!(50.0), "must be null")]),
+        ("Gemma3ForCausalLM", "sliding_window_pattern", &[json!(6)], &[(json!(2), "must be 6")]),
+        ("Gemma3ForCausalLM", "_sliding_window_pattern", &[json!(6)], &[(json!(5), "must be 6")]),
+        (
+            "Gemma3ForCausalLM",
+            "layer_types",
+            &[layers(&of_gemma3(13)), layers(&[])],
+            &[(layers(&[SLIDING, FULL]), "'layer_types[1]' must be 'sliding_attention'")],
+        ),
+        ("Qwen2MoeForCausalLM", "norm_topk_prob", &[json!(false)], &[(json!(true), "must be false")]),
+        (
+            "Qwen3MoeForCausalLM",
+            "norm_topk_prob",
+            &[json!(true)],
+            &[(json!(false), "must be true"), (json!(1), "must be true or false")],
+        ),
+        ("DeepseekV3ForCausalLM", "rope_interleave", &[json!(true)], &[(json!(false), "must be true")]),
+        ("DeepseekV2ForCausalLM", "moe_layer_freq", &[json!(1)], &[(json!(2), "must be 1")]),
+        (
+            "SmolLM3ForCausalLM",
+            "no_rope_layers",
+            &[json!([1, 1, 1, 0, 1])],
+            &[
+                (json!([1, 1, 0, 1]), "'no_rope_layers[2]' must be 1"),
+                (json!([1, 1, 1, 1]), "'no_rope_layers[3]' must be 0"),
+            ],
+        ),
+        ("SmolLM3ForCausalLM", "no_rope_layer_interval", &[json!(4)], &[(json!(3), "must be 4")]),
+    ];
+    for &(class, key, right, wrong) in cases {
+        for value in right {
+            let mut config = config(class);
+            config[key] = value.clone();
+            let error = refused(&config);
+            assert!(!error.contains(key), "{class} {value}: {error}");
+        }
+        for (value, problem) in wrong {
+            let mut config = config(class);
+            config[key] = value.clone();
+            let error = refused(&config);
+            assert!(error.contains("'config.json': ") && error.contains(key), "{class} {value}: {error}");
+            assert!(error.contains(problem), "{class} {value}: {error}");
+        }
+    }
+    // The largest models divide by the root of a head's share of the width.
+    for (class, layers) in [("Gemma2ForCausalLM", 46), ("Gemma3ForCausalLM", 62)] {
+        let mut config = config(class);
+        config["num_hidden_layers"] = layers.into();
+        config["head_dim"] = 128.into();
+        let share = config["hidden_size"].as_u64().unwrap() / config["num_attention_heads"].as_u64().unwrap();
+        config["query_pre_attn_scalar"] = share.into();
+        assert!(!refused(&config).contains("query_pre_attn_scalar"), "{class}");
+        config["query_pre_attn_scalar"] = 128.into();
+        assert!(refused(&config).contains(&format!("must be {share}, as a head's length")), "{class}");
+    }
+}
+
 #[test]
 fn rotary_embeddings_that_no_model_has_are_refused() {
     for class in CLASSES.into_iter().chain(["Gemma3ForCausalLM", "Phi3ForCausalLM", "ModernBertModel"]) {

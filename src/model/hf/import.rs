@@ -152,6 +152,7 @@ impl<'a> Import<'a> {
         if let Some((config, family)) = config.as_ref().zip(family).filter(|_| carried.is_empty()) {
             let present = self.present(&fates, family);
             family.check_activations(config)?;
+            family.check_fixed(config)?;
             check_rope(config)?;
             family.check(config, class, &present)?;
             rows = present.vocabulary().map(|(rows, name)| (rows, name.to_owned()));

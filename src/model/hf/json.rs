@@ -117,9 +117,14 @@ pub(super) struct Node<'a> {
 impl<'a> Node<'a> {
     /// The value of a key; `None` where this is no object, has no such key, or it is null.
     pub(super) fn get(&self, key: &str) -> Option<Node<'a>> {
-        let value = self.value.get(key).filter(|value| !value.is_null())?;
+        Some(self.or_null(key)).filter(|node| !node.value.is_null())
+    }
+
+    /// The value of a key, or null.
+    pub(super) fn or_null(&self, key: &str) -> Node<'a> {
         let dot = if self.path.is_empty() { "" } else { "." };
-        Some(Node { file: self.file, path: format!("{}{dot}{key}", self.path), value })
+        let value = self.value.get(key).unwrap_or(&Value::Null);
+        Node { file: self.file, path: format!("{}{dot}{key}", self.path), value }
     }
 
     /// The value of a key that an object is known to have.

@@ -3,6 +3,7 @@
 //! llama.cpp wants the matrix that makes keys and values of the compressed context parted by heads, that of keys transposed.
 
 use super::Extent::{self, Of, OfHeads, Product, Sum, Width};
+use super::fixed::Fixed;
 use super::keys::{self, Key};
 use super::llama::{ENDS, NORMS};
 use super::qwen_moe::DENSE;
@@ -131,6 +132,7 @@ pub(super) const DEEPSEEK2: Family = Family {
     attention: Attention::Shared,
     // Layers that guess further tokens.
     drops_later_layers: true,
+    fixed: &[Fixed::Flag("rope_interleave", true), Fixed::Number("moe_layer_freq", 1.0)],
     keys: &[
         &[
             Key::Required("block_count", "num_hidden_layers"),

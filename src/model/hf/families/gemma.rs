@@ -2,6 +2,7 @@
 
 use super::Extent::{Head, Vocabulary, Width};
 use super::activation::Activation;
+use super::fixed::Fixed;
 use super::keys::{self, Key};
 use super::llama::{ATTENTION, FEED_FORWARD};
 use super::tensor::{Step, Tensor};
@@ -59,6 +60,12 @@ pub(super) const GEMMA2: Family = Family {
     ],
     is_tied: true,
     activations: ACTIVATIONS,
+    fixed: &[
+        Fixed::Windows(2),
+        Fixed::QueryScale(46),
+        Fixed::Always("attn_logit_softcapping"),
+        Fixed::Always("final_logit_softcapping"),
+    ],
     adds_space_prefix: Some(false),
     exported: EXPORTED,
     ..DECODER
@@ -109,6 +116,7 @@ pub(super) const GEMMA3: Family = Family {
     ],
     is_tied: true,
     activations: ACTIVATIONS,
+    fixed: &[Fixed::Windows(6), Fixed::QueryScale(62), Fixed::Never("attn_logit_softcapping")],
     adds_space_prefix: Some(false),
     exported: EXPORTED,
     ..DECODER

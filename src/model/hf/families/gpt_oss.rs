@@ -1,6 +1,7 @@
 //! gpt-oss: experts in MXFP4, whose gate and up are rows in turn, and sinks of attention.
 
 use super::Extent::{self, FeedForward, Heads, KvHeads, Of, Width};
+use super::fixed::Fixed;
 use super::keys::{self, Key};
 use super::llama::{ATTENTION, ENDS};
 use super::tensor::{Step, Tensor};
@@ -94,6 +95,7 @@ pub(super) const GPT_OSS: Family = Family {
             Key::U32("expert_feed_forward_length", &["intermediate_size"]),
         ],
     ],
+    fixed: &[Fixed::Windows(2), Fixed::Number("swiglu_limit", 7.0)],
     defaults: &[("head_dim", Default::U32(64)), ("num_key_value_heads", Default::U32(8))],
     exported: Exported::Decoder {
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),

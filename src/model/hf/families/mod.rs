@@ -8,6 +8,7 @@ mod activation;
 mod back;
 mod bert;
 mod deepseek2;
+mod fixed;
 mod gemma;
 mod gpt_oss;
 mod granite;
@@ -29,6 +30,7 @@ pub(super) use back::{Back, Origins, Turn, Turns};
 pub(super) use keys::{Keys, Parameters, labels};
 pub(super) use tensor::{Extent, Need, Step, Tensor};
 
+use self::fixed::Fixed;
 use self::keys::Key;
 use self::tensor::tensor;
 use super::names::{fill, fill_some, matches};
@@ -94,6 +96,8 @@ pub(super) struct Family {
     pub(super) has_prefix_space: bool,
     /// What llama.cpp computes between the matrices of a feed-forward network, and of a head.
     pub(super) activations: &'static [Activation],
+    /// What else of `config.json` must be as llama.cpp has it.
+    pub(super) fixed: &'static [Fixed],
     /// Scaling that becomes tensors of factors.
     pub(super) factors: Option<Factors>,
     /// What `config.json` of a model that is exported says, beside what every decoder has.
@@ -215,6 +219,7 @@ const DECODER: Family = Family {
     pre_tokenizers: &[],
     has_prefix_space: false,
     activations: &[Activation::SILU],
+    fixed: &[],
     factors: None,
     first_keys: &[],
     defaults: &[],

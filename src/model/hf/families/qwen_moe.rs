@@ -1,6 +1,7 @@
 //! Qwen2-MoE and Qwen3-MoE: several feed-forward networks in a layer, of which a router takes some.
 
 use super::Extent::{self, FeedForward, Of, Width};
+use super::fixed::Fixed;
 use super::keys::{self, Key};
 use super::llama::{ATTENTION, ENDS, NORMS};
 use super::qwen2::BIASES;
@@ -93,6 +94,7 @@ pub(super) const QWEN2_MOE: Family = Family {
     classes: &["Qwen2MoeForCausalLM"],
     tensors: &[ENDS, NORMS, ATTENTION, BIASES, SPARSE, FUSED, SHARED_EXPERT, DENSE],
     keys: KEYS,
+    fixed: &[Fixed::Flag("norm_topk_prob", false)],
     exported: Exported::Decoder {
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[],
@@ -107,6 +109,7 @@ pub(super) const QWEN3_MOE: Family = Family {
     classes: &["Qwen3MoeForCausalLM"],
     tensors: &[ENDS, NORMS, ATTENTION, HEAD_NORMS, SPARSE, FUSED, DENSE],
     keys: KEYS,
+    fixed: &[Fixed::Flag("norm_topk_prob", true)],
     exported: Exported::Decoder {
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[],

@@ -1,5 +1,6 @@
 //! SmolLM3: as Llama, with layers that know no positions, which llama.cpp leaves out by itself.
 
+use super::fixed::Fixed;
 use super::llama::{ENDS, FEED_FORWARD, NORMS, ROTARY_ATTENTION};
 use super::{DECODER, Family, keys};
 
@@ -10,6 +11,7 @@ pub(super) const SMOLLM3: Family = Family {
     tensors: &[ENDS, NORMS, ROTARY_ATTENTION, FEED_FORWARD],
     keys: &[keys::TRANSFORMER, keys::DECODER, keys::HEADS, keys::FILE_TYPE, keys::LLAMA, keys::POOLING],
     is_tied: true,
+    fixed: &[Fixed::Positions(4)],
     has_prefix_space: true,
     ..DECODER
 };
