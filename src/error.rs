@@ -77,8 +77,10 @@ pub enum Error {
     },
 
     /// The file breaks a rule of the format.
-    #[error("byte {offset}, {place}: {problem}")]
+    #[error("{}byte {offset}, {place}: {problem}", in_file(file))]
     Malformed {
+        /// The file's path, if it was opened by its path.
+        file: Option<String>,
         /// Where the offending field begins, in bytes from the start of the GGUF.
         offset: u64,
         /// The part of the header that contains it.
@@ -88,8 +90,10 @@ pub enum Error {
     },
 
     /// The file may be well formed but requires more than the current [`Limits`](crate::Limits) allow.
-    #[error("byte {offset}, {place}: {what} is {found}, and the limit in force is {limit}")]
+    #[error("{}byte {offset}, {place}: {what} is {found}, and the limit in force is {limit}", in_file(file))]
     Limit {
+        /// The file's path, if it was opened by its path.
+        file: Option<String>,
         /// Where the offending field begins, in bytes from the start of the GGUF.
         offset: u64,
         /// The part of the header that contains it.
@@ -329,8 +333,10 @@ pub enum Error {
     },
 
     /// A file is not an importance matrix, or is a malformed one.
-    #[error("{}{message}", at(offset))]
+    #[error("{}{}{message}", in_file(file), at(offset))]
     Imatrix {
+        /// The file's path, if it was read by its path.
+        file: Option<String>,
         /// The position, in bytes from the file's start, if known.
         offset: Option<u64>,
         /// What is wrong, in which tensor, and what would be correct.
@@ -421,6 +427,34 @@ impl Error {
     #[cfg(feature = "std")]
     pub fn io(action: impl Into<String>, error: io::Error) -> Self {
         Error::Io { action: action.into(), error }
+    }
+
+    /// Names the file that is malformed, or beyond the limits.
+    #[cfg(feature = "std")]
+    pub(crate) fn of(mut self, path: &std::path::Path) -> Self {
+        if let Some(file) = self.file() {
+            file.get_or_insert_with(|| path.display().to_string());
+        }
+        self
+    }
+
+    /// The same error, for a message that names the file otherwise.
+    #[cfg(feature = "std")]
+    pub(crate) fn without_file(mut self) -> Self {
+        if let Some(file) = self.file() {
+            *file = None;
+        }
+        self
+    }
+
+    #[cfg(feature = "std")]
+    fn file(&mut self) -> Option<&mut Option<String>> {
+        match self {
+            Error::Malformed { file, .. } | Error::Limit { file, .. } | Error::Imatrix { file, .. } => {
+                Some(file)
+            }
+            _ => None,
+        }
     }
 
     /// Returns the position of the problem in the file, in bytes, if there is one.

@@ -230,7 +230,7 @@ impl Header {
             let needed = self.data_offset.saturating_sub(self.len);
             let remaining = file_len.saturating_sub(self.len);
             let problem = Problem::Truncated { what: "padding", needed, remaining };
-            return Err(Error::Malformed { offset: self.len, place: Place::Padding, problem });
+            return Err(Error::Malformed { file: None, offset: self.len, place: Place::Padding, problem });
         }
         // Tensors follow each other, so if the last one fits, all do.
         if self.data_end(bytes).is_some_and(|end| end <= file_len) {
@@ -242,6 +242,7 @@ impl Header {
             if end > file_len {
                 let name = Some(tensor.name.to_owned());
                 return Err(Error::Malformed {
+                    file: None,
                     offset: self.offset_field(entry.name_at, entry.name_len, entry.dims),
                     place: Place::Tensor { index: self.position(index), name },
                     problem: Problem::DataBeyondEnd { end, file_len },
@@ -254,6 +255,7 @@ impl Header {
             if end > file_len {
                 let name = self.name_bytes(bytes, self.tensors.len() + index);
                 return Err(Error::Malformed {
+                    file: None,
                     offset: self.offset_field(entry.name_at, entry.name_len, entry.dims),
                     place: Place::Tensor {
                         index: entry.position.into(),

@@ -24,7 +24,8 @@ impl Indexed {
     /// Opens a regular file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let open = || expect_regular(path, READ_HEADER).and_then(|()| File::open(path));
-        Self::of(open().map_err(|error| Error::io(format!("open '{}'", path.display()), error))?)
+        let file = open().map_err(|error| Error::io(format!("open '{}'", path.display()), error))?;
+        Self::of(file).map_err(|error| error.of(path))
     }
 
     /// Like [`open`](Self::open), for a file that is already open.

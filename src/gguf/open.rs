@@ -180,6 +180,7 @@ impl GgufOptions {
         let len = file.metadata().map_err(failed)?.len();
         let source = SourceFile::new(file, path).map_err(failed)?;
         self.open_source(Box::new(source), len, format!(" of '{}'", path.display()))
+            .map_err(|error| error.of(path))
     }
 
     /// Like [`Gguf::open`], which reads the whole file on this platform.
@@ -221,7 +222,8 @@ impl GgufOptions {
         let file = fs::File::open(path).map_err(failed)?;
         // SAFETY: the caller upholds the same contract.
         let mapped = unsafe { Mapped::new(&file) };
-        self.parse(mapped.map_err(|source| Error::io(format!("map '{}'", path.display()), source))?)
+        let mapped = mapped.map_err(|source| Error::io(format!("map '{}'", path.display()), source))?;
+        self.parse(mapped).map_err(|error| error.of(path))
     }
 
     /// Like [`Gguf::read`].
@@ -234,7 +236,8 @@ impl GgufOptions {
             expect_regular(path, READ_HEADER)?;
             fs::read(path)
         };
-        self.parse(read().map_err(|error| Error::io(format!("read '{}'", path.display()), error))?)
+        let bytes = read().map_err(|error| Error::io(format!("read '{}'", path.display()), error))?;
+        self.parse(bytes).map_err(|error| error.of(path))
     }
 
     /// Like [`Gguf::read_header`]. With an [`offset`](Self::offset), that many bytes of the reader are discarded first.

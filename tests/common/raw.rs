@@ -37,7 +37,7 @@ impl Raw {
     #[track_caller]
     pub(crate) fn data_fails(&self, at: u64, wanted: Problem) -> Place {
         match self.parse() {
-            Err(Error::Malformed { offset, place, problem }) => {
+            Err(Error::Malformed { offset, place, problem, .. }) => {
                 assert_eq!((offset, problem), (at, wanted), "{:?}", (self.version, self.big));
                 place
             }
@@ -123,8 +123,8 @@ pub(crate) fn agree(bytes: &[u8], limits: Limits) -> std::result::Result<(String
 /// An error with all its fields.
 fn fields(error: &Error) -> String {
     match error {
-        Error::Malformed { offset, place, problem } => format!("{error}: {offset} {place:?} {problem:?}"),
-        Error::Limit { offset, place, what, found, limit } => {
+        Error::Malformed { offset, place, problem, .. } => format!("{error}: {offset} {place:?} {problem:?}"),
+        Error::Limit { offset, place, what, found, limit, .. } => {
             format!("{error}: {offset} {place:?} {what} {found} {limit}")
         }
         error => format!("{error:?}"),

@@ -292,6 +292,51 @@ fn only_regular_files_are_opened_by_path() {
     }
 }
 
+#[cfg(all(feature = "std", not(target_family = "wasm")))] // There is no folder for temporary files.
+#[test]
+fn what_is_wrong_with_a_file_opened_by_its_path_names_the_path_once() {
+    use gguf_codec::ShardedGguf;
+    use gguf_codec::model::{Edit, Imatrix, Input};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.gguf");
+    let mut version = everything((3, false)).bytes;
+    version[4] = 9;
+    let ways: &[fn(&std::path::Path) -> gguf_codec::Result<()>] = &[
+        |path| Gguf::read(path).map(drop),
+        |path| Gguf::open(path).map(drop),
+        |path| ShardedGguf::open(path).map(drop),
+        |path| Input::open(path).map(drop),
+        |path| Imatrix::read(path).map(drop),
+        |path| Edit::new().set("general.name", "x").plan(path).map(drop),
+        // SAFETY: nothing changes the file.
+        #[cfg(feature = "mmap")]
+        |path| unsafe { Gguf::map(path) }.map(drop),
+    ];
+    std::fs::write(&path, &version).unwrap();
+    for (way, open) in ways.iter().enumerate() {
+        let error = open(&path).unwrap_err();
+        assert_eq!(error.offset(), Some(4), "{way}");
+        let start = format!("'{}': byte 4", path.display());
+        assert!(error.to_string().starts_with(&start), "{way}: {error}");
+    }
+    // What was not opened by a path has none.
+    let error = Gguf::parse(&version[..]).unwrap_err().to_string();
+    assert!(error.starts_with("byte 4"), "{error}");
+
+    let limits = gguf_codec::Limits { max_keys: 1, ..Default::default() };
+    std::fs::write(&path, everything((3, false)).bytes).unwrap();
+    let error = Gguf::options().limits(limits).open(&path).unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("'{}': byte 16", path.display())) && error.contains("limit"),
+        "{error}"
+    );
+
+    std::fs::write(&path, b"\xff\xff\xff\xff").unwrap();
+    let error = Imatrix::read(&path).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("'{}': byte", path.display())), "{error}");
+}
+
 fn any_format() -> impl Strategy<Value = (u32, bool)> {
     prop::sample::select(FORMATS.to_vec())
 }

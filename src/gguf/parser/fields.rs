@@ -76,7 +76,7 @@ impl HeaderParser {
             return Ok(());
         }
         let (offset, place) = (to_u64(offset), self.place(bytes));
-        Err(Stop::from(Error::Limit { offset, place, what, found, limit }))
+        Err(Stop::from(Error::Limit { file: None, offset, place, what, found, limit }))
     }
 
     pub(super) fn malformed(&self, bytes: &[u8], offset: usize, problem: Problem) -> Stop {
@@ -84,7 +84,7 @@ impl HeaderParser {
     }
 
     pub(super) fn error(&self, bytes: &[u8], offset: usize, problem: Problem) -> Error {
-        Error::Malformed { offset: to_u64(offset), place: self.place(bytes), problem }
+        Error::Malformed { file: None, offset: to_u64(offset), place: self.place(bytes), problem }
     }
 
     /// Returns the parser's position in terms of the header's parts.

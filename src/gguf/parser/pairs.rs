@@ -179,6 +179,7 @@ impl HeaderParser {
                 let key_at = self.header.keys.get(second).map_or(0, |entry| entry.key_at);
                 let key = Some(shorten(self.header.key_bytes(bytes, second)));
                 return Err(Stop::from(Error::Malformed {
+                    file: None,
                     offset: to_u64(key_at).saturating_sub(self.header.encoding.length_bytes()),
                     place: Place::Key { index: to_u64(second), key },
                     problem: Problem::DuplicateKey { first: to_u64(first) },

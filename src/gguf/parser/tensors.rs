@@ -154,6 +154,7 @@ impl HeaderParser {
                 };
                 let name = Some(shorten(header.name_bytes(bytes, second)));
                 return Err(Stop::from(Error::Malformed {
+                    file: None,
                     offset: to_u64(name_at).saturating_sub(header.encoding.length_bytes()),
                     place: Place::Tensor { index: header.position(second), name },
                     problem: Problem::DuplicateTensor { first: header.position(first) },
@@ -178,6 +179,7 @@ impl HeaderParser {
         };
         let name = Some(shorten(self.header.name_bytes(bytes, index)));
         Stop::from(Error::Malformed {
+            file: None,
             // The position of its extents, as for a single tensor that is too large.
             offset: to_u64(last.name_at) + u64::from(last.name_len) + 4,
             place: Place::Tensor { index: self.header.position(index), name },

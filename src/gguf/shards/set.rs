@@ -131,7 +131,7 @@ impl<B: AsRef<[u8]>> ShardedGguf<B> {
                     return Err(missing(&paths, no));
                 }
                 Err(error) => {
-                    let problem = ShardProblem::File(Box::new(error));
+                    let problem = ShardProblem::File(Box::new(error.without_file()));
                     return Err(Error::Shard { shard: shown(&path), problem });
                 }
             };

@@ -31,7 +31,7 @@ impl Imatrix {
             if fits { Ok(bytes) } else { Err(io::Error::new(io::ErrorKind::FileTooLarge, message)) }
         };
         let bytes = read().map_err(|error| Error::io(format!("read '{}'", path.display()), error))?;
-        Self::parse(&bytes)
+        Self::parse(&bytes).map_err(|error| error.of(path))
     }
 
     /// Writes the GGUF form, as llama.cpp does: by name.

@@ -263,5 +263,5 @@ impl Default for Imatrix {
 }
 
 fn wrong(offset: Option<u64>, message: String) -> Error {
-    Error::Imatrix { offset, message }
+    Error::Imatrix { file: None, offset, message }
 }
