@@ -370,8 +370,10 @@ fn other_settings_than_llama_cpp_computes_are_refused() {
     let layers = |kinds: &[&str]| Json::from(kinds);
     let of_gemma3 =
         |count: usize| (1..=count).map(|n| if n % 6 == 0 { FULL } else { SLIDING }).collect::<Vec<_>>();
-    // Class, key, what it may be, and what not with the part of the error that says what would be right.
-    let cases: &[(&str, &str, &[Json], &[(Json, &str)])] = &[
+    /// What it must not be, with the part of the error that says what would be right.
+    type Wrong<'a> = &'a [(Json, &'a str)];
+    // Class, key, and what it may be.
+    let cases: &[(&str, &str, &[Json], Wrong<'_>)] = &[
         ("GptOssForCausalLM", "swiglu_limit", &[json!(7.0), json!(7)], &[(json!(6.5), "must be 7 in")]),
         (
             "GptOssForCausalLM",
