@@ -407,7 +407,7 @@ fn other_settings_than_llama_cpp_computes_are_refused() {
             "Gemma2ForCausalLM",
             "query_pre_attn_scalar",
             &[json!(256)],
-            &[(json!(224), "must be 256, as a head's length")],
+            &[(json!(224), "must be 256, a head's length")],
         ),
         ("Gemma3ForCausalLM", "attn_logit_softcapping", &[Json::Null], &[(json!(50.0), "must be null")]),
         ("Gemma3ForCausalLM", "sliding_window_pattern", &[json!(6)], &[(json!(2), "must be 6")]),
@@ -462,7 +462,7 @@ fn other_settings_than_llama_cpp_computes_are_refused() {
         config["query_pre_attn_scalar"] = share.into();
         assert!(!refused(&config).contains("query_pre_attn_scalar"), "{class}");
         config["query_pre_attn_scalar"] = 128.into();
-        assert!(refused(&config).contains(&format!("must be {share}, as a head's length")), "{class}");
+        assert!(refused(&config).contains(&format!("must be {share}, a head's length")), "{class}");
     }
 }
 

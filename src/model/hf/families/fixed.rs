@@ -1,4 +1,6 @@
 //! [`Fixed`]: settings that no key of a GGUF has, because llama.cpp computes the same in every model of a family.
+//!
+//! Read from the graphs of its models and from how they read their parameters.
 
 use super::Family;
 use crate::error::Result;
@@ -7,19 +9,20 @@ use crate::model::hf::json::Node;
 /// A setting of `config.json` that must be as llama.cpp has it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::model::hf) enum Fixed {
-    /// A number, which a class also has where its configuration is silent.
+    /// A number. A configuration that is silent means this one.
     Number(&'static str, f64),
-    /// A flag, which a class also has where its configuration is silent.
+    /// A flag. A configuration that is silent means this value.
     Flag(&'static str, bool),
     /// A number of any value: without one the class would leave out what llama.cpp computes.
     Always(&'static str),
     /// No number: llama.cpp does not compute what it would be for.
     Never(&'static str),
-    /// All layers have a window but every so manieth, which sees all of a text.
+    /// Layers have a sliding window, except every n-th, which sees the whole text.
     Windows(u32),
-    /// All layers know positions but every so manieth.
+    /// Layers have rotary embeddings, except every n-th.
     Positions(u32),
-    /// What attention divides by is the root of a head's length, or in models of so many layers of a head's share of the width.
+    /// The square of what attention is divided by is a head's length. In the largest model, which has this many layers, it is a head's
+    /// share of the width.
     QueryScale(u32),
 }
 
@@ -27,10 +30,7 @@ impl Family {
     /// Refuses a configuration of which llama.cpp would compute something else.
     pub(in crate::model::hf) fn check_fixed(&self, config: &Node<'_>) -> Result<()> {
         let wrong = |node: &Node<'_>, what: &str| {
-            Err(node.wrong(&format!(
-                "{what} in {} models of llama.cpp, which has no key for it",
-                self.architecture
-            )))
+            Err(node.wrong(&format!("{what} in {} models: llama.cpp computes no others", self.architecture)))
         };
         for fixed in self.fixed {
             match *fixed {
@@ -59,8 +59,8 @@ impl Family {
                             _ => {}
                         }
                     }
-                    for (node, is_last) in each(config, "layer_types", every)? {
-                        let kind = if is_last { "full_attention" } else { "sliding_attention" };
+                    for (node, is_nth) in each(config, "layer_types", every)? {
+                        let kind = if is_nth { "full_attention" } else { "sliding_attention" };
                         if node.str()? != kind {
                             wrong(&node, &format!("must be '{kind}'"))?;
                         }
@@ -73,8 +73,8 @@ impl Family {
                         Some(node) if node.u32()? != every => wrong(&node, &format!("must be {every}"))?,
                         _ => {}
                     }
-                    for (node, is_last) in layers {
-                        let knows = u32::from(!is_last);
+                    for (node, is_nth) in layers {
+                        let knows = u32::from(!is_nth);
                         if node.u32()? != knows {
                             wrong(&node, &format!("must be {knows}"))?;
                         }
@@ -91,7 +91,7 @@ impl Family {
                     };
                     match length {
                         Some(length) if node.f64()? != f64::from(length) => {
-                            wrong(&node, &format!("must be {length}, as a head's length,"))?;
+                            wrong(&node, &format!("must be {length}, a head's length,"))?;
                         }
                         _ => {}
                     }
@@ -102,12 +102,8 @@ impl Family {
     }
 }
 
-/// The elements of a list of layers, if there is one, each with whether it is the last of so many.
+/// The elements of a list of layers, if there is one, each with whether it is an n-th.
 fn each<'a>(config: &Node<'a>, key: &str, every: u32) -> Result<Vec<(Node<'a>, bool)>> {
     let Some(list) = config.get(key) else { return Ok(Vec::new()) };
-    Ok((1..)
-        .map(|layer: u32| layer.is_multiple_of(every))
-        .zip(list.array()?)
-        .map(|(is_last, node)| (node, is_last))
-        .collect())
+    Ok(list.array()?.zip(1u32..).map(|(node, layer)| (node, layer.is_multiple_of(every))).collect())
 }
