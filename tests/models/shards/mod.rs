@@ -307,6 +307,8 @@ fn missing_shards_are_named_and_broken_ones_too() {
     let (shard, problem) = refused(read(&first));
     assert!(shard.ends_with("m-00002-of-00009.gguf'"), "{shard}");
     assert!(matches!(problem, ShardProblem::File(error) if error.offset().is_some()));
+    let error = read(&first).unwrap_err().to_string();
+    assert_eq!(error.matches("m-00002-of-00009").count(), 1, "{error}");
     // A file that exists but cannot be read is not reported as missing.
     fs::remove_file(path(2)).unwrap();
     fs::create_dir(path(2)).unwrap();
