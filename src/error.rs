@@ -1,5 +1,6 @@
 //! [`Error`]: what is wrong, at which byte, in which key or tensor, and what would be correct.
 
+mod in_file;
 mod measured;
 #[cfg(feature = "std")]
 mod output;
@@ -20,6 +21,7 @@ use std::io;
 #[cfg(feature = "std")]
 use std::path::PathBuf;
 
+use self::in_file::in_file;
 pub use self::measured::Measured;
 #[cfg(feature = "std")]
 pub use self::output::OutputProblem;
@@ -417,44 +419,11 @@ fn at(offset: &Option<u64>) -> String {
     offset.map_or(String::new(), |offset| format!("byte {offset}: "))
 }
 
-/// Names the file at the start of a message.
-fn in_file(file: &Option<String>) -> String {
-    file.as_ref().map_or(String::new(), |file| format!("'{file}': "))
-}
-
 impl Error {
     /// Creates an I/O error. `action` continues the words "cannot": `open 'model.gguf'`.
     #[cfg(feature = "std")]
     pub fn io(action: impl Into<String>, error: io::Error) -> Self {
         Error::Io { action: action.into(), error }
-    }
-
-    /// Names the file that is malformed, or beyond the limits.
-    #[cfg(feature = "std")]
-    pub(crate) fn of(mut self, path: &std::path::Path) -> Self {
-        if let Some(file) = self.file() {
-            file.get_or_insert_with(|| path.display().to_string());
-        }
-        self
-    }
-
-    /// The same error, for a message that names the file otherwise.
-    #[cfg(feature = "std")]
-    pub(crate) fn without_file(mut self) -> Self {
-        if let Some(file) = self.file() {
-            *file = None;
-        }
-        self
-    }
-
-    #[cfg(feature = "std")]
-    fn file(&mut self) -> Option<&mut Option<String>> {
-        match self {
-            Error::Malformed { file, .. } | Error::Limit { file, .. } | Error::Imatrix { file, .. } => {
-                Some(file)
-            }
-            _ => None,
-        }
     }
 
     /// Returns the position of the problem in the file, in bytes, if there is one.

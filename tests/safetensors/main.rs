@@ -14,6 +14,7 @@ mod quantized;
 mod required;
 mod round_trip;
 mod schemes;
+mod settings;
 mod split;
 mod tokenizer;
 mod tokenizer_out;
