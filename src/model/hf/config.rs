@@ -169,16 +169,15 @@ fn object(
             }
             for (name, other) in others {
                 let width = number("embedding_length")?;
-                let is_largest = matches!(number("block_count"), Some(46 | 62));
                 match other {
                     // Below, where there is scaling, and where all else is there.
                     Other::UntruncatedYarn | Other::GrowingQueries | Other::CompressedContext => {}
                     Other::Null => set(name, Json::Null),
                     Other::True => set(name, true.into()),
-                    Other::QueryScale => match head_dim.filter(|_| !is_largest) {
-                        Some(length) => set(name, length.into()),
-                        None => set(name, width.checked_div(heads)?.into()),
-                    },
+                    Other::QueryScale => {
+                        let share = width.checked_div(heads);
+                        set(name, family.query_scale(number("block_count"), head_dim, share)?.into());
+                    }
                 }
             }
             let scaling = match (&rope.long, &rope.short) {

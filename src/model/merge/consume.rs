@@ -216,7 +216,7 @@ impl Merging {
                 Err(error) => return Err(failed("open", path, error)),
             };
             check_removable(path)?;
-            let model = Gguf::read_header(io::BufReader::new(&source))?;
+            let model = Gguf::read_header(io::BufReader::new(&source)).map_err(|error| error.of(path))?;
             let found = model.tensors().map(|tensor| (tensor.name(), tensor.shape(), tensor.ggml_type()));
             let len = source.metadata().map_err(|error| failed("look at", path, error))?.len();
             if len != shard.len

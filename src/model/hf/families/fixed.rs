@@ -2,8 +2,10 @@
 //!
 //! Read from the graphs of its models and from how they read their parameters.
 
+use std::fmt;
+
 use super::Family;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::hf::json::Node;
 
 /// A setting of `config.json` that must be as llama.cpp has it.
@@ -29,69 +31,48 @@ pub(in crate::model::hf) enum Fixed {
 impl Family {
     /// Refuses a configuration of which llama.cpp would compute something else.
     pub(in crate::model::hf) fn check_fixed(&self, config: &Node<'_>) -> Result<()> {
-        let wrong = |node: &Node<'_>, what: &str| {
-            Err(node.wrong(&format!("{what} in {} models: llama.cpp computes no others", self.architecture)))
-        };
         for fixed in self.fixed {
             match *fixed {
-                Fixed::Number(key, number) => match config.get(key) {
-                    Some(node) if node.f64()? != number => wrong(&node, &format!("must be {number}"))?,
-                    _ => {}
-                },
-                Fixed::Flag(key, flag) => match config.get(key) {
-                    Some(node) if node.bool()? != flag => wrong(&node, &format!("must be {flag}"))?,
-                    _ => {}
-                },
+                Fixed::Number(key, number) => self.expect(config.get(key), Node::f64, number)?,
+                Fixed::Flag(key, flag) => self.expect(config.get(key), Node::bool, flag)?,
                 Fixed::Always(key) => {
                     if config.get(key).is_none() {
-                        wrong(&config.or_null(key), "must be a number")?;
+                        return Err(self.other_than(&config.or_null(key), "a number"));
                     }
                 }
                 Fixed::Never(key) => {
                     if let Some(node) = config.get(key) {
-                        wrong(&node, "must be null")?;
+                        return Err(self.other_than(&node, "null"));
                     }
                 }
                 Fixed::Windows(every) => {
                     for key in ["sliding_window_pattern", "_sliding_window_pattern"] {
-                        match config.get(key) {
-                            Some(node) if node.u32()? != every => wrong(&node, &format!("must be {every}"))?,
-                            _ => {}
-                        }
+                        self.expect(config.get(key), Node::u32, every)?;
                     }
                     for (node, is_nth) in each(config, "layer_types", every)? {
-                        let kind = if is_nth { "full_attention" } else { "sliding_attention" };
-                        if node.str()? != kind {
-                            wrong(&node, &format!("must be '{kind}'"))?;
-                        }
+                        let kind = if is_nth { "'full_attention'" } else { "'sliding_attention'" };
+                        self.expect(Some(node), |node| Ok(format!("'{}'", node.str()?)), kind.to_owned())?;
                     }
                 }
                 Fixed::Positions(every) => {
                     let layers = each(config, "no_rope_layers", every)?;
                     // What each layer has counts.
-                    match config.get("no_rope_layer_interval").filter(|_| layers.is_empty()) {
-                        Some(node) if node.u32()? != every => wrong(&node, &format!("must be {every}"))?,
-                        _ => {}
+                    if layers.is_empty() {
+                        self.expect(config.get("no_rope_layer_interval"), Node::u32, every)?;
                     }
                     for (node, is_nth) in layers {
-                        let knows = u32::from(!is_nth);
-                        if node.u32()? != knows {
-                            wrong(&node, &format!("must be {knows}"))?;
-                        }
+                        self.expect(Some(node), Node::u32, u32::from(!is_nth))?;
                     }
                 }
-                Fixed::QueryScale(layers) => {
+                Fixed::QueryScale(_) => {
                     let Some(node) = config.get("query_pre_attn_scalar") else { continue };
                     let number = |key: &str| config.get(key).map(|number| number.u32()).transpose();
                     let share = number("hidden_size")?.zip(number("num_attention_heads")?);
                     let share = share.and_then(|(width, heads)| width.checked_div(heads));
-                    let length = match number("num_hidden_layers")? == Some(layers) {
-                        true => share,
-                        false => number("head_dim")?.or(share),
-                    };
+                    let length = self.query_scale(number("num_hidden_layers")?, number("head_dim")?, share);
                     match length {
                         Some(length) if node.f64()? != f64::from(length) => {
-                            wrong(&node, &format!("must be {length}, a head's length,"))?;
+                            return Err(self.other_than(&node, &format!("{length}, a head's length,")));
                         }
                         _ => {}
                     }
@@ -99,6 +80,37 @@ impl Family {
             }
         }
         Ok(())
+    }
+
+    /// Returns the square of what attention is divided by, if the family has a rule of its own. `share` is a head's share of the width.
+    pub(in crate::model::hf) fn query_scale(
+        &self,
+        layers: Option<u32>,
+        head_dim: Option<u32>,
+        share: Option<u32>,
+    ) -> Option<u32> {
+        let largest = self.fixed.iter().find_map(|fixed| match *fixed {
+            Fixed::QueryScale(layers) => Some(layers),
+            _ => None,
+        })?;
+        if layers == Some(largest) { share } else { head_dim.or(share) }
+    }
+
+    /// Refuses a value that is there and another than llama.cpp has.
+    fn expect<'a, T: PartialEq + fmt::Display>(
+        &self,
+        node: Option<Node<'a>>,
+        read: impl FnOnce(&Node<'a>) -> Result<T>,
+        right: T,
+    ) -> Result<()> {
+        match node {
+            Some(node) if read(&node)? != right => Err(self.other_than(&node, &right.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    fn other_than(&self, node: &Node<'_>, right: &str) -> Error {
+        node.wrong(&format!("must be {right} in {} models: llama.cpp computes no others", self.architecture))
     }
 }
 
