@@ -72,8 +72,8 @@ fn a_reranker_has_the_rows_of_its_two_answers() {
     let mut tokenizer = json!({"pre_tokenizer": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": vocab, "merges": []}});
     for is_tied in [true, false] {
         let config = json!({"architectures": ["Qwen3ForCausalLM"], "_name_or_path": "Qwen/Qwen3-Reranker-0.6B", "hidden_size": 2,
-            "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "head_dim": 2, "vocab_size": 4,
-            "max_position_embeddings": 16, "tie_word_embeddings": is_tied});
+            "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 2,
+            "vocab_size": 4, "max_position_embeddings": 16, "tie_word_embeddings": is_tied});
         let head = if is_tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
         let rows = floats((0..8).map(|value| value as f32));
         let needed: Vec<_> = needed(&config.to_string())

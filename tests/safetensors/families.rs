@@ -8,6 +8,7 @@ mod deepseek;
 mod experts;
 mod mistral3;
 mod newer;
+mod silent;
 
 use std::collections::BTreeMap;
 

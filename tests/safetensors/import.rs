@@ -197,7 +197,10 @@ fn rope_scaling_that_llama_cpp_has_not_is_noted() {
     for (scaling, wanted) in [
         (r#"{"type": "linear", "factor": 2.0}"#, true),
         (r#"{"rope_type": "yarn", "factor": 2.0}"#, true),
-        (r#"{"rope_type": "llama3"}"#, false),
+        (
+            r#"{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8}"#,
+            false,
+        ),
         (r#"{"rope_type": "default"}"#, false),
         ("null", false),
     ] {

@@ -142,6 +142,28 @@ fn other_settings_than_llama_cpp_computes_are_refused() {
             &[json!(true)],
             &[(json!(false), "must be true"), (json!(1), "must be true or false")],
         ),
+        (
+            "Qwen3MoeForCausalLM",
+            "mlp_only_layers",
+            &[json!([]), Json::Null],
+            &[(json!([1]), "must be an empty list in qwen3moe"), (json!(1), "must be an array")],
+        ),
+        ("Qwen2MoeForCausalLM", "mlp_only_layers", &[json!([])], &[(json!([0, 3]), "must be an empty list")]),
+        ("Qwen3MoeForCausalLM", "decoder_sparse_step", &[json!(1)], &[(json!(2), "must be 1 in qwen3moe")]),
+        ("Qwen2MoeForCausalLM", "decoder_sparse_step", &[json!(1)], &[(json!(0), "must be 1 in qwen2moe")]),
+        (
+            "Gemma3TextModel",
+            "use_bidirectional_attention",
+            &[json!(false), Json::Null],
+            &[(json!(true), "must be false in gemma3")],
+        ),
+        (
+            "Gemma2ForCausalLM",
+            "use_bidirectional_attention",
+            &[json!(false)],
+            &[(json!(true), "must be false in gemma2")],
+        ),
+        ("BertModel", "is_decoder", &[json!(false)], &[(json!(true), "must be false in bert")]),
         ("DeepseekV3ForCausalLM", "rope_interleave", &[json!(true)], &[(json!(false), "must be true")]),
         ("DeepseekV2ForCausalLM", "moe_layer_freq", &[json!(1)], &[(json!(2), "must be 1")]),
         (
@@ -158,12 +180,15 @@ fn other_settings_than_llama_cpp_computes_are_refused() {
     for &(class, key, right, wrong) in cases {
         for value in right {
             let mut config = config(class);
+            // Which its class takes for false.
+            config["norm_topk_prob"] = (class == "Qwen3MoeForCausalLM").into();
             config[key] = value.clone();
             let error = refused(&config);
             assert!(!error.contains(key), "{class} {value}: {error}");
         }
         for (value, problem) in wrong {
             let mut config = config(class);
+            config["norm_topk_prob"] = (class == "Qwen3MoeForCausalLM").into();
             config[key] = value.clone();
             let error = refused(&config);
             assert!(error.contains("'config.json': ") && error.contains(key), "{class} {value}: {error}");

@@ -173,7 +173,12 @@ fn object(
                     // Below, where there is scaling, and where all else is there.
                     Other::UntruncatedYarn | Other::GrowingQueries | Other::CompressedContext => {}
                     Other::Null => set(name, Json::Null),
-                    Other::True => set(name, true.into()),
+                    Other::RootOfHead => {
+                        let length = head_dim.or(width.checked_div(heads)).filter(|&length| length > 0)?;
+                        if parameters.number("attention.scale").is_none_or(|scale| scale == 0.0) {
+                            set(name, (1.0 / f64::from(length).sqrt()).into());
+                        }
+                    }
                     Other::QueryScale => {
                         let share = width.checked_div(heads);
                         set(name, family.query_scale(number("block_count"), head_dim, share)?.into());
@@ -185,12 +190,15 @@ fn object(
                     "long_factor": decimals(long), "short_factor": decimals(short) })),
                 _ => family.rope_scaling(&parameters, rope.freqs.as_deref(), notes),
             };
+            let is_untruncated = others.contains(&("rope_scaling", Other::UntruncatedYarn));
             if let Some(mut scaling) = scaling {
-                let is_untruncated = others.contains(&("rope_scaling", Other::UntruncatedYarn));
                 if is_untruncated && scaling["rope_type"] == "yarn" {
                     scaling["truncate"] = false.into();
                 }
                 set("rope_scaling", scaling);
+            } else if is_untruncated {
+                // Where nothing is said, the class has scaling of its own.
+                set("rope_scaling", json!({ "rope_type": "default" }));
             }
             if family.factors == Some(Factors::LongRope) {
                 if let Some(context) = number("rope.scaling.original_context_length") {
@@ -230,6 +238,9 @@ fn object(
             let types = tensors.iter().find(|tensor| tensor.name.ends_with("token_type_embeddings.weight"));
             set("type_vocab_size", types.map_or(1, |tensor| tensor.source.shape().row_count()).into());
         }
+    }
+    for (name, flag) in family.flags() {
+        set(name, flag.into());
     }
     for (name, key) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
         if let Some(id) = token_id(metadata, key, Some(rows), notes) {

@@ -22,6 +22,8 @@ pub(super) struct Document {
     /// Of the value, where it is a part of the file.
     path: &'static str,
     value: Value,
+    /// Keys that the file lacks, whose values are the class's defaults.
+    filled: Vec<&'static str>,
 }
 
 impl Document {
@@ -32,7 +34,7 @@ impl Document {
             None => Err(error),
         });
         match parsed {
-            Ok(value) => Ok(Document { name: name.to_owned(), path: "", value }),
+            Ok(value) => Ok(Self::of(name, value)),
             Err(error) => {
                 let message = format!("not JSON: {error}");
                 Err(Error::Safetensors { file: Some(name.to_owned()), offset: None, message })
@@ -42,7 +44,7 @@ impl Document {
 
     /// What a file would hold.
     pub(super) fn of(name: &str, value: Value) -> Self {
-        Document { name: name.to_owned(), path: "", value }
+        Document { name: name.to_owned(), path: "", value, filled: Vec::new() }
     }
 
     /// `None` where there is no such file.
@@ -54,13 +56,20 @@ impl Document {
     }
 
     pub(super) fn root(&self) -> Node<'_> {
-        Node { file: &self.name, path: self.path.to_owned(), value: &self.value }
+        Node {
+            file: &self.name,
+            path: self.path.to_owned(),
+            value: &self.value,
+            filled: &self.filled,
+            is_filled: false,
+        }
     }
 
     /// The object of a key, or the whole where there is none, with values of keys that it lacks.
-    pub(super) fn with_defaults(&self, part: &'static str, defaults: &[(&str, Default)]) -> Self {
+    pub(super) fn with_defaults(&self, part: &'static str, defaults: &[(&'static str, Default)]) -> Self {
         let inner = self.value.get(part).filter(|part| part.is_object());
         let mut value = inner.unwrap_or(&self.value).clone();
+        let mut filled = Vec::new();
         if let Some(object) = value.as_object_mut() {
             // Newer files say of the whole model what older ones say of its text, where newer ones may say otherwise.
             if let Some(tied) =
@@ -69,14 +78,27 @@ impl Document {
                 object.insert(TIED.to_owned(), tied.clone());
             }
             for (key, default) in defaults {
-                object.entry(*key).or_insert_with(|| match *default {
+                if object.contains_key(*key) {
+                    continue;
+                }
+                let value = match *default {
                     Default::U32(number) => number.into(),
                     Default::F64(number) => number.into(),
+                    Default::Flag(flag) => flag.into(),
                     Default::Text(text) => text.into(),
-                });
+                    Default::Of(other) => match object.get(other) {
+                        Some(value) => value.clone(),
+                        None => continue,
+                    },
+                };
+                if !matches!(default, Default::Of(_)) {
+                    filled.push(*key);
+                }
+                object.insert((*key).to_owned(), value);
             }
         }
-        Document { name: self.name.clone(), path: if inner.is_some() { part } else { "" }, value }
+        let path = if inner.is_some() { part } else { "" };
+        Document { name: self.name.clone(), path, value, filled }
     }
 }
 
@@ -112,6 +134,10 @@ pub(super) struct Node<'a> {
     file: &'a str,
     path: String,
     pub(super) value: &'a Value,
+    /// Keys of this object that the file lacks.
+    filled: &'a [&'static str],
+    /// Whether this is the value of such a key.
+    is_filled: bool,
 }
 
 impl<'a> Node<'a> {
@@ -124,13 +150,20 @@ impl<'a> Node<'a> {
     pub(super) fn or_null(&self, key: &str) -> Node<'a> {
         let dot = if self.path.is_empty() { "" } else { "." };
         let value = self.value.get(key).unwrap_or(&Value::Null);
-        Node { file: self.file, path: format!("{}{dot}{key}", self.path), value }
+        let is_filled = self.filled.contains(&key);
+        Node { file: self.file, path: format!("{}{dot}{key}", self.path), value, filled: &[], is_filled }
     }
 
     /// The value of a key that an object is known to have.
     pub(super) fn of_key(object: &Node<'a>, key: &str) -> Node<'a> {
         let value = object.value.get(key).unwrap_or(&Value::Null);
-        Node { file: object.file, path: format!("{}[{key:?}]", object.path), value }
+        Node {
+            file: object.file,
+            path: format!("{}[{key:?}]", object.path),
+            value,
+            filled: &[],
+            is_filled: false,
+        }
     }
 
     /// The first of several keys that is there.
@@ -171,13 +204,21 @@ impl<'a> Node<'a> {
             file,
             path: format!("{path}[{index}]"),
             value,
+            filled: &[],
+            is_filled: false,
         }))
     }
 
     pub(super) fn wrong(&self, problem: &str) -> Error {
         let path =
             if self.path.is_empty() { "the file".to_owned() } else { format!("'{}'", Shown(&self.path)) };
-        self.error(format!("{path} {problem}"))
+        match self.is_filled {
+            true => self.error(format!(
+                "{path}, which the file lacks and the class takes for {} then, {problem}",
+                self.value
+            )),
+            false => self.error(format!("{path} {problem}")),
+        }
     }
 
     /// An error that this value shows, and is not wrong itself.

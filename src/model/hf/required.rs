@@ -135,21 +135,10 @@ impl Family {
     }
 }
 
-/// Whether a layer has experts, as the keys of several families say it.
+/// Whether a layer has experts, where a family has them in some layers only.
 fn is_sparse(config: &Node<'_>, layer: u32) -> Result<bool> {
-    if let Some(dense) = config.get("mlp_only_layers") {
-        for dense in dense.array()? {
-            if dense.u32()? == layer {
-                return Ok(false);
-            }
-        }
-    }
-    let number = |key: &str| config.get(key).map(|number| number.u32()).transpose();
-    let is_every =
-        |every: Option<u32>, layer: u32| every.is_none_or(|every| every > 0 && layer.is_multiple_of(every));
-    Ok(number("first_k_dense_replace")?.is_none_or(|first| layer >= first)
-        && is_every(number("decoder_sparse_step")?, layer.saturating_add(1))
-        && is_every(number("moe_layer_freq")?, layer))
+    let first = config.get("first_k_dense_replace").map(|first| first.u32()).transpose()?;
+    Ok(first.is_none_or(|first| layer >= first))
 }
 
 /// Whether the token embedding is the head's matrix, or why not.

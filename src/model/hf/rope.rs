@@ -5,8 +5,11 @@ use serde_json::{Value as Json, json};
 use super::config::Parameters;
 use super::families::{Factors, Family, Keys};
 use super::json::Node;
-use crate::error::{Result, Shown};
+use crate::error::{Error, Result, Shown};
 use crate::gguf::value::Value;
+
+/// That of rotary embeddings where neither the configuration nor the class says another.
+pub(super) const USUAL_ROPE_BASE: f64 = 10_000.0;
 
 /// What `config.json` calls it, newest first.
 const SCALING: [&str; 2] = ["rope_parameters", "rope_scaling"];
@@ -194,8 +197,7 @@ impl Family {
             Some(kind) if kind.str()? == "llama3" => {}
             _ => return Ok(None),
         }
-        let number = |node: Option<Node<'_>>, or: f32| node.map_or(Ok(or), |node| Ok(node.f64()? as f32));
-        let base = number(rope.get("rope_theta").or_else(|| config.get("rope_theta")), 10000.0)?;
+        let base = rope_base(config)?.unwrap_or(USUAL_ROPE_BASE) as f32;
         let heads = config.required("num_attention_heads")?;
         let dim = match config.get("head_dim") {
             Some(dim) => dim.u32()?,
@@ -209,11 +211,13 @@ impl Family {
             return Err(heads.wrong(&format!("leaves {dim} values for a head, and {MAX_DIM} is the most")));
         }
         let context = "original_max_position_embeddings";
+        // The class has no defaults for them.
+        let number = |node: Result<Node<'_>>| Ok::<_, Error>(node?.f64()? as f32);
         let scaling = Llama3 {
-            factor: number(rope.get("factor"), Llama3::USUAL.factor)?,
-            low: number(rope.get("low_freq_factor"), Llama3::USUAL.low)?,
-            high: number(rope.get("high_freq_factor"), Llama3::USUAL.high)?,
-            context: number(rope.get(context).or_else(|| config.get(context)), Llama3::USUAL.context)?,
+            factor: number(rope.required("factor"))?,
+            low: number(rope.required("low_freq_factor"))?,
+            high: number(rope.required("high_freq_factor"))?,
+            context: number(config.get(context).map_or_else(|| rope.required(context), Ok))?,
         };
         Ok(Some(scaling.factors(base, dim)))
     }

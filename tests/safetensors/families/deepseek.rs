@@ -10,7 +10,7 @@ use super::experts::fuse;
 use super::{Checkpoint, files, gguf};
 
 /// A model of two layers, of which the second has experts.
-fn model() -> (Json, Checkpoint) {
+pub(super) fn model() -> (Json, Checkpoint) {
     let (heads, plain, turned, values, rank, width) = (2, 6, 2, 4, 5, 8);
     let config = serde_json::json!({"architectures": ["DeepseekV3ForCausalLM"], "hidden_size": width, "intermediate_size": 12,
         "num_hidden_layers": 2, "num_attention_heads": heads, "max_position_embeddings": 16, "vocab_size": 6,

@@ -2,6 +2,7 @@
 
 use super::Extent::{Classes, FeedForward, Of, Positions, Vocabulary, Width};
 use super::activation::Activation;
+use super::fixed::Fixed;
 use super::keys::{self, Key};
 use super::tensor::{Step, Tensor};
 use super::{Attention, Classifier, DECODER, Default, Exported, Family, tensor};
@@ -87,6 +88,8 @@ pub(super) const BERT: Family = Family {
         &[Key::Labels],
     ],
     attention: Attention::Shared,
+    defaults: &[("type_vocab_size", Default::U32(2))],
+    fixed: &[Fixed::Flag("is_decoder", false)],
     activations: &[Activation::GELU],
     has_prefix_space: true,
     exported: Exported::Bert,
@@ -121,7 +124,7 @@ pub(super) const XLM_ROBERTA: Family = Family {
     tensors: &[LATER_POSITIONS, EMBEDDINGS, LAYERS, DEEP_CLASSIFIER],
     left_out: &["embeddings.position_ids", "pooler.dense.*", "lm_head.*"],
     starts: &[("roberta.", "")],
-    defaults: &[("pad_token_id", Default::U32(1)), ("layer_norm_eps", Default::F64(1e-5))],
+    defaults: &[("pad_token_id", Default::U32(1)), ("type_vocab_size", Default::U32(2))],
     keys: &[
         &[
             Key::Required("block_count", "num_hidden_layers"),
@@ -129,7 +132,7 @@ pub(super) const XLM_ROBERTA: Family = Family {
             Key::U32("embedding_length", &["hidden_size"]),
             Key::U32("feed_forward_length", &["intermediate_size"]),
             Key::U32("attention.head_count", &["num_attention_heads"]),
-            Key::F32Or("attention.layer_norm_epsilon", &["layer_norm_eps"], 1e-5),
+            Key::F32Or("attention.layer_norm_epsilon", &["layer_norm_eps"], 1e-12),
         ],
         keys::FILE_TYPE,
         &[Key::Bool("attention.causal", false)],

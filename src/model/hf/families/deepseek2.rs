@@ -2,11 +2,10 @@
 //!
 //! llama.cpp wants the matrix that makes keys and values of the compressed context parted by heads, that of keys transposed.
 
-use super::Extent::{self, Of, OfHeads, Product, Sum, Width};
+use super::Extent::{self, FeedForward, Of, OfHeads, Product, Sum, Width};
 use super::fixed::Fixed;
 use super::keys::{self, Key};
 use super::llama::{ENDS, NORMS};
-use super::qwen_moe::DENSE;
 use super::tensor::{Need, Step, Tensor, fused_experts};
 use super::{Attention, DECODER, Default, Exported, Family, Other, tensor};
 
@@ -113,12 +112,73 @@ const SPARSE: &[Tensor] = &[
     .needed(Need::InSparse),
 ];
 
+/// Networks of layers without experts.
+const DENSE: &[Tensor] = &[
+    tensor("model.layers.{}.mlp.gate_proj.weight", "blk.{}.ffn_gate.weight", &[FeedForward, Width])
+        .needed(Need::InDense),
+    tensor("model.layers.{}.mlp.up_proj.weight", "blk.{}.ffn_up.weight", &[FeedForward, Width])
+        .needed(Need::InDense),
+    tensor("model.layers.{}.mlp.down_proj.weight", "blk.{}.ffn_down.weight", &[Width, FeedForward])
+        .needed(Need::InDense),
+];
+
+const SIZES: &[Key] = &[
+    Key::Required("block_count", "num_hidden_layers"),
+    Key::U32("context_length", &["max_position_embeddings"]),
+    Key::U32("embedding_length", &["hidden_size"]),
+    Key::U32("feed_forward_length", &["intermediate_size"]),
+    Key::U32("attention.head_count", &["num_attention_heads"]),
+    // What is compressed is one head for all.
+    Key::Constant("attention.head_count_kv", 1),
+];
+
+const COMPRESSED: &[Key] = &[
+    Key::Required("expert_used_count", "num_experts_per_tok"),
+    Key::U32("expert_group_count", &["n_group"]),
+    Key::U32("expert_group_used_count", &["topk_group"]),
+    Key::Gating,
+    Key::FileType,
+    Key::U32Or("leading_dense_block_count", &["first_k_dense_replace"], 0),
+    Key::VocabularySize,
+    Key::U32("attention.q_lora_rank", &["q_lora_rank"]),
+    Key::Required("attention.kv_lora_rank", RANK),
+    Key::Sum("attention.key_length", [RANK, TURNED]),
+    Key::Required("attention.value_length", RANK),
+    Key::Sum("attention.key_length_mla", [PLAIN, TURNED]),
+    Key::Required("attention.value_length_mla", VALUES),
+    Key::U32("expert_feed_forward_length", &["moe_intermediate_size"]),
+    Key::U32("expert_count", &["n_routed_experts"]),
+    Key::U32Or("expert_shared_count", &["n_shared_experts"], 0),
+    Key::F32("expert_weights_scale", &["routed_scaling_factor"]),
+    Key::Flag("expert_weights_norm", "norm_topk_prob"),
+    Key::Required("rope.dimension_count", TURNED),
+    // A tenth, unlike in other families.
+    Key::OfRope("rope.scaling.yarn_log_multiplier", "mscale_all_dim", 0.1),
+];
+
 /// The same, whose class knows one function to choose experts by.
 pub(super) const DEEPSEEK3: Family = Family {
     classes: &["DeepseekV3ForCausalLM"],
     // GGUFs of both are told apart by that function.
     marks: &["-"],
-    defaults: &[("scoring_func", Default::Text("sigmoid"))],
+    defaults: &[
+        ("first_k_dense_replace", Default::U32(3)),
+        ("kv_lora_rank", Default::U32(512)),
+        ("moe_intermediate_size", Default::U32(2048)),
+        ("n_group", Default::U32(8)),
+        ("n_routed_experts", Default::U32(256)),
+        ("n_shared_experts", Default::U32(1)),
+        ("norm_topk_prob", Default::Flag(true)),
+        ("num_experts_per_tok", Default::U32(8)),
+        ("q_lora_rank", Default::U32(1536)),
+        ("qk_nope_head_dim", Default::U32(128)),
+        ("qk_rope_head_dim", Default::U32(64)),
+        ("routed_scaling_factor", Default::F64(2.5)),
+        ("scoring_func", Default::Text("sigmoid")),
+        ("topk_group", Default::U32(4)),
+        ("v_head_dim", Default::U32(128)),
+    ],
+    keys: &[SIZES, keys::DECODER, COMPRESSED],
     ..DEEPSEEK2
 };
 
@@ -130,44 +190,20 @@ pub(super) const DEEPSEEK2: Family = Family {
     classes: &["DeepseekV2ForCausalLM"],
     tensors: &[ENDS, NORMS, ATTENTION, SPARSE, FUSED, DENSE],
     attention: Attention::Shared,
+    defaults: &[
+        ("kv_lora_rank", Default::U32(512)),
+        ("moe_intermediate_size", Default::U32(1407)),
+        ("n_routed_experts", Default::U32(64)),
+        ("n_shared_experts", Default::U32(2)),
+        ("q_lora_rank", Default::U32(1536)),
+        ("qk_nope_head_dim", Default::U32(128)),
+        ("qk_rope_head_dim", Default::U32(64)),
+        ("v_head_dim", Default::U32(128)),
+    ],
     // Layers that guess further tokens.
     drops_later_layers: true,
     fixed: &[Fixed::Flag("rope_interleave", true), Fixed::Number("moe_layer_freq", 1.0)],
-    keys: &[
-        &[
-            Key::Required("block_count", "num_hidden_layers"),
-            Key::U32("context_length", &["max_position_embeddings"]),
-            Key::U32("embedding_length", &["hidden_size"]),
-            Key::U32("feed_forward_length", &["intermediate_size"]),
-            Key::U32("attention.head_count", &["num_attention_heads"]),
-            // What is compressed is one head for all.
-            Key::Constant("attention.head_count_kv", 1),
-        ],
-        keys::DECODER,
-        &[
-            Key::U32("expert_used_count", &["num_experts_per_tok"]),
-            Key::U32("expert_group_count", &["n_group"]),
-            Key::U32("expert_group_used_count", &["topk_group"]),
-            Key::Gating,
-            Key::FileType,
-            Key::U32Or("leading_dense_block_count", &["first_k_dense_replace"], 0),
-            Key::VocabularySize,
-            Key::U32("attention.q_lora_rank", &["q_lora_rank"]),
-            Key::Required("attention.kv_lora_rank", RANK),
-            Key::Sum("attention.key_length", [RANK, TURNED]),
-            Key::Required("attention.value_length", RANK),
-            Key::Sum("attention.key_length_mla", [PLAIN, TURNED]),
-            Key::Required("attention.value_length_mla", VALUES),
-            Key::U32("expert_feed_forward_length", &["moe_intermediate_size"]),
-            Key::U32("expert_count", &["n_routed_experts"]),
-            Key::U32Or("expert_shared_count", &["n_shared_experts"], 0),
-            Key::F32("expert_weights_scale", &["routed_scaling_factor"]),
-            Key::Flag("expert_weights_norm", "norm_topk_prob"),
-            Key::Required("rope.dimension_count", TURNED),
-            // A tenth, unlike in other families.
-            Key::OfRope("rope.scaling.yarn_log_multiplier", "mscale_all_dim", 0.1),
-        ],
-    ],
+    keys: &[SIZES, keys::DECODER, COMPRESSED, &[Key::BestOfGroups]],
     exported: Exported::Decoder {
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[],

@@ -19,6 +19,10 @@ pub(in crate::model::hf) enum Fixed {
     Always(&'static str),
     /// No number: llama.cpp does not compute what it would be for.
     Never(&'static str),
+    /// An empty list, or none.
+    Empty(&'static str),
+    /// One of the keys is there: what the class has where its configuration is silent depends on more than is known here.
+    Said(&'static [&'static str]),
     /// Layers have a sliding window, except every n-th, which sees the whole text.
     Windows(u32),
     /// Layers have rotary embeddings, except every n-th.
@@ -43,6 +47,21 @@ impl Family {
                 Fixed::Never(key) => {
                     if let Some(node) = config.get(key) {
                         return Err(self.other_than(&node, "null"));
+                    }
+                }
+                Fixed::Empty(key) => {
+                    if let Some(list) = config.get(key)
+                        && list.array()?.len() > 0
+                    {
+                        return Err(self.other_than(&list, "an empty list"));
+                    }
+                }
+                Fixed::Said(keys) => {
+                    if config.any(keys).is_none() {
+                        return Err(config.wrong(&format!(
+                            "has no {}, and what the class takes then is not known: add what the model was trained with",
+                            or_list(keys)
+                        )));
                     }
                 }
                 Fixed::Windows(every) => {
@@ -82,6 +101,14 @@ impl Family {
         Ok(())
     }
 
+    /// Returns the flags of `config.json` that all models of the family have alike.
+    pub(in crate::model::hf) fn flags(&self) -> impl Iterator<Item = (&'static str, bool)> + use<> {
+        self.fixed.iter().filter_map(|fixed| match *fixed {
+            Fixed::Flag(key, flag) => Some((key, flag)),
+            _ => None,
+        })
+    }
+
     /// Returns the square of what attention is divided by, if the family has a rule of its own. `share` is a head's share of the width.
     pub(in crate::model::hf) fn query_scale(
         &self,
@@ -112,6 +139,11 @@ impl Family {
     fn other_than(&self, node: &Node<'_>, right: &str) -> Error {
         node.wrong(&format!("must be {right} in {} models: llama.cpp computes no others", self.architecture))
     }
+}
+
+/// Names for a message.
+fn or_list(keys: &[&str]) -> String {
+    keys.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(" or ")
 }
 
 /// The elements of a list of layers, if there is one, each with whether it is an n-th.

@@ -57,6 +57,7 @@ pub(super) const GEMMA2: Family = Family {
         ("sliding_window", Default::U32(4096)),
         ("attn_logit_softcapping", Default::F64(50.0)),
         ("final_logit_softcapping", Default::F64(30.0)),
+        ("query_pre_attn_scalar", Default::U32(256)),
     ],
     is_tied: true,
     activations: ACTIVATIONS,
@@ -65,6 +66,7 @@ pub(super) const GEMMA2: Family = Family {
         Fixed::QueryScale(46),
         Fixed::Always("attn_logit_softcapping"),
         Fixed::Always("final_logit_softcapping"),
+        CAUSAL,
     ],
     adds_space_prefix: Some(false),
     exported: EXPORTED,
@@ -113,14 +115,18 @@ pub(super) const GEMMA3: Family = Family {
         ("sliding_window", Default::U32(4096)),
         ("rope_theta", Default::F64(1_000_000.0)),
         ("rope_local_base_freq", Default::F64(10_000.0)),
+        ("query_pre_attn_scalar", Default::U32(256)),
     ],
     is_tied: true,
     activations: ACTIVATIONS,
-    fixed: &[Fixed::Windows(6), Fixed::QueryScale(62), Fixed::Never("attn_logit_softcapping")],
+    fixed: &[Fixed::Windows(6), Fixed::QueryScale(62), Fixed::Never("attn_logit_softcapping"), CAUSAL],
     adds_space_prefix: Some(false),
     exported: EXPORTED,
     ..DECODER
 };
+
+/// Models of embeddings see all of a text, as those of another architecture do.
+const CAUSAL: Fixed = Fixed::Flag("use_bidirectional_attention", false);
 
 /// Under the newer key; what the older one says, the class does not read.
 const ACTIVATIONS: &[Activation] = &[Activation::GELU_TANH.under(&["hidden_activation", "hidden_act"])];

@@ -95,8 +95,21 @@ pub(super) const GPT_OSS: Family = Family {
             Key::U32("expert_feed_forward_length", &["intermediate_size"]),
         ],
     ],
-    fixed: &[Fixed::Windows(2), Fixed::Number("swiglu_limit", 7.0)],
-    defaults: &[("head_dim", Default::U32(64)), ("num_key_value_heads", Default::U32(8))],
+    fixed: &[
+        Fixed::Windows(2),
+        Fixed::Number("swiglu_limit", 7.0),
+        // Where it is not there, versions of the class differ in what they take.
+        Fixed::Said(&["rope_parameters", "rope_scaling"]),
+    ],
+    defaults: &[
+        ("head_dim", Default::U32(64)),
+        ("num_key_value_heads", Default::U32(8)),
+        ("num_local_experts", Default::U32(128)),
+        ("num_experts_per_tok", Default::U32(4)),
+        ("rms_norm_eps", Default::F64(1e-5)),
+        ("rope_theta", Default::F64(150_000.0)),
+        ("sliding_window", Default::U32(128)),
+    ],
     exported: Exported::Decoder {
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[("attention_bias", "self_attn.q_proj.bias")],

@@ -2,7 +2,7 @@
 
 use super::keys::{self, Key};
 use super::llama::{ALL_BIASES, ENDS, FEED_FORWARD, NORMS, ROTARY_ATTENTION};
-use super::{BIASES, DECODER, Exported, Family};
+use super::{BIASES, DECODER, Default, Exported, Family, Other};
 
 const FACTORS: &[Key] = &[
     Key::F32("attention.scale", &["attention_multiplier"]),
@@ -25,12 +25,19 @@ pub(super) const GRANITE: Family = Family {
         FACTORS,
         keys::POOLING,
     ],
+    // llama.cpp divides attention by the root of a head's length where no key says another factor.
+    defaults: &[
+        ("attention_multiplier", Default::F64(1.0)),
+        ("embedding_multiplier", Default::F64(1.0)),
+        ("residual_multiplier", Default::F64(1.0)),
+        ("logits_scaling", Default::F64(1.0)),
+    ],
     pre_tokenizers: &[("smollm", "refact")],
     has_prefix_space: true,
     exported: Exported::Decoder {
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: BIASES,
-        others: &[],
+        others: &[("attention_multiplier", Other::RootOfHead)],
     },
     ..DECODER
 };

@@ -6,7 +6,9 @@ use crate::gguf::value::{Array, Value};
 use crate::model::hf::class::tells_classes_apart;
 use crate::model::hf::description::Description;
 use crate::model::hf::json::Node;
-use crate::model::hf::rope::{long_rope_factor, original_context, rope_base, rotary_dimensions, scaling};
+use crate::model::hf::rope::{
+    USUAL_ROPE_BASE, long_rope_factor, original_context, rope_base, rotary_dimensions, scaling,
+};
 
 /// A key of a GGUF, without the architecture that it begins with, or several; with the keys of `config.json`, of which the first
 /// that is there counts.
@@ -71,11 +73,11 @@ pub(in crate::model::hf) enum Key {
     Pooling,
     /// What a classifier tells apart, where that has names.
     Labels,
+    /// None: a router that takes experts of the groups whose best ones are best, where llama.cpp goes by the best two of each.
+    BestOfGroups,
     /// None: what a classifier looks at, by this key of `config.json`, which llama.cpp takes for the mean.
     MeanOfClasses(&'static str),
 }
-
-const USUAL_ROPE_BASE: f64 = 10_000.0;
 
 /// What every transformer has.
 pub(super) const TRANSFORMER: &[Key] = &[
@@ -257,6 +259,25 @@ impl Family {
                     if let Some(labels) = labels(config)? {
                         let labels = labels.into_iter().map(String::into_bytes).collect();
                         keys.push("classifier.output_labels", Value::Array(Array::String(labels)));
+                    }
+                }
+                Key::BestOfGroups => {
+                    let groups = config.get("n_group");
+                    let count = groups.as_ref().map_or(Ok(1), |groups| groups.u32())?;
+                    let method = config.get("topk_method").map_or(Ok("greedy"), |method| method.str())?;
+                    match groups.filter(|_| count > 1) {
+                        Some(_) if method == "group_limited_greedy" => notes.push(format!(
+                            "the class takes experts of the groups with the best one ('n_group' {count}), and llama.cpp of those \
+                             whose best two are best together: some tokens get other experts"
+                        )),
+                        Some(groups) => {
+                            return Err(groups.wrong(&format!(
+                                "is {count}, and 'topk_method' is '{}', with which the class has no groups: llama.cpp would choose \
+                                 among them",
+                                Shown(method)
+                            )));
+                        }
+                        None => {}
                     }
                 }
                 Key::MeanOfClasses(name) => {

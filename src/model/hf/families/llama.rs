@@ -3,7 +3,7 @@
 use super::Extent::{FeedForward, Heads, KvHeads, Pairs, Vocabulary, Width};
 use super::keys::{self, Key};
 use super::tensor::{HeadsOf, Step, Tensor};
-use super::{BIASES, DECODER, Exported, Factors, Family, tensor};
+use super::{BIASES, DECODER, Default, Exported, Factors, Family, tensor};
 
 /// What every decoder here has.
 pub(super) const ENDS: &[Tensor] = &[
@@ -63,7 +63,7 @@ pub(super) const ALL_BIASES: &[Tensor] = &[
 pub(super) const LLAMA: Family = Family {
     architecture: "llama",
     model_type: "llama",
-    classes: &["LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel", "MistralForCausalLM"],
+    classes: &["LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"],
     tensors: &[ENDS, NORMS, ROTARY_ATTENTION, FEED_FORWARD, ALL_BIASES],
     keys: &[
         keys::TRANSFORMER,
@@ -81,4 +81,13 @@ pub(super) const LLAMA: Family = Family {
         others: &[],
     },
     ..DECODER
+};
+
+/// The same, whose class has fewer heads of keys and values where its configuration is silent.
+pub(super) const MISTRAL: Family = Family {
+    classes: &["MistralForCausalLM"],
+    // GGUFs of both are alike.
+    marks: &["-"],
+    defaults: &[("num_key_value_heads", Default::U32(8))],
+    ..LLAMA
 };

@@ -1,5 +1,6 @@
 //! Mistral 3 and Ministral 3, alone or inside a model that sees: as Llama, with queries that grow after the first positions.
 
+use super::fixed::Fixed;
 use super::keys::{self, Key};
 use super::llama::LLAMA;
 use super::{BIASES, Exported, Family, Other};
@@ -29,6 +30,8 @@ pub(super) const MISTRAL3: Family = Family {
         ("embed_tokens.", "model.embed_tokens."),
         ("norm.", "model.norm."),
     ],
+    // The text is of one of several classes, whose defaults differ.
+    fixed: &[Fixed::Said(&["rms_norm_eps"]), Fixed::Said(&["rope_parameters", "rope_scaling", "rope_theta"])],
     keys: &[
         keys::TRANSFORMER,
         keys::DECODER,

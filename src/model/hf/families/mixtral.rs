@@ -3,7 +3,7 @@
 use super::Extent::{self, FeedForward, Of, Width};
 use super::llama::{ENDS, LLAMA, NORMS, ROTARY_ATTENTION};
 use super::tensor::{Step, Tensor, fused_experts};
-use super::{Family, keys, tensor};
+use super::{Default, Family, keys, tensor};
 
 const EXPERTS: Extent = Of("num_local_experts");
 const GATE: &str = "blk.{}.ffn_gate_exps.weight";
@@ -25,6 +25,13 @@ pub(super) const MIXTRAL: Family = Family {
     model_type: "mixtral",
     classes: &["MixtralForCausalLM"],
     marks: &["expert_count"],
+    defaults: &[
+        ("num_key_value_heads", Default::U32(8)),
+        ("num_local_experts", Default::U32(8)),
+        ("num_experts_per_tok", Default::U32(2)),
+        ("rms_norm_eps", Default::F64(1e-5)),
+        ("rope_theta", Default::F64(1_000_000.0)),
+    ],
     tensors: &[ENDS, NORMS, ROTARY_ATTENTION, SPARSE, FUSED],
     keys: &[keys::TRANSFORMER, keys::DECODER, keys::EXPERTS, keys::HEADS, keys::FILE_TYPE, keys::LLAMA],
     ..LLAMA

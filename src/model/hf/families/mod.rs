@@ -137,7 +137,10 @@ impl Classifier {
 pub(super) enum Default {
     U32(u32),
     F64(f64),
+    Flag(bool),
     Text(&'static str),
+    /// What another key says, where it is there: newer versions of the class have it under that name.
+    Of(&'static str),
 }
 
 /// Scaling of rotary embeddings that becomes tensors.
@@ -177,7 +180,6 @@ pub(super) enum Exported {
 /// What an exported `config.json` says that no key of a GGUF does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Other {
-    True,
     /// No value, where the class's default is one of a larger model.
     Null,
     /// Where YaRN scales pairs in part, it does so between pairs that are counted in fractions, as llama.cpp does for all models of the
@@ -187,6 +189,8 @@ pub(super) enum Other {
     GrowingQueries,
     /// The sizes of DeepSeek's heads, and how its experts are chosen.
     CompressedContext,
+    /// What products of queries and keys are multiplied by: where no key says, one by the root of a head's length.
+    RootOfHead,
     /// What queries are divided by the root of, as llama.cpp has it: the values of a head, or in the largest Gemmas what heads share.
     QueryScale,
 }
@@ -237,6 +241,7 @@ const DECODER: Family = Family {
 
 const ALL: &[&Family] = &[
     &llama::LLAMA,
+    &llama::MISTRAL,
     &qwen2::QWEN2,
     &qwen3::QWEN3,
     &smollm3::SMOLLM3,

@@ -59,7 +59,7 @@ pub(super) const MODERN_BERT: Family = Family {
             Key::RopeBaseOf("rope.freq_base", "full_attention", "global_rope_theta", 160_000.0),
             Key::RopeBaseOf("rope.freq_base_swa", "sliding_attention", "local_rope_theta", 10_000.0),
             Key::F32Or("attention.layer_norm_rms_epsilon", &["norm_eps"], 1e-5),
-            Key::F32Or("attention.layer_norm_epsilon", &["layer_norm_eps", "norm_eps"], 1e-5),
+            Key::F32Or("attention.layer_norm_epsilon", &["norm_eps"], 1e-5),
             Key::FileType,
             Key::Bool("attention.causal", false),
             Key::Pooling,

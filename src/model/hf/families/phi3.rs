@@ -4,7 +4,7 @@ use super::Extent::{FeedForward, GateUp, Heads, Pairs, Qkv, Width};
 use super::keys::Key;
 use super::llama::{ENDS, NORMS};
 use super::tensor::Tensor;
-use super::{DECODER, Exported, Factors, Family, Other, tensor};
+use super::{DECODER, Default, Exported, Factors, Family, Other, tensor};
 
 const LAYERS: &[Tensor] = &[
     tensor("model.layers.{}.self_attn.qkv_proj.weight", "blk.{}.attn_qkv.weight", &[Qkv, Width]),
@@ -37,6 +37,7 @@ pub(super) const PHI3: Family = Family {
         Key::U32Or("attention.sliding_window", &["sliding_window"], 0),
     ]],
     factors: Some(Factors::LongRope),
+    defaults: &[("original_max_position_embeddings", Default::U32(4096))],
     exported: Exported::Decoder {
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
         biases: &[],

@@ -3,7 +3,7 @@
 use super::Extent::{Heads, KvHeads};
 use super::llama::{ATTENTION, ENDS, FEED_FORWARD, NORMS};
 use super::tensor::Tensor;
-use super::{Attention, DECODER, Family, tensor};
+use super::{Attention, DECODER, Default, Family, tensor};
 
 pub(super) const BIASES: &[Tensor] = &[
     tensor("model.layers.{}.self_attn.q_proj.bias", "blk.{}.attn_q.bias", &[Heads]),
@@ -17,5 +17,6 @@ pub(super) const QWEN2: Family = Family {
     classes: &["Qwen2ForCausalLM", "Qwen2Model"],
     tensors: &[ENDS, NORMS, ATTENTION, BIASES, FEED_FORWARD],
     attention: Attention::GroupedAsWide,
+    defaults: &[("num_key_value_heads", Default::U32(32))],
     ..DECODER
 };

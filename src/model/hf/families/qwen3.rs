@@ -3,7 +3,7 @@
 use super::Extent::{Classes, Head, Width};
 use super::llama::{ATTENTION, ENDS, FEED_FORWARD, NORMS};
 use super::tensor::Tensor;
-use super::{Classifier, DECODER, Family, tensor};
+use super::{Classifier, DECODER, Default, Family, tensor};
 
 pub(super) const HEAD_NORMS: &[Tensor] = &[
     tensor("model.layers.{}.self_attn.q_norm.weight", "blk.{}.attn_q_norm.weight", &[Head]),
@@ -25,6 +25,7 @@ pub(super) const QWEN3: Family = Family {
     }),
     tensors: &[ENDS, NORMS, ATTENTION, HEAD_NORMS, FEED_FORWARD, CLASSIFIER],
     head_dim: Some(128),
+    defaults: &[("num_key_value_heads", Default::U32(32))],
     ..DECODER
 };
 

@@ -2,7 +2,7 @@
 
 use super::fixed::Fixed;
 use super::llama::{ENDS, FEED_FORWARD, NORMS, ROTARY_ATTENTION};
-use super::{DECODER, Family, keys};
+use super::{DECODER, Default, Family, keys};
 
 pub(super) const SMOLLM3: Family = Family {
     architecture: "smollm3",
@@ -11,6 +11,7 @@ pub(super) const SMOLLM3: Family = Family {
     tensors: &[ENDS, NORMS, ROTARY_ATTENTION, FEED_FORWARD],
     keys: &[keys::TRANSFORMER, keys::DECODER, keys::HEADS, keys::FILE_TYPE, keys::LLAMA, keys::POOLING],
     is_tied: true,
+    defaults: &[("num_key_value_heads", Default::U32(4)), ("rope_theta", Default::F64(2_000_000.0))],
     fixed: &[Fixed::Positions(4)],
     has_prefix_space: true,
     ..DECODER

@@ -5,7 +5,7 @@ use super::activation::Activation;
 use super::keys::{self, Key};
 use super::llama::{ATTENTION, ENDS, NORMS};
 use super::tensor::Tensor;
-use super::{DECODER, Exported, Family, qwen2, tensor};
+use super::{DECODER, Default, Exported, Family, qwen2, tensor};
 
 /// Beside the biases of Qwen2.
 const OTHERS: &[Tensor] = &[
@@ -32,6 +32,7 @@ pub(super) const STARCODER2: Family = Family {
         keys::POOLING,
     ],
     is_tied: true,
+    defaults: &[("num_key_value_heads", Default::U32(2))],
     activations: &[Activation::GELU_TANH],
     pre_tokenizers: &[("smollm", "starcoder")],
     exported: Exported::Decoder {
