@@ -47,7 +47,7 @@ llama-bpe chatglm-bpe dbrx falcon-h1 falcon3 glm4 jina-v5-nano lfm2 llama-v3 lla
 deepseek-r1-qwen f2llmv2 grok-2 hunyuan kormo megrez solar-open stablelm2 qwen35 tekken gpt-4o kanana2
 llama4 minimax-m2 talkie granite-embed-multi-97m deepseek-v3 hunyuan-dense hy_v4 joyai-llm deepseek-coder falcon poro-chat bloom gpt3-finnish
 viking bailingmoe bailingmoe2 llada-moe seed-coder superbpe jais-2 youtu tiny_aya cohere2moe minicpm5 exaone-moe ufakzeka
-laguna deepseek-llm chameleon kimi-k2""".split()
+laguna deepseek-llm chameleon kimi-k2 afmoe spark2_5""".split()
 
 
 def has(*categories):
@@ -137,6 +137,16 @@ def bytes_vocabulary():
     return tokenizer
 
 
+def words_vocabulary():
+    """Of characters between spaces, each of which is a token: others are the unknown one, which llama.cpp leaves out."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = ["<s>", "</s>", "<unk>", "<mask>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(vocab_size=1500, min_frequency=2, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator([TEXT, TEXT.lower(), *TEXT.split("\n")], trainer)
+    return tokenizer
+
+
 def pieces(model_type, prefix):
     """`tokenizer.model` of SentencePiece."""
     model = io.BytesIO()
@@ -164,6 +174,16 @@ def check(run, expect, library, arguments, minilm, save, tiny):
         edited = folder / "edited.gguf"
         run("edit", gguf, edited, "--set", f"tokenizer.ggml.pre={name}")
         checking.compare(name, edited, skip=LEFT_OUT.get(name, lambda text: False))
+    tokenizer = words_vocabulary()
+    folder = checking.folder("words")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    gguf = checking.imported(folder, tiny(rows=tokenizer.get_vocab_size()), save)
+    checking.compare("words", gguf)
+    run("edit", gguf, folder / "small.gguf", "--add", "tokenizer.ggml.normalizer.lowercase=bool:true")
+    # The library makes two letters of it.
+    checking.compare("words of small letters", folder / "small.gguf", skip=lambda text: "İ" in text)
     for kind in ("bpe", "unigram"):
         for prefix in (True, False):
             what = f"{kind}{' with a space before' if prefix else ''}"
@@ -178,4 +198,4 @@ def check(run, expect, library, arguments, minilm, save, tiny):
             config["unk_token_id"] = 0
             checking.compare(what, checking.imported(folder, (config, shapes), save))
     shutil.rmtree(checking.work)
-    print(f"  tokenizers: {checking.compared} texts have llama.cpp's ids, in {len(PRE) + 6} vocabularies", flush=True)
+    print(f"  tokenizers: {checking.compared} texts have llama.cpp's ids, in {len(PRE) + 8} vocabularies", flush=True)

@@ -113,7 +113,7 @@ fn word_pieces_are_marked_where_words_begin() {
 fn what_cannot_be_carried_over_is_noted_and_what_is_wrong_refused() {
     let other = r#"{"model": {"type": "WordLevel", "vocab": {}}}"#;
     assert!(!import(CONFIG, other, "{}").unwrap().metadata().contains("tokenizer.ggml.model"));
-    let split = BPE.replace(r#"{"type": "ByteLevel"}"#, r#"{"type": "Whitespace"}"#);
+    let split = BPE.replace(r#"{"type": "ByteLevel"}"#, r#"{"type": "UnicodeScripts"}"#);
     let model = import(CONFIG, &split, "{}").unwrap();
     assert_eq!(model.metadata().require::<&str>("tokenizer.ggml.pre").unwrap(), "default");
     for (old, new, part) in [

@@ -167,9 +167,12 @@ fn what_such_a_file_cannot_have_is_an_error() {
     for (pairs, wanted) in [
         (vec![of("rwkv"), two()], "'tokenizer.ggml.model' is 'rwkv', not one that tokenizer.json has"),
         (
-            vec![of("gpt2"), (pre, Value::from("afmoe")), two()],
-            "'tokenizer.ggml.pre' is 'afmoe', not the name",
+            vec![of("gpt2"), (pre, Value::from("afmoe2")), two()],
+            "'tokenizer.ggml.pre' is 'afmoe2', not the name",
         ),
+        // llama.cpp ends the process where a text has two spaces.
+        (vec![of("gpt2"), (pre, Value::from("whitespace")), two()], "is 'whitespace', not the name"),
+        (vec![of("whitespace"), two()], "'tokenizer.ggml.model' is 'whitespace', not one"),
         (vec![of("gpt2"), two()], "no key 'tokenizer.ggml.merges'"),
         (
             vec![of("gpt2"), (tokens, texts(&["a", "a"]))],
@@ -214,6 +217,31 @@ fn characters_merge_by_a_list_too() -> Result<()> {
         json!({"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"})
     );
     Ok(())
+}
+
+/// What is between spaces is merged of characters.
+#[test]
+fn words_between_spaces_come_back() {
+    let tokenizer = r#"{"normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "WhitespaceSplit"}, "added_tokens": [
+            {"id": 0, "content": "<s>", "special": true}, {"id": 1, "content": "</s>", "special": true},
+            {"id": 2, "content": "<unk>", "special": true}],
+        "model": {"type": "BPE", "unk_token": "<unk>", "vocab": {"<s>": 0, "</s>": 1, "<unk>": 2, "\u4e2d": 3, "\u6587": 4, "\u4e2d\u6587": 5},
+            "merges": ["\u4e2d \u6587"]}}"#;
+    let config = CONFIG.replace(", \"eos_token_id\": 5", "");
+    let settings = r#"{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}"#;
+    let model = import(&config, tokenizer, settings).unwrap();
+    let json = comes_back(&model, &config);
+    assert_eq!(json["model"]["merges"], json!(["\u{4e2d} \u{6587}"]));
+    assert_eq!((&json["model"]["unk_token"], &json["model"]["fuse_unk"]), (&json!("<unk>"), &json!(false)));
+    assert_eq!(json["normalizer"]["type"], "Lowercase");
+    let text = |key: &str| model.metadata().require::<&str>(key).map(str::to_owned).unwrap();
+    assert_eq!(
+        (text("tokenizer.ggml.model"), text("tokenizer.ggml.pre")),
+        ("whitespace".to_owned(), "whitespace".to_owned())
+    );
+    // llama.cpp's converter takes one that cuts around punctuation for the same.
+    let cuts_more = tokenizer.replace("WhitespaceSplit", "Whitespace");
+    assert_eq!(keys(&import(&config, &cuts_more, settings).unwrap()), keys(&model));
 }
 
 /// `tokenizer.json`, `tokenizer_config.json` and `generation_config.json` of a model, and the notes.

@@ -17,6 +17,11 @@ const QWEN_3_5: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p
 const UP_TO_3_NUMBERS: &str = r"\p{N}{1,3}";
 const DEEPSEEK_3_SCRIPTS: &str = "[一-龥぀-ゟ゠-ヿ]+";
 const DEEPSEEK_3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
+const SPARK: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+"##;
+/// By threes from the end of each run.
+const DIGIT_GROUPS: &str = r"\p{N}{1,2}(?=(?:\p{N}{3})*(?!\p{N}))|\p{N}{3}";
+/// Scripts of East and Southeast Asia, as llama.cpp has them: from U+8C48 on instead of U+F900, which looks alike.
+const AFMOE_SCRIPTS: &str = r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{8C48}-\x{FAFF}\x{3040}-\x{30FF}\x{FF65}-\x{FF9F}\x{2F00}-\x{2FDF}\x{0E40}-\x{0EFF}\x{1780}-\x{17FF}\x{1000}-\x{109F}\x{AA60}-\x{AA7F}\x{A9E0}-\x{A9FF}\x{AC00}-\x{D7AF}\x{1100}-\x{11FF}]+";
 const LINE_ENDS: &str = "[\r\n]";
 const DEEPSEEK_SCRIPTS: &str = "[一-龥ࠀ-一가-퟿]+";
 const PORO: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
@@ -84,6 +89,16 @@ const KNOWN: &[(&[Step<'_>], &str)] = &[
             Step::Gpt2,
         ],
         "chameleon",
+    ),
+    (&[Step::Split(DIGIT_GROUPS), Step::Split(AFMOE_SCRIPTS), Step::Split(DEEPSEEK_3)], "afmoe"),
+    (
+        &[
+            Step::Split(UP_TO_3_NUMBERS),
+            Step::Split(DEEPSEEK_3_SCRIPTS),
+            Step::Split(SPARK),
+            Step::Split(r"\p{N}"),
+        ],
+        "spark2_5",
     ),
     (&[Step::Split(FALCON), Step::Split(GPT_2), Step::Split(THREE_DIGITS)], "falcon"),
     // As its authors wrote it, which parts the bytes of some characters.
@@ -303,6 +318,13 @@ pub(super) fn lines() -> Json {
     split(LINES)
 }
 
+/// Whether words of characters are merged, not of bytes. What `Whitespace` cuts around punctuation as well, its merges do not join either.
+pub(super) fn is_of_words(root: &Node<'_>) -> Result<bool> {
+    let kind = root.get("pre_tokenizer").map(|pre| pre.required("type")).transpose()?;
+    let kind = kind.as_ref().map(|kind| kind.str()).transpose()?;
+    Ok(matches!(kind, Some("WhitespaceSplit" | "Whitespace")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::json::Document;
@@ -325,7 +347,7 @@ mod tests {
         assert!(WHOLE_WORDS.iter().chain(BEGINS).all(|name| named(name).is_some()));
         assert!(named("llama-bpe").unwrap().ignores_merges && !named("gpt-4o").unwrap().ignores_merges);
         assert!(named("tekken").unwrap().adds_bos && !named("qwen2").unwrap().adds_bos);
-        assert!(named("afmoe").is_none());
+        assert!(named("whitespace").is_none() && named("afmoe2").is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::description::Description;
 use super::families::Family;
 use super::json::Node;
-use super::pre_tokenizer::pre_tokenizer;
+use super::pre_tokenizer::{is_of_words, pre_tokenizer};
 use super::special_tokens::special_tokens;
 use super::{pieces, unigram};
 use crate::error::{Result, Shown};
@@ -46,6 +46,8 @@ enum Model {
     Bytes,
     /// Byte-pair encoding of characters, with tokens for bytes that none has, as Llama 2's.
     Characters,
+    /// Byte-pair encoding of characters between spaces.
+    Words,
     WordPiece,
 }
 
@@ -78,6 +80,7 @@ pub(super) fn tokenizer(
     let name = model.get("type").map(|name| name.str()).transpose()?.unwrap_or("BPE");
     let flag = |key: &str| model.get(key).is_some_and(|flag| flag.value.as_bool() == Some(true));
     let kind = match name {
+        "BPE" if is_of_words(&root)? => Model::Words,
         "BPE" if flag("byte_fallback") && !flag("ignore_merges") => Model::Characters,
         "BPE" => Model::Bytes,
         "WordPiece" => Model::WordPiece,
@@ -112,6 +115,11 @@ pub(super) fn tokenizer(
             if pre.is_none() {
                 out.notes.push("the pre-tokenizer is none that llama.cpp has a name for: tokenizer.ggml.pre is 'default'".to_owned());
             }
+            merges = Some(read_merges(&model)?);
+        }
+        Model::Words => {
+            out.push("ggml.model", "whitespace");
+            out.push("ggml.pre", "whitespace");
             merges = Some(read_merges(&model)?);
         }
         Model::Characters => {

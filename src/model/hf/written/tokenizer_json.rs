@@ -19,8 +19,8 @@ const NORMALIZED: [&str; 2] = ["qwen2", "qwen35"];
 /// Returns the text of a `tokenizer.json` for the tokenizer of a GGUF, which the tokenizers library reads and which gives a text
 /// the ids that llama.cpp gives it.
 ///
-/// `tokenizer.ggml.model` may be `gpt2` with any `tokenizer.ggml.pre` whose rules such a file can have, `llama`, `bert`, `t5`
-/// or `gemma4`. The pairs that a `llama` vocabulary merges follow from its scores; where scores are the same, the token with the
+/// `tokenizer.ggml.model` may be `gpt2` with any `tokenizer.ggml.pre` whose rules such a file can have, `llama`, `bert`, `t5`,
+/// `gemma4` or `whitespace`. The pairs that a `llama` vocabulary merges follow from its scores; where scores are the same, the token with the
 /// smaller id comes first, and llama.cpp takes the pair that is first in the text.
 ///
 /// ```no_run
@@ -107,6 +107,15 @@ fn steps(vocabulary: &Vocabulary<'_>, pre: Option<&Named>) -> Result<[Json; 3]> 
             let cut = if vocabulary.model == Model::Characters { lines() } else { Json::Null };
             [normalizer, cut, json!({"type": "Sequence", "decoders": decoders})]
         }
+        Model::Words => {
+            let lowercase = vocabulary.flag("normalizer.lowercase")?.unwrap_or(false);
+            let normalizer = if lowercase { json!({"type": "Lowercase"}) } else { Json::Null };
+            [
+                normalizer,
+                json!({"type": "WhitespaceSplit"}),
+                json!({"type": "Sequence", "decoders": decoders.split_off(1)}),
+            ]
+        }
         Model::WordPiece => {
             let lowercase = vocabulary.flag("normalizer.lowercase")?.unwrap_or(true);
             let strips = vocabulary.flag("normalizer.strip_accents")?;
@@ -171,7 +180,7 @@ fn model(vocabulary: &Vocabulary<'_>, pre: Option<&Named>, notes: &mut Vec<Strin
     let unknown = vocabulary.special("unknown")?;
     let tokens = vocabulary.by_text()?;
     let merges = match vocabulary.model {
-        Model::Bytes | Model::Characters => merges::listed(vocabulary, &tokens, notes)?,
+        Model::Bytes | Model::Characters | Model::Words => merges::listed(vocabulary, &tokens, notes)?,
         Model::Scores => merges::by_score(vocabulary, &scores(vocabulary)?),
         Model::WordPiece => {
             let unknown = unknown.map_or_else(|| "[UNK]".to_owned(), |unknown| unknown.text);
@@ -200,7 +209,7 @@ fn model(vocabulary: &Vocabulary<'_>, pre: Option<&Named>, notes: &mut Vec<Strin
         "unk_token": unknown.filter(|_| !is_of_bytes).map(|unknown| unknown.text),
         "continuing_subword_prefix": null,
         "end_of_word_suffix": null,
-        "fuse_unk": !is_of_bytes,
+        "fuse_unk": !is_of_bytes && vocabulary.model != Model::Words,
         "byte_fallback": !is_of_bytes,
         "ignore_merges": pre.is_some_and(|pre| pre.ignores_merges),
         "vocab": ids(tokens),

@@ -21,6 +21,8 @@ pub(super) enum Model {
     Scores,
     /// Byte-pair encoding of characters by a list of merges, as Gemma 4's.
     Characters,
+    /// The same of what is between spaces, as in a Chinese model of Jina.
+    Words,
     WordPiece,
     Unigram,
 }
@@ -47,6 +49,7 @@ impl<'a> Vocabulary<'a> {
             ("gemma4", _) | ("gpt2", Some("gemma4" | "granite-embed-multi-311m" | "sarvam-moe")) => {
                 Model::Characters
             }
+            ("whitespace", Some("whitespace")) => Model::Words,
             ("gpt2", _) => Model::Bytes,
             ("llama", _) => Model::Scores,
             ("bert", _) => Model::WordPiece,
@@ -55,7 +58,8 @@ impl<'a> Vocabulary<'a> {
                 return Err(Error::WrongValue {
                     key: MODEL.to_owned(),
                     found: format!("'{}'", Shown(other)),
-                    wanted: "one that tokenizer.json has: gpt2, llama, bert, t5 or gemma4".to_owned(),
+                    wanted: "one that tokenizer.json has: gpt2, llama, bert, t5, gemma4 or whitespace"
+                        .to_owned(),
                 });
             }
         };
