@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::size::Size;
+use super::windows::period;
 use crate::error::{Error, Measured, Result};
 use crate::ggml_type::GgmlType;
 use crate::gguf::metadata::Metadata;
@@ -226,7 +227,8 @@ impl Architecture {
     fn of(name: &str) -> Option<Self> {
         let plain = Architecture { keeps: Keeps::Attention, windows: None, own_layers: None };
         let keeps = |keeps| Some(Architecture { keeps, ..plain });
-        let windows = |pattern| Some(Architecture { windows: Some(Windows { pattern, ..EACH }), ..plain });
+        let each = Windows { pattern: period(name).unwrap_or(0).into(), ..EACH };
+        let windowed = |windows| Architecture { windows: Some(windows), ..plain };
         match name {
             "llama" | "llama-embed" | "arcee" | "baichuan" | "bailingmoe" | "bailingmoe2" | "bitnet"
             | "bloom" | "chameleon" | "chatglm" | "codeshell" | "cogvlm" | "command-r" | "dbrx" | "deci"
@@ -243,29 +245,14 @@ impl Architecture {
             | "neo-bert" | "eurobert" | "gemma-embedding" | "llada" | "llada-moe" | "dream" => {
                 keeps(Keeps::Nothing)
             }
-            "gemma2" => Some(Architecture {
-                windows: Some(Windows { pattern: 2, default: Some(4096), ..EACH }),
-                ..plain
-            }),
-            "gpt-oss" => windows(2),
-            "cohere2" | "olmo2" | "exaone-moe" | "afmoe" | "mellum" => windows(4),
-            "gemma3" => windows(6),
-            "plamo3" => windows(8),
-            "gemma3n" => Some(Architecture { own_layers: Some(20), ..windows(5)? }),
-            // The file specifies which layers have windows.
-            "gemma4" | "mimo2" | "step35" => windows(0),
-            "exaone4" => Some(Architecture {
-                windows: Some(Windows { pattern: 4, least_layers: 64, ..EACH }),
-                ..plain
-            }),
-            "llama4" => {
-                let windows = Windows { pattern: 4, default: Some(8192), fixed: Some(8192), ..EACH };
-                Some(Architecture { windows: Some(windows), ..plain })
-            }
-            "smallthinker" => {
-                let windows = Windows { pattern: 4, dense_first: true, fixed: Some(4096), ..EACH };
-                Some(Architecture { windows: Some(windows), ..plain })
-            }
+            "gemma2" => Some(windowed(Windows { default: Some(4096), ..each })),
+            // Of the last three, the file specifies which layers have windows.
+            "gpt-oss" | "cohere2" | "olmo2" | "exaone-moe" | "afmoe" | "mellum" | "gemma3" | "plamo3"
+            | "gemma4" | "mimo2" | "step35" => Some(windowed(each)),
+            "gemma3n" => Some(Architecture { own_layers: Some(20), ..windowed(each) }),
+            "exaone4" => Some(windowed(Windows { least_layers: 64, ..each })),
+            "llama4" => Some(windowed(Windows { default: Some(8192), fixed: Some(8192), ..each })),
+            "smallthinker" => Some(windowed(Windows { dense_first: true, fixed: Some(4096), ..each })),
             "mamba" | "mamba2" => keeps(Keeps::State(State::Mamba)),
             "jamba" | "granitehybrid" | "nemotron_h" | "nemotron_h_moe" => keeps(Keeps::Either(State::Mamba)),
             "falcon-h1" => keeps(Keeps::Both(State::Mamba)),

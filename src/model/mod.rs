@@ -74,6 +74,7 @@ mod vocabulary;
 mod weight;
 #[cfg(feature = "std")]
 mod weights;
+mod windows;
 
 #[cfg(all(feature = "codecs", feature = "std", any(unix, windows)))]
 pub use budget::{

@@ -140,7 +140,11 @@ fn other_settings_than_llama_cpp_computes_are_refused() {
             "Qwen3MoeForCausalLM",
             "norm_topk_prob",
             &[json!(true)],
-            &[(json!(false), "must be true"), (json!(1), "must be true or false")],
+            &[
+                (json!(false), "must be true"),
+                (json!(1), "must be true or false"),
+                (Json::Null, "must be true in qwen3moe"),
+            ],
         ),
         (
             "Qwen3MoeForCausalLM",

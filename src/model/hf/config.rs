@@ -220,10 +220,6 @@ fn object(
         Exported::ModernBert => {
             // Where no key says it, and the class has one of a larger vocabulary.
             set("pad_token_id", Json::Null);
-            if classifier.is_some() {
-                // As llama.cpp does it.
-                set("classifier_pooling", "mean".into());
-            }
             if let Some(activation) = parameters.str("hidden_activation") {
                 set("hidden_activation", activation.into());
             }
@@ -239,8 +235,8 @@ fn object(
             set("type_vocab_size", types.map_or(1, |tensor| tensor.source.shape().row_count()).into());
         }
     }
-    for (name, flag) in family.flags() {
-        set(name, flag.into());
+    for (name, setting) in family.settings() {
+        set(name, setting);
     }
     for (name, key) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
         if let Some(id) = token_id(metadata, key, Some(rows), notes) {

@@ -109,19 +109,32 @@ fn is_left(name: &str) -> bool {
     !name.starts_with("roberta.pooler")
 }
 
+/// llama.cpp gives the head the mean of all tokens, and the class the first where nothing is said.
 #[test]
-fn a_head_that_llama_cpp_gives_something_else_is_noted() {
+fn a_head_that_llama_cpp_gives_something_else_is_refused() {
     let mut family = family("modernbert");
     family["config"]["architectures"] = json!(["ModernBertForSequenceClassification"]);
     let head: &[(&str, &[u64])] =
         &[("head.dense.weight", &[64, 64]), ("head.norm.weight", &[64]), ("classifier.weight", &[2, 64])];
     let files = files(&within(&family, "model.", head));
-    for (pooling, is_noted) in [(json!("mean"), false), (json!("cls"), true), (Json::Null, true)] {
-        family["config"]["classifier_pooling"] = pooling;
-        let description = description(&family["config"].to_string(), false);
-        let plan = Import::new(&files, &description).plan().unwrap();
-        assert_eq!(plan.notes().iter().any(|note| note.contains("'classifier_pooling' cls")), is_noted);
-    }
+    let error = |config: &Json| {
+        let description = description(&config.to_string(), false);
+        Import::new(&files, &description).plan().map_err(|error| error.to_string()).err()
+    };
+    assert_eq!(error(&family["config"]), None);
+    let mut silent = family["config"].clone();
+    silent.as_object_mut().unwrap().remove("classifier_pooling");
+    family["config"]["classifier_pooling"] = "cls".into();
+    let start = "'config.json': 'classifier_pooling'";
+    let wanted = "must be 'mean' in modern-bert models: llama.cpp computes no others";
+    assert_eq!(error(&family["config"]), Some(format!("{start} {wanted}")));
+    let lacks = "which the file lacks and the class takes for \"cls\" then";
+    assert_eq!(error(&silent), Some(format!("{start}, {lacks}, {wanted}")));
+    family["config"]["classifier_pooling"] = Json::Null;
+    assert_eq!(error(&family["config"]), Some(format!("{start} must be a string")));
+    // Without a head the key means nothing.
+    family["config"]["architectures"] = json!(["ModernBertModel"]);
+    assert!(error(&family["config"]).is_none_or(|error| !error.contains("pooling")));
 }
 
 /// llama.cpp makes chances of a decoder's answers: beside 0, one answer has that of its sigmoid.

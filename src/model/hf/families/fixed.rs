@@ -4,9 +4,12 @@
 
 use std::fmt;
 
+use serde_json::Value as Json;
+
 use super::Family;
 use crate::error::{Error, Result};
 use crate::model::hf::json::Node;
+use crate::model::windows::period;
 
 /// A setting of `config.json` that must be as llama.cpp has it.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +18,8 @@ pub(in crate::model::hf) enum Fixed {
     Number(&'static str, f64),
     /// A flag. A configuration that is silent means this value.
     Flag(&'static str, bool),
+    /// A text, which must be there, in the file or by default.
+    Text(&'static str, &'static str),
     /// A number of any value: without one the class would leave out what llama.cpp computes.
     Always(&'static str),
     /// No number: llama.cpp does not compute what it would be for.
@@ -23,8 +28,8 @@ pub(in crate::model::hf) enum Fixed {
     Empty(&'static str),
     /// One of the keys is there: what the class has where its configuration is silent depends on more than is known here.
     Said(&'static [&'static str]),
-    /// Layers have a sliding window, except every n-th, which sees the whole text.
-    Windows(u32),
+    /// Layers have a sliding window, except every n-th, which sees the whole text, as llama.cpp has it for the architecture.
+    Windows,
     /// Layers have rotary embeddings, except every n-th.
     Positions(u32),
     /// The square of what attention is divided by is a head's length. In the largest model, which has this many layers, it is a head's
@@ -38,7 +43,14 @@ impl Family {
         for fixed in self.fixed {
             match *fixed {
                 Fixed::Number(key, number) => self.expect(config.get(key), Node::f64, number)?,
+                // The class takes null for false.
+                Fixed::Flag(key, true) if config.value.get(key).is_some_and(Json::is_null) => {
+                    return Err(self.other_than(&config.or_null(key), "true"));
+                }
                 Fixed::Flag(key, flag) => self.expect(config.get(key), Node::bool, flag)?,
+                Fixed::Text(key, text) => {
+                    self.expect(Some(config.or_null(key)), quoted, format!("'{text}'"))?
+                }
                 Fixed::Always(key) => {
                     if config.get(key).is_none() {
                         return Err(self.other_than(&config.or_null(key), "a number"));
@@ -64,13 +76,14 @@ impl Family {
                         )));
                     }
                 }
-                Fixed::Windows(every) => {
+                Fixed::Windows => {
+                    let Some(every) = period(self.architecture) else { continue };
                     for key in ["sliding_window_pattern", "_sliding_window_pattern"] {
                         self.expect(config.get(key), Node::u32, every)?;
                     }
                     for (node, is_nth) in each(config, "layer_types", every)? {
                         let kind = if is_nth { "'full_attention'" } else { "'sliding_attention'" };
-                        self.expect(Some(node), |node| Ok(format!("'{}'", node.str()?)), kind.to_owned())?;
+                        self.expect(Some(node), quoted, kind.to_owned())?;
                     }
                 }
                 Fixed::Positions(every) => {
@@ -101,10 +114,11 @@ impl Family {
         Ok(())
     }
 
-    /// Returns the flags of `config.json` that all models of the family have alike.
-    pub(in crate::model::hf) fn flags(&self) -> impl Iterator<Item = (&'static str, bool)> + use<> {
+    /// Returns the flags and texts of `config.json` that all models of the family have alike.
+    pub(in crate::model::hf) fn settings(&self) -> impl Iterator<Item = (&'static str, Json)> + use<> {
         self.fixed.iter().filter_map(|fixed| match *fixed {
-            Fixed::Flag(key, flag) => Some((key, flag)),
+            Fixed::Flag(key, flag) => Some((key, flag.into())),
+            Fixed::Text(key, text) => Some((key, text.into())),
             _ => None,
         })
     }
@@ -139,6 +153,10 @@ impl Family {
     fn other_than(&self, node: &Node<'_>, right: &str) -> Error {
         node.wrong(&format!("must be {right} in {} models: llama.cpp computes no others", self.architecture))
     }
+}
+
+fn quoted(node: &Node<'_>) -> Result<String> {
+    Ok(format!("'{}'", node.str()?))
 }
 
 /// Names for a message.

@@ -62,7 +62,7 @@ pub(super) const GEMMA2: Family = Family {
     is_tied: true,
     activations: ACTIVATIONS,
     fixed: &[
-        Fixed::Windows(2),
+        Fixed::Windows,
         Fixed::QueryScale(46),
         Fixed::Always("attn_logit_softcapping"),
         Fixed::Always("final_logit_softcapping"),
@@ -119,7 +119,7 @@ pub(super) const GEMMA3: Family = Family {
     ],
     is_tied: true,
     activations: ACTIVATIONS,
-    fixed: &[Fixed::Windows(6), Fixed::QueryScale(62), Fixed::Never("attn_logit_softcapping"), CAUSAL],
+    fixed: &[Fixed::Windows, Fixed::QueryScale(62), Fixed::Never("attn_logit_softcapping"), CAUSAL],
     adds_space_prefix: Some(false),
     exported: EXPORTED,
     ..DECODER

@@ -96,7 +96,7 @@ pub(super) const GPT_OSS: Family = Family {
         ],
     ],
     fixed: &[
-        Fixed::Windows(2),
+        Fixed::Windows,
         Fixed::Number("swiglu_limit", 7.0),
         // Where it is not there, versions of the class differ in what they take.
         Fixed::Said(&["rope_parameters", "rope_scaling"]),

@@ -75,8 +75,6 @@ pub(in crate::model::hf) enum Key {
     Labels,
     /// None: a router that takes experts of the groups whose best ones are best, where llama.cpp goes by the best two of each.
     BestOfGroups,
-    /// None: what a classifier looks at, by this key of `config.json`, which llama.cpp takes for the mean.
-    MeanOfClasses(&'static str),
 }
 
 /// What every transformer has.
@@ -278,15 +276,6 @@ impl Family {
                             )));
                         }
                         None => {}
-                    }
-                }
-                Key::MeanOfClasses(name) => {
-                    let pooling = config.get(name).map_or(Ok("cls"), |pooling| pooling.str())?;
-                    if has_head(config) && pooling != "mean" {
-                        notes.push(format!(
-                            "the class has '{name}' {}, and llama.cpp gives the head the mean of all tokens: its classes are other ones",
-                            Shown(pooling)
-                        ));
                     }
                 }
                 Key::Pooling => {

@@ -383,6 +383,8 @@ mod tests {
     #[test]
     fn tables_are_whole() {
         for family in ALL {
+            let has_windows = family.fixed.iter().any(|fixed| matches!(fixed, Fixed::Windows));
+            assert_eq!(has_windows, crate::model::windows::period(family.architecture).is_some());
             for class in family.classes {
                 assert_eq!(Family::of_class(class).unwrap().classes, family.classes, "{class}");
             }

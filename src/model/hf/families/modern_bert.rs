@@ -2,9 +2,10 @@
 
 use super::Extent::{Classes, FeedForward, GateUp, Qkv, Vocabulary, Width};
 use super::activation::Activation;
+use super::fixed::Fixed;
 use super::keys::{self, Key};
 use super::tensor::{Need, Tensor};
-use super::{Attention, Classifier, DECODER, Exported, Family, tensor};
+use super::{Attention, Classifier, DECODER, Default, Exported, Family, tensor};
 
 const TENSORS: &[Tensor] = &[
     tensor("embeddings.tok_embeddings.weight", "token_embd.weight", &[Vocabulary, Width]),
@@ -41,6 +42,9 @@ pub(super) const MODERN_BERT_CLASSIFIER: Family = Family {
     }),
     tensors: &[TENSORS, CLASSIFIER],
     left_out: &[],
+    // llama.cpp gives the head the mean of all tokens, whatever the key of pooling says, and the class that of the first by default.
+    defaults: &[("classifier_pooling", Default::Text("cls"))],
+    fixed: &[Fixed::Text("classifier_pooling", "mean")],
     activations: &[HIDDEN, Activation::GELU.under(&["classifier_activation"])],
     ..MODERN_BERT
 };
@@ -64,7 +68,6 @@ pub(super) const MODERN_BERT: Family = Family {
             Key::Bool("attention.causal", false),
             Key::Pooling,
             Key::Labels,
-            Key::MeanOfClasses("classifier_pooling"),
             Key::U32Or("attention.sliding_window", &["local_attention"], 128),
             Key::LayerPattern("attention.sliding_window_pattern", "global_attn_every_n_layers", 3),
             Key::Text("rope.scaling.type", "none"),
