@@ -24,6 +24,7 @@ const FAMILIES: &[(&str, &str)] = &[
     ("gemma2", include_str!("families/gemma2.json")),
     ("gemma3", include_str!("families/gemma3.json")),
     ("gpt_oss", include_str!("families/gpt_oss.json")),
+    ("granite", include_str!("families/granite.json")),
     ("llama3-rope", include_str!("families/llama3-rope.json")),
     ("mixtral", include_str!("families/mixtral.json")),
     ("modernbert", include_str!("families/modernbert.json")),

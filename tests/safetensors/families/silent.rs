@@ -50,10 +50,10 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("llama3-rope", "{}", "head_dim", "32"),
     ("llama3-rope", "{}", "num_key_value_heads", "4"),
     ("llama3-rope", r#"{"architectures": ["MistralForCausalLM"]}"#, "num_key_value_heads", "8"),
-    ("llama3-rope", GRANITE, "attention_multiplier", "1.0"),
-    ("llama3-rope", GRANITE, "embedding_multiplier", "1.0"),
-    ("llama3-rope", GRANITE, "residual_multiplier", "1.0"),
-    ("llama3-rope", GRANITE, "logits_scaling", "1.0"),
+    ("granite", "{}", "attention_multiplier", "1.0"),
+    ("granite", "{}", "embedding_multiplier", "1.0"),
+    ("granite", "{}", "residual_multiplier", "1.0"),
+    ("granite", "{}", "logits_scaling", "1.0"),
     ("mixtral", "{}", "rms_norm_eps", "1e-5"),
     ("mixtral", "{}", "rope_theta", "1000000"),
     ("mixtral", "{}", "num_experts_per_tok", "2"),
@@ -109,9 +109,6 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("deepseek", V2, "first_k_dense_replace", "0"),
 ];
 
-/// As Llama, whose tensors it has.
-const GRANITE: &str = r#"{"architectures": ["GraniteForCausalLM"], "rope_scaling": null, "attention_multiplier": 0.5,
-    "embedding_multiplier": 12.0, "residual_multiplier": 0.25, "logits_scaling": 8.0}"#;
 const V2: &str = r#"{"architectures": ["DeepseekV2ForCausalLM"], "scoring_func": "softmax"}"#;
 
 fn family(name: &str) -> (Json, Checkpoint) {
@@ -269,8 +266,8 @@ fn groups_of_experts_that_llama_cpp_chooses_otherwise_are_told() {
 #[test]
 fn an_exported_configuration_says_what_llama_cpp_computes_without_a_key() {
     for (name, keys, key, wanted) in [
-        // Without a factor it divides by the root of a head's length, 32.
-        ("llama3-rope", with_no_factor(), "attention_multiplier", json!(1.0 / 32f64.sqrt())),
+        // Without a factor it divides by the root of a head's length, 16.
+        ("granite", json!({"attention_multiplier": 0}), "attention_multiplier", json!(0.25)),
         (
             "gpt_oss",
             json!({"rope_scaling": {"rope_type": "default"}}),
@@ -287,10 +284,4 @@ fn an_exported_configuration_says_what_llama_cpp_computes_without_a_key() {
         let exported: Json = serde_json::from_str(plan.config_json().unwrap()).unwrap();
         assert_eq!(exported[key], wanted, "{name}");
     }
-}
-
-fn with_no_factor() -> Json {
-    let mut keys: Json = serde_json::from_str(GRANITE).unwrap();
-    keys["attention_multiplier"] = 0.into();
-    keys
 }
