@@ -208,6 +208,40 @@ fn rope_scaling_that_llama_cpp_has_not_is_noted() {
     }
 }
 
+/// Of YaRN llama.cpp reads the factor; what else it reads depends on the family.
+#[test]
+fn numbers_of_yarn_that_llama_cpp_does_not_read_are_noted() {
+    let files = checkpoint([llama()]).unwrap();
+    let notes = |class: &str, more: &str| {
+        let scaling =
+            format!(r#""rope_scaling": {{"rope_type": "yarn", "factor": 4.0{more}}}, "rms_norm_eps": 1e-5"#);
+        let config = LLAMA.replace("LlamaForCausalLM", class).replace(r#""vocab_size": 3"#, &scaling);
+        let description = Description::from_config(&config).unwrap();
+        let plan = Import::new(&files, &description).plan().unwrap();
+        plan.notes().iter().filter(|note| note.contains("'yarn'")).cloned().collect::<Vec<_>>()
+    };
+    const QUARTER: &str = r#", "mscale": 0.25, "mscale_all_dim": 0.25"#;
+    for (class, more, wanted) in [
+        ("LlamaForCausalLM", "", None),
+        ("LlamaForCausalLM", r#", "beta_fast": 32.0, "beta_slow": 1, "attention_factor": 1.1386294"#, None),
+        ("LlamaForCausalLM", r#", "beta_fast": 16.0"#, Some("'beta_fast' 16, and llama.cpp takes 32")),
+        ("LlamaForCausalLM", r#", "beta_slow": 2"#, Some("'beta_slow' 2, and llama.cpp takes 1")),
+        ("LlamaForCausalLM", r#", "attention_factor": 1"#, Some("by 1.0000 ('attention_factor'")),
+        ("LlamaForCausalLM", QUARTER, Some("and llama.cpp by 1.1386")),
+        ("Ministral3ForCausalLM", r#", "beta_fast": 16.0"#, None),
+        ("Ministral3ForCausalLM", r#", "mscale": 1.0, "mscale_all_dim": 1.0"#, None),
+        (
+            "Ministral3ForCausalLM",
+            QUARTER,
+            Some("by 1.0000 ('attention_factor', 'mscale', 'mscale_all_dim'), and llama.cpp by 1.1005"),
+        ),
+    ] {
+        let notes = notes(class, more);
+        assert_eq!(notes.len(), usize::from(wanted.is_some()), "{class} {more}: {notes:?}");
+        assert!(wanted.is_none_or(|wanted| notes[0].contains(wanted)), "{class} {more}: {notes:?}");
+    }
+}
+
 #[test]
 fn llama_3_1_gets_its_factors() {
     let config = LLAMA.replace(

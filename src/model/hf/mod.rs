@@ -51,6 +51,7 @@ mod to_safetensors;
 mod tokenizer;
 mod unigram;
 mod written;
+mod yarn;
 
 pub use carried::{CarriedWeight, Fidelity};
 pub use description::Description;

@@ -164,6 +164,9 @@ impl Family {
             }
         }
         if kind == Some("yarn") {
+            if let Some((rope, factor)) = rope.as_ref().zip(factor) {
+                self.note_yarn(rope, factor.f64()?, notes)?;
+            }
             if let Some(length) = of_rope(&["original_max_position_embeddings"]) {
                 keys.u32("rope.scaling.original_context_length", length.u32()?);
             }

@@ -244,6 +244,25 @@ fn experts_are_counted_by_either_name() {
     assert!(error.contains("'num_experts' is 5, and would have to be 4"), "{error}");
 }
 
+/// Both scales of YaRN are one in DeepSeek, and only one of them is another factor.
+#[test]
+fn scales_of_yarn_that_llama_cpp_takes_for_the_same_are_noted() {
+    let (mut config, source) = deepseek::model();
+    let files = files(&source);
+    for (own, all, is_noted) in [
+        (Some(1.0), Some(1.0), false),
+        (Some(0.707), Some(0.707), false),
+        (Some(1.0), Some(0.5), true),
+        (None, Some(1.0), true),
+    ] {
+        (config["rope_scaling"]["mscale"], config["rope_scaling"]["mscale_all_dim"]) =
+            (own.into(), all.into());
+        let description = Description::from_config(&config.to_string()).unwrap();
+        let plan = Import::new(&files, &description).plan().unwrap();
+        assert_eq!(plan.notes().iter().any(|note| note.contains("'yarn'")), is_noted, "{own:?} {all:?}");
+    }
+}
+
 /// llama.cpp chooses among groups of experts by the best two of each; the class of DeepSeek V2 has none, or goes by the best.
 #[test]
 fn groups_of_experts_that_llama_cpp_chooses_otherwise_are_told() {

@@ -7,7 +7,7 @@ use super::fixed::Fixed;
 use super::keys::{self, Key};
 use super::llama::{ENDS, NORMS};
 use super::tensor::{Need, Step, Tensor, fused_experts};
-use super::{Attention, DECODER, Default, Exported, Family, Other, tensor};
+use super::{Attention, DECODER, Default, Exported, Family, Other, Yarn, tensor};
 
 const PLAIN: &str = "qk_nope_head_dim";
 const TURNED: &str = "qk_rope_head_dim";
@@ -200,6 +200,7 @@ pub(super) const DEEPSEEK2: Family = Family {
         ("qk_rope_head_dim", Default::U32(64)),
         ("v_head_dim", Default::U32(128)),
     ],
+    yarn: Yarn::WithScales,
     // Layers that guess further tokens.
     drops_later_layers: true,
     fixed: &[Fixed::Flag("rope_interleave", true), Fixed::Number("moe_layer_freq", 1.0)],

@@ -3,7 +3,7 @@
 use super::fixed::Fixed;
 use super::keys::{self, Key};
 use super::llama::LLAMA;
-use super::{BIASES, Exported, Family, Other};
+use super::{BIASES, Exported, Family, Other, Yarn};
 
 pub(super) const MISTRAL3: Family = Family {
     architecture: "mistral3",
@@ -30,6 +30,7 @@ pub(super) const MISTRAL3: Family = Family {
         ("embed_tokens.", "model.embed_tokens."),
         ("norm.", "model.norm."),
     ],
+    yarn: Yarn::WithRamp,
     // The text is of one of several classes, whose defaults differ.
     fixed: &[Fixed::Said(&["rms_norm_eps"]), Fixed::Said(&["rope_parameters", "rope_scaling", "rope_theta"])],
     keys: &[

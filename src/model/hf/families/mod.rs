@@ -98,6 +98,8 @@ pub(super) struct Family {
     pub(super) activations: &'static [Activation],
     /// What else of `config.json` must be as llama.cpp has it.
     pub(super) fixed: &'static [Fixed],
+    /// What llama.cpp reads of the scaling `yarn`, beside its factor.
+    pub(super) yarn: Yarn,
     /// Scaling that becomes tensors of factors.
     pub(super) factors: Option<Factors>,
     /// What `config.json` of a model that is exported says, beside what every decoder has.
@@ -152,6 +154,17 @@ pub(super) enum Factors {
     LongRope,
 }
 
+/// What llama.cpp reads of the scaling `yarn` in models of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Yarn {
+    /// Its factor.
+    Plain,
+    /// And `mscale_all_dim`, of which it takes `mscale` to be the same.
+    WithScales,
+    /// And `mscale_all_dim`, with an `mscale` of 1, and between which pairs turning slows.
+    WithRamp,
+}
+
 /// How heads of attention may be in number and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attention {
@@ -182,8 +195,8 @@ pub(super) enum Exported {
 pub(super) enum Other {
     /// No value, where the class's default is one of a larger model.
     Null,
-    /// Where YaRN scales pairs in part, it does so between pairs that are counted in fractions, as llama.cpp does for all models of the
-    /// family.
+    /// Where YaRN scales pairs in part, it does so between pairs that are counted in fractions, as the models were trained. llama.cpp
+    /// rounds their numbers.
     UntruncatedYarn,
     /// How the queries of Ministral grow, if they do, which newer versions of the library say of rotary embeddings.
     GrowingQueries,
@@ -224,6 +237,7 @@ const DECODER: Family = Family {
     has_prefix_space: false,
     activations: &[Activation::SILU],
     fixed: &[],
+    yarn: Yarn::Plain,
     factors: None,
     first_keys: &[],
     defaults: &[],
