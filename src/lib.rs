@@ -133,7 +133,7 @@ pub use error::{
 #[cfg(feature = "std")]
 pub use file::atomic::{AtomicFile, OutputFolder, StagedFile};
 #[cfg(feature = "mmap")]
-pub use file::map::Mapped;
+pub use file::map::{Advice, Mapped};
 #[cfg(feature = "std")]
 pub use file::read_at::ReadAt;
 #[cfg(feature = "std")]

@@ -48,8 +48,6 @@ mod floats;
 mod matmul;
 mod matrix;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use alloc::format;
 

@@ -1,4 +1,4 @@
-//! [`Mapped`]: a file mapped into memory.
+//! [`Mapped`]: a file mapped into memory, and [`Advice`] about how it is read.
 
 use std::fmt;
 use std::fs::File;
@@ -26,16 +26,43 @@ impl Mapped {
         unsafe { memmap2::Mmap::map(file) }.map(Mapped)
     }
 
-    /// Asks the operating system, if it offers this, to start reading a part of the file.
-    pub(crate) fn prefetch(&self, part: &[u8]) -> io::Result<()> {
+    /// Tells the operating system, if it takes advice, how a part of the file will be read.
+    pub(crate) fn advise(&self, part: &[u8], advice: Advice) -> io::Result<()> {
         let start = part.as_ptr().addr().checked_sub(self.0.as_ptr().addr());
         let inside = start.filter(|start| start.saturating_add(part.len()) <= self.0.len());
         match inside {
             #[cfg(unix)]
-            Some(start) if !part.is_empty() => {
-                self.0.advise_range(memmap2::Advice::WillNeed, start, part.len())
+            Some(start) if !part.is_empty() => self.0.advise_range(advice.into(), start, part.len()),
+            _ => {
+                let _ = advice;
+                Ok(())
             }
-            _ => Ok(()),
+        }
+    }
+}
+
+/// How a tensor of a mapped file will be read, for [`Gguf::advise`](crate::Gguf::advise).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Advice {
+    /// Nothing is known: the system reads ahead as it thinks best, which is how each mapping begins.
+    Normal,
+    /// From the first byte to the last: the system reads further ahead, and may soon forget what was read.
+    Sequential,
+    /// Here and there, like the rows of an embedding: the system reads nothing ahead.
+    Random,
+    /// Soon: the system starts reading now, which is what [`Gguf::prefetch`](crate::Gguf::prefetch) asks for.
+    WillNeed,
+}
+
+#[cfg(unix)]
+impl From<Advice> for memmap2::Advice {
+    fn from(advice: Advice) -> Self {
+        match advice {
+            Advice::Normal => Self::Normal,
+            Advice::Sequential => Self::Sequential,
+            Advice::Random => Self::Random,
+            Advice::WillNeed => Self::WillNeed,
         }
     }
 }

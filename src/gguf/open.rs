@@ -12,7 +12,7 @@ use super::options::GgufOptions;
 use super::parser::{HeaderParser, HeaderProgress};
 use crate::error::{Error, Result};
 #[cfg(feature = "mmap")]
-use crate::file::map::Mapped;
+use crate::file::map::{Advice, Mapped};
 use crate::file::read_at::ReadAt;
 use crate::file::regular::{READ_HEADER, expect_regular};
 #[cfg(any(unix, windows))]
@@ -159,10 +159,32 @@ impl Gguf<Mapped> {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`tensor`](Self::tensor), and [`Error::Io`] if the system refuses.
+    /// The errors of [`advise`](Self::advise).
     pub fn prefetch(&self, name: &str) -> Result<()> {
+        self.advise(name, Advice::WillNeed)
+    }
+
+    /// Tells the operating system how a tensor's data will be read. That holds until other advice is given, and changes how fast
+    /// the data comes from disk, not what is read.
+    ///
+    /// Does nothing on systems that take no advice (other than Unix).
+    ///
+    /// ```
+    /// use gguf_codec::{Advice, Gguf};
+    ///
+    /// // SAFETY: nothing changes the sample while this runs.
+    /// let model = unsafe { Gguf::map("examples/sample.gguf") }?;
+    /// // Of the embedding a model reads one row for each token.
+    /// model.advise("token_embd.weight", Advice::Random)?;
+    /// # Ok::<(), gguf_codec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The errors of [`tensor`](Self::tensor), and [`Error::Io`] if the system refuses.
+    pub fn advise(&self, name: &str, advice: Advice) -> Result<()> {
         let bytes = self.tensor(name)?.bytes()?;
-        self.bytes.prefetch(bytes).map_err(|error| Error::io(format!("read ahead tensor '{name}'"), error))
+        let advised = self.bytes.advise(bytes, advice);
+        advised.map_err(|error| Error::io(format!("say how tensor '{name}' will be read"), error))
     }
 }
 

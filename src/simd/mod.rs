@@ -11,8 +11,6 @@ mod wide;
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little", any(feature = "std", target_feature = "neon")))]
 mod neon;
-#[cfg(test)]
-mod tests;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
@@ -23,16 +21,14 @@ use core::fmt;
 #[cfg(feature = "std")]
 use std::sync::OnceLock;
 
-pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Shared, Simd, nearest};
-use plain_bytes::PlainBytes;
-use wide::Wide;
-
 pub(crate) use bytes::{ByteKernel, Bytes, Floats, Integers, Range};
-pub(crate) use tiles::{TileKernel, Tiles};
-
 pub(crate) use halves::{f16_to_f32, f32_to_bf16, f32_to_f16};
+pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Shared, Simd, nearest};
+pub(crate) use plain_bytes::PlainBytes;
 pub(crate) use scalar::Scalar;
 pub(crate) use streaming::{GATHERED, Streaming};
+pub(crate) use tiles::{TileKernel, Tiles};
+pub(crate) use wide::Wide;
 
 /// A computation written once over [`Simd`]. Implementations are `#[inline(always)]`, so that the body is compiled
 /// inside each instruction set's entry function.

@@ -5,7 +5,7 @@ use super::lanes::Simd;
 
 /// Bytes in an array, along with any eight lanes.
 #[derive(Clone, Copy)]
-pub(crate) struct PlainBytes<S>(pub(super) S);
+pub(crate) struct PlainBytes<S>(pub(crate) S);
 
 /// Computes a byte from each of one or two vectors.
 macro_rules! each_byte {

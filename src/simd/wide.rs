@@ -7,7 +7,7 @@ use super::lanes::{Shared, Simd};
 /// `K` vectors of `S` as one of `K * S::LANES` lanes. A quantizer's search is bound by the latency of summing its
 /// errors. With several independent vectors in flight the processor stays busy.
 #[derive(Clone, Copy)]
-pub(crate) struct Wide<S, const K: usize>(pub(super) S);
+pub(crate) struct Wide<S, const K: usize>(pub(crate) S);
 
 /// A vector of zeros or falses of each kind, to be overwritten lane by lane.
 macro_rules! blank {

@@ -4,6 +4,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "compute")]
+mod compute;
 mod docs;
 mod golden;
 mod parity;

@@ -241,6 +241,8 @@ fn a_reader_that_fails_is_reported() {
 #[test]
 #[cfg(all(feature = "mmap", not(target_family = "wasm")))]
 fn files_are_opened_mapped_and_read_alike() {
+    use gguf_codec::Advice;
+
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("model.gguf");
     let raw = everything((3, false));
@@ -252,6 +254,11 @@ fn files_are_opened_mapped_and_read_alike() {
     let norm = read.tensor("norm").unwrap().bytes().unwrap();
     assert_eq!(mapped.tensor("norm").unwrap().bytes().unwrap(), norm);
     assert_eq!(opened.tensor("norm").unwrap().bytes().unwrap(), norm);
+    for advice in [Advice::Random, Advice::Sequential, Advice::WillNeed, Advice::Normal] {
+        mapped.advise("norm", advice).unwrap();
+        assert_eq!(mapped.tensor("norm").unwrap().bytes().unwrap(), norm);
+        assert!(matches!(mapped.advise("none", advice), Err(Error::MissingTensor { .. })));
+    }
     assert_eq!(opened.into_inner(), raw.bytes[..read.header_len() as usize]);
     assert_eq!(mapped.into_inner().as_ref(), raw.bytes);
     std::fs::write(&path, b"").unwrap();

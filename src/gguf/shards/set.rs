@@ -10,7 +10,7 @@ use super::names::ShardPaths;
 use crate::error::{Error, Measured, Result, ShardProblem};
 use crate::file::identity::FileId;
 #[cfg(feature = "mmap")]
-use crate::file::map::Mapped;
+use crate::file::map::{Advice, Mapped};
 use crate::gguf::foreign::ForeignTensor;
 use crate::gguf::from_value::FromValue;
 use crate::gguf::index::Gguf;
@@ -76,8 +76,16 @@ impl ShardedGguf<Mapped> {
     /// # Errors
     /// The errors of [`Gguf::prefetch`].
     pub fn prefetch(&self, name: &str) -> Result<()> {
+        self.advise(name, Advice::WillNeed)
+    }
+
+    /// Tells the operating system how a tensor's data will be read, like [`Gguf::advise`].
+    ///
+    /// # Errors
+    /// The errors of [`Gguf::advise`].
+    pub fn advise(&self, name: &str, advice: Advice) -> Result<()> {
         let shard = self.shard_of(name)?;
-        self.shards.get(shard).map_or(Ok(()), |shard| shard.prefetch(name))
+        self.shards.get(shard).map_or(Ok(()), |shard| shard.advise(name, advice))
     }
 }
 

@@ -112,12 +112,16 @@ fn a_set_is_one_model() {
 #[cfg(feature = "mmap")]
 #[test]
 fn a_set_is_opened_and_mapped_like_a_file() {
+    use gguf_codec::Advice;
+
     let (_folder, first) = Folder::of(&[shard(0, 2, 2, &["a"]), shard(1, 2, 2, &["b"])]);
     let opened = ShardedGguf::open(&first).unwrap();
     assert_eq!(&opened.tensor("b").unwrap().bytes().unwrap()[..2], b"b.");
     // SAFETY: no other code uses the files, and nothing writes to them.
     let mapped = unsafe { ShardedGguf::map(&first) }.unwrap();
     assert_eq!(&mapped.tensor("b").unwrap().bytes().unwrap()[..2], b"b.");
+    mapped.advise("b", Advice::Random).unwrap();
+    assert!(matches!(mapped.advise("c", Advice::Random), Err(Error::MissingTensor { .. })));
 }
 
 #[test]

@@ -2,15 +2,24 @@
 //! [`Scalar`], lane by lane.
 //!
 //! Arithmetic may return any NaN where scalar returns one. Every other operation preserves NaN's bits as scalar does.
+//!
+//! The module is private, so it is compiled here once more, without the rest of the library: other machines would otherwise
+//! compile every kernel twice to test its lanes.
 
-use half::{bf16, f16};
+#![cfg(feature = "codecs")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "what kernels use, the tests do not")]
 
-use super::lanes::{MAX_LANES, Simd};
-use super::scalar::Scalar;
-use super::{Isa, Kernel};
+extern crate alloc;
 
 mod alone;
 mod bytes;
+#[path = "../../src/math.rs"]
+mod math;
+#[path = "../../src/simd/mod.rs"]
+mod simd;
+
+use half::{bf16, f16};
+use simd::{Isa, Kernel, MAX_LANES, Scalar, Simd};
 
 /// Returns floats on which instruction sets could differ, then random bits. Their number is a multiple of the longest vector's.
 fn floats() -> Vec<f32> {
@@ -243,7 +252,7 @@ fn writing<S: Simd>(s: S) -> Vec<Outcome> {
     let floats = floats();
     // Every half as a float, and the floats between it and the next: below, on and above the midpoint.
     let halves = (0..=u16::MAX).flat_map(|bits| {
-        let half = super::f16_to_f32(bits).to_bits();
+        let half = simd::f16_to_f32(bits).to_bits();
         [half, half | 0x0fff, half | 0x1000, half | 0x1001].map(f32::from_bits)
     });
     // The same for every bfloat.

@@ -1,8 +1,7 @@
 //! Operations that can be specified without comparing with scalar.
 
 use super::{Lanes, floats, put_i, random};
-use crate::simd::lanes::{MAX_LANES, Simd};
-use crate::simd::{Isa, Kernel};
+use crate::simd::{Isa, Kernel, MAX_LANES, Simd};
 
 struct Alone;
 

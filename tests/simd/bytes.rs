@@ -1,11 +1,6 @@
 //! Tests every operation on bytes on every instruction set of this machine against [`PlainBytes`], byte by byte.
 
-use super::super::bytes::{ByteKernel, Bytes, Range};
-use super::super::lanes::Simd;
-use super::super::plain_bytes::PlainBytes;
-use super::super::scalar::Scalar;
-use super::super::tiles::{TileKernel, Tiles};
-use super::super::{Isa, Wide};
+use crate::simd::{ByteKernel, Bytes, Isa, PlainBytes, Range, Scalar, Simd, TileKernel, Tiles, Wide};
 
 /// Returns the same bytes in each run: extremes first, then random ones.
 fn bytes(seed: u64, count: usize) -> Vec<u8> {

@@ -1,47 +1,27 @@
-//! Tests every implementation of multiplication against the contract, which [`decode::dot`](super::decode::dot) states
-//! in plain Rust, and the contract against exact arithmetic.
+//! Tests every implementation of multiplication against the contract of docs/compute.md, which one instruction set's products are
+//! compared with, and the contract against exact arithmetic.
 
-use super::activations::Activations;
-use super::experts::Experts;
-use super::matrix::{Matrix, Scratch};
-use super::table::grain;
-use crate::byte_order::ByteOrder;
-use crate::codec::values::dequantize;
-use crate::error::Error;
-use crate::ggml_type::GgmlType;
-use crate::simd::Isa;
-use crate::tensor::{Shape, Tensor};
+use gguf_codec::compute::{Activations, Experts, Matrix, Scratch};
+use gguf_codec::{ByteOrder, Codec, Error, GgmlType, Isa, Shape, Tensor, dequantize};
 
-/// A random number generator with the same numbers in each run.
-struct Random(u64);
+use super::common::data::{Rng, random_blocks};
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// Returns mostly small values and some large ones.
-    fn value(&mut self) -> f32 {
-        let uniform = (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
-        uniform * 2f32.powi((self.next() % 6) as i32 - 3)
-    }
+/// Returns mostly small values and some large ones.
+fn values(rng: &mut Rng, len: usize) -> Vec<f32> {
+    let value = || (rng.between(-1.0, 1.0) * 2f64.powi(rng.below(6) as i32 - 3)) as f32;
+    std::iter::repeat_with(value).take(len).collect()
 }
 
 fn types() -> Vec<GgmlType> {
-    GgmlType::ALL.iter().copied().filter(|&ty| grain(ty).is_some()).collect()
+    GgmlType::ALL.iter().copied().filter(|&ty| Matrix::new(ty, &[], 0).is_ok()).collect()
 }
 
-/// Returns blocks of random bytes whose values are finite and small enough that sums do not overflow.
-fn blocks(random: &mut Random, ty: GgmlType, count: usize) -> Vec<u8> {
+/// Returns random blocks whose values are finite and small enough that sums do not overflow.
+fn blocks(rng: &mut Rng, ty: GgmlType, count: usize) -> Vec<u8> {
     let mut all = Vec::new();
     let mut values = vec![0.0f32; ty.block_len()];
     while all.len() < count * ty.block_bytes() {
-        let block: Vec<u8> = (0..ty.block_bytes()).map(|_| random.next() as u8).collect();
+        let block = random_blocks(rng, ty, ty.block_len());
         dequantize(ty, &block, &mut values).unwrap();
         if values.iter().all(|value| value.abs() < 1e6) {
             all.extend(block);
@@ -74,16 +54,16 @@ fn assert_same(what: &str, found: &[f32], wanted: &[f32]) {
 
 #[test]
 fn every_way_gives_the_same_bits() {
-    let mut random = Random(1);
+    let mut rng = Rng::new(1);
     for ty in types() {
         let unit = ty.block_len();
         let lens: &[usize] = if unit == 256 { &[1, 3, 8, 17] } else { &[1, 2, 7, 8, 9, 17] };
         for &len in lens {
-            let (row_len, rows) = (len * unit, 1 + random.next() as usize % 20);
-            let bytes = blocks(&mut random, ty, len * rows);
+            let (row_len, rows) = (len * unit, 1 + rng.below(20));
+            let bytes = blocks(&mut rng, ty, len * rows);
             let matrix = Matrix::new(ty, &bytes, row_len).unwrap();
             for columns in [1, 3, 4, 5, 9, 21] {
-                let values: Vec<f32> = (0..columns * row_len).map(|_| random.value()).collect();
+                let values = values(&mut rng, columns * row_len);
                 let x = Activations::new_with(Isa::SCALAR, ty, &values, row_len).unwrap();
                 let mut wanted = vec![f32::NAN; columns * rows];
                 matrix.matmul_with(Isa::SCALAR, &x, &mut wanted).unwrap();
@@ -94,7 +74,7 @@ fn every_way_gives_the_same_bits() {
                     let mut out = vec![f32::NAN; columns * rows];
                     matrix.matmul_with(isa, &again, &mut out).unwrap();
                     assert_same(&what, &out, &wanted);
-                    let row = random.next() as usize % rows;
+                    let row = rng.below(rows);
                     assert_same(&what, &[matrix.dot_with(isa, row, &again).unwrap()], &wanted[row..=row]);
                 }
             }
@@ -104,13 +84,13 @@ fn every_way_gives_the_same_bits() {
 
 #[test]
 fn products_are_as_exact_as_single_precision() {
-    let mut random = Random(2);
+    let mut rng = Rng::new(2);
     for ty in types() {
         let (row_len, rows) = (ty.block_len().max(32) * 11, 5);
-        let bytes = blocks(&mut random, ty, row_len / ty.block_len() * rows);
+        let bytes = blocks(&mut rng, ty, row_len / ty.block_len() * rows);
         let mut weights = vec![0.0f32; rows * row_len];
         dequantize(ty, &bytes, &mut weights).unwrap();
-        let values: Vec<f32> = (0..row_len).map(|_| random.value()).collect();
+        let values = values(&mut rng, row_len);
         let matrix = Matrix::new(ty, &bytes, row_len).unwrap();
         let x = Activations::new(ty, &values, row_len).unwrap();
         let (mut out, mut unrounded) = (vec![0.0; rows], vec![0.0; rows]);
@@ -131,13 +111,13 @@ fn products_are_as_exact_as_single_precision() {
 
 #[test]
 fn floats_are_summed_as_documented() {
-    let mut random = Random(3);
+    let mut rng = Rng::new(3);
     for ty in types() {
         let (row_len, rows, columns) = (ty.block_len().max(5) * 3, 7, 5);
-        let bytes = blocks(&mut random, ty, row_len / ty.block_len() * rows);
+        let bytes = blocks(&mut rng, ty, row_len / ty.block_len() * rows);
         let mut weights = vec![0.0f32; rows * row_len];
         dequantize(ty, &bytes, &mut weights).unwrap();
-        let values: Vec<f32> = (0..columns * row_len).map(|_| random.value()).collect();
+        let values = values(&mut rng, columns * row_len);
         let mut wanted = Vec::new();
         for x in values.chunks(row_len) {
             for w in weights.chunks(row_len) {
@@ -160,9 +140,9 @@ fn floats_are_summed_as_documented() {
 
 /// 70 rows of 512 in Q4_K, and 6 columns.
 fn example() -> (Vec<u8>, Vec<f32>) {
-    let mut random = Random(4);
-    let bytes = blocks(&mut random, GgmlType::Q4_K, 2 * 70);
-    (bytes, (0..6 * 512).map(|_| random.value()).collect())
+    let mut rng = Rng::new(4);
+    let bytes = blocks(&mut rng, GgmlType::Q4_K, 2 * 70);
+    (bytes, values(&mut rng, 6 * 512))
 }
 
 #[test]
@@ -195,8 +175,11 @@ fn splitting_the_work_does_not_change_it() {
         for columns in [1, 6] {
             x.set(&values[..columns * 512]).unwrap();
             let (mut out, mut again) = (vec![f32::NAN; columns * 70], vec![f32::NAN; columns * 33]);
-            super::par_matmul(&mut [(matrix, &mut out), (matrix.rows(5..38).unwrap(), &mut again)], &x)
-                .unwrap();
+            gguf_codec::compute::par_matmul(
+                &mut [(matrix, &mut out), (matrix.rows(5..38).unwrap(), &mut again)],
+                &x,
+            )
+            .unwrap();
             assert_same("all cores", &out, &wanted[..columns * 70]);
             for (again, wanted) in again.chunks(33).zip(wanted.chunks(70)) {
                 assert_same("a second matrix", again, &wanted[5..38]);
@@ -262,7 +245,7 @@ fn a_column_that_is_not_finite_becomes_nan_and_no_other() {
 fn activations_are_those_of_ggml_with_a_scale_that_is_not_rounded() {
     let (_, values) = example();
     for (ty, of, scale_bytes) in [(GgmlType::Q8_0, GgmlType::Q8_0, 2), (GgmlType::Q4_K, GgmlType::Q8_K, 4)] {
-        let blocks = crate::Codec::new(of).quantize_to_vec(&values, 512).unwrap();
+        let blocks = Codec::new(of).quantize_to_vec(&values, 512).unwrap();
         let x = Activations::new(ty, &values, 512).unwrap().dequantize();
         for (i, block) in blocks.chunks(of.block_bytes()).enumerate() {
             let quants = &block[scale_bytes..][..of.block_len()];
@@ -292,7 +275,7 @@ fn what_does_not_fit_is_told() {
     let (bytes, values) = example();
     let matrix = Matrix::new(GgmlType::Q4_K, &bytes, 512).unwrap();
     let x = Activations::new(GgmlType::Q4_K, &values, 512).unwrap();
-    let message = |result: crate::Result<()>| result.unwrap_err().to_string();
+    let message = |result: gguf_codec::Result<()>| result.unwrap_err().to_string();
     let mut out = vec![0.0; 6 * 70];
 
     let error = message(matrix.matmul(&x, &mut out[1..]));
