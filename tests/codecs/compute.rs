@@ -13,7 +13,7 @@ fn values(rng: &mut Rng, len: usize) -> Vec<f32> {
 }
 
 fn types() -> Vec<GgmlType> {
-    GgmlType::ALL.iter().copied().filter(|&ty| Matrix::new(ty, &[], 0).is_ok()).collect()
+    GgmlType::ALL.iter().copied().filter(|&ty| Activations::new::<f32>(ty, &[], 0).is_ok()).collect()
 }
 
 /// Returns random blocks whose values are finite and small enough that sums do not overflow.
