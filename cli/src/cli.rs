@@ -78,6 +78,8 @@ fn described(error: &anyhow::Error) -> String {
         .replace("`Quantize::missing_importance`", "--missing-importance")
         .replace("`Merge::consume` with the same paths", "`gguf merge --consume` with the same paths")
         .replace("`FromSafetensors::base`", "--base")
+        .replace("; open it and give it to Gguf::read_header", "")
+        .replace("; to write into a device or a pipe, open it and give it to Writer::new", "")
         .replace("there is no importance matrix", "there is no --imatrix");
     format!("{said}{}", hint(error))
 }
@@ -128,7 +130,7 @@ pub(crate) fn fail(message: &str) -> ExitCode {
 
 /// Whether a character is itself invisible and affects its surroundings: controls, line and paragraph separators, marks that
 /// change the writing direction, joiners, tags.
-fn is_invisible(character: char) -> bool {
+pub(crate) fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'

@@ -64,21 +64,31 @@ pub(crate) fn is_it<'a>(pattern: &str, names: impl IntoIterator<Item = &'a str>)
             _ => vec![format!("{pattern}.*")],
         };
     }
-    if near.is_empty()
-        && !pattern.is_empty()
-        && names.iter().any(|name| name.split('.').any(|part| part == pattern))
-    {
-        near = vec![format!("*.{pattern}.*")];
+    if near.is_empty() {
+        near.extend(having(pattern, &names));
     }
     if near.is_empty() {
         near = nearest_names(pattern, names.iter().copied());
     }
     if near.is_empty() && is_long && !pattern.contains('.') {
         let parts: BTreeSet<&str> = names.iter().flat_map(|name| name.split('.')).collect();
-        near = nearest_names(pattern.trim_matches('*'), parts);
+        let parts = nearest_names(pattern.trim_matches('*'), parts);
+        near.extend(parts.iter().filter_map(|part| having(part, &names)));
     }
     let near: Vec<_> = near.iter().map(|name| format!("'{}'", name.escape_debug())).collect();
     if near.is_empty() { String::new() } else { format!("; is it {}?", near.join(" or ")) }
+}
+
+/// The only name with this part between its dots, or a pattern that matches those that have it.
+fn having(part: &str, names: &[&str]) -> Option<String> {
+    let having: Vec<_> = names.iter().filter(|name| name.split('.').any(|one| one == part)).collect();
+    let dotted = format!(".{part}");
+    match having.as_slice() {
+        [] => None,
+        [one] => Some((**one).to_owned()),
+        several if several.iter().all(|name| name.ends_with(&dotted)) => Some(format!("*{dotted}")),
+        _ => Some(format!("*{dotted}.*")),
+    }
 }
 
 #[cfg(test)]
@@ -90,11 +100,13 @@ mod tests {
         let names = ["blk.0.attn_q.weight", "blk.1.attn_q.weight", "blk.0.ffn_up.weight", "output.weight"];
         assert_eq!(is_it("*.atn_q.weight", names), "; is it 'blk.*.attn_q.weight'?");
         assert_eq!(is_it("blk.*.ffn_pu.weight", names), "; is it 'blk.*.ffn_up.weight'?");
-        assert_eq!(is_it("ffn_pu", names), "; is it 'ffn_up'?");
+        assert_eq!(is_it("ffn_pu", names), "; is it 'blk.1.ffn_up.weight'?");
         assert_eq!(is_it("output.wieght", names), "; is it 'output.weight'?");
         assert_eq!(is_it("attn_q", names), "; is it '*.attn_q.*'?");
         assert_eq!(is_it("blk.0", names), "; is it 'blk.0.*'?");
         assert_eq!(is_it("output", names), "; is it 'output.weight'?");
+        assert_eq!(is_it("ffn_up", names), "; is it 'blk.1.ffn_up.weight'?");
+        assert_eq!(is_it("weight", names), "; is it '*.weight'?");
         assert_eq!(is_it("*.nothing_like_it.at_all", names), "");
     }
 

@@ -3,6 +3,8 @@
 use gguf_codec::ValueRef;
 use serde_json::{Value as Json, json};
 
+use crate::cli::is_invisible;
+
 /// Arrays longer than `most` are shown as their type, length and first elements.
 pub(crate) fn value(value: ValueRef<'_>, most: usize) -> Json {
     match value {
@@ -50,15 +52,33 @@ fn text(bytes: &[u8]) -> String {
     text
 }
 
-/// The document on several lines. Bytes that are not UTF-8 are written as the lone surrogates that Python uses for them, `\udcff` for
-/// 0xFF, which `edit` accepts.
-pub(crate) fn pretty(json: &Json) -> String {
-    written(&format!("{json:#}\n"))
+/// The document on several lines. Characters that are invisible are escaped, so that names from files cannot control a terminal.
+pub(crate) fn document(json: &Json) -> String {
+    visible(&format!("{json:#}\n"))
 }
 
-/// The document on one line, otherwise like [`pretty`].
+/// [`document`] for texts by [`text`]: bytes that are not UTF-8 are written as the lone surrogates that Python uses for them, `\udcff`
+/// for 0xFF, which `edit` accepts.
+pub(crate) fn pretty(json: &Json) -> String {
+    visible(&written(&format!("{json:#}\n")))
+}
+
+/// The same on one line.
 pub(crate) fn line(json: &Json) -> String {
-    written(&json.to_string())
+    visible(&written(&json.to_string()))
+}
+
+fn visible(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character != '\n' && is_invisible(character) {
+            let mut units = [0; 2];
+            out.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(character);
+        }
+    }
+    out
 }
 
 fn written(json: &str) -> String {

@@ -54,6 +54,9 @@ impl Quantized<'_> {
         text += &sizes::table(
             &report.by_type().into_iter().map(|(ty, sizes)| (ty.name(), sizes)).collect::<Vec<_>>(),
         );
+        if !report.tensors.iter().any(QuantizedTensor::changes) {
+            text += "no tensor changes its type\n";
+        }
         text += more;
         text += &self.chosen.map(budget::told).transpose()?.unwrap_or_default();
         text += &remarks(self.idle, report, self.by_name)?;

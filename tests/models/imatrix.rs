@@ -167,6 +167,28 @@ fn a_pipe_is_read_to_its_end() {
     assert!(error.contains("read '"), "{error}");
 }
 
+/// A file that is taken for an importance matrix by mistake may be larger than memory.
+#[cfg(all(feature = "std", unix, not(target_family = "wasm")))]
+#[test]
+fn what_is_none_is_not_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("zeros");
+    // Twice as much as is read of any: only its beginning can say that it is zeros.
+    std::fs::File::create(&path).unwrap().set_len(32_000_000_000).unwrap();
+    let error = Imatrix::read(&path).unwrap_err().to_string();
+    assert!(error.contains("the number of tensors is 0: this is no importance matrix"), "{error}");
+    let mut model = Writer::new(Vec::new());
+    model.declare_tensor("w", &[4], GgmlType::F32).unwrap();
+    let mut model = model.write_header().unwrap();
+    let mut tensor = model.begin("w").unwrap();
+    tensor.write_values(&[1.0; 4], None).unwrap();
+    tensor.finish().unwrap();
+    std::fs::write(&path, model.finish().unwrap()).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(32_000_000_000).unwrap();
+    let error = Imatrix::read(&path).unwrap_err().to_string();
+    assert!(error.contains("this is no importance matrix"), "{error}");
+}
+
 #[test]
 fn the_binary_form_comes_back_as_it_was() {
     let bytes = binary(&[("b", 7, &[7.0, 0.3, 1e-30, 3e35]), ("a", 3, &[1.0, 2.1])], Some((7, "wiki.raw")));

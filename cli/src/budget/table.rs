@@ -88,7 +88,7 @@ pub(crate) fn told(chosen: &Chosen) -> Result<String> {
 fn compared(allocation: &Allocation) -> String {
     let Some((name, best)) = allocation.best_recipe().and_then(|best| Some((best.recipe?.name(), best)))
     else {
-        return "no recipe is as small\n".to_owned();
+        return "no recipe of types that may be chosen is as small\n".to_owned();
     };
     let bytes = size::in_unit_of(best.size.bytes, allocation.size().bytes);
     if is_better(best, allocation) {

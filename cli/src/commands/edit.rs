@@ -320,9 +320,8 @@ pub(crate) fn run(args: Args) -> Result<String> {
     if args.dry_run {
         let changes: Vec<_> = plan.changes.iter().map(ToString::to_string).collect();
         return Ok(if args.json {
-            format!(
-                "{:#}\n",
-                json!({ "file": args.input.display().to_string(), "changes": changes, "notes": notes })
+            crate::json::document(
+                &json!({ "file": args.input.display().to_string(), "changes": changes, "notes": notes }),
             )
         } else if changes.is_empty() {
             "nothing would change\n".to_owned()
@@ -358,7 +357,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
             }
             _ => {}
         }
-        return Ok(format!("{report:#}\n"));
+        return Ok(crate::json::document(&report));
     }
     let what = match edited {
         Edited::Patched { changed } => format!("{} changed where the file is", counted(changed, "byte")),

@@ -175,7 +175,7 @@ fn json(title: &str, all: &[Figures]) -> String {
             "dequantized_million_values_per_second": dequantized })
     };
     let formats: Vec<Json> = all.iter().map(of).collect();
-    format!("{:#}\n", json!({ "data": title, "formats": formats }))
+    crate::json::document(&json!({ "data": title, "formats": formats }))
 }
 
 /// Families, by the prefixes of their names, with their colours.

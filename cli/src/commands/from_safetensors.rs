@@ -139,7 +139,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
             let mut json = report_as_json(&args.target, &idle, quantized, chosen.as_ref(), !args.dry_run);
             json["left_out"] = json!(report.left_out);
             json["notes"] = json!(report.notes);
-            return Ok(format!("{json:#}\n"));
+            return Ok(crate::json::document(&json));
         }
         let asked_for = |name: &str| by_name(name).or_else(|| fixed(name));
         let quantized = Quantized {
@@ -160,7 +160,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
         let path = report.paths[0].display().to_string();
         let report = json!({ "path": path, "written": !args.dry_run, "tensors": report.tensors, "bytes": report.bytes, "left_out": report.left_out,
             "notes": report.notes, "quantized": quantized });
-        return Ok(format!("{report:#}\n"));
+        return Ok(crate::json::document(&report));
     }
     let would = if args.dry_run { "would have " } else { "" };
     let tensors = counted(report.tensors as u64, "tensor");

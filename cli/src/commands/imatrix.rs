@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
         let entries: Vec<_> = imatrix.entries().iter().map(entry).collect();
         let report = json!({ "datasets": imatrix.datasets, "chunks": imatrix.chunk_count,
             "chunk_size": imatrix.chunk_size, "entries": entries });
-        return Ok(format!("{report:#}\n"));
+        return Ok(crate::json::document(&report));
     }
     let mut names = Names::default();
     imatrix.entries().iter().for_each(|entry| names.add(&entry.name));

@@ -53,7 +53,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     Ok(if args.json {
         let mut report = json!({ "path": path, "shards": shards, "tensors": tensors, "bytes": bytes });
         report["consumed"] = args.consume.into();
-        format!("{report:#}\n")
+        crate::json::document(&report)
     } else {
         let [of, tensors] =
             [(shards, "shard"), (tensors, "tensor")].map(|(count, what)| counted(count as u64, what));
@@ -76,7 +76,9 @@ fn consume(args: &Args, merge: Merge, work: &Work) -> Result<(u64, Input)> {
     work.done();
     let bytes = merged.map_err(|error| {
         let unfinished = merge.unfinished_path(&args.output);
-        if !unfinished.exists() {
+        let is_gone = |(paths, _): (ShardPaths, u16)| (0..paths.count()).any(|no| !paths.path(no).exists());
+        // What is there may be another's, or nothing of it may be needed.
+        if !unfinished.exists() || !ShardPaths::parse(&args.first).is_some_and(is_gone) {
             return work.explained(error);
         }
         let error = match error {

@@ -126,7 +126,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
         });
         let report = json!({ "path": path, "written": !args.dry_run, "adapters": adapters, "merged": report.merged,
             "by_adapter": by_adapter.collect::<Vec<_>>(), "bytes": report.bytes, "notes": notes, "quantized": quantized });
-        return Ok(format!("{report:#}\n"));
+        return Ok(crate::json::document(&report));
     }
     let (tensors, of) = (counted(report.merged.len() as u64, "tensor"), counted(adapters as u64, "adapter"));
     let would = if args.dry_run { "would be " } else { "" };

@@ -122,7 +122,7 @@ pub(crate) fn run(args: Args) -> Result<Answer> {
     let idle = Idle::new(|name| input.model().tensor_info(name).is_ok(), &importance);
     let text = if args.json {
         let json = report_as_json(&args.target, &idle, &report, chosen.as_ref(), !args.dry_run);
-        format!("{json:#}\n")
+        crate::json::document(&json)
     } else {
         let fixed = args.budget.fixed();
         let asked_for = |name: &str| by_name(name).or_else(|| fixed(name));

@@ -80,7 +80,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
         let tensors = input.model().tensor_count();
         let shard = |shard: &SplitShard| json!({ "path": shard.path.to_string_lossy(), "tensors": shard.tensors, "bytes": shard.bytes });
         let shards: Vec<_> = shards.iter().map(shard).collect();
-        format!("{:#}\n", json!({ "tensors": tensors, "shards": shards }))
+        crate::json::document(&json!({ "tensors": tensors, "shards": shards }))
     } else {
         text
     })

@@ -83,7 +83,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
         let files: Vec<_> = report.files.iter().map(file).collect();
         let paths: Vec<_> = report.paths.iter().map(|path| path.display().to_string()).collect();
         let report = json!({ "path": path, "tensors": tensors, "bytes": report.bytes(), "files": files, "paths": paths, "notes": report.notes });
-        return Ok(format!("{report:#}\n"));
+        return Ok(crate::json::document(&report));
     }
     let (tensors, files) = (counted(tensors as u64, "tensor"), counted(report.files.len() as u64, "file"));
     let mut summary = format!("{path}: {tensors} in {files}, {} bytes of data\n", grouped(report.bytes()));

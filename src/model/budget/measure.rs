@@ -12,6 +12,9 @@ use crate::ggml_type::GgmlType;
 /// Values of a run: whole blocks of every type.
 const RUN: u64 = 4096;
 
+/// The loss of a type whose scales are too small for a tensor's values: more than that of any other.
+const OVERFLOWS: Loss = Loss { error: 1e30, left: 1.0 };
+
 /// What is measured of a tensor.
 pub(super) struct Sample<'a> {
     pub(super) name: &'a str,
@@ -67,12 +70,13 @@ impl Sample<'_> {
                     Error::write(format!("tensor '{}': {error:?}", self.name.escape_debug()))
                 })?;
             }
-            let loss = sums.loss();
+            let mut loss = sums.loss();
             if !loss.error.is_finite() || !loss.left.is_finite() {
-                return Err(Error::write(format!(
-                    "tensor '{}' has values that are not finite or become so in {ty}",
-                    self.name.escape_debug()
-                )));
+                if !runs.iter().flat_map(|run| &run.values).all(|value| value.is_finite()) {
+                    let name = self.name.escape_debug();
+                    return Err(Error::write(format!("tensor '{name}' has values that are not finite")));
+                }
+                loss = OVERFLOWS;
             }
             losses.insert(ty, loss);
         }

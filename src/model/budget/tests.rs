@@ -371,3 +371,30 @@ fn what_is_quantized_already_may_stay() {
     let found = Budget::bits_per_weight(32.0).types([GgmlType::Q8_0]).choose(&input).unwrap();
     assert_eq!(types(&found)["blk.0.attn_v.weight"], GgmlType::Q8_0);
 }
+
+#[test]
+fn a_type_that_cannot_hold_the_values_is_not_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let file = |factor: f32| {
+        let mut writer = Writer::create(&path).unwrap();
+        writer.set_metadata("general.architecture", "llama").unwrap();
+        writer.declare_tensor("blk.0.ffn_down.weight", &[256, 8], GgmlType::F32).unwrap();
+        let mut data = writer.write_header().unwrap();
+        let values: Vec<_> = (0..2048).map(|i| ((i * i) as f32 * 0.37).sin() * factor).collect();
+        let mut tensor = data.begin("blk.0.ffn_down.weight").unwrap();
+        tensor.write_values(&values, None).unwrap();
+        tensor.finish().unwrap();
+        data.finish().unwrap();
+        Input::open(&path).unwrap()
+    };
+    // A sixteenth of this is more than a scale of 16 bits may be; Q6_K divides it twice.
+    for factor in [1.0, 2e7] {
+        let budget = Budget::bits_per_weight(7.0).types([GgmlType::Q5_0, GgmlType::Q6_K]);
+        let found = budget.choose(&file(factor)).unwrap();
+        assert_eq!(types(&found)["blk.0.ffn_down.weight"], GgmlType::Q6_K);
+        assert!(found.damage() < 0.1, "{factor}: {found:?}");
+    }
+    let error = Budget::bits_per_weight(7.0).choose(&file(f32::INFINITY)).unwrap_err().to_string();
+    assert!(error.contains("tensor 'blk.0.ffn_down.weight': value 0 is NaN"), "{error}");
+}

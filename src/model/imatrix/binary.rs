@@ -12,15 +12,14 @@ use crate::error::Result;
 /// Names in it are those of tensors.
 const MAX_NAME: usize = 4096;
 
+const ENTRIES: &str = "the number of tensors";
+
 pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
     let mut cursor = Cursor { bytes, at: 0 };
     let mut imatrix = Imatrix::new();
-    let entries = cursor.count("the number of tensors", usize::MAX)?;
+    let entries = cursor.count(ENTRIES, usize::MAX)?;
     for _ in 0..entries {
-        let len = cursor.count("the length of a name", MAX_NAME)?;
-        let name_at = cursor.at;
-        let name = core::str::from_utf8(cursor.take(len, "a name")?)
-            .map_err(|_| wrong(Some(name_at as u64), "a tensor's name is not UTF-8".into()))?;
+        let name = cursor.name()?;
         let calls = cursor.number("the number of calls")?;
         let values = cursor.count("the number of values", usize::MAX)?;
         let values_at = cursor.at;
@@ -48,6 +47,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
     Ok(imatrix)
 }
 
+/// As much of a file as shows whether it is of this form.
+pub(super) const BEGINNING: usize = 8 + MAX_NAME;
+
+/// Returns the error of [`parse`] for a file that begins so, if the first [`BEGINNING`] bytes show one.
+pub(super) fn check_beginning(bytes: &[u8]) -> Result<()> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    cursor.count(ENTRIES, usize::MAX)?;
+    cursor.name().map(drop)
+}
+
 pub(super) fn encode(imatrix: &Imatrix) -> Result<Vec<u8>> {
     let entries = imatrix.entries();
     if entries.is_empty() {
@@ -61,7 +70,7 @@ pub(super) fn encode(imatrix: &Imatrix) -> Result<Vec<u8>> {
         }
         Err(_) => Err(wrong(None, format!("{what} is {number}, which the binary form cannot hold"))),
     };
-    put(&mut bytes, "the number of tensors", entries.len())?;
+    put(&mut bytes, ENTRIES, entries.len())?;
     for entry in entries {
         put(&mut bytes, "the length of a name", entry.name.len())?;
         bytes.extend(entry.name.as_bytes());
@@ -105,6 +114,14 @@ impl<'a> Cursor<'a> {
     fn number(&mut self, what: &str) -> Result<i32> {
         let bytes = self.take(4, what)?;
         Ok(bytes.iter().rev().fold(0i32, |number, &byte| number << 8 | i32::from(byte)))
+    }
+
+    /// A tensor's name, after its length.
+    fn name(&mut self) -> Result<&'a str> {
+        let len = self.count("the length of a name", MAX_NAME)?;
+        let at = self.at as u64;
+        let name = core::str::from_utf8(self.take(len, "a name")?);
+        name.map_err(|_| wrong(Some(at), "a tensor's name is not UTF-8".into()))
     }
 
     /// A number from 1 to `most`.

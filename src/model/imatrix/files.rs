@@ -5,11 +5,13 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::Imatrix;
-use super::gguf::{CHUNK_COUNT, CHUNK_SIZE_KEY, COUNTS, DATASETS, SQUARES, SUMS};
+use super::binary::{self, BEGINNING};
+use super::gguf::{self, CHUNK_COUNT, CHUNK_SIZE_KEY, COUNTS, DATASETS, SQUARES, SUMS};
+use super::{Imatrix, is_gguf};
 use crate::error::{Error, Result};
 use crate::file::sink::Sink;
 use crate::ggml_type::GgmlType;
+use crate::gguf::index::Gguf;
 use crate::gguf::value::Value;
 use crate::write::Writer;
 
@@ -17,20 +19,27 @@ use crate::write::Writer;
 const MAX_BYTES: u64 = 16_000_000_000;
 
 impl Imatrix {
-    /// Reads a file of either form, or a pipe to its end.
+    /// Reads a file of either form, or a pipe to its end. A file that is something else is not read to its end.
     ///
     /// # Errors
     /// [`Error::Io`], also where there are more than 16 GB, and those of [`parse`](Self::parse).
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let read = || {
-            let mut bytes = Vec::new();
-            File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        let failed = |error| Error::io(format!("read '{}'", path.display()), error);
+        let mut file = File::open(path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.by_ref().take(BEGINNING as u64).read_to_end(&mut bytes).map_err(failed)?;
+        if is_gguf(&bytes) && file.metadata().map_err(failed)?.is_file() {
+            return gguf::parse(&Gguf::open(path)?).map_err(|error| error.of(path));
+        }
+        if !is_gguf(&bytes) {
+            binary::check_beginning(&bytes).map_err(|error| error.of(path))?;
+        }
+        file.take(MAX_BYTES + 1 - bytes.len() as u64).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > MAX_BYTES {
             let message = "it is longer than the 16 GB that an importance matrix may have";
-            let fits = bytes.len() as u64 <= MAX_BYTES;
-            if fits { Ok(bytes) } else { Err(io::Error::new(io::ErrorKind::FileTooLarge, message)) }
-        };
-        let bytes = read().map_err(|error| Error::io(format!("read '{}'", path.display()), error))?;
+            return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, message)));
+        }
         Self::parse(&bytes).map_err(|error| error.of(path))
     }
 

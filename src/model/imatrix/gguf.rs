@@ -20,8 +20,7 @@ pub(super) const DATASETS: &str = "imatrix.datasets";
 pub(super) const CHUNK_COUNT: &str = "imatrix.chunk_count";
 pub(super) const CHUNK_SIZE_KEY: &str = "imatrix.chunk_size";
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
-    let file = Gguf::parse(bytes)?;
+pub(super) fn parse<B: AsRef<[u8]>>(file: &Gguf<B>) -> Result<Imatrix> {
     let metadata = file.metadata();
     let mut imatrix = Imatrix::new();
     if metadata.contains(DATASETS) {

@@ -16,6 +16,12 @@ pub use collect::ImatrixCollector;
 
 use crate::error::{Error, Result};
 use crate::gguf::edit_marker::is_marked;
+use crate::gguf::index::Gguf;
+
+/// Returns `true` if a file that begins so is meant to be a GGUF.
+fn is_gguf(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"GGUF") || is_marked(bytes)
+}
 
 /// Tokens in a chunk where a file does not say: what `imatrix` takes without `--ctx-size`.
 const CHUNK_SIZE: u32 = 512;
@@ -104,7 +110,7 @@ impl Imatrix {
     /// [`Error::Imatrix`] where the file is neither, or its parts do not fit each other, or a number is not finite. Of a
     /// GGUF also those of [`Gguf::parse`](crate::Gguf::parse) and of its typed values.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        if bytes.starts_with(b"GGUF") || is_marked(bytes) { gguf::parse(bytes) } else { binary::parse(bytes) }
+        if is_gguf(bytes) { gguf::parse(&Gguf::parse(bytes)?) } else { binary::parse(bytes) }
     }
 
     /// The binary form. It has for each tensor as many chunks as the most that any of its matrices was asked in, only the last

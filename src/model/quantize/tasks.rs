@@ -104,8 +104,12 @@ impl Quantize<'_> {
                     Some(_) => "the importance matrix lacks it",
                     None => "there is no importance matrix",
                 };
+                let needs = match ty.needs_importance() {
+                    true => "needs importance",
+                    false => "llama.cpp makes by this recipe only with importance",
+                };
                 return refused(format!(
-                    "tensor '{name}' becomes {ty}, which needs importance, and {missing}; `Quantize::missing_importance` says what else to do"
+                    "tensor '{name}' becomes {ty}, which {needs}, and {missing}; `Quantize::missing_importance` says what else to do"
                 ));
             }
             MissingImportance::Uniform => {}

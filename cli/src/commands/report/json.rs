@@ -20,7 +20,7 @@ pub(crate) fn json(gathered: &Gathered<'_>) -> String {
         .collect();
     let tensors: Vec<_> = gathered.entries.iter().map(tensor).collect();
     let json = json!({ "totals": size(gathered.total), "by_type": by_type, "by_layer": by_layer, "tensors": tensors });
-    format!("{json:#}\n")
+    crate::json::document(&json)
 }
 
 fn size(size: Size) -> Json {
