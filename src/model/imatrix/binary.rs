@@ -48,9 +48,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Imatrix> {
 }
 
 /// As much of a file as shows whether it is of this form.
+#[cfg(feature = "std")]
 pub(super) const BEGINNING: usize = 8 + MAX_NAME;
 
 /// Returns the error of [`parse`] for a file that begins so, if the first [`BEGINNING`] bytes show one.
+#[cfg(feature = "std")]
 pub(super) fn check_beginning(bytes: &[u8]) -> Result<()> {
     let mut cursor = Cursor { bytes, at: 0 };
     cursor.count(ENTRIES, usize::MAX)?;
