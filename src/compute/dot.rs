@@ -167,32 +167,45 @@ impl<F: SuperBlocks> Dots for Super<F> {
     fn dot<D: Bytes>(d: D, row: &[F::Block], x: &[Chunk], width: usize, ahead: &[u8]) -> f32 {
         let s = d.lanes();
         let block_bytes = size_of::<F::Block>();
-        let zero = s.splat_i(0);
+        // Small blocks share lines, of which each is asked for once if all eight blocks' are.
+        let together = block_bytes < 128;
+        let zeros = [s.splat_i(0); 8];
+        // Each vector contains the integers of a super-block, which are later summed over lanes, eight vectors at a time.
+        let (mut products, mut mins) = (zeros, zeros);
         let mut sums = s.splat(0.0);
         let mut at = 0;
         for (i, blocks) in row.chunks(8).enumerate() {
-            // Each vector contains the integers of a super-block, which are later summed over lanes, eight vectors at a time.
-            let (mut products, mut mins) = ([zero; 8], [zero; 8]);
-            let (first_x, [mut first, mut second], mut single) = (&x[at], [[[0; 2]; 8]; 2], [0.0; 8]);
+            if blocks.len() < 8 {
+                (products, mins) = (zeros, zeros);
+            }
+            if together {
+                ask_for(s, ahead, 8 * i * block_bytes, 8 * block_bytes);
+            }
+            let first_x = &x[at];
             for (b, block) in blocks.iter().enumerate() {
-                ask_for(s, ahead, (8 * i + b) * block_bytes, block_bytes);
+                if !together {
+                    ask_for(s, ahead, (8 * i + b) * block_bytes, block_bytes);
+                }
                 let x = &x[at];
                 at += width;
                 (products[b], mins[b]) = integers_of::<D, F>(d, block, x);
-                if F::SINGLE_D {
-                    single[b] = F::single_d(block);
-                } else {
-                    (first[b], second[b]) = (F::d(block), F::dmin(block));
-                }
             }
             let e = s.load(&first_x.scales);
-            let mut first = if F::SINGLE_D { s.load(&single) } else { d.gather_f16(|b| first[b]) };
+            let mut first = if F::SINGLE_D {
+                let mut single = [0.0; 8];
+                for (single, block) in single.iter_mut().zip(blocks) {
+                    *single = F::single_d(block);
+                }
+                s.load(&single)
+            } else {
+                halves_of::<D, F>(d, blocks, F::d)
+            };
             if F::D_FACTOR != 1.0 {
                 first = s.mul(first, s.splat(F::D_FACTOR));
             }
             let mut terms = s.mul(s.mul(first, e), s.to_float(d.totals(&products)));
             if F::MINS == Mins::OwnScale {
-                let second = d.gather_f16(|b| second[b]);
+                let second = halves_of::<D, F>(d, blocks, F::dmin);
                 terms = s.sub(terms, s.mul(s.mul(second, e), s.to_float(d.totals(&mins))));
             }
             sums = s.add(sums, terms);
@@ -201,11 +214,31 @@ impl<F: SuperBlocks> Dots for Super<F> {
     }
 }
 
+/// Returns a half float of each of up to eight blocks, and zeros. Whole groups are read where they are: going through memory
+/// that has just been written in smaller pieces would wait for those.
+#[inline(always)]
+fn halves_of<D: Bytes, F: SuperBlocks>(
+    d: D,
+    blocks: &[F::Block],
+    of: impl Fn(&F::Block) -> [u8; 2],
+) -> Floats<D> {
+    if let Some(blocks) = blocks.first_chunk::<8>() {
+        return d.gather_f16(|b| of(&blocks[b]));
+    }
+    let mut halves = [[0; 2]; 8];
+    for (half, block) in halves.iter_mut().zip(blocks) {
+        *half = of(block);
+    }
+    d.gather_f16(|b| halves[b])
+}
+
 /// Returns the products of a super-block and of its mins, which remain to be summed over the lanes.
 #[inline(always)]
 fn integers_of<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block, x: &Chunk) -> (Integers<D>, Integers<D>) {
     let s = d.lanes();
     let scales = group_scales::<D, F>(d, block);
+    // Before the units, because what scales and mins share is not kept over the assembly there.
+    let group_mins = group_mins::<D, F>(d, block);
     let shorts = d.load_b(bytemuck::cast_ref(&x.shorts));
     let sums = |range, units: &[D::B; 8], x: &[[u8; 32]; 8]| {
         if F::HAS_SCALES { d.scaled_sums(range, units, x, scales) } else { d.sums_of_all(range, units, x) }
@@ -222,10 +255,8 @@ fn integers_of<D: Bytes, F: SuperBlocks>(d: D, block: &F::Block, x: &Chunk) -> (
     let (units, bias) = biased(d, F::RANGE, F::BIAS, F::units(d, block));
     let products = sums(F::RANGE, &units, &x.quants);
     match F::MINS {
-        Mins::OwnScale => (products, d.dot_shorts(group_mins::<D, F>(d, block), shorts)),
-        Mins::SameScale => {
-            (s.sub_i(products, d.dot_shorts(group_mins::<D, F>(d, block), shorts)), s.splat_i(0))
-        }
+        Mins::OwnScale => (products, d.dot_shorts(group_mins, shorts)),
+        Mins::SameScale => (s.sub_i(products, d.dot_shorts(group_mins, shorts)), s.splat_i(0)),
         Mins::None if bias == 0 => (products, s.splat_i(0)),
         Mins::None => (less_bias(d, products, bias, d.dot_shorts(scales, shorts)), s.splat_i(0)),
     }

@@ -146,7 +146,8 @@ pub(crate) trait Bytes: Copy {
     fn bytes_of(self, lanes: Integers<Self>) -> Self::B;
     /// Swaps the second and the third of the four groups of eight bytes.
     fn swap_middle(self, a: Self::B) -> Self::B;
-    /// `3 * a >> 8`, without overflow: 0, 1 or 2.
+    /// `3 * b >> 8`, without overflow, where `a` is `b + 128`, wrapping: 0, 1 or 2. Adding 128 makes bytes comparable as signed
+    /// ones and is preserved by [`times_3`](Self::times_3).
     fn times_3_high(self, a: Self::B) -> Self::B;
 
     /// Returns the sums of products of eight units. Lane `u` of the first vector is the sum over the first sixteen bytes of
@@ -192,6 +193,11 @@ pub(crate) trait Bytes: Copy {
     /// Widens eight half floats: lane `j` is `lane(j)`.
     fn gather_f16(self, lane: impl Fn(usize) -> [u8; 2]) -> Floats<Self>;
 }
+
+/// Bytes that a vector is stored to, to be read in pieces. Aligned, because pieces of a vector that crosses a cache line are not
+/// forwarded to loads.
+#[repr(align(32))]
+pub(crate) struct Aligned<T>(pub(crate) T);
 
 /// A computation written once over [`Bytes`], as [`Kernel`](super::Kernel) is over [`Simd`].
 pub(crate) trait ByteKernel {

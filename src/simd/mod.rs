@@ -21,7 +21,7 @@ use core::fmt;
 #[cfg(feature = "std")]
 use std::sync::OnceLock;
 
-pub(crate) use bytes::{ByteKernel, Bytes, Floats, Integers, Range};
+pub(crate) use bytes::{Aligned, ByteKernel, Bytes, Floats, Integers, Range};
 pub(crate) use halves::{f16_to_f32, f32_to_bf16, f32_to_f16};
 pub(crate) use lanes::{MAX_LANES, NEAREST_LIMIT, Shared, Simd, nearest};
 pub(crate) use plain_bytes::PlainBytes;

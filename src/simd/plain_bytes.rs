@@ -106,7 +106,7 @@ impl<S: Simd> Bytes for PlainBytes<S> {
     }
     #[inline(always)]
     fn times_3_high(self, a: [u8; 32]) -> [u8; 32] {
-        each_byte!(a => ((3 * u16::from(a)) >> 8) as u8)
+        each_byte!(a => ((3 * u16::from(a ^ 128)) >> 8) as u8)
     }
     #[inline(always)]
     fn bytes_of(self, lanes: Integers<Self>) -> [u8; 32] {

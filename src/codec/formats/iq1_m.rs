@@ -7,7 +7,7 @@ use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::grid::{self, Fit, Weighting};
 use crate::codec::number::Number;
 use crate::codec::operand::{Quants, SuperBlocks, eight};
-use crate::simd::{Bytes, Range, Simd};
+use crate::simd::{Aligned, Bytes, Range, Simd};
 
 /// A super-block of [`IQ1_M`]: `value[i] = d * (2 * scale[i / 16] + 1) * (grid[index[i / 8]][i % 8] ± 1/8)`,
 /// 1.75 bits per weight.
@@ -144,9 +144,9 @@ impl SuperBlocks for IQ1_M {
         let nibbles = d.spread_nibbles(&block.qh);
         let mut units = d.many_rows(&grid::IQ1, &block.qs, nibbles);
         // All bits of a byte are set if the shift is up.
-        let mut up = [0; 32];
-        d.store_b(d.sub_b(d.shr_b::<3>(nibbles), d.splat_b(1)), &mut up);
-        let up = grid::words(up);
+        let mut up = Aligned([0; 32]);
+        d.store_b(d.sub_b(d.shr_b::<3>(nibbles), d.splat_b(1)), &mut up.0);
+        let up = grid::words(up.0);
         for (unit, up) in units.iter_mut().zip(up) {
             // The coordinates are stored one too large.
             *unit = d.add_where_b(d.shl_within_b::<3>(*unit), up, 2);

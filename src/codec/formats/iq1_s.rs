@@ -6,7 +6,7 @@ use crate::codec::float::Float;
 use crate::codec::format::{Codec, Rows, block_format};
 use crate::codec::grid::{self, Weighting};
 use crate::codec::number::Number;
-use crate::codec::operand::{Mins, Quants, SuperBlocks, eight};
+use crate::codec::operand::{Mins, Quants, SuperBlocks, eight, halves};
 use crate::simd::{Bytes, Range, Simd};
 
 /// A super-block of [`IQ1_S`]: `value[i] = d * (2 * scale[i / 32] + 1) * (grid[index[i / 8]][i % 8] ± 1/8)`,
@@ -109,14 +109,12 @@ impl Quants for IQ1_S {
 /// Returns the byte of each sub-block that contains a scale and the sign of a shift.
 #[inline(always)]
 fn high_bytes(block: &BlockIQ1_S) -> u64 {
-    let four = |at: usize| {
-        let all: [u8; 8] =
-            bytemuck::cast([block.qh[at], block.qh[at + 1], block.qh[at + 2], block.qh[at + 3]]);
-        let high = u64::from_le_bytes(all) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let [low, high] = halves(bytemuck::cast_ref(&block.qh)).map(|four| {
+        let high = four >> 8 & 0x00ff_00ff_00ff_00ff;
         let pairs = (high | high >> 8) & 0x0000_ffff_0000_ffff;
         (pairs | pairs >> 16) & 0xffff_ffff
-    };
-    four(0) | four(4) << 32
+    });
+    low | high << 32
 }
 
 impl SuperBlocks for IQ1_S {

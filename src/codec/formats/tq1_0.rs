@@ -133,26 +133,34 @@ impl Quants for TQ1_0 {
 
     #[inline(always)]
     fn unit<D: Bytes>(d: D, block: &BlockTQ1_0, unit: usize) -> D::B {
-        let mut digits = if unit < DIGITS {
+        let second = d.bits_b(0xffff_0000);
+        let digits = if unit < DIGITS {
             d.load_b(block.qs.first_chunk().expect("`qs` has 48 bytes"))
         } else {
             // The same sixteen bytes twice, the second time one digit further.
             let run = d.twice(block.qs.last_chunk().expect("`qs` has 48 bytes"));
-            let second = d.bits_b(0xffff_0000);
             d.add_b(run, d.and_b(second, d.add_b(run, run)))
         };
+        let mut digits = d.xor_b(digits, d.splat_b(128));
         let done = if unit < DIGITS { unit } else { 2 * (unit - DIGITS) };
         for _ in 0..done {
             digits = d.times_3(digits);
         }
         if unit == 7 {
-            let second = d.bits_b(0xffff_0000);
-            let last = d.twice(&last_digits(block.qh));
+            // The last bytes' digits, from the first in the lowest four bytes to the last. Multiplies bytes as parts of 16 bits.
+            let last = d.twice(bytemuck::cast_ref(&[block.qh; 4]));
+            let (powers, low) = (d.load_b(bytemuck::cast_ref(&POWERS)), d.splat_short(255));
+            let high_bytes = d.mul_shorts(d.and_b(last, d.splat_short(!255)), powers);
+            let last = d.or_b(d.and_b(d.mul_shorts(last, powers), low), high_bytes);
+            let last = d.xor_b(last, d.splat_b(128));
             digits = d.xor_b(digits, d.and_b(second, d.xor_b(digits, last)));
         }
         d.times_3_high(digits)
     }
 }
+
+/// What moves one to four digits to the front.
+const POWERS: [i16; 16] = [1, 1, 3, 3, 9, 9, 27, 27, 1, 1, 3, 3, 9, 9, 27, 27];
 
 impl SuperBlocks for TQ1_0 {
     const GROUP: usize = 32;

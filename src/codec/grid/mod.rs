@@ -14,7 +14,7 @@ mod search;
 mod splits;
 
 use crate::codec::float::Float;
-use crate::simd::{Bytes, Integers, Simd};
+use crate::simd::{Aligned, Bytes, Integers, Simd};
 
 pub(super) use map::{iq1, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
 pub(super) use prepared::{Prepared, Weighting, prepare, weights};
@@ -104,9 +104,9 @@ pub(super) fn all_whole_signs<D: Bytes>(d: D, stored: D::B) -> [u32; 8] {
     /// 128 for a number with an odd count of ones.
     const ODD: [u8; 16] = [0, 128, 128, 0, 128, 0, 0, 128, 128, 0, 0, 128, 0, 128, 128, 0];
     let folded = d.and_b(d.xor_b(stored, d.shr_b::<4>(stored)), d.splat_b(15));
-    let mut whole = [0; 32];
-    d.store_b(d.or_b(stored, d.lookup_b(&ODD, folded)), &mut whole);
-    words(whole)
+    let mut whole = Aligned([0; 32]);
+    d.store_b(d.or_b(stored, d.lookup_b(&ODD, folded)), &mut whole.0);
+    words(whole.0)
 }
 
 /// Reads the bytes as numbers.

@@ -194,8 +194,9 @@ impl<const DOTS: bool> Bytes for NeonBytes<DOTS> {
     fn times_3_high(self, a: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
         both!(a => {
             // 3 * 86 is the first product of 256 or more, and 3 * 171 the first of 512.
-            let reached = vaddq_u8(vcgeq_u8(a, vdupq_n_u8(86)), vcgeq_u8(a, vdupq_n_u8(171)));
-            vsubq_u8(vdupq_n_u8(0), reached)
+            let a = vreinterpretq_s8_u8(a);
+            let reaches = |bound: u8| vcgeq_s8(a, vdupq_n_s8((bound ^ 128) as i8));
+            vsubq_u8(vdupq_n_u8(0), vaddq_u8(reaches(86), reaches(171)))
         })
     }
 

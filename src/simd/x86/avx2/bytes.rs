@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use super::lanes::Avx2;
 use super::products::{AVX512_VNNI, Avx2Bytes, WITHOUT_DOT};
-use crate::simd::bytes::{Bytes, Range};
+use crate::simd::bytes::{Aligned, Bytes, Range};
 
 /// Returns the bits that each byte keeps when all bytes are shifted as parts of wider numbers.
 const fn kept(bits: i32, left: bool) -> i8 {
@@ -181,19 +181,19 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
                 _mm256_and_si256(_mm256_unpackhi_epi8(low, high), mask),
             ]
         });
-        let mut indices = [[0; 32]; 2];
-        self.store_b(first, &mut indices[0]);
-        self.store_b(second, &mut indices[1]);
-        let mut indices: [u16; 32] = bytemuck::cast(indices);
+        let mut indices = Aligned([0u16; 32]);
+        let halves: &mut [[u8; 32]; 2] = bytemuck::cast_mut(&mut indices.0);
+        self.store_b(first, &mut halves[0]);
+        self.store_b(second, &mut halves[1]);
         // SAFETY: the assembly is empty. A compiler that knew the memory's contents would take the vectors apart, which costs
         // more than reading.
         unsafe {
-            core::arch::asm!("/* {0} */", in(reg) indices.as_mut_ptr(), options(nostack, preserves_flags));
+            core::arch::asm!("/* {0} */", in(reg) indices.0.as_mut_ptr(), options(nostack, preserves_flags));
         }
         let mut vectors = [registers!(_mm256_setzero_si256()); VECTORS];
         for (v, vector) in vectors.iter_mut().enumerate() {
             *vector = self.rows_b(|k| {
-                let index = usize::from(indices[v * (32 / VECTORS) + k]);
+                let index = usize::from(indices.0[v * (32 / VECTORS) + k]);
                 // SAFETY: each index was masked above, so it is below the number of rows.
                 unsafe { table.get_unchecked(index) }
             });
@@ -241,11 +241,8 @@ impl<const DOT: u8> Bytes for Avx2Bytes<DOT> {
     fn times_3_high(self, a: __m256i) -> __m256i {
         registers!({
             // 3 * 86 is the first product of 256 or more, and 3 * 171 the first of 512.
-            let one = _mm256_set1_epi8(1);
-            let beyond = |bound: u8| hidden(_mm256_subs_epu8(a, _mm256_set1_epi8(bound as i8)));
-            let (reaches_86, reaches_171) =
-                (_mm256_min_epu8(beyond(85), one), _mm256_min_epu8(beyond(170), one));
-            _mm256_add_epi8(reaches_86, reaches_171)
+            let reaches = |bound: u8| _mm256_cmpgt_epi8(a, _mm256_set1_epi8((bound ^ 128) as i8 - 1));
+            _mm256_sub_epi8(_mm256_sub_epi8(_mm256_setzero_si256(), reaches(86)), reaches(171))
         })
     }
 
