@@ -148,6 +148,9 @@ impl Edit {
     }
 
     /// Adds a key, which must not exist, with the value's own type.
+    ///
+    /// Where no type is given, Rust makes an integer literal an `i32` and a float literal an `f64`. llama.cpp expects
+    /// `u32` and `f32` for its keys: write `4096u32`.
     pub fn add(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Self {
         self.put(key, Put::Add(value.into()))
     }

@@ -173,7 +173,8 @@ impl<'a> Quantize<'a> {
         Quantize { pure, ..self }
     }
 
-    /// Sets types by the names of tensors; `None` leaves the choice to the recipe.
+    /// Sets types by the names of tensors; `None` leaves the choice to the recipe. Tensors that recipes do not
+    /// quantize, such as vectors, ignore it.
     pub fn types_by_name(self, by_name: &'a (dyn Fn(&str) -> Option<GgmlType> + Sync)) -> Self {
         Quantize { by_name: Some(by_name), ..self }
     }

@@ -193,6 +193,9 @@ impl<S: Sink> Writer<S> {
 
     /// Appends a key after the existing ones. If the key exists, it gets the new value and keeps its place.
     ///
+    /// Where no type is given, Rust makes an integer literal an `i32` and a float literal an `f64`. llama.cpp expects
+    /// `u32` and `f32` for its keys: write `4096u32`.
+    ///
     /// # Errors
     /// [`Error::Write`] if the key is empty, if it is `general.alignment` and the value is not a [`Value::U32`] that
     /// is a power of two, or if arrays nest more than 64 levels deep. Readers allow 4 by

@@ -98,7 +98,7 @@ pub enum HeaderProgress {
 ///
 /// The data of a tensor is then [`byte_len`](crate::TensorInfo::byte_len) bytes from
 /// [`file_offset`](crate::TensorInfo::file_offset) on. [`with_data`](crate::TensorInfo::with_data) combines them into a
-/// tensor. `gguf remote` does this over HTTP, and also handles servers that respond incorrectly.
+/// tensor. `gguf inspect URL` does this over HTTP, and also handles servers that respond incorrectly.
 ///
 /// # Pipes
 ///

@@ -105,7 +105,7 @@ impl<'a> TypePlan<'a> {
     }
 
     /// Sets types for tensors by name. `None` leaves the choice to the recipe. Tensors that are not to be quantized
-    /// stay as they are regardless, and recipes that quantize nothing do not call this.
+    /// stay as they are regardless, vectors among them, and recipes that quantize nothing do not call this.
     pub fn types_by_name(self, by_name: &'a (dyn Fn(&str) -> Option<GgmlType> + Sync)) -> Self {
         TypePlan { by_name: Some(by_name), ..self }
     }
