@@ -41,8 +41,9 @@ use crate::commands::*;
 
 /// Looks into models in the GGUF format, changes them and makes them.
 ///
-/// A model in shards is given by the first of them. No command writes over a file that it reads, and over another that exists only
-/// with --force. A command ends with 0, with 1 where it failed, or with 2 where its arguments make no sense.
+/// For a sharded model, give the first shard. No command changes or deletes a file that it reads, unless asked to by --in-place or
+/// --consume. Other existing files are overwritten only with --force. The exit status is 0 on success, 1 on failure, and 2 if the
+/// arguments are invalid.
 #[derive(Parser)]
 #[command(name = "gguf", version, propagate_version = true)]
 struct Gguf {
@@ -66,7 +67,7 @@ enum Command {
     Formats(formats::Args),
     FromSafetensors(from_safetensors::Args),
     ToSafetensors(to_safetensors::Args),
-    /// Prints what makes a shell complete the commands and options
+    /// Prints a script that lets a shell complete commands and options
     Completions {
         /// The shell
         shell: Shell,

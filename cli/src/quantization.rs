@@ -56,8 +56,8 @@ pub(crate) struct Weighing {
     /// An importance matrix, in either form that llama.cpp's `imatrix` writes; several of one model are put together
     #[arg(long, value_name = "FILE", value_parser = paths::file())]
     pub(crate) imatrix: Vec<PathBuf>,
-    /// What becomes of tensors that need importance and have none: error, which it is if nothing is said, uniform (all their values
-    /// count the same), or a type that they get instead
+    /// What to do with tensors that need importance and have none: error (the default), uniform (all their values count the
+    /// same), or a type to use instead
     #[arg(long, value_name = "error|uniform|TYPE", value_parser = importance::missing)]
     missing_importance: Option<MissingImportance>,
 }

@@ -34,10 +34,11 @@ const OTHERS: [&str; 7] = [
 #[command(mut_group("rules", |group| group.requires("limit")))]
 pub(crate) struct Wanted {
     /// Choose the type of each tensor so that their data takes no more than this and the model suffers least, by
-    /// an estimate. A number of bytes, or one with a unit, as in 5.5GB
+    /// an estimate. A number of bytes, or one with a unit, as in 5.5GB. The file
+    /// is larger by its header
     #[arg(long, value_name = "SIZE", value_parser = size::size, conflicts_with_all = OTHERS, conflicts_with = "bpw")]
     size: Option<u64>,
-    /// The same for so many bits per weight in the mean
+    /// Like --size, for an average number of bits per weight
     #[arg(long, value_name = "BITS", conflicts_with_all = OTHERS)]
     bpw: Option<f64>,
     #[command(flatten)]
@@ -60,8 +61,8 @@ pub(crate) struct Rules {
     /// Let all values count the same, instead of defaults by role. With --size or --bpw
     #[arg(long, conflicts_with_all = OTHERS)]
     equal_sensitivity: bool,
-    /// Give tensors whose names match a regular expression this type; patterns, and what becomes of tensors that cannot have the type,
-    /// are as of --tensor-type. With --size or --bpw
+    /// Give tensors whose names match a regular expression this type; patterns, and tensors that cannot have the type,
+    /// are treated as by --tensor-type. With --size or --bpw
     #[arg(long, value_name = "PATTERN=TYPE", value_parser = tensor_types::tensor_type, conflicts_with_all = OTHERS)]
     fix: Vec<TensorType>,
     /// Choose among these types alone. With --size or --bpw

@@ -16,8 +16,8 @@ use crate::{cli, glob, output, values};
 
 /// Sets, adds, removes and renames keys of a GGUF model, and removes and renames tensors.
 ///
-/// Keys that are set keep their places and types, new ones come last. Each change is printed, a line for each. Removing and
-/// renaming speak of the names in IN, --set and the like of those in OUT. VALUE is digits for a number, true or false, text as
+/// Keys that are set keep their places and types, new ones come last. Each change is printed, a line for each. Options that
+/// remove or rename take the names in IN, --set and the like those in OUT. VALUE is digits for a number, true or false, text as
 /// it is, or an array in JSON, where "\udcff" in a string stands for the byte 0xFF. TYPE is one of u8, i8, u16, i16, u32,
 /// i32, u64, i64, f32, f64, bool and str, or [TYPE] for an array.
 ///
@@ -29,27 +29,27 @@ pub(crate) struct Args {
     #[arg(value_name = "IN")]
     #[arg(value_parser = crate::paths::file())]
     input: PathBuf,
-    /// The file to write; without it, --in-place or --dry-run is wanted
+    /// The file to write; without it, --in-place or --dry-run is required
     #[arg(value_name = "OUT", conflicts_with = "in_place")]
     #[arg(value_parser = crate::paths::file())]
     output: Option<PathBuf>,
     /// Give a key that is there another value, of the type that it has; or, with KEY[N], one element of an array, counted
-    /// from 0. The text is taken as it is, a type or '@' before it included
+    /// from 0. The text is taken literally, including any type or '@' before it
     #[arg(long, value_name = "KEY=VALUE", value_parser = values::key_and_text)]
     set: Vec<(String, String)>,
-    /// The same with what a file holds: for text all of its bytes, line breaks and what is not UTF-8 included
+    /// Like --set, with the value read from a file: for text, all of its bytes, including line breaks and invalid UTF-8
     #[arg(long, value_name = "KEY=FILE", value_parser = values::key_and_file)]
     set_file: Vec<(String, PathBuf)>,
     /// Add a key that is not there, such as general.name=str:Mine or general.tags=[str]:["a","b"]
     #[arg(long, value_name = "KEY=TYPE:VALUE", value_parser = values::key_and_value)]
     add: Vec<(String, Value)>,
-    /// The same with what a file holds
+    /// Like --add, with the value read from a file
     #[arg(long, value_name = "KEY=TYPE:FILE", value_parser = values::key_type_and_file)]
     add_file: Vec<(String, ValueKind, PathBuf)>,
     /// Give a key this value and type, whether it is there or not. A misspelt key is not noticed, as it is by --set
     #[arg(long, value_name = "KEY=TYPE:VALUE", value_parser = values::key_and_value)]
     set_or_add: Vec<(String, Value)>,
-    /// The same with what a file holds
+    /// Like --set-or-add, with the value read from a file
     #[arg(long, value_name = "KEY=TYPE:FILE", value_parser = values::key_type_and_file)]
     set_or_add_file: Vec<(String, ValueKind, PathBuf)>,
     /// Give a key another type, and another value or the same where that loses nothing

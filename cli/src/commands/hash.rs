@@ -37,10 +37,10 @@ pub(crate) struct Args {
     /// Print SHA-1
     #[arg(long)]
     sha1: bool,
-    /// Print XXH64, which is fast and finds what was damaged, not what was forged
+    /// Print XXH64, which is fast and detects accidental damage, but not forgery
     #[arg(long)]
     xxh64: bool,
-    /// Print XXH3, as XXH64
+    /// Print XXH3, which detects the same as XXH64
     #[arg(long)]
     xxh3: bool,
     /// Print the hash of all data alone, without a line for each tensor

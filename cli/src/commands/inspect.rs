@@ -23,7 +23,7 @@ const SAMPLE: &[u8] = include_bytes!("../../../examples/sample.gguf");
 
 /// Looks into GGUF files: what the model is, its metadata, its tensors and their types.
 ///
-/// On a terminal lines are cut to its width, and layers that are alike are told together. In a pipe each tensor has its line, and only long
+/// On a terminal, lines are cut to its width, and identical layers are shown together. In a pipe each tensor has its line, and only long
 /// arrays are cut: --all shows them whole. The first shard of a model stands for all of it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -41,19 +41,19 @@ pub(crate) struct Args {
     /// Cut lines to so many columns instead of the terminal's, or not at all: 0
     #[arg(long, value_name = "COLUMNS")]
     width: Option<usize>,
-    /// Tell the memory that a context of so many tokens takes, such as 32768 or 32k, instead of that of the longest that the model
-    /// was trained for
+    /// Report the memory for a context of this many tokens, such as 32768 or 32k, instead of the longest that the model was
+    /// trained for
     #[arg(long, value_name = "TOKENS", value_parser = summary::tokens)]
     context: Option<u64>,
-    /// The type of the keys and values that are kept of the context, F16 if nothing is said: one that llama.cpp has a cache of
+    /// The type of the cached keys and values, one that llama.cpp's cache supports; F16 by default
     #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = summary::kv_type())]
     kv_type: Option<GgmlType>,
     /// Also look at every tensor's scales and plain values, and fail if one is NaN or infinite
     #[arg(long)]
     check: bool,
     /// Print the whole value of one key: a string as it is (with a line break behind it only on a terminal), an array in lines
-    /// of JSON. With --json it is a value that edit takes. Of keys whose whole names match a pattern with * and ?, such as
-    /// 'llama.*', print each in a line
+    /// of JSON. With --json it is a value that edit takes. If it is a pattern with * and ?, such as 'llama.*',
+    /// print each key whose whole name matches on a line
     #[arg(long, value_name = "KEY", conflicts_with_all = ["tensor", "check"])]
     key: Option<String>,
     /// Show one tensor's statistics, histogram and first values, and what quantizing it to each type would cost; or those of all

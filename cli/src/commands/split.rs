@@ -41,8 +41,8 @@ pub(crate) struct Args {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct Limit {
-    /// Bytes of tensors in a shard, at most: a number, or one with K, M or G for thousands, millions or billions. A tensor
-    /// that is longer is alone in its shard
+    /// Bytes of tensors in a shard, at most: a number, or one with K, M or G for thousands, millions or billions. The file
+    /// is larger by its header. A tensor that is longer is alone in its shard
     #[arg(long, value_name = "SIZE", value_parser = size::size)]
     max_size: Option<u64>,
     /// Tensors in a shard, at most

@@ -23,7 +23,7 @@ use crate::{cli, output};
 use budget::Predicted;
 use gather::{Gathered, Source};
 
-/// Draws a GGUF model as one HTML page that needs nothing else: no network, and not even its script. The first shard of a
+/// Draws a GGUF model as one HTML page that needs nothing else: it loads nothing from the network and is readable without JavaScript. The first shard of a
 /// model stands for all of it.
 ///
 /// Where the bytes go by type and layer and as a treemap, bits per weight, histograms of the weights, and with --against
