@@ -75,6 +75,19 @@ pub(crate) fn is_it<'a>(pattern: &str, names: impl IntoIterator<Item = &'a str>)
         let parts = nearest_names(pattern.trim_matches('*'), parts);
         near.extend(parts.iter().filter_map(|part| having(part, &names)));
     }
+    suggested(&near)
+}
+
+/// [`is_it`] for an expression that matches parts of names.
+pub(crate) fn is_it_within<'a>(pattern: &str, names: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    let parts: BTreeSet<&str> = names.clone().into_iter().flat_map(|name| name.split('.')).collect();
+    match nearest_names(pattern, parts) {
+        near if near.is_empty() || pattern.len() <= 3 => is_it(pattern, names),
+        near => suggested(&near),
+    }
+}
+
+fn suggested(near: &[String]) -> String {
     let near: Vec<_> = near.iter().map(|name| format!("'{}'", name.escape_debug())).collect();
     if near.is_empty() { String::new() } else { format!("; is it {}?", near.join(" or ")) }
 }
@@ -100,12 +113,14 @@ mod tests {
         let names = ["blk.0.attn_q.weight", "blk.1.attn_q.weight", "blk.0.ffn_up.weight", "output.weight"];
         assert_eq!(is_it("*.atn_q.weight", names), "; is it 'blk.*.attn_q.weight'?");
         assert_eq!(is_it("blk.*.ffn_pu.weight", names), "; is it 'blk.*.ffn_up.weight'?");
-        assert_eq!(is_it("ffn_pu", names), "; is it 'blk.1.ffn_up.weight'?");
+        assert_eq!(is_it("ffn_pu", names), "; is it 'blk.0.ffn_up.weight'?");
         assert_eq!(is_it("output.wieght", names), "; is it 'output.weight'?");
         assert_eq!(is_it("attn_q", names), "; is it '*.attn_q.*'?");
         assert_eq!(is_it("blk.0", names), "; is it 'blk.0.*'?");
         assert_eq!(is_it("output", names), "; is it 'output.weight'?");
-        assert_eq!(is_it("ffn_up", names), "; is it 'blk.1.ffn_up.weight'?");
+        assert_eq!(is_it_within("ffn_pu", names), "; is it 'ffn_up'?");
+        assert_eq!(is_it_within("output.wieght", names), "; is it 'output.weight'?");
+        assert_eq!(is_it("ffn_up", names), "; is it 'blk.0.ffn_up.weight'?");
         assert_eq!(is_it("weight", names), "; is it '*.weight'?");
         assert_eq!(is_it("*.nothing_like_it.at_all", names), "");
     }

@@ -76,7 +76,7 @@ pub(crate) fn check<'n>(
                 "; is it '{}'? A pattern is a regular expression here, unless it begins with *",
                 as_regex(&text)
             ),
-            false => glob::is_it(&text, names),
+            false => glob::is_it_within(&text, names),
         };
         bail!("{option} '{pattern}' matches no tensor{is_it}");
     }

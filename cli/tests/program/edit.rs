@@ -305,7 +305,7 @@ fn patterns_take_away_what_they_match() {
 fn names_that_were_meant_are_told() {
     for (option, name, said) in [
         ("--key", "general.nmae", "the metadata has no key 'general.nmae'; is it 'general.name'?"),
-        ("--key", "block_cuont*", "no key matches 'block_cuont*'; is it 'block_count'?"),
+        ("--key", "block_cuont*", "no key matches 'block_cuont*'; is it 'llama.block_count'?"),
         (
             "--tensor",
             "output_nrom.weight",
