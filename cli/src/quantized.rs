@@ -47,7 +47,7 @@ impl Quantized<'_> {
         let report = self.report;
         let verb = if self.start.is_some() { "is" } else { "would be" };
         let name = first_to_last(&report.paths);
-        let target = self.target.name().unwrap_or_else(|| "of types for a size".to_owned());
+        let target = self.target.name().unwrap_or_else(|| "quantized to a size".to_owned());
         let mut text = cli::printable(&format!("{name} {verb} {target}"));
         writeln!(text, ": {:.2} bits per weight", report.size_after().bits_per_weight())?;
         text += &self.listing.table(&report.tensors);

@@ -262,7 +262,7 @@ fn open_part(path: &Path) -> Result<(String, Box<dyn ReadAt>, u64)> {
     let file = std::fs::File::open(path).map_err(opening)?;
     let len = file.metadata().map_err(opening)?.len();
     if let Some(other) = other_format(&file, len) {
-        let message = format!("this is {other}, and no safetensors file");
+        let message = format!("this is not a safetensors file but {other}");
         return Err(Error::Safetensors { file: Some(path.display().to_string()), offset: Some(0), message });
     }
     Ok((path.display().to_string(), Box::new(file), len))

@@ -109,7 +109,7 @@ fn tensor_json(diff: &TensorDiff<'_>) -> Json {
 fn as_text(diff: &Diff<'_>) -> Result<String> {
     let mut text = String::new();
     let heading = |different: usize, same: u64, moved: bool, noun: &str| {
-        let moved = if moved { "; those of both are in other orders" } else { "" };
+        let moved = if moved { "; they are in another order" } else { "" };
         format!("{} different, {} the same{moved}\n", counted(different as u64, noun), grouped(same))
     };
     text += &heading(diff.keys.len(), diff.same_keys, diff.keys_moved, "key");

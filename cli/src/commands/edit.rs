@@ -360,9 +360,9 @@ pub(crate) fn run(args: Args) -> Result<String> {
         return Ok(crate::json::document(&report));
     }
     let what = match edited {
-        Edited::Patched { changed } => format!("{} changed where the file is", counted(changed, "byte")),
+        Edited::Patched { changed } => format!("{} changed in place", counted(changed, "byte")),
         Edited::Written { len } if args.in_place => {
-            format!("written anew, since the data had to move: {} bytes", grouped(len))
+            format!("rewritten, because the data had to move: {} bytes", grouped(len))
         }
         Edited::Written { len } => format!("{} bytes", grouped(len)),
         _ => "edited".to_owned(),

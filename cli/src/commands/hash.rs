@@ -223,7 +223,7 @@ fn check(hashes: &Hashes, manifest: &str, title: &str, json: bool) -> Result<Ans
         writeln!(text, "differs: {}", cli::printable(name))?;
     }
     if all == Some(false) {
-        writeln!(text, "differs: all data together")?;
+        writeln!(text, "differs: the data as a whole")?;
     }
     if is_same {
         writeln!(text, "{}: {} and all data are the same", cli::printable(title), counted(same, "tensor"))?;

@@ -64,7 +64,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<Answer> {
     if args.target.name().is_none() && !args.budget.is_asked() {
         return Err(cli::usage(
-            "nothing says what OUT is to be: give --recipe NAME (such as Q4_K_M), --size or --bpw for types that are chosen, or \
+            "no type is given for OUT: give --recipe NAME (such as Q4_K_M), --size or --bpw for types that are chosen, or \
              --types-like OTHER; `gguf convert --type` gives every matrix one type"
                 .to_owned(),
         ));

@@ -17,7 +17,7 @@ fn types_are_chosen_for_a_size() {
         Gguf::parse(&file).unwrap().tensors().map(|tensor| tensor.byte_len()).sum()
     };
     let told = works("quantize", &[&input, &out, "--bpw", "8", "--dry-run"]);
-    assert!(told.contains("would be of types for a size: ") && told.contains("predicted damage"), "{told}");
+    assert!(told.contains("would be quantized to a size: ") && told.contains("predicted damage"), "{told}");
     assert!(told.contains("\n  ffn_down     "), "{told}");
     assert!(!fs::exists(&out).unwrap());
 
@@ -95,7 +95,7 @@ fn rules_are_kept() {
     for (rule, message) in [
         (["--fix", "atn_v=Q8_0"], "--fix 'atn_v' matches no tensor"),
         (["--fix", "Q8_0"], "write it as PATTERN=TYPE"),
-        (["--at-least", "ffn=Q8_0"], "there is no role 'ffn', but attn_k"),
+        (["--at-least", "ffn=Q8_0"], "there is no role 'ffn'; the roles are attn_k"),
         (["--choose-from", "IQ2_XXS"], "IQ2_XXS cannot be chosen for a size"),
         (["--choose-from", "I8"], "values are not quantized to I8, but to F32, F16, Q4_0"),
         (["--fix", "ffn_down=I8"], "values are not quantized to I8, but to F32, F16, Q4_0"),
@@ -162,7 +162,7 @@ fn a_checkpoint_gets_the_types_that_its_gguf_gets() {
             rows.map(str::to_owned).collect::<Vec<_>>()
         };
         assert!(
-            imported.contains("predicted damage") && imported.contains("one.gguf is of types for a size"),
+            imported.contains("predicted damage") && imported.contains("one.gguf is quantized to a size"),
             "{imported}"
         );
         assert_eq!(table(&imported), table(&told));

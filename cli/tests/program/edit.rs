@@ -138,7 +138,7 @@ fn a_file_is_edited_in_its_place() {
     }
     assert_eq!(value(&input, "general.name"), Value::from("one TWO"));
     let text = works("edit", &[&input, "--in-place", "--set", "general.name=TWO one"]);
-    assert!(text.ends_with("in.gguf: 6 bytes changed where the file is\n"), "{text}");
+    assert!(text.ends_with("in.gguf: 6 bytes changed in place\n"), "{text}");
 }
 
 /// What gguf-py reads: the keys with their values, and each tensor's name, type, shape and checksum.

@@ -58,7 +58,7 @@ fn what_differs_from_a_manifest_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
-        "differs: blk.1.ffn_up.weight\ndiffers: all data together\n"
+        "differs: blk.1.ffn_up.weight\ndiffers: the data as a whole\n"
     );
     let fewer = folder.path("fewer.gguf");
     works("edit", &[SAMPLE, &fewer, "--remove-tensor", "output_norm.weight"]);

@@ -20,7 +20,7 @@ impl Budget<'_> {
         let roles = BTreeSet::from_iter(Role::ALL.map(Role::name));
         if let Some(role) = self.least.keys().find(|role| !roles.contains(role.as_str())) {
             let roles = Vec::from_iter(roles).join(", ");
-            return refused(format!("there is no role '{}', but {roles}", role.escape_debug()));
+            return refused(format!("there is no role '{}'; the roles are {roles}", role.escape_debug()));
         }
         if let Some(name) =
             self.fixed.keys().find(|name| !tensors.iter().any(|tensor| tensor.name() == *name))
