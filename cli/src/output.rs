@@ -11,7 +11,7 @@ use crate::paths;
 
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Force {
-    /// Replace what is already at OUT. Of a symbolic link, the link is replaced, and the file that it leads to stays
+    /// Replace files that are already there. Where a symbolic link is there, the link is replaced, not the file that it leads to
     #[arg(long)]
     force: bool,
 }

@@ -34,8 +34,9 @@ const OTHERS: [&str; 7] = [
 #[command(mut_group("rules", |group| group.requires("limit")))]
 pub(crate) struct Wanted {
     /// Choose the type of each tensor so that their data takes no more than this and the model suffers least, by
-    /// an estimate. A number of bytes, or one with a unit, as in 5.5GB. The file
-    /// is larger by its header
+    /// an estimate. A number of bytes, or one with a unit, as in 5.5GB. The file is larger by its header. The summary has, for each role
+    /// and type, its share of the predicted damage (with the default sensitivities a KL divergence, in nats per token), and the bytes that the next larger type
+    /// would take with the share that it would save
     #[arg(long, value_name = "SIZE", value_parser = size::size, conflicts_with_all = OTHERS, conflicts_with = "bpw")]
     size: Option<u64>,
     /// Like --size, for an average number of bits per weight
@@ -65,7 +66,8 @@ pub(crate) struct Rules {
     /// are treated as by --tensor-type. With --size or --bpw
     #[arg(long, value_name = "PATTERN=TYPE", value_parser = tensor_types::tensor_type, conflicts_with_all = OTHERS)]
     fix: Vec<TensorType>,
-    /// Choose among these types alone. With --size or --bpw
+    /// Choose among these types alone, instead of Q2_K, Q3_K, IQ4_XS, IQ4_NL, Q4_K, Q5_0, Q5_K, Q5_1, Q6_K and Q8_0. A tensor whose
+    /// rows are not whole blocks of any of them stays as it is. With --size or --bpw
     #[arg(long, value_name = "TYPE", value_delimiter = ',', conflicts_with_all = OTHERS)]
     choose_from: Option<Vec<GgmlType>>,
     /// Give tensors of a role, such as ffn_down, no fewer bits than a type has. With --size or --bpw

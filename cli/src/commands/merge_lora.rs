@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(value_name = "OUT")]
     #[arg(value_parser = crate::paths::file())]
     output: PathBuf,
-    /// How much of an adapter is added; give it once for each of several, in their order
+    /// What an adapter's change is multiplied by. Once for all adapters, or once for each of them, in their order
     #[arg(long, value_name = "NUMBER", default_value = "1", allow_negative_numbers = true, value_parser = finite)]
     scale: Vec<f32>,
     /// For an adapter that is a folder of PEFT: the folder of its base model, whose config.json is read; without it, the one that

@@ -21,7 +21,7 @@ use crate::{cli, output, size, texts};
 /// makes the same model of it again, where its types are plain.
 ///
 /// Where OUT ends with .safetensors it is one file, and otherwise a folder, with config.json, tokenizer.json and their like where the
-/// metadata has what they take; the folder must not be there yet, or be empty. Either appears when it is complete: after a failure or an interruption
+/// metadata has what they take; the folder must not be there yet, or be empty, also with --force. Either appears when it is complete: after a failure or an interruption
 /// (Ctrl-C, SIGTERM) what was there is as it was, and nothing is left behind. IN may be sharded: give the first of its files.
 #[derive(clap::Args)]
 pub(crate) struct Args {
