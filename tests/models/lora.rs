@@ -3,7 +3,7 @@
 #![cfg(all(feature = "std", any(unix, windows)))]
 
 use gguf_codec::model::{Input, MergeLora, Quantize, Recipe};
-use gguf_codec::{GgmlType, Gguf, Value, Writer, dequantize, quantize};
+use gguf_codec::{Array, GgmlType, Gguf, Value, Writer, dequantize, quantize};
 
 const WIDTH: usize = 64;
 const ROWS: usize = 6;
@@ -263,6 +263,24 @@ fn what_does_not_fit_is_told_by_name() {
     let merge = MergeLora::new(&base).adapter(&adapter, 1.0).unwrap();
     let report = merge.run(folder.path().join("merged.gguf")).unwrap();
     assert!(report.notes[0].contains("1 norm is in the adapter"), "{:?}", report.notes);
+}
+
+/// Merged, it would act on every text.
+#[test]
+fn an_activated_adapter_is_not_merged() {
+    let base = base();
+    let with = |tokens: Vec<u32>| {
+        let mut pairs = of_llama();
+        pairs.push(("adapter.alora.invocation_tokens", Value::Array(Array::U32(tokens))));
+        adapter(&pairs, pair(UP, 1, 1))
+    };
+    let error = MergeLora::new(&base).adapter(&with(vec![5, 6, 7]), 1.0).unwrap_err().to_string();
+    assert!(
+        error.contains("'adapter.alora.invocation_tokens', 3 of them") && error.contains("only after"),
+        "{error}"
+    );
+    // llama.cpp takes no tokens for none.
+    assert!(MergeLora::new(&base).adapter(&with(Vec::new()), 1.0).is_ok());
 }
 
 #[test]

@@ -198,6 +198,41 @@ fn what_no_adapter_of_gguf_has_is_refused_by_name() {
     assert!(error.contains("the configuration of the base model is missing"), "{error}");
 }
 
+/// Settings with which an adapter is no sum of the base model's weights and factors.
+#[test]
+fn what_is_no_sum_is_refused_by_its_key() {
+    let q = names("self_attn.q_proj");
+    let good = pair(&q, 8, 8);
+    let with = |key: &str, value: &str| format!("{},\"{key}\": {value}}}", &ADAPTER[..ADAPTER.len() - 1]);
+    for (key, right, wrong) in [
+        ("fan_in_fan_out", "false", "true"),
+        ("use_qalora", "false", "true"),
+        ("use_bdlora", "null", "{\"nblocks\": 2}"),
+        ("target_parameters", "[]", "[\"mlp.experts.down_proj\"]"),
+        ("trainable_token_indices", "null", "[1, 2]"),
+        ("layer_replication", "null", "[[0, 1], [0, 2]]"),
+        ("arrow_config", "null", "{\"top_k\": 2}"),
+        ("init_lora_weights", "\"gaussian\"", "\"pissa_niter_4\""),
+        ("init_lora_weights", "true", "\"olora\""),
+        ("init_lora_weights", "\"eva\"", "\"corda\""),
+        ("init_lora_weights", "\"orthogonal\"", "\"loftq\""),
+        ("invocation_string", "null", "\"<go>\""),
+    ] {
+        import(CONFIG, &with(key, right), &good).unwrap();
+        let error = import(CONFIG, &with(key, wrong), &good).unwrap_err().to_string();
+        assert!(error.contains(&format!("'{key}'")), "{key}: {error}");
+    }
+    // With its tokens it is an activated one, which a GGUF can be.
+    let tokens = with("invocation_string", "\"<go>\", \"alora_invocation_tokens\": [1, 2]");
+    let model = import(CONFIG, &tokens, &good).unwrap();
+    assert!(model.metadata().contains("adapter.alora.invocation_tokens"));
+    // Biases of norms are biases.
+    let bias = format!("{LAYER}input_layernorm.bias");
+    let bias: Own<'_> = (&bias, &[8], Dtype::F32, floats([0.0; 8]));
+    let error = import(CONFIG, ADAPTER, &[good.to_vec(), vec![bias]].concat()).unwrap_err().to_string();
+    assert!(error.contains("input_layernorm.bias' is none of the factors"), "{error}");
+}
+
 #[test]
 fn ranks_are_those_of_the_configuration() {
     let (q, down) = (names("self_attn.q_proj"), names("mlp.down_proj"));

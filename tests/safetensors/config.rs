@@ -1,6 +1,7 @@
 //! `config.json` of an exported model agrees with its tensors, and is read back to the same parameters.
 
-use gguf_codec::model::hf::{Description, Export, Import};
+use gguf_codec::model::Input;
+use gguf_codec::model::hf::{Description, Export, Import, ToSafetensors};
 use gguf_codec::{ByteOrder, GgmlType, Gguf, Value, Writer};
 use serde_json::{Value as Json, json};
 
@@ -179,4 +180,68 @@ fn biases_that_the_class_leaves_out_are_asked_for() {
     assert_eq!((&config["attention_bias"], &config["mlp_bias"]), (&true.into(), &true.into()));
     let (config, _) = self::config(&model("qwen2", &[], tensors, &[]));
     assert!(config.get("attention_bias").is_none(), "{config}");
+}
+
+/// Models of embeddings of a decoder's class see all of a text, which llama.cpp does where the key says so.
+#[test]
+fn decoders_that_see_all_of_a_text_stay_so() {
+    for architecture in ["llama", "qwen2", "qwen3", "granite"] {
+        let seen = |gguf: Vec<u8>| {
+            let model = Gguf::parse(gguf).unwrap();
+            model.metadata().optional::<bool>(&format!("{architecture}.attention.causal")).unwrap()
+        };
+        let (mut config, notes) =
+            config(&model(architecture, &[("attention.causal", Value::Bool(false))], &[EMBEDDING], &[]));
+        assert!(config["is_causal"] == false && notes.is_empty(), "{architecture}: {notes:?}");
+        assert_eq!(seen(back(&config)), Some(false), "{architecture}");
+        config["is_causal"] = true.into();
+        assert_eq!(seen(back(&config)), None, "{architecture}");
+        config["use_bidirectional_attention"] = true.into();
+        assert_eq!(seen(back(&config)), Some(false), "{architecture}");
+    }
+    assert!(config(&model("llama", &[], &[EMBEDDING], &[])).0.get("is_causal").is_none());
+}
+
+/// Without these files sentence transformers takes the mean of all tokens.
+#[test]
+fn sentence_transformers_find_the_pooling() {
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, mode) in [
+        (Some(0), None),
+        (Some(1), Some("pooling_mode_mean_tokens")),
+        (Some(2), Some("pooling_mode_cls_token")),
+        (Some(3), Some("pooling_mode_lasttoken")),
+        (Some(4), None),
+        (None, None),
+    ] {
+        let keys: Vec<_> = kind.iter().map(|&kind| ("pooling_type", Value::U32(kind))).collect();
+        let bytes = model("qwen2", &keys, &[EMBEDDING], &[]);
+        let len = bytes.len() as u64;
+        let input = Input::from(Gguf::read_at(bytes, len).unwrap());
+        let out = folder.path().join(format!("{kind:?}"));
+        let report = ToSafetensors::new(&input).run(&out).unwrap();
+        let read = |name: &str| serde_json::from_slice::<Json>(&std::fs::read(out.join(name)).ok()?).ok();
+        let modules = read("modules.json");
+        assert_eq!(modules.is_some(), mode.is_some(), "{kind:?}");
+        assert_eq!(out.join("1_Pooling").exists(), mode.is_some(), "{kind:?}");
+        assert_eq!(report.paths.contains(&out.join("1_Pooling/config.json")), mode.is_some(), "{kind:?}");
+        let Some(mode) = mode else { continue };
+        let wanted = json!([
+            { "idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer" },
+            { "idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling" },
+        ]);
+        assert_eq!(modules, Some(wanted));
+        let pooling = read("1_Pooling/config.json").unwrap();
+        assert_eq!(pooling["word_embedding_dimension"], 32);
+        let members = pooling.as_object().unwrap().iter();
+        let modes: Vec<_> = members.filter(|(key, _)| key.starts_with("pooling_mode_")).collect();
+        assert_eq!(modes.len(), 6);
+        assert!(modes.iter().all(|(key, value)| **value == (*key == mode)), "{pooling}");
+        // And it is read again.
+        let config = read("config.json").unwrap();
+        let files = checkpoint([completed(&config.to_string(), &[])]).unwrap();
+        let description = Description::read(&out).unwrap();
+        let again = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
+        assert_eq!(again.metadata().optional::<u32>("qwen2.pooling_type").unwrap(), kind);
+    }
 }

@@ -386,3 +386,34 @@ fn a_gemma_2_with_a_base_of_its_own_keeps_it() {
         assert_eq!(model.metadata().optional::<f32>("gemma2.rope.freq_base").unwrap(), kept);
     }
 }
+
+/// llama.cpp loads it beside the embedding, unlike that of a Gemma 2.
+#[test]
+fn a_gemma_3_keeps_a_head_of_its_own() {
+    let mut gemma = family("gemma3");
+    let mut source = source(&gemma);
+    let (dtype, shape, embedding) = source["model.embed_tokens.weight"].clone();
+    let head: Vec<u8> = embedding.iter().rev().copied().collect();
+    source.insert("lm_head.weight".to_owned(), (dtype, shape, head.clone()));
+    let whole = files(&source);
+    for (tied, is_kept) in [(Json::Null, false), (true.into(), false), (false.into(), true)] {
+        gemma["config"]["tie_word_embeddings"] = tied.clone();
+        let description = Description::from_config(&gemma["config"].to_string()).unwrap();
+        let plan = Import::new(&whole, &description).plan().unwrap();
+        assert_eq!(plan.left_out().contains(&"lm_head.weight"), !is_kept, "{tied}");
+        let bytes = imported(Import::new(&whole, &description)).unwrap();
+        let model = Gguf::parse(&bytes).unwrap();
+        let found = model.tensor("output.weight").ok().map(|tensor| tensor.bytes().unwrap().to_vec());
+        assert_eq!(found, is_kept.then(|| head.clone()), "{tied}");
+        let plan = Export::new(&model, &bytes).plan().unwrap();
+        let config: Json = serde_json::from_str(plan.config_json().unwrap()).unwrap();
+        assert_eq!(config["tie_word_embeddings"], !is_kept, "{tied}");
+        let back = checkpoint(exported(&bytes, None).unwrap()).unwrap();
+        assert_eq!(back.tensor("lm_head.weight").is_some(), is_kept, "{tied}");
+    }
+    source.remove("lm_head.weight");
+    let without = files(&source);
+    let description = Description::from_config(&gemma["config"].to_string()).unwrap();
+    let error = Import::new(&without, &description).plan().unwrap_err().to_string();
+    assert!(error.contains("'lm_head.weight' is missing, and 'tie_word_embeddings' is false"), "{error}");
+}

@@ -396,7 +396,26 @@ fn the_folder_gives_a_name_and_advice_for_choosing_tokens() {
     assert_eq!(metadata.require::<i32>("general.sampling.top_k").unwrap(), 20);
     assert_eq!(metadata.require::<f32>("general.sampling.top_p").unwrap(), 0.95);
     assert_eq!(metadata.require::<f32>("general.sampling.temp").unwrap(), 0.6);
-    write(r#"{"top_k": 4294967295}"#);
-    let error = plan().unwrap_err().to_string();
-    assert!(error.contains("generation_config.json") && error.contains("top_k"), "{error}");
+    // All tokens, as others than the transformers library write it.
+    write(r#"{"top_k": -1, "top_p": null}"#);
+    let model = Gguf::parse(plan().unwrap()).unwrap();
+    assert_eq!(model.metadata().require::<i32>("general.sampling.top_k").unwrap(), -1);
+    // Advice that cannot be kept does not end the conversion.
+    for (key, value) in [
+        ("top_k", "4294967295"),
+        ("top_k", "2.5"),
+        ("top_p", "\"all\""),
+        ("temperature", "1e300"),
+        ("temperature", "NaN"),
+    ] {
+        write(&format!("{{\"{key}\": {value}}}"));
+        let description = Description::read(&path).unwrap();
+        let plan = Import::new(&files, &description).plan().unwrap();
+        let is_noted = |note: &String| {
+            note.contains("generation_config.json': ") && note.contains(&format!("'{key}' must be"))
+        };
+        assert!(plan.notes().iter().any(is_noted), "{:?}", plan.notes());
+        let model = Gguf::parse(imported(Import::new(&files, &description)).unwrap()).unwrap();
+        assert!(model.metadata().iter().all(|(key, _)| !key.starts_with("general.sampling.")), "{value}");
+    }
 }

@@ -167,6 +167,26 @@ fn other_settings_than_llama_cpp_computes_are_refused() {
             &[json!(false)],
             &[(json!(true), "must be false in gemma2")],
         ),
+        (
+            "Gemma2ForCausalLM",
+            "tie_word_embeddings",
+            &[json!(true)],
+            &[(json!(false), "must be true in gemma2")],
+        ),
+        ("Gemma3ForCausalLM", "is_causal", &[json!(true)], &[(json!(false), "must be true in gemma3")]),
+        ("GptOssForCausalLM", "is_causal", &[json!(true)], &[(json!(false), "must be true in gpt-oss")]),
+        (
+            "Phi3ForCausalLM",
+            "use_bidirectional_attention",
+            &[json!(false), Json::Null],
+            &[(json!(true), "must be false in phi3")],
+        ),
+        (
+            "DeepseekV3ForCausalLM",
+            "is_causal",
+            &[json!(true)],
+            &[(json!(false), "must be true in deepseek2")],
+        ),
         ("BertModel", "is_decoder", &[json!(false)], &[(json!(true), "must be false in bert")]),
         ("DeepseekV3ForCausalLM", "rope_interleave", &[json!(true)], &[(json!(false), "must be true")]),
         ("DeepseekV2ForCausalLM", "moe_layer_freq", &[json!(1)], &[(json!(2), "must be 1")]),
@@ -246,6 +266,62 @@ fn rotary_embeddings_that_no_model_has_are_refused() {
                     "{class} {part} {wrong}: {error}"
                 );
             }
+        }
+    }
+}
+
+/// llama.cpp ends where a token goes to no expert, or to more than there are, and where norms divide by 0.
+#[test]
+fn numbers_with_which_llama_cpp_ends_are_refused() {
+    const USED: &str = "num_experts_per_tok";
+    for (class, key) in [
+        ("Qwen2MoeForCausalLM", "num_experts"),
+        ("Qwen3MoeForCausalLM", "num_local_experts"),
+        ("MixtralForCausalLM", "num_local_experts"),
+        ("GptOssForCausalLM", "num_local_experts"),
+        ("DeepseekV2ForCausalLM", "n_routed_experts"),
+        ("DeepseekV3ForCausalLM", "n_routed_experts"),
+    ] {
+        let mut config = config(class);
+        config["norm_topk_prob"] = (class == "Qwen3MoeForCausalLM").into();
+        config["rope_parameters"] = json!({});
+        config[key] = 3.into();
+        config[USED] = 3.into();
+        assert!(!refused(&config).contains(USED), "{class}");
+        config[USED] = 4.into();
+        let error = refused(&config);
+        assert!(
+            error.contains("'num_experts_per_tok' is 4, and must be at most the number of experts, 3"),
+            "{class}: {error}"
+        );
+        config[USED] = 0.into();
+        let error = refused(&config);
+        assert!(error.contains("is 0, and must be from 1 to the number of experts, 3"), "{class}: {error}");
+        // What the class has then, or none.
+        config.as_object_mut().unwrap().remove(USED);
+        config[key] = 1.into();
+        let error = refused(&config);
+        let wanted = match class {
+            "DeepseekV2ForCausalLM" => "has no 'num_experts_per_tok', which says how many experts of 1",
+            _ => "must be at most the number of experts, 1",
+        };
+        assert!(error.contains(USED) && error.contains(wanted), "{class}: {error}");
+    }
+    for (class, key) in [
+        ("LlamaForCausalLM", "rms_norm_eps"),
+        ("Gemma3ForCausalLM", "rms_norm_eps"),
+        ("Starcoder2ForCausalLM", "norm_epsilon"),
+        ("BertModel", "layer_norm_eps"),
+        ("ModernBertModel", "norm_eps"),
+    ] {
+        let mut config = config(class);
+        config[key] = json!(1e-30);
+        assert!(!refused(&config).contains(key), "{class}");
+        for (wrong, shown) in [(json!(0), "0.0"), (json!(-1e-5), "-1e-5"), (json!(1e-60), "1e-60")] {
+            config[key] = wrong;
+            let error = refused(&config);
+            let wanted = format!("'{key}' is {shown}, and must be more than 0");
+            assert!(error.contains(&wanted), "{class}: {error}");
         }
     }
 }

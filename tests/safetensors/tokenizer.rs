@@ -122,11 +122,20 @@ fn what_cannot_be_carried_over_is_noted_and_what_is_wrong_refused() {
         (r#""b.c": 1"#, r#""b.c": 9"#, "ids up to 9"),
         (r#""a b.c","#, r#""ab.c","#, "'model.merges[0]' must be two parts"),
         (r#"["\u0120", "a "]"#, r#"["a"]"#, "'model.merges[1]' must be two parts"),
+        (r#""content": "<s>""#, r#""content": "a""#, "'model.vocab': the token 'a' has the ids 0 and 4"),
         (r#""id": 4, "content": "<s>""#, r#""id": 4"#, "'added_tokens[0]' has no 'content'"),
         (r#""model": {"#, r#""other": {"#, "the file has no 'model'"),
     ] {
         let error = import(CONFIG, &BPE.replace(old, new), TOKENIZER_CONFIG).unwrap_err().to_string();
         assert!(error.contains(part) && error.contains(".json'"), "{error}");
+    }
+    // Whatever the kind: words get their mark before.
+    for (model, token) in [
+        (r#"{"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["b", -1.0], ["b", -2.0]]}"#, "b"),
+        (r###"{"type": "WordPiece", "vocab": {"[UNK]": 0, "##\u2581a": 1, "a": 2}}"###, "\u{2581}a"),
+    ] {
+        let error = import(CONFIG, &format!(r#"{{"model": {model}}}"#), "{}").unwrap_err().to_string();
+        assert!(error.contains(&format!("the token '{token}' has the ids 1 and 2")), "{error}");
     }
     // Ids that a file claims do not take memory.
     let error =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::adapter_checks::{Made, Ranks, check_numbers, finite, fits, norm_fits, ranks_agree, twice};
 use super::adapter_names::{Side, side};
+use super::adapter_settings::{MERGE_INSTEAD, check_settings};
 use super::families::{Family, Fate, Step, Target};
 use super::heads::Heads;
 use super::import::Import;
@@ -41,9 +42,6 @@ struct Stack<'a> {
     last: usize,
 }
 
-/// The end of messages about adapters of PEFT that have more than GGUF's.
-const MERGE_INSTEAD: &str = ": merge the adapter into its model instead (merge_and_unload() of PEFT)";
-
 impl<'a> Import<'a> {
     /// The adapter that `adapter_config.json` describes.
     pub(super) fn adapter(&self, adapter: &Node<'_>) -> Result<ImportPlan<'a>> {
@@ -72,7 +70,7 @@ impl<'a> Import<'a> {
                 }
             } else if name.contains(".base_layer.weight") {
                 left_out.push(name);
-            } else if name.contains("_layernorm") || name.contains(".norm") {
+            } else if (name.contains("_layernorm") || name.contains(".norm")) && !name.ends_with(".bias") {
                 // What some tools put beside the factors; llama.cpp passes over them.
                 for target in targets(family, name)? {
                     made.once(&target, name)?;
@@ -109,13 +107,18 @@ impl<'a> Import<'a> {
             };
             let (a, b) = (&a.source, &b.source);
             ranks.check(&name, ranks_agree(&name, a, b)?)?;
-            for target in targets(family, &name)? {
-                if target.name == "output.weight" && family.is_tied_by(&config, Some(class))? {
-                    return Err(unfit(
-                        &name,
-                        "is adapted, and the base model has its token embedding in its place ('tie_word_embeddings')",
-                    ));
-                }
+            let targets = targets(family, &name)?;
+            let is_head = name.ends_with("lm_head.weight");
+            if is_head && family.is_tied_by(&config, Some(class))? {
+                return Err(unfit(
+                    &name,
+                    "is adapted, and the base model has its token embedding in its place ('tie_word_embeddings')",
+                ));
+            }
+            if targets.is_empty() {
+                left_out.extend([&pair.a, &pair.b].into_iter().flatten().map(|factor| factor.name));
+            }
+            for target in targets {
                 made.once(&target, &name)?;
                 let (a, b) = factors(&name, &target, a.again(), b.again(), &heads)?;
                 fits(family, &config, &name, &target, &a, &b)?;
@@ -153,30 +156,12 @@ impl<'a> Import<'a> {
         placed.sort_by_key(|(place, _)| *place);
         tensors.extend(placed.into_iter().flat_map(|(_, pair)| pair));
         let metadata = self.adapter_metadata(adapter, family, &tensors)?;
-        let mut notes = Vec::new();
-        if adapter.get("invocation_string").is_some() && adapter.get("alora_invocation_tokens").is_none() {
-            notes.push(
-                "'invocation_string' of adapter_config.json is left out: give its tokens as 'alora_invocation_tokens'".to_owned(),
-            );
-        }
-        Ok(ImportPlan { metadata, tensors, left_out, notes, carried_weights: Vec::new() })
+        Ok(ImportPlan { metadata, tensors, left_out, notes: Vec::new(), carried_weights: Vec::new() })
     }
 
     /// The base model's configuration, its family and class.
     fn base<'n>(&self, adapter: &Node<'n>) -> Result<(Document, &'static Family, &'a str)> {
-        for (key, what) in [("use_dora", "DoRA"), ("fan_in_fan_out", "weights that are transposed")] {
-            if adapter.get(key).is_some_and(|flag| flag.value.as_bool() == Some(true)) {
-                return Err(adapter.about(&format!(
-                    "'{key}' is true, and {what} have no place in a GGUF adapter{MERGE_INSTEAD}"
-                )));
-            }
-        }
-        let is_empty = |pattern: &Node<'_>| pattern.value.as_object().is_some_and(|object| object.is_empty());
-        if adapter.get("alpha_pattern").is_some_and(|pattern| !is_empty(&pattern)) {
-            return Err(adapter.about(&format!(
-                "'alpha_pattern' gives weights an alpha of their own, and a GGUF adapter has one{MERGE_INSTEAD}"
-            )));
-        }
+        check_settings(adapter)?;
         let saved = adapter.get("modules_to_save").map(|saved| saved.array()).transpose()?;
         if let Some(module) = saved.and_then(|mut saved| saved.next()) {
             return Err(module.about(&format!(

@@ -163,6 +163,9 @@ fn object(
                 "tie_word_embeddings",
                 (!tensors.iter().any(|tensor| tensor.name == "lm_head.weight")).into(),
             );
+            if parameters.bool("attention.causal") == Some(false) {
+                set("is_causal", false.into());
+            }
             let head_dim = number("attention.key_length");
             if let Some(length) = head_dim {
                 set("head_dim", length.into());

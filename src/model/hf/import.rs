@@ -140,13 +140,21 @@ impl<'a> Import<'a> {
             }
             _ => None,
         };
+        let drops_head = match config.as_ref().zip(family).filter(|_| carried.is_empty()) {
+            Some((config, family)) => family.drops_tied_head && family.is_tied_by(config, class)?,
+            None => false,
+        };
         for weight in found {
             if later.is_some_and(|first| layer_of_hf(&weight.name) >= Some(first)) {
                 fates.push((weight, Fate::LeftOut));
                 continue;
             }
+            let is_named = || self.names.as_ref().is_some_and(|names| names(&weight.name).is_some());
             let fate = self.fate(&weight.name, weight.quantized.is_some(), family, !carried.is_empty())?;
-            fates.push((weight, fate));
+            let is_head =
+                matches!(&fate, Fate::To(targets) if targets.iter().any(|to| to.name == "output.weight"));
+            let drops = drops_head && is_head && !is_named();
+            fates.push((weight, if drops { Fate::LeftOut } else { fate }));
         }
         let mut rows = None;
         if let Some((config, family)) = config.as_ref().zip(family).filter(|_| carried.is_empty()) {

@@ -70,14 +70,24 @@ impl Import<'_> {
         let mut push = |key: &str, value: Value| pairs.push((key.to_owned(), value));
         push("general.type", "model".into());
         if let Some(generation) = self.description.generation.as_ref().map(|document| document.root()) {
+            // It is advice: what cannot be kept does not end the conversion.
+            let mut left_out = |node: &Node<'_>, wanted: &str| {
+                notes.push(format!("{}; it is left out", node.wrong(wanted)));
+            };
             if let Some(top_k) = generation.get("top_k") {
-                let kept = i32::try_from(top_k.u32()?).map_err(|_| top_k.wrong("must be below 2^31"))?;
-                push("general.sampling.top_k", Value::I32(kept));
+                // A number below 0 means all tokens, as 0 does.
+                match top_k.value.as_i64().and_then(|number| i32::try_from(number).ok()) {
+                    Some(number) => push("general.sampling.top_k", Value::I32(number)),
+                    None => left_out(&top_k, "must be an integer below 2^31"),
+                }
             }
             for (name, key) in [("top_p", "general.sampling.top_p"), ("temperature", "general.sampling.temp")]
             {
-                if let Some(number) = generation.get(name) {
-                    push(key, Value::F32(number.f64()? as f32));
+                if let Some(node) = generation.get(name) {
+                    match node.f64() {
+                        Ok(number) => push(key, Value::F32(number as f32)),
+                        Err(_) => left_out(&node, "must be a number of single precision"),
+                    }
                 }
             }
         }

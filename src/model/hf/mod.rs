@@ -10,6 +10,7 @@
 mod adapter;
 mod adapter_checks;
 mod adapter_names;
+mod adapter_settings;
 mod back;
 mod carried;
 mod charsmap;

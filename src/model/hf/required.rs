@@ -57,7 +57,14 @@ impl Present<'_> {
 impl Family {
     /// Refuses a checkpoint without a tensor that the family has, or with one of another type or shape.
     pub(super) fn check(&self, config: &Node<'_>, class: Option<&str>, present: &Present<'_>) -> Result<()> {
+        self.check_numbers(config)?;
         let sizes = Sizes::read(self, config, present)?;
+        if let Some((0, name)) = present.vocabulary() {
+            return Err(Error::write(format!(
+                "tensor '{}' has no rows, and a model has tokens",
+                Shown(name)
+            )));
+        }
         let count = sizes.layers(config, present)?;
         let tied = self.tied(config, class)?;
         let hf_name = |gguf_name: &str| self.to_hf(gguf_name).unwrap_or_else(|| gguf_name.to_owned());

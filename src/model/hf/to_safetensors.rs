@@ -112,8 +112,8 @@ impl<'a> ToSafetensors<'a> {
     }
 
     /// Writes a file, where the name of `output` ends with `.safetensors`, and else a folder with `config.json`, `tokenizer.json`,
-    /// `tokenizer_config.json` and `generation_config.json`, as far as the metadata has what they say, and an index where there are several
-    /// files. It appears when it is complete.
+    /// `tokenizer_config.json`, `generation_config.json`, and of sentence transformers `modules.json` and `1_Pooling/config.json`, as far as
+    /// the metadata has what they say, and an index where there are several files. It appears when it is complete.
     ///
     /// # Errors
     /// As [`run_with`](Self::run_with).
@@ -172,8 +172,13 @@ impl<'a> ToSafetensors<'a> {
         }
         let mut names: Vec<_> = files.iter().map(|file| file.file_name.clone()).collect();
         let mut put = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            if let Some(parent) = path.parent().filter(|parent| *parent != folder.path()) {
+                std::fs::create_dir_all(parent)
+                    .map_err(|error| Error::io(format!("create the folder of '{name}'"), error))?;
+            }
             names.push(name.to_owned());
-            AtomicFile::write(folder.path().join(name), text.as_bytes())
+            AtomicFile::write(path, text.as_bytes())
         };
         if files.len() > 1 {
             put("model.safetensors.index.json", &plan.index_json(&files))?;

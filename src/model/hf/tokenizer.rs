@@ -131,6 +131,7 @@ pub(super) fn tokenizer(
             out.push("ggml.model", "bert");
             out.push("ggml.pre", if vocabulary.is_uncased_bert() { "jina-v2-en" } else { "bert-bge" });
             vocabulary.mark_word_starts();
+            vocabulary.check_unique(&model.required("vocab")?)?;
         }
     }
     if kind == Model::Characters {
@@ -259,7 +260,24 @@ impl Vocabulary {
         }
         let pad = |id: u32| (format!("[PAD{id}]"), kind::UNUSED);
         let (tokens, kinds) = (0..len as u32).map(|id| by_id.remove(&id).unwrap_or_else(|| pad(id))).unzip();
-        Ok(Vocabulary { tokens, kinds })
+        let vocabulary = Vocabulary { tokens, kinds };
+        vocabulary.check_unique(vocab)?;
+        Ok(vocabulary)
+    }
+
+    /// Refuses a text with two ids, with which llama.cpp ends. It gives those without a text names of their own.
+    fn check_unique(&self, vocab: &Node<'_>) -> Result<()> {
+        let mut ids = HashMap::with_capacity(self.tokens.len());
+        for (id, token) in self.tokens.iter().enumerate().filter(|(_, token)| !token.is_empty()) {
+            if let Some(first) = ids.insert(token, id) {
+                return Err(vocab.about(&format!(
+                    "the token '{}' has the ids {first} and {id}, and llama.cpp loads no vocabulary with a text twice: give one of \
+                     them another text",
+                    Shown(token)
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Words begin with a mark in llama.cpp, where WordPiece marks what goes on.

@@ -11,6 +11,7 @@ use crate::gguf::TensorInfo;
 use crate::gguf::metadata::Metadata;
 
 const ALPHA: &str = "adapter.lora.alpha";
+const INVOCATION: &str = "adapter.alora.invocation_tokens";
 
 /// What is added to a tensor: each of its rows gets a sum of the rows of `basis`, times its coefficients and the scale.
 pub(super) struct Delta {
@@ -38,6 +39,15 @@ struct Pair<'a> {
 impl Adapter {
     pub(super) fn read(adapter: &Input, base: &Input, scale: f32) -> Result<Self> {
         check_metadata(adapter.metadata(), base.metadata())?;
+        if let Some(tokens) = adapter.metadata().optional_array::<u32>(INVOCATION)?
+            && tokens.len() > 0
+        {
+            return Err(Error::write(format!(
+                "the adapter is an activated one, which acts only after its invocation tokens ('{INVOCATION}', {} of them): merged it \
+                 would always. Load it beside the model",
+                tokens.len()
+            )));
+        }
         let alpha = adapter.metadata().optional::<f32>(ALPHA)?.unwrap_or(0.0);
         if !alpha.is_finite() {
             return Err(Error::write(format!("key '{ALPHA}' is {alpha}, and must be a finite number")));

@@ -30,6 +30,7 @@ const DEFAULTS: &[(&str, &str, &str, &str)] = &[
     ("gemma2", "{}", "rope_theta", "10000"),
     ("gemma2", "{}", "query_pre_attn_scalar", "256"),
     ("gemma2", "{}", "head_dim", "256"),
+    ("gemma2", "{}", "tie_word_embeddings", "true"),
     ("gemma2", "{}", "use_bidirectional_attention", "false"),
     ("gemma3", "{}", "attn_logit_softcapping", "null"),
     ("gemma3", "{}", "final_logit_softcapping", "null"),

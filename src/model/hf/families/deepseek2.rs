@@ -203,7 +203,7 @@ pub(super) const DEEPSEEK2: Family = Family {
     yarn: Yarn::WithScales,
     // Layers that guess further tokens.
     drops_later_layers: true,
-    fixed: &[Fixed::Flag("rope_interleave", true), Fixed::Number("moe_layer_freq", 1.0)],
+    fixed: &[Fixed::Causal, Fixed::Flag("rope_interleave", true), Fixed::Number("moe_layer_freq", 1.0)],
     keys: &[SIZES, keys::DECODER, COMPRESSED, &[Key::BestOfGroups]],
     exported: Exported::Decoder {
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),

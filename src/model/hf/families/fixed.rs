@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 use crate::model::hf::json::Node;
 use crate::model::windows::period;
 
+const SEES_ALL: &str = "use_bidirectional_attention";
+
 /// A setting of `config.json` that must be as llama.cpp has it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::model::hf) enum Fixed {
@@ -28,6 +30,8 @@ pub(in crate::model::hf) enum Fixed {
     Empty(&'static str),
     /// One of the keys is there: what the class has where its configuration is silent depends on more than is known here.
     Said(&'static [&'static str]),
+    /// Tokens see none of those behind them, as they do in models of embeddings.
+    Causal,
     /// Layers have a sliding window, except every n-th, which sees the whole text, as llama.cpp has it for the architecture.
     Windows,
     /// Layers have rotary embeddings, except every n-th.
@@ -76,6 +80,10 @@ impl Family {
                         )));
                     }
                 }
+                Fixed::Causal => {
+                    self.expect(config.get("is_causal"), Node::bool, true)?;
+                    self.expect(config.get(SEES_ALL), Node::bool, false)?;
+                }
                 Fixed::Windows => {
                     let Some(every) = period(self.architecture) else { continue };
                     for key in ["sliding_window_pattern", "_sliding_window_pattern"] {
@@ -119,6 +127,7 @@ impl Family {
         self.fixed.iter().filter_map(|fixed| match *fixed {
             Fixed::Flag(key, flag) => Some((key, flag.into())),
             Fixed::Text(key, text) => Some((key, text.into())),
+            Fixed::Causal => Some((SEES_ALL, false.into())),
             _ => None,
         })
     }

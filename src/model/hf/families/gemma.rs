@@ -27,6 +27,8 @@ const HEAD_NORMS: &[Tensor] = &[
     tensor("model.layers.{}.self_attn.k_norm.weight", "blk.{}.attn_k_norm.weight", &[Head]).with(PLUS_ONE),
 ];
 
+const HEAD: &[Tensor] = &[tensor("lm_head.weight", "output.weight", &[Vocabulary, Width]).unless_tied()];
+
 pub(super) const GEMMA2: Family = Family {
     architecture: "gemma2",
     model_type: "gemma2",
@@ -66,7 +68,9 @@ pub(super) const GEMMA2: Family = Family {
         Fixed::QueryScale(46),
         Fixed::Always("attn_logit_softcapping"),
         Fixed::Always("final_logit_softcapping"),
-        CAUSAL,
+        Fixed::Causal,
+        // llama.cpp loads no head beside the embedding.
+        Fixed::Flag("tie_word_embeddings", true),
     ],
     adds_space_prefix: Some(false),
     exported: EXPORTED,
@@ -77,9 +81,9 @@ pub(super) const GEMMA3: Family = Family {
     architecture: "gemma3",
     model_type: "gemma3_text",
     classes: &["Gemma3ForCausalLM", "Gemma3TextModel", "Gemma3ForConditionalGeneration"],
-    tensors: &[NORMS, ATTENTION, HEAD_NORMS, FEED_FORWARD],
+    tensors: &[NORMS, ATTENTION, HEAD_NORMS, FEED_FORWARD, HEAD],
+    drops_tied_head: true,
     left_out: &[
-        "lm_head.weight",
         "model.layers.{}.self_attn.rotary_emb.inv_freq",
         "vision_tower.*",
         "multi_modal_projector.*",
@@ -119,14 +123,11 @@ pub(super) const GEMMA3: Family = Family {
     ],
     is_tied: true,
     activations: ACTIVATIONS,
-    fixed: &[Fixed::Windows, Fixed::QueryScale(62), Fixed::Never("attn_logit_softcapping"), CAUSAL],
+    fixed: &[Fixed::Windows, Fixed::QueryScale(62), Fixed::Never("attn_logit_softcapping"), Fixed::Causal],
     adds_space_prefix: Some(false),
     exported: EXPORTED,
     ..DECODER
 };
-
-/// Models of embeddings see all of a text, as those of another architecture do.
-const CAUSAL: Fixed = Fixed::Flag("use_bidirectional_attention", false);
 
 /// Under the newer key; what the older one says, the class does not read.
 const ACTIVATIONS: &[Activation] = &[Activation::GELU_TANH.under(&["hidden_activation", "hidden_act"])];

@@ -97,6 +97,7 @@ pub(super) const GPT_OSS: Family = Family {
     ],
     fixed: &[
         Fixed::Windows,
+        Fixed::Causal,
         Fixed::Number("swiglu_limit", 7.0),
         // Where it is not there, versions of the class differ in what they take.
         Fixed::Said(&["rope_parameters", "rope_scaling"]),

@@ -69,6 +69,8 @@ pub(in crate::model::hf) enum Key {
     VocabularySize,
     /// The values of a head that are turned: all.
     RopeDimensions,
+    /// That all of a text is seen, where the configuration says so.
+    SeesAll,
     /// How an embedding model makes one vector of many.
     Pooling,
     /// What a classifier tells apart, where that has names.
@@ -92,6 +94,7 @@ pub(super) const DECODER: &[Key] = &[
     Key::Rope,
     Key::F32Or("attention.layer_norm_rms_epsilon", &["rms_norm_eps", "norm_eps"], 1e-6),
     Key::F32("attention.layer_norm_epsilon", &["layer_norm_eps"]),
+    Key::SeesAll,
 ];
 
 pub(super) const HEADS: &[Key] = &[Key::HeadLengths];
@@ -278,6 +281,11 @@ impl Family {
                         None => {}
                     }
                 }
+                Key::SeesAll => {
+                    if sees_all(config)? {
+                        keys.push("attention.causal", Value::Bool(false));
+                    }
+                }
                 Key::Pooling => {
                     let pooling = of.description.pooling.as_ref();
                     if let Some(kind) = pooling.map_or(Ok(None), |pooling| pooling_type(&pooling.root()))? {
@@ -318,15 +326,6 @@ impl Family {
             _ => None,
         };
         direct(name).or_else(|| self.keys.iter().copied().flatten().find_map(of_sum))
-    }
-
-    /// The number of experts of which a router takes some.
-    pub(in crate::model::hf) fn experts(&self, config: &Node<'_>) -> Result<Option<u32>> {
-        let names = self.keys.iter().copied().flatten().find_map(|key| match *key {
-            Key::U32("expert_count", names) => Some(names),
-            _ => None,
-        });
-        names.and_then(|names| config.any(names)).map(|count| count.u32()).transpose()
     }
 }
 
@@ -370,6 +369,12 @@ pub(in crate::model::hf) fn labels(config: &Node<'_>) -> Result<Option<Vec<Strin
     let labels: Vec<String> = labels.into_iter().map(|(_, label)| label).collect();
     let is_unnamed = labels.len() == 2 && labels[0] == "LABEL_0" && !has_head;
     Ok((!is_unnamed && !labels.is_empty()).then_some(labels))
+}
+
+/// Whether tokens see those behind them.
+fn sees_all(config: &Node<'_>) -> Result<bool> {
+    let flag = |key: &str| config.get(key).map(|flag| flag.bool()).transpose();
+    Ok(flag("is_causal")? == Some(false) || flag("use_bidirectional_attention")? == Some(true))
 }
 
 fn pooling_type(pooling: &Node<'_>) -> Result<Option<u32>> {

@@ -17,6 +17,7 @@ mod llama;
 mod mistral3;
 mod mixtral;
 mod modern_bert;
+mod numbers;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -89,6 +90,8 @@ pub(super) struct Family {
     pub(super) head_dim: Option<u32>,
     /// Whether the head is the token embedding where `config.json` does not say: the class's default.
     pub(super) is_tied: bool,
+    /// Whether a head that the files have is left out where it is the token embedding.
+    pub(super) drops_tied_head: bool,
     pub(super) attention: Attention,
     /// The name that llama.cpp has in this family for the rules of a pre-tokenizer, by the usual name.
     pub(super) pre_tokenizers: &'static [(&'static str, &'static str)],
@@ -232,6 +235,7 @@ const DECODER: Family = Family {
     keys: &[keys::TRANSFORMER, keys::DECODER, keys::HEADS, keys::FILE_TYPE, keys::POOLING],
     head_dim: None,
     is_tied: false,
+    drops_tied_head: false,
     attention: Attention::Grouped,
     pre_tokenizers: &[],
     has_prefix_space: false,

@@ -1,6 +1,7 @@
 //! Phi-3 and Phi-4: queries, keys and values in one matrix, gate and up in another, and factors for long texts.
 
 use super::Extent::{FeedForward, GateUp, Heads, Pairs, Qkv, Width};
+use super::fixed::Fixed;
 use super::keys::Key;
 use super::llama::{ENDS, NORMS};
 use super::tensor::Tensor;
@@ -37,6 +38,7 @@ pub(super) const PHI3: Family = Family {
         Key::U32Or("attention.sliding_window", &["sliding_window"], 0),
     ]],
     factors: Some(Factors::LongRope),
+    fixed: &[Fixed::Causal],
     defaults: &[("original_max_position_embeddings", Default::U32(4096))],
     exported: Exported::Decoder {
         epsilon: ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),

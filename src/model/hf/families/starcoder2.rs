@@ -26,7 +26,7 @@ pub(super) const STARCODER2: Family = Family {
     tensors: &[ENDS, NORMS, ATTENTION, qwen2::BIASES, OTHERS],
     keys: &[
         keys::TRANSFORMER,
-        &[Key::Rope, Key::F32Or("attention.layer_norm_epsilon", &["norm_epsilon"], 1e-5)],
+        &[Key::Rope, Key::F32Or("attention.layer_norm_epsilon", &["norm_epsilon"], 1e-5), Key::SeesAll],
         keys::HEADS,
         keys::FILE_TYPE,
         keys::POOLING,

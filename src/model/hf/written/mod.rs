@@ -1,6 +1,8 @@
 //! `tokenizer.json` and its like, written from the metadata of a GGUF.
 
 mod merges;
+#[cfg(any(unix, windows))]
+mod pooling;
 mod settings;
 mod template;
 mod tokenizer_json;
@@ -37,5 +39,6 @@ pub(super) fn described(
     files.extend(
         settings::generation_config_json(metadata, rows, notes)?.map(|text| ("generation_config.json", text)),
     );
+    files.extend(pooling::files(metadata)?);
     Ok(files)
 }

@@ -152,6 +152,6 @@ pub(super) fn generation_config_json(
     }
 }
 
-fn text(name: &str, json: &Json) -> Result<String> {
+pub(super) fn text(name: &str, json: &Json) -> Result<String> {
     serde_json::to_string_pretty(json).map_err(|error| Error::write(format!("{name}: {error}")))
 }
