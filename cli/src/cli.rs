@@ -189,12 +189,21 @@ fn only_model(folder: &Path) -> Option<PathBuf> {
     models.next().filter(|_| models.next().is_none())
 }
 
+/// Whether a path that leads nowhere is an address or a name in a store.
+fn is_elsewhere(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    !path.exists() && (name.contains("://") || name.starts_with("hf:") || name.starts_with("ollama:"))
+}
+
 /// An error about a file that is to be a GGUF, with the file's name, and with what makes a GGUF of a checkpoint.
 pub(crate) fn about(path: &Path, error: Error) -> anyhow::Error {
     let error = named(path, error);
     match (checkpoint(path), only_model(path)) {
         (Some(what), _) => anyhow!("{error:#} ({what}; `gguf from-safetensors` makes a GGUF of it)"),
         (None, Some(model)) => anyhow!("{error:#}; is it '{}'?", model.display()),
+        (None, None) if is_elsewhere(path) => {
+            anyhow!("{error:#} (only `gguf inspect` reads models that are not files here)")
+        }
         (None, None) => error,
     }
 }

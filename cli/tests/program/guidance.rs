@@ -86,6 +86,22 @@ fn a_checkpoint_leads_to_the_command_that_takes_it() {
 }
 
 #[test]
+fn commands_that_need_a_file_say_what_reads_an_address() {
+    let (folder, said) = (Folder::new(), "only `gguf inspect` reads models that are not files here");
+    let out = folder.path("out.gguf");
+    for args in [
+        &["hash", "hf:org/repo/model.gguf"][..],
+        &["diff", SAMPLE, "https://127.0.0.1/model.gguf"],
+        &["convert", "ollama:model", &out, "--type", "F16"],
+        &["edit", "http://127.0.0.1/model.gguf", &out],
+    ] {
+        let line = fails(args[0], &args[1..]);
+        assert!(line.contains(said), "{args:?}: {line}");
+    }
+    assert!(!fails("hash", &[&folder.path("none.gguf")]).contains(said));
+}
+
+#[test]
 fn a_folder_leads_to_the_model_in_it() {
     let folder = Folder::new();
     let (models, out) = (folder.path("models"), folder.path("out.gguf"));
