@@ -88,7 +88,7 @@ pub(crate) fn run(args: Args) -> Result<String> {
     let (tensors, files) = (counted(tensors as u64, "tensor"), counted(report.files.len() as u64, "file"));
     let mut summary = format!("{path}: {tensors} in {files}, {} bytes of data\n", grouped(report.bytes()));
     for file in report.paths.iter().filter(|file| **file != args.output) {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let name = file.strip_prefix(&args.output).unwrap_or(file).display();
         let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
         writeln!(summary, "  {name}: {} bytes", grouped(bytes))?;
     }
