@@ -84,7 +84,36 @@ fn windows_stay_where_they_were() {
     assert_eq!(pattern(without(&windows(Some(6)), &[0, 3]).unwrap()), Some(wanted.to_vec()));
     assert_eq!(pattern(without(&windows(None), &[0, 1, 2, 3, 4, 5]).unwrap()), None);
     let line = refused(&file("exaone4", 64, &[("attention.sliding_window", 4096u32.into())]), &[0]);
-    assert!(line.contains("architecture 'exaone4' cannot say which they are"), "{line}");
+    assert!(line.contains("63 layers instead of 64, a model of architecture 'exaone4'"), "{line}");
+}
+
+#[test]
+fn what_depends_on_the_numbers_of_layers_is_refused_or_kept() {
+    for (name, period) in
+        [("smollm3", 4), ("afmoe", 4), ("llama4", 4), ("modern-bert", 3), ("gemma-embedding", 6)]
+    {
+        let model = file(name, 12, &[]);
+        assert!(refused(&model, &[0]).contains(&format!("repeat every {period}")), "{name}");
+        without(&model, &(0..period).collect::<Vec<_>>()).unwrap();
+        without(&model, &[11]).unwrap();
+    }
+    without(&file("llama4", 12, &[("attention.sliding_window", 0u32.into())]), &[0]).unwrap();
+    let pictures = file("qwen3vl", 4, &[("n_deepstack_layers", 2u32.into())]);
+    assert!(refused(&pictures, &[1]).contains("the first 2"));
+    without(&pictures, &[2]).unwrap();
+    assert!(refused(&file("gemma2", 46, &[]), &[44, 45]).contains("44 layers instead of 46"));
+    assert!(refused(&file("gemma3", 62, &[]), &[61]).contains("61 layers instead of 62"));
+    let edited = without(&file("minicpm", 4, &[]), &[1]).unwrap();
+    assert_eq!(Gguf::parse(&edited).unwrap().require_arch::<f32>("residual_scale").unwrap(), 0.7);
+}
+
+#[test]
+fn only_arrays_of_layers_lose_elements() {
+    let labels: Value = ["a", "b", "c", "d"].into();
+    let edited = without(&file("bert", 4, &[("classifier.output_labels", labels)]), &[1]).unwrap();
+    let model = Gguf::parse(&edited).unwrap();
+    assert_eq!(model.require_arch::<Vec<String>>("classifier.output_labels").unwrap().len(), 4);
+    assert!(refused(&file("llama", 4, &[("other", [1u8, 2, 3, 4].into())]), &[1]).contains("'llama.other'"));
 }
 
 #[test]

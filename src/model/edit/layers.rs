@@ -17,11 +17,31 @@ const MOST_LAYERS: u32 = 1 << 16;
 /// Keys that specify which layers are of another kind by an interval.
 const INTERVALS: [&str; 3] = ["full_attention_interval", "interleave_moe_layer_step", "moe_every_n_layers"];
 /// Keys that count layers from the first.
-const LEADING: [&str; 2] = ["leading_dense_block_count", "n_layer_dense_lead"];
+const LEADING: [&str; 3] = ["leading_dense_block_count", "n_layer_dense_lead", "hash_layer_count"];
 /// Keys that count layers from the last.
 const TRAILING: [&str; 2] = ["nextn_predict_layers", "attention.shared_kv_layers"];
+/// Arrays that have an element for each layer.
+const PER_LAYER: [&str; 17] = [
+    "attention.compress_ratios",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.indexer.types",
+    "attention.recurrent_layers",
+    "attention.rope_pattern",
+    "attention.sliding_window_pattern",
+    "expert_feed_forward_length",
+    "expert_used_count",
+    "feed_forward_length",
+    "swiglu_clamp_exp",
+    "swiglu_clamp_shexp",
+    "xielu.alpha_n",
+    "xielu.alpha_p",
+    "xielu.beta",
+    "xielu.eps",
+    "activation_sparsity_scale",
+];
 /// Arrays whose length is not the number of layers, though it may be equal to it.
-const OTHER_ARRAYS: [&str; 2] = ["rope.dimension_sections", "deepstack_mapping"];
+const OTHER_ARRAYS: [&str; 3] = ["rope.dimension_sections", "classifier.output_labels", "deepstack_mapping"];
 const PATTERN: &str = "attention.sliding_window_pattern";
 const SIZE_LABEL: &str = "general.size_label";
 
@@ -73,6 +93,19 @@ impl Edit {
             let why = "tensor 'per_layer_token_embd.weight' has values for each layer beside each other";
             return refused(format!("layers cannot be left out: {why}"));
         }
+        let part =
+            |name: &str| Layer::split(name).0.is_some_and(|layer| matches!(layer.part(), "enc" | "dec"));
+        if let Some((name, _)) = model.table().find(|(name, _)| part(name)) {
+            return refused(format!(
+                "layers cannot be left out of a model with several stacks of them, such as that of tensor '{name}'"
+            ));
+        }
+        let (name, left) = (metadata.architecture().unwrap_or_default(), count - dropped.len() as u32);
+        if rule_of_count(name, count) != rule_of_count(name, left) {
+            return refused(format!(
+                "with {left} layers instead of {count}, a model of architecture '{name}' would be computed in another way"
+            ));
+        }
         // The new number of a layer that stays.
         let moved = |layer: u32| layer - dropped.range(..layer).count() as u32;
         let kept: Vec<u32> = (0..count).filter(|layer| !dropped.contains(layer)).collect();
@@ -89,10 +122,32 @@ impl Edit {
                 ));
             }
         }
-        let architecture = metadata.architecture().unwrap_or_default();
+        let window = metadata.optional_arch::<u32>("attention.sliding_window")?;
+        let pattern = metadata.optional_arch::<ValueRef<'_>>(PATTERN)?;
+        if let Some(period) = period_by_number(name, window, pattern)
+            && let Some(layer) = kept.iter().find(|&&layer| !(layer - moved(layer)).is_multiple_of(period))
+        {
+            return refused(format!(
+                "layer {layer} would become {} and be of another kind, since layers of architecture '{name}' repeat every {period}: leave \
+                 out {period} layers that follow each other, or a multiple of that",
+                moved(*layer)
+            ));
+        }
+        if let Some(first) = metadata.optional_arch::<u32>("n_deepstack_layers")?
+            && let Some(layer) = dropped.range(..first).next()
+        {
+            return refused(format!(
+                "layer {layer} cannot be left out: the first {first} have a part of each picture added to them, by their numbers"
+            ));
+        }
+        let architecture = name;
         let full = |key: &str| format!("{architecture}.{key}");
+        if name == "minicpm" && metadata.optional_arch::<f32>("residual_scale")?.is_none() {
+            // What llama.cpp takes it to be without the key.
+            self.add(full("residual_scale"), 1.4 / (count as f32).sqrt());
+        }
         self.set(full("block_count"), u64::from(count) - dropped.len() as u64);
-        let mut less = |keys: [&str; 2], is_counted: &dyn Fn(u32, u32) -> bool| -> Result<()> {
+        let mut less = |keys: &[&str], is_counted: &dyn Fn(u32, u32) -> bool| -> Result<()> {
             for key in keys {
                 let Some(number) = metadata.optional_arch::<u32>(key)? else { continue };
                 let gone = dropped.iter().filter(|&&layer| is_counted(layer, number)).count() as u32;
@@ -102,9 +157,9 @@ impl Edit {
             }
             Ok(())
         };
-        less(LEADING, &|layer, number| layer < number)?;
-        less(TRAILING, &|layer, number| layer >= count.saturating_sub(number))?;
-        self.drop_elements(model, architecture, count, &dropped);
+        less(&LEADING, &|layer, number| layer < number)?;
+        less(&TRAILING, &|layer, number| layer >= count.saturating_sub(number))?;
+        self.drop_elements(model, architecture, count, &dropped)?;
         self.keep_windows(model, count, &kept)?;
         let is_kept = |name: &str| {
             let (layer, _) = Layer::split(name);
@@ -144,16 +199,25 @@ impl Edit {
         architecture: &str,
         count: u32,
         dropped: &BTreeSet<u32>,
-    ) {
+    ) -> Result<()> {
         for (key, value) in model.metadata() {
             let name = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.'));
             let (Some(name), ValueRef::Array(array)) = (name, value) else { continue };
-            if array.len() as u64 == u64::from(count) && !OTHER_ARRAYS.contains(&name) {
+            if array.len() as u64 != u64::from(count) || OTHER_ARRAYS.contains(&name) {
+                continue;
+            }
+            if !PER_LAYER.contains(&name) {
+                return Err(Error::write(format!(
+                    "'{key}' has {count} elements, as many as there are layers, and it is not known whether they are the layers'"
+                )));
+            }
+            {
                 let is_kept =
                     |index: usize| u32::try_from(index).is_ok_and(|index| !dropped.contains(&index));
                 self.replace(key, Value::Array(array.to_owned().filtered(is_kept)));
             }
         }
+        Ok(())
     }
 
     /// Specifies for each layer whether it has a window, if counting would give windows to other layers than before.
@@ -187,5 +251,44 @@ impl Edit {
             self.add(key, before)
         };
         Ok(())
+    }
+}
+
+/// Returns which of its rules llama.cpp applies to a model of this many layers, where the number selects one.
+fn rule_of_count(architecture: &str, count: u32) -> u32 {
+    match (architecture, count) {
+        // The scale of attention.
+        ("gemma2", 46) | ("gemma3", 62) => 1,
+        // Windows.
+        ("exaone4", 64) => 1,
+        // Norms of queries and keys.
+        ("command-r", 64..) => 1,
+        ("deepseek2", 26 | 27) => 1,
+        ("deepseek2", 47 | 48) => count,
+        // Rotary embeddings in all layers.
+        ("smallthinker", 4) => 1,
+        // The scale of residuals, which no key specifies.
+        ("minicpm3" | "hrm-text" | "nanbeige", count) => count,
+        _ => 0,
+    }
+}
+
+/// Returns after how many layers llama.cpp applies the same rule again, where the number of a layer determines it and no key can:
+/// rotary embeddings in some layers, and windows of architectures that [`Edit::keep_windows`] does not know.
+fn period_by_number(architecture: &str, window: Option<u32>, pattern: Option<ValueRef<'_>>) -> Option<u32> {
+    let windows = |default: u32| match pattern {
+        Some(value) if crate::ArrayRef::from_value(value).is_some() => None,
+        Some(value) => u32::from_value(value).filter(|&period| period > 1),
+        None => Some(default),
+    };
+    match architecture {
+        "smollm3" | "afmoe" => Some(4),
+        // In these, all layers have one without windows.
+        "llama4" if window != Some(0) => Some(4),
+        "smallthinker" if window.is_some_and(|window| window > 0) => Some(4),
+        "modern-bert" => windows(3),
+        "gemma-embedding" => windows(6),
+        "cohere2moe" | "laguna" => windows(4),
+        _ => None,
     }
 }
