@@ -108,6 +108,24 @@ fn what_depends_on_the_numbers_of_layers_is_refused_or_kept() {
 }
 
 #[test]
+fn several_stacks_of_layers_are_refused() {
+    let mut writer = Writer::new(Vec::new());
+    writer.set_metadata("general.architecture", "t5").unwrap();
+    writer.set_metadata("t5.block_count", 2u32).unwrap();
+    for name in ["enc.blk.0.a", "enc.blk.1.a"] {
+        writer.declare_tensor(name, &[1], GgmlType::I32).unwrap();
+    }
+    let mut data = writer.write_header().unwrap();
+    for name in ["enc.blk.0.a", "enc.blk.1.a"] {
+        data.write_tensor(name, &[0; 4]).unwrap();
+    }
+    assert!(
+        refused(&data.finish().unwrap(), &[1])
+            .contains("several stacks of them, such as that of tensor 'enc.blk.0.a'")
+    );
+}
+
+#[test]
 fn only_arrays_of_layers_lose_elements() {
     let labels: Value = ["a", "b", "c", "d"].into();
     let edited = without(&file("bert", 4, &[("classifier.output_labels", labels)]), &[1]).unwrap();
