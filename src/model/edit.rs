@@ -3,6 +3,7 @@
 mod apply;
 mod change;
 mod checks;
+mod layer_rules;
 mod layers;
 mod plan;
 mod renames;

@@ -11,7 +11,9 @@ fn file(architecture: &str, layers: u32, keys: &[(&str, Value)]) -> Vec<u8> {
     writer.set_metadata("general.architecture", architecture).unwrap();
     writer.set_metadata(&format!("{architecture}.block_count"), layers).unwrap();
     for (key, value) in keys {
-        writer.set_metadata(&format!("{architecture}.{key}"), value.clone()).unwrap();
+        // Some keys are called alike in all architectures.
+        let prefix = if key.starts_with("xielu.") { String::new() } else { format!("{architecture}.") };
+        writer.set_metadata(&format!("{prefix}{key}"), value.clone()).unwrap();
     }
     let names = |layer: u32| [format!("blk.{layer}.a"), format!("v.blk.{layer}.b")];
     let names: Vec<_> = (0..layers).flat_map(|layer| names(layer).map(|name| (name, layer))).collect();
@@ -103,6 +105,12 @@ fn what_depends_on_the_numbers_of_layers_is_refused_or_kept() {
     without(&pictures, &[2]).unwrap();
     assert!(refused(&file("gemma2", 46, &[]), &[44, 45]).contains("44 layers instead of 46"));
     assert!(refused(&file("gemma3", 62, &[]), &[61]).contains("61 layers instead of 62"));
+    // What no key says, llama.cpp takes for 4.
+    assert!(refused(&file("qwen3next", 8, &[]), &[2]).contains("repeat every 4"));
+    without(&file("qwen3next", 8, &[("full_attention_interval", 2u32.into())]), &[2, 3]).unwrap();
+    let halved = file("rwkv6", 8, &[("rescale_every_n_layers", 2u32.into())]);
+    assert!(refused(&halved, &[0, 1]).contains("layer 2 would become 0, and its weights are divided"));
+    without(&halved, &[6, 7]).unwrap();
     let edited = without(&file("minicpm", 4, &[]), &[1]).unwrap();
     assert_eq!(Gguf::parse(&edited).unwrap().require_arch::<f32>("residual_scale").unwrap(), 0.7);
 }
@@ -132,6 +140,10 @@ fn only_arrays_of_layers_lose_elements() {
     let model = Gguf::parse(&edited).unwrap();
     assert_eq!(model.require_arch::<Vec<String>>("classifier.output_labels").unwrap().len(), 4);
     assert!(refused(&file("llama", 4, &[("other", [1u8, 2, 3, 4].into())]), &[1]).contains("'llama.other'"));
+    let edited =
+        without(&file("apertus", 4, &[("xielu.eps", [1.0f32, 2.0, 3.0, 4.0].into())]), &[1]).unwrap();
+    let model = Gguf::parse(&edited).unwrap();
+    assert_eq!(model.metadata().require::<Vec<f32>>("xielu.eps").unwrap(), [1.0, 3.0, 4.0]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Edit;
+use super::layer_rules::{self, PATTERN};
 use crate::error::{Error, Result};
 use crate::gguf::FromValue;
 use crate::gguf::index::Gguf;
@@ -14,8 +15,6 @@ use crate::model::size_label::size_label;
 
 /// More than any model has. A header with a higher count does not get memory for each layer.
 const MOST_LAYERS: u32 = 1 << 16;
-/// Keys that specify which layers are of another kind by an interval.
-const INTERVALS: [&str; 3] = ["full_attention_interval", "interleave_moe_layer_step", "moe_every_n_layers"];
 /// Keys that count layers from the first.
 const LEADING: [&str; 3] = ["leading_dense_block_count", "n_layer_dense_lead", "hash_layer_count"];
 /// Keys that count layers from the last.
@@ -42,7 +41,6 @@ const PER_LAYER: [&str; 17] = [
 ];
 /// Arrays whose length is not the number of layers, though it may be equal to it.
 const OTHER_ARRAYS: [&str; 3] = ["rope.dimension_sections", "classifier.output_labels", "deepstack_mapping"];
-const PATTERN: &str = "attention.sliding_window_pattern";
 const SIZE_LABEL: &str = "general.size_label";
 
 impl Edit {
@@ -65,8 +63,10 @@ impl Edit {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Write`] if the model has no such layer, none would be left, or the remaining layers would change their kind: in
-    /// some models, counting determines which layer has experts, full attention or a window. [`Error::MissingKey`] and
+    /// [`Error::Write`] if the model has no such layer, none would be left, or llama.cpp would compute the remaining layers
+    /// differently: in some models the number of a layer determines whether it has experts, full attention, a window or rotary
+    /// embeddings, or the number of layers a factor; or if it is not known whether an array has an element for each layer.
+    /// [`Error::MissingKey`] and
     /// [`Error::WrongValue`] if the metadata lacks `block_count`.
     pub fn drop_layers<B: AsRef<[u8]>>(
         &mut self,
@@ -89,60 +89,13 @@ impl Edit {
         if dropped.len() as u32 == count {
             return refused("no layer would be left".to_owned());
         }
-        if model.has_tensor("per_layer_token_embd.weight") {
-            let why = "tensor 'per_layer_token_embd.weight' has values for each layer beside each other";
-            return refused(format!("layers cannot be left out: {why}"));
-        }
-        let part =
-            |name: &str| Layer::split(name).0.is_some_and(|layer| matches!(layer.part(), "enc" | "dec"));
-        if let Some((name, _)) = model.table().find(|(name, _)| part(name)) {
-            return refused(format!(
-                "layers cannot be left out of a model with several stacks of them, such as that of tensor '{name}'"
-            ));
-        }
-        let (name, left) = (metadata.architecture().unwrap_or_default(), count - dropped.len() as u32);
-        if rule_of_count(name, count) != rule_of_count(name, left) {
-            return refused(format!(
-                "with {left} layers instead of {count}, a model of architecture '{name}' would be computed in another way"
-            ));
-        }
         // The new number of a layer that stays.
         let moved = |layer: u32| layer - dropped.range(..layer).count() as u32;
         let kept: Vec<u32> = (0..count).filter(|layer| !dropped.contains(layer)).collect();
-        for key in INTERVALS {
-            let Some(interval) = metadata.optional_arch::<u32>(key)?.filter(|&interval| interval > 1) else {
-                continue;
-            };
-            if let Some(layer) = kept.iter().find(|&&layer| !(layer - moved(layer)).is_multiple_of(interval))
-            {
-                return refused(format!(
-                    "layer {layer} would become {} and be of another kind, since '{key}' is {interval}: leave out {interval} layers \
-                     that follow each other, or a multiple of that",
-                    moved(*layer)
-                ));
-            }
-        }
-        let window = metadata.optional_arch::<u32>("attention.sliding_window")?;
-        let pattern = metadata.optional_arch::<ValueRef<'_>>(PATTERN)?;
-        if let Some(period) = period_by_number(name, window, pattern)
-            && let Some(layer) = kept.iter().find(|&&layer| !(layer - moved(layer)).is_multiple_of(period))
-        {
-            return refused(format!(
-                "layer {layer} would become {} and be of another kind, since layers of architecture '{name}' repeat every {period}: leave \
-                 out {period} layers that follow each other, or a multiple of that",
-                moved(*layer)
-            ));
-        }
-        if let Some(first) = metadata.optional_arch::<u32>("n_deepstack_layers")?
-            && let Some(layer) = dropped.range(..first).next()
-        {
-            return refused(format!(
-                "layer {layer} cannot be left out: the first {first} have a part of each picture added to them, by their numbers"
-            ));
-        }
-        let architecture = name;
+        layer_rules::check(model, count, &dropped)?;
+        let architecture = metadata.architecture().unwrap_or_default();
         let full = |key: &str| format!("{architecture}.{key}");
-        if name == "minicpm" && metadata.optional_arch::<f32>("residual_scale")?.is_none() {
+        if architecture == "minicpm" && metadata.optional_arch::<f32>("residual_scale")?.is_none() {
             // What llama.cpp takes it to be without the key.
             self.add(full("residual_scale"), 1.4 / (count as f32).sqrt());
         }
@@ -201,7 +154,9 @@ impl Edit {
         dropped: &BTreeSet<u32>,
     ) -> Result<()> {
         for (key, value) in model.metadata() {
+            // Some keys are called alike in all architectures.
             let name = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.'));
+            let name = name.or(Some(key).filter(|key| PER_LAYER.contains(key)));
             let (Some(name), ValueRef::Array(array)) = (name, value) else { continue };
             if array.len() as u64 != u64::from(count) || OTHER_ARRAYS.contains(&name) {
                 continue;
@@ -211,11 +166,8 @@ impl Edit {
                     "'{key}' has {count} elements, as many as there are layers, and it is not known whether they are the layers'"
                 )));
             }
-            {
-                let is_kept =
-                    |index: usize| u32::try_from(index).is_ok_and(|index| !dropped.contains(&index));
-                self.replace(key, Value::Array(array.to_owned().filtered(is_kept)));
-            }
+            let is_kept = |index: usize| u32::try_from(index).is_ok_and(|index| !dropped.contains(&index));
+            self.replace(key, Value::Array(array.to_owned().filtered(is_kept)));
         }
         Ok(())
     }
@@ -251,44 +203,5 @@ impl Edit {
             self.add(key, before)
         };
         Ok(())
-    }
-}
-
-/// Returns which of its rules llama.cpp applies to a model of this many layers, where the number selects one.
-fn rule_of_count(architecture: &str, count: u32) -> u32 {
-    match (architecture, count) {
-        // The scale of attention.
-        ("gemma2", 46) | ("gemma3", 62) => 1,
-        // Windows.
-        ("exaone4", 64) => 1,
-        // Norms of queries and keys.
-        ("command-r", 64..) => 1,
-        ("deepseek2", 26 | 27) => 1,
-        ("deepseek2", 47 | 48) => count,
-        // Rotary embeddings in all layers.
-        ("smallthinker", 4) => 1,
-        // The scale of residuals, which no key specifies.
-        ("minicpm3" | "hrm-text" | "nanbeige", count) => count,
-        _ => 0,
-    }
-}
-
-/// Returns after how many layers llama.cpp applies the same rule again, where the number of a layer determines it and no key can:
-/// rotary embeddings in some layers, and windows of architectures that [`Edit::keep_windows`] does not know.
-fn period_by_number(architecture: &str, window: Option<u32>, pattern: Option<ValueRef<'_>>) -> Option<u32> {
-    let windows = |default: u32| match pattern {
-        Some(value) if crate::ArrayRef::from_value(value).is_some() => None,
-        Some(value) => u32::from_value(value).filter(|&period| period > 1),
-        None => Some(default),
-    };
-    match architecture {
-        "smollm3" | "afmoe" => Some(4),
-        // In these, all layers have one without windows.
-        "llama4" if window != Some(0) => Some(4),
-        "smallthinker" if window.is_some_and(|window| window > 0) => Some(4),
-        "modern-bert" => windows(3),
-        "gemma-embedding" => windows(6),
-        "cohere2moe" | "laguna" => windows(4),
-        _ => None,
     }
 }
