@@ -159,7 +159,7 @@ fn rules_that_cannot_be_kept_are_refused() {
                 "rows of 96 F32 values cannot be Q4_K",
             ),
             (budget().fix([("blk.0.ffn_down.weight", GgmlType::IQ2_XXS)]), "IQ2_XXS cannot be chosen"),
-            (budget().least_type("ffn_dwon", GgmlType::Q8_0), "no role 'ffn_dwon', but attn_k, "),
+            (budget().least_type("ffn_dwon", GgmlType::Q8_0), "no role 'ffn_dwon'; the roles are attn_k, "),
             (
                 budget().least_type("ffn_down", GgmlType::F16),
                 "can have none of the types that have as many bits",

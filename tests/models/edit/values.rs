@@ -138,6 +138,18 @@ fn values_that_no_model_has_are_told_of() {
         ("llama.rope.dimension_count", 15u32.into(), "15 is not even and greater than 0: rope turns pairs"),
         ("tokenizer.ggml.bos_token_id", 64u32.into(), "there are 64 tokens, and none is 64, the bos token's"),
         ("tokenizer.chat_template", "{% if x %}".into(), "'if' at byte 0 has no 'endif'"),
+        ("llama.vocab_size", 12u32.into(), "it becomes 12, and token_embd.weight has 64 rows"),
+        (
+            "llama.attention.head_count",
+            7u32.into(),
+            "it becomes 7, and the 64 rows of blk.0.attn_q.weight are no whole heads",
+        ),
+        ("llama.feed_forward_length", 1u32.into(), "it becomes 1, and blk.0.ffn_up.weight has 256 rows"),
+        (
+            "llama.context_length",
+            64u64.into(),
+            "llama.cpp reads it as u32, and loads no model in which it is u64",
+        ),
     ] {
         assert_eq!(note(key, value), [format!("{key}: {why}")]);
     }
@@ -151,6 +163,30 @@ fn values_that_no_model_has_are_told_of() {
     ] {
         assert!(note(key, value).is_empty(), "{key}");
     }
+    let noted = |edit: &mut Edit| edit.plan(SAMPLE).unwrap().notes;
+    for (notes, why) in [
+        (noted(Edit::new().remove("general.architecture")), "without it no program knows what the model is"),
+        (noted(Edit::new().remove("tokenizer.ggml.tokens")), "without it the tokenizer has no tokens"),
+        (noted(Edit::new().rename_tensor("token_embd.weight", "x")), "no model is without it"),
+        (noted(Edit::new().remove_tensor("token_embd.weight")), "no model is without it"),
+        (noted(Edit::new().set_element("tokenizer.ggml.token_type", 3, 77)), "77 is no kind of token"),
+    ] {
+        assert!(notes.len() == 1 && notes[0].contains(why), "{notes:?}");
+    }
+    let model = Gguf::read(SAMPLE).unwrap();
+    let tokens: Vec<&str> = model.metadata().require("tokenizer.ggml.tokens").unwrap();
+    let notes = noted(Edit::new().set_element("tokenizer.ggml.tokens", 3, tokens[5]));
+    assert!(notes.len() == 1 && notes[0].contains("tokens 5 and 3 are both '"), "{notes:?}");
+    let mut twice = tokens.clone();
+    twice[7] = tokens[2];
+    let notes = noted(Edit::new().set("tokenizer.ggml.tokens", twice));
+    assert!(notes.len() == 1 && notes[0].contains("tokens 2 and 7 are both '"), "{notes:?}");
+    // A layer without its tensors.
+    let mut edit = Edit::new();
+    for tensor in model.tensors().filter(|tensor| tensor.name().starts_with("blk.1.")) {
+        edit.remove_tensor(tensor.name());
+    }
+    assert_eq!(noted(&mut edit), ["llama.block_count: it is 2, and there are tensors of 1 layers"]);
     // The count is dropped together with its layers.
     let mut edit = Edit::new();
     edit.drop_layers(&Gguf::read(SAMPLE).unwrap(), [0]).unwrap();
