@@ -3,9 +3,11 @@
 #![cfg(feature = "codecs")]
 
 mod arithmetic;
+mod arrays;
 #[path = "../common/mod.rs"]
 mod common;
 mod container_rules;
+mod data_rules;
 #[cfg(feature = "std")]
 mod errors;
 mod foreign;

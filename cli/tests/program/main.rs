@@ -26,6 +26,7 @@ mod remote;
 mod report;
 mod safetensors;
 mod screens;
+mod server;
 mod shards;
 mod streams;
 mod support;
