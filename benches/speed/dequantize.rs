@@ -179,6 +179,25 @@ pub(crate) fn threshold() {
     table.print();
 }
 
+/// What it costs if an output in cache is not aligned: the time relative to that of one at a multiple of 64 bytes.
+pub(crate) fn alignment(formats: &[GgmlType]) {
+    let mut table =
+        Table::new("Outputs in cache, time of unaligned ones", &["", "4 bytes off", "16 bytes off"]);
+    for &ty in formats {
+        let blocks = data::blocks(ty, IN_CACHE);
+        let mut outs = [0, 1, 4].map(|shift| (shift, data::aligned(IN_CACHE + 16)));
+        let mut jobs: Vec<Box<dyn FnMut() + '_>> = Vec::new();
+        for (shift, out) in &mut outs {
+            let out = &mut out.as_mut_slice()[*shift..][..IN_CACHE];
+            jobs.push(Box::new(|| dequantize(ty, &blocks, out).expect("lengths fit")));
+        }
+        let seconds = measure(&mut jobs, 400);
+        let of_aligned = |seconds_of: f64| format!("{:.2}", seconds_of / seconds[0]);
+        table.row(&[ty.to_string(), of_aligned(seconds[1]), of_aligned(seconds[2])]);
+    }
+    table.print();
+}
+
 /// On all cores in memory, compared with one thread and with fills around the caches on the same number of threads.
 pub(crate) fn parallel(formats: &[GgmlType]) {
     let threads = rayon::current_num_threads();

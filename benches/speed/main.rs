@@ -32,11 +32,12 @@ const ROW: usize = 4096;
 
 type Part = (&'static str, fn(Option<&Ggml>, &[GgmlType], &mut plot::Points));
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     ("cache", |ggml, formats, points| dequantize::run(ggml, points, formats, IN_CACHE)),
     ("memory", |ggml, formats, points| dequantize::run(ggml, points, formats, IN_MEMORY)),
     ("parallel", |_, formats, _| dequantize::parallel(formats)),
     ("threshold", |_, _, _| dequantize::threshold()),
+    ("alignment", |_, formats, _| dequantize::alignment(formats)),
     ("quantize", |ggml, formats, _| quantize::run(ggml, formats)),
     ("threads", |_, _, _| quantize::threads()),
     ("open", |ggml, _, _| open::run(ggml)),
