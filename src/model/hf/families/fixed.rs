@@ -30,7 +30,7 @@ pub(in crate::model::hf) enum Fixed {
     Empty(&'static str),
     /// One of the keys is there: what the class has where its configuration is silent depends on more than is known here.
     Said(&'static [&'static str]),
-    /// Tokens see none of those behind them, as they do in models of embeddings.
+    /// Tokens do not attend to later tokens, which they do in embedding models.
     Causal,
     /// Layers have a sliding window, except every n-th, which sees the whole text, as llama.cpp has it for the architecture.
     Windows,

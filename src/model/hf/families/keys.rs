@@ -371,7 +371,7 @@ pub(in crate::model::hf) fn labels(config: &Node<'_>) -> Result<Option<Vec<Strin
     Ok((!is_unnamed && !labels.is_empty()).then_some(labels))
 }
 
-/// Whether tokens see those behind them.
+/// Whether tokens attend to later tokens.
 fn sees_all(config: &Node<'_>) -> Result<bool> {
     let flag = |key: &str| config.get(key).map(|flag| flag.bool()).transpose();
     Ok(flag("is_causal")? == Some(false) || flag("use_bidirectional_attention")? == Some(true))
