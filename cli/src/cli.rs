@@ -10,6 +10,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use gguf_codec::{Error, OutputProblem, ShardPaths};
 
+use crate::stores::{self, Place};
 use crate::usage;
 
 /// The program's name, with which its messages begin.
@@ -191,8 +192,7 @@ fn only_model(folder: &Path) -> Option<PathBuf> {
 
 /// Whether a path that leads nowhere is an address or a name in a store.
 fn is_elsewhere(path: &Path) -> bool {
-    let name = path.to_string_lossy();
-    !path.exists() && (name.contains("://") || name.starts_with("hf:") || name.starts_with("ollama:"))
+    !path.exists() && !matches!(stores::resolved(path), Ok(Place::File(file)) if file == path)
 }
 
 /// An error about a file that is to be a GGUF, with the file's name, and with what makes a GGUF of a checkpoint.

@@ -8,6 +8,7 @@ use crate::gguf::index::Gguf;
 use crate::gguf::metadata::Metadata;
 use crate::gguf::value_ref::{ArrayRef, ValueRef};
 use crate::model::layer::Layer;
+use crate::model::windows;
 
 /// The key that specifies which layers have a window, by a number or an array.
 pub(super) const PATTERN: &str = "attention.sliding_window_pattern";
@@ -103,19 +104,21 @@ fn rule_of_count(architecture: &str, count: u32) -> u32 {
 fn period_by_number(metadata: Metadata<'_>) -> Result<Option<u32>> {
     let window = metadata.optional_arch::<u32>("attention.sliding_window")?;
     let pattern = metadata.optional_arch::<ValueRef<'_>>(PATTERN)?;
-    let windows = |default: u32| match pattern {
+    let by_key = |default: u32| match pattern {
         Some(value) if ArrayRef::from_value(value).is_some() => None,
         Some(value) => u32::from_value(value).filter(|&period| period > 1),
         None => Some(default),
     };
-    Ok(match metadata.architecture().unwrap_or_default() {
-        "smollm3" | "afmoe" => Some(4),
-        // In these, all layers have one without windows.
-        "llama4" if window != Some(0) => Some(4),
-        "smallthinker" if window.is_some_and(|window| window > 0) => Some(4),
-        "modern-bert" => windows(3),
-        "gemma-embedding" => windows(6),
-        "cohere2moe" | "laguna" => windows(4),
+    let architecture = metadata.architecture().unwrap_or_default();
+    Ok(match architecture {
+        "smollm3" => Some(4),
+        // Here rotary embeddings go by the windows. In the last two, all layers have them without windows.
+        "afmoe" => windows::period(architecture),
+        "llama4" if window != Some(0) => windows::period(architecture),
+        "smallthinker" if window.is_some_and(|window| window > 0) => windows::period(architecture),
+        "modern-bert" => by_key(3),
+        "gemma-embedding" => by_key(6),
+        "cohere2moe" | "laguna" => by_key(4),
         "qwen3next" | "qwen35" | "qwen35moe" if metadata.optional_arch::<u32>(INTERVALS[0])?.is_none() => {
             Some(4)
         }

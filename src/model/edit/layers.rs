@@ -66,8 +66,7 @@ impl Edit {
     /// [`Error::Write`] if the model has no such layer, none would be left, or llama.cpp would compute the remaining layers
     /// differently: in some models the number of a layer determines whether it has experts, full attention, a window or rotary
     /// embeddings, or the number of layers a factor; or if it is not known whether an array has an element for each layer.
-    /// [`Error::MissingKey`] and
-    /// [`Error::WrongValue`] if the metadata lacks `block_count`.
+    /// [`Error::MissingKey`] and [`Error::WrongValue`] if the metadata lacks `block_count`.
     pub fn drop_layers<B: AsRef<[u8]>>(
         &mut self,
         model: &Gguf<B>,
@@ -163,7 +162,7 @@ impl Edit {
             }
             if !PER_LAYER.contains(&name) {
                 return Err(Error::write(format!(
-                    "'{key}' has {count} elements, as many as there are layers, and it is not known whether they are the layers'"
+                    "'{key}' has {count} elements, equal to the number of layers, and it is not known whether there is one for each layer"
                 )));
             }
             let is_kept = |index: usize| u32::try_from(index).is_ok_and(|index| !dropped.contains(&index));
