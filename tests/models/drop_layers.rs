@@ -105,6 +105,8 @@ fn what_depends_on_the_numbers_of_layers_is_refused_or_kept() {
     without(&pictures, &[2]).unwrap();
     assert!(refused(&file("gemma2", 46, &[]), &[44, 45]).contains("44 layers instead of 46"));
     assert!(refused(&file("gemma3", 62, &[]), &[61]).contains("61 layers instead of 62"));
+    assert!(refused(&file("baichuan", 32, &[]), &[3]).contains("31 layers instead of 32"));
+    without(&file("baichuan", 31, &[]), &[3]).unwrap();
     // What no key says, llama.cpp takes for 4.
     assert!(refused(&file("qwen3next", 8, &[]), &[2]).contains("repeat every 4"));
     without(&file("qwen3next", 8, &[("full_attention_interval", 2u32.into())]), &[2, 3]).unwrap();

@@ -91,8 +91,9 @@ fn rule_of_count(architecture: &str, count: u32) -> u32 {
         ("command-r", 64..) => 1,
         ("deepseek2", 26 | 27) => 1,
         ("deepseek2", 47 | 48) => count,
-        // Rotary embeddings in all layers.
+        // Rotary embeddings: in all layers, or with 32 layers alone, and biases of attention by distance with 40.
         ("smallthinker", 4) => 1,
+        ("baichuan", 32 | 40) => count,
         // The scale of residuals, which no key specifies.
         ("minicpm3" | "hrm-text" | "nanbeige", count) => count,
         _ => 0,
